@@ -1,0 +1,1 @@
+//! A durable journal in one redb file.

@@ -1,0 +1,1 @@
+//! A deterministic fleet on virtual time: faults, traffic, births and deaths from one seed.

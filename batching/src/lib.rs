@@ -1,0 +1,1 @@
+//! Who changes when: batches that are generated, proved, and obeyed.

@@ -1,0 +1,1 @@
+//! Benchmarks, each against a peer or a floor in the same run.

@@ -1,0 +1,1 @@
+//! What the examples share: fleet inventories from CSV, JSON lines, Kubernetes and synthesis.

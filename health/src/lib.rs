@@ -1,0 +1,1 @@
+//! Is it healthy: self-checks before traffic, evidence with error budgets after.

@@ -1,0 +1,1 @@
+//! Change a very large fleet while nobody watches.

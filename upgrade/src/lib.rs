@@ -1,0 +1,1 @@
+//! How one target changes: crash-proof cold and warm upgrades over any platform.

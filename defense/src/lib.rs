@@ -1,1 +1,109 @@
 //! May it happen now: an admission engine that says why not, and when.
+//!
+//! A deploy bot asks before each batch; the engine answers from rule packs that the owners of applications write:
+//! protected windows, change windows, freezes, and conflicts with other changes in flight. So nobody looks for the one
+//! hour that suits all: every application's batch runs as soon as its own rules allow.
+//!
+//! It is not an executor, not a scheduler and not an approval system. It reads no clock, keeps no state, starts nothing.
+//!
+//! ```
+//! use unattended_defense::{Facts, Guard, Request, Verdict, app};
+//! # fn go() {}
+//! # fn go_n(_: u32) {}
+//! # fn requeue(_: Option<i64>) {}
+//! # fn page(_: &[&str], _: String) {}
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let now = 1_795_000_000_000;
+//! # let facts = Facts::new().label("business", "payments").label("tier", "silver");
+//! let guard = Guard::load("packs/")?;
+//! match guard.decide(&Request::pre("mesh-1.9.2").scope(app("pay")).facts(facts), now).verdict {
+//!     Verdict::Allow => go(),
+//!     Verdict::AllowLimited(n) => go_n(n),
+//!     Verdict::Hold { until, .. } => requeue(until),
+//!     v => page(v.codes(), v.why()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A verdict alone says what to do. Who pages a person keeps the whole [`Decision`]: its `codes()` and `why()` name each
+//! rule with its owner, its end, and what would change it.
+//!
+//! ```
+//! use unattended_defense::{Guard, Request, Scope, Verdict};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let guard = Guard::load("packs/example.yaml")?;
+//! let scope = Scope::app("pay").label("business", "payments").label("tier", "gold");
+//! let friday_evening = 1_795_176_000_000; // 2026-11-20 20:00 in Shanghai
+//! let decision = guard.decide(&Request::pre("mesh-1.9.2").scope(scope), friday_evening);
+//! assert_eq!(decision.verdict, Verdict::Hold { until: Some(1_795_397_400_000) });
+//! assert_eq!(decision.codes(), ["verdict.hold", "window.change", "window.protected"]);
+//! assert_eq!(decision.next_feasible, Some(1_795_397_400_000));
+//! assert!(decision.why().contains(
+//!     "inside protected window payments/weekend-settlement (owner settlement-desk: weekend settlement), \
+//!      until 2026-11-21 08:00 Asia/Shanghai"
+//! ));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```text
+//!  packs/*.yaml ──► Guard::load ──► Guard ◄── Request: change, scope, facts, need, others in flight
+//!       │ every fault, with line,            ◄── now (unix ms)
+//!       ▼ column and fix                     │
+//!   PackErrors                               ├─ decide ───────► Decision: verdict, findings, next_feasible, digest
+//!                                            ├─ why_not_now ──► Vec<Blocker>: window, owner, reason, from, until
+//!                                            ├─ next_feasible ► At(ms) | NeverWithin(horizon, blockers)
+//!                                            └─ spans ────────► Vec<Span>: closed spans, for a picture
+//! ```
+//!
+//! # Guarantees
+//!
+//! - **Nothing passes by default.** A pack with a fault loads nothing. A label a rule in force asks for and nobody supplied
+//!   is [`Verdict::Unknown`], never `Allow`. A directory without packs is an error; [`Guard::empty`] is written down.
+//! - **Verdicts are a lattice** ([`Verdict::join`]): the order of rules cannot matter, and one more pack, freeze or
+//!   protected window never makes a decision laxer. Only a further change window *within one pack* opens more, since the
+//!   change windows of a pack are one rule together.
+//! - **Times are right.** Spans are half-open, lengths are elapsed time, zones come from the data compiled in. A start in
+//!   a daylight saving gap is the first instant after it, a start that happens twice is its first pass; a freeze ends
+//!   with the second.
+//! - **Room before start.** `next_feasible` is the earliest start whose batch *and* rollback are clear; only the rollback
+//!   may lie in a window that grants rollbacks. Without such a grant a window holds rollbacks, too.
+//! - **Of two changes in conflict exactly one waits**: a rollback goes before a forward change, the older before the
+//!   younger, then the smaller id.
+//! - **Same input, same bytes.** `now` is an argument; the digest names rules, question and instant.
+//!
+//! # Limits
+//!
+//! - Rules today: weekly windows, dated freezes, conflicts by scope. A field a pack uses and this version does not know is
+//!   an error that names it.
+//! - Looks [`HORIZON_MS`] ahead; answers for instants from 1970 to 2199, and says `Unknown` for others.
+//! - A scope is meant to be one application or less. A scope that mixes label values meets every rule that selects one of
+//!   them, and only change windows that select all of them open it.
+//! - Conflicts compare labels only, not dependencies, and hold no lease: the caller says what is in flight.
+//! - The digest is not cryptographic.
+//!
+//! The format of a pack, with every field, is in `packs/example.yaml`.
+
+mod bound;
+mod conflict;
+mod decision;
+mod digest;
+mod guard;
+mod pack;
+mod request;
+mod rule;
+mod scope;
+mod selector;
+mod suggest;
+mod time;
+mod verdict;
+mod weekly;
+
+pub use decision::{Blocker, Code, Decision, Finding, NextFeasible, Span};
+pub use guard::{Guard, HORIZON_MS};
+pub use pack::{PackError, PackErrors};
+pub use request::{ChangeKind, Need, Other, Phase, Request};
+pub use rule::{Rollback, RuleKind};
+pub use scope::{Facts, Scope, app};
+pub use verdict::{UnknownReason, Verdict};

@@ -1,1 +1,225 @@
-fn main() {}
+//! Watch a release of a sidecar roll over a fleet with nobody touching it.
+//!
+//! ```text
+//! cargo run --release --example rollout
+//! cargo run --release --example rollout -- --release errors=x5@stack=java
+//! cargo run --release --example rollout -- --help
+//! ```
+
+mod fleet;
+mod journal;
+mod operator;
+mod options;
+mod output;
+mod progress;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use futures::FutureExt;
+use unattended::batching::Side;
+use unattended::defense::Guard;
+use unattended::upgrade::{Clock, Version};
+use unattended::{Actor, Autopilot, Change, Handle, Outcome, Settings};
+use unattended_examples_support::{Exit, load};
+use unattended_redb::Redb;
+use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
+
+use crate::journal::Mortal;
+use crate::operator::Desk;
+use crate::options::{Operator, Options};
+use crate::output::Ended;
+use crate::progress::Progress;
+
+const OLD: &str = "mesh-1.9.1";
+const NEW: &str = "mesh-1.9.2";
+/// Every simulated change begins on Monday, 23 November 2026, at 08:00 UTC.
+const START_WALL_MS: i64 = 1_795_420_800_000;
+
+/// Why the program ends without an outcome.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The user can mend it: exit code 2.
+    Input(String),
+    /// We must: exit code 4.
+    Internal(String),
+}
+
+impl Failure {
+    pub(crate) fn input(error: impl std::fmt::Display) -> Self {
+        Self::Input(error.to_string())
+    }
+
+    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let code = match start(&options) {
+        Ok(code) => code,
+        Err(Failure::Input(text)) => {
+            eprintln!("error: {text}");
+            Exit::BadInput.code()
+        }
+        Err(Failure::Internal(text)) => {
+            eprintln!("internal fault: {text}");
+            Exit::Internal.code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn start(options: &Options) -> Result<u8, Failure> {
+    if options.dump {
+        return output::dump(options.journal.as_deref().unwrap_or_else(|| Path::new("")));
+    }
+    #[expect(clippy::disallowed_methods, reason = "the program reports how long it really took")]
+    let began = std::time::Instant::now();
+    let release = ReleaseSpec::parse(&options.release).map_err(Failure::input)?;
+    let world = world(options.world.as_deref())?;
+    let rules = rules(&options.rules)?;
+    let inventory = load(&options.source().map_err(Failure::input)?).map_err(Failure::input)?;
+    for note in &inventory.notes {
+        eprintln!("{note}");
+    }
+    let labels = || {
+        inventory.targets.iter().flat_map(|target| {
+            let own = target.labels.iter().map(|(key, value)| (&**key, &**value));
+            own.chain(std::iter::once(("app", &*target.app)))
+        })
+    };
+    release.check(labels()).map_err(Failure::input)?;
+    let fleet = fleet::fleet(&inventory)?;
+    let policy = fleet::policy(&fleet)?;
+    let settings = settings(options);
+    let change = Change::new(NEW, author(), Version::from(OLD), Version::from(NEW), Arc::clone(&fleet))
+        .policy(policy)
+        .settings(settings.clone())
+        .seed(options.seed);
+    let config = SimConfig {
+        world,
+        targets: fleet::simulated(inventory),
+        old: Version::from(OLD),
+        new: Version::from(NEW),
+        release,
+        seed: options.seed,
+        start_wall_ms: START_WALL_MS,
+        log: options.journal.as_deref().filter(|_| !options.dry_run).map(world_log),
+        warm_up_ms: settings.warm_up_ms,
+        interval_ms: settings.interval_ms,
+        ..SimConfig::default()
+    };
+    let simulated = Simulated::new(config).map_err(Failure::input)?;
+    let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
+    let scratch = tempfile::tempdir().map_err(Failure::internal)?;
+    let journal = match journal_path {
+        Some(path) => Redb::open(path),
+        None => Redb::scratch(scratch.path().join("journal.redb")),
+    }
+    .map_err(|error| Failure::Input(format!("the journal: {error}")))?;
+
+    let desk = Arc::new(Desk::new(options.operator));
+    let progress = Progress::new(fleet.len(), !options.json);
+    let clock = simulated.clock();
+    let pilot = Autopilot::builder()
+        .platform(Arc::clone(&simulated))
+        .metrics(Arc::clone(&simulated))
+        .journal(Mortal::new(journal, options.kill_after))
+        .clock(clock.clone())
+        .rules(rules)
+        .notifier(Arc::clone(&desk))
+        .level(options.level)
+        .mode(options.mode.into())
+        .build()
+        .map_err(Failure::input)?;
+    if options.dry_run {
+        return output::dry_run(options, &pilot.preview(change, START_WALL_MS).map_err(Failure::input)?);
+    }
+    let mode = pilot.mode().clone();
+    let (handle, run) = pilot.start(change).map_err(Failure::input)?;
+    desk.connect(&handle);
+    births(&simulated, &handle);
+    let executor = simulated.executor();
+    let outcome = executor.run(async {
+        let mut run = Box::pin(run).fuse();
+        let mut desk = Box::pin(desk.work(&clock)).fuse();
+        let mut bars = Box::pin(progress.watch(&handle, &clock)).fuse();
+        futures::select_biased! {
+            outcome = run => outcome,
+            () = desk => unreachable!("the operator works as long as the run lasts"),
+            () = bars => unreachable!("the bars live as long as the run lasts"),
+        }
+    });
+    progress.finish();
+    let outcome: Outcome = match outcome.map_err(Failure::internal)? {
+        Ok(outcome) => outcome,
+        Err(error @ (unattended::RunError::OtherChange { .. } | unattended::RunError::Journal(_))) => {
+            return Err(Failure::input(error));
+        }
+        Err(error) => return Err(Failure::internal(error)),
+    };
+    let Some(summary) = handle.summary() else { return Err(Failure::Internal("the run left no summary".to_owned())) };
+    let ended = Ended {
+        options,
+        outcome,
+        summary,
+        census: simulated.census(),
+        proof: handle.proof().clone(),
+        mode,
+        virtual_seconds: clock.now() / 1_000,
+        wall_seconds: began.elapsed().as_secs_f64(),
+    };
+    output::print(&ended)?;
+    Ok(outcome.exit_code())
+}
+
+fn author() -> Actor {
+    Actor::person("mesh-team", "rollout example")
+}
+
+fn settings(options: &Options) -> Settings {
+    let mut settings = Settings::default();
+    if options.operator == Operator::None {
+        // Nobody will come: the run ends as waiting, and a later one with somebody goes on.
+        settings.person_patience_ms = 0;
+    }
+    settings
+}
+
+/// A birth asks the autopilot what to run.
+fn births(simulated: &Simulated, handle: &Handle) {
+    let handle = handle.clone();
+    simulated.on_birth(Box::new(move |newborn| {
+        let labels: Vec<(&str, &str)> = newborn.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        match handle.version_for(newborn.target.as_str(), &newborn.app, &labels) {
+            Side::New => Version::from(NEW),
+            Side::Old => Version::from(OLD),
+        }
+    }));
+}
+
+fn world(path: Option<&Path>) -> Result<World, Failure> {
+    let Some(path) = path else { return Ok(World::default()) };
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Input(format!("{name}: the world cannot be read: {error}")))?;
+    World::from_json(&text).map_err(|error| Failure::Input(format!("{name}: {error}")))
+}
+
+fn rules(paths: &[PathBuf]) -> Result<Guard, Failure> {
+    if paths.is_empty() {
+        return Ok(Guard::empty());
+    }
+    Guard::load_all(paths).map_err(Failure::input)
+}
+
+/// Where the world keeps what was done to it.
+fn world_log(journal: &Path) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(".world");
+    PathBuf::from(name)
+}

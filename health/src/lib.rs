@@ -1,1 +1,106 @@
 //! Is it healthy: self-checks before traffic, evidence with error budgets after.
+//!
+//! It is not a metrics system (rows come through [`MetricSource`]), not a threshold alerter, and it never acts: whoever
+//! drives the change asks and decides. It depends on no runtime, clock or network.
+//!
+//! ```
+//! use unattended_health::{Counts, Coverage, Interval, Judge, JudgeConfig, Row, StratumInfo, Topology, Verdict};
+//!
+//! let topology = Topology {
+//!     strata: vec![StratumInfo { app: 0, classes: vec![0] }],
+//!     classes: vec!["stack=HN".into()],
+//!     apps: vec!["pay".into()],
+//! };
+//! let mut judge = Judge::new(JudgeConfig::standard(), topology, &[])?;
+//! judge.step_traffic(); // a batch opened
+//! let all = Coverage { reported: 40, expected: 40 };
+//! for index in 0..8 {
+//!     let (canary, control) = (Counts::new(15, 1_060), Counts::new(30, 17_700));
+//!     let rows = vec![Row { stratum: 0, metric: 0, fresh: false, canary, control }];
+//!     judge.observe(&Interval { index, rows, canary_hosts: all, control_hosts: all, ..Interval::default() })?;
+//! }
+//! assert_eq!(judge.verdict(), Verdict::Rollback);
+//! let why = judge.explain().to_string();
+//! assert!(why.contains("errors on canary 120 of 8,480 requests vs 240 of 141,600 on control"), "{why}");
+//! assert!(why.contains("strongest: class stack=HN, ratio 8.3 (95 % "), "{why}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//!  self-checks of an instance ──► Gate::evaluate ──► GateVerdict     may it take traffic at all?
+//!
+//!  MetricSource ──► Interval {rows, host samples, coverage}
+//!                      │                 ┌─ ln_e, stopped   evidence of harm:   over the whole change
+//!                      ▼                 │
+//!  history ─► Judge::observe ────────────┼─ safety(class)   evidence of safety: per class and stage
+//!  step_traffic ──────┘                  │
+//!                                        └─ verdict, score, explain
+//! ```
+//!
+//! # What is compared
+//!
+//! A row holds, for one interval and stratum, how many of how many requests were bad on the canary and on a matched
+//! control. Given how many were bad in all, and how traffic was split, how many of them fall on the canary depends
+//! on the rate ratio alone: daily waves, shared incidents and changing splits cancel. A row's e-value is its likelihood
+//! under ratio r divided by that under ratio 1; over rows they multiply, over r in {1.25, 1.5, 2, 3, 5, 10} they are
+//! averaged, and at every traffic step a fresh product starts, so that a fault that begins late is not paid for by earlier
+//! good behaviour (all restarts together cost six numbers, exactly).
+//!
+//! # Guarantees
+//!
+//! - **Stop**: a change without effect is ever [stopped](Judge::stopped) with probability at most α = 0.01, over all
+//!   looks, metrics, batches, classes and applications together.
+//! - **Go**: in one stage, a class where the rate ratio is at least 1 + δ *and* the rate at least
+//!   θ = max(2 × its application's history, floor) gets [enough evidence of safety](Judge::safety) with probability at
+//!   most β = 0.05. Rows of one class never count for another; no rows are no evidence.
+//! - **Fresh instances** are judged against ten times the control's rate, so that reconnects and cold pools after a
+//!   healthy restart stop nothing; they never count as evidence of safety.
+//! - **Unknown is never a pass**: missing checks fail the gate, missing data holds, impossible data is a named error
+//!   that changes nothing.
+//! - **Same input, same bytes**: `ln` and `exp` come from `libm`, sums have a fixed order, the order of rows in an
+//!   interval does not matter, and a judge restored from its serialized form continues to the same bytes.
+//!
+//! # Limits
+//!
+//! - Exposure must be fixed before outcomes (count original requests, not retries), and strata must catch whatever
+//!   rollout order depends on.
+//! - Events that come in bursts are divided by a dispersion φ estimated from control hosts. It is an estimate: for heavy
+//!   tails, count bad events once per client and interval, as [`Counts::bad`] says.
+//! - A fault that canary and control share, e.g. through a bad common configuration, shows in no comparison.
+//! - α bounds false stops, not missed faults: a regression below ratio 1.25 or without traffic is found late or never.
+//! - The ratio's confidence sequence adds up rows whose traffic split differs by less than a quarter octave; it is for
+//!   people, no verdict reads it.
+
+mod codec;
+mod config;
+mod dispersion;
+mod error;
+mod evidence;
+mod exact;
+mod explanation;
+mod gate;
+mod judge;
+mod process;
+mod ratio;
+mod row;
+mod scope;
+mod snapshot;
+mod source;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod verdict;
+
+pub use codec::DecodeError;
+pub use config::{JudgeConfig, MetricSpec, StratumInfo, Topology};
+pub use error::{JudgeError, RowError};
+pub use explanation::{Explanation, Finding};
+pub use gate::{CheckOutcome, CheckResult, Gate, GateVerdict, RequiredCheck, SELF_CHECK_SCHEMA, SelfCheckReport};
+pub use judge::Judge;
+pub use ratio::Ratio;
+pub use row::{
+    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, MAX_COUNT, MAX_SAMPLE_HOSTS, Row,
+};
+pub use source::{History, Member, MetricSource, SourceError};
+pub use verdict::{Contributor, HoldReason, Look, MetricSafety, Safety, StopEvidence, Verdict};

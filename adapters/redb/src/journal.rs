@@ -1,0 +1,237 @@
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+};
+use unattended_upgrade::{Group, Journal, JournalError, Position};
+
+/// One value per group, under the position of its first record.
+const GROUPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("groups");
+/// What the file is.
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+const FORMAT_KEY: &str = "format";
+const FORMAT: u8 = 1;
+/// How each redb file begins.
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+const CACHE_BYTES: usize = 32 << 20;
+
+/// A [`Journal`] in one file.
+#[derive(Debug)]
+pub struct Redb {
+    database: Database,
+    path: PathBuf,
+    /// The end, known without reading; the lock also keeps appends in one order.
+    end: Mutex<Position>,
+    durability: Durability,
+}
+
+impl Redb {
+    /// Opens the journal at `path`, or makes one where there is no file (or an empty one). Its directory must exist.
+    ///
+    /// A journal left by a killed process is repaired on the way. An error leaves whatever is there as it was.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        Self::open_as(path.as_ref(), Durability::Immediate)
+    }
+
+    /// As [`open`](Self::open), for a journal that need not outlive the process: nothing waits for the disk. A kill
+    /// loses what was appended since the opening; a normal end (a drop) does not.
+    pub fn scratch(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        Self::open_as(path.as_ref(), Durability::None)
+    }
+
+    fn open_as(path: &Path, durability: Durability) -> Result<Self, JournalError> {
+        let known = look_at_head(path)?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(known);
+        let opened = if known {
+            builder.open(path)
+        } else {
+            builder.create(path)
+        };
+        let database = opened.map_err(|error| open_error(path, error))?;
+        let name = path.display();
+        if is_blank(&database).map_err(|error| damaged(path, &error))? {
+            if known && !is_ours_to_fill(&database).map_err(|error| damaged(path, &error))? {
+                return Err(JournalError::NotAJournal(name.to_string()));
+            }
+            mark(&database).map_err(|error| JournalError::Io(format!("{name}: {error}")))?;
+        }
+        let end = check(&database, path)?;
+        Ok(Self {
+            database,
+            path: path.to_owned(),
+            end: Mutex::new(end),
+            durability,
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write(&self, first: Position, group: &Group) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(self.durability)?;
+        transaction.open_table(GROUPS)?.insert(first, group.as_bytes())?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn read_groups(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Vec<u8>)>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(GROUPS)?;
+        // The group that holds `from` began at or before it.
+        let first = match table.range(..=from)?.next_back() {
+            Some(entry) => entry?.0.value(),
+            None => from,
+        };
+        let mut groups = Vec::new();
+        for entry in table.range(first..)?.take(max_groups) {
+            let (position, bytes) = entry?;
+            groups.push((position.value(), bytes.value().to_vec()));
+        }
+        Ok(groups)
+    }
+}
+
+#[async_trait]
+impl Journal for Redb {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        let mut end = self.end.lock();
+        let first = *end;
+        if !group.is_empty() {
+            self.write(first, group)
+                .map_err(|error| JournalError::Io(format!("{}: {error}", self.path.display())))?;
+            *end += Position::from(group.len());
+        }
+        Ok(first)
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        if max_groups == 0 || from >= *self.end.lock() {
+            return Ok(Vec::new());
+        }
+        self.read_groups(from, max_groups)
+            .map_err(|error| damaged(&self.path, &error))?
+            .into_iter()
+            .map(|(position, bytes)| Ok((position, Group::from_bytes(bytes)?)))
+            .collect()
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        Ok(*self.end.lock())
+    }
+}
+
+/// Whether there is a redb file; an error where there is something else.
+fn look_at_head(path: &Path) -> Result<bool, JournalError> {
+    let io = |error: std::io::Error| JournalError::Io(format!("{}: {error}", path.display()));
+    let mut head = Vec::with_capacity(MAGIC.len());
+    match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io(error)),
+        // Nine bytes at most: the size of a u64 always holds them.
+        Ok(file) => file.take(9).read_to_end(&mut head).map_err(io)?,
+    };
+    if head.is_empty() {
+        return Ok(false);
+    }
+    if head.iter().all(|byte| *byte == 0) {
+        // redb puts its mark last: nothing was ever in here, but that is for a person to say.
+        return Err(JournalError::NotAJournal(format!(
+            "{} begins with zeros (if a creation was killed, remove it) and",
+            path.display()
+        )));
+    }
+    match head {
+        head if head == MAGIC => Ok(true),
+        head if head.len() < MAGIC.len() && MAGIC.starts_with(&head) => Err(JournalError::Damaged(format!(
+            "{} is cut short to {} bytes: put a backup in its place, or start with a new file",
+            path.display(),
+            head.len()
+        ))),
+        _ => Err(JournalError::NotAJournal(path.display().to_string())),
+    }
+}
+
+/// No mark of ours is in it.
+fn is_blank(database: &Database) -> Result<bool, redb::Error> {
+    match database.begin_read()?.open_table(ABOUT) {
+        Ok(_) => Ok(false),
+        Err(TableError::TableDoesNotExist(_)) => Ok(true),
+        // A table of that name and of other types: not ours, and `check` says so.
+        Err(TableError::Storage(error)) => Err(error.into()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// No table at all: a creation of ours that was killed before its first transaction.
+fn is_ours_to_fill(database: &Database) -> Result<bool, redb::Error> {
+    let transaction = database.begin_read()?;
+    Ok(transaction.list_tables()?.next().is_none() && transaction.list_multimap_tables()?.next().is_none())
+}
+
+/// Makes a fresh file a journal, in one transaction.
+fn mark(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(ABOUT)?.insert(FORMAT_KEY, u64::from(FORMAT))?;
+    transaction.open_table(GROUPS)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Checks the mark and gives the end.
+fn check(database: &Database, path: &Path) -> Result<Position, JournalError> {
+    let foreign = |error: TableError| match error {
+        TableError::Storage(error) => damaged(path, &error.into()),
+        _ => JournalError::NotAJournal(path.display().to_string()),
+    };
+    let read = database
+        .begin_read()
+        .map_err(|error| damaged(path, &error.into()))?;
+    let about = read.open_table(ABOUT).map_err(foreign)?;
+    let format = about
+        .get(FORMAT_KEY)
+        .map_err(|error| damaged(path, &error.into()))?
+        .map(|format| format.value());
+    if format != Some(u64::from(FORMAT)) {
+        return Err(JournalError::Format {
+            // Formats are small numbers; one that is not is shown as the largest.
+            found: format.map(|format| u8::try_from(format).unwrap_or(u8::MAX)),
+        });
+    }
+    let groups = read.open_table(GROUPS).map_err(foreign)?;
+    let last = groups.last().map_err(|error| damaged(path, &error.into()))?;
+    match last {
+        None => Ok(0),
+        Some((first, bytes)) => {
+            let group = Group::from_bytes(bytes.value().to_vec())?;
+            Ok(first.value() + Position::from(group.len()))
+        }
+    }
+}
+
+fn open_error(path: &Path, error: DatabaseError) -> JournalError {
+    let name = path.display();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => JournalError::InUse(name.to_string()),
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
+            JournalError::Io(format!("{name}: {error}"))
+        }
+        other => JournalError::Damaged(format!(
+            "{name}: {other}; put a backup in its place, or start with a new file"
+        )),
+    }
+}
+
+fn damaged(path: &Path, error: &redb::Error) -> JournalError {
+    match error {
+        redb::Error::Io(error) => JournalError::Io(format!("{}: {error}", path.display())),
+        error => JournalError::Damaged(format!("{}: {error}", path.display())),
+    }
+}

@@ -1,0 +1,595 @@
+//! The state of the world, and the laws by which it moves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+use unattended_upgrade::{EffectKey, FleetChange, IngressOrder, TargetId, Version};
+
+use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
+use crate::events::{Event, Events, What};
+use crate::log::{Entry, EntryKind, LogError, WorldLog, parse_key};
+use crate::metrics::Meter;
+use crate::population::{Arm, Fate, Keys, NEVER, NEW, NO_STRATUM, OLD, Population, Slot, at};
+use crate::strata::{Crash, Strata};
+use crate::{Fault, InitialState, Newborn, SimConfig, World};
+
+/// Outages up to this long are not told as news.
+const LONG_OUTAGE_MS: u64 = 30_000;
+
+type BirthHook = Box<dyn Fn(&Newborn) -> Version + Send + Sync>;
+
+/// Says what a newborn runs.
+#[derive(Default)]
+pub(crate) struct Hook(Option<BirthHook>);
+
+impl Hook {
+    pub(crate) fn set(&mut self, hook: BirthHook) {
+        self.0 = Some(hook);
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Hook(set)" } else { "Hook(none)" })
+    }
+}
+
+/// How an instance comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The application restarts with it.
+    Cold,
+    /// The sidecar alone is replaced.
+    InPlace,
+    /// The same sidecar starts again.
+    Restart,
+    /// A target is born.
+    Birth,
+}
+
+/// Something a controller does to one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Replace(u8),
+    ReplaceInPlace(u8),
+    Prefetch(u8),
+    Ingress(IngressOrder),
+    Fence(u64),
+}
+
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) world: World,
+    pub(crate) seed: u64,
+    pub(crate) fault: Fault,
+    pub(crate) warm_up_ms: u64,
+    pub(crate) interval_ms: u64,
+    pub(crate) start_wall_ms: i64,
+    pub(crate) now: u64,
+    pub(crate) versions: Vec<Version>,
+    pub(crate) population: Population,
+    pub(crate) strata: Strata,
+    pub(crate) meter: Meter,
+    pub(crate) news: Vec<FleetChange>,
+    pub(crate) hook: Hook,
+    pub(crate) log: Option<WorldLog>,
+    /// Once a line could not be written, nothing is done any more: the world would not survive a kill.
+    pub(crate) log_failure: Option<String>,
+    events: Events,
+    /// Keys of attempts before the latest, per place.
+    earlier_keys: BTreeMap<u32, Vec<Keys>>,
+    /// Keys beyond the bits.
+    odd_keys: BTreeSet<(u32, EffectKey)>,
+    /// While a log is replayed: what newborns were told to run.
+    told: BTreeMap<String, u8>,
+}
+
+impl Fleet {
+    pub(crate) fn new(config: SimConfig, population: Population) -> Self {
+        Self {
+            meter: Meter::new(&config.world),
+            world: config.world,
+            seed: config.seed,
+            fault: config.release.fault(),
+            warm_up_ms: config.warm_up_ms,
+            interval_ms: config.interval_ms,
+            start_wall_ms: config.start_wall_ms,
+            now: 0,
+            versions: vec![config.old, config.new],
+            population,
+            strata: Strata::default(),
+            news: Vec::new(),
+            hook: Hook::default(),
+            log: None,
+            log_failure: None,
+            events: Events::default(),
+            earlier_keys: BTreeMap::new(),
+            odd_keys: BTreeSet::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Lets everything happen that happens by itself until `now`, and makes it the present.
+    pub(crate) fn settle(&mut self, now: u64) {
+        if now < self.now {
+            return;
+        }
+        let (restarts, deaths) = (self.world.restarts_per_target_day, self.world.deaths_per_target_day);
+        self.events
+            .draw_until(now, self.seed, self.population.slots.len(), restarts, deaths);
+        while let Some(event) = self.events.pop(now) {
+            // An order may name a deadline that has passed already; time does not go back for it.
+            self.now = self.now.max(event.at_ms);
+            self.happen(event);
+        }
+        self.now = now;
+    }
+
+    fn happen(&mut self, event: Event) {
+        let slot = &self.population.slots[at(event.slot)];
+        let same = slot.instance == event.instance;
+        match event.what {
+            What::Aged if same => self.place(event.slot),
+            What::Reopen if !slot.open && slot.reopen_at == event.at_ms && slot.is_ready(self.now) => {
+                let slot = &mut self.population.slots[at(event.slot)];
+                slot.open = true;
+                slot.ingress_at = self.now;
+                slot.reopen_at = NEVER;
+                self.place(event.slot);
+            }
+            What::Healed if same => {
+                let target = TargetId::new(self.population.name(event.slot));
+                self.news.push(FleetChange::BecameHealthy { target });
+            }
+            What::Killed if same => self.restart(event.slot),
+            // What is not up cannot fall.
+            What::Restart if slot.is_ready(self.now) => self.restart(event.slot),
+            What::Death => self.bear(event.slot),
+            _ => {}
+        }
+    }
+
+    /// An instance goes down unasked, and comes up again.
+    fn restart(&mut self, number: u32) {
+        let slot = &self.population.slots[at(number)];
+        let (arm, stratum, version) = (slot.arm, slot.stratum, slot.version);
+        if arm != Arm::Nowhere {
+            self.strata.crashes.push_back(Crash {
+                at_ms: self.now,
+                stratum,
+                canary: arm != Arm::Control,
+                fresh: arm == Arm::Fresh,
+            });
+        }
+        self.start(number, version, Start::Restart);
+        let slot = &self.population.slots[at(number)];
+        if slot.ready_at != NEVER && slot.ready_at > self.now + LONG_OUTAGE_MS {
+            let (at_ms, instance) = (slot.ready_at, slot.instance);
+            let target = TargetId::new(self.population.name(number));
+            self.news.push(FleetChange::BecameUnhealthy { target });
+            self.events.push(Event {
+                at_ms,
+                what: What::Healed,
+                slot: number,
+                instance,
+            });
+        }
+    }
+
+    /// The occupant dies and another is born in its place.
+    fn bear(&mut self, number: u32) {
+        let dead = self.population.name(number).to_owned();
+        let slot = &mut self.population.slots[at(number)];
+        self.strata.leave(number, slot);
+        self.strata.part(slot);
+        slot.open = true;
+        slot.ingress_at = self.now;
+        slot.reopen_at = NEVER;
+        slot.prefetched = OLD;
+        slot.prefetched_at = 0;
+        slot.generation = 0;
+        slot.keys = Keys::default();
+        self.earlier_keys.remove(&number);
+        self.odd_keys.retain(|(n, _)| *n != number);
+        let name = self.population.rename(number);
+        let kind = self.population.kind_of(&self.population.slots[at(number)]);
+        let newborn = Newborn {
+            target: TargetId::new(std::sync::Arc::clone(&name)),
+            app: std::sync::Arc::clone(&kind.app),
+            labels: kind.labels.clone(),
+            at_ms: self.now,
+        };
+        let version = match self.told.get(&*name) {
+            Some(version) => *version,
+            None => {
+                let wanted = self.hook.0.as_ref().map(|hook| hook(&newborn));
+                wanted.and_then(|v| self.intern(&v)).unwrap_or(OLD)
+            }
+        };
+        let entry = |effect, target: &str, version| Entry {
+            t: newborn.at_ms,
+            target: target.to_owned(),
+            effect,
+            version,
+            key: None,
+            reopen_by_ms: None,
+            generation: None,
+        };
+        self.write(&entry(EntryKind::Died, &dead, None));
+        let text = self.versions[usize::from(version)].to_string();
+        self.write(&entry(EntryKind::Born, &name, Some(text)));
+        self.news.push(FleetChange::Left {
+            target: TargetId::new(dead),
+        });
+        self.news.push(FleetChange::Joined {
+            target: newborn.target,
+            app: newborn.app,
+            labels: newborn.labels,
+            version: self.versions[usize::from(version)].clone(),
+        });
+        self.start(number, version, Start::Birth);
+    }
+
+    /// The version's number; `None` when there are too many.
+    pub(crate) fn intern(&mut self, version: &Version) -> Option<u8> {
+        let known = self.versions.iter().position(|v| v == version);
+        let number = known.unwrap_or(self.versions.len());
+        let number = u8::try_from(number).ok()?;
+        if known.is_none() {
+            self.versions.push(version.clone());
+        }
+        Some(number)
+    }
+
+    /// Begins a new instance in a place. What becomes of it is drawn from the place and the instance's number alone.
+    fn start(&mut self, number: u32, version: u8, how: Start) {
+        let now = self.now;
+        let at_fault = version == NEW && self.population.kind_of(&self.population.slots[at(number)]).at_fault;
+        let world = &self.world;
+        let slot = &mut self.population.slots[at(number)];
+        self.strata.leave(number, slot);
+        slot.instance += 1;
+        let mut draw = Draw::new(
+            self.seed,
+            Purpose::Instance,
+            &[u64::from(number), u64::from(slot.instance)],
+        );
+        let tail = draw.chance(0.01);
+        let never = draw.chance(world.never_ready_share);
+        let factor = |slow: f64| if tail { slow } else { 1.0 };
+        let seconds = match how {
+            Start::Cold => draw.between(world.cold_s_low, world.cold_s_high) * factor(world.cold_tail_factor),
+            Start::InPlace | Start::Restart | Start::Birth => {
+                let usual = world.in_place_s_median * libm::exp(world.in_place_sigma * draw.normal());
+                usual * factor(world.in_place_tail_factor)
+            }
+        };
+        let fetch = match how {
+            Start::InPlace if slot.prefetched == version => slot.prefetched_at.saturating_sub(now),
+            Start::InPlace => ms(draw.between(world.prefetch_s_low, world.prefetch_s_high)),
+            _ => 0,
+        };
+        slot.version = version;
+        slot.fate = match slot.initial {
+            InitialState::Pending => Fate::Nothing,
+            InitialState::SidecarCrashing => Fate::Crashing,
+            _ if at_fault && self.fault == Fault::Crash => Fate::Crashing,
+            _ if never && matches!(how, Start::Cold | Start::InPlace) => Fate::NeverReady,
+            _ => Fate::Up,
+        };
+        slot.up_at = now + fetch + ms(seconds * 0.7);
+        slot.ready_at = if slot.fate == Fate::Up {
+            now + fetch + ms(seconds)
+        } else {
+            NEVER
+        };
+        if how == Start::Cold {
+            // A new pod comes with an open way in.
+            slot.open = true;
+            slot.ingress_at = now;
+            slot.reopen_at = NEVER;
+        }
+        if let (Fault::Leak { per_hour }, true, Fate::Up) = (self.fault, at_fault, slot.fate) {
+            self.events.push(Event {
+                at_ms: slot.ready_at.saturating_add(ms(0.5 / per_hour * 3_600.0)),
+                what: What::Killed,
+                slot: number,
+                instance: slot.instance,
+            });
+        }
+        self.place(number);
+    }
+
+    /// Puts a place into the arm where its counts belong now, and arranges to look again when that changes with age.
+    pub(crate) fn place(&mut self, number: u32) {
+        let now = self.now;
+        let slot = &mut self.population.slots[at(number)];
+        self.strata.leave(number, slot);
+        if slot.stratum == NO_STRATUM || !slot.open {
+            return;
+        }
+        // What never ran on its own account says nothing about a version.
+        if matches!(slot.initial, InitialState::Pending | InitialState::SidecarCrashing) {
+            return;
+        }
+        let warm_at = if slot.instance == 0 {
+            0
+        } else {
+            slot.ready_at.saturating_add(self.warm_up_ms)
+        };
+        let warm = now >= warm_at;
+        let mut look_at = if warm { NEVER } else { warm_at };
+        let arm = match (slot.version, warm) {
+            (OLD, true) if slot.control => Arm::Control,
+            (NEW, false) => Arm::Fresh,
+            (NEW, true) => {
+                let at_fault = self.population.kinds[at(slot.kind)].at_fault;
+                match self.fault {
+                    Fault::Errors { .. } | Fault::Latency { .. } | Fault::Load { .. } if at_fault => Arm::Faulty,
+                    Fault::Late { after_ms, .. } if at_fault => {
+                        let onset = slot.ready_at.saturating_add(after_ms);
+                        if now >= onset {
+                            Arm::Faulty
+                        } else {
+                            look_at = onset;
+                            Arm::Clean
+                        }
+                    }
+                    _ => Arm::Clean,
+                }
+            }
+            _ => Arm::Nowhere,
+        };
+        let measured = slot.version == NEW || slot.control;
+        let slot = &mut self.population.slots[at(number)];
+        self.strata.enter(number, slot, arm);
+        if look_at != NEVER && measured {
+            self.events.push(Event {
+                at_ms: look_at,
+                what: What::Aged,
+                slot: number,
+                instance: slot.instance,
+            });
+        }
+    }
+
+    /// Whether the key had its effect on this place before.
+    pub(crate) fn was_applied(&self, number: u32, key: &EffectKey) -> bool {
+        let Some(bit) = bit_of(key) else {
+            return self.odd_keys.contains(&(number, *key));
+        };
+        let slot = &self.population.slots[at(number)];
+        let has =
+            |keys: &Keys| keys.attempt == key.attempt.0 && keys.generation == key.generation.0 && keys.mask & bit != 0;
+        has(&slot.keys) || self.earlier_keys.get(&number).is_some_and(|all| all.iter().any(has))
+    }
+
+    fn remember(&mut self, number: u32, key: &EffectKey) {
+        let Some(bit) = bit_of(key) else {
+            self.odd_keys.insert((number, *key));
+            return;
+        };
+        let keys = &mut self.population.slots[at(number)].keys;
+        if (keys.attempt, keys.generation) != (key.attempt.0, key.generation.0) {
+            let fresh = Keys {
+                attempt: key.attempt.0,
+                generation: key.generation.0,
+                mask: 0,
+            };
+            let before = std::mem::replace(keys, fresh);
+            if before.mask != 0 {
+                self.earlier_keys.entry(number).or_default().push(before);
+            }
+        }
+        self.population.slots[at(number)].keys.mask |= bit;
+    }
+
+    /// Does it, now, and durably: the log has it before the world.
+    pub(crate) fn apply(&mut self, number: u32, act: Act, key: Option<&EffectKey>) -> Result<(), String> {
+        if self.log.is_some() {
+            let entry = self.entry(number, act, key);
+            self.write(&entry);
+        }
+        if let Some(reason) = &self.log_failure {
+            return Err(reason.clone());
+        }
+        if let Some(key) = key {
+            self.remember(number, key);
+        }
+        match act {
+            Act::Replace(version) => self.start(number, version, Start::Cold),
+            Act::ReplaceInPlace(version) => self.start(number, version, Start::InPlace),
+            Act::Prefetch(version) => {
+                let slot = &mut self.population.slots[at(number)];
+                let keys = [u64::from(number), u64::from(slot.instance), self.now];
+                let mut draw = Draw::new(self.seed, Purpose::Prefetch, &keys);
+                if slot.prefetched != version {
+                    slot.prefetched = version;
+                    slot.prefetched_at =
+                        self.now + ms(draw.between(self.world.prefetch_s_low, self.world.prefetch_s_high));
+                }
+            }
+            Act::Ingress(order) => self.order_ingress(number, order),
+            Act::Fence(generation) => {
+                let slot = &mut self.population.slots[at(number)];
+                slot.generation = slot.generation.max(generation);
+            }
+        }
+        Ok(())
+    }
+
+    fn order_ingress(&mut self, number: u32, order: IngressOrder) {
+        let now = self.now;
+        let world = &self.world;
+        let slot = &mut self.population.slots[at(number)];
+        let open = order == IngressOrder::Open;
+        if slot.open != open {
+            let keys = [u64::from(number), u64::from(slot.instance), now];
+            let mut draw = Draw::new(self.seed, Purpose::Ingress, &keys);
+            let delay = ms(draw.between(world.ingress_s_low, world.ingress_s_high));
+            // Where the order before has not taken hold yet, the way still is what is wanted now.
+            slot.ingress_at = if now < slot.ingress_at { now } else { now + delay };
+            slot.open = open;
+            let drain = if draw.chance(world.drain_stuck_share) {
+                draw.between(60.0, 120.0)
+            } else {
+                draw.between(world.drain_s_low, world.drain_s_high)
+            };
+            slot.drained_at = slot.ingress_at + ms(drain);
+        }
+        slot.reopen_at = match order {
+            IngressOrder::Open => NEVER,
+            IngressOrder::Close { reopen_by_ms } => {
+                self.events.push(Event {
+                    at_ms: reopen_by_ms,
+                    what: What::Reopen,
+                    slot: number,
+                    instance: 0,
+                });
+                reopen_by_ms
+            }
+        };
+        self.place(number);
+    }
+
+    fn entry(&self, number: u32, act: Act, key: Option<&EffectKey>) -> Entry {
+        let text = |version: u8| Some(self.versions[usize::from(version)].to_string());
+        let (effect, version, reopen_by_ms, generation) = match act {
+            Act::Replace(version) => (EntryKind::Replace, text(version), None, None),
+            Act::ReplaceInPlace(version) => (EntryKind::ReplaceInPlace, text(version), None, None),
+            Act::Prefetch(version) => (EntryKind::Prefetch, text(version), None, None),
+            Act::Ingress(IngressOrder::Open) => (EntryKind::Open, None, None, None),
+            Act::Ingress(IngressOrder::Close { reopen_by_ms }) => (EntryKind::Close, None, Some(reopen_by_ms), None),
+            Act::Fence(generation) => (EntryKind::Fence, None, None, Some(generation)),
+        };
+        Entry {
+            t: self.now,
+            target: self.population.name(number).to_owned(),
+            effect,
+            version,
+            key: key.map(ToString::to_string),
+            reopen_by_ms,
+            generation,
+        }
+    }
+
+    fn write(&mut self, entry: &Entry) {
+        if let (Some(log), None) = (&mut self.log, &self.log_failure)
+            && let Err(e) = log.append(entry)
+        {
+            self.log_failure = Some(format!("the world's log cannot be written: {e}"));
+        }
+    }
+
+    /// Lives through what the log tells.
+    pub(crate) fn replay(&mut self, path: &Path, entries: Vec<Entry>) -> Result<(), LogError> {
+        for entry in &entries {
+            if let (EntryKind::Born, Some(version)) = (entry.effect, &entry.version)
+                && let Some(number) = self.intern(&Version::from(version.as_str()))
+            {
+                self.told.insert(entry.target.clone(), number);
+            }
+        }
+        for (i, entry) in entries.iter().enumerate() {
+            self.settle(entry.t);
+            self.replay_one(entry).map_err(|reason| LogError::Line {
+                path: path.to_owned(),
+                // After the header, and lines count from 1.
+                line: i + 2,
+                reason,
+            })?;
+        }
+        self.told.clear();
+        Ok(())
+    }
+
+    fn replay_one(&mut self, entry: &Entry) -> Result<(), String> {
+        if matches!(entry.effect, EntryKind::Born | EntryKind::Died) {
+            return Ok(());
+        }
+        let number = self
+            .population
+            .find(&entry.target)
+            .ok_or("no such target lives at that time")?;
+        let version = |fleet: &mut Self| -> Result<u8, String> {
+            let text = entry.version.as_deref().ok_or("it has no version")?;
+            fleet
+                .intern(&Version::from(text))
+                .ok_or_else(|| "there are too many versions".to_owned())
+        };
+        let act = match entry.effect {
+            EntryKind::Replace => Act::Replace(version(self)?),
+            EntryKind::ReplaceInPlace => Act::ReplaceInPlace(version(self)?),
+            EntryKind::Prefetch => Act::Prefetch(version(self)?),
+            EntryKind::Open => Act::Ingress(IngressOrder::Open),
+            EntryKind::Close => Act::Ingress(IngressOrder::Close {
+                reopen_by_ms: entry.reopen_by_ms.ok_or("it has no reopen_by_ms")?,
+            }),
+            EntryKind::Fence => Act::Fence(entry.generation.ok_or("it has no generation")?),
+            EntryKind::Born | EntryKind::Died => return Ok(()),
+        };
+        let key = match &entry.key {
+            Some(text) => Some(parse_key(text).ok_or("its key is not attempt/generation/step/ordinal")?),
+            None => None,
+        };
+        if key.is_some_and(|key| self.was_applied(number, &key)) {
+            return Err("its key was applied before".to_owned());
+        }
+        self.apply(number, act, key.as_ref())
+    }
+
+    /// A fingerprint of every place and of the news.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut h = mix(self.now);
+        let mut add = |x: u64| h = mix(h ^ x).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        for (number, slot) in self.population.slots.iter().enumerate() {
+            add(hash_text(self.population.name(crate::population::count(number))));
+            add(hash_text(self.versions[usize::from(slot.version)].as_str()));
+            add(u64::from(slot.instance) << 32 | (slot.fate as u64) << 1 | u64::from(slot.open));
+            for x in [
+                slot.up_at,
+                slot.ready_at,
+                slot.ingress_at,
+                slot.drained_at,
+                slot.reopen_at,
+                slot.prefetched_at,
+            ] {
+                add(x);
+            }
+            for x in [slot.generation, slot.keys.attempt, slot.keys.generation, slot.keys.mask] {
+                add(x);
+            }
+        }
+        for (number, keys) in &self.earlier_keys {
+            add(u64::from(*number));
+            for keys in keys {
+                add(keys.attempt);
+                add(keys.generation);
+                add(keys.mask);
+            }
+        }
+        for (number, key) in &self.odd_keys {
+            add(u64::from(*number));
+            add(hash_text(&key.to_string()));
+        }
+        for news in &self.news {
+            add(hash_text(&format!("{news:?}")));
+        }
+        h
+    }
+
+    pub(crate) fn slot(&self, number: u32) -> &Slot {
+        &self.population.slots[at(number)]
+    }
+}
+
+/// The bit of a key among those of its attempt and generation; `None` for steps and ordinals beyond what drivers use.
+fn bit_of(key: &EffectKey) -> Option<u64> {
+    (key.step < 16 && key.ordinal < 4).then(|| 1 << (u32::from(key.step) * 4 + u32::from(key.ordinal)))
+}
+
+/// Seconds to whole milliseconds, at least 1.
+pub(crate) fn ms(seconds: f64) -> u64 {
+    floor_to_u64(seconds * 1_000.0).max(1)
+}

@@ -1,0 +1,87 @@
+//! What the metrics say about the week before the change.
+
+use unattended_health::{Arm, Counts, History, HostSample};
+
+use crate::draw::{Draw, Purpose, floor_to_u64, to_f64};
+use crate::fleet::Fleet;
+use crate::metrics::{ERRORS, RESTARTS, SLOW};
+use crate::population::{at, count};
+
+const DAYS: f64 = 7.0;
+const SECONDS: f64 = DAYS * 86_400.0;
+/// Strata that come with samples of their hosts; a few serve the whole metric.
+const SAMPLED_STRATA: usize = 64;
+/// Samples per such stratum.
+const SAMPLES: u64 = 2;
+
+impl Fleet {
+    /// Counts of all members of each stratum over the seven days before virtual time 0, incidents included; no daily wave,
+    /// which is even over whole days.
+    pub(crate) fn history(&self) -> Vec<History> {
+        let used: Vec<u32> = (0..count(self.strata.list.len()))
+            .filter(|n| self.strata.list[at(*n)].members.hosts > 0)
+            .collect();
+        let from = -DAYS * 86_400_000.0;
+        let zones: Vec<f64> = (0..self.population.zones)
+            .map(|zone| self.incident_ms(zone, from, 0.0) / -from)
+            .collect();
+        let stride = used.len().div_ceil(SAMPLED_STRATA).max(1);
+        let mut all = Vec::with_capacity(used.len() * 3);
+        for (i, &number) in used.iter().enumerate() {
+            let stratum = &self.strata.list[at(number)];
+            let share = zones[at(stratum.zone)];
+            let app = &self.population.apps[at(stratum.app)];
+            let requests = stratum.members.rate() * SECONDS;
+            let key = |metric: u8| [u64::from(number), u64::from(metric)];
+            let total = Draw::new(self.seed, Purpose::Requests, &[u64::from(number), u64::MAX]).round(requests);
+            for metric in [ERRORS, SLOW] {
+                let (p, incident) = match metric {
+                    ERRORS => (app.error_rate, self.world.incident_error_factor),
+                    _ => (self.world.slow_share, self.world.incident_slow_factor),
+                };
+                let p = (p * (1.0 + (incident - 1.0) * share)).min(1.0);
+                // Heavy clients count once per interval, not once per week.
+                let seconds = to_f64(self.interval_ms) / 1_000.0;
+                let one = stratum.members.rate() * seconds;
+                let mean = self.episodes(one * p, one, seconds) * SECONDS / seconds;
+                let bad = Draw::new(self.seed, Purpose::History, &key(metric))
+                    .poisson(mean)
+                    .min(total);
+                let samples = if i % stride == 0 {
+                    (0..SAMPLES)
+                        .map(|index| self.past_hosts(number, stratum, metric, index))
+                        .filter(|hosts| !hosts.is_empty())
+                        .map(|hosts| HostSample {
+                            stratum: number,
+                            metric,
+                            arm: Arm::Control,
+                            hosts,
+                        })
+                        .collect()
+                } else {
+                    Vec::new()
+                };
+                all.push(History {
+                    stratum: number,
+                    metric,
+                    counts: Counts::new(bad, total),
+                    samples,
+                });
+            }
+            // Exposure of restarts is hosts times intervals.
+            let intervals = floor_to_u64(SECONDS * 1_000.0 / to_f64(self.interval_ms)).max(1);
+            let total = u64::from(stratum.members.hosts) * intervals;
+            let mean = f64::from(stratum.members.hosts) * self.world.restarts_per_target_day * DAYS;
+            let bad = Draw::new(self.seed, Purpose::History, &key(RESTARTS))
+                .poisson(mean)
+                .min(total);
+            all.push(History {
+                stratum: number,
+                metric: RESTARTS,
+                counts: Counts::new(bad, total),
+                samples: Vec::new(),
+            });
+        }
+        all
+    }
+}

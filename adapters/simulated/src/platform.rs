@@ -1,0 +1,269 @@
+//! The fleet as a controller sees it, with a fault at every boundary.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use unattended_upgrade::{
+    AttemptId, Capabilities, EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, InstanceId, News,
+    Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
+};
+
+use crate::Simulated;
+use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, to_f64};
+use crate::fleet::{Act, Fleet};
+use crate::population::{Fate, Slot};
+
+/// Connections that are open per request per second.
+const CONNECTIONS_PER_RATE: f64 = 5.0;
+
+/// Names that are looked up together; what is kept of them fits the nearest cache.
+const LOOKED_UP_AT_ONCE: usize = 512;
+
+/// What the world does to one delivery of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    Good,
+    Lost,
+    Unreported,
+    Twice,
+    Late { after_ms: u64 },
+}
+
+#[async_trait]
+impl Platform for Simulated {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        let fleet = self.present();
+        let first = targets.first().map_or(0, |t| hash_text(t.as_str()));
+        let keys = [fleet.now, first, targets.len() as u64];
+        if Draw::new(fleet.seed, Purpose::Observe, &keys).chance(fleet.world.fault_observe) {
+            return Err(PlatformError::Unavailable(
+                "the simulated control plane did not answer".to_owned(),
+            ));
+        }
+        let mut seen = Vec::with_capacity(targets.len());
+        for some in targets.chunks(LOOKED_UP_AT_ONCE) {
+            let numbers = fleet.population.find_all(some.iter().map(TargetId::as_str));
+            seen.extend(numbers.into_iter().map(|number| look(&fleet, number)));
+        }
+        Ok(seen)
+    }
+
+    async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        self.with_version(target, version, key, Act::Replace)
+    }
+
+    async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
+        if !self.capabilities.fence {
+            return EffectOutcome::Unsupported;
+        }
+        let mut fleet = self.present();
+        let Some(number) = fleet.population.find(target.as_str()) else {
+            return gone(target);
+        };
+        let fenced = fleet.slot(number).generation;
+        if generation.0 <= fenced {
+            return if generation.0 == fenced {
+                EffectOutcome::AlreadyApplied
+            } else {
+                EffectOutcome::Stale
+            };
+        }
+        // Fences carry no key; one that no attempt uses stands in for the draw of the fault.
+        let key = EffectKey {
+            attempt: AttemptId(u64::MAX),
+            generation,
+            step: u8::MAX,
+            ordinal: u8::MAX,
+        };
+        let delivery = deliver(&fleet, number, &key);
+        carry_out(delivery, || fleet.apply(number, Act::Fence(generation.0), None))
+    }
+
+    async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.in_place {
+            return EffectOutcome::Unsupported;
+        }
+        self.with_version(target, version, key, Act::ReplaceInPlace)
+    }
+
+    async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.prefetch {
+            return EffectOutcome::Unsupported;
+        }
+        self.with_version(target, version, key, Act::Prefetch)
+    }
+
+    async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.ingress {
+            return EffectOutcome::Unsupported;
+        }
+        self.act(target, key, |_| Some(Act::Ingress(order)))
+    }
+
+    async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
+        if !self.capabilities.watch {
+            return Err(PlatformError::Unsupported("watch"));
+        }
+        let fleet = self.present();
+        let from = usize::try_from(cursor).unwrap_or(usize::MAX).min(fleet.news.len());
+        Ok(News {
+            changes: fleet.news[from..].to_vec(),
+            cursor: fleet.news.len() as u64,
+        })
+    }
+}
+
+impl Simulated {
+    fn with_version(
+        &self,
+        target: &TargetId,
+        version: &Version,
+        key: &EffectKey,
+        act: impl Fn(u8) -> Act,
+    ) -> EffectOutcome {
+        self.act(target, key, |fleet| fleet.intern(version).map(act))
+    }
+
+    fn act(&self, target: &TargetId, key: &EffectKey, act: impl FnOnce(&mut Fleet) -> Option<Act>) -> EffectOutcome {
+        let mut fleet = self.present();
+        let Some(number) = fleet.population.find(target.as_str()) else {
+            return gone(target);
+        };
+        if self.capabilities.fence && key.generation.0 < fleet.slot(number).generation {
+            return EffectOutcome::Stale;
+        }
+        if fleet.was_applied(number, key) {
+            return EffectOutcome::AlreadyApplied;
+        }
+        let Some(act) = act(&mut fleet) else {
+            return EffectOutcome::Failed {
+                reason: "this world knows 256 versions at most".into(),
+            };
+        };
+        let delivery = deliver(&fleet, number, key);
+        carry_out(delivery, || {
+            // The second of two deliveries finds the key and does nothing.
+            if fleet.was_applied(number, key) {
+                Ok(())
+            } else {
+                fleet.apply(number, act, Some(key))
+            }
+        })
+    }
+}
+
+fn carry_out(delivery: Delivery, mut apply: impl FnMut() -> Result<(), String>) -> EffectOutcome {
+    match delivery {
+        Delivery::Lost => {
+            return EffectOutcome::Unknown {
+                reason: "no answer (the order was lost)".into(),
+            };
+        }
+        Delivery::Late { after_ms } => return EffectOutcome::Retry { after_ms },
+        Delivery::Good | Delivery::Unreported => {}
+        Delivery::Twice => {
+            if let Err(reason) = apply() {
+                return EffectOutcome::Failed { reason: reason.into() };
+            }
+        }
+    }
+    match apply() {
+        Err(reason) => EffectOutcome::Failed { reason: reason.into() },
+        Ok(()) if delivery == Delivery::Unreported => EffectOutcome::Unknown {
+            reason: "no answer (the order was carried out)".into(),
+        },
+        Ok(()) => EffectOutcome::Applied,
+    }
+}
+
+/// Draws what happens to this delivery. The same order at another time is drawn anew: a lost order is not lost for ever.
+fn deliver(fleet: &Fleet, number: u32, key: &EffectKey) -> Delivery {
+    let step = u64::from(key.step) << 8 | u64::from(key.ordinal);
+    let keys = [u64::from(number), key.attempt.0, key.generation.0, step, fleet.now];
+    let mut draw = Draw::new(fleet.seed, Purpose::Fault, &keys);
+    let world = &fleet.world;
+    let mut chance = draw.unit();
+    let mut falls = |share: f64| {
+        chance -= share;
+        chance < 0.0
+    };
+    if falls(world.fault_lost) {
+        Delivery::Lost
+    } else if falls(world.fault_late) {
+        Delivery::Late {
+            after_ms: 1_000 + draw.bits() % 4_000,
+        }
+    } else if falls(world.fault_unreported) {
+        Delivery::Unreported
+    } else if falls(world.fault_twice) {
+        Delivery::Twice
+    } else {
+        Delivery::Good
+    }
+}
+
+fn gone(target: &TargetId) -> EffectOutcome {
+    EffectOutcome::Failed {
+        reason: Arc::from(format!("there is no target `{target}`")),
+    }
+}
+
+fn look(fleet: &Fleet, number: Option<u32>) -> Observation {
+    let Some(number) = number else {
+        return Observation {
+            phase: Phase::Gone,
+            version: None,
+            instance: None,
+            ready: false,
+            self_check: SelfCheck::Unreported,
+            ingress: Ingress::Unknown,
+            active: None,
+        };
+    };
+    let now = fleet.now;
+    let slot = fleet.slot(number);
+    let phase = match slot.fate {
+        Fate::Nothing => Phase::Stopped,
+        _ if now < slot.up_at => Phase::Starting,
+        Fate::Crashing => Phase::Crashing,
+        Fate::Up | Fate::NeverReady => Phase::Running,
+    };
+    let ready = slot.is_ready(now);
+    Observation {
+        phase,
+        version: (phase != Phase::Stopped).then(|| fleet.versions[usize::from(slot.version)].clone()),
+        instance: matches!(phase, Phase::Running | Phase::Crashing)
+            .then(|| InstanceId(u64::from(number) << 32 | u64::from(slot.instance))),
+        ready,
+        self_check: if ready {
+            SelfCheck::Passed
+        } else {
+            SelfCheck::Unreported
+        },
+        ingress: if slot.is_open(now) {
+            Ingress::Open
+        } else {
+            Ingress::Closed
+        },
+        active: Some(if ready { connections(slot, now) } else { 0 }),
+    }
+}
+
+/// Open connections: a steady number while traffic comes in, a line down to 0 after the way was closed.
+fn connections(slot: &Slot, now: u64) -> u32 {
+    let steady = 1 + floor_to_u64(slot.rate() * CONNECTIONS_PER_RATE);
+    let steady = u32::try_from(steady).unwrap_or(u32::MAX);
+    // A new instance behind a closed way has none.
+    if slot.is_open(now) {
+        return steady;
+    }
+    if now >= slot.drained_at || slot.ready_at > slot.ingress_at {
+        return 0;
+    }
+    let left = to_f64(slot.drained_at - now) / to_f64((slot.drained_at - slot.ingress_at).max(1));
+    u32::try_from(floor_to_u64(libm::ceil(f64::from(steady) * left))).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,139 @@
+//! Who is measured: per stratum the sums that rows are drawn from, kept up with every change so that a reading costs
+//! strata and not targets.
+
+use crate::population::{Arm, Slot, at};
+
+/// Hosts and their requests per second; whole numbers, so that what is taken away leaves no trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) hosts: u32,
+    pub(crate) rate_micro: u64,
+}
+
+impl Sum {
+    fn add(&mut self, rate_micro: u32) {
+        self.hosts += 1;
+        self.rate_micro += u64::from(rate_micro);
+    }
+
+    fn sub(&mut self, rate_micro: u32) {
+        self.hosts = self.hosts.saturating_sub(1);
+        self.rate_micro = self.rate_micro.saturating_sub(u64::from(rate_micro));
+    }
+
+    /// Requests per second.
+    pub(crate) fn rate(self) -> f64 {
+        crate::draw::to_f64(self.rate_micro) * 1e-6
+    }
+}
+
+/// One stratum. Application and zone are those of its first member: a stratum's targets are alike in both.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stratum {
+    pub(crate) used: bool,
+    pub(crate) app: u32,
+    pub(crate) zone: u32,
+    /// All members, whatever they run.
+    pub(crate) members: Sum,
+    pub(crate) control: Sum,
+    pub(crate) clean: Sum,
+    pub(crate) faulty: Sum,
+    /// Members on the new version before their warm-up.
+    pub(crate) fresh: Vec<u32>,
+    /// Places that are or were control members; a reader sorts and filters.
+    pub(crate) controls: Vec<u32>,
+}
+
+impl Stratum {
+    pub(crate) fn has_canary(&self) -> bool {
+        self.clean.hosts + self.faulty.hosts > 0 || !self.fresh.is_empty()
+    }
+}
+
+/// An instance that went down unasked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crash {
+    pub(crate) at_ms: u64,
+    pub(crate) stratum: u32,
+    pub(crate) canary: bool,
+    pub(crate) fresh: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Strata {
+    pub(crate) list: Vec<Stratum>,
+    /// In order of time; old ones are thrown out.
+    pub(crate) crashes: std::collections::VecDeque<Crash>,
+}
+
+impl Strata {
+    /// The stratum, made if it is new.
+    pub(crate) fn get_mut(&mut self, stratum: u32) -> &mut Stratum {
+        if at(stratum) >= self.list.len() {
+            self.list.resize_with(at(stratum) + 1, Stratum::default);
+        }
+        &mut self.list[at(stratum)]
+    }
+
+    /// Takes a place out of the sums it is in.
+    pub(crate) fn leave(&mut self, number: u32, slot: &mut Slot) {
+        let arm = std::mem::replace(&mut slot.arm, Arm::Nowhere);
+        if arm == Arm::Nowhere {
+            return;
+        }
+        let stratum = &mut self.list[at(slot.stratum)];
+        match arm {
+            Arm::Nowhere => {}
+            Arm::Control => stratum.control.sub(slot.rate_micro),
+            Arm::Clean => stratum.clean.sub(slot.rate_micro),
+            Arm::Faulty => stratum.faulty.sub(slot.rate_micro),
+            Arm::Fresh => {
+                if let Some(i) = stratum.fresh.iter().position(|n| *n == number) {
+                    stratum.fresh.swap_remove(i);
+                }
+            }
+        }
+    }
+
+    /// Puts a place into the sums of `arm`.
+    pub(crate) fn enter(&mut self, number: u32, slot: &mut Slot, arm: Arm) {
+        slot.arm = arm;
+        if arm == Arm::Nowhere {
+            return;
+        }
+        let stratum = &mut self.list[at(slot.stratum)];
+        match arm {
+            Arm::Nowhere => {}
+            Arm::Control => stratum.control.add(slot.rate_micro),
+            Arm::Clean => stratum.clean.add(slot.rate_micro),
+            Arm::Faulty => stratum.faulty.add(slot.rate_micro),
+            Arm::Fresh => stratum.fresh.push(number),
+        }
+    }
+
+    /// Makes a place a member of a stratum; it must have left its sums.
+    pub(crate) fn join(&mut self, number: u32, slot: &mut Slot, stratum: u32, control: bool, app: u32, zone: u32) {
+        self.part(slot);
+        let group = self.get_mut(stratum);
+        if !group.used {
+            group.used = true;
+            group.app = app;
+            group.zone = zone;
+        }
+        group.members.add(slot.rate_micro);
+        if control {
+            group.controls.push(number);
+        }
+        slot.stratum = stratum;
+        slot.control = control;
+    }
+
+    /// Makes a place no member; it must have left its sums.
+    pub(crate) fn part(&mut self, slot: &mut Slot) {
+        if slot.stratum != crate::population::NO_STRATUM {
+            self.list[at(slot.stratum)].members.sub(slot.rate_micro);
+        }
+        slot.stratum = crate::population::NO_STRATUM;
+        slot.control = false;
+    }
+}

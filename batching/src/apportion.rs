@@ -1,0 +1,197 @@
+//! Splitting cumulative batch sizes over strata: largest remainder with carry, made nested.
+//!
+//! For cumulative size `C_k` of a pool of `M`, a stratum of `m` is due `C_k·m/M`. It gets the floor or one more, so its
+//! cumulative error stays below 1 and is repaired at the next batch. Plain largest remainder may take a target back when sizes
+//! grow; here the odd units go to the strata whose next unit falls due soonest (earliest deadline first, then the larger
+//! remainder). Each unit is a unit job with release and deadline on the row of batches, for which earliest deadline first
+//! finds a schedule whenever one exists, and the fractional shares are one: so cohorts nest and the error bound holds together.
+//! Only the cap of half an application per batch, and targets taken for coverage, may hold a stratum back or push it ahead; both are
+//! worked off later.
+
+use crate::hash::mix;
+
+pub(crate) struct Shares<'a> {
+    /// Per stratum: targets to hand out.
+    pub(crate) main: &'a [u32],
+    pub(crate) app_of: &'a [u32],
+    /// Per application: targets one batch may take.
+    pub(crate) half: &'a [u32],
+    /// Per stratum: targets the first batch has already taken.
+    pub(crate) taken: Vec<u32>,
+    /// Cumulative sizes, strictly increasing to the sum of `main`.
+    pub(crate) sizes: &'a [u32],
+    pub(crate) seed: u64,
+}
+
+/// Calls `take(batch, stratum, from, to)` for every batch that takes targets `from..to` of a stratum. Returns the number of batches, or
+/// `None` above `limit`.
+pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16, u32, u32, u32)) -> Option<u16> {
+    let Shares {
+        main,
+        app_of,
+        half,
+        mut taken,
+        sizes,
+        seed,
+    } = shares;
+    let Some(&all) = sizes.last() else { return Some(0) };
+    let pool = u64::from(all);
+    let mut before = vec![0_u32; main.len()];
+    let mut room = half.to_vec();
+    for (stratum, &already) in taken.iter().enumerate() {
+        room[app_of[stratum] as usize] -= already;
+    }
+    let mut total: u32 = taken.iter().sum();
+    let mut due: Vec<(u32, u32)> = Vec::new();
+    let mut odd: Vec<(usize, u64, u64, u32)> = Vec::new();
+    let mut batch = 0_u16;
+    loop {
+        let size = sizes.get(usize::from(batch)).copied().unwrap_or(all);
+        let mut budget = size.saturating_sub(total);
+        due.clear();
+        odd.clear();
+        let mut due_sum = 0;
+        for (stratum, (&m, &have)) in (0..).zip(main.iter().zip(&taken)) {
+            let share = u64::from(size) * u64::from(m);
+            let floor = u32::try_from(share / pool).unwrap_or(m);
+            if floor > have {
+                due.push((stratum, floor - have));
+                due_sum += floor - have;
+            }
+            if floor >= have && floor < m && share % pool > 0 {
+                let needed = ((u64::from(floor) + 1) * pool).div_ceil(u64::from(m));
+                let deadline = sizes.partition_point(|&s| u64::from(s) < needed);
+                odd.push((deadline, pool - share % pool, mix(seed ^ u64::from(stratum)), stratum));
+            }
+        }
+        let mut give = |stratum: u32, wanted: u32, budget: &mut u32| {
+            let place = &mut room[app_of[stratum as usize] as usize];
+            let given = wanted.min(*place).min(*budget);
+            *place -= given;
+            *budget -= given;
+            taken[stratum as usize] += given;
+        };
+        if due_sum > budget {
+            due.sort_unstable_by_key(|&(stratum, wanted)| (u32::MAX - wanted, mix(seed ^ u64::from(stratum))));
+        }
+        for &(stratum, wanted) in &due {
+            give(stratum, wanted, &mut budget);
+        }
+        let first = budget as usize;
+        if first < odd.len() {
+            odd.select_nth_unstable(first);
+            for entry in &odd[..first] {
+                give(entry.3, 1, &mut budget);
+            }
+            // Some applications had no room: the next in line take their places.
+            if budget > 0 {
+                odd[first..].sort_unstable();
+            }
+            for entry in &odd[first..] {
+                if budget == 0 {
+                    break;
+                }
+                give(entry.3, 1, &mut budget);
+            }
+        } else {
+            for entry in &odd {
+                give(entry.3, 1, &mut budget);
+            }
+        }
+        total = 0;
+        for (stratum, (have, had)) in (0..).zip(taken.iter().zip(before.iter_mut())) {
+            if *have > *had {
+                take(batch, stratum, *had, *have);
+                *had = *have;
+            }
+            total += *have;
+        }
+        batch += 1;
+        if total >= all {
+            return Some(batch);
+        }
+        if u32::from(batch) >= limit {
+            return None;
+        }
+        room.copy_from_slice(half);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Shares, apportion};
+    use crate::amount::count;
+    use crate::ramp::Ramp;
+
+    fn split(main: &[u32], half: u32, sizes: &[u32], seed: u64) -> Vec<Vec<u32>> {
+        let app_of: Vec<u32> = (0..main.len()).map(|s| u32::try_from(s).unwrap()).collect();
+        let half = vec![half; main.len()];
+        let mut cohorts: Vec<Vec<u32>> = Vec::new();
+        let mut have = vec![0; main.len()];
+        let shares = Shares {
+            main,
+            app_of: &app_of,
+            half: &half,
+            taken: vec![0; main.len()],
+            sizes,
+            seed,
+        };
+        let batches = apportion(shares, 60_000, |batch, stratum, from, to| {
+            while cohorts.len() <= usize::from(batch) {
+                cohorts.push(have.clone());
+            }
+            assert_eq!(have[stratum as usize], from);
+            have[stratum as usize] = to;
+            cohorts[usize::from(batch)] = have.clone();
+        });
+        assert_eq!(cohorts.len(), usize::from(batches.unwrap()));
+        cohorts
+    }
+
+    #[test]
+    fn three_equal_strata() {
+        let cohorts = split(&[10, 10, 10], 30, &[1, 3, 6, 30], 1);
+        assert_eq!(cohorts[1], [1, 1, 1]);
+        assert_eq!(cohorts[2], [2, 2, 2]);
+        assert_eq!(cohorts[3], [10, 10, 10]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        /// Quota and nesting together: what plain largest remainder does not give.
+        #[test]
+        fn error_stays_below_one_and_cohorts_nest(
+            main in prop::collection::vec(1_u32..60, 1..40), first in 1_u32..5, growth in 1.1_f64..4.0, seed: u64,
+        ) {
+            let all: u32 = main.iter().sum();
+            let sizes = Ramp::geometric(count(first), growth).unwrap().cumulative(first, all);
+            let cohorts = split(&main, u32::MAX, &sizes, seed);
+            prop_assert_eq!(cohorts.len(), sizes.len());
+            for (k, cohort) in cohorts.iter().enumerate() {
+                prop_assert_eq!(cohort.iter().sum::<u32>(), sizes[k]);
+                for (s, &have) in cohort.iter().enumerate() {
+                    let ideal = f64::from(sizes[k]) * f64::from(main[s]) / f64::from(all);
+                    prop_assert!((f64::from(have) - ideal).abs() < 1.0, "batch {} stratum {}: {} of {}", k, s, have, ideal);
+                    prop_assert!(k == 0 || have >= cohorts[k - 1][s]);
+                }
+            }
+        }
+
+        #[test]
+        fn a_cap_per_batch_only_delays(main in prop::collection::vec(1_u32..60, 1..20), half in 1_u32..10, seed: u64) {
+            let all: u32 = main.iter().sum();
+            let sizes = Ramp::geometric(count(1), 3.0).unwrap().cumulative(1, all);
+            let cohorts = split(&main, half, &sizes, seed);
+            for (k, cohort) in cohorts.iter().enumerate() {
+                for (s, &have) in cohort.iter().enumerate() {
+                    let had = if k == 0 { 0 } else { cohorts[k - 1][s] };
+                    prop_assert!(have >= had && have - had <= half);
+                }
+                prop_assert!(cohort.iter().sum::<u32>() <= sizes.get(k).copied().unwrap_or(all));
+            }
+            prop_assert_eq!(&cohorts[cohorts.len() - 1], &main);
+        }
+    }
+}

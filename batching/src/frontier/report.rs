@@ -1,0 +1,186 @@
+//! What a frontier says about itself.
+
+use super::event::{Blocked, LaneView};
+use super::lane::{NO_SET, Phase, UNHEALTHY};
+use super::start::Gate;
+use super::{Frontier, narrow};
+use crate::index::{AppIndex, TargetIndex, ValueIndex};
+
+impl Frontier {
+    /// One application's way, now. For an application it never had: an empty view that says so in [`LaneView::blocked`].
+    #[must_use]
+    pub fn lane(&self, app: AppIndex) -> LaneView {
+        let Some(lane) = self.lanes.get(app.at()) else {
+            return LaneView {
+                app,
+                size: 0,
+                open_batch: 0,
+                in_flight: 0,
+                unhealthy: 0,
+                cap: 0,
+                done: 0,
+                failed: 0,
+                rolled_back: 0,
+                waiting_in_open: 0,
+                next_batch: None,
+                next_batch_size: 0,
+                next_nonempty_batch: None,
+                held_until: None,
+                limit: None,
+                blocked: Some(Blocked::UnknownApplication),
+            };
+        };
+        let next_batch = (lane.open < self.layout.last_batch).then(|| lane.open + 1);
+        let next = lane.next_step();
+        LaneView {
+            app,
+            size: lane.size,
+            open_batch: lane.open,
+            in_flight: lane.in_flight,
+            unhealthy: lane.unhealthy,
+            cap: self.app_cap(app.0),
+            done: lane.done,
+            failed: lane.failed,
+            rolled_back: lane.rolled_back,
+            waiting_in_open: lane.waiting_open,
+            next_batch,
+            next_batch_size: next
+                .filter(|step| Some(step.batch) == next_batch)
+                .map_or(0, |step| step.waiting),
+            next_nonempty_batch: next.map(|step| step.batch),
+            held_until: lane.held_until,
+            limit: lane.limit,
+            blocked: self.blocked(app.0),
+        }
+    }
+
+    /// The keys whose values make strata.
+    pub(crate) fn spread_keys(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.spread.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// All lanes, by application.
+    pub fn lanes(&self) -> impl ExactSizeIterator<Item = LaneView> {
+        (0..narrow(self.lanes.len())).map(|app| self.lane(AppIndex(app)))
+    }
+
+    /// Targets started (or going back) and not yet finished or failed.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.sets[0].in_flight
+    }
+
+    /// Targets not yet at an end: waiting or in flight; while rolling back, exposed and not yet back.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        if self.rolling_back {
+            self.exposed
+        } else {
+            self.waiting + self.in_flight()
+        }
+    }
+
+    /// Whether nothing remains: every target is done, given up, back, or gone.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.remaining() == 0
+    }
+
+    /// Whether the change is being taken back.
+    #[must_use]
+    pub const fn is_rolling_back(&self) -> bool {
+        self.rolling_back
+    }
+
+    /// Number of targets ever seen: planned and born. Indices below it are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state.len()
+    }
+
+    /// Never true: there is no plan without targets.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state.is_empty()
+    }
+
+    /// The application of a planned or born target.
+    #[must_use]
+    pub fn app_of(&self, target: TargetIndex) -> Option<AppIndex> {
+        self.app_of.get(target.at()).copied().map(AppIndex)
+    }
+
+    /// The name of an application.
+    #[must_use]
+    pub fn app_name(&self, app: AppIndex) -> Option<&str> {
+        (app.at() < self.lanes.len()).then(|| self.apps.name(app.0))
+    }
+
+    /// The application of a name.
+    #[must_use]
+    pub fn app_index(&self, name: &str) -> Option<AppIndex> {
+        self.apps.get(name).map(AppIndex)
+    }
+
+    pub(super) fn lane_is_done(&self, app: u32) -> bool {
+        let lane = &self.lanes[app as usize];
+        lane.open >= self.layout.last_batch && lane.waiting_open == 0 && lane.in_flight == 0
+    }
+
+    fn blocked(&self, app: u32) -> Option<Blocked> {
+        let lane = &self.lanes[app as usize];
+        if lane.waiting_open == 0
+            || lane.in_flight > 0
+            || lane.held_until.is_some()
+            || lane.limit == Some(0)
+            || self.rolling_back
+        {
+            return None;
+        }
+        let waits = |&target: &u32| self.state[target as usize].phase == Phase::Waiting && self.is_open(target);
+        let planned = self
+            .layout
+            .lane_order
+            .get(lane.cursor as usize..lane.open_end as usize)
+            .unwrap_or(&[]);
+        let head = planned.iter().chain(&lane.again).copied().find(waits);
+        let unwell = lane
+            .unwell
+            .iter()
+            .copied()
+            .find(|t| waits(t) && self.state[*t as usize].has(UNHEALTHY));
+        if unwell.is_some_and(|target| self.gate(target) == Gate::Open) {
+            return None;
+        }
+        let head = head.or(unwell)?;
+        match self.gate(head) {
+            Gate::Open => None,
+            Gate::App => Some(Blocked::UnhealthyConsumeAllowance {
+                unhealthy: lane.unhealthy,
+                cap: self.app_cap(app),
+            }),
+            Gate::Set(set) => {
+                let usage = &self.sets[set as usize];
+                let cap = self.set_cap(set);
+                // Somebody else's flights will end; unhealthy targets may stay.
+                if usage.unhealthy < cap {
+                    return None;
+                }
+                if set == 0 {
+                    return Some(Blocked::UnhealthyConsumeTotal {
+                        unhealthy: usage.unhealthy,
+                        cap,
+                    });
+                }
+                let key = &self.capped[usage.key as usize];
+                let value = key.sets.iter().position(|&s| s == set && s != NO_SET).map_or(0, narrow);
+                Some(Blocked::UnhealthyConsumeLabel {
+                    key: key.key,
+                    value: ValueIndex(value),
+                    unhealthy: usage.unhealthy,
+                    cap,
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Laws of plans.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{fleet, policies, rows};
+use proptest::prelude::*;
+use unattended_batching::{
+    Control, Fleet, Plan, PlanError, Policy, PolicyError, Ramp, UncoveredReason, count, pct, position, verify,
+};
+
+fn simple(targets: u32) -> Fleet {
+    let mut builder = Fleet::builder();
+    for n in 0..targets {
+        builder.push(&format!("t{n}"), "app", [], true).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+fn sizes(plan: &Plan) -> Vec<u32> {
+    plan.batches().map(|batch| batch.size).collect()
+}
+
+#[test]
+fn tiny_fleets() {
+    let policy = Policy::new();
+    for (targets, expected) in [
+        (1, vec![1]),
+        (2, vec![1, 1]),
+        (3, vec![1, 1, 1]),
+        (4, vec![1, 1, 1, 1]),
+        (28, vec![1, 1, 2, 4, 8, 11, 1]),
+        (47, vec![1, 1, 2, 4, 8, 16, 13, 2]),
+    ] {
+        let fleet = simple(targets);
+        let plan = Plan::build(&fleet, &policy, 5).unwrap();
+        verify(&fleet, &policy, &plan).unwrap();
+        assert_eq!(sizes(&plan), expected, "{targets} targets");
+        assert_eq!(plan.batch(plan.batch_count() - 1).cumulative, targets);
+    }
+}
+
+/// The shape of a production fleet: 23,871 targets of 156 applications on two stacks.
+#[test]
+fn the_first_batch_of_a_real_shape_is_small_and_sees_both_stacks() {
+    let mut builder = Fleet::builder();
+    let mut left = 23_871_u32;
+    for app in 0..156_u32 {
+        let size = if app == 155 {
+            left
+        } else {
+            (left / (156 - app) * 2 * (app % 7 + 1) / 8).clamp(3, 2_551)
+        };
+        for n in 0..size {
+            let stack = if n % 10 < 3 { "HN" } else { "CN" };
+            builder
+                .push(&format!("i{app}-{n}"), &format!("app{app}"), [("stack", stack)], true)
+                .unwrap();
+        }
+        left -= size;
+    }
+    let fleet = builder.build().unwrap();
+    assert_eq!(fleet.len(), 23_871);
+    let policy = Policy::new().spread(["stack"]);
+    let plan = Plan::build(&fleet, &policy, 2).unwrap();
+    let proof = verify(&fleet, &policy, &plan).unwrap();
+    assert_eq!(proof.classes_covered, 2);
+    assert_eq!(plan.batch(0).size, 24);
+    assert!(plan.batch(3).cumulative <= 23_871 / 20, "{:?}", sizes(&plan));
+    assert!(plan.uncovered().is_empty());
+    assert!(
+        plan.summary()
+            .to_string()
+            .contains("23871 targets of 156 applications in 312 strata")
+    );
+    assert!(matches!(plan.control_cohort(0), Control::Matched { .. }));
+    assert_eq!(plan.control_cohort(plan.batch_count() - 1), Control::None);
+}
+
+#[test]
+fn classes_of_singletons_and_unready_ones_are_reported() {
+    let mut builder = Fleet::builder();
+    for n in 0..20 {
+        builder.push(&format!("a{n}"), "a", [("zone", "z1")], true).unwrap();
+    }
+    builder.push("lone", "lone", [("zone", "far")], true).unwrap();
+    for n in 0..3 {
+        builder.push(&format!("b{n}"), "b", [("zone", "down")], false).unwrap();
+    }
+    builder.push("a-none", "a", [], true).unwrap();
+    let fleet = builder.build().unwrap();
+    let policy = Policy::new().spread(["zone"]);
+    let plan = Plan::build(&fleet, &policy, 1).unwrap();
+    verify(&fleet, &policy, &plan).unwrap();
+    let found: Vec<_> = plan
+        .uncovered()
+        .iter()
+        .map(|gap| (gap.value.as_str(), gap.why))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("far", UncoveredReason::OnlySingletons),
+            ("down", UncoveredReason::NoneReady)
+        ]
+    );
+    let zone = fleet.key_index("zone").unwrap();
+    assert_eq!(plan.summary().classes, fleet.value_count(zone));
+    // A stratum of one inside a larger application is not held back, so it has no control.
+    assert_eq!(plan.stratum_of(fleet.index_of("a-none").unwrap()).0, 3);
+    assert!(plan.batch_of(fleet.index_of("a-none").unwrap()) < plan.batch_count() - 1);
+    assert_eq!(plan.batch_of(fleet.index_of("lone").unwrap()), plan.batch_count() - 1);
+    assert!(!plan.is_control(fleet.index_of("lone").unwrap()));
+    assert!((0..3).all(|n| !plan.is_control(fleet.index_of(&format!("b{n}")).unwrap())));
+}
+
+#[test]
+fn bad_policies_are_errors_before_anything_is_planned() {
+    let fleet = simple(9);
+    let build = |policy: Policy| Plan::build(&fleet, &policy, 0).unwrap_err();
+    let unknown = build(Policy::new().spread(["zone"]));
+    assert_eq!(
+        unknown.to_string(),
+        "spread: no target has a label `zone`; the fleet's keys are: none"
+    );
+    assert!(matches!(
+        build(Policy::new().per_label("zone", pct(5))),
+        PlanError::UnknownKey { .. }
+    ));
+    assert!(matches!(
+        build(Policy::new().per_app(pct(101))),
+        PlanError::Policy(PolicyError::AboveWhole { .. })
+    ));
+    assert!(matches!(
+        build(Policy::new().total_in_flight(count(0))),
+        PlanError::Policy(PolicyError::Zero { .. })
+    ));
+    assert!(matches!(
+        build(Policy::new().holdback(pct(51))),
+        PlanError::Policy(PolicyError::Holdback { .. })
+    ));
+    assert!(matches!(
+        build(Policy::new().spread(["a", "a"])),
+        PlanError::Policy(PolicyError::RepeatedKey { .. })
+    ));
+    assert!(Policy::new().first_batch_covers(["a", "a"]).is_err());
+    assert!(Policy::new().first_batch_covers([""]).is_err());
+}
+
+#[test]
+fn too_slow_a_ramp_is_an_error() {
+    let fleet = simple(70_000);
+    let policy = Policy::new().ramp(Ramp::geometric(count(40_000), 1.001).unwrap());
+    assert!(Plan::build(&fleet, &policy, 0).is_ok());
+    let policy = Policy::new()
+        .ramp(Ramp::geometric(count(1), 1.001).unwrap())
+        .holdback(count(1));
+    // 1, 2, 3, ...: one more each batch until 0.1 % is more than one.
+    let plan = Plan::build(&fleet, &policy, 0).unwrap();
+    assert!(plan.batch_count() > 1_000);
+}
+
+#[test]
+fn growth_by_ten_never_takes_more_than_half() {
+    let fleet = simple(1_000);
+    let policy = Policy::new().ramp(Ramp::geometric(count(1), 10.0).unwrap());
+    let plan = Plan::build(&fleet, &policy, 0).unwrap();
+    assert_eq!(sizes(&plan), [1, 9, 90, 500, 350, 50]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn every_plan_is_proved_and_repeatable(rows in rows(12, 150), policy in policies(), seed: u64) {
+        let fleet = fleet(&rows);
+        let plan = Plan::build(&fleet, &policy, seed).unwrap();
+        let proof = verify(&fleet, &policy, &plan);
+        prop_assert!(proof.is_ok(), "{}", proof.unwrap_err());
+        let again = Plan::build(&fleet, &policy, seed).unwrap();
+        for batch in 0..plan.batch_count() {
+            prop_assert_eq!(plan.targets(batch), again.targets(batch));
+            prop_assert!(plan.batch(batch).size > 0);
+            let hashes = plan.targets(batch).iter().map(|&t| position(seed, fleet.id(t)));
+            prop_assert!(hashes.is_sorted(), "batch {}", batch);
+        }
+    }
+
+    /// Without coverage and unready targets: removing targets keeps the order of the remaining ones in each stratum, and so a target's
+    /// cohort is decided by its hash alone.
+    #[test]
+    fn scaling_never_reorders_a_stratum(rows in rows(6, 120), gone in prop::collection::vec(any::<bool>(), 120), seed: u64) {
+        let rows: Vec<_> = rows.into_iter().map(|row| (row.0, row.1, row.2, true)).collect();
+        let policy = Policy::new().spread(["stack"]).first_batch_covers(Vec::<String>::new()).unwrap();
+        let whole = fleet(&rows);
+        let plan = Plan::build(&whole, &policy, seed).unwrap();
+        let mut builder = Fleet::builder();
+        for target in whole.targets().filter(|t| !gone.get(t.at()).copied().unwrap_or(false)) {
+            let keys = whole.keys().iter().map(|key| (key.as_str(), whole.key_index(key).unwrap()));
+            let labels: Vec<_> = keys.filter_map(|(name, key)| Some((name, whole.value_name(key, whole.label(target, key)?)))).collect();
+            builder.push(whole.id(target), whole.app_name(whole.app_of(target)), labels, true).unwrap();
+        }
+        let Ok(part) = builder.build() else { return Ok(()) };
+        if part.key_index("stack").is_none() { return Ok(()) }
+        let less = Plan::build(&part, &policy, seed).unwrap();
+        // In both plans: sorted by (stratum, batch), hash order within a stratum never falls.
+        let mut strata: BTreeMap<u32, Vec<(u16, u64, u16)>> = BTreeMap::new();
+        for target in part.targets() {
+            let before = whole.index_of(part.id(target)).unwrap();
+            let entry = (less.batch_of(target), position(seed, part.id(target)), plan.batch_of(before));
+            strata.entry(less.stratum_of(target).0).or_default().push(entry);
+        }
+        for cohort in strata.values_mut() {
+            cohort.sort_unstable();
+            prop_assert!(cohort.is_sorted_by_key(|&(_, hash, _)| hash));
+            prop_assert!(cohort.is_sorted_by_key(|&(_, _, before)| before));
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What bounds the time of one request: closed spans, and the change hours of a pack.
+
+use crate::request::{ChangeKind, Need};
+use crate::rule::{Pack, Rollback, Rule, RuleKind};
+use crate::scope::Labels;
+use crate::selector::{Index, Match};
+use crate::time::DAY_MS;
+use crate::verdict::{UnknownReason, Verdict};
+use crate::weekly::Occurrence;
+
+/// The room a request needs, told apart by whether a rule grants rollbacks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    kind: ChangeKind,
+    batch_ms: i64,
+    whole_ms: i64,
+}
+
+impl Room {
+    pub(crate) fn new(kind: ChangeKind, need: Need) -> Self {
+        // A need of more than the calendar knows is as good as endless; a need of nothing asks about an instant.
+        let length = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).clamp(1, 40_000 * DAY_MS);
+        Self {
+            kind,
+            batch_ms: length(need.batch_ms),
+            whole_ms: length(need.batch_ms.saturating_add(need.rollback_ms)),
+        }
+    }
+
+    /// An instant of a forward change.
+    pub(crate) fn instant() -> Self {
+        Self::new(ChangeKind::Forward, Need::default())
+    }
+
+    /// How long a rule must leave the scope alone; `None` when it does not bind the request at all.
+    fn under(self, rollback: Rollback) -> Option<i64> {
+        match (self.kind, rollback) {
+            (ChangeKind::Rollback, Rollback::Allowed) => None,
+            (ChangeKind::Forward, Rollback::Allowed) => Some(self.batch_ms),
+            (_, Rollback::Forbidden) => Some(self.whole_ms),
+        }
+    }
+}
+
+/// One rule, or the change windows of one pack, as it bounds one request.
+#[derive(Debug)]
+pub(crate) enum Bound<'g> {
+    /// A protected window or a freeze.
+    Closed {
+        rule: &'g Rule,
+        missing: Option<&'g str>,
+        room_ms: i64,
+    },
+    /// The change windows of a pack that touch the scope. `first` stands for them in findings.
+    Hours {
+        first: &'g Rule,
+        /// The strictest of all that touch.
+        rollback: Rollback,
+        /// Those that select the whole scope; only they grant anything.
+        grants: Vec<&'g Rule>,
+        doubt: Option<(UnknownReason, &'g str)>,
+        room_ms: i64,
+    },
+}
+
+/// How a bound stops a start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) from: i64,
+    /// The first start this bound alone would let pass; `None` when there is none before the limit.
+    pub(crate) until: Option<i64>,
+    /// Whether the start itself is closed; otherwise it is the room after it that is too small.
+    pub(crate) active: bool,
+}
+
+impl<'g> Bound<'g> {
+    /// The bounds that rules set to a request, in the order of the rules. `rules` ascend by pack.
+    pub(crate) fn collect(rules: impl Iterator<Item = &'g Rule>, labels: &Labels<'_>, room: Room) -> Vec<Self> {
+        let mut bounds = Vec::new();
+        let mut hours: Vec<(&'g Rule, Match<'g>)> = Vec::new();
+        for rule in rules {
+            let matched = rule.selector.matches(labels);
+            if matched == Match::No {
+                continue;
+            }
+            if rule.kind == RuleKind::Change {
+                if hours.first().is_some_and(|(first, _)| first.pack != rule.pack) {
+                    bounds.extend(Self::hours(&hours, room));
+                    hours.clear();
+                }
+                hours.push((rule, matched));
+            } else if let Some(room_ms) = room.under(rule.rollback) {
+                let missing = if let Match::Maybe(key) = matched {
+                    Some(key)
+                } else {
+                    None
+                };
+                bounds.push(Self::Closed { rule, missing, room_ms });
+            }
+        }
+        bounds.extend(Self::hours(&hours, room));
+        bounds
+    }
+
+    /// The change windows of one pack are one rule: open is their union. It binds a rollback unless all of them
+    /// grant rollbacks outside.
+    fn hours(touching: &[(&'g Rule, Match<'g>)], room: Room) -> Option<Self> {
+        let (first, _) = *touching.first()?;
+        let strictest = touching.iter().map(|(rule, _)| rule.rollback).max()?;
+        let room_ms = room.under(strictest)?;
+        let grants: Vec<_> = touching
+            .iter()
+            .filter(|(_, m)| *m == Match::All)
+            .map(|(rule, _)| *rule)
+            .collect();
+        let doubt = if !grants.is_empty() {
+            None
+        } else if touching.iter().any(|(_, m)| *m == Match::Part) {
+            Some((UnknownReason::MixedLabels, ""))
+        } else {
+            touching.iter().find_map(|(_, m)| match m {
+                Match::Maybe(key) => Some((UnknownReason::MissingLabel, *key)),
+                _ => None,
+            })
+        };
+        Some(Self::Hours {
+            first,
+            rollback: strictest,
+            grants,
+            doubt,
+            room_ms,
+        })
+    }
+
+    /// The rule that stands for the bound.
+    pub(crate) fn rule(&self) -> &'g Rule {
+        match self {
+            Self::Closed { rule, .. } => rule,
+            Self::Hours { first, .. } => first,
+        }
+    }
+
+    /// Whether rollbacks may run where the bound closes.
+    pub(crate) fn rollback(&self) -> Rollback {
+        match self {
+            Self::Closed { rule, .. } => rule.rollback,
+            Self::Hours { rollback, .. } => *rollback,
+        }
+    }
+
+    /// Why the bound may not apply after all, with the label that would tell.
+    pub(crate) fn doubt(&self) -> Option<(UnknownReason, &'g str)> {
+        match self {
+            Self::Closed { missing, .. } => missing.map(|key| (UnknownReason::MissingLabel, key)),
+            Self::Hours { doubt, .. } => *doubt,
+        }
+    }
+
+    /// The earliest start at or after `start` with room under this bound alone, unless it lies beyond `limit`.
+    pub(crate) fn earliest(&self, start: i64, limit: i64) -> Option<i64> {
+        let mut at = start;
+        while at <= limit {
+            match self {
+                Self::Closed { rule, room_ms, .. } => match rule.when.first_ending_after(at) {
+                    Some(next) if next.from < at + room_ms => at = next.until,
+                    _ => return Some(at),
+                },
+                Self::Hours { grants, room_ms, .. } => {
+                    let open_until = chain(grants, at, at + room_ms);
+                    if open_until >= at + room_ms {
+                        return Some(at);
+                    }
+                    // Where hours end none is open, so the next to end begins later than that.
+                    at = opening_after(grants, open_until)?;
+                }
+            }
+        }
+        None
+    }
+
+    /// How this bound stops a start at `start`, if it does.
+    pub(crate) fn block(&self, start: i64, limit: i64) -> Option<Block> {
+        let until = self.earliest(start, limit);
+        if until == Some(start) {
+            return None;
+        }
+        match self {
+            Self::Closed { rule, .. } => {
+                let now = rule.when.first_ending_after(start)?;
+                Some(Block {
+                    from: now.from,
+                    until,
+                    active: now.from <= start,
+                })
+            }
+            Self::Hours { grants, .. } => {
+                let open_until = chain(grants, start, limit);
+                let active = open_until == start;
+                let from = if active {
+                    closing_before(grants, start)
+                } else {
+                    open_until
+                };
+                Some(Block { from, until, active })
+            }
+        }
+    }
+
+    /// The closed spans of this bound that meet `[from, until)`, clipped to it, in order.
+    pub(crate) fn closed(&self, from: i64, until: i64) -> Vec<Occurrence> {
+        let mut spans = Vec::new();
+        let mut at = from;
+        while at < until {
+            let span = match self {
+                Self::Closed { rule, .. } => {
+                    let Some(next) = rule.when.first_ending_after(at) else {
+                        break;
+                    };
+                    Occurrence {
+                        from: next.from.max(at),
+                        until: next.until.min(until),
+                    }
+                }
+                Self::Hours { grants, .. } => {
+                    let closes = chain(grants, at, until);
+                    let opens = opening_after(grants, closes).unwrap_or(until);
+                    Occurrence {
+                        from: closes,
+                        until: opens.min(until),
+                    }
+                }
+            };
+            if span.from >= until {
+                break;
+            }
+            at = span.until;
+            spans.push(span);
+        }
+        spans
+    }
+}
+
+/// The earliest start at or after `start` that every bound allows.
+///
+/// Each bound moves the start to the earliest it could accept. That never passes over a feasible one, so when a
+/// full round moves nothing the start is the earliest of all.
+pub(crate) fn earliest_of_all(bounds: &[Bound<'_>], start: i64, limit: i64) -> Option<i64> {
+    let mut at = start;
+    loop {
+        let before = at;
+        for bound in bounds {
+            at = bound.earliest(at, limit)?;
+        }
+        if at == before {
+            return Some(at);
+        }
+    }
+}
+
+/// How far change windows stay open from `at` on without a break, looking no further than `enough`.
+/// `at` itself when none is open.
+fn chain(grants: &[&Rule], at: i64, enough: i64) -> i64 {
+    let mut end = at;
+    loop {
+        let before = end;
+        for rule in grants {
+            if let Some(next) = rule.when.first_ending_after(end)
+                && next.from <= end
+            {
+                end = next.until;
+            }
+        }
+        if end == before || end >= enough {
+            return end;
+        }
+    }
+}
+
+/// When the next change window opens, given that none is open at `closed`.
+fn opening_after(grants: &[&Rule], closed: i64) -> Option<i64> {
+    grants
+        .iter()
+        .filter_map(|rule| rule.when.first_ending_after(closed))
+        .map(|next| next.from.max(closed))
+        .min()
+}
+
+/// When the last change window closed, given that none is open at `closed`. A weekly window of at most seven
+/// days has an occurrence that ended within the last fifteen.
+fn closing_before(grants: &[&Rule], closed: i64) -> i64 {
+    let earliest = closed - 15 * DAY_MS;
+    grants
+        .iter()
+        .filter_map(|rule| {
+            let mut last = None;
+            let mut at = earliest;
+            while let Some(next) = rule.when.first_ending_after(at)
+                && next.until <= closed
+            {
+                last = Some(next.until);
+                at = next.until;
+            }
+            last
+        })
+        .max()
+        .unwrap_or(earliest)
+}
+
+impl Bound<'_> {
+    /// The verdict of a blocked start.
+    pub(crate) fn verdict(&self, until: Option<i64>) -> Verdict {
+        self.doubt()
+            .map_or(Verdict::Hold { until }, |(reason, _)| Verdict::Unknown(reason))
+    }
+}
+
+/// Whether the rules of a pack leave no instant of two sample fortnights, one in each half of a year, to some
+/// scope; answers with the rule that closes last.
+pub(crate) fn never_open<'g>(rules: &'g [Rule], pack: &Pack) -> Option<&'g Rule> {
+    const SAMPLES_MS: [i64; 2] = [1_767_571_200_000, 1_783_296_000_000];
+    let weekly: Vec<&Rule> = rules.iter().filter(|rule| rule.kind != RuleKind::Freeze).collect();
+    let mut scopes: Vec<_> = weekly.iter().map(|rule| &rule.selector).collect();
+    scopes.push(&pack.scope);
+    scopes.sort_unstable();
+    scopes.dedup();
+    let index = Index::new(weekly.iter().map(|rule| &rule.selector));
+    for scope in scopes {
+        // A rule that selects all of the scope is among those that may meet it.
+        let speaking: Vec<_> = index
+            .candidates(&scope.labels())
+            .into_iter()
+            .map(|id| weekly[id])
+            .filter(|rule| scope.within(&rule.selector))
+            .collect();
+        let (hours, closed): (Vec<_>, Vec<_>) =
+            speaking.iter().copied().partition(|rule| rule.kind == RuleKind::Change);
+        let mut bounds: Vec<_> = closed
+            .iter()
+            .map(|rule| Bound::Closed {
+                rule,
+                missing: None,
+                room_ms: 1,
+            })
+            .collect();
+        if let Some(first) = hours.first() {
+            let first = *first;
+            bounds.push(Bound::Hours {
+                first,
+                rollback: first.rollback,
+                grants: hours,
+                doubt: None,
+                room_ms: 1,
+            });
+        }
+        if SAMPLES_MS
+            .iter()
+            .all(|from| earliest_of_all(&bounds, *from, from + 14 * DAY_MS).is_none())
+        {
+            return speaking.last().copied();
+        }
+    }
+    None
+}

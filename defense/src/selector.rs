@@ -1,0 +1,136 @@
+//! Label selectors, and an index over many of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::scope::{APP, Labels};
+
+/// All terms must hold; a term holds when the label has one of the values. No terms: everything.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Selector(BTreeMap<String, BTreeSet<String>>);
+
+/// How a selector meets a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Match<'s> {
+    /// It selects nothing of the scope.
+    No,
+    /// It selects all of the scope.
+    All,
+    /// It selects some values of the scope, not all.
+    Part,
+    /// Nobody said what the scope has under this key, so it may.
+    Maybe(&'s str),
+}
+
+impl Selector {
+    pub(crate) fn new(terms: BTreeMap<String, BTreeSet<String>>) -> Self {
+        Self(terms)
+    }
+
+    pub(crate) fn values(&self, key: &str) -> Option<&BTreeSet<String>> {
+        self.0.get(key)
+    }
+
+    /// Both selectors at once.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let mut terms = self.0.clone();
+        for (key, values) in &other.0 {
+            terms
+                .entry(key.clone())
+                .and_modify(|mine| mine.retain(|value| values.contains(value)))
+                .or_insert_with(|| values.clone());
+        }
+        Self(terms)
+    }
+
+    pub(crate) fn matches(&self, labels: &Labels<'_>) -> Match<'_> {
+        let mut answer = Match::All;
+        for (key, wanted) in &self.0 {
+            let known = labels.of_key(key);
+            let hits = known.iter().filter(|(_, value)| wanted.contains(*value)).count();
+            if known.is_empty() {
+                if !matches!(answer, Match::Maybe(_)) {
+                    answer = Match::Maybe(key);
+                }
+            } else if hits == 0 {
+                return Match::No;
+            } else if hits < known.len() && answer == Match::All {
+                answer = Match::Part;
+            }
+        }
+        answer
+    }
+
+    /// Whether everything this selector selects is selected by `wider` too.
+    pub(crate) fn within(&self, wider: &Self) -> bool {
+        wider
+            .0
+            .iter()
+            .all(|(key, values)| self.0.get(key).is_some_and(|mine| mine.is_subset(values)))
+    }
+
+    /// Everything it may select, as the labels of one scope.
+    pub(crate) fn labels(&self) -> Labels<'_> {
+        Labels::from_sorted(
+            self.0
+                .iter()
+                .flat_map(|(key, values)| values.iter().map(|value| (key.as_str(), value.as_str()))),
+        )
+    }
+
+    /// The term to index by: the application where there is one, else the one with the fewest values.
+    fn anchor(&self) -> Option<(&String, &BTreeSet<String>)> {
+        self.0
+            .get_key_value(APP)
+            .or_else(|| self.0.iter().min_by_key(|(_, values)| values.len()))
+    }
+}
+
+/// Finds the few selectors that may meet a scope without looking at the others.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    everything: Vec<usize>,
+    by_key: BTreeMap<String, Anchored>,
+}
+
+#[derive(Debug, Default)]
+struct Anchored {
+    by_value: BTreeMap<String, Vec<usize>>,
+    all: Vec<usize>,
+}
+
+impl Index {
+    pub(crate) fn new<'s>(selectors: impl Iterator<Item = &'s Selector>) -> Self {
+        let mut index = Self::default();
+        for (id, selector) in selectors.enumerate() {
+            let Some((key, values)) = selector.anchor() else {
+                index.everything.push(id);
+                continue;
+            };
+            let anchored = index.by_key.entry(key.clone()).or_default();
+            anchored.all.push(id);
+            for value in values {
+                anchored.by_value.entry(value.clone()).or_default().push(id);
+            }
+        }
+        index
+    }
+
+    /// Every selector that may meet the scope, and few others; ascending, distinct.
+    pub(crate) fn candidates(&self, labels: &Labels<'_>) -> Vec<usize> {
+        let mut found = self.everything.clone();
+        for (key, anchored) in &self.by_key {
+            let known = labels.of_key(key);
+            if known.is_empty() {
+                found.extend_from_slice(&anchored.all);
+            }
+            for (_, value) in known {
+                if let Some(ids) = anchored.by_value.get(*value) {
+                    found.extend_from_slice(ids);
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}

@@ -1,0 +1,46 @@
+//! The journal of the example: redb, and a wrapper that kills the process on purpose.
+
+use async_trait::async_trait;
+use unattended::upgrade::{Group, Journal, JournalError, Position};
+use unattended_redb::Redb;
+
+/// Aborts the process as soon as the journal has so many records.
+pub(crate) struct Mortal {
+    inner: Redb,
+    kill_after: Option<u64>,
+}
+
+impl Mortal {
+    pub(crate) const fn new(inner: Redb, kill_after: Option<u64>) -> Self {
+        Self { inner, kill_after }
+    }
+}
+
+#[async_trait]
+impl Journal for Mortal {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        let Some(limit) = self.kill_after else { return self.inner.append(group).await };
+        let end = self.inner.end().await?;
+        if end + u64::from(group.len()) < limit {
+            return self.inner.append(group).await;
+        }
+        // The group is cut at the record, which no real crash does: the harder case.
+        let mut cut = Group::new();
+        let room = usize::try_from(limit.saturating_sub(end)).unwrap_or(usize::MAX);
+        for record in group.records().take(room) {
+            cut.push(record.stream, record.kind, record.bytes);
+        }
+        if !cut.is_empty() {
+            self.inner.append(&cut).await?;
+        }
+        std::process::abort()
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.inner.read(from, max_groups).await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.inner.end().await
+    }
+}

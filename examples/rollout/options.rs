@@ -1,0 +1,113 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use unattended::Level;
+use unattended::upgrade::Wanted;
+use unattended_examples_support::{Mapping, Source, Synthetic};
+
+/// Watch a release of a sidecar roll over a fleet with nobody touching it.
+///
+/// The fleet comes from a file, or is made up; the world it lives in is simulated on virtual time from one seed, with
+/// traffic, failures, restarts, births and deaths. Planner, rules, judge, upgrades and journal are the real ones.
+#[derive(Debug, Parser)]
+#[command(name = "rollout", disable_version_flag = true, max_term_width = 100)]
+pub(crate) struct Options {
+    /// The fleet: a CSV file with a header, JSON lines, or what `kubectl get pods -A -o json` prints; `-` reads
+    /// standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "synthetic")]
+    pub(crate) inventory: Option<String>,
+    /// Which columns say what, as in `app=app_name,id=instance_sn,stack=role`
+    #[arg(long, value_name = "ROLE=COLUMN,…", requires = "inventory")]
+    pub(crate) map: Option<String>,
+    /// The sidecar's container in a list of pods, as a regular expression for its whole name
+    #[arg(long, value_name = "REGEX", requires = "inventory")]
+    pub(crate) container: Option<String>,
+    /// A made-up fleet, as in `300000x3000`
+    #[arg(long, value_name = "PODSxAPPS")]
+    pub(crate) synthetic: Option<String>,
+    /// Rule packs: YAML files or directories of them
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) rules: Vec<PathBuf>,
+    /// What the release is like: good, same, crash, errors=xN, latency=xN, leak=N%/h, late=DUR[:errors=xN],
+    /// load=SHARE:errors=xN; each may be narrowed by @label=value
+    #[arg(long, value_name = "SPEC", default_value = "good")]
+    pub(crate) release: String,
+    /// How much the autopilot does by itself: 3 (a person resumes) or 4 (also rolls back)
+    #[arg(long, value_name = "N", default_value = "4", value_parser = level)]
+    pub(crate) level: Level,
+    /// Who answers questions
+    #[arg(long, value_enum, default_value_t = Operator::Simulated)]
+    pub(crate) operator: Operator,
+    /// How a target is upgraded
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub(crate) mode: Mode,
+    /// The seed of the world and of the plan
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// A world other than the default one, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) world: Option<PathBuf>,
+    /// Where the journal is kept; a second run with the same file resumes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Abort the process as soon as the journal has this many records
+    #[arg(long, value_name = "N", requires = "journal")]
+    pub(crate) kill_after: Option<u64>,
+    /// Print the journal as JSON lines and do nothing else
+    #[arg(long, requires = "journal")]
+    pub(crate) dump: bool,
+    /// Where the report page goes [default: report.html, or nowhere with --json]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Plan, prove, say what the rules say now, and touch nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON object as the last line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Operator {
+    /// Answers "go on" after ten virtual minutes
+    Simulated,
+    /// You, at this terminal
+    Prompt,
+    /// Nobody: the run ends as waiting
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Auto,
+    Cold,
+    Warm,
+}
+
+impl From<Mode> for Wanted {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => Self::Auto,
+            Mode::Cold => Self::Cold,
+            Mode::Warm => Self::Warm,
+        }
+    }
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    text.parse()
+}
+
+impl Options {
+    /// Where the fleet comes from.
+    pub(crate) fn source(&self) -> Result<Source, unattended_examples_support::InputError> {
+        if let Some(spec) = &self.synthetic {
+            return Ok(Source::Synthetic { fleet: Synthetic::parse(spec)?, seed: self.seed });
+        }
+        let Some(path) = &self.inventory else { return Ok(Source::Bundled) };
+        let map = self.map.as_deref().map(Mapping::parse).transpose()?;
+        Ok(Source::File { path: path.into(), map, container: self.container.clone() })
+    }
+}

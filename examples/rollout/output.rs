@@ -1,0 +1,209 @@
+//! What the program says at the end.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use unattended::batching::Proof;
+use unattended::report::{PageOptions, page, text};
+use unattended::upgrade::ModeChoice;
+use unattended::{Outcome, Preview, Summary};
+use unattended_redb::Redb;
+use unattended_simulated::Census;
+
+use crate::options::Options;
+use crate::Failure;
+
+/// The version of the shape of the JSON object.
+const SCHEMA: u32 = 1;
+/// Without a terminal, lines are as long as pages are wide.
+const WIDTH: usize = 100;
+
+/// A run that has ended.
+pub(crate) struct Ended<'o> {
+    pub(crate) options: &'o Options,
+    pub(crate) outcome: Outcome,
+    pub(crate) summary: Summary,
+    pub(crate) census: Census,
+    pub(crate) proof: Proof,
+    pub(crate) mode: ModeChoice,
+    pub(crate) virtual_seconds: u64,
+    pub(crate) wall_seconds: f64,
+}
+
+/// The last line of standard output with `--json`.
+#[derive(Serialize)]
+struct Json<'r> {
+    schema: u32,
+    change: &'r str,
+    from: &'r str,
+    to: &'r str,
+    release: &'r str,
+    seed: u64,
+    level: String,
+    mode: String,
+    targets: u64,
+    applications: u64,
+    updated: u64,
+    rolled_back: u64,
+    failed: u64,
+    human_actions: u64,
+    outcome: Option<&'static str>,
+    batches: usize,
+    exposed_at_stop: Option<u64>,
+    debts: &'r [unattended::Debt],
+    explanation: &'r str,
+    scope: Option<&'r str>,
+    evidence: f64,
+    evidence_needed: f64,
+    borrowed: &'r [String],
+    began: String,
+    virtual_seconds: u64,
+    wall_seconds: f64,
+    peak_rss_bytes: Option<u64>,
+    proof: &'static str,
+    proof_checks: u64,
+}
+
+pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
+    let Ended { options, summary, .. } = result;
+    let path = options.report.clone().or_else(|| (!options.json).then(|| "report.html".into()));
+    if let Some(path) = &path {
+        std::fs::write(path, page(summary, &page_options()))
+            .map_err(|error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display())))?;
+    }
+    let mut out = std::io::stdout().lock();
+    let written = if options.json {
+        serde_json::to_string(&json(result)).map_err(Failure::internal).map(|line| writeln!(out, "{line}"))?
+    } else {
+        let shown = path.as_ref().map_or_else(String::new, |path| format!("report: {}\n", path.display()));
+        let text = text(summary, width());
+        writeln!(
+            out,
+            "{text}\n\n{} {} virtual time in {:.1} s; upgraded {}; proof: ok ({} checks)\n{shown}",
+            result.outcome.as_str(),
+            hours(result.virtual_seconds),
+            result.wall_seconds,
+            result.mode.mode,
+            result.proof.checks(),
+        )
+    };
+    written.map_err(Failure::internal)
+}
+
+fn page_options() -> PageOptions {
+    PageOptions::new()
+        .owner_zone("Asia/Shanghai")
+        .freeze_command("handle.freeze(Actor::person(\"you\", \"INC-…\"), \"why\")")
+        .rollback_command("handle.roll_back(Actor::person(\"you\", \"INC-…\"), \"why\")")
+}
+
+fn json<'r>(result: &'r Ended<'_>) -> Json<'r> {
+    let Ended { options, summary, census, proof, .. } = result;
+    Json {
+        schema: SCHEMA,
+        change: &summary.change,
+        from: &summary.from,
+        to: &summary.to,
+        release: &options.release,
+        seed: options.seed,
+        level: options.level.to_string(),
+        mode: result.mode.mode.to_string(),
+        targets: census.targets,
+        applications: summary.exposure.applications,
+        updated: census.on_new_verified,
+        rolled_back: summary.rolled_back,
+        failed: census.on_neither,
+        human_actions: summary.human_actions,
+        outcome: Some(result.outcome.as_str()),
+        batches: summary.batches.len(),
+        exposed_at_stop: summary.exposed_at_stop,
+        debts: &summary.debts,
+        explanation: &summary.evidence.strongest,
+        scope: summary.evidence.scope.as_deref(),
+        evidence: summary.evidence.value,
+        evidence_needed: summary.evidence.needed,
+        borrowed: &summary.evidence.borrowed,
+        began: began(),
+        virtual_seconds: result.virtual_seconds,
+        wall_seconds: result.wall_seconds,
+        peak_rss_bytes: peak_rss_bytes(),
+        proof: "ok",
+        proof_checks: proof.checks(),
+    }
+}
+
+/// The plan, its proof, and what the rules say at the start.
+pub(crate) fn dry_run(options: &Options, seen: &Preview) -> Result<u8, Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = if options.json {
+        let line = serde_json::json!({
+            "schema": SCHEMA,
+            "dry_run": true,
+            "seed": options.seed,
+            "targets": seen.plan.targets,
+            "applications": seen.plan.apps,
+            "batches": seen.plan.batches.len(),
+            "batch_sizes": seen.plan.batches.iter().map(|batch| batch.size).collect::<Vec<_>>(),
+            "held_at_start": seen.held.iter().map(|(app, why)| serde_json::json!({"lane": app, "why": why})).collect::<Vec<_>>(),
+            "proof": "ok",
+            "proof_checks": seen.proof.checks(),
+            "outcome": null,
+        });
+        writeln!(out, "{line}")
+    } else {
+        let shown: String = seen.held.iter().take(20).map(|(app, why)| format!("{app}: {why}\n")).collect();
+        writeln!(
+            out,
+            "{}\nproof: ok ({} checks)\n{} of {} lanes are held at the start\n{shown}nothing was touched",
+            seen.plan,
+            seen.proof.checks(),
+            seen.held.len(),
+            seen.plan.apps,
+        )
+    };
+    written.map_err(Failure::internal)?;
+    Ok(0)
+}
+
+/// The journal as JSON lines.
+pub(crate) fn dump(path: &Path) -> Result<u8, Failure> {
+    if !path.exists() {
+        return Err(Failure::Input(format!("{}: there is no such journal", path.display())));
+    }
+    let journal = Redb::open(path).map_err(|error| Failure::Input(format!("the journal: {error}")))?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut failed = None;
+    let read = futures::executor::block_on(unattended::dump(&journal, |line| {
+        let written = serde_json::to_string(&line).map_err(std::io::Error::from).and_then(|line| writeln!(out, "{line}"));
+        failed = failed.take().or(written.err());
+    }));
+    read.map_err(Failure::input)?;
+    match failed.or(out.flush().err()) {
+        // Somebody closed the pipe: they have seen enough.
+        Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
+        _ => Ok(0),
+    }
+}
+
+fn width() -> usize {
+    if !std::io::stdout().is_terminal() {
+        return WIDTH;
+    }
+    usize::from(console::Term::stdout().size().1).clamp(40, 160)
+}
+
+fn hours(seconds: u64) -> String {
+    format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60)
+}
+
+fn began() -> String {
+    "2026-11-23T08:00:00Z".to_owned()
+}
+
+/// The most memory this process ever had, where the system tells.
+fn peak_rss_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1_024)
+}

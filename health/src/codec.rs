@@ -1,0 +1,299 @@
+//! Intervals as bytes: LEB128 varints, strata as differences, a version byte in front.
+//!
+//! ```text
+//! interval = version, index, end_ms, coverage ×2, #rows row*, #samples sample*, #totals total*
+//! row      = zigzag(stratum − previous stratum), head, [canary.bad, control.bad], [canary.total, control.total]
+//! head     = metric << 3 | no bad events << 2 | totals as in the row before << 1 | fresh
+//! sample   = zigzag(stratum − previous), metric << 1 | control, #hosts (distinct, bad − distinct, total)*
+//! total    = class, canary.bad, canary.total, control.bad, control.total
+//! ```
+
+use crate::row::MAX_SAMPLE_HOSTS;
+use crate::{Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, Row};
+
+const VERSION: u8 = 1;
+const FRESH: u64 = 1;
+const SAME_TOTALS: u64 = 2;
+const NO_BAD: u64 = 4;
+
+/// Why bytes are not an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes end in the middle of a value.
+    #[error("the bytes end at {at}, in the middle of an interval; the record was cut")]
+    Truncated {
+        /// Offset at which more was expected.
+        at: usize,
+    },
+    /// Written by a later version, or not an interval.
+    #[error(
+        "version byte {found} is unknown, this program reads {VERSION}; read the record with the version that wrote it"
+    )]
+    Version {
+        /// The byte found.
+        found: u8,
+    },
+    /// A value is outside the range of its field.
+    #[error("the {field} before offset {at} is out of range; the record is damaged")]
+    Range {
+        /// Which field.
+        field: &'static str,
+        /// Offset after the value.
+        at: usize,
+    },
+    /// Bytes are left after the interval.
+    #[error("bytes are left at offset {at} after a whole interval; the record is damaged")]
+    Trailing {
+        /// Offset of the first byte left.
+        at: usize,
+    },
+}
+
+impl Interval {
+    /// Appends the interval to `out`: about 4 to 10 bytes a row when rows are sorted by stratum. Any order is
+    /// kept as it is.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(32 + self.rows.len() * 8);
+        out.push(VERSION);
+        put(out, self.index);
+        put(out, self.end_ms);
+        for coverage in [self.canary_hosts, self.control_hosts] {
+            put(out, coverage.reported.into());
+            put(out, coverage.expected.into());
+        }
+        put(out, self.rows.len() as u64);
+        let (mut stratum, mut totals) = (0_u32, (0, 0));
+        for row in &self.rows {
+            put(out, zigzag(row.stratum, stratum));
+            stratum = row.stratum;
+            let mut head = u64::from(row.metric) << 3;
+            if row.fresh {
+                head |= FRESH;
+            }
+            let these = (row.canary.total, row.control.total);
+            if these == totals {
+                head |= SAME_TOTALS;
+            }
+            let clean = row.canary.bad == 0 && row.control.bad == 0;
+            if clean {
+                head |= NO_BAD;
+            }
+            put(out, head);
+            if !clean {
+                put(out, row.canary.bad);
+                put(out, row.control.bad);
+            }
+            if these != totals {
+                put(out, these.0);
+                put(out, these.1);
+                totals = these;
+            }
+        }
+        put(out, self.samples.len() as u64);
+        let mut stratum = 0;
+        for sample in &self.samples {
+            put(out, zigzag(sample.stratum, stratum));
+            stratum = sample.stratum;
+            put(
+                out,
+                u64::from(sample.metric) << 1 | u64::from(sample.arm == Arm::Control),
+            );
+            put(out, sample.hosts.len() as u64);
+            for host in &sample.hosts {
+                put(out, host.distinct);
+                // Wrapping keeps even an invalid host (distinct above bad) readable, so that it is refused by name later.
+                put(out, host.bad.wrapping_sub(host.distinct));
+                put(out, host.total);
+            }
+        }
+        put(out, self.totals.len() as u64);
+        for total in &self.totals {
+            put(
+                out,
+                match total.class {
+                    FaultClass::Own => 0,
+                    FaultClass::Infrastructure => 1,
+                    FaultClass::Business => 2,
+                },
+            );
+            for counts in [total.canary, total.control] {
+                put(out, counts.bad);
+                put(out, counts.total);
+            }
+        }
+    }
+
+    /// Reads exactly one interval from `bytes`. Never panics; allocates at most a constant times `bytes.len()`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] when the bytes are cut, damaged, followed by others, or of an unknown version. The counts
+    /// themselves are checked by [`Judge::observe`](crate::Judge::observe).
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader { bytes, at: 0 };
+        let version = from.byte()?;
+        if version != VERSION {
+            return Err(DecodeError::Version { found: version });
+        }
+        let index = from.varint()?;
+        let end_ms = from.varint()?;
+        let canary_hosts = from.coverage()?;
+        let control_hosts = from.coverage()?;
+
+        let count = from.length("number of rows", 2)?;
+        let mut rows = Vec::with_capacity(count);
+        let (mut stratum, mut totals) = (0, (0, 0));
+        for _ in 0..count {
+            stratum = from.stratum(stratum)?;
+            let head = from.varint()?;
+            let metric = u8::try_from(head >> 3).map_err(|_| from.range("metric of a row"))?;
+            let bad = if head & NO_BAD == 0 {
+                (from.varint()?, from.varint()?)
+            } else {
+                (0, 0)
+            };
+            if head & SAME_TOTALS == 0 {
+                totals = (from.varint()?, from.varint()?);
+            }
+            rows.push(Row {
+                stratum,
+                metric,
+                fresh: head & FRESH != 0,
+                canary: Counts::new(bad.0, totals.0),
+                control: Counts::new(bad.1, totals.1),
+            });
+        }
+
+        let count = from.length("number of samples", 3)?;
+        let mut samples = Vec::with_capacity(count);
+        let mut stratum = 0;
+        for _ in 0..count {
+            stratum = from.stratum(stratum)?;
+            let head = from.varint()?;
+            let metric = u8::try_from(head >> 1).map_err(|_| from.range("metric of a sample"))?;
+            let arm = if head & 1 == 0 { Arm::Canary } else { Arm::Control };
+            let hosts = from.length("number of hosts", 3)?;
+            if hosts > MAX_SAMPLE_HOSTS {
+                return Err(from.range("number of hosts"));
+            }
+            let hosts = (0..hosts)
+                .map(|_| {
+                    let distinct = from.varint()?;
+                    Ok(HostCounts {
+                        distinct,
+                        bad: from.varint()?.wrapping_add(distinct),
+                        total: from.varint()?,
+                    })
+                })
+                .collect::<Result<_, DecodeError>>()?;
+            samples.push(HostSample {
+                stratum,
+                metric,
+                arm,
+                hosts,
+            });
+        }
+
+        let count = from.length("number of totals", 5)?;
+        let mut by_class = Vec::with_capacity(count);
+        for _ in 0..count {
+            let class = match from.varint()? {
+                0 => FaultClass::Own,
+                1 => FaultClass::Infrastructure,
+                2 => FaultClass::Business,
+                _ => return Err(from.range("fault class")),
+            };
+            let canary = Counts::new(from.varint()?, from.varint()?);
+            let control = Counts::new(from.varint()?, from.varint()?);
+            by_class.push(ClassTotals { class, canary, control });
+        }
+        if from.at != bytes.len() {
+            return Err(DecodeError::Trailing { at: from.at });
+        }
+        Ok(Self {
+            index,
+            end_ms,
+            rows,
+            samples,
+            totals: by_class,
+            canary_hosts,
+            control_hosts,
+        })
+    }
+}
+
+fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+/// Difference of two strata, small in either direction: 0, −1, 1, −2, …
+fn zigzag(stratum: u32, previous: u32) -> u64 {
+    let difference = i64::from(stratum) - i64::from(previous);
+    ((difference << 1) ^ (difference >> 63)).cast_unsigned()
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    const fn range(&self, field: &'static str) -> DecodeError {
+        DecodeError::Range { field, at: self.at }
+    }
+
+    fn byte(&mut self) -> Result<u8, DecodeError> {
+        let byte = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { at: self.at })?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            // The tenth byte holds the one bit that is left.
+            if shift == 63 && bits > 1 {
+                return Err(self.range("number"));
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.range("number"))
+    }
+
+    /// A number of elements, each of which takes at least `least` bytes: one that cannot fit is refused before anything
+    /// is allocated for it.
+    fn length(&mut self, field: &'static str, least: usize) -> Result<usize, DecodeError> {
+        let count = self.varint()?;
+        usize::try_from(count)
+            .ok()
+            .filter(|count| *count <= (self.bytes.len() - self.at) / least)
+            .ok_or_else(|| self.range(field))
+    }
+
+    fn stratum(&mut self, previous: u32) -> Result<u32, DecodeError> {
+        let coded = self.varint()?;
+        let difference = (coded >> 1).cast_signed() ^ -((coded & 1).cast_signed());
+        i64::from(previous)
+            .checked_add(difference)
+            .and_then(|stratum| u32::try_from(stratum).ok())
+            .ok_or_else(|| self.range("stratum"))
+    }
+
+    fn coverage(&mut self) -> Result<Coverage, DecodeError> {
+        let (reported, expected) = (self.varint()?, self.varint()?);
+        match (u32::try_from(reported), u32::try_from(expected)) {
+            (Ok(reported), Ok(expected)) => Ok(Coverage { reported, expected }),
+            _ => Err(self.range("number of hosts")),
+        }
+    }
+}

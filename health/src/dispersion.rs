@@ -1,0 +1,105 @@
+//! Dispersion: how much more host counts vary than independent events would.
+
+use crate::HostSample;
+use crate::row::to_f64;
+
+/// Bounds of the estimate.
+const RANGE: (f64, f64) = (1.0, 50.0);
+
+/// φ of one metric, from control hosts of past intervals only, so that it is known before the row it tempers.
+///
+/// Per sample, χ² = Σ_h (x_h − μ_h)²/μ_h over hosts with exposure n_h, μ_h = n_h Σx/Σn, has expectation H − 1 for
+/// independent events; φ is the sum of χ² over the sum of H − 1. A batch of mean size B in place of each event
+/// gives 2B − 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Dispersion {
+    pub(crate) chi_squared: f64,
+    pub(crate) freedom: u64,
+    pub(crate) host_intervals: u64,
+}
+
+impl Dispersion {
+    /// Learns from a sample of control hosts. One without any bad event, or with fewer than two hosts, tells nothing.
+    pub(crate) fn learn(&mut self, sample: &HostSample) {
+        let exposed = || sample.hosts.iter().filter(|host| host.total > 0);
+        let hosts = u64::try_from(exposed().count()).unwrap_or(u64::MAX);
+        let bad: f64 = exposed().map(|host| to_f64(host.distinct)).sum();
+        let total: f64 = exposed().map(|host| to_f64(host.total)).sum();
+        if hosts < 2 || bad <= 0.0 {
+            return;
+        }
+        let chi_squared: f64 = exposed()
+            .map(|host| {
+                let expected = bad * (to_f64(host.total) / total);
+                let excess = to_f64(host.distinct) - expected;
+                excess * excess / expected
+            })
+            .sum();
+        self.chi_squared += chi_squared;
+        self.freedom = self.freedom.saturating_add(hosts - 1);
+        self.host_intervals = self.host_intervals.saturating_add(hosts);
+    }
+
+    /// The estimate, clipped to 1..=50; `default` until `after` host-intervals were seen.
+    pub(crate) fn estimate(&self, default: f64, after: u64) -> f64 {
+        if self.freedom == 0 || self.host_intervals < after {
+            return default;
+        }
+        (self.chi_squared / to_f64(self.freedom)).clamp(RANGE.0, RANGE.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arm, HostCounts};
+
+    fn sample(hosts: &[(u64, u64)]) -> HostSample {
+        let hosts = hosts
+            .iter()
+            .map(|&(distinct, total)| HostCounts {
+                bad: distinct,
+                total,
+                distinct,
+            })
+            .collect();
+        HostSample {
+            stratum: 0,
+            metric: 0,
+            arm: Arm::Control,
+            hosts,
+        }
+    }
+
+    #[test]
+    fn unequal_exposure_is_not_dispersion() {
+        let mut dispersion = Dispersion::default();
+        dispersion.learn(&sample(&[(1, 100), (10, 1_000), (100, 10_000)]));
+        assert_eq!(dispersion.freedom, 2);
+        assert!(
+            dispersion.chi_squared < 1e-12,
+            "counts in proportion to exposure fit perfectly"
+        );
+    }
+
+    #[test]
+    fn little_data_keeps_the_default_and_extremes_are_clipped() {
+        let mut dispersion = Dispersion::default();
+        dispersion.learn(&sample(&[(0, 10); 40]));
+        assert!(
+            (dispersion.estimate(2.0, 20) - 2.0).abs() < 1e-12,
+            "no bad events tell nothing"
+        );
+        dispersion.learn(&sample(&[(5, 10); 19]));
+        assert!(
+            (dispersion.estimate(2.0, 20) - 2.0).abs() < 1e-12,
+            "19 host-intervals are too few"
+        );
+        dispersion.learn(&sample(&[(5, 10); 2]));
+        assert!((dispersion.estimate(2.0, 20) - 1.0).abs() < 1e-12, "never below 1");
+        let mut burst = vec![(0, 1_000); 63];
+        burst.push((1_000, 1_000));
+        dispersion.learn(&sample(&burst));
+        assert!((dispersion.estimate(2.0, 20) - 50.0).abs() < 1e-12, "never above 50");
+    }
+}

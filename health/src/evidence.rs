@@ -1,0 +1,225 @@
+//! The arithmetic of evidence: e-values of one row against a rate ratio, and mixtures of them.
+//!
+//! Notation: a row has x_c of n_c bad on the canary, x_b of n_b on the control, ρ = n_c / (n_c + n_b) and
+//! π(r) = ρ r / (1 − ρ + ρ r), the chance that a bad event falls on the canary when its rate is r times the other's.
+//!
+//! **Why a row's e-value has expectation at most 1.** Write a = π(r₁)/π(r₀), b = (1 − π(r₁))/(1 − π(r₀)); the
+//! e-value is a^x_c · b^x_b. Given the interval's own error probabilities (p on each control request, at most r₀ p on
+//! the canary, whatever p is), E = Π(1 + p_i (a − 1)) Π(1 + p_j (b − 1)) ≤ exp(n_c r₀ p (a − 1) + n_b p (b − 1)) and the
+//! exponent is proportional to π(r₀)(a − 1) + (1 − π(r₀))(b − 1) = 0. Trends, shared incidents and changing splits
+//! cancel; independent requests and exposures fixed before outcomes are assumed, dispersion pays for the former.
+
+use crate::Counts;
+use crate::row::to_f64;
+
+/// Rate ratios that the alternative is spread over, each with weight 1/6.
+pub(crate) const GRID: [f64; 6] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+
+/// ln of the grid.
+const LN_GRID: [f64; 6] = [
+    0.223_143_551_314_209_76,
+    0.405_465_108_108_164_4,
+    core::f64::consts::LN_2,
+    1.098_612_288_668_109_8,
+    1.609_437_912_434_100_3,
+    core::f64::consts::LN_10,
+];
+
+/// Above this share of bad events the safety process uses the exact form.
+pub(crate) const EXACT_ABOVE: f64 = 0.002;
+
+/// Terms of the hypergeometric sum that are added one by one; wider ones are bounded by an integral.
+const MAX_TERMS: f64 = 20_000.0;
+
+/// One logarithmic value per ratio of the grid.
+pub(crate) type GridVector = [f64; 6];
+
+/// ln e-value of a row for every ratio r₀·r of the grid against the null "ratio at most r₀"; zeros without
+/// bad events or with an arm that has no exposure.
+pub(crate) fn row_evidence(canary: Counts, control: Counts, null_ratio: f64) -> GridVector {
+    let events = canary.bad + control.bad;
+    if events == 0 || canary.total == 0 || control.total == 0 {
+        return [0.0; 6];
+    }
+    let rho = share(canary.total, control.total);
+    let base = libm::log1p(rho * (null_ratio - 1.0));
+    let (bad, events) = (to_f64(canary.bad), to_f64(events));
+    core::array::from_fn(|i| bad * LN_GRID[i] - events * (libm::log1p(rho * (null_ratio * GRID[i] - 1.0)) - base))
+}
+
+fn share(canary: u64, control: u64) -> f64 {
+    to_f64(canary) / (to_f64(canary) + to_f64(control))
+}
+
+/// ln e-value of a row for "the ratio is 1" against the null "the ratio is at least `bad_ratio`".
+///
+/// With few bad events the binomial form, which is valid for the ratio of probabilities. With many, the exact
+/// conditional form, which is valid given their number and for the ratio of odds too.
+pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: f64) -> f64 {
+    let events = canary.bad + control.bad;
+    if events == 0 || canary.total == 0 || control.total == 0 {
+        return 0.0;
+    }
+    let all = to_f64(canary.total) + to_f64(control.total);
+    if to_f64(events) > EXACT_ABOVE * all {
+        -to_f64(canary.bad) * libm::log(bad_ratio)
+            + ln_normalizer_growth(canary.total, control.total, events, 1.0, bad_ratio)
+    } else {
+        let rho = share(canary.total, control.total);
+        -to_f64(canary.bad) * libm::log(bad_ratio) + to_f64(events) * libm::log1p(rho * (bad_ratio - 1.0))
+    }
+}
+
+/// ln Z(high) − ln Z(low) for Z(r) = Σ_k C(n_c, k) C(n_b, e − k) r^k, low < high; where the sum is too long, a lower
+/// bound of it less than 4·ln(high/low) below.
+pub(crate) fn ln_normalizer_growth(canary: u64, control: u64, events: u64, low: f64, high: f64) -> f64 {
+    let first = events.saturating_sub(control);
+    let last = events.min(canary);
+    let (n_c, n_b, e) = (to_f64(canary), to_f64(control), to_f64(events));
+    let (low_centre, high_centre) = (centre(n_c, n_b, e, low), centre(n_c, n_b, e, high));
+    let start = (low_centre - reach(n_c, n_b, e, low_centre)).max(to_f64(first));
+    let end = (high_centre + reach(n_c, n_b, e, high_centre)).min(to_f64(last));
+    if end - start > MAX_TERMS {
+        return growth_bound(n_c, n_b, e, low, high);
+    }
+    // Both sums begin at the same k with the same weight, so that weight drops out; each is scaled on its own, since
+    // they drift apart by (high/low)^k.
+    let mut k = libm::floor(start);
+    let end = libm::ceil(end);
+    let mut sums = [Scaled::one(), Scaled::one()];
+    let mut terms = [1.0, 1.0];
+    let from = k;
+    while k < end {
+        let step = (n_c - k) * (e - k) / ((k + 1.0) * (n_b - e + k + 1.0));
+        k += 1.0;
+        for ((term, sum), ratio) in terms.iter_mut().zip(&mut sums).zip([low, high]) {
+            *term *= step * ratio;
+            sum.add(term);
+        }
+    }
+    (sums[1].ln() + from * libm::log(high)) - (sums[0].ln() + from * libm::log(low))
+}
+
+/// Where k is about most likely: the root of r (n_c − k)(e − k) = k (n_b − e + k).
+fn centre(n_c: f64, n_b: f64, e: f64, ratio: f64) -> f64 {
+    let linear = ratio * (n_c + e) + (n_b - e);
+    let constant = ratio * n_c * e;
+    let root = libm::sqrt((linear * linear - 4.0 * (ratio - 1.0) * constant).max(0.0));
+    2.0 * constant / (linear + root)
+}
+
+/// Beyond this distance from the centre nothing is left that a float would notice: ten standard deviations, and twenty
+/// more events for the skewed tails of small counts.
+fn reach(n_c: f64, n_b: f64, e: f64, centre: f64) -> f64 {
+    let parts = [centre, e - centre, n_c - centre, n_b - e + centre];
+    let precision: f64 = parts.iter().map(|part| 1.0 / part.max(1e-9)).sum();
+    20.0 + 10.0 / libm::sqrt(precision)
+}
+
+/// d ln Z / d ln r is the mean of k. The sum's polynomial has only real zeros, so mean and mode differ by less than one,
+/// and the mode is at most one below the centre: the integral of (centre − 2) bounds the growth from below. Errs on
+/// the side of less evidence of safety.
+pub(crate) fn growth_bound(n_c: f64, n_b: f64, e: f64, low: f64, high: f64) -> f64 {
+    const PANELS: u32 = 32;
+    let (from, width) = (libm::log(low), libm::log(high) - libm::log(low));
+    let simpson: f64 = (0..=PANELS)
+        .map(|i| {
+            let weight = if i == 0 || i == PANELS {
+                1.0
+            } else {
+                2.0 + 2.0 * f64::from(i % 2)
+            };
+            weight * centre(n_c, n_b, e, libm::exp(from + width * f64::from(i) / f64::from(PANELS)))
+        })
+        .sum();
+    width * (simpson / (3.0 * f64::from(PANELS)) - 2.0)
+}
+
+/// A sum of positive terms that does not overflow: value · e^exponent.
+struct Scaled {
+    value: f64,
+    exponent: f64,
+}
+
+impl Scaled {
+    const LARGE: f64 = 1e250;
+
+    const fn one() -> Self {
+        Self {
+            value: 1.0,
+            exponent: 0.0,
+        }
+    }
+
+    /// Adds a term in the sum's own scale, and moves both to a new scale when they get large.
+    fn add(&mut self, term: &mut f64) {
+        self.value += *term;
+        if self.value > Self::LARGE {
+            self.value /= Self::LARGE;
+            *term /= Self::LARGE;
+            self.exponent += libm::log(Self::LARGE);
+        }
+    }
+
+    fn ln(&self) -> f64 {
+        libm::log(self.value) + self.exponent
+    }
+}
+
+/// The absolute limit of one application and metric: θ, and the rate q expected of a good release.
+///
+/// θ = max(2·p₀, floor) follows the application's own history p₀: with one limit for all, a service a hundred times
+/// better than it could get ten times worse and still pass. q = max(p₀, θ/4): evidence grows fastest where q is the true
+/// rate of a good release, and that is p₀ where history shows one; a service without errors is allowed θ/4, since with
+/// q = 0 a single error would make promotion impossible for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Limit {
+    /// ln(q/θ), per bad event.
+    per_bad: f64,
+    /// ln((1 − q)/(1 − θ)), per good one.
+    per_good: f64,
+}
+
+impl Limit {
+    /// `historic` is p₀ in 0..=1. Where 2·p₀ leaves no room below 0.9 the limit gives no evidence at all.
+    pub(crate) fn new(historic: f64, floor: f64) -> Self {
+        let theta = (2.0 * historic).max(floor).min(0.9);
+        let expected = historic.max(theta / 4.0);
+        if expected >= theta {
+            return Self::default();
+        }
+        Self::between(theta, expected)
+    }
+
+    pub(crate) fn between(theta: f64, expected: f64) -> Self {
+        Self {
+            per_bad: libm::log(expected / theta),
+            per_good: libm::log1p(-expected) - libm::log1p(-theta),
+        }
+    }
+
+    /// ln e-value of the canary's counts for "the rate is q" against the null "the rate is at least θ".
+    pub(crate) fn evidence(self, canary: Counts) -> f64 {
+        to_f64(canary.bad) * self.per_bad + to_f64(canary.total - canary.bad) * self.per_good
+    }
+}
+
+/// ln Σ exp(xᵢ), in the order given; −∞ for nothing.
+pub(crate) fn ln_sum_exp(values: &[f64]) -> f64 {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if largest.is_infinite() {
+        return largest;
+    }
+    let scaled = values.iter().map(|value| match value - largest {
+        0.0 => 1.0,
+        // Nothing beside the largest: e^-40 is less than half a unit in the last place of 1.
+        small if small < -40.0 => 0.0,
+        below => libm::exp(below),
+    });
+    largest + libm::log(scaled.sum())
+}
+
+/// ln of the mean over the grid, each ratio with weight 1/6.
+pub(crate) fn ln_mixture(vector: &GridVector) -> f64 {
+    ln_sum_exp(vector) - libm::log(6.0)
+}

@@ -1,0 +1,395 @@
+//! Why: codes with parameters, and text rendered from them.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::Judge;
+use crate::{Counts, Coverage, FaultClass, HoldReason, Ratio, Verdict};
+
+/// A verdict with everything that led to it, for the person who reads it at three in the morning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// What the evidence calls for.
+    pub verdict: Verdict,
+    /// See [`Judge::score`].
+    pub score: f64,
+    /// Most important first.
+    pub findings: Vec<Finding>,
+}
+
+/// One statement: a stable code with its parameters. `Display` renders it in English.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Finding {
+    /// Ē crossed 1/α: the change is to be stopped.
+    Stopped {
+        /// The interval of the crossing.
+        index: u64,
+        /// ln Ē then.
+        ln_e: f64,
+    },
+    /// Counts of one metric over the whole fleet, without fresh instances.
+    Counts {
+        /// Name of the metric.
+        metric: String,
+        /// What the exposure counts, e.g. `requests`.
+        unit: String,
+        /// New version.
+        canary: Counts,
+        /// Control cohort.
+        control: Counts,
+    },
+    /// Counts of instances that were not warmed up yet, judged against a far higher ratio.
+    Fresh {
+        /// Name of the metric.
+        metric: String,
+        /// What the exposure counts.
+        unit: String,
+        /// New version, before its warm-up.
+        canary: Counts,
+        /// Ratio to warm control that is still normal.
+        ratio_limit: f64,
+    },
+    /// The stop statistic.
+    Evidence {
+        /// ln Ē.
+        ln_e: f64,
+        /// ln(1/α).
+        ln_needed: f64,
+    },
+    /// Where the evidence against the change is strongest, in the metric that weighs most.
+    Strongest {
+        /// Name of the class.
+        class: String,
+        /// Name of the metric.
+        metric: String,
+        /// The class's own ln e-value in that metric.
+        ln_e: f64,
+        /// Canary to control within the class.
+        ratio: Ratio,
+        /// All strata together say more than this class alone: the fault is not the class's.
+        fleet_wide: Option<Ratio>,
+    },
+    /// Evidence of safety over all strata in the present stage.
+    Safety {
+        /// ln S.
+        ln_s: f64,
+        /// ln(1/β).
+        needed: f64,
+        /// Canary exposure behind it.
+        requests_seen: u64,
+    },
+    /// Why the change holds.
+    Hold {
+        /// The reason.
+        reason: HoldReason,
+    },
+    /// Errors that are not the component's own, counted and not judged.
+    Elsewhere {
+        /// Whose fault they are.
+        class: FaultClass,
+        /// New version.
+        canary: Counts,
+        /// Control cohort.
+        control: Counts,
+    },
+}
+
+impl Judge {
+    /// Why the verdict is what it is.
+    #[must_use]
+    pub fn explain(&self) -> Explanation {
+        let verdict = self.verdict();
+        let evidence = self.stop_evidence();
+        // The metric whose part of the stop statistic is largest speaks first.
+        let order: Vec<usize> = evidence
+            .metrics
+            .iter()
+            .filter_map(|part| self.config.metrics.iter().position(|spec| spec.name == part.name))
+            .collect();
+        let fleet = &self.scopes[0];
+        let mut findings = Vec::new();
+        if let Some(stop) = &self.stop {
+            findings.push(Finding::Stopped {
+                index: stop.index.unwrap_or(0),
+                ln_e: stop.ln_e,
+            });
+        }
+        if let Verdict::Hold(reason) = verdict {
+            findings.push(Finding::Hold { reason });
+        }
+        for (rank, &metric) in order.iter().enumerate() {
+            let (tally, spec) = (&fleet.tallies[metric], &self.config.metrics[metric]);
+            let (name, unit) = (spec.name.clone(), spec.unit.clone());
+            if rank > 0 && !fleet.has_events(metric) {
+                continue;
+            }
+            findings.push(Finding::Counts {
+                metric: name.clone(),
+                unit: unit.clone(),
+                canary: tally.canary,
+                control: tally.control,
+            });
+            if tally.fresh.bad > 0 {
+                findings.push(Finding::Fresh {
+                    metric: name,
+                    unit,
+                    canary: tally.fresh,
+                    ratio_limit: self.config.fresh_ratio_limit,
+                });
+            }
+        }
+        findings.push(Finding::Evidence {
+            ln_e: self.ln_e,
+            ln_needed: self.rules.ln_needed,
+        });
+        if let Some(&metric) = order.first() {
+            findings.extend(self.strongest(metric));
+        }
+        let safety = self.pooled_safety();
+        let (ln_s, needed, requests_seen) = (safety.ln_s, safety.needed, safety.requests_seen);
+        findings.push(Finding::Safety {
+            ln_s,
+            needed,
+            requests_seen,
+        });
+        for total in &self.totals {
+            if total.class != FaultClass::Own && total.canary.bad + total.control.bad > 0 {
+                let (class, canary, control) = (total.class, total.canary, total.control);
+                findings.push(Finding::Elsewhere { class, canary, control });
+            }
+        }
+        Explanation {
+            verdict,
+            score: self.score(),
+            findings,
+        }
+    }
+
+    fn strongest(&self, metric: usize) -> Option<Finding> {
+        let ln_of = |class: usize| self.node_metric_ln_e(1 + class, metric);
+        // The first of equals, so that the answer does not depend on anything but the topology.
+        let class = (0..self.topology.classes.len())
+            .reduce(|best, next| if ln_of(next) > ln_of(best) { next } else { best })?;
+        if ln_of(class) <= 0.0 {
+            return None;
+        }
+        let ratio = |scope: usize| {
+            self.scopes[scope].tallies[metric]
+                .splits
+                .ratio(self.dispersion_of(metric))
+        };
+        Some(Finding::Strongest {
+            class: self.topology.classes[class].clone(),
+            metric: self.config.metrics[metric].name.clone(),
+            ln_e: ln_of(class),
+            ratio: ratio(1 + class),
+            fleet_wide: (self.node_metric_ln_e(0, metric) > ln_of(class)).then(|| ratio(0)),
+        })
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, finding) in self.findings.iter().enumerate() {
+            if i > 0 {
+                f.write_str("; ")?;
+            }
+            finding.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped { index, ln_e } => {
+                write!(f, "stopped at interval {index} with evidence {}", E(*ln_e))
+            }
+            Self::Counts {
+                metric,
+                unit,
+                canary,
+                control,
+            } => {
+                let (bad, total) = (Grouped(canary.bad), Grouped(canary.total));
+                write!(f, "{metric} on canary {bad} of {total} {unit} vs ")?;
+                write!(f, "{} of {} on control", Grouped(control.bad), Grouped(control.total))
+            }
+            Self::Fresh {
+                metric,
+                unit,
+                canary,
+                ratio_limit,
+            } => {
+                let (bad, total) = (Grouped(canary.bad), Grouped(canary.total));
+                write!(
+                    f,
+                    "{metric} before warm-up {bad} of {total} {unit} (up to {ratio_limit} × control is normal)"
+                )
+            }
+            Self::Evidence { ln_e, ln_needed } => write!(f, "evidence {} of {} needed", E(*ln_e), E(*ln_needed)),
+            Self::Strongest {
+                class,
+                ratio,
+                fleet_wide,
+                ..
+            } => match fleet_wide {
+                None => write!(f, "strongest: class {class}, {ratio}"),
+                Some(fleet) => write!(
+                    f,
+                    "strongest: the fleet as a whole, {fleet}; among classes {class}, {ratio}"
+                ),
+            },
+            Self::Safety {
+                ln_s,
+                needed,
+                requests_seen,
+            } => {
+                let seen = Grouped(*requests_seen);
+                write!(
+                    f,
+                    "evidence of safety {} of {} needed, from {seen} canary requests",
+                    E(*ln_s),
+                    E(*needed)
+                )
+            }
+            Self::Hold { reason } => reason.fmt(f),
+            Self::Elsewhere { class, canary, control } => {
+                let class = class.as_str();
+                write!(
+                    f,
+                    "{class} errors (not judged) on canary {} of {}",
+                    Grouped(canary.bad),
+                    Grouped(canary.total)
+                )?;
+                write!(
+                    f,
+                    " vs {} of {} on control",
+                    Grouped(control.bad),
+                    Grouped(control.total)
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts = |coverage: &Coverage| format!("{} of {} hosts report", coverage.reported, coverage.expected);
+        match self {
+            Self::NoData => f.write_str("holds: no interval was observed yet"),
+            Self::CanarySilent(canary) => {
+                write!(
+                    f,
+                    "holds: {} on the new version while the control reports",
+                    hosts(canary)
+                )
+            }
+            Self::ControlSilent(control) => write!(f, "holds: {} in the control cohort", hosts(control)),
+            Self::BothSilent { canary, control } => write!(
+                f,
+                "holds: {} on the new version and {} in the control cohort; the source is probably down",
+                hosts(canary),
+                hosts(control)
+            ),
+            Self::Suspicion { ln_e, ln_hold } => {
+                write!(
+                    f,
+                    "holds: evidence against the change is {}, goes on below {}",
+                    E(*ln_e),
+                    E(*ln_hold)
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.estimate {
+            Some(estimate) => write!(f, "ratio {}", Short(estimate))?,
+            None => f.write_str("ratio unbounded (control has none)")?,
+        }
+        match self.high {
+            Some(high) => write!(f, " (95 % {} to {})", Short(self.low), Short(high)),
+            None => write!(f, " (95 % at least {})", Short(self.low)),
+        }
+    }
+}
+
+/// An e-value given as its logarithm: plain up to 9,999, else two digits and a power of ten.
+struct E(f64);
+
+impl fmt::Display for E {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decimal = self.0 / core::f64::consts::LN_10;
+        if (-2.0..4.0).contains(&decimal) {
+            return Short(libm::exp(self.0)).fmt(f);
+        }
+        let mut power = libm::floor(decimal);
+        let mut digits = libm::round(libm::exp((decimal - power) * core::f64::consts::LN_10) * 10.0) / 10.0;
+        if digits >= 10.0 {
+            digits /= 10.0;
+            power += 1.0;
+        }
+        write!(f, "{digits:.1}e{power:.0}")
+    }
+}
+
+/// A number with about two digits that matter.
+struct Short(f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = match self.0.abs() {
+            size if size >= 9.95 || size == 0.0 => 0,
+            size if size >= 0.995 => 1,
+            size if size >= 0.0995 => 2,
+            _ => 3,
+        };
+        let text = format!("{:.digits$}", self.0);
+        f.write_str(text.strip_suffix(".0").unwrap_or(&text))
+    }
+}
+
+/// A count with commas: 8,500.
+struct Grouped(u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (i, digit) in digits.chars().enumerate() {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        let e = |value: f64| E(libm::log(value)).to_string();
+        assert_eq!(e(100.0), "100");
+        assert_eq!(e(21_000.0), "2.1e4");
+        assert_eq!(e(99_999_999.0), "1.0e8");
+        assert_eq!(e(1.0), "1");
+        assert_eq!(e(1e-9), "1.0e-9");
+        assert_eq!(E(5_000.0).to_string(), "3.0e2171");
+        assert_eq!(Short(5.08).to_string(), "5.1");
+        assert_eq!(Short(0.0312).to_string(), "0.031");
+        assert_eq!(Grouped(0).to_string(), "0");
+        assert_eq!(Grouped(141_500).to_string(), "141,500");
+        assert_eq!(Grouped(1_234_567).to_string(), "1,234,567");
+    }
+}

@@ -1,0 +1,188 @@
+//! What a look at the fleet consists of: counts per stratum, metric and arm of one interval.
+
+use serde::{Deserialize, Serialize};
+
+/// Most hosts a [`HostSample`] may carry. More would not make the dispersion better, only the journal larger.
+pub const MAX_SAMPLE_HOSTS: usize = 64;
+
+/// Largest count a row may carry: 2^53, up to which a count is exact in the arithmetic of evidence.
+pub const MAX_COUNT: u64 = 1 << 53;
+
+/// Bad events among an exposure, of one arm in one interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written literally by every metric source; a third count would be another concept"
+)]
+pub struct Counts {
+    /// Episodes: bad events counted at most once per client (or host), signature and interval, so that one
+    /// client's retry storm is one event. Never above `total`.
+    pub bad: u64,
+    /// Exposure: original requests without retries, or hosts at risk.
+    pub total: u64,
+}
+
+impl Counts {
+    /// `bad` among `total`.
+    #[must_use]
+    pub const fn new(bad: u64, total: u64) -> Self {
+        Self { bad, total }
+    }
+
+    /// Share of bad events, 0 to 1; `None` without exposure.
+    #[must_use]
+    pub fn rate(self) -> Option<f64> {
+        (self.total > 0).then(|| to_f64(self.bad) / to_f64(self.total))
+    }
+
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.bad = self.bad.saturating_add(other.bad);
+        self.total = self.total.saturating_add(other.total);
+    }
+}
+
+/// A count as a float: exact up to [`MAX_COUNT`], rounded to nearest above.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rows above 2^53 are refused; sums above are for display"
+)]
+pub(crate) const fn to_f64(count: u64) -> f64 {
+    count as f64
+}
+
+/// One metric in one stratum during one interval: the canary beside its matched control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the unit of exchange with metric sources, written literally"
+)]
+pub struct Row {
+    /// Index into [`Topology::strata`](crate::Topology::strata).
+    pub stratum: u32,
+    /// Index into [`JudgeConfig::metrics`](crate::JudgeConfig::metrics).
+    pub metric: u8,
+    /// The canary members of this row are not warmed up yet: reconnects and cold pools are expected, so the row
+    /// is judged against a far higher ratio and never counts as evidence of safety.
+    pub fresh: bool,
+    /// Members on the new version.
+    pub canary: Counts,
+    /// Members of the control cohort on the old version, past their warm-up.
+    pub control: Counts,
+}
+
+/// Which side of the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a comparison has two sides")]
+pub enum Arm {
+    /// On the new version.
+    Canary,
+    /// On the old version, untouched until judged.
+    Control,
+}
+
+/// Counts of one host during one interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
+pub struct HostCounts {
+    /// Bad events, each one counted.
+    pub bad: u64,
+    /// Original requests.
+    pub total: u64,
+    /// Episodes: bad events counted once per client. Never above `bad`. The dispersion is estimated on these,
+    /// since the rows count these.
+    pub distinct: u64,
+}
+
+/// Some hosts of one stratum, one by one: what the dispersion of a metric is estimated from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
+pub struct HostSample {
+    /// Index into [`Topology::strata`](crate::Topology::strata).
+    pub stratum: u32,
+    /// Index into [`JudgeConfig::metrics`](crate::JudgeConfig::metrics).
+    pub metric: u8,
+    /// Only control samples shape the dispersion; canary samples are kept for display.
+    pub arm: Arm,
+    /// At most [`MAX_SAMPLE_HOSTS`], chosen without looking at their counts.
+    pub hosts: Vec<HostCounts>,
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FaultClass {
+    /// The changed component's own: crashes, resets it caused, codec errors. The only class that is judged by default.
+    Own,
+    /// Network, hosts, name service: shared by everybody.
+    Infrastructure,
+    /// The application behind the component answered with an error.
+    Business,
+}
+
+impl FaultClass {
+    /// The class as a word for people and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Infrastructure => "infrastructure",
+            Self::Business => "business",
+        }
+    }
+}
+
+/// Errors of the whole fleet by fault class: for display, never for a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
+pub struct ClassTotals {
+    /// Whose fault.
+    pub class: FaultClass,
+    /// On the new version.
+    pub canary: Counts,
+    /// In the control cohort.
+    pub control: Counts,
+}
+
+/// How many hosts of an arm reported, of how many that should have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
+pub struct Coverage {
+    /// Hosts whose counts are in the interval.
+    pub reported: u32,
+    /// Hosts that should have reported.
+    pub expected: u32,
+}
+
+impl Coverage {
+    /// Share that reported, 0 to 1. An arm nobody expects anything of has nothing missing: 1.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        if self.expected == 0 {
+            1.0
+        } else {
+            (f64::from(self.reported) / f64::from(self.expected)).min(1.0)
+        }
+    }
+}
+
+/// Everything a judge learns from one interval. Rows may come in any order; the verdict does not depend on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
+pub struct Interval {
+    /// Number of the interval; each one is judged at most once, in rising order. Gaps are allowed.
+    pub index: u64,
+    /// When it ended, unix milliseconds. For the record; no decision reads it.
+    pub end_ms: u64,
+    /// At most one row per (stratum, metric, fresh).
+    pub rows: Vec<Row>,
+    /// Host samples for the dispersion; few are enough.
+    pub samples: Vec<HostSample>,
+    /// Errors of the fleet by fault class.
+    pub totals: Vec<ClassTotals>,
+    /// Reporting hosts on the new version.
+    pub canary_hosts: Coverage,
+    /// Reporting hosts of the control cohort.
+    pub control_hosts: Coverage,
+}

@@ -1,0 +1,270 @@
+//! A judge as data: everything needed to continue to the same bytes, checked when it is read.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::dispersion::Dispersion;
+use crate::exact::Exact;
+use crate::judge::Judge;
+use crate::process::{Process, Steps};
+use crate::ratio::Splits;
+use crate::scope::{SafetyProcess, Tally};
+use crate::{ClassTotals, Counts, Coverage, JudgeConfig, JudgeError, StopEvidence, Topology, validate};
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    version: u32,
+    config: JudgeConfig,
+    /// The floats of `config`, exactly.
+    config_bits: Vec<Exact>,
+    topology: Topology,
+    steps: u64,
+    last: Option<u64>,
+    coverage: Option<(Coverage, Coverage)>,
+    /// Only processes that have rows, with their position.
+    processes: Vec<(usize, [Exact; 6])>,
+    dispersions: Vec<(Exact, u64, u64)>,
+    historic: Vec<Exact>,
+    scopes: Vec<SavedScope>,
+    totals: Vec<ClassTotals>,
+    stop: Option<StopEvidence>,
+    /// The floats of `stop`, exactly.
+    stop_bits: Vec<Exact>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedScope {
+    satisfied: bool,
+    metrics: Vec<SavedMetric>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedMetric {
+    safety: (Exact, Exact, u64),
+    canary: Counts,
+    control: Counts,
+    fresh: Counts,
+    splits: Splits,
+}
+
+/// Every float of the configuration, in a stated order.
+fn config_floats(config: &mut JudgeConfig) -> Vec<&mut f64> {
+    let JudgeConfig {
+        alpha,
+        beta,
+        delta,
+        metrics,
+        fresh_ratio_limit,
+        fresh_share,
+        hold_at,
+        min_coverage,
+        dispersion_default,
+        dispersion_after: _,
+    } = config;
+    let fixed = [
+        alpha,
+        beta,
+        delta,
+        fresh_ratio_limit,
+        fresh_share,
+        hold_at,
+        min_coverage,
+        dispersion_default,
+    ];
+    fixed
+        .into_iter()
+        .chain(
+            metrics
+                .iter_mut()
+                .flat_map(|metric| [&mut metric.weight, &mut metric.floor]),
+        )
+        .collect()
+}
+
+/// Every float of the stop evidence, in a stated order.
+fn stop_floats(stop: &mut StopEvidence) -> Vec<&mut f64> {
+    let StopEvidence {
+        ln_e,
+        ln_needed,
+        pooled,
+        classes,
+        apps,
+        metrics,
+        ..
+    } = stop;
+    let parts = core::iter::once(pooled).chain(classes).chain(apps).chain(metrics);
+    [ln_e, ln_needed]
+        .into_iter()
+        .chain(parts.flat_map(|part| [&mut part.ln_e, &mut part.share]))
+        .collect()
+}
+
+fn bits(floats: Vec<&mut f64>) -> Vec<Exact> {
+    floats.into_iter().map(|float| Exact(*float)).collect()
+}
+
+fn overwrite(floats: Vec<&mut f64>, bits: &[Exact], what: &str) -> Result<(), JudgeError> {
+    if floats.len() != bits.len() {
+        return Err(damaged(format!(
+            "{what} has {} numbers, {} are saved",
+            floats.len(),
+            bits.len()
+        )));
+    }
+    for (float, bits) in floats.into_iter().zip(bits) {
+        *float = bits.0;
+    }
+    Ok(())
+}
+
+const fn damaged(reason: String) -> JudgeError {
+    JudgeError::Snapshot { reason }
+}
+
+impl Snapshot {
+    fn of(judge: &Judge) -> Self {
+        let mut config = judge.config.clone();
+        let mut stop = judge.stop.clone();
+        let saved = |process: &Process| process.saved().map(|weighted| weighted.map(Exact));
+        Self {
+            version: VERSION,
+            config_bits: bits(config_floats(&mut config)),
+            stop_bits: stop.as_mut().map_or_else(Vec::new, |stop| bits(stop_floats(stop))),
+            config,
+            topology: judge.topology.clone(),
+            steps: judge.steps.0,
+            last: judge.last,
+            coverage: judge.coverage,
+            processes: judge
+                .processes
+                .iter()
+                .enumerate()
+                .filter_map(|(i, one)| Some((i, saved(one)?)))
+                .collect(),
+            dispersions: judge
+                .dispersions
+                .iter()
+                .map(|one| (Exact(one.chi_squared), one.freedom, one.host_intervals))
+                .collect(),
+            historic: judge.historic.iter().copied().map(Exact).collect(),
+            scopes: judge
+                .scopes
+                .iter()
+                .map(|scope| SavedScope {
+                    satisfied: scope.satisfied,
+                    metrics: scope
+                        .safety
+                        .iter()
+                        .zip(&scope.tallies)
+                        .map(|(safety, tally)| SavedMetric {
+                            safety: (Exact(safety.ln_relative), Exact(safety.ln_absolute), safety.exposure),
+                            canary: tally.canary,
+                            control: tally.control,
+                            fresh: tally.fresh,
+                            splits: tally.splits.clone(),
+                        })
+                        .collect(),
+                })
+                .collect(),
+            totals: judge.totals.clone(),
+            stop,
+        }
+    }
+
+    fn restore(mut self) -> Result<Judge, JudgeError> {
+        if self.version != VERSION {
+            return Err(damaged(format!(
+                "version {} is unknown, this program reads {VERSION}",
+                self.version
+            )));
+        }
+        overwrite(config_floats(&mut self.config), &self.config_bits, "the configuration")?;
+        validate::config(&self.config)?;
+        validate::topology(&self.topology)?;
+        if let Some(stop) = &mut self.stop {
+            overwrite(stop_floats(stop), &self.stop_bits, "the stop evidence")?;
+        }
+        let metrics = self.config.metrics.len();
+        let expect = |what: &str, found: usize, expected: usize| {
+            if found == expected {
+                Ok(())
+            } else {
+                Err(damaged(format!("{found} {what}, {expected} are expected")))
+            }
+        };
+        expect("dispersions", self.dispersions.len(), metrics)?;
+        expect(
+            "historic rates",
+            self.historic.len(),
+            metrics * self.topology.apps.len(),
+        )?;
+        expect("scopes", self.scopes.len(), 1 + self.topology.classes.len())?;
+        if self.historic.iter().any(|rate| !(0.0..=1.0).contains(&rate.0)) {
+            return Err(damaged("a historic rate is not within 0 and 1".to_owned()));
+        }
+        if self.steps == 0 && !self.processes.is_empty() {
+            return Err(damaged("evidence without a traffic step".to_owned()));
+        }
+        let dispersions = self
+            .dispersions
+            .iter()
+            .map(|&(chi_squared, freedom, host_intervals)| Dispersion {
+                chi_squared: chi_squared.0,
+                freedom,
+                host_intervals,
+            })
+            .collect();
+        let historic = self.historic.iter().map(|rate| rate.0).collect();
+        let mut judge = Judge::assembled(self.config, self.topology, dispersions, historic);
+        judge.steps = Steps(self.steps);
+        for (slot, weighted) in self.processes {
+            let weighted = weighted.map(|exact| exact.0);
+            match judge.processes.get_mut(slot) {
+                Some(process) if weighted.iter().all(|ln| *ln < f64::INFINITY) => {
+                    *process = Process::restored(weighted);
+                }
+                _ => return Err(damaged(format!("process {slot} does not exist or is infinite"))),
+            }
+        }
+        for (scope, saved) in judge.scopes.iter_mut().zip(self.scopes) {
+            expect("metrics in a scope", saved.metrics.len(), metrics)?;
+            scope.satisfied = saved.satisfied;
+            for ((safety, tally), saved) in scope.safety.iter_mut().zip(&mut scope.tallies).zip(saved.metrics) {
+                let (relative, absolute, exposure) = saved.safety;
+                *safety = SafetyProcess {
+                    ln_relative: relative.0,
+                    ln_absolute: absolute.0,
+                    exposure,
+                };
+                *tally = Tally {
+                    canary: saved.canary,
+                    control: saved.control,
+                    fresh: saved.fresh,
+                    splits: saved.splits,
+                };
+            }
+        }
+        judge.last = self.last;
+        judge.coverage = self.coverage;
+        judge.totals = self.totals;
+        judge.stop = self.stop;
+        judge.sum_up_nodes(|_| true);
+        judge.ln_e = judge.stop_statistic(&judge.node_ln);
+        Ok(judge)
+    }
+}
+
+impl Serialize for Judge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Snapshot::of(self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Judge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Snapshot::deserialize(deserializer)?
+            .restore()
+            .map_err(serde::de::Error::custom)
+    }
+}

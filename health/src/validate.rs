@@ -1,0 +1,227 @@
+//! Everything that can be wrong with input, checked before anything changes.
+
+use crate::{
+    Arm, Counts, Coverage, HostSample, Interval, JudgeConfig, JudgeError, MAX_COUNT, MAX_SAMPLE_HOSTS, Row, RowError,
+    Topology,
+};
+
+pub(crate) fn config(config: &JudgeConfig) -> Result<(), JudgeError> {
+    let check = |field: &str, value: f64, range: &'static str, good: bool| {
+        if good {
+            Ok(())
+        } else {
+            Err(JudgeError::Config {
+                field: field.to_owned(),
+                value,
+                range,
+            })
+        }
+    };
+    let open = |value: f64| value > 0.0 && value < 1.0;
+    check("alpha", config.alpha, "above 0 and below 1", open(config.alpha))?;
+    check("beta", config.beta, "above 0 and below 1", open(config.beta))?;
+    check(
+        "delta",
+        config.delta,
+        "above 0, at most 100",
+        config.delta > 0.0 && config.delta <= 100.0,
+    )?;
+    let limit = config.fresh_ratio_limit;
+    check("fresh_ratio_limit", limit, "1 to 1e6", (1.0..=1e6).contains(&limit))?;
+    check(
+        "fresh_share",
+        config.fresh_share,
+        "at least 0 and below 1",
+        (0.0..1.0).contains(&config.fresh_share),
+    )?;
+    check(
+        "hold_at",
+        config.hold_at,
+        "above 1, finite",
+        config.hold_at > 1.0 && config.hold_at.is_finite(),
+    )?;
+    check(
+        "min_coverage",
+        config.min_coverage,
+        "0 to 1",
+        (0.0..=1.0).contains(&config.min_coverage),
+    )?;
+    let dispersion = config.dispersion_default;
+    check(
+        "dispersion_default",
+        dispersion,
+        "1 to 50",
+        (1.0..=50.0).contains(&dispersion),
+    )?;
+
+    let metrics = |reason: &str| {
+        Err(JudgeError::Metrics {
+            reason: reason.to_owned(),
+        })
+    };
+    if config.metrics.is_empty() || config.metrics.len() > 256 {
+        return metrics("a judge needs 1 to 256 metrics");
+    }
+    if !config.metrics.iter().any(|metric| metric.required) {
+        return metrics("no metric is required, so nothing could ever be promoted");
+    }
+    for (i, metric) in config.metrics.iter().enumerate() {
+        if config.metrics[..i].iter().any(|earlier| earlier.name == metric.name) {
+            return metrics(&format!("two metrics are called {}", metric.name));
+        }
+        let weight = metric.weight;
+        check(
+            &format!("weight of {}", metric.name),
+            weight,
+            "above 0, at most 1e6",
+            weight > 0.0 && weight <= 1e6,
+        )?;
+        let floor = metric.floor;
+        check(
+            &format!("floor of {}", metric.name),
+            floor,
+            "1e-12 to 0.5",
+            (1e-12..=0.5).contains(&floor),
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn topology(topology: &Topology) -> Result<(), JudgeError> {
+    for (stratum, info) in topology.strata.iter().enumerate() {
+        let wrong = |reason: String| Err(JudgeError::Topology { stratum, reason });
+        if !usize::try_from(info.app).is_ok_and(|app| app < topology.apps.len()) {
+            return wrong(format!(
+                "application {} does not exist, there are {}",
+                info.app,
+                topology.apps.len()
+            ));
+        }
+        for (i, class) in info.classes.iter().enumerate() {
+            if !usize::try_from(*class).is_ok_and(|class| class < topology.classes.len()) {
+                return wrong(format!(
+                    "class {class} does not exist, there are {}",
+                    topology.classes.len()
+                ));
+            }
+            if info.classes[..i].contains(class) {
+                return wrong(format!("class {class} is named twice"));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn place(stratum: u32, metric: u8, strata: usize, metrics: usize) -> Result<(), RowError> {
+    if !usize::try_from(stratum).is_ok_and(|stratum| stratum < strata) {
+        return Err(RowError::Stratum { stratum, strata });
+    }
+    if usize::from(metric) >= metrics {
+        return Err(RowError::Metric {
+            stratum,
+            metric,
+            metrics,
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn counts(stratum: u32, metric: u8, arm: Arm, counts: Counts) -> Result<(), RowError> {
+    if counts.total > MAX_COUNT {
+        return Err(RowError::TooLarge {
+            stratum,
+            metric,
+            count: counts.total,
+        });
+    }
+    if counts.bad > counts.total {
+        return Err(RowError::BadAboveTotal {
+            stratum,
+            metric,
+            arm,
+            bad: counts.bad,
+            total: counts.total,
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn sample(sample: &HostSample, strata: usize, metrics: usize) -> Result<(), RowError> {
+    let HostSample {
+        stratum,
+        metric,
+        arm,
+        ref hosts,
+    } = *sample;
+    place(stratum, metric, strata, metrics)?;
+    if hosts.len() > MAX_SAMPLE_HOSTS {
+        return Err(RowError::SampleTooLarge {
+            stratum,
+            metric,
+            hosts: hosts.len(),
+        });
+    }
+    for host in hosts {
+        counts(stratum, metric, arm, Counts::new(host.bad, host.total))?;
+        if host.distinct > host.bad {
+            return Err(RowError::DistinctAboveBad {
+                stratum,
+                metric,
+                distinct: host.distinct,
+                bad: host.bad,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Rows in the order in which they are applied.
+pub(crate) const fn key(row: &Row) -> (u32, u8, bool) {
+    (row.stratum, row.metric, row.fresh)
+}
+
+/// Checks everything but duplicate rows, which show once the rows are sorted.
+pub(crate) fn interval(interval: &Interval, last: Option<u64>, strata: usize, metrics: usize) -> Result<(), RowError> {
+    if let Some(last) = last {
+        if interval.index == last {
+            return Err(RowError::Duplicate { index: last });
+        }
+        if interval.index < last {
+            return Err(RowError::Late {
+                index: interval.index,
+                last,
+            });
+        }
+    }
+    for (arm, coverage) in [
+        (Arm::Canary, interval.canary_hosts),
+        (Arm::Control, interval.control_hosts),
+    ] {
+        let Coverage { reported, expected } = coverage;
+        if reported > expected {
+            return Err(RowError::Coverage {
+                arm,
+                reported,
+                expected,
+            });
+        }
+    }
+    for row in &interval.rows {
+        place(row.stratum, row.metric, strata, metrics)?;
+        counts(row.stratum, row.metric, Arm::Canary, row.canary)?;
+        counts(row.stratum, row.metric, Arm::Control, row.control)?;
+    }
+    interval.samples.iter().try_for_each(|one| sample(one, strata, metrics))
+}
+
+pub(crate) fn no_duplicates(sorted: &[Row]) -> Result<(), RowError> {
+    match sorted.windows(2).find(|pair| key(&pair[0]) == key(&pair[1])) {
+        None => Ok(()),
+        Some(pair) => {
+            let Row {
+                stratum, metric, fresh, ..
+            } = pair[0];
+            Err(RowError::DuplicateRow { stratum, metric, fresh })
+        }
+    }
+}

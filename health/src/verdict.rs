@@ -1,0 +1,129 @@
+//! What a judge answers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Coverage;
+
+/// The state of the evidence after one interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Look {
+    /// The interval observed.
+    pub index: u64,
+    /// ln Ē, the stop statistic, at this look.
+    pub ln_e: f64,
+    /// ln(1/α): Ē at or above this at any look authorises a stop.
+    pub ln_needed: f64,
+    /// Ē has crossed, at this look or an earlier one.
+    pub stopped: bool,
+    /// Ē crossed for the first time at this look.
+    pub crossed_now: bool,
+}
+
+/// What the evidence calls for. Promotion is decided per lane by the caller, with [`Judge::safety`](crate::Judge::safety).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a caller must handle every verdict")]
+pub enum Verdict {
+    /// The change made things worse; sticky.
+    Rollback,
+    /// Start nothing more until the reason is gone. It goes by itself, with the next good interval.
+    Hold(HoldReason),
+    /// Nothing speaks against going on; whether something speaks *for* it is asked of the safety evidence.
+    Continue,
+}
+
+/// Why nothing more should start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HoldReason {
+    /// No interval was observed yet.
+    NoData,
+    /// Hosts on the new version are silent while the control reports.
+    CanarySilent(Coverage),
+    /// Hosts of the control cohort are silent while the canary reports.
+    ControlSilent(Coverage),
+    /// Both arms are silent: the source is probably down.
+    BothSilent {
+        /// Of the new version.
+        canary: Coverage,
+        /// Of the control cohort.
+        control: Coverage,
+    },
+    /// Evidence against the change is piling up, though not enough to stop it.
+    Suspicion {
+        /// ln Ē now.
+        ln_e: f64,
+        /// ln of the e-value from which on the judge holds.
+        ln_hold: f64,
+    },
+}
+
+/// Evidence that one class (or all strata together) is healthy, since its present stage began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Safety {
+    /// ln S now: the smallest over the required metrics; 0 without canary rows.
+    pub ln_s: f64,
+    /// ln(1/β).
+    pub needed: f64,
+    /// Each metric by itself, in the order of the configuration.
+    pub per_metric: Vec<MetricSafety>,
+    /// Canary exposure of the required metric that has least of it: that many requests speak.
+    pub requests_seen: u64,
+    /// S was at or above 1/β at some look since the stage began.
+    pub satisfied: bool,
+}
+
+/// Safety evidence of one metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MetricSafety {
+    /// Name of the metric.
+    pub name: String,
+    /// Promotion needs it.
+    pub required: bool,
+    /// ln S = ln of the mean of the two below.
+    pub ln_s: f64,
+    /// ln evidence that the ratio to control is below 1 + δ.
+    pub ln_relative: f64,
+    /// ln evidence that the rate is below θ.
+    pub ln_absolute: f64,
+}
+
+/// One part of the stop statistic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Contributor {
+    /// Name of the class, application or metric; `fleet` for the pooled part.
+    pub name: String,
+    /// ln of its own e-value. For metrics: of the part of Ē that is due to it, divided by its weight.
+    pub ln_e: f64,
+    /// Its share of Ē, 0 to 1.
+    pub share: f64,
+}
+
+/// The stop statistic and what it is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StopEvidence {
+    /// The latest interval it contains; `None` before the first.
+    pub index: Option<u64>,
+    /// ln Ē = ln(½·pooled + ¼·mean over classes + ¼·mean over applications).
+    pub ln_e: f64,
+    /// ln(1/α).
+    pub ln_needed: f64,
+    /// All strata together.
+    pub pooled: Contributor,
+    /// Classes, strongest first, at most eight.
+    pub classes: Vec<Contributor>,
+    /// Applications, strongest first, at most eight.
+    pub apps: Vec<Contributor>,
+    /// Every metric, strongest first.
+    pub metrics: Vec<Contributor>,
+    /// Classes that e-BH names at level α among all classes.
+    pub class_suspects: Vec<String>,
+    /// Applications that e-BH names at level α among all applications.
+    pub app_suspects: Vec<String>,
+}

@@ -1,0 +1,632 @@
+//! The judge as its users meet it: refusals, shuffles, snapshots, verdicts, explanations.
+
+use crate::support::{SplitMix, config, interval, row, single, topology};
+use unattended_health::{
+    Arm, ClassTotals, Counts, Coverage, FaultClass, Finding, History, HoldReason, HostCounts, HostSample, Interval,
+    Judge, JudgeConfig, JudgeError, MAX_COUNT, Row, RowError, Verdict,
+};
+
+fn bytes(judge: &Judge) -> String {
+    serde_json::to_string(judge).unwrap()
+}
+
+/// An interval over all strata; the canary of stack HN has this ratio of errors.
+fn fleet(random: &mut SplitMix, index: u64, ratio: f64) -> Interval {
+    let mut rows = Vec::new();
+    for stratum in 0..8 {
+        let bad = if (stratum / 2) % 2 == 0 { ratio } else { 1.0 };
+        rows.push(row(
+            stratum,
+            0,
+            random.counts(1_000, 2e-3 * bad),
+            random.counts(17_000, 2e-3),
+        ));
+        rows.push(row(stratum, 1, random.counts(1_000, 1e-2), random.counts(17_000, 1e-2)));
+        rows.push(row(stratum, 2, Counts::new(0, 5), Counts::new(random.next() % 2, 90)));
+        rows.push(Row {
+            fresh: true,
+            ..row(stratum, 0, random.counts(200, 1e-2), random.counts(17_000, 2e-3))
+        });
+    }
+    let mut next = interval(index, rows);
+    let hosts = (0..30).map(|_| {
+        let bad = random.poisson(2.0);
+        HostCounts {
+            bad,
+            total: 1_000,
+            distinct: bad,
+        }
+    });
+    next.samples.push(HostSample {
+        stratum: 0,
+        metric: 0,
+        arm: Arm::Control,
+        hosts: hosts.collect(),
+    });
+    next.totals.push(ClassTotals {
+        class: FaultClass::Business,
+        canary: Counts::new(80, 8_000),
+        control: Counts::new(1_360, 136_000),
+    });
+    next
+}
+
+fn history() -> Vec<History> {
+    let one = |stratum, metric, bad| History {
+        stratum,
+        metric,
+        counts: Counts::new(bad, 1_000_000),
+        samples: Vec::new(),
+    };
+    (0..8)
+        .flat_map(|stratum| [one(stratum, 0, 2_000), one(stratum, 1, 10_000)])
+        .collect()
+}
+
+fn judge() -> Judge {
+    Judge::new(config(), topology(), &history()).unwrap()
+}
+
+#[test]
+fn a_fault_of_one_stack_is_found_named_and_explained() {
+    let (mut judge, mut random) = (judge(), SplitMix(5));
+    judge.step_traffic();
+    let mut crossed = Vec::new();
+    for t in 0..20 {
+        let look = judge.observe(&fleet(&mut random, t, 5.0)).unwrap();
+        crossed.extend(look.crossed_now.then_some(t));
+    }
+    assert_eq!(crossed.len(), 1, "it crosses once");
+    assert!(crossed[0] < 5);
+    assert_eq!(judge.verdict(), Verdict::Rollback);
+    let stop = judge.stopped().unwrap();
+    assert_eq!(stop.index, Some(crossed[0]), "the evidence is that of the crossing");
+    assert!(stop.ln_e >= stop.ln_needed);
+    let now = judge.stop_evidence();
+    assert_eq!(now.classes[0].name, "stack=HN");
+    assert_eq!(now.metrics[0].name, "errors");
+    assert!(
+        now.class_suspects.contains(&"stack=HN".to_owned()) && !now.class_suspects.contains(&"stack=JV".to_owned())
+    );
+    assert_eq!(
+        {
+            let mut apps = now.app_suspects;
+            apps.sort();
+            apps
+        },
+        ["cart", "pay"],
+        "the applications on HN"
+    );
+    assert!((judge.class_ln_e(2) - now.classes[0].ln_e).abs() < 1e-12);
+    assert!(judge.app_ln_e(0) > 5.0 && judge.app_ln_e(1) < 2.0);
+    let shares: f64 = now.pooled.share + now.classes.iter().chain(&now.apps).map(|part| part.share).sum::<f64>();
+    assert!(
+        (shares - 1.0).abs() < 1e-9,
+        "pooled, classes and applications make up the whole: {shares}"
+    );
+
+    let explanation = judge.explain();
+    let text = explanation.to_string();
+    assert!(text.contains("strongest: class stack=HN, ratio "), "{text}");
+    assert!(
+        text.contains("errors on canary ") && text.contains("of 160,000 requests vs "),
+        "{text}"
+    );
+    assert!(text.contains("of 100 needed"), "{text}");
+    assert!(
+        text.contains("business errors (not judged) on canary 1,600 of 160,000"),
+        "{text}"
+    );
+    let strongest = explanation.findings.iter().find_map(|finding| match finding {
+        Finding::Strongest { ratio, fleet_wide, .. } => Some((*ratio, *fleet_wide)),
+        _ => None,
+    });
+    let (ratio, fleet_wide) = strongest.unwrap();
+    assert!(
+        ratio.low > 3.0 && ratio.low < 5.0 && ratio.high.unwrap() > 5.0 && ratio.high.unwrap() < 9.0,
+        "{ratio:?}"
+    );
+    assert!(fleet_wide.is_none());
+    assert_eq!(
+        serde_json::from_str::<unattended_health::Explanation>(&serde_json::to_string(&explanation).unwrap())
+            .unwrap()
+            .to_string(),
+        text
+    );
+}
+
+#[test]
+fn a_fault_everywhere_is_not_blamed_on_a_class() {
+    let (mut judge, mut random) = (judge(), SplitMix(6));
+    for t in 0..20 {
+        let rows = (0..8)
+            .map(|s| row(s, 0, random.counts(1_000, 1e-2), random.counts(17_000, 2e-3)))
+            .collect();
+        judge.observe(&interval(t, rows)).unwrap();
+    }
+    let text = judge.explain().to_string();
+    assert!(text.contains("strongest: the fleet as a whole, ratio "), "{text}");
+}
+
+#[test]
+fn a_stop_is_sticky_though_evidence_falls_again() {
+    let mut judge = single();
+    judge
+        .observe(&interval(
+            0,
+            vec![row(0, 0, Counts::new(40, 1_000), Counts::new(40, 9_000))],
+        ))
+        .unwrap();
+    assert!(judge.stopped().is_some());
+    let at_crossing = judge.ln_e();
+    for t in 1..40 {
+        judge
+            .observe(&interval(
+                t,
+                vec![row(0, 0, Counts::new(0, 1_000), Counts::new(40, 9_000))],
+            ))
+            .unwrap();
+    }
+    assert!(judge.ln_e() < at_crossing - 3.0);
+    assert_eq!(judge.verdict(), Verdict::Rollback);
+    assert!(judge.score() < 50.0 + 1e-9);
+    assert!((judge.stopped().unwrap().ln_e - at_crossing).abs() < 1e-12);
+}
+
+#[test]
+fn a_late_fault_is_found_sooner_with_restarts() {
+    let delay = |steps: bool| {
+        let (mut judge, mut random) = (single(), SplitMix(8));
+        judge.step_traffic();
+        (0..200_u64).find(|&t| {
+            if steps && t > 0 && t % 20 == 0 {
+                judge.step_traffic();
+            }
+            let ratio = if t < 100 { 0.7 } else { 2.0 };
+            let rows = vec![row(
+                0,
+                0,
+                random.counts(20_000, 1e-3 * ratio),
+                random.counts(80_000, 1e-3),
+            )];
+            judge.observe(&interval(t, rows)).unwrap().stopped
+        })
+    };
+    let (with, without) = (delay(true).unwrap(), delay(false).unwrap_or(u64::MAX));
+    assert!(
+        (100..110).contains(&with) && without > with + 10,
+        "{with} with, {without} without restarts"
+    );
+}
+
+#[test]
+fn rows_before_the_first_step_count() {
+    let mut judge = single();
+    let look = judge
+        .observe(&interval(
+            0,
+            vec![row(0, 0, Counts::new(50, 1_000), Counts::new(50, 9_000))],
+        ))
+        .unwrap();
+    assert!(look.stopped, "forgetting step_traffic must not blind the judge");
+}
+
+#[test]
+fn the_order_of_rows_does_not_matter() {
+    let (mut sorted, mut shuffled, mut random) = (judge(), judge(), SplitMix(9));
+    for t in 0..10 {
+        let mut next = fleet(&mut random, t, 2.0);
+        sorted.observe(&next).unwrap();
+        for i in (1..next.rows.len()).rev() {
+            next.rows.swap(i, (random.next() % (i as u64 + 1)) as usize);
+        }
+        shuffled.observe(&next).unwrap();
+    }
+    assert_eq!(bytes(&sorted), bytes(&shuffled));
+}
+
+#[test]
+fn a_restored_judge_continues_to_the_same_bytes() {
+    let mut original = Judge::new(
+        {
+            let mut config = config();
+            config.alpha = 0.1 + 0.2;
+            config.metrics[0].weight = 1.0 / 3.0;
+            config
+        },
+        topology(),
+        &history(),
+    )
+    .unwrap();
+    let mut random = SplitMix(10);
+    let mut restored: Option<Judge> = None;
+    for t in 0..30 {
+        if t % 7 == 0 {
+            original.step_traffic();
+            restored.iter_mut().for_each(Judge::step_traffic);
+        }
+        if t == 12 {
+            original.restart_safety(1);
+            restored.iter_mut().for_each(|judge| judge.restart_safety(1));
+        }
+        let next = fleet(&mut random, t, 1.0 + t as f64 / 8.0);
+        let look = original.observe(&next).unwrap();
+        if let Some(restored) = &mut restored {
+            let again = restored.observe(&next).unwrap();
+            assert_eq!(look.ln_e.to_bits(), again.ln_e.to_bits());
+            assert_eq!(bytes(&original), bytes(restored), "after interval {t}");
+        }
+        if t % 5 == 0 {
+            restored = Some(serde_json::from_str(&bytes(&original)).unwrap());
+            assert_eq!(bytes(&original), bytes(restored.as_ref().unwrap()));
+        }
+    }
+    assert!(
+        original.stopped().is_some(),
+        "the snapshot of a stopped judge is part of the test"
+    );
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused() {
+    let mut random = SplitMix(12);
+    let mut judge = judge();
+    judge.observe(&fleet(&mut random, 3, 1.0)).unwrap();
+    let good: serde_json::Value = serde_json::from_str(&bytes(&judge)).unwrap();
+    let damages: [(&str, serde_json::Value); 8] = [
+        ("/version", 2.into()),
+        ("/config_bits", serde_json::json!([])),
+        ("/config_bits/0", f64::NAN.to_bits().into()),
+        ("/config_bits/1", 2.0_f64.to_bits().into()),
+        ("/topology/strata/0/app", 99.into()),
+        ("/scopes", serde_json::json!([])),
+        ("/steps", 0.into()),
+        ("/processes/0/0", 1_000_000.into()),
+    ];
+    for (place, value) in damages {
+        let mut damaged = good.clone();
+        *damaged.pointer_mut(place).unwrap() = value;
+        assert!(serde_json::from_value::<Judge>(damaged).is_err(), "{place}");
+    }
+    assert!(serde_json::from_value::<Judge>(good).is_ok());
+}
+
+#[test]
+fn impossible_input_is_refused_by_name_and_changes_nothing() {
+    let (mut judge, mut random) = (judge(), SplitMix(13));
+    judge.observe(&fleet(&mut random, 5, 1.0)).unwrap();
+    let before = bytes(&judge);
+    let good = row(0, 0, Counts::new(1, 100), Counts::new(1, 1_000));
+    let with = |change: &dyn Fn(&mut Interval)| {
+        let mut next = interval(6, vec![good]);
+        change(&mut next);
+        next
+    };
+    let host = HostCounts {
+        bad: 1,
+        total: 10,
+        distinct: 1,
+    };
+    let sample = |hosts| HostSample {
+        stratum: 0,
+        metric: 0,
+        arm: Arm::Canary,
+        hosts,
+    };
+    let cases: [(Interval, RowError); 11] = [
+        (with(&|i| i.index = 5), RowError::Duplicate { index: 5 }),
+        (with(&|i| i.index = 4), RowError::Late { index: 4, last: 5 }),
+        (
+            with(&|i| i.rows[0].stratum = 8),
+            RowError::Stratum { stratum: 8, strata: 8 },
+        ),
+        (
+            with(&|i| i.rows[0].metric = 3),
+            RowError::Metric {
+                stratum: 0,
+                metric: 3,
+                metrics: 3,
+            },
+        ),
+        (
+            with(&|i| i.rows[0].control.bad = 1_001),
+            RowError::BadAboveTotal {
+                stratum: 0,
+                metric: 0,
+                arm: Arm::Control,
+                bad: 1_001,
+                total: 1_000,
+            },
+        ),
+        (
+            with(&|i| i.rows[0].canary.total = MAX_COUNT + 1),
+            RowError::TooLarge {
+                stratum: 0,
+                metric: 0,
+                count: MAX_COUNT + 1,
+            },
+        ),
+        (
+            with(&|i| i.rows.push(good)),
+            RowError::DuplicateRow {
+                stratum: 0,
+                metric: 0,
+                fresh: false,
+            },
+        ),
+        (
+            with(&|i| i.samples.push(sample(vec![host; 65]))),
+            RowError::SampleTooLarge {
+                stratum: 0,
+                metric: 0,
+                hosts: 65,
+            },
+        ),
+        (
+            with(&|i| i.samples.push(sample(vec![HostCounts { distinct: 2, ..host }]))),
+            RowError::DistinctAboveBad {
+                stratum: 0,
+                metric: 0,
+                distinct: 2,
+                bad: 1,
+            },
+        ),
+        (
+            with(&|i| {
+                i.samples.push(HostSample {
+                    stratum: 9,
+                    ..sample(vec![])
+                })
+            }),
+            RowError::Stratum { stratum: 9, strata: 8 },
+        ),
+        (
+            with(&|i| {
+                i.canary_hosts = Coverage {
+                    reported: 3,
+                    expected: 2,
+                }
+            }),
+            RowError::Coverage {
+                arm: Arm::Canary,
+                reported: 3,
+                expected: 2,
+            },
+        ),
+    ];
+    for (next, expected) in cases {
+        assert_eq!(judge.observe(&next), Err(expected));
+        assert_eq!(bytes(&judge), before);
+    }
+    assert!(judge.observe(&interval(60, vec![good])).is_ok(), "a gap is allowed");
+}
+
+#[test]
+fn impossible_configurations_are_refused_by_name() {
+    let attempt = |change: &dyn Fn(&mut JudgeConfig)| {
+        let mut config = config();
+        change(&mut config);
+        Judge::new(config, topology(), &[]).map(|_| ()).unwrap_err().to_string()
+    };
+    assert!(attempt(&|c| c.alpha = 0.0).contains("alpha"));
+    assert!(attempt(&|c| c.beta = f64::NAN).contains("beta"));
+    assert!(attempt(&|c| c.delta = -0.5).contains("delta"));
+    assert!(attempt(&|c| c.fresh_ratio_limit = 0.5).contains("fresh_ratio_limit"));
+    assert!(attempt(&|c| c.metrics[1].weight = f64::INFINITY).contains("weight of slow"));
+    assert!(attempt(&|c| c.metrics[1].floor = 0.0).contains("floor of slow"));
+    assert!(attempt(&|c| c.metrics.clear()).contains("metrics"));
+    assert!(attempt(&|c| c.metrics[1].name = "errors".into()).contains("two metrics are called errors"));
+    assert!(attempt(&|c| c.metrics.iter_mut().for_each(|m| m.required = false)).contains("required"));
+    let mut bad = topology();
+    bad.strata[3].classes = vec![1, 1];
+    assert!(matches!(
+        Judge::new(config(), bad, &[]),
+        Err(JudgeError::Topology { stratum: 3, .. })
+    ));
+    let mut past = history();
+    past[4].counts.bad = u64::MAX;
+    assert!(matches!(
+        Judge::new(config(), topology(), &past),
+        Err(JudgeError::History { entry: 4, .. })
+    ));
+}
+
+#[test]
+fn no_canary_traffic_is_neither_good_nor_bad() {
+    let mut judge = judge();
+    assert_eq!(judge.verdict(), Verdict::Hold(HoldReason::NoData));
+    assert!(judge.score() <= 50.0);
+    for t in 0..50 {
+        let rows = (0..8)
+            .map(|s| row(s, 0, Counts::new(0, 0), Counts::new(10, 10_000)))
+            .collect();
+        judge.observe(&interval(t, rows)).unwrap();
+    }
+    assert_eq!(judge.verdict(), Verdict::Continue);
+    assert!(judge.ln_e().abs() < 1e-12);
+    for class in 0..4 {
+        let safety = judge.safety(class);
+        assert!(!safety.satisfied && safety.ln_s.abs() < 1e-12 && safety.requests_seen == 0);
+    }
+    assert!(!judge.safety(99).satisfied && judge.class_ln_e(99).abs() < 1e-12 && judge.app_ln_e(99).abs() < 1e-12);
+}
+
+#[test]
+fn silence_holds_and_says_who_is_silent() {
+    let mut judge = judge();
+    let mut t = 0;
+    let mut with = |canary: u32, control: u32| {
+        let mut next = interval(t, vec![]);
+        t += 1;
+        next.canary_hosts.reported = canary;
+        next.control_hosts.reported = control;
+        judge.observe(&next).unwrap();
+        (judge.verdict(), judge.score(), judge.explain().to_string())
+    };
+    let coverage = |reported| Coverage {
+        reported,
+        expected: 100,
+    };
+    let (verdict, score, text) = with(20, 100);
+    assert_eq!(verdict, Verdict::Hold(HoldReason::CanarySilent(coverage(20))));
+    assert!(
+        score <= 60.0 && text.contains("20 of 100 hosts report on the new version"),
+        "{text}"
+    );
+    assert_eq!(with(100, 89).0, Verdict::Hold(HoldReason::ControlSilent(coverage(89))));
+    assert_eq!(
+        with(0, 0).0,
+        Verdict::Hold(HoldReason::BothSilent {
+            canary: coverage(0),
+            control: coverage(0)
+        })
+    );
+    assert_eq!(with(90, 100).0, Verdict::Continue, "it goes on by itself");
+}
+
+#[test]
+fn suspicion_holds_before_it_stops() {
+    let mut judge = single();
+    judge.step_traffic();
+    let seen: Vec<bool> = (0..40)
+        .map(|t| {
+            let rows = vec![row(0, 0, Counts::new(4, 2_000), Counts::new(20, 20_000))];
+            judge.observe(&interval(t, rows)).unwrap();
+            matches!(judge.verdict(), Verdict::Hold(HoldReason::Suspicion { ln_e, .. }) if ln_e < judge.config().alpha.ln().abs())
+        })
+        .collect();
+    assert!(seen.contains(&true) && judge.verdict() == Verdict::Rollback);
+}
+
+#[test]
+fn safety_grows_from_the_class_itself_and_starts_anew() {
+    let (mut judge, hn, jv) = (judge(), 2, 3);
+    judge.step_traffic();
+    for t in 0..60 {
+        // Only applications on stack HN have canaries.
+        let rows = [0, 1, 4, 5]
+            .into_iter()
+            .flat_map(|s| {
+                let slow = row(s, 1, Counts::new(20, 2_000), Counts::new(200, 20_000));
+                [row(s, 0, Counts::new(4, 2_000), Counts::new(40, 20_000)), slow]
+            })
+            .collect();
+        judge.observe(&interval(t, rows)).unwrap();
+    }
+    let safety = judge.safety(hn);
+    assert!(safety.satisfied && safety.ln_s >= safety.needed);
+    assert_eq!(safety.requests_seen, 60 * 4 * 2_000);
+    assert!(!judge.safety(jv).satisfied && judge.safety(jv).ln_s.abs() < 1e-12);
+    assert!(judge.score() > 95.0);
+    judge.restart_safety(hn);
+    assert!(!judge.safety(hn).satisfied && judge.safety(hn).ln_s.abs() < 1e-12);
+    assert!(judge.pooled_safety().satisfied, "only that class began anew");
+    judge.restart_pooled_safety();
+    assert!(!judge.pooled_safety().satisfied);
+}
+
+#[test]
+fn fresh_rows_never_make_a_class_safe_but_can_stop() {
+    let mut judge = single_with_fresh();
+    judge.step_traffic();
+    for t in 0..50 {
+        let fresh = Row {
+            fresh: true,
+            ..row(0, 0, Counts::new(0, 50_000), Counts::new(50, 50_000))
+        };
+        judge.observe(&interval(t, vec![fresh])).unwrap();
+    }
+    assert!(!judge.safety(0).satisfied && judge.safety(0).requests_seen == 0);
+    for t in 50..70 {
+        // Fifty times the control's rate is no reconnecting any more.
+        let fresh = Row {
+            fresh: true,
+            ..row(0, 0, Counts::new(500, 10_000), Counts::new(50, 50_000))
+        };
+        judge.step_traffic();
+        judge.observe(&interval(t, vec![fresh])).unwrap();
+    }
+    assert!(judge.stopped().is_some());
+    assert!(judge.explain().to_string().contains("errors before warm-up 10,000 of "));
+}
+
+fn single_with_fresh() -> Judge {
+    let mut config = single().config().clone();
+    config.fresh_share = 0.1;
+    Judge::new(config, single().topology().clone(), &[]).unwrap()
+}
+
+#[test]
+fn a_required_metric_without_rows_blocks_promotion() {
+    let mut judge = judge();
+    for t in 0..100 {
+        let rows = (0..8)
+            .map(|s| row(s, 0, Counts::new(0, 20_000), Counts::new(40, 20_000)))
+            .collect();
+        judge.observe(&interval(t, rows)).unwrap();
+    }
+    let safety = judge.safety(0);
+    assert!(
+        safety.per_metric[0].ln_s > safety.needed && !safety.satisfied,
+        "slow requests were never measured"
+    );
+}
+
+#[test]
+fn dispersion_comes_from_control_hosts_and_tempers_the_next_interval() {
+    let bursts = |arm| {
+        let hosts = (0..40).map(|i| if i % 10 == 0 { 40 } else { 0 });
+        let hosts = hosts
+            .map(|bad| HostCounts {
+                bad,
+                total: 1_000,
+                distinct: bad,
+            })
+            .collect();
+        HostSample {
+            stratum: 0,
+            metric: 0,
+            arm,
+            hosts,
+        }
+    };
+    let rows = vec![row(0, 0, Counts::new(20, 1_000), Counts::new(20, 9_000))];
+    let plain = {
+        let mut judge = single();
+        judge.observe(&interval(0, rows.clone())).unwrap().ln_e
+    };
+    let mut judge = single();
+    let mut first = interval(0, rows.clone());
+    first.samples = vec![bursts(Arm::Canary), bursts(Arm::Control)];
+    let look = judge.observe(&first).unwrap();
+    assert_eq!(look.ln_e.to_bits(), plain.to_bits(), "an interval never tempers itself");
+    let expected = 4.0 * (36.0_f64 * 36.0) / 4.0 / 39.0 + 36.0 * 4.0 / 39.0;
+    assert!(
+        (judge.dispersion(0).unwrap() - expected).abs() < 1e-9,
+        "the canary's sample does not count"
+    );
+    assert!(judge.dispersion(1).is_none());
+    let grown = judge.observe(&interval(1, rows)).unwrap().ln_e - look.ln_e;
+    assert!(grown > 0.0 && grown < look.ln_e / 10.0, "{grown} after {}", look.ln_e);
+}
+
+#[test]
+fn the_largest_counts_are_finite() {
+    let mut judge = single();
+    let half = MAX_COUNT / 2;
+    for (t, (canary, control)) in [(half, 1), (1, half), (half, half), (MAX_COUNT, MAX_COUNT)]
+        .into_iter()
+        .enumerate()
+    {
+        let rows = vec![row(
+            0,
+            0,
+            Counts::new(canary, MAX_COUNT),
+            Counts::new(control, MAX_COUNT),
+        )];
+        let look = judge.observe(&interval(t as u64, rows)).unwrap();
+        assert!(look.ln_e.is_finite() && judge.safety(0).ln_s.is_finite());
+        assert!((0.0..=100.0).contains(&judge.score()));
+        let _ = judge.explain().to_string();
+    }
+}

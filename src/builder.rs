@@ -1,0 +1,288 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use unattended_batching::{AppIndex, Plan, Proof, verify};
+use unattended_defense::{Guard, Need};
+use unattended_health::{Member, MetricSource};
+use unattended_upgrade::{Clock, DriverConfig, Journal, ModeChoice, Platform, Wanted, choose_mode};
+
+use crate::driver::{Planned, Run, World};
+use crate::handle::Shared;
+use crate::input::Header;
+use crate::machine::Setup;
+use crate::machine::lanes::decide;
+use crate::machine::tables::Tables;
+use crate::{AlwaysPermit, Change, Handle, Level, Notifier, Outcome, Permit, RunError, StartError};
+
+/// A part that has not been given yet. A builder with one left has no `build`.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no state")]
+pub struct Missing;
+
+/// Collects the parts of an [`Autopilot`]: a missing part is a compile error.
+///
+/// `Parts` is the tuple of what has been given: platform, metrics, journal, clock, rules, notifier.
+#[derive(Debug)]
+pub struct Builder<Parts> {
+    parts: Parts,
+    options: Options,
+}
+
+/// What has a default.
+struct Options {
+    permit: Arc<dyn Permit>,
+    level: Level,
+    mode: Wanted,
+    driver: DriverConfig,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("level", &self.level).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+/// Looks at attempts are aligned to this grid: short against every wait of an attempt, and shared by thousands.
+const POLL_MS: u64 = 10_000;
+
+impl Default for Builder<(Missing, Missing, Missing, Missing, Missing, Missing)> {
+    fn default() -> Self {
+        let options = Options {
+            permit: Arc::new(AlwaysPermit),
+            level: Level::L3,
+            mode: Wanted::Auto,
+            // The caps of the policy bound what is in flight; the driver's own bound only has to be above them.
+            driver: DriverConfig::new().max_in_flight(1 << 20).poll_ms(POLL_MS),
+        };
+        Self { parts: (Missing, Missing, Missing, Missing, Missing, Missing), options }
+    }
+}
+
+impl<M, J, C, R, N> Builder<(Missing, M, J, C, R, N)> {
+    /// The orchestrator.
+    pub fn platform<P: Platform>(self, platform: P) -> Builder<(P, M, J, C, R, N)> {
+        let (_, m, j, c, r, n) = self.parts;
+        Builder { parts: (platform, m, j, c, r, n), options: self.options }
+    }
+}
+
+impl<P, J, C, R, N> Builder<(P, Missing, J, C, R, N)> {
+    /// Where metrics come from.
+    pub fn metrics<M: MetricSource>(self, metrics: M) -> Builder<(P, M, J, C, R, N)> {
+        let (p, _, j, c, r, n) = self.parts;
+        Builder { parts: (p, metrics, j, c, r, n), options: self.options }
+    }
+}
+
+impl<P, M, C, R, N> Builder<(P, M, Missing, C, R, N)> {
+    /// Where everything is written down. A change found in it is taken up where it stands.
+    pub fn journal<J: Journal>(self, journal: J) -> Builder<(P, M, J, C, R, N)> {
+        let (p, m, _, c, r, n) = self.parts;
+        Builder { parts: (p, m, journal, c, r, n), options: self.options }
+    }
+}
+
+impl<P, M, J, R, N> Builder<(P, M, J, Missing, R, N)> {
+    /// What time it is.
+    pub fn clock<C: Clock>(self, clock: C) -> Builder<(P, M, J, C, R, N)> {
+        let (p, m, j, _, r, n) = self.parts;
+        Builder { parts: (p, m, j, clock, r, n), options: self.options }
+    }
+}
+
+impl<P, M, J, C, N> Builder<(P, M, J, C, Missing, N)> {
+    /// Who may be touched when. [`Guard::empty`] has no rules and says so in the journal.
+    pub fn rules(self, rules: Guard) -> Builder<(P, M, J, C, Guard, N)> {
+        let (p, m, j, c, _, n) = self.parts;
+        Builder { parts: (p, m, j, c, rules, n), options: self.options }
+    }
+}
+
+impl<P, M, J, C, R> Builder<(P, M, J, C, R, Missing)> {
+    /// How people are told.
+    pub fn notifier<N: Notifier>(self, notifier: N) -> Builder<(P, M, J, C, R, N)> {
+        let (p, m, j, c, r, _) = self.parts;
+        Builder { parts: (p, m, j, c, r, notifier), options: self.options }
+    }
+}
+
+impl<Parts> Builder<Parts> {
+    /// How much it does by itself. Default [`Level::L3`].
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.options.level = level;
+        self
+    }
+
+    /// How targets are upgraded. Default: warm where the platform can, else cold.
+    #[must_use]
+    pub fn mode(mut self, mode: Wanted) -> Self {
+        self.options.mode = mode;
+        self
+    }
+
+    /// What is asked before each effect. Default: [`AlwaysPermit`].
+    #[must_use]
+    pub fn permit(mut self, permit: impl Permit + 'static) -> Self {
+        self.options.permit = Arc::new(permit);
+        self
+    }
+
+    /// Bounds and timing of the attempts.
+    #[must_use]
+    pub fn driver(mut self, driver: DriverConfig) -> Self {
+        self.options.driver = driver;
+        self
+    }
+}
+
+impl<P, M, J, C, N> Builder<(P, M, J, C, Guard, N)>
+where
+    P: Platform + 'static,
+    M: MetricSource + 'static,
+    J: Journal + 'static,
+    C: Clock + 'static,
+    N: Notifier + 'static,
+{
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// [`StartError::NoFence`] where the platform cannot refuse an old controller and the level acts alone;
+    /// [`StartError::Mode`] where the platform cannot do the wanted mode.
+    pub fn build(self) -> Result<Autopilot<P, J, C>, StartError> {
+        let (platform, metrics, journal, clock, rules, notifier) = self.parts;
+        let Options { permit, level, mode, driver } = self.options;
+        let capabilities = platform.capabilities();
+        if !capabilities.fence {
+            return Err(StartError::NoFence { level });
+        }
+        let choice = choose_mode(&capabilities, mode)?;
+        let world = World {
+            platform: Arc::new(platform),
+            journal: Arc::new(journal),
+            clock: Arc::new(clock),
+            metrics: Arc::new(metrics),
+            notifier: Arc::new(notifier),
+            permit,
+            mode: choice.mode,
+        };
+        Ok(Autopilot { world, rules: Arc::new(rules), level, choice, driver })
+    }
+}
+
+/// What [`Autopilot::preview`] saw.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Preview {
+    /// The batches.
+    pub plan: unattended_batching::Summary,
+    /// What the independent verifier checked.
+    pub proof: Proof,
+    /// Lanes that could not start, each with its reason.
+    pub held: Vec<(String, String)>,
+}
+
+/// Everything that is needed to run a change, put together and not yet started.
+pub struct Autopilot<P, J, C> {
+    world: World<P, J, C>,
+    rules: Arc<Guard>,
+    level: Level,
+    choice: ModeChoice,
+    driver: DriverConfig,
+}
+
+impl<P, J, C> fmt::Debug for Autopilot<P, J, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Autopilot").field("level", &self.level).field("mode", &self.choice.mode).finish_non_exhaustive()
+    }
+}
+
+impl Autopilot<Missing, Missing, Missing> {
+    /// Begins to collect the parts.
+    pub fn builder() -> Builder<(Missing, Missing, Missing, Missing, Missing, Missing)> {
+        Builder::default()
+    }
+}
+
+impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<P, J, C> {
+    /// The mode chosen for this platform, and why the others were not.
+    pub const fn mode(&self) -> &ModeChoice {
+        &self.choice
+    }
+
+    /// Plans the change, has the plan verified, and gives a handle and the future that runs it.
+    ///
+    /// Nothing has happened yet when this returns. The future spawns nothing and owns no runtime; dropping it at any
+    /// await is as good, or as bad, as a kill: the journal takes the change up again.
+    ///
+    /// # Errors
+    /// Settings, policy or rules that contradict the fleet: each says what and how to mend it.
+    pub fn start(
+        self,
+        change: Change,
+    ) -> Result<(Handle, impl Future<Output = Result<Outcome, RunError>> + Send + 'static), StartError> {
+        let planned = self.plan(change)?;
+        let shared = Arc::new(Shared {
+            machine: Mutex::new(None),
+            orders: Mutex::default(),
+            frozen: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        let handle = Handle { shared: Arc::clone(&shared), proof: planned.setup.proof.clone() };
+        Ok((handle, Run::run(self.world, planned, self.driver, shared)))
+    }
+
+    /// What would happen: the plan, its proof, and which lanes the rules would hold at `unix_ms`. Touches nothing.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn preview(&self, change: Change, unix_ms: i64) -> Result<Preview, StartError> {
+        let need = Need { batch_ms: change.settings.attempt_estimate_ms, rollback_ms: change.settings.attempt_estimate_ms };
+        let Planned { setup, .. } = self.plan(change)?;
+        let tables = Tables::new(&setup.change.fleet, &setup.plan);
+        let held = (0..setup.change.fleet.app_count()).map(AppIndex).filter_map(|app| {
+            let decision = decide(&setup, &tables, app, need, unix_ms);
+            (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
+        });
+        Ok(Preview { held: held.collect(), plan: setup.plan.summary(), proof: setup.proof.clone() })
+    }
+
+    fn plan(&self, change: Change) -> Result<Planned, StartError> {
+        change.settings.check().map_err(StartError::Settings)?;
+        if change.from == change.to {
+            return Err(StartError::SameVersion(change.from.to_string()));
+        }
+        let fleet = Arc::clone(&change.fleet);
+        self.rules.check_keys(fleet.keys())?;
+        let plan = Plan::build(&fleet, &change.policy, change.seed)?;
+        let proof: Proof = verify(&fleet, &change.policy, &plan)?;
+        let member = |target| Member {
+            target: fleet.id(target).to_owned(),
+            stratum: plan.stratum_of(target).0,
+            control: plan.is_control(target),
+        };
+        let members = fleet.targets().map(member).collect();
+        let header = Header {
+            change: change.id.clone(),
+            author: change.author.to_string(),
+            from: change.from.to_string(),
+            to: change.to.to_string(),
+            seed: change.seed,
+            level: self.level,
+            mode: self.choice.mode.to_string(),
+            targets: fleet.len() as u64,
+            plan: plan.digest(),
+            rules: self.rules.digest().to_owned(),
+            settings: format!("{:?}", change.settings),
+            began_ms: 0,
+            began_unix_ms: 0,
+        };
+        let setup = Setup { change, plan, proof, guard: Arc::clone(&self.rules), level: self.level, header };
+        Ok(Planned { setup, members })
+    }
+}

@@ -1,0 +1,195 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use unattended_batching::{Fleet, Policy};
+use unattended_upgrade::Version;
+
+use crate::Settings;
+
+/// Who did or said something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Actor {
+    /// The name of the person or program.
+    pub id: String,
+    /// Person or program.
+    pub kind: ActorKind,
+    /// By what authority or on what occasion: an incident, a ticket, a pipeline run.
+    pub via: String,
+}
+
+/// What an [`Actor`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "somebody is a person or is not")]
+pub enum ActorKind {
+    /// A human being. What people do is counted.
+    Person,
+    /// A program.
+    Program,
+}
+
+impl Actor {
+    /// A human being.
+    pub fn person(id: impl Into<String>, via: impl Into<String>) -> Self {
+        Self { id: id.into(), kind: ActorKind::Person, via: via.into() }
+    }
+
+    /// A program.
+    pub fn program(id: impl Into<String>, via: impl Into<String>) -> Self {
+        Self { id: id.into(), kind: ActorKind::Program, via: via.into() }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.id, self.via)
+    }
+}
+
+/// How much the autopilot does by itself.
+///
+/// Only the levels that work today can be said: L3 and L4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Level {
+    /// Checks block by themselves; a person decides what follows: resume or roll back.
+    L3,
+    /// Also rolls back by itself.
+    L4,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::L3 => "L3",
+            Self::L4 => "L4",
+        })
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim_start_matches(['L', 'l']) {
+            "3" => Ok(Self::L3),
+            "4" => Ok(Self::L4),
+            _ => Err(format!("there is no level `{text}` here: use 3 (a person resumes) or 4 (also rolls back by itself)")),
+        }
+    }
+}
+
+/// How a change ended, or where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Every target runs the new version.
+    Completed,
+    /// Every target runs the new version but those named as debt.
+    CompletedWithDebt,
+    /// Every touched target runs the old version again.
+    RolledBack,
+    /// As [`RolledBack`](Self::RolledBack), but for targets that could not be brought back.
+    RolledBackPartially,
+    /// Somebody froze it.
+    Frozen,
+    /// It waits for a person.
+    Waiting,
+    /// Somebody ended it where it stood.
+    Aborted,
+}
+
+impl Outcome {
+    /// The exit code of a program that ran the change: 0 completed, 1 stopped safely, 3 needs a person.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Completed | Self::CompletedWithDebt => 0,
+            Self::RolledBack | Self::Aborted => 1,
+            Self::RolledBackPartially | Self::Frozen | Self::Waiting => 3,
+        }
+    }
+
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::CompletedWithDebt => "completed_with_debt",
+            Self::RolledBack => "rolled_back",
+            Self::RolledBackPartially => "rolled_back_partially",
+            Self::Frozen => "frozen",
+            Self::Waiting => "waiting",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// A target that a completed change left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Debt {
+    /// Which target.
+    pub target: String,
+    /// Its application, whose owner owes it.
+    pub owner: String,
+    /// Why it was left.
+    pub reason: String,
+    /// When somebody must have looked at it, in Unix milliseconds.
+    pub expires_unix_ms: i64,
+}
+
+/// One artefact moving from one version to another over a fleet.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub(crate) id: String,
+    pub(crate) author: Actor,
+    pub(crate) from: Version,
+    pub(crate) to: Version,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) policy: Policy,
+    pub(crate) settings: Settings,
+    pub(crate) seed: u64,
+}
+
+impl Change {
+    /// A change named `id` that moves `fleet` from one version to another.
+    ///
+    /// The name seeds the order of the targets together with [`seed`](Self::seed): the same name, seed and fleet give
+    /// the same plan.
+    pub fn new(id: impl Into<String>, author: Actor, from: Version, to: Version, fleet: Arc<Fleet>) -> Self {
+        Self {
+            id: id.into(),
+            author,
+            from,
+            to,
+            fleet,
+            policy: Policy::new(),
+            settings: Settings::default(),
+            seed: 0,
+        }
+    }
+
+    /// How to batch it.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Bakes, budgets and patience.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The seed of everything that is drawn: the order of targets, jitter.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}

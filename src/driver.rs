@@ -1,0 +1,320 @@
+//! The thin driver of the machine: reads the world, keeps the journal, carries commands out. It decides nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::FutureExt;
+use futures::future::poll_fn;
+use unattended_health::{History, Interval, Member, MetricSource, SourceError};
+use unattended_upgrade::{Clock, Driver, DriverConfig, Group, Job, Journal, Mode, Platform, Record, Stream, TargetId};
+
+use crate::handle::{Command, Order, Shared};
+use crate::input::{Header, Input};
+use crate::machine::{Commands, Direction, Machine, Setup, Start};
+use crate::{Notifier, Outcome, Permit, RunError};
+
+/// The parts of the outside world, as the builder collected them.
+pub(crate) struct World<P, J, C> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) journal: Arc<J>,
+    pub(crate) clock: Arc<C>,
+    pub(crate) metrics: Arc<dyn MetricSource>,
+    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) permit: Arc<dyn Permit>,
+    pub(crate) mode: Mode,
+}
+
+/// Intervals read at one turn at the most, when the controller was away.
+const MAX_INTERVALS: u64 = 64;
+/// Groups read from the journal at once.
+const READ_GROUPS: usize = 256;
+
+pub(crate) struct Run<P: Platform, J: Journal, C: Clock> {
+    pub(crate) world: World<P, J, C>,
+    pub(crate) driver: Driver<P, J, C>,
+    pub(crate) shared: Arc<Shared>,
+    /// Records not yet handed to the driver for the next common append.
+    group: Group,
+    /// The platform's news were asked for at this interval last.
+    watched: Option<u64>,
+    ask_news: bool,
+}
+
+/// What is known of the change before the world is looked at.
+pub(crate) struct Planned {
+    pub(crate) setup: Setup,
+    pub(crate) members: Vec<Member>,
+}
+
+impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
+    /// Runs the change to its end, from wherever the journal says it is.
+    pub(crate) async fn run(world: World<P, J, C>, plan: Planned, config: DriverConfig, shared: Arc<Shared>) -> Result<Outcome, RunError> {
+        let driver = Driver::new(
+            Arc::clone(&world.platform),
+            Arc::clone(&world.journal),
+            Arc::clone(&world.clock),
+            config,
+        )?;
+        let ask_news = world.platform.capabilities().watch;
+        let mut run = Self { world, driver, shared, group: Group::new(), watched: None, ask_news };
+        if let Some(outcome) = run.begin(plan).await? {
+            run.shared.ended.store(true, Ordering::Release);
+            return Ok(outcome);
+        }
+        let outcome = run.drive().await;
+        run.shared.ended.store(true, Ordering::Release);
+        outcome
+    }
+
+    /// Takes up what the journal holds, or begins. Answers the outcome if the journal already has one.
+    async fn begin(&mut self, plan: Planned) -> Result<Option<Outcome>, RunError> {
+        let Planned { setup, members } = plan;
+        self.world.metrics.follow(&members).await?;
+        let past = self.past(&setup.header).await?;
+        let machine = match past {
+            Some((header, history)) => {
+                let machine = Machine::new(Setup { header, ..setup }, &history)?;
+                self.replay(machine).await?
+            }
+            None => {
+                let history = self.world.metrics.history().await?;
+                let began_ms = self.world.clock.now();
+                let header = Header { began_ms, began_unix_ms: self.world.clock.wall(), ..setup.header.clone() };
+                self.input(&Input::Begin(header.clone(), history.clone()))?;
+                Machine::new(Setup { header, ..setup }, &history)?
+            }
+        };
+        let ended = machine.ended();
+        let now_ms = machine.now_ms();
+        let restarts = machine.restarts(|name| self.driver.is_busy(&TargetId::from(name)));
+        self.shared.frozen.store(machine.is_frozen(), Ordering::Release);
+        *self.shared.machine.lock() = Some(machine);
+        if ended.is_some() {
+            return Ok(ended);
+        }
+        // A clock that begins anew, as a simulated one does, first catches up with what the journal has seen.
+        self.world.clock.sleep_until(now_ms).await;
+        self.driver.resume()?;
+        self.submit(&restarts)?;
+        Ok(None)
+    }
+
+    /// The first record of the journal, if there is one and it is of this change.
+    async fn past(&self, wanted: &Header) -> Result<Option<(Header, Vec<History>)>, RunError> {
+        let groups = self.world.journal.read(0, 1).await?;
+        let Some((_, group)) = groups.first() else { return Ok(None) };
+        let begin = group.records().find(|record| record.stream == Stream::AUTOPILOT);
+        match begin.map(|record| Input::decode(&record)) {
+            Some(Ok(Input::Begin(header, history))) => match header.difference(wanted) {
+                None => Ok(Some((header, history))),
+                Some((field, journal, run)) => Err(RunError::OtherChange { field, journal, run }),
+            },
+            Some(Err(error)) => Err(RunError::Journal(error)),
+            _ => Err(RunError::Journal("it does not begin with a change: it belongs to another program".to_owned())),
+        }
+    }
+
+    /// Folds the journal into the machine and the driver.
+    async fn replay(&mut self, mut machine: Machine) -> Result<Machine, RunError> {
+        let mut position = 0;
+        loop {
+            let groups = self.world.journal.read(position, READ_GROUPS).await?;
+            let Some((last, group)) = groups.last() else { break };
+            position = last + u64::from(group.len());
+            for record in groups.iter().flat_map(|(_, group)| group.records()) {
+                match record.stream {
+                    Stream::UPGRADE => {
+                        if let Some(receipt) = self.driver.replay(&record)? {
+                            machine.receipt(&receipt);
+                        }
+                    }
+                    Stream::AUTOPILOT => replay_input(&record, &mut machine)?,
+                    _ => {}
+                }
+            }
+        }
+        // A run that waited for a person is taken up by starting it again.
+        machine.reopen();
+        Ok(machine)
+    }
+
+    async fn drive(&mut self) -> Result<Outcome, RunError> {
+        loop {
+            let now_ms = self.world.clock.now();
+            let mut commands = self.take_orders()?;
+            self.read_news(now_ms).await?;
+            self.read_intervals(now_ms).await?;
+            self.input(&Input::Tick(now_ms))?;
+            commands.extend(self.with(|machine| machine.tick(now_ms))?);
+            let ended = commands.ended;
+            if let Some(outcome) = ended {
+                self.input(&Input::End(outcome))?;
+            }
+            let next = self.carry_out(commands).await?;
+            if let Some(outcome) = ended {
+                return Ok(outcome);
+            }
+            self.wait(next).await?;
+        }
+    }
+
+    /// Does something with the machine, which is there from the beginning of the run on.
+    fn with<T>(&self, act: impl FnOnce(&mut Machine) -> T) -> Result<T, RunError> {
+        self.shared.machine.lock().as_mut().map(act).ok_or(RunError::NotBegun)
+    }
+
+    /// Adds an input to the records that become durable before anything that follows from it leaves the process.
+    fn input(&mut self, input: &Input) -> Result<(), RunError> {
+        input.push_to(&mut self.group).map_err(|error| RunError::Journal(error.to_string()))
+    }
+
+    fn take_orders(&mut self) -> Result<Commands, RunError> {
+        let orders: Vec<Order> = self.shared.orders.lock().drain(..).collect();
+        let mut commands = Commands::default();
+        for order in orders {
+            self.input(&Input::Order(order.clone()))?;
+            let (more, frozen) = self.with(|machine| (machine.order(&order), machine.is_frozen()))?;
+            commands.extend(more);
+            if order.command != Command::Freeze {
+                self.shared.frozen.store(frozen, Ordering::Release);
+            }
+        }
+        Ok(commands)
+    }
+
+    /// Births, deaths and health, once an interval.
+    async fn read_news(&mut self, now_ms: u64) -> Result<(), RunError> {
+        let (interval, end_ms) = self.with(|machine| machine.next_interval())?;
+        if !self.ask_news || (self.watched == Some(interval) && now_ms < end_ms) {
+            return Ok(());
+        }
+        self.watched = Some(interval + u64::from(now_ms >= end_ms));
+        let cursor = self.with(|machine| machine.cursor())?;
+        // No news is not good news: the next question begins at the same cursor.
+        let Ok(news) = self.world.platform.watch(cursor).await else { return Ok(()) };
+        if news.changes.is_empty() {
+            return Ok(());
+        }
+        let input = Input::News { changes: news.changes, cursor: news.cursor };
+        self.input(&input)?;
+        let Input::News { changes, cursor } = &input else { return Ok(()) };
+        let members = self.with(|machine| machine.news(changes, *cursor))?;
+        if !members.is_empty() {
+            self.world.metrics.follow(&members).await?;
+        }
+        Ok(())
+    }
+
+    /// Every interval of metrics that has ended.
+    async fn read_intervals(&mut self, now_ms: u64) -> Result<(), RunError> {
+        for _ in 0..MAX_INTERVALS {
+            let (index, end_ms) = self.with(|machine| machine.next_interval())?;
+            if now_ms < end_ms {
+                break;
+            }
+            let interval: Interval = match self.world.metrics.read(index, end_ms).await {
+                Ok(interval) => interval,
+                // Not there yet, or the source is down: nothing is decided on it, and it is asked again.
+                Err(SourceError::NotReady { .. } | SourceError::Unavailable { .. }) => break,
+                Err(error) => return Err(error.into()),
+            };
+            let input = Input::Interval(interval);
+            self.input(&input)?;
+            let Input::Interval(interval) = &input else { break };
+            let read = self.with(|machine| machine.interval(interval))?;
+            read.map_err(|error| RunError::Metrics(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the inputs durable, then acts. Answers when the driver wants its next turn.
+    async fn carry_out(&mut self, commands: Commands) -> Result<Option<u64>, RunError> {
+        self.submit(&commands.starts)?;
+        self.driver.attach(&self.group);
+        self.group.clear();
+        let shared = Arc::clone(&self.shared);
+        let permit = Arc::clone(&self.world.permit);
+        let mut may_act =
+            move |_: &unattended_upgrade::EffectKey| !shared.frozen.load(Ordering::Acquire) && permit.may_act() == Ok(true);
+        let turn = self.driver.turn(&mut may_act).await?;
+        for notice in &commands.notices {
+            self.world.notifier.notify(notice).await;
+        }
+        self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))?;
+        if turn.finished.is_empty() { Ok(turn.next_due_ms) } else { Ok(Some(self.world.clock.now())) }
+    }
+
+    fn submit(&mut self, starts: &[Start]) -> Result<(), RunError> {
+        if starts.is_empty() {
+            return Ok(());
+        }
+        let mode = self.world.mode;
+        let jobs: Vec<Job> = self.with(|machine| {
+            let change = &machine.setup().change;
+            let job = |start: &Start| {
+                let (from, to) = match start.direction {
+                    Direction::Forward => (&change.from, &change.to),
+                    Direction::Back => (&change.to, &change.from),
+                };
+                let target = TargetId::from(machine.name(start.target));
+                Job { target, from: from.clone(), to: to.clone(), mode }
+            };
+            starts.iter().map(job).collect()
+        })?;
+        for job in jobs {
+            self.driver.submit(job)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the driver's next turn, the next interval's end, or a word from a handle.
+    async fn wait(&mut self, driver_due: Option<u64>) -> Result<(), RunError> {
+        let now_ms = self.world.clock.now();
+        let (_, end_ms) = self.with(|machine| machine.next_interval())?;
+        // An interval that is overdue is asked for again at the pace of intervals, not in a spin.
+        let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
+        let interval_due = if end_ms > now_ms { end_ms } else { now_ms + pace.min(5_000) };
+        let due = driver_due.map_or(interval_due, |due| due.min(interval_due));
+        if due <= now_ms {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let word = poll_fn(move |context| {
+            shared.waker.register(context.waker());
+            if shared.orders.lock().is_empty() { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+        });
+        let mut sleep = self.world.clock.sleep_until(due).fuse();
+        let mut word = word.fuse();
+        futures::select_biased! {
+            () = word => {}
+            () = sleep => {}
+        }
+        Ok(())
+    }
+}
+
+impl Commands {
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.starts.extend(more.starts);
+        self.notices.extend(more.notices);
+        self.ended = self.ended.or(more.ended);
+    }
+}
+
+fn replay_input(record: &Record<'_>, machine: &mut Machine) -> Result<(), RunError> {
+    let input = Input::decode(record).map_err(RunError::Journal)?;
+    if !matches!(input, Input::End(_)) {
+        machine.reopen();
+    }
+    match input {
+        // The machine ends by itself at the tick before; the record is for readers.
+        Input::Begin(..) | Input::End(_) => {}
+        Input::Tick(now_ms) => drop(machine.tick(now_ms)),
+        Input::Interval(interval) => {
+            machine.interval(&interval).map_err(|error| RunError::Journal(error.to_string()))?;
+        }
+        Input::News { changes, cursor } => drop(machine.news(&changes, cursor)),
+        Input::Order(order) => drop(machine.order(&order)),
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+use unattended_batching::{PlanError, Violations};
+use unattended_defense::PackErrors;
+use unattended_health::{JudgeError, SourceError};
+use unattended_upgrade::{ConfigError, DriverError, JournalError, ModeError, SubmitError};
+
+use crate::Level;
+
+/// Why a change was not started. Nothing has happened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two controllers could not be kept apart.
+    #[error(
+        "the platform cannot fence: two controllers could act at once, which level {level} must rule out; \
+         implement `Platform::fence`"
+    )]
+    NoFence {
+        /// The level that was asked for.
+        level: Level,
+    },
+    /// The platform cannot do the mode.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+    /// The change leads nowhere.
+    #[error("the change goes from {0} to {0}: give two different versions")]
+    SameVersion(String),
+    /// A setting contradicts itself.
+    #[error("{0}")]
+    Settings(String),
+    /// The policy does not fit the fleet.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The planner made a plan that its verifier refuses: a fault of this library.
+    #[error("the plan breaks its own policy, which is a fault of the planner: {0}")]
+    Proof(#[from] Violations),
+    /// The rules speak of what the fleet does not have.
+    #[error(transparent)]
+    Rules(#[from] PackErrors),
+}
+
+/// Why a run ended without an outcome. The journal has everything; a later run goes on from it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The journal is of another change.
+    #[error(
+        "the journal belongs to another change: its `{field}` is {journal}, this run has {run}; \
+         name another journal, or run with the same arguments"
+    )]
+    OtherChange {
+        /// What differs.
+        field: &'static str,
+        /// In the journal.
+        journal: String,
+        /// In this run.
+        run: String,
+    },
+    /// The journal cannot be read back.
+    #[error("the journal cannot be used: {0}")]
+    Journal(String),
+    /// The journal failed.
+    #[error(transparent)]
+    Append(#[from] JournalError),
+    /// The metric source gave an answer that cannot be.
+    #[error("the metric source's answer cannot be used: {0}")]
+    Metrics(String),
+    /// The metric source failed for good.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The history does not fit the plan.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// The driver's configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The driver failed.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The driver refused a job that the machine thought right: a fault of this library.
+    #[error("the driver refused a start: {0}")]
+    Submit(#[from] SubmitError),
+    /// The machine was used before it was there: a fault of this library.
+    #[error("the run has not begun")]
+    NotBegun,
+}

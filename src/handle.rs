@@ -1,0 +1,151 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use unattended_batching::{Proof, Side};
+
+use crate::machine::Machine;
+use crate::{Actor, Summary};
+
+/// A word to a running change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Command {
+    /// No new effect until further notice.
+    Freeze,
+    /// Go on: out of a freeze, or the answer "yes, go on" to the open question.
+    Resume,
+    /// Roll the whole change back.
+    RollBack,
+    /// End here and leave everything as it is.
+    Abort,
+}
+
+/// A command with its author and reason, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) command: Command,
+    pub(crate) actor: Actor,
+    pub(crate) reason: String,
+}
+
+/// What the run and its handles share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// `None` until the run has read its journal.
+    pub(crate) machine: Mutex<Option<Machine>>,
+    pub(crate) orders: Mutex<VecDeque<Order>>,
+    /// Set by a freeze at once, before the journal has it: read before each effect.
+    pub(crate) frozen: AtomicBool,
+    pub(crate) ended: AtomicBool,
+    pub(crate) waker: AtomicWaker,
+}
+
+/// The orders that may lie unread. More than that is a program gone wild, not people.
+const MAX_ORDERS: usize = 1_000;
+
+/// Why a command was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The change has ended.
+    #[error("the change has ended: there is nothing left to command")]
+    Ended,
+    /// Too many commands wait to be read.
+    #[error("{MAX_ORDERS} commands wait to be read: is the run still driven?")]
+    TooMany,
+}
+
+/// Speaks to a running change, from any thread, and asks it things. Cloning gives another handle to the same run.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) proof: Proof,
+}
+
+impl Handle {
+    /// No new effect from now on. Takes hold before the journal knows of it; attempts under way stop where they are.
+    pub fn freeze(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Freeze, actor, reason)
+    }
+
+    /// Goes on: out of a freeze, or as the answer "go on" to the open question.
+    pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Resume, actor, reason)
+    }
+
+    /// Rolls the whole change back.
+    pub fn roll_back(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::RollBack, actor, reason)
+    }
+
+    /// Ends the change where it stands.
+    pub fn abort(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Abort, actor, reason)
+    }
+
+    fn order(&self, command: Command, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        if self.shared.ended.load(Ordering::Acquire) {
+            return Err(CommandError::Ended);
+        }
+        let mut orders = self.shared.orders.lock();
+        if command == Command::Freeze {
+            // Even a full queue must not keep a freeze from taking hold.
+            self.shared.frozen.store(true, Ordering::Release);
+        }
+        if orders.len() >= MAX_ORDERS {
+            return Err(CommandError::TooMany);
+        }
+        orders.push_back(Order { command, actor, reason: reason.into() });
+        drop(orders);
+        self.shared.waker.wake();
+        Ok(())
+    }
+
+    /// What the independent verifier checked of the plan.
+    pub const fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// Which version a target born now must run: consistent with cohorts, caps and holds, and the old one from the
+    /// moment a rollback is decided. Pure and cheap: an admission hook may call it for every birth.
+    pub fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
+        let machine = self.shared.machine.lock();
+        machine.as_ref().map_or(Side::Old, |machine| machine.version_for(id, app, labels))
+    }
+
+    /// Where the change stands, in full; `None` before the run has begun.
+    pub fn summary(&self) -> Option<Summary> {
+        self.shared.machine.lock().as_ref().map(Machine::summary)
+    }
+
+    /// Where the change stands, in a few numbers: cheap enough for a progress bar. `None` before the run has
+    /// begun.
+    pub fn progress(&self) -> Option<Progress> {
+        self.shared.machine.lock().as_ref().map(Machine::progress)
+    }
+}
+
+/// A change in a few numbers.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The time on the run's clock, in milliseconds.
+    pub now_ms: u64,
+    /// Living targets.
+    pub targets: u64,
+    /// Targets on the new version.
+    pub exposed: u64,
+    /// Attempts under way.
+    pub in_flight: u64,
+    /// The furthest open batch, from 0.
+    pub batch: u16,
+    /// The stop statistic, an e-value.
+    pub evidence: f64,
+    /// Where it stands, in one word.
+    pub state: &'static str,
+}

@@ -1,0 +1,279 @@
+//! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
+
+use unattended_health::{Interval, Verdict};
+
+use crate::{QuestionKind, Settings};
+
+use super::tables::Class;
+use super::{Commands, Machine};
+
+/// The metrics of the judge, by number.
+pub(crate) const ERRORS: u8 = 0;
+pub(crate) const SELF_TEST: u8 = 3;
+
+/// A class is looked at for silence only after so long: the forecast needs some traffic to stand on.
+const FORECAST_AFTER_MS: u64 = 30 * 60_000;
+
+/// Where the evidence of the present stage stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fresh {
+    /// Nobody of this stage has been upgraded yet.
+    Waiting,
+    /// The first has; it is warm at this time.
+    Warming(u64),
+    /// Evidence counts since this time.
+    Counting(u64),
+}
+
+/// The state of one class.
+#[derive(Clone, Debug)]
+pub(crate) struct ClassState {
+    /// The batch up to which the class may be exposed.
+    pub(crate) stage: u16,
+    pub(crate) fresh: Fresh,
+    /// It has stood still for a soak below the share that needs one.
+    pub(crate) soaked: bool,
+    /// Living targets that are or may be on the new version.
+    pub(crate) exposed: u32,
+    /// What ln S would be by now if the release were as good as the old version.
+    expected_ln_s: f64,
+    /// It went on at least once without evidence from its own traffic.
+    pub(crate) silent: bool,
+    /// Some lane is or will be at work on this stage without waiting for anybody.
+    pub(crate) busy: bool,
+    /// A person said that this stage may be passed.
+    pub(crate) granted: bool,
+}
+
+impl ClassState {
+    pub(crate) fn new(class: &Class) -> Self {
+        Self {
+            stage: class.first_stage(),
+            fresh: Fresh::Waiting,
+            soaked: false,
+            exposed: 0,
+            expected_ln_s: 0.0,
+            silent: false,
+            busy: true,
+            granted: false,
+        }
+    }
+}
+
+/// Whether, and on what, a class may go on.
+enum Evidence {
+    /// Its own traffic says so.
+    Own,
+    /// Its traffic never could; its instances' synthetic requests say so.
+    SelfTests,
+    /// A person said so.
+    Person,
+    /// Not yet.
+    None,
+}
+
+/// ln S that a good release gains per request of an application with historic error rate `p0`: the drift of the
+/// absolute part of the safety evidence, which alone can carry it.
+pub(crate) fn gain_per_request(p0: f64, floor: f64) -> f64 {
+    let theta = (2.0 * p0).max(floor).min(0.5);
+    let q = p0.max(theta / 4.0);
+    // Logarithms only feed a forecast shown to people and the choice of silent classes; the standard library's differ
+    // between platforms in the last digit, libm's do not.
+    let (bad, good) = (p0 * libm::log(q / theta), (1.0 - p0) * libm::log((1.0 - q) / (1.0 - theta)));
+    (bad + good).max(0.0)
+}
+
+impl Machine {
+    /// What the rows of an interval would add to the safety evidence of a good release.
+    pub(super) fn expect(&mut self, interval: &Interval) {
+        for row in &interval.rows {
+            if row.metric != ERRORS || row.fresh {
+                continue;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a forecast")]
+            let gain = row.canary.total as f64 * self.gain[row.stratum as usize];
+            for &class in &self.tables.strata_classes[row.stratum as usize] {
+                self.classes[class as usize].expected_ln_s += gain;
+            }
+        }
+    }
+
+    /// A target of the class was upgraded.
+    pub(super) fn class_refreshed(&mut self, class: u32) {
+        let warm_at = self.now_ms + self.setup.change.settings.warm_up_ms;
+        let state = &mut self.classes[class as usize];
+        if state.fresh == Fresh::Waiting {
+            state.fresh = Fresh::Warming(warm_at);
+        }
+    }
+
+    /// Lets every class whose evidence suffices go on to its next stage.
+    pub(super) fn advance_classes(&mut self) {
+        let calm = self.judge.verdict() == Verdict::Continue;
+        let mut stepped = false;
+        for at in 0..self.classes.len() {
+            let class = u32::try_from(at).unwrap_or(u32::MAX);
+            self.count_evidence(class);
+            if !calm {
+                continue;
+            }
+            let Some(next) = self.tables.classes[at].next_stage(self.classes[at].stage) else { continue };
+            let evidence = self.evidence(class);
+            if matches!(evidence, Evidence::None) || !self.rested(class, next) {
+                continue;
+            }
+            self.explain_step(class, next, &evidence);
+            let state = &mut self.classes[at];
+            state.soaked |= self.tables.classes[at].needs_soak(next, &self.setup.change.settings);
+            state.silent |= matches!(evidence, Evidence::SelfTests);
+            state.granted = false;
+            state.stage = next;
+            state.fresh = Fresh::Waiting;
+            self.judge.restart_safety(class);
+            stepped |= class == 0;
+        }
+        if stepped {
+            self.judge.step_traffic();
+        }
+    }
+
+    /// Moves a class from waiting over warming to counting.
+    fn count_evidence(&mut self, class: u32) {
+        let now_ms = self.now_ms;
+        let state = &mut self.classes[class as usize];
+        let counts = match state.fresh {
+            Fresh::Warming(at) => now_ms >= at,
+            // Those who would enlarge it are all held: the stage is judged by the exposed there are, or the held would
+            // hold everybody.
+            Fresh::Waiting => !state.busy && state.exposed > 0,
+            Fresh::Counting(_) => false,
+        };
+        if counts {
+            state.fresh = Fresh::Counting(now_ms);
+            state.expected_ln_s = 0.0;
+            self.judge.restart_safety(class);
+        }
+    }
+
+    fn evidence(&self, class: u32) -> Evidence {
+        let state = &self.classes[class as usize];
+        let Fresh::Counting(since) = state.fresh else { return Evidence::None };
+        let safety = self.judge.safety(class);
+        if self.judge.class_ln_e(class) >= libm::log(self.setup.change.settings.caution_e) {
+            return Evidence::None;
+        }
+        if safety.satisfied {
+            return Evidence::Own;
+        }
+        if state.granted {
+            return Evidence::Person;
+        }
+        let elapsed = self.now_ms - since;
+        let self_tests = safety.per_metric.get(usize::from(SELF_TEST)).map_or(0.0, |metric| metric.ln_s);
+        if self.is_silent(class, elapsed, safety.needed) && self_tests >= safety.needed {
+            return Evidence::SelfTests;
+        }
+        Evidence::None
+    }
+
+    /// Whether the traffic of a class could not show safety within the time allowed, were the release good.
+    fn is_silent(&self, class: u32, elapsed_ms: u64, needed: f64) -> bool {
+        if elapsed_ms < FORECAST_AFTER_MS {
+            return false;
+        }
+        // Safety is the mean of two e-values of which one may be idle: it costs ln 2.
+        let wanted = needed + std::f64::consts::LN_2;
+        #[expect(clippy::cast_precision_loss, reason = "a forecast")]
+        let (elapsed, allowed) = (elapsed_ms as f64, self.setup.change.settings.silent_after_ms as f64);
+        self.classes[class as usize].expected_ln_s * allowed < wanted * elapsed
+    }
+
+    /// Whether the class has rested as long as it must before its stage `next`.
+    fn rested(&self, class: u32, next: u16) -> bool {
+        let settings = &self.setup.change.settings;
+        let state = &self.classes[class as usize];
+        let Fresh::Counting(since) = state.fresh else { return false };
+        let soak = !state.soaked && self.tables.classes[class as usize].needs_soak(next, settings);
+        let rest = if soak { settings.soak_ms } else { settings.bake_ms };
+        self.now_ms - since >= rest
+    }
+
+    /// Whether the class lets a lane start a slice of `count` targets in `batch`.
+    pub(super) fn class_admits(&self, class: u32, batch: u16, count: u32) -> bool {
+        let state = &self.classes[class as usize];
+        if batch <= state.stage {
+            return true;
+        }
+        // Others may be held and leave room: nobody waits for them, but the class stays inside what it may expose.
+        let room = self.tables.classes[class as usize].cumulative[usize::from(state.stage)];
+        state.exposed > 0 && state.exposed + count <= room
+    }
+
+    /// Asks a person where evidence is missing for too long.
+    pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
+        let patience = self.setup.change.settings.patience_ms;
+        let late = (0u32..).zip(&self.classes).find_map(|(class, state)| match state.fresh {
+            Fresh::Counting(since) if self.now_ms - since >= patience => {
+                self.tables.classes[class as usize].next_stage(state.stage).map(|_| class)
+            }
+            _ => None,
+        });
+        let Some(class) = late else { return };
+        let safety = self.judge.safety(class);
+        let name = self.tables.classes[class as usize].name.clone();
+        let text = format!(
+            "class {name} has waited {} hours for evidence of safety and has {:.1} of {:.0} needed after {} requests: go on without it?",
+            patience / 3_600_000,
+            libm::exp(safety.ln_s),
+            libm::exp(safety.needed),
+            safety.requests_seen,
+        );
+        self.ask(
+            QuestionKind::GoOnWithoutEvidence,
+            text,
+            "the change keeps its size and goes on waiting".to_owned(),
+            commands,
+        );
+    }
+
+    /// A person lets every class pass that has waited too long.
+    pub(super) fn go_on_without_evidence(&mut self) {
+        let patience = self.setup.change.settings.patience_ms;
+        for state in &mut self.classes {
+            if let Fresh::Counting(since) = state.fresh
+                && self.now_ms - since >= patience
+            {
+                state.granted = true;
+            }
+        }
+    }
+
+    fn explain_step(&mut self, class: u32, next: u16, evidence: &Evidence) {
+        let name = &self.tables.classes[class as usize].name;
+        let planned = self.tables.classes[class as usize].cumulative[usize::from(next)];
+        let safety = self.judge.safety(class);
+        let (code, because) = match evidence {
+            Evidence::Own => (
+                "class.safe",
+                format!("safety evidence {:.0} of {:.0} needed from {} requests", libm::exp(safety.ln_s).min(1e9), libm::exp(safety.needed), safety.requests_seen),
+            ),
+            Evidence::SelfTests => (
+                "class.silent",
+                format!("its {} requests could never show it; its self-tests did", safety.requests_seen),
+            ),
+            Evidence::Person => ("class.granted", "a person said so".to_owned()),
+            Evidence::None => return,
+        };
+        let text = format!("class {name} may grow to {planned} targets (batch {next}): {because}");
+        let otherwise = "less evidence of safety, or any real evidence against the release, would have kept its size".to_owned();
+        self.decide_text(code, text, Some(otherwise));
+    }
+}
+
+impl Class {
+    /// Whether stage `next` is the first beyond the share that needs a soak.
+    fn needs_soak(&self, next: u16, settings: &Settings) -> bool {
+        let planned = u64::from(self.cumulative[usize::from(next)]);
+        planned * 1_000_000 > u64::from(self.size) * u64::from(settings.soak_share_ppm)
+    }
+}

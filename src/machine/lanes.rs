@@ -1,0 +1,272 @@
+//! Lanes: each application's own way through the plan, under its own windows.
+
+use unattended_batching::{AppIndex, Event};
+use unattended_defense::{ChangeKind, Decision, Facts, Need, Request, Scope, Verdict};
+
+use crate::QuestionKind;
+
+use super::tables::Tables;
+use super::{Commands, Machine, Setup};
+
+/// What the machine remembers of a lane beyond the frontier.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lane {
+    /// How many of its slices have been opened.
+    opened: usize,
+    /// Since when all targets of its open slices are done; `None` while it works or has not begun.
+    rests_since: Option<u64>,
+    finished: bool,
+    pub(crate) hold: Option<Hold>,
+    /// Since when unhealthy targets eat its whole allowance.
+    pub(crate) blocked_since: Option<u64>,
+    /// A person lifted what only a person could lift.
+    allowed_by_person: bool,
+}
+
+/// Why a lane may not start anything now.
+#[derive(Clone, Debug)]
+pub(crate) struct Hold {
+    /// Look again at this time.
+    until_ms: u64,
+    pub(crate) needs_person: bool,
+    /// Its place in the record.
+    pub(crate) record: Option<usize>,
+}
+
+/// How long a hold without a known end lasts before it is looked at again.
+const LOOK_AGAIN_MS: u64 = 10 * 60_000;
+
+impl Machine {
+    /// Opens slices, holds lanes, and hands out what may start.
+    pub(super) fn advance_lanes(&mut self, commands: &mut Commands) {
+        if std::mem::take(&mut self.scan_due) {
+            for class in &mut self.classes {
+                class.busy = false;
+            }
+            let caution = libm::log(self.setup.change.settings.caution_e);
+            let calm = self.judge.verdict() == unattended_health::Verdict::Continue;
+            for lane in 0..self.lanes.len() {
+                if !self.lanes[lane].finished {
+                    self.advance_lane(lane, caution, calm);
+                }
+            }
+            self.ask_for_lanes(commands);
+            self.check_evidence_patience(commands);
+        }
+        self.start_forward(commands);
+    }
+
+    fn advance_lane(&mut self, lane: usize, caution: f64, calm: bool) {
+        let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
+        let view = self.frontier.lane(app);
+        if view.waiting_in_open > 0 {
+            self.lanes[lane].rests_since = None;
+            let admitted = self.admit(lane, app, view.waiting_in_open);
+            self.watch_blockade(lane, app, view.blocked.is_some() && view.in_flight == 0);
+            if admitted {
+                self.mark_busy(lane);
+            }
+            return;
+        }
+        if view.in_flight > 0 {
+            self.lanes[lane].rests_since = None;
+            self.mark_busy(lane);
+            return;
+        }
+        let rests_since = *self.lanes[lane].rests_since.get_or_insert(self.now_ms);
+        let opened = self.lanes[lane].opened;
+        let Some(slice) = self.tables.slices[lane].get(opened) else {
+            self.lanes[lane].finished = true;
+            return;
+        };
+        let settings = &self.setup.change.settings;
+        let rested = opened == 0 || self.now_ms - rests_since >= settings.warm_up_ms + settings.bake_ms;
+        let admitted = slice.classes.iter().all(|&(class, count)| self.class_admits(class, slice.batch, count));
+        let (batch, size) = (slice.batch, slice.size);
+        if admitted {
+            self.mark_busy(lane);
+        }
+        if !(rested && admitted && calm && self.judge.app_ln_e(app.0) < caution) {
+            return;
+        }
+        self.lanes[lane].opened += 1;
+        self.lanes[lane].rests_since = None;
+        while self.frontier.lane(app).open_batch < batch {
+            let before = self.frontier.lane(app).open_batch;
+            self.frontier.on(Event::Promoted { app, at: self.now_ms });
+            if self.frontier.lane(app).open_batch == before {
+                break;
+            }
+        }
+        self.record.lane_opened(self.now_ms, batch, u64::from(size));
+        let waiting = self.frontier.lane(app).waiting_in_open;
+        if waiting > 0 {
+            self.admit(lane, app, waiting);
+        }
+    }
+
+    /// The lane is at work, or will be without waiting for anybody: its classes' stages are not idle.
+    fn mark_busy(&mut self, lane: usize) {
+        let slices = &self.tables.slices[lane];
+        let upto = (self.lanes[lane].opened + 1).min(slices.len());
+        // The slice being worked on, and the next.
+        for slice in &slices[self.lanes[lane].opened.saturating_sub(1)..upto] {
+            for &(class, _) in &slice.classes {
+                self.classes[class as usize].busy = true;
+            }
+        }
+    }
+
+    /// Asks the guard whether the lane may start its waiting targets now; keeps the frontier told.
+    fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
+        if self.setup.guard.is_empty() || self.lanes[lane].allowed_by_person {
+            return true;
+        }
+        if let Some(hold) = &self.lanes[lane].hold
+            && self.now_ms < hold.until_ms
+        {
+            return false;
+        }
+        let decision = self.decide_lane(app, self.need(app, waiting));
+        // A batch too long for every window goes in pieces that fit: one wave at a time.
+        let decision = if decision.verdict.may_start() || decision.next_feasible.is_some() {
+            decision
+        } else {
+            self.decide_lane(app, self.wave())
+        };
+        self.lanes[lane].hold.take().map(|hold| hold.record).into_iter().flatten().for_each(|at| {
+            self.record.hold_ended(at, self.now_ms);
+        });
+        match decision.verdict {
+            Verdict::Allow => {
+                self.frontier.on(Event::Released { app });
+                self.frontier.on(Event::Limited { app, n: None });
+                true
+            }
+            Verdict::AllowLimited(n) if n > 0 => {
+                self.frontier.on(Event::Released { app });
+                self.frontier.on(Event::Limited { app, n: Some(n) });
+                true
+            }
+            verdict => {
+                self.hold(lane, app, verdict, &decision);
+                false
+            }
+        }
+    }
+
+    fn hold(&mut self, lane: usize, app: AppIndex, verdict: Verdict, decision: &Decision) {
+        let ends = match verdict {
+            Verdict::Hold { until } => decision.next_feasible.or(until).map(|until| self.run_ms(until)),
+            _ => None,
+        };
+        let until_ms = ends.filter(|&end| end > self.now_ms).unwrap_or(self.now_ms + LOOK_AGAIN_MS);
+        self.frontier.on(Event::HeldUntil { app, until_ms });
+        let finding = decision.findings.first();
+        let record = self.record.hold(super::record::HoldStart {
+            lane: self.setup.change.fleet.app_name(app).to_owned(),
+            by: finding.map_or_else(String::new, |finding| finding.rule.clone()),
+            reason: finding.map_or_else(|| decision.why(), |finding| finding.reason.clone()),
+            owner: finding.map_or_else(String::new, |finding| finding.owner.clone()),
+            from_ms: self.now_ms,
+            until_ms: ends,
+        });
+        let needs_person = !matches!(verdict, Verdict::Hold { .. });
+        self.lanes[lane].hold = Some(Hold { until_ms, needs_person, record });
+    }
+
+    fn decide_lane(&self, app: AppIndex, need: Need) -> Decision {
+        decide(&self.setup, &self.tables, app, need, self.unix_ms(self.now_ms))
+    }
+
+    /// The room that a lane's waiting targets need: so many waves of its allowance, forward and, if need be, back.
+    fn need(&self, app: AppIndex, waiting: u32) -> Need {
+        let at_once = self.setup.plan.app_cap(app).max(1);
+        let waves = u64::from(waiting.div_ceil(at_once));
+        let ms = waves * self.setup.change.settings.attempt_estimate_ms;
+        Need { batch_ms: ms, rollback_ms: ms }
+    }
+
+    /// The room for the least there is: one attempt and its rollback.
+    const fn wave(&self) -> Need {
+        let ms = self.setup.change.settings.attempt_estimate_ms;
+        Need { batch_ms: ms, rollback_ms: ms }
+    }
+
+    /// A lane whose whole allowance is eaten by unhealthy targets is given time, then its rest becomes debt.
+    fn watch_blockade(&mut self, lane: usize, app: AppIndex, blocked: bool) {
+        if !blocked {
+            self.lanes[lane].blocked_since = None;
+            return;
+        }
+        let since = *self.lanes[lane].blocked_since.get_or_insert(self.now_ms);
+        if self.now_ms - since < self.setup.change.settings.blocked_patience_ms {
+            return;
+        }
+        let left: Vec<_> = self.unfinished_of(app).collect();
+        let reason = "unhealthy targets of its application use up the whole allowance of unavailable ones".to_owned();
+        for target in left {
+            self.owe(target, reason.clone());
+        }
+        self.lanes[lane].opened = self.tables.slices[lane].len();
+    }
+
+    /// Asks a person for the lanes that only a person can let go.
+    fn ask_for_lanes(&mut self, commands: &mut Commands) {
+        let waiting = self.lanes.iter().filter(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person)).count();
+        if waiting == 0 {
+            return;
+        }
+        let first = self.lanes.iter().position(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person));
+        let name = first.map_or("", |lane| {
+            self.setup.change.fleet.app_name(AppIndex(u32::try_from(lane).unwrap_or(u32::MAX)))
+        });
+        let text = format!("{waiting} lanes need a person's word by the rules, {name} among them: let them go on?");
+        self.ask(
+            QuestionKind::RuleWantsPerson,
+            text,
+            "these lanes stay where they are, the others go on".to_owned(),
+            commands,
+        );
+    }
+
+    /// A person let the lanes go that needed one.
+    pub(super) fn allow_by_person(&mut self) {
+        for lane in 0..self.lanes.len() {
+            if self.lanes[lane].hold.as_ref().is_some_and(|hold| hold.needs_person) {
+                let hold = self.lanes[lane].hold.take();
+                if let Some(at) = hold.and_then(|hold| hold.record) {
+                    self.record.hold_ended(at, self.now_ms);
+                }
+                self.lanes[lane].allowed_by_person = true;
+                let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
+                self.frontier.on(Event::Released { app });
+            }
+        }
+    }
+
+    /// Whether every lane has gone its whole way.
+    pub(super) fn all_lanes_finished(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.finished)
+    }
+}
+
+/// The guard's decision on one lane.
+pub(crate) fn decide(setup: &Setup, tables: &Tables, app: AppIndex, need: Need, unix_ms: i64) -> Decision {
+    let scope = Scope::app(setup.change.fleet.app_name(app));
+    let labels = tables.app_labels[app.0 as usize].iter().cloned();
+    let request = Request::pre(setup.change.id.as_str())
+        .scope(labels.fold(scope, |scope, (key, value)| scope.label(key, value)))
+        .facts(Facts::new())
+        .kind(ChangeKind::Forward)
+        .started(setup.header.began_unix_ms)
+        .need(need);
+    setup.guard.decide(&request, unix_ms)
+}
+
+impl Lane {
+    /// Time alone does not cure it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.blocked_since.is_some() || self.hold.as_ref().is_some_and(|hold| hold.needs_person)
+    }
+}

@@ -1,0 +1,439 @@
+//! The autopilot as a pure machine: inputs in, commands out. The same inputs give the same machine, so a journal of
+//! inputs is all that has to survive.
+
+mod classes;
+pub(crate) mod lanes;
+mod news;
+mod receipts;
+mod record;
+mod stop;
+pub(crate) mod tables;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use unattended_batching::{AppIndex, Event, Frontier, Plan, Side, TargetIndex};
+use unattended_defense::Guard;
+use unattended_health::{FaultClass, History, Judge, JudgeConfig, JudgeError, MetricSpec, StratumInfo, Topology};
+
+use crate::handle::{Command, Order};
+use crate::input::Header;
+use crate::{ActorKind, Change, Debt, Level, Notice, Outcome, Question, QuestionKind};
+
+use self::classes::ClassState;
+use self::lanes::Lane;
+use self::record::Record;
+use self::tables::Tables;
+
+/// What a machine is made from; constant over the change.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) change: Change,
+    pub(crate) plan: Plan,
+    pub(crate) proof: unattended_batching::Proof,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) level: Level,
+    pub(crate) header: Header,
+}
+
+/// One command to the driver: bring this target to the new version, or back to the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) target: TargetIndex,
+    pub(crate) direction: Direction,
+}
+
+/// Which way an attempt goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Back,
+}
+
+/// Everything the machine wants done after an input.
+#[derive(Debug, Default)]
+pub(crate) struct Commands {
+    pub(crate) starts: Vec<Start>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) ended: Option<Outcome>,
+}
+
+/// What the machine knows of one target beyond the frontier.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    in_flight: Option<Direction>,
+    /// Attempts that ended without the wanted version.
+    tries: u8,
+    alive: bool,
+    /// It runs, or may run, the new version: started at least once, or born so.
+    touched: bool,
+    on_new: bool,
+    /// Its last attempt left it serving nothing.
+    lost: bool,
+    stratum: u32,
+}
+
+/// What the change is doing as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Forward,
+    Back,
+    Ended(Outcome),
+}
+
+/// The state. Its history is in [`Record`].
+#[derive(Debug)]
+pub(crate) struct Machine {
+    setup: Setup,
+    tables: Tables,
+    frontier: Frontier,
+    judge: Judge,
+    lanes: Vec<Lane>,
+    classes: Vec<ClassState>,
+    targets: Vec<Target>,
+    /// Those born during the change, by number from the end of the planned fleet.
+    births: Vec<String>,
+    births_by_name: BTreeMap<String, TargetIndex>,
+    course: Course,
+    frozen: Option<String>,
+    question: Option<Question>,
+    /// A person said: go on without evidence, leave debt, once for each question.
+    granted: Vec<QuestionKind>,
+    now_ms: u64,
+    cursor: u64,
+    next_interval: u64,
+    alive: u64,
+    exposed: u64,
+    in_flight: u64,
+    /// Targets that have been started, or were born on the new version; never falls.
+    touched: u64,
+    lost: u64,
+    human_actions: u64,
+    /// Something has happened that lanes must be looked at for.
+    scan_due: bool,
+    back_began: bool,
+    /// Rollbacks that failed and are tried again; the frontier still counts them as in flight.
+    again: Vec<TargetIndex>,
+    /// By stratum, what one request adds to ln S of a good release.
+    gain: Vec<f64>,
+    exposed_at_stop: Option<u64>,
+    rolled_back: u64,
+    stop_text: Option<String>,
+    start_failures: stop::StartFailures,
+    debts: Vec<Debt>,
+    record: Record,
+    /// The moment from which the last finished lane bakes.
+    done_since: Option<u64>,
+}
+
+impl Machine {
+    pub(crate) fn new(setup: Setup, history: &[History]) -> Result<Self, JudgeError> {
+        let fleet = Arc::clone(&setup.change.fleet);
+        let tables = Tables::new(&fleet, &setup.plan);
+        let settings = &setup.change.settings;
+        let mut config = JudgeConfig::new(metrics());
+        config.alpha = settings.alpha;
+        config.beta = settings.beta;
+        config.delta = settings.delta;
+        config.hold_at = settings.caution_e;
+        let topology = Topology {
+            strata: tables
+                .strata_apps
+                .iter()
+                .zip(&tables.strata_classes)
+                .map(|(&app, classes)| StratumInfo { app, classes: classes.clone() })
+                .collect(),
+            classes: tables.classes.iter().map(|class| class.name.clone()).collect(),
+            apps: (0..fleet.app_count()).map(|app| fleet.app_name(AppIndex(app)).to_owned()).collect(),
+        };
+        let mut rates = vec![0.0; tables.strata_apps.len()];
+        for row in history.iter().filter(|row| row.metric == classes::ERRORS) {
+            if let (Some(slot), Some(rate)) = (rates.get_mut(row.stratum as usize), row.counts.rate()) {
+                *slot = rate;
+            }
+        }
+        let floor = config.metrics[usize::from(classes::ERRORS)].floor;
+        let gain = rates.into_iter().map(|rate| classes::gain_per_request(rate, floor)).collect();
+        let judge = Judge::new(config, topology, history)?;
+        let targets: Vec<Target> = fleet
+            .targets()
+            .map(|target| Target {
+                in_flight: None,
+                tries: 0,
+                alive: true,
+                touched: false,
+                on_new: false,
+                lost: false,
+                stratum: setup.plan.stratum_of(target).0,
+            })
+            .collect();
+        let now_ms = setup.header.began_ms;
+        Ok(Self {
+            frontier: setup.plan.frontier(),
+            lanes: tables.slices.iter().map(|_| Lane::default()).collect(),
+            classes: tables.classes.iter().map(ClassState::new).collect(),
+            alive: targets.len() as u64,
+            record: Record::new(setup.plan.batch_count()),
+            tables,
+            judge,
+            targets,
+            births: Vec::new(),
+            births_by_name: BTreeMap::new(),
+            course: Course::Forward,
+            frozen: None,
+            question: None,
+            granted: Vec::new(),
+            now_ms,
+            cursor: 0,
+            next_interval: 0,
+            exposed: 0,
+            in_flight: 0,
+            touched: 0,
+            lost: 0,
+            scan_due: true,
+            back_began: false,
+            again: Vec::new(),
+            gain,
+            human_actions: 0,
+            exposed_at_stop: None,
+            rolled_back: 0,
+            stop_text: None,
+            start_failures: stop::StartFailures::default(),
+            debts: Vec::new(),
+            done_since: None,
+            setup,
+        })
+    }
+
+    /// The name of a target.
+    pub(crate) fn name(&self, target: TargetIndex) -> &str {
+        let planned = self.setup.change.fleet.len();
+        match (target.0 as usize).checked_sub(planned) {
+            None => self.setup.change.fleet.id(target),
+            Some(born) => self.births.get(born).map_or("", String::as_str),
+        }
+    }
+
+    /// The number of a target.
+    fn index(&self, name: &str) -> Option<TargetIndex> {
+        self.setup.change.fleet.index_of(name).or_else(|| self.births_by_name.get(name).copied())
+    }
+
+    fn app_of(&self, target: TargetIndex) -> AppIndex {
+        AppIndex(self.tables.strata_apps[self.targets[target.0 as usize].stratum as usize])
+    }
+
+    /// The latest time it knows of.
+    pub(crate) const fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Where the last news ended.
+    pub(crate) const fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The number and the end of the next interval of metrics.
+    pub(crate) const fn next_interval(&self) -> (u64, u64) {
+        (self.next_interval, self.setup.header.began_ms + (self.next_interval + 1) * self.setup.change.settings.interval_ms)
+    }
+
+    /// The targets that the machine believes to have an attempt under way, with its direction.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = Start> {
+        (0u32..).zip(&self.targets).filter_map(|(at, target)| {
+            target.in_flight.map(|direction| Start { target: TargetIndex(at), direction })
+        })
+    }
+
+    /// How it ended, if it has.
+    pub(crate) const fn ended(&self) -> Option<Outcome> {
+        match self.course {
+            Course::Ended(outcome) => Some(outcome),
+            Course::Forward | Course::Back => None,
+        }
+    }
+
+    /// Whether somebody froze it.
+    pub(crate) const fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
+        if self.course == Course::Forward && self.frozen.is_none() {
+            self.frontier.version_for(id, app, labels)
+        } else if matches!(self.course, Course::Ended(Outcome::Completed | Outcome::CompletedWithDebt)) {
+            Side::New
+        } else {
+            Side::Old
+        }
+    }
+
+    /// The time is `now_ms`: decides everything that can be decided.
+    pub(crate) fn tick(&mut self, now_ms: u64) -> Commands {
+        self.now_ms = self.now_ms.max(now_ms);
+        let mut commands = Commands::default();
+        match self.course {
+            Course::Ended(_) => return commands,
+            Course::Forward => {
+                self.check_stop(&mut commands);
+                if self.course == Course::Forward && self.frozen.is_none() && !self.stop_pending() {
+                    self.advance_classes();
+                    self.advance_lanes(&mut commands);
+                    self.check_done(&mut commands);
+                }
+            }
+            Course::Back => {}
+        }
+        if self.course == Course::Back && self.frozen.is_none() {
+            self.advance_rollback(&mut commands);
+        }
+        self.check_patience(&mut commands);
+        self.record.sample(self.now_ms, self.exposed, self.in_flight);
+        commands
+    }
+
+    /// Somebody said something.
+    pub(crate) fn order(&mut self, order: &Order) -> Commands {
+        let mut commands = Commands::default();
+        if self.ended().is_some() {
+            return commands;
+        }
+        if order.actor.kind == ActorKind::Person {
+            self.human_actions += 1;
+        }
+        let Order { command, actor, reason } = order;
+        self.decide_text(
+            "command.given",
+            format!("{actor} says {}: {reason}", command_word(*command)),
+            None,
+        );
+        match command {
+            Command::Freeze => self.frozen = Some(format!("{actor}: {reason}")),
+            Command::Resume => {
+                let was_frozen = self.frozen.take().is_some();
+                if !was_frozen && let Some(question) = self.question.take() {
+                    self.grant(question.kind);
+                }
+            }
+            Command::RollBack => {
+                self.frozen = None;
+                self.question = None;
+                self.begin_rollback(format!("{actor} asked for it: {reason}"));
+            }
+            Command::Abort => {
+                self.question = None;
+                self.end(Outcome::Aborted, &mut commands);
+            }
+        }
+        commands
+    }
+
+    /// The answer to a question was "go on".
+    fn grant(&mut self, kind: QuestionKind) {
+        match kind {
+            // "Go on as the evidence suggests" is the rollback here.
+            QuestionKind::RollBack => {
+                let text = self.stop_text.clone().unwrap_or_default();
+                self.begin_rollback(text);
+            }
+            QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
+            QuestionKind::RuleWantsPerson => self.allow_by_person(),
+            QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
+        }
+    }
+
+    /// Asks a person, once at a time.
+    fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) {
+        if self.question.is_some() {
+            return;
+        }
+        let by_ms = self.now_ms + self.setup.change.settings.person_patience_ms;
+        let question = Question { kind, text: text.clone(), otherwise, asked_ms: self.now_ms, by_ms };
+        self.decide_text("person.asked", text.clone(), None);
+        commands.notices.push(Notice {
+            code: "person.asked".to_owned(),
+            dedup_key: format!("{}/{kind:?}", self.setup.change.id),
+            text,
+            question: Some(question.clone()),
+        });
+        self.question = Some(question);
+    }
+
+    /// The open question waits for its person too long: the run ends, and a later one resumes.
+    fn check_patience(&mut self, commands: &mut Commands) {
+        if let Some(question) = &self.question
+            && self.now_ms >= question.by_ms
+        {
+            self.end(Outcome::Waiting, commands);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome, commands: &mut Commands) {
+        self.course = Course::Ended(outcome);
+        self.decide_text("change.ended", format!("the change ended: {}", outcome.as_str()), None);
+        self.record.finish(self.now_ms, self.exposed, self.in_flight);
+        commands.ended = Some(outcome);
+    }
+
+    /// A waiting run is taken up again.
+    pub(crate) fn reopen(&mut self) {
+        if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
+            self.course = if self.stop_began() { Course::Back } else { Course::Forward };
+            self.question = None;
+        }
+    }
+
+    /// A target was lost to the plan; its application owes it.
+    fn owe(&mut self, target: TargetIndex, reason: String) {
+        let app = self.app_of(target);
+        let debt = Debt {
+            target: self.name(target).to_owned(),
+            owner: self.setup.change.fleet.app_name(app).to_owned(),
+            reason,
+            expires_unix_ms: self.unix_ms(self.now_ms + self.setup.change.settings.debt_expiry_ms),
+        };
+        self.debts.push(debt);
+        self.frontier.on(Event::Failed { id: target, at: self.now_ms, retry: false });
+    }
+
+    /// A time on the run's clock as Unix milliseconds.
+    fn unix_ms(&self, at_ms: u64) -> i64 {
+        let elapsed = at_ms.saturating_sub(self.setup.header.began_ms);
+        self.setup.header.began_unix_ms.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
+    }
+
+    /// A Unix time on the run's clock.
+    fn run_ms(&self, unix_ms: i64) -> u64 {
+        let elapsed = unix_ms.saturating_sub(self.setup.header.began_unix_ms);
+        self.setup.header.began_ms + u64::try_from(elapsed).unwrap_or(0)
+    }
+
+    fn decide_text(&mut self, code: &'static str, text: String, otherwise: Option<String>) {
+        self.record.decide(self.now_ms, code, text, otherwise);
+    }
+
+    pub(crate) const fn setup(&self) -> &Setup {
+        &self.setup
+    }
+}
+
+/// What is judged. The self-tests are synthetic requests that every instance sends through itself: they speak where
+/// there is no traffic.
+fn metrics() -> Vec<MetricSpec> {
+    vec![
+        MetricSpec::new("errors", FaultClass::Own, 0.45),
+        MetricSpec::new("slow", FaultClass::Own, 0.25),
+        MetricSpec::new("restarts", FaultClass::Own, 0.20).optional(),
+        MetricSpec::new("self_test", FaultClass::Own, 0.10).optional().floor(1e-3),
+    ]
+}
+
+const fn command_word(command: Command) -> &'static str {
+    match command {
+        Command::Freeze => "freeze",
+        Command::Resume => "go on",
+        Command::RollBack => "roll back",
+        Command::Abort => "abort",
+    }
+}

@@ -1,0 +1,106 @@
+//! What happens to the fleet by itself.
+
+use unattended_batching::{Event, Side, TargetIndex};
+use unattended_health::{Interval, Member, RowError};
+use unattended_upgrade::FleetChange;
+
+use super::{Machine, Target};
+
+impl Machine {
+    /// An interval of metrics is in.
+    pub(crate) fn interval(&mut self, interval: &Interval) -> Result<(), RowError> {
+        let look = self.judge.observe(interval)?;
+        self.expect(interval);
+        self.next_interval = interval.index + 1;
+        self.now_ms = self.now_ms.max(interval.end_ms);
+        self.scan_due = true;
+        let weakest = (0u32..)
+            .zip(&self.classes)
+            .filter(|(class, state)| {
+                matches!(state.fresh, super::classes::Fresh::Counting(_))
+                    && self.tables.classes[*class as usize].next_stage(state.stage).is_some()
+            })
+            .map(|(class, _)| self.judge.safety(class).ln_s)
+            .min_by(f64::total_cmp);
+        self.record.evidence(interval, look.ln_e, weakest);
+        Ok(())
+    }
+
+    /// Births, deaths, changes of health. Answers whom the metric source must watch in addition.
+    pub(crate) fn news(&mut self, changes: &[FleetChange], cursor: u64) -> Vec<Member> {
+        let mut members = Vec::new();
+        for change in changes {
+            match change {
+                FleetChange::Joined { target, app, labels, version } => {
+                    let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+                    let side = if *version == self.setup.change.to { Side::New } else { Side::Old };
+                    members.extend(self.born(target.as_str(), app, &labels, side));
+                }
+                FleetChange::Left { target } => {
+                    if let Some(target) = self.index(target.as_str())
+                        && self.targets[target.0 as usize].in_flight.is_none()
+                    {
+                        // A target with an attempt under way is buried by its receipt.
+                        self.bury(target);
+                    }
+                }
+                FleetChange::BecameUnhealthy { target } => {
+                    if let Some(id) = self.index(target.as_str()) {
+                        self.frontier.on(Event::BecameUnhealthy { id });
+                    }
+                }
+                FleetChange::BecameHealthy { target } => {
+                    if let Some(id) = self.index(target.as_str()) {
+                        self.frontier.on(Event::BecameHealthy { id });
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.cursor = cursor;
+        self.scan_due |= !changes.is_empty();
+        members
+    }
+
+    fn born(&mut self, name: &str, app: &str, labels: &[(&str, &str)], side: Side) -> Option<Member> {
+        let app_index = self.setup.change.fleet.app_index(app)?;
+        let label = |key: &str| labels.iter().find(|(k, _)| *k == key).map(|(_, value)| (*value).to_owned());
+        let stratum = self.tables.stratum_of(app_index, label)?;
+        let target = self.frontier.join(name, app, labels, side, self.now_ms).ok()?;
+        debug_assert_eq!(target.0 as usize, self.targets.len(), "births take the next numbers");
+        self.targets.push(Target {
+            in_flight: None,
+            tries: 0,
+            alive: true,
+            touched: false,
+            on_new: false,
+            lost: false,
+            stratum,
+        });
+        self.births.push(name.to_owned());
+        self.births_by_name.insert(name.to_owned(), target);
+        self.alive += 1;
+        if side == Side::New {
+            self.touch(target);
+            self.set_on_new(target, true);
+        }
+        Some(Member { target: name.to_owned(), stratum, control: false })
+    }
+
+    /// The target is no more.
+    pub(super) fn bury(&mut self, target: TargetIndex) {
+        let state = &mut self.targets[target.0 as usize];
+        if !std::mem::replace(&mut state.alive, false) {
+            return;
+        }
+        self.alive -= 1;
+        self.set_on_new(target, false);
+        self.untouch(target);
+        let name = self.name(target).to_owned();
+        self.debts.retain(|debt| debt.target != name);
+        if std::mem::take(&mut self.targets[target.0 as usize].lost) {
+            self.lost -= 1;
+        }
+        self.frontier.on(Event::Left { id: target });
+    }
+}

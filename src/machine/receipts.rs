@@ -1,0 +1,202 @@
+//! What attempts report.
+
+use unattended_batching::{AppIndex, Event, TargetIndex};
+use unattended_upgrade::{Reason, Receipt, Serving, Terminal};
+
+use super::{Direction, Machine, Start};
+
+/// Targets started at one tick, at the most: a bound on the work between two looks at the world.
+const MAX_STARTS: usize = 1 << 16;
+
+impl Machine {
+    /// Hands out what may start forward.
+    pub(super) fn start_forward(&mut self, commands: &mut super::Commands) {
+        let ids = self.frontier.startable(self.now_ms, MAX_STARTS);
+        for target in ids {
+            self.set_in_flight(target, Direction::Forward);
+            self.touch(target);
+            let batch = self.frontier.lane(self.app_of(target)).open_batch;
+            self.record.started(self.now_ms, batch);
+            commands.starts.push(Start { target, direction: Direction::Forward });
+        }
+    }
+
+    pub(super) fn set_in_flight(&mut self, target: TargetIndex, direction: Direction) {
+        let state = &mut self.targets[target.0 as usize];
+        if state.in_flight.replace(direction).is_none() {
+            self.in_flight += 1;
+        }
+    }
+
+    /// The target is, or from now on may be, on the new version.
+    pub(super) fn touch(&mut self, target: TargetIndex) {
+        let state = &mut self.targets[target.0 as usize];
+        if !std::mem::replace(&mut state.touched, true) {
+            self.touched += 1;
+            for &class in &self.tables.strata_classes[state.stratum as usize] {
+                self.classes[class as usize].exposed += 1;
+            }
+        }
+    }
+
+    /// The target died, or is on the old version again.
+    pub(super) fn untouch(&mut self, target: TargetIndex) {
+        let state = &mut self.targets[target.0 as usize];
+        if std::mem::replace(&mut state.touched, false) {
+            for &class in &self.tables.strata_classes[state.stratum as usize] {
+                let exposed = &mut self.classes[class as usize].exposed;
+                *exposed = exposed.saturating_sub(1);
+            }
+        }
+    }
+
+    pub(super) fn set_on_new(&mut self, target: TargetIndex, on_new: bool) {
+        let state = &mut self.targets[target.0 as usize];
+        if state.on_new != on_new {
+            state.on_new = on_new;
+            if on_new {
+                self.exposed += 1;
+            } else {
+                self.exposed -= 1;
+            }
+        }
+    }
+
+    /// The living targets of an application that are not on the new version and not on their way.
+    pub(super) fn unfinished_of(&self, app: AppIndex) -> impl Iterator<Item = TargetIndex> {
+        let planned = self.setup.change.fleet.targets_of(app);
+        let born = self.births_by_name.values().copied().filter(move |&target| self.app_of(target) == app);
+        planned.chain(born).filter(|target| {
+            let state = &self.targets[target.0 as usize];
+            state.alive && !state.on_new && state.in_flight.is_none()
+        })
+    }
+
+    /// An attempt ended.
+    pub(crate) fn receipt(&mut self, receipt: &Receipt) {
+        let Some(target) = self.index(receipt.target.as_str()) else { return };
+        let Some(direction) = self.targets[target.0 as usize].in_flight.take() else { return };
+        self.now_ms = self.now_ms.max(receipt.finished_ms);
+        self.in_flight -= 1;
+        self.record.receipt(receipt);
+        self.scan_due = true;
+        let lost = matches!(receipt.terminal, Terminal::NeedsPerson { serving: Serving::No | Serving::Unknown, .. });
+        self.set_lost(target, lost && receipt.was_healthy);
+        match direction {
+            Direction::Forward => self.forward_ended(target, receipt),
+            Direction::Back => self.back_ended(target, receipt),
+        }
+        if receipt.terminal == Terminal::Gone {
+            self.bury(target);
+        }
+    }
+
+    fn set_lost(&mut self, target: TargetIndex, lost: bool) {
+        let state = &mut self.targets[target.0 as usize];
+        match (state.lost, lost) {
+            (false, true) => self.lost += 1,
+            (true, false) => self.lost -= 1,
+            _ => {}
+        }
+        state.lost = lost;
+    }
+
+    fn forward_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
+        let at = self.now_ms;
+        if receipt.terminal == Terminal::Done {
+            self.set_on_new(target, true);
+            self.start_failures.success();
+            self.targets[target.0 as usize].tries = 0;
+            self.frontier.on(Event::Finished { id: target, at });
+            let batch = self.frontier.lane(self.app_of(target)).open_batch;
+            self.record.finished(at, batch);
+            for i in 0..self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize].len() {
+                let class = self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize][i];
+                self.class_refreshed(class);
+            }
+            return;
+        }
+        self.untouch(target);
+        if receipt.terminal == Terminal::Gone {
+            return;
+        }
+        let state = &mut self.targets[target.0 as usize];
+        state.tries = state.tries.saturating_add(1);
+        let (tries, stratum) = (state.tries, state.stratum);
+        let why = why(receipt);
+        if receipt.was_healthy {
+            let labels = self.describe_stratum(stratum);
+            let why = format!("{} ({labels}): {why}", receipt.target);
+            match receipt.went_back.as_ref().or_else(|| reason(&receipt.terminal)) {
+                Some(Reason::Crashed | Reason::SelfCheckFailed { .. }) => self.start_failures.gate_failed(target, why),
+                Some(Reason::TimedOut { .. }) => self.start_failures.timed_out(target, tries, why),
+                _ => {}
+            }
+        }
+        // What never served before is not tried as often: it rarely begins to.
+        let enough = if receipt.was_healthy { self.setup.change.settings.tries } else { self.setup.change.settings.tries.div_ceil(2) };
+        let restored = matches!(receipt.terminal, Terminal::RolledBack { .. } | Terminal::Rejected { .. });
+        if tries < enough {
+            self.frontier.on(Event::Failed { id: target, at, retry: true });
+            if restored && receipt.was_healthy {
+                self.frontier.on(Event::BecameHealthy { id: target });
+            }
+        } else {
+            let healthy = if receipt.was_healthy { "" } else { "it was not healthy before the change; " };
+            self.owe(target, format!("{healthy}tried {tries} times: {why}"));
+        }
+    }
+
+    fn back_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
+        match &receipt.terminal {
+            Terminal::Done => {
+                self.set_on_new(target, false);
+                self.untouch(target);
+                self.rolled_back += 1;
+                self.frontier.on(Event::RolledBack { id: target });
+            }
+            Terminal::Gone => {}
+            _ => {
+                let state = &mut self.targets[target.0 as usize];
+                state.tries = state.tries.saturating_add(1);
+                let retry = state.tries < self.setup.change.settings.tries;
+                if retry {
+                    self.again.push(target);
+                } else {
+                    self.frontier.on(Event::RollbackFailed { id: target });
+                    let text = format!("{} could not be brought back: {}", receipt.target, why(receipt));
+                    self.decide_text("rollback.failed", text, None);
+                }
+            }
+        }
+    }
+
+    /// `stack=HN, zone=zone-1`, for explanations.
+    fn describe_stratum(&self, stratum: u32) -> String {
+        let names: Vec<&str> = self.tables.strata_classes[stratum as usize]
+            .iter()
+            .filter(|&&class| class != 0)
+            .map(|&class| self.tables.classes[class as usize].name.as_str())
+            .collect();
+        names.join(", ")
+    }
+
+    /// The starts that a run which resumes must hand to its driver again: begun by the machine, unknown to the driver.
+    pub(crate) fn restarts(&self, is_known: impl Fn(&str) -> bool) -> Vec<Start> {
+        self.under_way().filter(|start| !is_known(self.name(start.target))).collect()
+    }
+}
+
+const fn reason(terminal: &Terminal) -> Option<&Reason> {
+    match terminal {
+        Terminal::RolledBack { reason } | Terminal::Rejected { reason } | Terminal::NeedsPerson { reason, .. } => Some(reason),
+        Terminal::Done | Terminal::Gone | Terminal::Superseded => None,
+    }
+}
+
+fn why(receipt: &Receipt) -> String {
+    match receipt.went_back.as_ref().or_else(|| reason(&receipt.terminal)) {
+        Some(reason) => reason.to_string(),
+        None => "another change took the target over".to_owned(),
+    }
+}

@@ -1,0 +1,266 @@
+//! What a report tells of the past: curves, holds, decisions, receipts. It decides nothing.
+
+use hdrhistogram::Histogram;
+use unattended_health::{Counts, FaultClass, Interval};
+use unattended_upgrade::{Mode, Receipt, Terminal};
+
+use crate::{DecisionView, EvidencePoint, ExposurePoint, FaultView, HoldView, ReceiptView};
+
+/// Points of a curve. When there are more, every second one is dropped.
+const MAX_POINTS: usize = 512;
+/// Decisions that are kept one by one.
+const MAX_DECISIONS: usize = 2_000;
+/// Holds that are kept.
+const MAX_HOLDS: usize = 4_000;
+
+/// Thins a curve out to half when it is full; the last point always stays.
+#[derive(Debug)]
+struct Curve<T> {
+    points: Vec<T>,
+    /// Every so many samples one is kept.
+    stride: usize,
+    skipped: usize,
+    last: Option<T>,
+}
+
+impl<T: Copy> Curve<T> {
+    const fn new() -> Self {
+        Self { points: Vec::new(), stride: 1, skipped: 0, last: None }
+    }
+
+    fn push(&mut self, point: T) {
+        self.last = Some(point);
+        self.skipped += 1;
+        if self.skipped < self.stride {
+            return;
+        }
+        self.skipped = 0;
+        self.points.push(point);
+        if self.points.len() >= MAX_POINTS {
+            let mut keep = false;
+            self.points.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.stride *= 2;
+        }
+    }
+
+    fn all(&self) -> Vec<T> {
+        let mut points = self.points.clone();
+        if self.skipped > 0 {
+            points.extend(self.last);
+        }
+        points
+    }
+}
+
+/// The life of one batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BatchLife {
+    pub(super) began_ms: Option<u64>,
+    pub(super) ended_ms: Option<u64>,
+}
+
+/// The beginning of a hold.
+pub(super) struct HoldStart {
+    pub(super) lane: String,
+    pub(super) by: String,
+    pub(super) reason: String,
+    pub(super) owner: String,
+    pub(super) from_ms: u64,
+    pub(super) until_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Record {
+    exposure: Curve<ExposurePoint>,
+    evidence: Curve<EvidencePoint>,
+    pub(super) decisions: Vec<DecisionView>,
+    /// Decisions beyond what is kept.
+    dropped: u64,
+    pub(super) holds: Vec<HoldView>,
+    pub(super) batches: Vec<BatchLife>,
+    faults: [(FaultClass, Counts, Counts); 3],
+    durations: Histogram<u64>,
+    outages: Histogram<u64>,
+    attempts: u64,
+    done: u64,
+    went_back: u64,
+    cold: u64,
+    warm: u64,
+    cut: u64,
+    pub(super) data_until_ms: u64,
+    pub(super) state_since_ms: u64,
+}
+
+/// Durations up to a week in milliseconds, at three significant digits.
+fn durations() -> Histogram<u64> {
+    #[expect(clippy::expect_used, reason = "the bounds are constants that the histogram accepts")]
+    Histogram::new_with_bounds(1, 7 * 24 * 3_600_000, 3).expect("1 ms to a week at 3 digits")
+}
+
+impl Record {
+    pub(super) fn new(batches: u16) -> Self {
+        Self {
+            exposure: Curve::new(),
+            evidence: Curve::new(),
+            decisions: Vec::new(),
+            dropped: 0,
+            holds: Vec::new(),
+            batches: vec![BatchLife::default(); usize::from(batches)],
+            faults: [FaultClass::Own, FaultClass::Infrastructure, FaultClass::Business]
+                .map(|class| (class, Counts::default(), Counts::default())),
+            durations: durations(),
+            outages: durations(),
+            attempts: 0,
+            done: 0,
+            went_back: 0,
+            cold: 0,
+            warm: 0,
+            cut: 0,
+            data_until_ms: 0,
+            state_since_ms: 0,
+        }
+    }
+
+    pub(super) fn sample(&mut self, at_ms: u64, exposed: u64, in_flight: u64) {
+        // One point a minute is finer than any picture; more would only be thinned out again.
+        let due = self.exposure.last.is_none_or(|last| at_ms >= last.at_ms + 60_000);
+        if due {
+            self.exposure.push(ExposurePoint { at_ms, exposed, in_flight });
+        }
+    }
+
+    pub(super) fn finish(&mut self, at_ms: u64, exposed: u64, in_flight: u64) {
+        self.exposure.push(ExposurePoint { at_ms, exposed, in_flight });
+        self.state_since_ms = at_ms;
+    }
+
+    pub(super) fn evidence(&mut self, interval: &Interval, ln_stop: f64, ln_safety: Option<f64>) {
+        self.data_until_ms = interval.end_ms;
+        self.evidence.push(EvidencePoint { at_ms: interval.end_ms, ln_stop, ln_safety: ln_safety.unwrap_or(0.0) });
+        for totals in &interval.totals {
+            for (class, canary, control) in &mut self.faults {
+                if *class == totals.class {
+                    canary.bad += totals.canary.bad;
+                    canary.total += totals.canary.total;
+                    control.bad += totals.control.bad;
+                    control.total += totals.control.total;
+                }
+            }
+        }
+    }
+
+    /// Keeps a decision; one like the last, at the same moment, is counted with it.
+    pub(super) fn decide(&mut self, at_ms: u64, code: &str, text: String, otherwise: Option<String>) {
+        if self.decisions.len() >= MAX_DECISIONS {
+            self.dropped += 1;
+            return;
+        }
+        self.decisions.push(DecisionView { at_ms, code: code.to_owned(), text, otherwise, count: 1 });
+    }
+
+    /// A lane opened its part of a batch. Those of one batch and moment are one decision.
+    pub(super) fn lane_opened(&mut self, at_ms: u64, batch: u16, targets: u64) {
+        let like = self.decisions.iter_mut().rev().take_while(|decision| decision.at_ms == at_ms).find(|decision| {
+            decision.code == "lane.opened" && decision.otherwise.as_deref() == Some(batch_word(batch).as_str())
+        });
+        if let Some(decision) = like {
+            decision.count += 1;
+            decision.text = format!("{} lanes go on to {}", decision.count, batch_word(batch));
+            return;
+        }
+        let text = format!("one lane goes on to {} with {targets} targets", batch_word(batch));
+        self.decide(at_ms, "lane.opened", text, Some(batch_word(batch)));
+    }
+
+    pub(super) fn started(&mut self, at_ms: u64, batch: u16) {
+        if let Some(life) = self.batches.get_mut(usize::from(batch)) {
+            life.began_ms.get_or_insert(at_ms);
+        }
+    }
+
+    pub(super) fn finished(&mut self, at_ms: u64, batch: u16) {
+        if let Some(life) = self.batches.get_mut(usize::from(batch)) {
+            life.ended_ms = Some(at_ms);
+        }
+    }
+
+    pub(super) fn hold(&mut self, hold: HoldStart) -> Option<usize> {
+        if self.holds.len() >= MAX_HOLDS {
+            return None;
+        }
+        let HoldStart { lane, by, reason, owner, from_ms, until_ms } = hold;
+        self.holds.push(HoldView { lane, by, reason, owner, from_ms, until_ms });
+        Some(self.holds.len() - 1)
+    }
+
+    pub(super) fn hold_ended(&mut self, at: usize, now_ms: u64) {
+        if let Some(hold) = self.holds.get_mut(at) {
+            hold.until_ms = Some(now_ms);
+        }
+    }
+
+    pub(super) fn receipt(&mut self, receipt: &Receipt) {
+        self.attempts += 1;
+        match receipt.terminal {
+            Terminal::Done => self.done += 1,
+            Terminal::RolledBack { .. } => self.went_back += 1,
+            _ => {}
+        }
+        match receipt.mode {
+            Mode::Cold => self.cold += 1,
+            _ => self.warm += 1,
+        }
+        self.cut += u64::from(receipt.cut);
+        self.durations.saturating_record(receipt.finished_ms.saturating_sub(receipt.started_ms));
+        self.outages.saturating_record(receipt.outage_ms);
+    }
+
+    pub(super) fn exposure_curve(&self) -> Vec<ExposurePoint> {
+        self.exposure.all()
+    }
+
+    pub(super) fn evidence_curve(&self) -> Vec<EvidencePoint> {
+        self.evidence.all()
+    }
+
+    pub(super) fn faults(&self) -> Vec<FaultView> {
+        self.faults
+            .iter()
+            .map(|(class, canary, control)| FaultView {
+                class: match class {
+                    FaultClass::Infrastructure => "infrastructure",
+                    FaultClass::Business => "business",
+                    _ => "own",
+                }
+                .to_owned(),
+                canary_bad: canary.bad,
+                canary_total: canary.total,
+                control_bad: control.bad,
+                control_total: control.total,
+            })
+            .collect()
+    }
+
+    pub(super) fn receipts(&self) -> ReceiptView {
+        let quantiles = |histogram: &Histogram<u64>| {
+            [0.5, 0.9, 0.99, 1.0].map(|q| (q, if histogram.is_empty() { 0 } else { histogram.value_at_quantile(q) })).to_vec()
+        };
+        let modes = [("cold", self.cold), ("warm", self.warm)];
+        ReceiptView {
+            attempts: self.attempts,
+            done: self.done,
+            went_back: self.went_back,
+            modes: modes.into_iter().filter(|(_, n)| *n > 0).map(|(mode, n)| (mode.to_owned(), n)).collect(),
+            duration_ms: quantiles(&self.durations),
+            outage_ms: quantiles(&self.outages),
+            cut: self.cut,
+        }
+    }
+}
+
+fn batch_word(batch: u16) -> String {
+    format!("batch {batch}")
+}

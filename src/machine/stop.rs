@@ -1,0 +1,161 @@
+//! Stopping: what authorises it, what follows from it, and the way back.
+
+use std::collections::BTreeSet;
+
+use unattended_batching::{Event, TargetIndex};
+
+use crate::{Level, Outcome, QuestionKind};
+
+use super::{Commands, Course, Direction, Machine, Start};
+
+/// Starts of the new version that its own gate refused: deterministic ones reject the release.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StartFailures {
+    /// Targets on which the new version crashed or failed a self-check twice in a row, while the old one served.
+    twice: BTreeSet<TargetIndex>,
+    /// Targets on which it crashed or failed a self-check at all.
+    once: BTreeSet<TargetIndex>,
+    /// Targets on which it could not be verified in time three times in a row.
+    late: BTreeSet<TargetIndex>,
+    /// Starts that succeeded.
+    succeeded: u64,
+    last: Option<String>,
+}
+
+impl StartFailures {
+    pub(super) const fn success(&mut self) {
+        self.succeeded += 1;
+    }
+
+    /// The new version crashed, or failed a check, where the old one had served.
+    pub(super) fn gate_failed(&mut self, target: TargetIndex, why: String) {
+        if !self.once.insert(target) {
+            self.twice.insert(target);
+        }
+        self.last = Some(why);
+    }
+
+    /// The new version was not verified in time, for the `tries`th time on this target.
+    pub(super) fn timed_out(&mut self, target: TargetIndex, tries: u8, why: String) {
+        if tries >= 3 {
+            self.late.insert(target);
+            self.last = Some(why);
+        }
+    }
+
+    /// Whether the gate rejects the release. A chance failure does not repeat: the same target twice, or most of the
+    /// starts there were.
+    fn rejects(&self) -> Option<String> {
+        let many = self.once.len() >= 3 && self.once.len() as u64 > self.succeeded;
+        let why = self.last.as_deref().unwrap_or_default();
+        if !self.twice.is_empty() || many {
+            return Some(format!(
+                "the new version does not start: its gate failed on {} targets, on {} of them twice; last: {why}",
+                self.once.len(),
+                self.twice.len()
+            ));
+        }
+        (self.late.len() >= 2).then(|| {
+            format!("the new version does not come up: {} targets were tried three times; last: {why}", self.late.len())
+        })
+    }
+}
+
+impl Machine {
+    /// Whether a stop has been authorised and somebody has yet to act on it.
+    pub(super) const fn stop_pending(&self) -> bool {
+        self.stop_text.is_some() && matches!(self.course, Course::Forward)
+    }
+
+    pub(super) const fn stop_began(&self) -> bool {
+        self.back_began
+    }
+
+    /// Stops where the evidence or the gate says so: by itself at L4, by asking at L3.
+    pub(super) fn check_stop(&mut self, commands: &mut Commands) {
+        let found = match self.start_failures.rejects() {
+            Some(text) => Some(("stop.gate", text)),
+            None => self.judge.stopped().is_some().then(|| ("stop.evidence", self.judge.explain().to_string())),
+        };
+        let Some((code, text)) = found else { return };
+        if self.stop_text.is_none() {
+            let spent = 1.0 / self.setup.change.settings.alpha;
+            let otherwise = format!("evidence below {spent:.0}, or starts that succeed, would have let it go on");
+            self.decide_text(code, text.clone(), Some(otherwise));
+            self.exposed_at_stop = Some(self.touched);
+            self.stop_text = Some(text.clone());
+        }
+        match self.setup.level {
+            Level::L3 => self.ask(
+                QuestionKind::RollBack,
+                format!("{text}. Roll back?"),
+                "nothing more is started; what runs the new version keeps it".to_owned(),
+                commands,
+            ),
+            Level::L4 => self.begin_rollback(text),
+        }
+    }
+
+    pub(super) fn begin_rollback(&mut self, text: String) {
+        if self.course != Course::Forward {
+            return;
+        }
+        self.exposed_at_stop.get_or_insert(self.touched);
+        self.stop_text.get_or_insert(text);
+        self.course = Course::Back;
+        self.back_began = true;
+        self.question = None;
+        for target in &mut self.targets {
+            target.tries = 0;
+        }
+        self.frontier.on(Event::RollBack { at: self.now_ms });
+        let touched = self.exposed_at_stop.unwrap_or_default();
+        self.decide_text(
+            "rollback.began",
+            format!("{touched} touched targets go back to {}, newest first, under the same caps", self.setup.change.from),
+            None,
+        );
+    }
+
+    /// Starts what may go back now, and ends the change when nobody is left.
+    pub(super) fn advance_rollback(&mut self, commands: &mut Commands) {
+        let mut targets = std::mem::take(&mut self.again);
+        targets.extend(self.frontier.rollback_startable(self.now_ms, usize::MAX));
+        for target in targets {
+            self.set_in_flight(target, Direction::Back);
+            commands.starts.push(Start { target, direction: Direction::Back });
+        }
+        if self.in_flight > 0 {
+            return;
+        }
+        let left = self.targets.iter().filter(|target| target.alive && (target.on_new || target.lost)).count();
+        let outcome = if left == 0 { Outcome::RolledBack } else { Outcome::RolledBackPartially };
+        self.end(outcome, commands);
+    }
+
+    /// Ends the change when every lane is through and has rested.
+    pub(super) fn check_done(&mut self, commands: &mut Commands) {
+        if self.in_flight > 0 || !self.all_lanes_finished() || !self.frontier.is_done() {
+            self.done_since = None;
+            return;
+        }
+        let since = *self.done_since.get_or_insert(self.now_ms);
+        let settings = &self.setup.change.settings;
+        if self.now_ms - since < settings.warm_up_ms + settings.bake_ms {
+            return;
+        }
+        let owed = self.debts.len() as u64;
+        let limit = (self.alive * u64::from(settings.debt_limit_ppm)).div_ceil(1_000_000);
+        if owed > limit && !self.granted.contains(&QuestionKind::LeaveDebt) {
+            self.ask(
+                QuestionKind::LeaveDebt,
+                format!("{owed} targets of {} cannot be brought to {}: leave them?", self.alive, self.setup.change.to),
+                "the change stays open".to_owned(),
+                commands,
+            );
+            return;
+        }
+        let outcome = if owed == 0 { Outcome::Completed } else { Outcome::CompletedWithDebt };
+        self.end(outcome, commands);
+    }
+}

@@ -1,0 +1,157 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use unattended_batching::{AppIndex, Fleet, KeyIndex, Plan, ValueIndex};
+
+/// One lane's part of one batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice {
+    /// The batch.
+    pub(crate) batch: u16,
+    /// Targets of this lane in it.
+    pub(crate) size: u32,
+    /// The classes it enlarges, each with how many targets, ascending.
+    pub(crate) classes: Vec<(u32, u32)>,
+}
+
+/// One class: all targets with one value of a label. Class 0 is the whole fleet, so that there always is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    /// `zone=zone-1`, or `fleet` for class 0.
+    pub(crate) name: String,
+    /// Targets in it by the plan.
+    pub(crate) size: u32,
+    /// Planned targets in it up to and with each batch.
+    pub(crate) cumulative: Vec<u32>,
+}
+
+impl Class {
+    /// The first batch after `stage` that enlarges the class.
+    pub(crate) fn next_stage(&self, stage: u16) -> Option<u16> {
+        let now = self.cumulative[usize::from(stage)];
+        let later = self.cumulative.iter().skip(usize::from(stage) + 1).position(|&planned| planned > now)?;
+        u16::try_from(later).ok().map(|later| stage + 1 + later)
+    }
+
+    /// The first batch that has any of the class.
+    pub(crate) fn first_stage(&self) -> u16 {
+        let first = self.cumulative.iter().position(|&planned| planned > 0).unwrap_or(0);
+        u16::try_from(first).unwrap_or(u16::MAX)
+    }
+}
+
+/// What follows from the plan and does not change.
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    /// By lane, its slices in order.
+    pub(crate) slices: Vec<Vec<Slice>>,
+    /// The classes.
+    pub(crate) classes: Vec<Class>,
+    /// By stratum, the classes it belongs to, ascending; always begins with 0.
+    pub(crate) strata_classes: Vec<Vec<u32>>,
+    /// By stratum, its lane.
+    pub(crate) strata_apps: Vec<u32>,
+    /// The stratum of (lane, values of the spread keys), for those born later.
+    strata_by_labels: BTreeMap<(u32, Vec<String>), u32>,
+    /// By lane, every label that any of its targets has, ascending: what the guard is asked about.
+    pub(crate) app_labels: Vec<Vec<(String, String)>>,
+    /// The spread keys.
+    spread: Vec<String>,
+}
+
+/// The name of the class that holds everybody.
+const FLEET: &str = "fleet";
+
+impl Tables {
+    pub(crate) fn new(fleet: &Fleet, plan: &Plan) -> Self {
+        let spread: Vec<String> = plan.spread_keys().map(ToOwned::to_owned).collect();
+        let spread_keys: Vec<Option<KeyIndex>> = spread.iter().map(|key| fleet.key_index(key)).collect();
+        let mut classes = vec![Class { name: FLEET.to_owned(), size: 0, cumulative: Vec::new() }];
+        let mut class_ids: BTreeMap<String, u32> = BTreeMap::new();
+        let mut strata_classes = Vec::with_capacity(plan.strata().len());
+        let mut strata_apps = Vec::with_capacity(plan.strata().len());
+        let mut strata_by_labels = BTreeMap::new();
+        for (at, stratum) in (0u32..).zip(plan.strata()) {
+            let mut members = vec![0u32];
+            let mut values = Vec::with_capacity(spread.len());
+            for ((key, index), value) in spread.iter().zip(&spread_keys).zip(&stratum.labels) {
+                let (Some(index), Some(value)) = (index, value) else {
+                    values.push(String::new());
+                    continue;
+                };
+                let text = fleet.value_name(*index, *value);
+                values.push(text.to_owned());
+                let name = format!("{key}={text}");
+                let next = u32::try_from(classes.len()).unwrap_or(u32::MAX);
+                let id = *class_ids.entry(name.clone()).or_insert(next);
+                if id == next {
+                    classes.push(Class { name, size: 0, cumulative: Vec::new() });
+                }
+                members.push(id);
+            }
+            members.sort_unstable();
+            strata_classes.push(members);
+            strata_apps.push(stratum.app.0);
+            strata_by_labels.insert((stratum.app.0, values), at);
+        }
+
+        let batches = usize::from(plan.batch_count());
+        for class in &mut classes {
+            class.cumulative = vec![0; batches];
+        }
+        let mut parts: Vec<BTreeMap<u16, (u32, BTreeMap<u32, u32>)>> = vec![BTreeMap::new(); fleet.app_count() as usize];
+        for batch in 0..plan.batch_count() {
+            for &target in plan.targets(batch) {
+                let app = fleet.app_of(target);
+                let part = parts[app.0 as usize].entry(batch).or_default();
+                part.0 += 1;
+                for &class in &strata_classes[plan.stratum_of(target).0 as usize] {
+                    *part.1.entry(class).or_default() += 1;
+                    let class = &mut classes[class as usize];
+                    class.size += 1;
+                    class.cumulative[usize::from(batch)] += 1;
+                }
+            }
+        }
+        for class in &mut classes {
+            let mut sum = 0;
+            for planned in &mut class.cumulative {
+                sum += *planned;
+                *planned = sum;
+            }
+        }
+        let mut labels: Vec<BTreeSet<(KeyIndex, ValueIndex)>> = vec![BTreeSet::new(); fleet.app_count() as usize];
+        let keys: Vec<KeyIndex> = fleet.keys().iter().filter_map(|key| fleet.key_index(key)).collect();
+        for target in fleet.targets() {
+            let seen = &mut labels[fleet.app_of(target).0 as usize];
+            for &key in &keys {
+                if let Some(value) = fleet.label(target, key) {
+                    seen.insert((key, value));
+                }
+            }
+        }
+        let app_labels = labels
+            .into_iter()
+            .map(|seen| {
+                let names = seen.into_iter().map(|(key, value)| {
+                    (fleet.keys()[key.0 as usize].clone(), fleet.value_name(key, value).to_owned())
+                });
+                names.collect()
+            })
+            .collect();
+        let slices = parts
+            .into_iter()
+            .map(|lane| {
+                lane.into_iter()
+                    .map(|(batch, (size, classes))| Slice { batch, size, classes: classes.into_iter().collect() })
+                    .collect()
+            })
+            .collect();
+        Self { slices, classes, strata_classes, strata_apps, strata_by_labels, app_labels, spread }
+    }
+
+    /// The stratum of a newborn, if its like was in the plan.
+    pub(crate) fn stratum_of(&self, app: AppIndex, label: impl Fn(&str) -> Option<String>) -> Option<u32> {
+        let values = self.spread.iter().map(|key| label(key).unwrap_or_default()).collect();
+        self.strata_by_labels.get(&(app.0, values)).copied()
+    }
+}

@@ -1,0 +1,257 @@
+//! The change as people see it.
+
+use unattended_batching::Control;
+use unattended_health::Verdict;
+
+use crate::{
+    Ask, BatchView, Evidence, Exposure, Next, Outcome, Progress, SUMMARY_SCHEMA, Summary,
+};
+
+use super::classes::Fresh;
+use super::{Course, Machine};
+
+/// Decisions, holds and names shown at the most.
+const SHOWN: usize = 400;
+
+impl Machine {
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            now_ms: self.now_ms,
+            targets: self.alive,
+            exposed: self.exposed,
+            in_flight: self.in_flight,
+            batch: self.classes.first().map_or(0, |class| class.stage),
+            evidence: libm::exp(self.judge.ln_e().min(700.0)),
+            state: self.state(),
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match self.course {
+            Course::Ended(outcome) => outcome.as_str(),
+            _ if self.frozen.is_some() => "frozen",
+            _ if self.question.is_some() => "waiting",
+            Course::Back => "rolling back",
+            Course::Forward if self.in_flight > 0 => "rolling out",
+            Course::Forward => "baking",
+        }
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        let change = &self.setup.change;
+        let outcome = self.ended();
+        let elapsed = |at: u64| at.saturating_sub(self.setup.header.began_ms);
+        let mut holds = self.record.holds.clone();
+        holds.sort_by_key(|hold| std::cmp::Reverse(hold.until_ms.unwrap_or(self.now_ms).saturating_sub(hold.from_ms)));
+        holds.truncate(SHOWN);
+        for hold in &mut holds {
+            hold.from_ms = elapsed(hold.from_ms);
+            hold.until_ms = hold.until_ms.map(elapsed);
+        }
+        let mut decisions = self.record.decisions.clone();
+        for decision in &mut decisions {
+            decision.at_ms = elapsed(decision.at_ms);
+        }
+        let mut exposure_curve = self.record.exposure_curve();
+        for point in &mut exposure_curve {
+            point.at_ms = elapsed(point.at_ms);
+        }
+        let mut evidence_curve = self.record.evidence_curve();
+        for point in &mut evidence_curve {
+            point.at_ms = elapsed(point.at_ms);
+        }
+        Summary {
+            schema: SUMMARY_SCHEMA,
+            change: change.id.clone(),
+            author: change.author.to_string(),
+            from: change.from.to_string(),
+            to: change.to.to_string(),
+            level: self.setup.level,
+            began_unix_ms: self.setup.header.began_unix_ms,
+            elapsed_ms: elapsed(self.now_ms),
+            outcome,
+            state: self.state().to_owned(),
+            state_since_ms: elapsed(self.state_since()),
+            ask: self.question.as_ref().map(|question| Ask {
+                question: question.text.clone(),
+                by_ms: elapsed(question.by_ms),
+                otherwise: question.otherwise.clone(),
+            }),
+            exposure: self.exposure(),
+            evidence: self.evidence_view(),
+            next: self.next(),
+            closed: self.closed(),
+            stuck: self.lanes.iter().filter(|lane| lane.is_stuck()).count() as u64,
+            lost: self.lost,
+            data_until_ms: elapsed(self.record.data_until_ms),
+            human_actions: self.human_actions,
+            exposed_at_stop: self.exposed_at_stop,
+            rolled_back: self.rolled_back,
+            batches: self.batches(),
+            exposure_curve,
+            evidence_curve,
+            holds,
+            decisions,
+            debts: self.debts.clone(),
+            receipt: self.record.receipts(),
+        }
+    }
+
+    fn state_since(&self) -> u64 {
+        let last = |codes: &[&str]| {
+            self.record.decisions.iter().rev().find(|decision| codes.contains(&decision.code.as_str())).map(|d| d.at_ms)
+        };
+        let since = match self.course {
+            Course::Ended(_) => Some(self.record.state_since_ms),
+            Course::Back => last(&["rollback.began"]),
+            Course::Forward if self.question.is_some() => last(&["person.asked"]),
+            Course::Forward => last(&["lane.opened", "class.safe", "class.silent"]),
+        };
+        since.unwrap_or(self.setup.header.began_ms)
+    }
+
+    /// Attempts between closing and reopening cannot be told apart from here without asking the driver; every warm one
+    /// under way may have its target's ingress closed.
+    const fn closed(&self) -> u64 {
+        self.in_flight
+    }
+
+    fn exposure(&self) -> Exposure {
+        let fleet = &self.setup.change.fleet;
+        let mut apps = vec![false; fleet.app_count() as usize];
+        let tier = fleet.key_index("tier");
+        let mut tiers: Vec<&str> = Vec::new();
+        for (at, target) in (0u32..).zip(&self.targets) {
+            if !target.on_new {
+                continue;
+            }
+            apps[self.tables.strata_apps[target.stratum as usize] as usize] = true;
+            if let Some(key) = tier
+                && (at as usize) < fleet.len()
+                && let Some(value) = fleet.label(unattended_batching::TargetIndex(at), key)
+            {
+                let name = fleet.value_name(key, value);
+                if !tiers.contains(&name) {
+                    tiers.push(name);
+                }
+            }
+        }
+        Exposure {
+            targets: self.alive,
+            applications: u64::from(fleet.app_count()),
+            exposed: self.exposed,
+            in_flight: self.in_flight,
+            exposed_applications: apps.iter().filter(|&&exposed| exposed).count() as u64,
+            worst_tier: tiers.into_iter().min_by_key(|name| tier_rank(name)).map(ToOwned::to_owned),
+        }
+    }
+
+    fn evidence_view(&self) -> Evidence {
+        let needed = 1.0 / self.setup.change.settings.alpha;
+        let stop = self.judge.stop_evidence();
+        let scope = stop.classes.first().map(|class| class.name.clone());
+        Evidence {
+            value: libm::exp(stop.ln_e.min(700.0)),
+            needed,
+            strongest: self.stop_text.clone().unwrap_or_else(|| self.judge.explain().to_string()),
+            scope,
+            faults: self.record.faults(),
+            score: self.judge.score(),
+            borrowed: (self.classes.iter())
+                .zip(&self.tables.classes)
+                .filter(|(state, _)| state.silent)
+                .map(|(_, class)| format!("{}: too little traffic, went on by self-tests", class.name))
+                .collect(),
+        }
+    }
+
+    fn next(&self) -> Next {
+        let spent = libm::exp((self.judge.ln_e() + libm::log(self.setup.change.settings.alpha)).min(0.0));
+        let budget_left = 1.0 - spent;
+        let none = |what: String| Next { what, at_ms: None, budget_left, eta_ms: None, blocked_by: None };
+        if let Course::Ended(outcome) = self.course {
+            return none(match outcome {
+                Outcome::Completed => "nothing: every target runs the new version".to_owned(),
+                Outcome::CompletedWithDebt => format!("{} targets are owed by their applications' owners", self.debts.len()),
+                Outcome::RolledBack => "nothing: every touched target runs the old version again".to_owned(),
+                Outcome::RolledBackPartially => "a person looks at the targets that could not be brought back".to_owned(),
+                Outcome::Waiting => "a person answers, then the next run goes on from the journal".to_owned(),
+                Outcome::Frozen | Outcome::Aborted => "nothing until a person says so".to_owned(),
+            });
+        }
+        if self.course == Course::Back {
+            return none(format!("{} targets go back", self.exposed + self.in_flight));
+        }
+        let held = self.lanes.iter().filter(|lane| lane.hold.is_some()).count();
+        let slowest = self.slowest_class();
+        let what = match (&slowest, self.judge.verdict()) {
+            (_, Verdict::Hold(_)) => "nothing is promoted until the evidence is calm again".to_owned(),
+            (Some((name, stage)), _) => format!("class {name} shows safety at batch {stage}, then grows"),
+            (None, _) => "the last lanes finish and rest".to_owned(),
+        };
+        let blocked_by = match &slowest {
+            _ if held > 0 => Some(format!("{held} lanes are held by their windows")),
+            Some((name, _)) => Some(format!("class {name}: evidence of safety")),
+            None => None,
+        };
+        Next { what, at_ms: None, budget_left, eta_ms: self.eta(), blocked_by }
+    }
+
+    /// The class whose stage is lowest, and that stage.
+    fn slowest_class(&self) -> Option<(String, u16)> {
+        let open = (self.classes.iter()).zip(&self.tables.classes).filter(|(state, class)| class.next_stage(state.stage).is_some());
+        open.min_by_key(|(state, _)| state.stage).map(|(state, class)| (class.name.clone(), state.stage))
+    }
+
+    /// The remaining stages of the slowest class, each at its least rest, and the soak still to come: a floor.
+    fn eta(&self) -> Option<u64> {
+        let settings = &self.setup.change.settings;
+        let (at, state) = (self.classes.iter().enumerate())
+            .filter(|(at, state)| self.tables.classes[*at].next_stage(state.stage).is_some())
+            .min_by_key(|(_, state)| state.stage)?;
+        let class = &self.tables.classes[at];
+        let mut stages = 0;
+        let mut stage = state.stage;
+        while let Some(next) = class.next_stage(stage) {
+            stages += 1;
+            stage = next;
+        }
+        let soak = if state.soaked { 0 } else { settings.soak_ms };
+        let rest = settings.warm_up_ms + settings.bake_ms + settings.attempt_estimate_ms;
+        let gone = match state.fresh {
+            Fresh::Counting(since) => self.now_ms - since,
+            _ => 0,
+        };
+        Some((self.now_ms + stages * rest + soak.saturating_sub(gone)).saturating_sub(self.setup.header.began_ms))
+    }
+
+    fn batches(&self) -> Vec<BatchView> {
+        let plan = &self.setup.plan;
+        let began = self.setup.header.began_ms;
+        (0..plan.batch_count())
+            .zip(&self.record.batches)
+            .map(|(index, life)| {
+                let batch = plan.batch(index);
+                BatchView {
+                    index,
+                    size: u64::from(batch.size),
+                    cumulative: u64::from(batch.cumulative),
+                    began_ms: life.began_ms.map(|at| at.saturating_sub(began)),
+                    ended_ms: life.ended_ms.map(|at| at.saturating_sub(began)),
+                    control: match plan.control_cohort(index) {
+                        Control::Matched { .. } => "matched",
+                        Control::Partial { .. } => "partial",
+                        _ => "none",
+                    }
+                    .to_owned(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The more critical, the lower; unknown words come last.
+fn tier_rank(name: &str) -> usize {
+    let known = ["critical", "platinum", "gold", "high", "silver", "medium", "bronze", "low"];
+    known.iter().position(|tier| name.eq_ignore_ascii_case(tier)).unwrap_or(known.len())
+}

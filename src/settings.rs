@@ -1,0 +1,109 @@
+use serde::{Deserialize, Serialize};
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+/// Bakes, budgets and patience of a change. All times in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The length of an interval of metrics; evidence is looked at once an interval. Default one minute.
+    pub interval_ms: u64,
+    /// For how long a restarted instance is compared only with restarted instances. Default three minutes, for warm
+    /// upgrades too: what a restart disturbs (cold pools, reconnects) outlasts the replacement itself.
+    pub warm_up_ms: u64,
+    /// The least time between the last finished target of a lane's batch and the lane's next batch, warm-up not
+    /// included. Default ten minutes.
+    pub bake_ms: u64,
+    /// No class passes [`soak_share_ppm`](Self::soak_share_ppm) before it has stood still for so long: one day, which
+    /// holds one load peak.
+    pub soak_ms: u64,
+    /// See [`soak_ms`](Self::soak_ms), in parts per million of the class. Default 2 %.
+    pub soak_share_ppm: u32,
+    /// The whole change's budget for false rollbacks. Default 0.01.
+    pub alpha: f64,
+    /// The budget for bad promotions, for each class and step. Default 0.05.
+    pub beta: f64,
+    /// Safety is shown against releases that are worse by this share. Default 0.5: half as many errors again.
+    pub delta: f64,
+    /// No lane goes on while the stop statistic, or its application's own part of it, is above this e-value.
+    /// Default 10.
+    pub caution_e: f64,
+    /// A class whose traffic cannot show safety within this time is called silent: it goes on by its instances'
+    /// synthetic requests, and the report says so. Default six hours.
+    pub silent_after_ms: u64,
+    /// For how long evidence may be missing before a person is asked. Default 72 hours.
+    pub patience_ms: u64,
+    /// For how long a lane may be blocked by unhealthy targets before its rest becomes debt. Default six hours.
+    pub blocked_patience_ms: u64,
+    /// The largest share of the fleet, in parts per million, that may become debt without a person. Default 20 %.
+    pub debt_limit_ppm: u32,
+    /// How often one target is tried before it becomes debt. Default 4.
+    pub tries: u8,
+    /// For how long to wait for a person before the run ends as waiting; a later run resumes it. Default 72 hours.
+    pub person_patience_ms: u64,
+    /// For how long a debt may stand. Default seven days.
+    pub debt_expiry_ms: u64,
+    /// An estimate of one attempt and its verification, by which a batch is fitted into a window.
+    pub attempt_estimate_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interval_ms: MINUTE_MS,
+            warm_up_ms: 3 * MINUTE_MS,
+            bake_ms: 10 * MINUTE_MS,
+            soak_ms: 24 * HOUR_MS,
+            soak_share_ppm: 20_000,
+            alpha: 0.01,
+            beta: 0.05,
+            delta: 0.5,
+            caution_e: 10.0,
+            silent_after_ms: 6 * HOUR_MS,
+            patience_ms: 72 * HOUR_MS,
+            blocked_patience_ms: 6 * HOUR_MS,
+            debt_limit_ppm: 200_000,
+            tries: 4,
+            person_patience_ms: 72 * HOUR_MS,
+            debt_expiry_ms: 7 * 24 * HOUR_MS,
+            attempt_estimate_ms: 6 * MINUTE_MS,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses settings that contradict themselves; says which field and what it may be.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let times = [
+            ("interval_ms", self.interval_ms),
+            ("warm_up_ms", self.warm_up_ms),
+            ("attempt_estimate_ms", self.attempt_estimate_ms),
+        ];
+        for (name, value) in times {
+            if value == 0 {
+                return Err(format!("settings: `{name}` is 0: give at least 1 ms"));
+            }
+        }
+        for (name, value) in [("alpha", self.alpha), ("beta", self.beta)] {
+            if !(value > 0.0 && value < 1.0) {
+                return Err(format!("settings: `{name}` is {value}: give a number between 0 and 1, both excluded"));
+            }
+        }
+        if !(self.delta > 0.0 && self.delta.is_finite()) {
+            return Err(format!("settings: `delta` is {}: give a number above 0", self.delta));
+        }
+        if !(self.caution_e > 1.0 && self.caution_e.is_finite()) {
+            return Err(format!("settings: `caution_e` is {}: give a number above 1", self.caution_e));
+        }
+        for (name, value) in [("soak_share_ppm", self.soak_share_ppm), ("debt_limit_ppm", self.debt_limit_ppm)] {
+            if value > 1_000_000 {
+                return Err(format!("settings: `{name}` is {value}: give at most 1000000, which is everything"));
+            }
+        }
+        if self.tries == 0 {
+            return Err("settings: `tries` is 0: give at least 1".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Debt, Level, Outcome};
+
+/// The version of the shape of [`Summary`] in JSON.
+pub const SUMMARY_SCHEMA: u32 = 1;
+
+/// Everything a report shows of a change, at one moment. Times of day are Unix milliseconds, other times are
+/// milliseconds since the change began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// [`SUMMARY_SCHEMA`].
+    pub schema: u32,
+    /// The name of the change.
+    pub change: String,
+    /// Who wanted it.
+    pub author: String,
+    /// The version it started from.
+    pub from: String,
+    /// The version it brings.
+    pub to: String,
+    /// The level of autonomy.
+    pub level: Level,
+    /// When it began.
+    pub began_unix_ms: i64,
+    /// How far it has got in time.
+    pub elapsed_ms: u64,
+    /// How it ended; `None` while it runs.
+    pub outcome: Option<Outcome>,
+    /// Where it stands, in one word: `rolling out`, `baking`, `rolling back`, `frozen`, `waiting`, or the outcome.
+    pub state: String,
+    /// Since when it stands there.
+    pub state_since_ms: u64,
+    /// What a person has to do, if anything.
+    pub ask: Option<Ask>,
+    /// Sizes of the fleet and what of it is exposed.
+    pub exposure: Exposure,
+    /// The evidence and its limit.
+    pub evidence: Evidence,
+    /// What happens next.
+    pub next: Next,
+    /// Targets with their ingress closed by an attempt under way.
+    pub closed: u64,
+    /// Lanes that cannot go on for a reason that time alone does not cure.
+    pub stuck: u64,
+    /// Targets that serve nothing since an attempt failed both ways.
+    pub lost: u64,
+    /// The end of the newest interval of metrics.
+    pub data_until_ms: u64,
+    /// What people had to do: approvals, resumes, operator calls.
+    pub human_actions: u64,
+    /// Targets touched when the stop was decided, those in flight included; `None` where there was no stop.
+    pub exposed_at_stop: Option<u64>,
+    /// Targets that were brought back.
+    pub rolled_back: u64,
+    /// The batches of the plan.
+    pub batches: Vec<BatchView>,
+    /// Exposure over time, at most some hundred points.
+    pub exposure_curve: Vec<ExposurePoint>,
+    /// Evidence over time, at most some hundred points.
+    pub evidence_curve: Vec<EvidencePoint>,
+    /// Lanes that were held, by window; the longest first, at most some hundred.
+    pub holds: Vec<HoldView>,
+    /// What was decided, in order.
+    pub decisions: Vec<DecisionView>,
+    /// What was left behind.
+    pub debts: Vec<Debt>,
+    /// Durations of attempts and what they cost.
+    pub receipt: ReceiptView,
+}
+
+/// What a person is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Ask {
+    /// The question in one sentence.
+    pub question: String,
+    /// By when an answer is wanted.
+    pub by_ms: u64,
+    /// What happens without an answer.
+    pub otherwise: String,
+}
+
+/// How much of the fleet runs, or has run, the new version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Exposure {
+    /// Living targets.
+    pub targets: u64,
+    /// Applications.
+    pub applications: u64,
+    /// Targets that run the new version now.
+    pub exposed: u64,
+    /// Targets with an attempt under way.
+    pub in_flight: u64,
+    /// Applications with at least one exposed target.
+    pub exposed_applications: u64,
+    /// The most critical tier touched, where the fleet has the label `tier`.
+    pub worst_tier: Option<String>,
+}
+
+/// The stop statistic against its limit, and where the errors come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// The e-value against the release; a stop needs [`needed`](Self::needed).
+    pub value: f64,
+    /// `1/alpha`.
+    pub needed: f64,
+    /// The strongest evidence in words.
+    pub strongest: String,
+    /// The class or application that explains most of it.
+    pub scope: Option<String>,
+    /// Errors on new instances by class of fault: own, infrastructure, business.
+    pub faults: Vec<FaultView>,
+    /// The score in 0..=100; 50 knows nothing.
+    pub score: f64,
+    /// Classes that were promoted on borrowed evidence, and why.
+    pub borrowed: Vec<String>,
+}
+
+/// Errors of one class of fault in the change so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FaultView {
+    /// `own`, `infrastructure` or `business`.
+    pub class: String,
+    /// On new instances: bad events and requests.
+    pub canary_bad: u64,
+    /// See above.
+    pub canary_total: u64,
+    /// On the control cohort: bad events and requests.
+    pub control_bad: u64,
+    /// See above.
+    pub control_total: u64,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Next {
+    /// In one sentence.
+    pub what: String,
+    /// When, if that is known.
+    pub at_ms: Option<u64>,
+    /// The part of the budget for false stops that is still unspent, 0..=1.
+    pub budget_left: f64,
+    /// When everything will be done, if nothing changes.
+    pub eta_ms: Option<u64>,
+    /// Who or what holds up the most targets.
+    pub blocked_by: Option<String>,
+}
+
+/// One batch of the plan and how far it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BatchView {
+    /// From 0.
+    pub index: u16,
+    /// Planned targets.
+    pub size: u64,
+    /// Planned targets up to and with this batch.
+    pub cumulative: u64,
+    /// When its first target was started.
+    pub began_ms: Option<u64>,
+    /// When its last target was finished.
+    pub ended_ms: Option<u64>,
+    /// What it is compared with: `matched`, `partial` or `none`.
+    pub control: String,
+}
+
+/// One point of the exposure curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ExposurePoint {
+    /// When.
+    pub at_ms: u64,
+    /// Targets on the new version.
+    pub exposed: u64,
+    /// Attempts under way.
+    pub in_flight: u64,
+}
+
+/// One point of the evidence curves, natural logarithms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EvidencePoint {
+    /// When.
+    pub at_ms: u64,
+    /// The stop statistic.
+    pub ln_stop: f64,
+    /// The safety evidence of the class that has least.
+    pub ln_safety: f64,
+}
+
+/// One lane held by one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HoldView {
+    /// The application.
+    pub lane: String,
+    /// The window, rule or freeze.
+    pub by: String,
+    /// Why, in the owner's words.
+    pub reason: String,
+    /// Whose it is.
+    pub owner: String,
+    /// From when.
+    pub from_ms: u64,
+    /// Until when; for a hold that is over, its real end.
+    pub until_ms: Option<u64>,
+}
+
+/// One decision, or many alike at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DecisionView {
+    /// When.
+    pub at_ms: u64,
+    /// A stable code, `area.what`.
+    pub code: String,
+    /// The text rendered from the code and its parameters.
+    pub text: String,
+    /// What would have changed it.
+    pub otherwise: Option<String>,
+    /// How many like it.
+    pub count: u64,
+}
+
+/// What the attempts cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ReceiptView {
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// Of these, brought the wanted version.
+    pub done: u64,
+    /// Of these, went back by themselves.
+    pub went_back: u64,
+    /// By mode: `cold` or `warm`, with its count.
+    pub modes: Vec<(String, u64)>,
+    /// Quantiles of the duration of an attempt, in milliseconds: (q, ms).
+    pub duration_ms: Vec<(f64, u64)>,
+    /// Quantiles of the time in which a target served nothing new, in milliseconds: (q, ms).
+    pub outage_ms: Vec<(f64, u64)>,
+    /// Connections or requests cut by a drain's deadline.
+    pub cut: u64,
+}

@@ -1,0 +1,143 @@
+use serde::{Deserialize, Serialize};
+
+use crate::timing::within;
+use crate::{ConfigError, Mode, TargetId, Timing, Version};
+
+/// How a [`Driver`](crate::Driver) works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct DriverConfig {
+    /// Attempts under way at once. Default 1,000.
+    pub max_in_flight: usize,
+    /// Attempts that may wait for their turn. Default 1,048,576.
+    pub max_queued: usize,
+    /// Effects that may be open at the platform at once. Default 256.
+    pub max_effects: usize,
+    /// Looks happen at multiples of this, in milliseconds, so that many attempts share one. Default 5,000.
+    pub poll_ms: u64,
+    /// The budgets of the steps.
+    pub timing: Timing,
+    /// Seeds the jitter of backoffs.
+    pub seed: u64,
+}
+
+impl Default for DriverConfig {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 1_000,
+            max_queued: 1 << 20,
+            max_effects: 256,
+            poll_ms: 5_000,
+            timing: Timing::default(),
+            seed: 0,
+        }
+    }
+}
+
+impl DriverConfig {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets [`max_in_flight`](Self::max_in_flight).
+    #[must_use]
+    pub const fn max_in_flight(mut self, attempts: usize) -> Self {
+        self.max_in_flight = attempts;
+        self
+    }
+
+    /// Sets [`poll_ms`](Self::poll_ms).
+    #[must_use]
+    pub const fn poll_ms(mut self, ms: u64) -> Self {
+        self.poll_ms = ms;
+        self
+    }
+
+    /// Sets [`timing`](Self::timing).
+    #[must_use]
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Sets [`seed`](Self::seed).
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Checks that every value is in its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        within("max_in_flight", size(self.max_in_flight), 1, 1 << 24)?;
+        within("max_queued", size(self.max_queued), 1, 1 << 28)?;
+        within("max_effects", size(self.max_effects), 1, 1 << 20)?;
+        within("poll_ms", self.poll_ms, 1, 3_600_000)?;
+        self.timing.validate()
+    }
+}
+
+/// What is to be done to one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "callers write it out, and a new field must be thought about"
+)]
+pub struct Job {
+    /// Which target.
+    pub target: TargetId,
+    /// What it is believed to run. The way back leads there.
+    pub from: Version,
+    /// What it shall run.
+    pub to: Version,
+    /// How.
+    pub mode: Mode,
+}
+
+/// Why a job was not taken. Nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// There is nothing to do.
+    #[error("{target}: `from` and `to` are both {version}; leave the target out")]
+    SameVersion {
+        /// Which target.
+        target: TargetId,
+        /// Both versions.
+        version: Version,
+    },
+    /// The target has an attempt already.
+    #[error("{target} has an attempt that has not ended; submit again after its receipt")]
+    Busy {
+        /// Which target.
+        target: TargetId,
+    },
+    /// The platform cannot do the mode.
+    #[error("{target} cannot be upgraded {mode}: {missing}; see `choose_mode`")]
+    Mode {
+        /// Which target.
+        target: TargetId,
+        /// The mode wanted.
+        mode: Mode,
+        /// What the platform lacks.
+        missing: &'static str,
+    },
+    /// Too many wait already.
+    #[error("{queued} jobs wait already; take turns first, or raise `max_queued`")]
+    QueueFull {
+        /// How many wait.
+        queued: usize,
+    },
+    /// A name cannot be journaled.
+    #[error("a name of {bytes} bytes: targets and versions are named with 1 to 1024 bytes")]
+    Name {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Records were replayed and not resumed from.
+    #[error("the driver has replayed a journal: call `resume` before submitting")]
+    NotResumed,
+}

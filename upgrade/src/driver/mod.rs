@@ -1,0 +1,380 @@
+//! The driver: `mod` has its state and what callers do between turns, `turn` one turn, `send` the effects.
+mod send;
+mod turn;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::hash::Fixed;
+use crate::history::{History, Open};
+use crate::machine::{Command, Machine, Plan};
+use crate::mode::missing_for;
+use crate::record::Told;
+use crate::wire::LONGEST_TEXT;
+use crate::{
+    AttemptId, Capabilities, Clock, ConfigError, DriverConfig, Generation, Group, Job, Journal, JournalError, Platform,
+    Receipt, Record, RecordError, Step, SubmitError, TargetId, Terminal, Timing, UpgradeRecord, Version,
+};
+use send::Order;
+pub use turn::Turn;
+
+/// Why a turn could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// The journal refused. No effect was sent; take another turn when it works again.
+    #[error("nothing is done without a journal: {0}")]
+    Journal(#[from] JournalError),
+    /// A record of the journal does not fit. Nothing is done with a history that is not understood.
+    #[error("the journal cannot be replayed: {0}")]
+    Record(#[from] RecordError),
+    /// The future of a turn was dropped half-way, so what was sent is not known here.
+    #[error("a turn was dropped before its end: make a new driver, replay the journal and resume")]
+    Interrupted,
+    /// Records were replayed and not resumed from.
+    #[error("the driver has replayed a journal: call `resume` first")]
+    NotResumed,
+    /// Replaying is for the beginning.
+    #[error("records can only be replayed into a driver that has done nothing yet")]
+    NotFresh,
+}
+
+/// Carries many attempts at once through a platform, journal first.
+///
+/// The caller takes turns: [`turn`](Self::turn) says when the next is due. It owns no runtime and spawns nothing; to
+/// drop the future of a turn equals a kill, after which a new driver [`replay`](Self::replay)s the journal and
+/// [`resume`](Self::resume)s.
+///
+/// Memory: each target ever attempted keeps its generation (its name and about 32 bytes), each attempt under way
+/// takes some 400 bytes.
+pub struct Driver<P: ?Sized, J: ?Sized, C: ?Sized> {
+    platform: Arc<P>,
+    journal: Arc<J>,
+    clock: Arc<C>,
+    config: DriverConfig,
+    timing: Arc<Timing>,
+    capabilities: Capabilities,
+    stage: Stage,
+    next_attempt: u64,
+    queue: VecDeque<(AttemptId, Job)>,
+    /// Never iterated.
+    targets: HashMap<TargetId, Held, Fixed>,
+    slots: Vec<Option<Attempt>>,
+    free: Vec<usize>,
+    in_flight: usize,
+    /// Slots by the time of their next look.
+    looks: BTreeMap<u64, Vec<usize>>,
+    versions: BTreeMap<Version, u32>,
+    history: History,
+    /// Records not yet appended, in order.
+    outbox: Group,
+    /// Effects whose intent is in the outbox or before it.
+    orders: Vec<Order>,
+    /// Receipts whose record is in the outbox.
+    receipts: Vec<Receipt>,
+    /// Reused for each record.
+    scratch: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Fresh,
+    Replaying,
+    Ready,
+    InTurn,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    generation: Generation,
+    busy: bool,
+}
+
+/// An attempt under way.
+#[derive(Debug)]
+struct Attempt {
+    id: AttemptId,
+    generation: Generation,
+    target: TargetId,
+    machine: Machine,
+    started_ms: u64,
+    recoveries: u32,
+    /// Its begin is in the outbox or the journal.
+    begun: bool,
+    turned_back: bool,
+    fenced: bool,
+    /// The outcome of its last effect, for its next record.
+    told: Told,
+    /// The last intent written, so that an order given again under one key is not written again.
+    intended: Option<(Step, u8)>,
+    /// An end that an outcome brought; its record is due.
+    ended: Option<Terminal>,
+}
+
+impl<P: ?Sized, J: ?Sized, C: ?Sized> std::fmt::Debug for Driver<P, J, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("stage", &self.stage)
+            .field("in_flight", &self.in_flight)
+            .field("queued", &self.queue.len())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P, J, C> Driver<P, J, C>
+where
+    P: Platform + ?Sized,
+    J: Journal + ?Sized,
+    C: Clock + ?Sized,
+{
+    /// A driver that knows nothing yet. Give it the journal's records first ([`replay`](Self::replay)), if there
+    /// are any.
+    pub fn new(platform: Arc<P>, journal: Arc<J>, clock: Arc<C>, config: DriverConfig) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            capabilities: platform.capabilities(),
+            platform,
+            journal,
+            clock,
+            timing: Arc::new(config.timing.clone()),
+            config,
+            stage: Stage::Fresh,
+            next_attempt: 0,
+            queue: VecDeque::new(),
+            targets: HashMap::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            in_flight: 0,
+            looks: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            history: History::default(),
+            outbox: Group::new(),
+            orders: Vec::new(),
+            receipts: Vec::new(),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Takes the journal's next record, from the very first on and in order; records of other streams are skipped.
+    /// Gives the receipt where the record is the end of an attempt.
+    ///
+    /// Call [`resume`](Self::resume) after the last. After an error the driver must be dropped.
+    pub fn replay(&mut self, record: &Record<'_>) -> Result<Option<Receipt>, DriverError> {
+        if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
+            return Err(DriverError::NotFresh);
+        }
+        self.stage = Stage::Replaying;
+        let Some(told) = self.history.take(record)? else {
+            return Ok(None);
+        };
+        if let Some(open) = &told.open {
+            let held = self.targets.entry(open.target.clone()).or_default();
+            held.generation = held.generation.max(open.generation);
+            held.busy = told.receipt.is_none();
+        }
+        Ok(told.receipt)
+    }
+
+    /// Takes over every attempt that the replayed records leave open: under a new generation, and nothing else before
+    /// the next [`turn`](Self::turn). Gives their targets, in the order the attempts began.
+    pub fn resume(&mut self) -> Result<Vec<TargetId>, DriverError> {
+        if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
+            return Err(DriverError::NotFresh);
+        }
+        self.stage = Stage::Ready;
+        let history = std::mem::take(&mut self.history);
+        self.next_attempt = history.next_attempt;
+        for (index, version) in (0u32..).zip(history.versions) {
+            // The first number of a version counts, should one have two.
+            self.versions.entry(version).or_insert(index);
+        }
+        let now = self.clock.now();
+        let mut targets = Vec::with_capacity(history.open.len());
+        for (id, open) in history.open {
+            targets.push(open.target.clone());
+            self.take_over(id, open, now);
+        }
+        Ok(targets)
+    }
+
+    fn take_over(&mut self, id: AttemptId, open: Open, now: u64) {
+        let held = self.targets.entry(open.target.clone()).or_default();
+        held.generation = Generation(held.generation.max(open.generation).0 + 1);
+        held.busy = true;
+        let generation = held.generation;
+        self.write(&UpgradeRecord::Recovered {
+            attempt: id,
+            generation,
+            at_ms: now,
+        });
+        let mut remembered = open.remembered;
+        remembered.recoveries_of_step = remembered.recoveries_of_step.saturating_add(1);
+        let plan = self.plan(id, open.mode, open.from, open.to);
+        let turned_back = remembered.went_back.is_some();
+        let mut machine = Machine::recover(plan, Arc::clone(&self.timing), remembered);
+        let command = machine.begin(now);
+        let slot = self.put(Attempt {
+            id,
+            generation,
+            target: open.target,
+            machine,
+            started_ms: open.started_ms,
+            recoveries: open.recoveries.saturating_add(1),
+            begun: true,
+            turned_back,
+            fenced: false,
+            told: Told::Nothing,
+            intended: None,
+            ended: None,
+        });
+        self.obey(slot, command, now);
+    }
+
+    /// Queues a job. Nothing is journaled or touched before a turn begins it.
+    pub fn submit(&mut self, job: Job) -> Result<AttemptId, SubmitError> {
+        if self.stage == Stage::Replaying {
+            return Err(SubmitError::NotResumed);
+        }
+        let Job {
+            target, from, to, mode, ..
+        } = &job;
+        if from == to {
+            return Err(SubmitError::SameVersion {
+                target: target.clone(),
+                version: to.clone(),
+            });
+        }
+        if let Some(missing) = missing_for(&self.capabilities, *mode) {
+            return Err(SubmitError::Mode {
+                target: target.clone(),
+                mode: *mode,
+                missing,
+            });
+        }
+        for text in [target.as_str(), from.as_str(), to.as_str()] {
+            if text.is_empty() || text.len() > LONGEST_TEXT {
+                return Err(SubmitError::Name { bytes: text.len() });
+            }
+        }
+        if self.queue.len() >= self.config.max_queued {
+            return Err(SubmitError::QueueFull {
+                queued: self.queue.len(),
+            });
+        }
+        let held = self.targets.entry(job.target.clone()).or_default();
+        if held.busy {
+            return Err(SubmitError::Busy { target: job.target });
+        }
+        held.busy = true;
+        self.stage = Stage::Ready;
+        let id = AttemptId(self.next_attempt);
+        self.next_attempt += 1;
+        self.queue.push_back((id, job));
+        Ok(id)
+    }
+
+    /// Drops every job that no turn has begun, and gives their targets in the order they were submitted. Attempts
+    /// under way go on to their end.
+    pub fn withdraw_unstarted(&mut self) -> Vec<TargetId> {
+        let mut targets = Vec::with_capacity(self.queue.len());
+        for (_, job) in self.queue.drain(..) {
+            if let Some(held) = self.targets.get_mut(&job.target) {
+                held.busy = false;
+            }
+            targets.push(job.target);
+        }
+        targets
+    }
+
+    /// Adds records of the caller to what the next turn appends: they become durable in one group with the intents of
+    /// that turn, and stand before them.
+    pub fn attach(&mut self, group: &Group) {
+        self.outbox.extend(group);
+    }
+
+    /// Jobs and attempts that have no receipt yet.
+    pub fn outstanding(&self) -> usize {
+        self.in_flight + self.queue.len()
+    }
+
+    /// Attempts under way.
+    pub const fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether this target has a job or an attempt without a receipt.
+    pub fn is_busy(&self, target: &TargetId) -> bool {
+        self.targets.get(target).is_some_and(|held| held.busy)
+    }
+
+    /// What the platform said it can do when the driver was made.
+    pub const fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn plan(&self, id: AttemptId, mode: crate::Mode, from: Version, to: Version) -> Plan {
+        Plan {
+            mode,
+            from,
+            to,
+            fence: self.capabilities.fence,
+            prefetch: self.capabilities.prefetch,
+            salt: self.config.seed ^ id.0.rotate_left(32),
+        }
+    }
+
+    fn put(&mut self, attempt: Attempt) -> usize {
+        self.in_flight += 1;
+        match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = Some(attempt);
+                slot
+            }
+            None => {
+                self.slots.push(Some(attempt));
+                self.slots.len() - 1
+            }
+        }
+    }
+
+    fn write(&mut self, record: &UpgradeRecord) {
+        self.scratch.clear();
+        record.encode(&mut self.scratch);
+        self.outbox.push(crate::Stream::UPGRADE, record.kind(), &self.scratch);
+    }
+
+    /// The number of a version, written down at its first use.
+    fn number_of(&mut self, version: &Version) -> u32 {
+        if let Some(index) = self.versions.get(version) {
+            return *index;
+        }
+        // Distinct versions are bounded by memory long before this saturates.
+        let index = u32::try_from(self.versions.len()).unwrap_or(u32::MAX);
+        self.versions.insert(version.clone(), index);
+        self.write(&UpgradeRecord::Version {
+            index,
+            version: version.clone(),
+        });
+        index
+    }
+
+    /// Carries out what a machine commands, up to the point where the journal must come first.
+    fn obey(&mut self, slot: usize, command: Command, now: u64) {
+        match command {
+            Command::Look { at_ms } => self.look_at(slot, at_ms, now),
+            Command::Effect { effect, step, ordinal } => self.intend(slot, effect, step, ordinal, now),
+            Command::Finish(terminal) => self.finish(slot, terminal, now),
+        }
+    }
+
+    /// Looks happen on the grid, so that many share one turn; what is due now is due now.
+    fn look_at(&mut self, slot: usize, at_ms: u64, now: u64) {
+        let at = if at_ms <= now {
+            now
+        } else {
+            at_ms.div_ceil(self.config.poll_ms).saturating_mul(self.config.poll_ms)
+        };
+        self.looks.entry(at).or_default().push(slot);
+    }
+}

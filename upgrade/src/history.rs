@@ -1,0 +1,296 @@
+//! The fold of the journal: what recovery and the describing of records share.
+use std::collections::BTreeMap;
+
+use crate::machine::Remembered;
+use crate::{
+    AttemptId, EffectKey, Generation, Mode, Reason, Receipt, Record, RecordError, Step, Stream, TargetId, UpgradeRecord,
+    Version,
+};
+
+/// What the records say so far: the versions and the attempts that have not ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    pub(crate) versions: Vec<Version>,
+    pub(crate) open: BTreeMap<AttemptId, Open>,
+    /// The lowest number that no attempt has had.
+    pub(crate) next_attempt: u64,
+}
+
+/// One attempt that has begun and not ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) target: TargetId,
+    pub(crate) generation: Generation,
+    pub(crate) mode: Mode,
+    pub(crate) from: Version,
+    pub(crate) to: Version,
+    pub(crate) started_ms: u64,
+    pub(crate) recoveries: u32,
+    pub(crate) remembered: Remembered,
+}
+
+/// One record and what it did to the fold.
+pub(crate) struct Told {
+    pub(crate) record: UpgradeRecord,
+    /// The attempt as it was after the record, ended ones included.
+    pub(crate) open: Option<Open>,
+    pub(crate) receipt: Option<Receipt>,
+}
+
+impl History {
+    /// Takes the next record; `None` for those of other streams. After an error the fold must not be used on.
+    pub(crate) fn take(&mut self, record: &Record<'_>) -> Result<Option<Told>, RecordError> {
+        if record.stream != Stream::UPGRADE {
+            return Ok(None);
+        }
+        let record = UpgradeRecord::decode(record.kind, record.bytes)?;
+        let mut receipt = None;
+        let open = match &record {
+            UpgradeRecord::Version { index, version } => {
+                if usize::try_from(*index) != Ok(self.versions.len()) {
+                    return Err(RecordError::VersionNumber { index: *index });
+                }
+                self.versions.push(version.clone());
+                None
+            }
+            UpgradeRecord::Begun {
+                attempt,
+                target,
+                generation,
+                mode,
+                from,
+                to,
+                at_ms,
+                was_healthy,
+            } => {
+                if attempt.0 < self.next_attempt && self.open.contains_key(attempt) {
+                    return Err(RecordError::Attempt { attempt: attempt.0 });
+                }
+                self.next_attempt = self.next_attempt.max(attempt.0.saturating_add(1));
+                let open = Open {
+                    target: target.clone(),
+                    generation: *generation,
+                    mode: *mode,
+                    from: self.version(*from)?,
+                    to: self.version(*to)?,
+                    started_ms: *at_ms,
+                    recoveries: 0,
+                    remembered: Remembered {
+                        last: None,
+                        went_back: None,
+                        touched: false,
+                        closed_at_ms: None,
+                        out_since_ms: None,
+                        was_healthy: *was_healthy,
+                        recoveries_of_step: 0,
+                    },
+                };
+                self.open.insert(*attempt, open.clone());
+                Some(open)
+            }
+            UpgradeRecord::Intent {
+                attempt,
+                step,
+                after_ms,
+                ..
+            } => {
+                let open = self.open_mut(*attempt)?;
+                open.intend(*step, *after_ms);
+                Some(open.clone())
+            }
+            UpgradeRecord::Backward { attempt, reason, .. } => {
+                let open = self.open_mut(*attempt)?;
+                open.remembered.went_back = Some(reason.clone());
+                Some(open.clone())
+            }
+            UpgradeRecord::Recovered {
+                attempt, generation, ..
+            } => {
+                let open = self.open_mut(*attempt)?;
+                open.generation = *generation;
+                open.recoveries = open.recoveries.saturating_add(1);
+                open.remembered.recoveries_of_step = open.remembered.recoveries_of_step.saturating_add(1);
+                Some(open.clone())
+            }
+            UpgradeRecord::Finished {
+                attempt,
+                terminal,
+                went_back,
+                after_ms,
+                outage_ms,
+                drained,
+                cut,
+                retries,
+                before: _,
+            } => {
+                let open = self
+                    .open
+                    .remove(attempt)
+                    .ok_or(RecordError::Attempt { attempt: attempt.0 })?;
+                receipt = Some(Receipt {
+                    attempt: *attempt,
+                    target: open.target.clone(),
+                    generation: open.generation,
+                    mode: open.mode,
+                    from: open.from.clone(),
+                    to: open.to.clone(),
+                    terminal: terminal.clone(),
+                    went_back: went_back.clone(),
+                    started_ms: open.started_ms,
+                    finished_ms: open.started_ms.saturating_add(*after_ms),
+                    outage_ms: *outage_ms,
+                    drained: *drained,
+                    cut: *cut,
+                    retries: *retries,
+                    recoveries: open.recoveries,
+                    was_healthy: open.remembered.was_healthy,
+                });
+                Some(open)
+            }
+        };
+        Ok(Some(Told { record, open, receipt }))
+    }
+
+    fn version(&self, index: u32) -> Result<Version, RecordError> {
+        usize::try_from(index)
+            .ok()
+            .and_then(|place| self.versions.get(place))
+            .cloned()
+            .ok_or(RecordError::VersionNumber { index })
+    }
+
+    fn open_mut(&mut self, attempt: AttemptId) -> Result<&mut Open, RecordError> {
+        self.open
+            .get_mut(&attempt)
+            .ok_or(RecordError::Attempt { attempt: attempt.0 })
+    }
+}
+
+impl Open {
+    fn intend(&mut self, step: Step, after_ms: u64) {
+        let at = self.started_ms.saturating_add(after_ms);
+        let remembered = &mut self.remembered;
+        if remembered.last != Some(step) {
+            remembered.recoveries_of_step = 0;
+        }
+        remembered.last = Some(step);
+        match step {
+            Step::Closing | Step::Reclosing => {
+                remembered.closed_at_ms.get_or_insert(at);
+                remembered.out_since_ms.get_or_insert(at);
+            }
+            Step::Replacing | Step::Restoring => {
+                remembered.touched = true;
+                remembered.out_since_ms.get_or_insert(at);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One record of the upgrade stream in words, for people.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Description {
+    /// `version`, `begun`, `intent`, `backward`, `recovered` or `finished`.
+    pub kind: &'static str,
+    /// The target, where the record belongs to one.
+    pub target: Option<String>,
+    /// Its generation at that time.
+    pub generation: Option<u64>,
+    /// The step that was intended.
+    pub step: Option<&'static str>,
+    /// The key of the intended effect.
+    pub key: Option<String>,
+    /// What is known from this record on: the outcome of the effect before, a version, a reason, an end.
+    pub result: String,
+}
+
+/// Puts the records of the upgrade stream into words, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Describer {
+    history: History,
+}
+
+impl Describer {
+    /// At the beginning of a journal.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Describes the next record; `None` for a record of another stream.
+    pub fn describe(&mut self, record: &Record<'_>) -> Result<Option<Description>, RecordError> {
+        let Some(Told { record, open, .. }) = self.history.take(record)? else {
+            return Ok(None);
+        };
+        let mut description = Description {
+            kind: "",
+            target: open.as_ref().map(|open| open.target.to_string()),
+            generation: open.as_ref().map(|open| open.generation.0),
+            step: None,
+            key: None,
+            result: String::new(),
+        };
+        match record {
+            UpgradeRecord::Version { index, version } => {
+                description.kind = "version";
+                description.result = format!("{index} is {version}");
+            }
+            UpgradeRecord::Begun { mode, .. } => {
+                description.kind = "begun";
+                if let Some(open) = open {
+                    description.result = format!("{mode}: {} to {}", open.from, open.to);
+                }
+            }
+            UpgradeRecord::Intent {
+                attempt,
+                step,
+                ordinal,
+                before,
+                ..
+            } => {
+                description.kind = "intent";
+                description.step = Some(step.name());
+                description.key = open.map(|open| {
+                    EffectKey {
+                        attempt,
+                        generation: open.generation,
+                        step: step.number(),
+                        ordinal,
+                    }
+                    .to_string()
+                });
+                description.result = before.name().to_owned();
+            }
+            UpgradeRecord::Backward { reason, .. } => {
+                description.kind = "backward";
+                description.result = reason.to_string();
+            }
+            UpgradeRecord::Recovered { .. } => {
+                description.kind = "recovered";
+            }
+            UpgradeRecord::Finished { terminal, .. } => {
+                description.kind = "finished";
+                description.result = end_in_words(&terminal);
+            }
+        }
+        Ok(Some(description))
+    }
+}
+
+fn end_in_words(terminal: &crate::Terminal) -> String {
+    use crate::Terminal;
+    let because = |end: &str, reason: &Reason| format!("{end}: {reason}");
+    match terminal {
+        Terminal::Done => "done".to_owned(),
+        Terminal::RolledBack { reason } => because("rolled back", reason),
+        Terminal::Rejected { reason } => because("rejected", reason),
+        Terminal::NeedsPerson {
+            reason,
+            serving,
+            ingress,
+        } => format!("needs a person (serving {serving:?}, ingress {ingress:?}): {reason}"),
+        Terminal::Gone => "gone".to_owned(),
+        Terminal::Superseded => "superseded".to_owned(),
+    }
+}

@@ -1,0 +1,200 @@
+use async_trait::async_trait;
+
+/// The place of a record in the one total order of its journal, from 0 without holes.
+pub type Position = u64;
+
+/// Whose records these are. A reader skips streams it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a number with a name")]
+pub struct Stream(pub u8);
+
+impl Stream {
+    /// The records of this crate's driver.
+    pub const UPGRADE: Self = Self(1);
+    /// The inputs of the autopilot.
+    pub const AUTOPILOT: Self = Self(2);
+}
+
+/// One record as it is read back: `bytes` are opaque to the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a record is exactly this")]
+pub struct Record<'a> {
+    /// Whose it is.
+    pub stream: Stream,
+    /// What it is, in that stream's own numbering.
+    pub kind: u8,
+    /// Its content, in that stream's own format, which carries its own version.
+    pub bytes: &'a [u8],
+}
+
+/// Records that are appended together: all of them become durable, or none.
+///
+/// They lie in one buffer, so that a hundred thousand records cost a handful of allocations. The packed form
+/// ([`as_bytes`](Self::as_bytes)) is what a journal stores, one value per group:
+/// a format byte, then for each record its stream, kind, LEB128 length and bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    packed: Vec<u8>,
+    count: u32,
+}
+
+/// The version of the packed form.
+const GROUP_FORMAT: u8 = 1;
+
+impl Default for Group {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Group {
+    /// An empty group.
+    pub fn new() -> Self {
+        Self {
+            packed: vec![GROUP_FORMAT],
+            count: 0,
+        }
+    }
+
+    /// Adds a record at the end.
+    pub fn push(&mut self, stream: Stream, kind: u8, bytes: &[u8]) {
+        self.packed.push(stream.0);
+        self.packed.push(kind);
+        let mut rest = bytes.len();
+        while rest >= 0x80 {
+            // The low seven bits: no truncation of a value below 256.
+            self.packed.push(u8::try_from(rest & 0x7f).unwrap_or(0) | 0x80);
+            rest >>= 7;
+        }
+        self.packed.push(u8::try_from(rest).unwrap_or(0));
+        self.packed.extend_from_slice(bytes);
+        self.count += 1;
+    }
+
+    /// Adds all records of another group at the end.
+    pub fn extend(&mut self, other: &Self) {
+        self.packed.extend_from_slice(&other.packed[1..]);
+        self.count += other.count;
+    }
+
+    /// The number of records.
+    pub const fn len(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Forgets all records and keeps the buffer.
+    pub fn clear(&mut self) {
+        self.packed.truncate(1);
+        self.count = 0;
+    }
+
+    /// The packed form.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// Reads a packed form back, whole or not at all.
+    pub fn from_bytes(packed: Vec<u8>) -> Result<Self, JournalError> {
+        let count = {
+            let mut records = Records {
+                rest: packed.get(1..).unwrap_or_default(),
+            };
+            if packed.first() != Some(&GROUP_FORMAT) {
+                return Err(JournalError::Format {
+                    found: packed.first().copied(),
+                });
+            }
+            let mut count = 0u32;
+            while !records.rest.is_empty() {
+                if records.next().is_none() {
+                    return Err(JournalError::Damaged(format!("record {count} of a group is cut short")));
+                }
+                count += 1;
+            }
+            count
+        };
+        Ok(Self { packed, count })
+    }
+
+    /// The records, in order.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        Records {
+            rest: &self.packed[1..],
+        }
+    }
+}
+
+struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (&stream, rest) = self.rest.split_first()?;
+        let (&kind, mut rest) = rest.split_first()?;
+        let mut len = 0usize;
+        for shift in [0u32, 7, 14, 21, 28] {
+            let (&byte, tail) = rest.split_first()?;
+            rest = tail;
+            len |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                let bytes = rest.get(..len)?;
+                self.rest = &rest[len..];
+                return Some(Record {
+                    stream: Stream(stream),
+                    kind,
+                    bytes,
+                });
+            }
+        }
+        None
+    }
+}
+
+/// Why a journal did not do what it was asked. Nothing has been appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The medium failed: no space, no permission, no device.
+    #[error("the journal cannot be written or read: {0}")]
+    Io(String),
+    /// The file is something else, or of another format version.
+    #[error(
+        "the journal has format {found:?}, this program reads format {GROUP_FORMAT}: use the version that wrote it, or start with a new file"
+    )]
+    Format {
+        /// The format byte found, if any.
+        found: Option<u8>,
+    },
+    /// Somebody else has it open.
+    #[error("the journal {0} is in use by another program: stop that one first, a journal has one writer")]
+    InUse(String),
+    /// What is there is something else. It has not been changed.
+    #[error("{0} is not a journal: name another file, this one is left as it is")]
+    NotAJournal(String),
+    /// The content contradicts itself.
+    #[error("the journal is damaged: {0}")]
+    Damaged(String),
+}
+
+/// A durable, totally ordered log of opaque records.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Appends the group. On return it is durable as a whole, it follows every group appended before, and the
+    /// position of its first record is given. After an error nothing of it is there.
+    async fn append(&self, group: &Group) -> Result<Position, JournalError>;
+
+    /// Reads up to about `max_groups` whole groups, beginning with the first group that has a record at or after
+    /// `from`, each with the position of its first record. Empty at the end of the journal.
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError>;
+
+    /// The position that the next record will get: the number of records.
+    async fn end(&self) -> Result<Position, JournalError>;
+}

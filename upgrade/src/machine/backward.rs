@@ -1,0 +1,137 @@
+//! The way back. Nothing in here commands an effect of the way forward, and nothing leads out of here but an end.
+use super::{Command, Machine, Order, is_good, look_after, proof_against};
+use crate::{Ingress, Mode, Observation, Phase, Reason, Step, Terminal};
+
+impl Machine {
+    /// Turns back, for good.
+    pub(super) fn go_back(&mut self, reason: Reason, now: u64, seen: &Observation) -> Command {
+        if !self.touched && !self.closed {
+            // Not our doing: there is nothing of ours to take back.
+            return if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Closed {
+                self.ask_person(reason, seen)
+            } else {
+                Command::Finish(Terminal::Rejected { reason })
+            };
+        }
+        self.went_back = Some(reason);
+        if self.old_is_back(seen) {
+            return self.verify_old(now, seen);
+        }
+        let close = self.plan.mode == Mode::Warm && seen.ingress != Ingress::Closed;
+        if close && seen.phase == Phase::Running {
+            self.enter(Step::Reclosing, now);
+            return self.give_order(now);
+        }
+        self.restore(now, seen)
+    }
+
+    /// The old version runs, and no order of ours that could still replace it is open.
+    pub(super) fn old_is_back(&self, seen: &Observation) -> bool {
+        (self.runs_old(seen) || seen.version.is_none() && !self.seen_new) && (!self.touched || self.seen_new)
+    }
+
+    /// Orders the old version.
+    pub(super) fn restore(&mut self, now: u64, seen: &Observation) -> Command {
+        if self.old_is_back(seen) {
+            return self.verify_old(now, seen);
+        }
+        self.enter(Step::Restoring, now);
+        self.give_order(now)
+    }
+
+    pub(super) fn at_restoring(&mut self, now: u64, seen: &Observation) -> Command {
+        let ordered = self.order != Order::Due;
+        if ordered && self.runs_old(seen) && seen.phase == Phase::Running {
+            return self.verify_old(now, seen);
+        }
+        if ordered && self.runs_old(seen) && seen.phase == Phase::Crashing && !self.was_healthy {
+            return self.give_up(now, seen);
+        }
+        match self.order {
+            Order::Due => self.give_order(now),
+            _ if now >= self.deadline_ms => {
+                let step = self.step;
+                self.ask_person(Reason::TimedOut { step }, seen)
+            }
+            Order::Unsure if self.runs_new(seen) => self.redo(now, seen),
+            _ => look_after(now),
+        }
+    }
+
+    fn verify_old(&mut self, now: u64, seen: &Observation) -> Command {
+        self.enter(Step::VerifyingOld, now);
+        self.at_verifying_old(now, seen)
+    }
+
+    pub(super) fn at_verifying_old(&mut self, now: u64, seen: &Observation) -> Command {
+        if self.runs_new(seen) {
+            // An order that was under way has overtaken us, or somebody put the new version back.
+            self.contested = self.contested.saturating_add(1);
+            if self.contested > self.timing.max_tries {
+                return self.ask_person(Reason::ForeignVersion, seen);
+            }
+            self.seen_new = true;
+            self.touched = true;
+            self.ordinal = self.ordinal.saturating_add(1);
+            self.enter(Step::Restoring, now);
+            return self.give_order(now);
+        }
+        let good = is_good(seen) && self.runs_old(seen);
+        if !good && !self.was_healthy {
+            // It was not well before, and nobody promised that it would get well.
+            return self.give_up(now, seen);
+        }
+        let changed = self.good_looks > 0 && self.instance != seen.instance;
+        if now >= self.deadline_ms && (!good || changed) {
+            let step = self.step;
+            return self.ask_person(Reason::TimedOut { step }, seen);
+        }
+        if !self.count_look(good, seen) {
+            return look_after(now);
+        }
+        if self.plan.mode == Mode::Warm {
+            // Also where it looks open: a closing that was ordered may still be on its way.
+            self.enter(Step::Reopening, now);
+            return self.give_order(now);
+        }
+        self.rolled_back()
+    }
+
+    pub(super) fn at_reopening(&mut self, now: u64, seen: &Observation) -> Command {
+        if self.runs_new(seen) {
+            return self.ask_person(Reason::ForeignVersion, seen);
+        }
+        let ordered = self.order != Order::Due;
+        if ordered && seen.ingress == Ingress::Open {
+            if is_good(seen) && self.runs_old(seen) {
+                return self.rolled_back();
+            }
+            if now >= self.deadline_ms {
+                let step = self.step;
+                return self.ask_person(Reason::TimedOut { step }, seen);
+            }
+            return look_after(now);
+        }
+        if proof_against(seen).is_some() && now >= self.deadline_ms {
+            let step = self.step;
+            return self.ask_person(Reason::TimedOut { step }, seen);
+        }
+        self.open_again_if_late(now, seen)
+    }
+
+    fn rolled_back(&self) -> Command {
+        match &self.went_back {
+            Some(reason) => Command::Finish(Terminal::RolledBack { reason: reason.clone() }),
+            // Unreachable: every way here sets it. A person is asked rather than a reason made up.
+            None => Command::Finish(Terminal::Superseded),
+        }
+    }
+
+    /// The old version was put back as it was: not well.
+    fn give_up(&mut self, now: u64, seen: &Observation) -> Command {
+        let step = self.step;
+        let _ = now;
+        let reason = self.went_back.clone().unwrap_or(Reason::TimedOut { step });
+        self.ask_person(reason, seen)
+    }
+}

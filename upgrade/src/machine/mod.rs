@@ -1,0 +1,592 @@
+//! The transition function. `mod` has the types and the dispatch; `forward`, `backward` and `recover` have the tables.
+mod backward;
+mod forward;
+mod recover;
+
+use std::sync::Arc;
+
+use crate::{
+    EffectOutcome, Ingress, InstanceId, Mode, Observation, Phase, Reason, SelfCheck, Serving, Step, Terminal, Timing,
+    Version,
+};
+pub use recover::Remembered;
+
+/// What one attempt is about: everything a [`Machine`] is given at its birth.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a machine's whole input; a new field must be thought about"
+)]
+pub struct Plan {
+    /// Cold or warm.
+    pub mode: Mode,
+    /// What the target is believed to run.
+    pub from: Version,
+    /// What it shall run.
+    pub to: Version,
+    /// The platform can fence.
+    pub fence: bool,
+    /// The platform can prefetch.
+    pub prefetch: bool,
+    /// Seeds the jitter of backoffs.
+    pub salt: u64,
+}
+
+/// An input of a [`Machine`].
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a machine must decide every case")]
+pub enum Event<'a> {
+    /// The target was looked at.
+    Observed {
+        /// When, on the driver's monotonic clock.
+        now_ms: u64,
+        /// What was seen.
+        seen: &'a Observation,
+    },
+    /// The last commanded effect was sent, and this is the answer.
+    Outcome {
+        /// When it came.
+        now_ms: u64,
+        /// The answer.
+        outcome: &'a EffectOutcome,
+    },
+    /// The last commanded effect was not sent: acting is not permitted now.
+    Withheld {
+        /// When that was decided.
+        now_ms: u64,
+    },
+}
+
+/// Which of an attempt's two versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "an attempt has two versions")]
+pub enum Which {
+    /// [`Plan::from`].
+    Old,
+    /// [`Plan::to`].
+    New,
+}
+
+/// What a [`Machine`] wants done at the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a driver must carry out every effect")]
+pub enum Effect {
+    /// [`Platform::fence`](crate::Platform::fence) with the attempt's generation.
+    Fence,
+    /// [`Platform::prefetch`](crate::Platform::prefetch) of the new version.
+    Prefetch,
+    /// [`Platform::ingress`](crate::Platform::ingress): close.
+    Close {
+        /// When the platform shall reopen by itself.
+        reopen_by_ms: u64,
+    },
+    /// [`Platform::ingress`](crate::Platform::ingress): open.
+    Open,
+    /// [`Platform::replace`](crate::Platform::replace).
+    Replace(Which),
+    /// [`Platform::replace_in_place`](crate::Platform::replace_in_place).
+    ReplaceInPlace(Which),
+}
+
+/// An output of a [`Machine`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a driver must carry out every command")]
+pub enum Command {
+    /// Look at the target at this time or later, and say what was seen.
+    Look {
+        /// On the driver's monotonic clock, in milliseconds.
+        at_ms: u64,
+    },
+    /// Make the intent durable, then ask the permit, then send the effect, then say what became of it.
+    Effect {
+        /// What to do.
+        effect: Effect,
+        /// For the key.
+        step: Step,
+        /// For the key.
+        ordinal: u8,
+    },
+    /// The attempt has ended. Nothing follows.
+    Finish(Terminal),
+}
+
+/// What is known of the order of the present step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Order {
+    /// To be given (or, in a step without one, none).
+    Due,
+    /// Given; the answer is awaited.
+    Sent,
+    /// Taken by the platform; its result is awaited.
+    Taken,
+    /// Perhaps taken.
+    Unsure,
+    /// Not taken, and it will not be; the next look leads on without it.
+    Skipped,
+    /// Not taken: the next look leads back.
+    TurnBack(Reason),
+    /// Nothing can be done: the next look says how things stand, then a person is asked.
+    Stuck(Reason),
+}
+
+/// One attempt at one target as a pure state machine.
+///
+/// Contract: after [`begin`](Self::begin), carry out each command and answer it with exactly one
+/// [`next`](Self::next): a `Look` with [`Event::Observed`], an `Effect` with [`Event::Outcome`] or
+/// [`Event::Withheld`]. An event that does not answer the last command is answered with another look and changes
+/// nothing. A look that could not be had is not an event: look again. After `Finish` there are no events.
+///
+/// Time never decides alone: a deadline counts at a look that does not show what the step waits for.
+///
+/// Two equal machines given equal events stay equal and command the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Machine {
+    plan: Plan,
+    timing: Arc<Timing>,
+    step: Step,
+    order: Order,
+    /// Times the present step has been asked for again.
+    tries: u8,
+    /// The ordinal of keys: rises at each command that is given anew on purpose.
+    ordinal: u8,
+    /// Times somebody else undid our order on ingress or version.
+    contested: u8,
+    /// Consecutive good looks at `instance`.
+    good_looks: u8,
+    instance: Option<InstanceId>,
+    deadline_ms: u64,
+    /// The hard end of the drain; set at the first closing and never moved.
+    drain_until_ms: Option<u64>,
+    quiet_since_ms: u64,
+    /// A replacement was, or may have been, taken.
+    touched: bool,
+    /// A closing was, or may have been, taken.
+    closed: bool,
+    /// The new version has been seen at the target.
+    seen_new: bool,
+    was_healthy: bool,
+    went_back: Option<Reason>,
+    remembered: Option<Box<Remembered>>,
+    tally: Tally,
+}
+
+/// What goes into the receipt and decides nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Tally {
+    pub(crate) out_since_ms: Option<u64>,
+    pub(crate) outage_ms: u64,
+    /// Connections open when the drain began.
+    pub(crate) draining: u32,
+    pub(crate) drained: u32,
+    pub(crate) cut: u32,
+    pub(crate) retries: u32,
+}
+
+impl Machine {
+    /// A new attempt. Its first command is [`begin`](Self::begin)'s.
+    pub fn new(plan: Plan, timing: Arc<Timing>) -> Self {
+        Self {
+            plan,
+            timing,
+            step: Step::Planned,
+            order: Order::Due,
+            tries: 0,
+            ordinal: 0,
+            contested: 0,
+            good_looks: 0,
+            instance: None,
+            deadline_ms: 0,
+            drain_until_ms: None,
+            quiet_since_ms: 0,
+            touched: false,
+            closed: false,
+            seen_new: false,
+            was_healthy: false,
+            went_back: None,
+            remembered: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// The first command, before any event.
+    pub fn begin(&mut self, now_ms: u64) -> Command {
+        if self.step == Step::Recovering {
+            if self.plan.fence {
+                return self.command(Effect::Fence);
+            }
+            self.order = Order::Taken;
+        } else {
+            self.deadline_ms = now_ms.saturating_add(self.timing.preflight_ms);
+        }
+        Command::Look { at_ms: now_ms }
+    }
+
+    /// Takes one event and says what to do next.
+    pub fn next(&mut self, event: Event<'_>) -> Command {
+        match event {
+            Event::Observed { now_ms, seen } => {
+                if self.order == Order::Sent {
+                    return look_after(now_ms);
+                }
+                self.count_outage(now_ms, seen);
+                self.observed(now_ms, seen)
+            }
+            Event::Outcome { now_ms, outcome } => {
+                if self.order != Order::Sent {
+                    return look_after(now_ms);
+                }
+                self.answered(now_ms, outcome)
+            }
+            Event::Withheld { now_ms } => {
+                if self.order == Order::Sent {
+                    self.order = Order::Due;
+                }
+                look_after(now_ms)
+            }
+        }
+    }
+
+    /// Where it stands.
+    pub const fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Why it is on the way back; `None` on the way forward. Once given it stays.
+    pub const fn went_back(&self) -> Option<&Reason> {
+        self.went_back.as_ref()
+    }
+
+    /// The old instance was verified before anything was touched.
+    pub const fn was_healthy(&self) -> bool {
+        self.was_healthy
+    }
+
+    /// What it is about.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The outage, with one that has not ended counted up to now.
+    pub(crate) const fn outage_ms(&self, now_ms: u64) -> u64 {
+        match self.tally.out_since_ms {
+            Some(since) => self.tally.outage_ms + now_ms.saturating_sub(since),
+            None => self.tally.outage_ms,
+        }
+    }
+
+    fn observed(&mut self, now: u64, seen: &Observation) -> Command {
+        if seen.phase == Phase::Gone {
+            return Command::Finish(Terminal::Gone);
+        }
+        if self.is_foreign(seen) && self.step != Step::Planned {
+            // Nobody fights over a target. A way that we closed is not left to the other in silence.
+            return if self.closed && seen.ingress != Ingress::Open {
+                self.ask_person(Reason::ForeignVersion, seen)
+            } else {
+                Command::Finish(Terminal::Superseded)
+            };
+        }
+        match std::mem::replace(&mut self.order, Order::Due) {
+            Order::Stuck(reason) => return self.ask_person(reason, seen),
+            Order::TurnBack(reason) => return self.go_back(reason, now, seen),
+            order => self.order = order,
+        }
+        match self.step {
+            Step::Planned => self.at_planned(now, seen),
+            Step::Prefetching => self.at_prefetching(now, seen),
+            Step::Closing | Step::Reclosing => self.at_closing(now, seen),
+            Step::Draining | Step::Redraining => self.at_draining(now, seen),
+            Step::Replacing => self.at_replacing(now, seen),
+            Step::Verifying => self.at_verifying(now, seen),
+            Step::Opening => self.at_opening(now, seen),
+            Step::Probation => self.at_probation(now, seen),
+            Step::Restoring => self.at_restoring(now, seen),
+            Step::VerifyingOld => self.at_verifying_old(now, seen),
+            Step::Reopening => self.at_reopening(now, seen),
+            Step::Recovering => self.at_recovering(now, seen),
+        }
+    }
+
+    fn answered(&mut self, now: u64, outcome: &EffectOutcome) -> Command {
+        let step = self.step;
+        match outcome {
+            EffectOutcome::Stale => Command::Finish(Terminal::Superseded),
+            EffectOutcome::Applied | EffectOutcome::AlreadyApplied => {
+                self.taken(now, Order::Taken);
+                if step == Step::Recovering {
+                    return Command::Look { at_ms: now };
+                }
+                look_after(now)
+            }
+            EffectOutcome::Unknown { .. } => {
+                self.taken(now, Order::Unsure);
+                look_after(now)
+            }
+            EffectOutcome::Retry { after_ms } => {
+                if self.out_of_tries() {
+                    return self.not_taken(now, Reason::NotTaken { step });
+                }
+                self.order = Order::Due;
+                Command::Look {
+                    at_ms: now.saturating_add(self.backoff_ms().max(*after_ms).max(1)),
+                }
+            }
+            EffectOutcome::Failed { reason } => self.not_taken(
+                now,
+                Reason::Refused {
+                    step,
+                    reason: Arc::clone(reason),
+                },
+            ),
+            EffectOutcome::Unsupported if matches!(step, Step::Prefetching | Step::Recovering) => {
+                self.order = Order::Skipped;
+                look_after(now)
+            }
+            EffectOutcome::Unsupported => self.not_taken(now, Reason::Unsupported { step }),
+        }
+    }
+
+    /// The order was, or may have been, taken: what must be remembered of that.
+    fn taken(&mut self, now: u64, order: Order) {
+        // A redone order keeps the deadline of the first: asking anew must not stretch it.
+        if self.tries == 0 || order == Order::Taken {
+            self.deadline_ms = now.saturating_add(self.budget_ms());
+        }
+        match self.step {
+            Step::Closing | Step::Reclosing => {
+                self.closed = true;
+                self.out(now);
+            }
+            Step::Replacing | Step::Restoring => {
+                self.touched = true;
+                self.out(now);
+            }
+            _ => {}
+        }
+        self.order = order;
+    }
+
+    /// The order was not taken and asking again is over.
+    fn not_taken(&mut self, now: u64, reason: Reason) -> Command {
+        let step = self.step;
+        self.order = match step {
+            Step::Prefetching => return Command::Finish(Terminal::Rejected { reason }),
+            Step::Closing | Step::Replacing => Order::TurnBack(reason),
+            Step::Reclosing => Order::Skipped,
+            Step::Opening | Step::Reopening => {
+                // A way that was closed is asked to open as long as that is allowed.
+                let refused = matches!(reason, Reason::Refused { .. });
+                if refused && !self.out_of_tries() {
+                    self.ordinal = self.ordinal.saturating_add(1);
+                    self.order = Order::Due;
+                    return Command::Look {
+                        at_ms: now.saturating_add(self.backoff_ms()),
+                    };
+                }
+                Order::Stuck(reason)
+            }
+            _ => Order::Stuck(reason),
+        };
+        Command::Look { at_ms: now }
+    }
+
+    /// As [`not_taken`](Self::not_taken), decided at a look.
+    fn not_taken_seen(&mut self, reason: Reason, now: u64, seen: &Observation) -> Command {
+        match self.not_taken(now, reason) {
+            Command::Look { .. } if self.order != Order::Due => self.observed(now, seen),
+            command => command,
+        }
+    }
+
+    /// An order whose fate is unknown, seen not (yet) carried out: the same key again, so often.
+    fn redo(&mut self, now: u64, seen: &Observation) -> Command {
+        if self.out_of_tries() {
+            let step = self.step;
+            return self.not_taken_seen(Reason::NotTaken { step }, now, seen);
+        }
+        self.give_order(now)
+    }
+
+    fn enter(&mut self, step: Step, now: u64) {
+        self.step = step;
+        self.order = Order::Due;
+        self.tries = 0;
+        self.good_looks = 0;
+        self.instance = None;
+        self.deadline_ms = now.saturating_add(self.budget_ms());
+    }
+
+    /// Commands the effect of the present step.
+    fn give_order(&mut self, now: u64) -> Command {
+        let close = Effect::Close {
+            reopen_by_ms: now.saturating_add(self.timing.reopen_after_ms()),
+        };
+        let replace = |which| match self.plan.mode {
+            Mode::Cold => Effect::Replace(which),
+            Mode::Warm => Effect::ReplaceInPlace(which),
+        };
+        let effect = match self.step {
+            Step::Recovering => Effect::Fence,
+            Step::Prefetching => Effect::Prefetch,
+            Step::Closing | Step::Reclosing => close,
+            Step::Replacing => replace(Which::New),
+            Step::Restoring => replace(Which::Old),
+            Step::Opening | Step::Reopening => Effect::Open,
+            Step::Planned
+            | Step::Draining
+            | Step::Redraining
+            | Step::Verifying
+            | Step::VerifyingOld
+            | Step::Probation => return look_after(now),
+        };
+        self.command(effect)
+    }
+
+    fn command(&mut self, effect: Effect) -> Command {
+        self.order = Order::Sent;
+        Command::Effect {
+            effect,
+            step: self.step,
+            ordinal: self.ordinal,
+        }
+    }
+
+    fn budget_ms(&self) -> u64 {
+        match self.step {
+            Step::Planned | Step::Prefetching | Step::Recovering => self.timing.preflight_ms,
+            Step::Closing | Step::Reclosing => self.timing.close_ms,
+            Step::Draining | Step::Redraining => self.timing.drain_ms,
+            Step::Replacing | Step::Restoring => self.timing.replace_ms,
+            Step::Verifying | Step::VerifyingOld => self.timing.verify_ms,
+            Step::Opening | Step::Reopening => self.timing.open_ms,
+            Step::Probation => self.probation_ms() + self.timing.verify_ms,
+        }
+    }
+
+    fn probation_ms(&self) -> u64 {
+        match self.plan.mode {
+            Mode::Cold => self.timing.cold_probation_ms,
+            Mode::Warm => self.timing.warm_probation_ms,
+        }
+    }
+
+    fn out_of_tries(&mut self) -> bool {
+        self.tally.retries = self.tally.retries.saturating_add(1);
+        self.tries = self.tries.saturating_add(1);
+        self.tries > self.timing.max_tries
+    }
+
+    /// Doubles with each try, plus up to as much again so that many do not return at once; a minute at most.
+    fn backoff_ms(&self) -> u64 {
+        let doubled = self
+            .timing
+            .backoff_ms
+            .saturating_mul(1 << u32::from(self.tries.clamp(1, 16) - 1))
+            .min(60_000);
+        let mixed = mix(self.plan.salt ^ u64::from(self.tries) << 8 ^ u64::from(self.step.number()));
+        doubled + mixed % doubled.max(1)
+    }
+
+    fn is_foreign(&self, seen: &Observation) -> bool {
+        seen.version
+            .as_ref()
+            .is_some_and(|version| *version != self.plan.to && *version != self.plan.from)
+    }
+
+    fn runs_new(&self, seen: &Observation) -> bool {
+        seen.version.as_ref() == Some(&self.plan.to)
+    }
+
+    fn runs_old(&self, seen: &Observation) -> bool {
+        seen.version.as_ref() == Some(&self.plan.from)
+    }
+
+    /// Counts a look at what should be a verified instance.
+    fn count_look(&mut self, good: bool, seen: &Observation) -> bool {
+        if !good {
+            self.good_looks = 0;
+            self.instance = None;
+        } else if self.good_looks > 0 && self.instance == seen.instance {
+            self.good_looks = self.good_looks.saturating_add(1);
+        } else {
+            self.good_looks = 1;
+            self.instance = seen.instance;
+        }
+        self.good_looks >= self.timing.good_looks
+    }
+
+    fn serving(&self, seen: &Observation) -> Serving {
+        if seen.phase != Phase::Running || !seen.ready {
+            return Serving::No;
+        }
+        match (seen.ingress, self.plan.mode) {
+            (Ingress::Closed, _) => Serving::No,
+            (Ingress::Unknown, Mode::Warm) => Serving::Unknown,
+            (Ingress::Open, _) | (Ingress::Unknown, Mode::Cold) => Serving::Yes,
+        }
+    }
+
+    fn ask_person(&self, reason: Reason, seen: &Observation) -> Command {
+        Command::Finish(Terminal::NeedsPerson {
+            reason,
+            serving: self.serving(seen),
+            ingress: seen.ingress,
+        })
+    }
+
+    const fn out(&mut self, now: u64) {
+        if self.tally.out_since_ms.is_none() {
+            self.tally.out_since_ms = Some(now);
+        }
+    }
+
+    fn count_outage(&mut self, now: u64, seen: &Observation) {
+        match self.serving(seen) {
+            Serving::Yes => {
+                if let Some(since) = self.tally.out_since_ms.take() {
+                    self.tally.outage_ms += now.saturating_sub(since);
+                }
+            }
+            Serving::No => self.out(now),
+            Serving::Unknown => {}
+        }
+    }
+}
+
+/// Runs, is ready, and says so itself. Anything untold is not good.
+fn is_good(seen: &Observation) -> bool {
+    seen.phase == Phase::Running && seen.ready && seen.instance.is_some() && seen.self_check == SelfCheck::Passed
+}
+
+/// The proof, if there is one, that the running version is bad.
+fn proof_against(seen: &Observation) -> Option<Reason> {
+    match (&seen.self_check, seen.phase) {
+        (SelfCheck::Failed { check }, _) => Some(Reason::SelfCheckFailed {
+            check: Arc::clone(check),
+        }),
+        (_, Phase::Crashing) => Some(Reason::Crashed),
+        _ => None,
+    }
+}
+
+/// The next look a driver has.
+const fn look_after(now: u64) -> Command {
+    Command::Look {
+        at_ms: now.saturating_add(1),
+    }
+}
+
+/// The finalizer of splitmix64.
+const fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! After a restart of the controller: what is remembered gives the direction, what is seen decides.
+use super::{Command, Machine, Order, Plan};
+use crate::{Ingress, Mode, Observation, Reason, Step, Timing};
+use std::sync::Arc;
+
+/// What the journal knows of an attempt that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "the whole of what a recovery may lean on")]
+pub struct Remembered {
+    /// The step of the last durable intent, if there was one.
+    pub last: Option<Step>,
+    /// Why it turned back, if it did.
+    pub went_back: Option<Reason>,
+    /// A replacement or a restoration was intended.
+    pub touched: bool,
+    /// A closing was intended, at this time; the drain's hard end counts from there.
+    pub closed_at_ms: Option<u64>,
+    /// When the first effect that takes the target out of service was intended.
+    pub out_since_ms: Option<u64>,
+    /// The old instance was verified before anything was touched.
+    pub was_healthy: bool,
+    /// Recoveries since the last intent, this one included.
+    pub recoveries_of_step: u32,
+}
+
+impl Machine {
+    /// An attempt of a controller that is no more.
+    pub fn recover(plan: Plan, timing: Arc<Timing>, remembered: Remembered) -> Self {
+        let mut machine = Self::new(plan, timing);
+        machine.step = Step::Recovering;
+        machine.order = Order::Due;
+        machine.touched = remembered.touched;
+        machine.closed = remembered.closed_at_ms.is_some();
+        machine.was_healthy = remembered.was_healthy;
+        machine.went_back.clone_from(&remembered.went_back);
+        machine.tally.out_since_ms = remembered.out_since_ms;
+        machine.drain_until_ms = remembered.closed_at_ms.map(|at| {
+            at.saturating_add(machine.timing.close_ms)
+                .saturating_add(machine.timing.drain_ms)
+        });
+        machine.remembered = Some(Box::new(remembered));
+        machine
+    }
+
+    pub(super) fn at_recovering(&mut self, now: u64, seen: &Observation) -> Command {
+        match self.order {
+            Order::Due => return self.give_order(now),
+            Order::Unsure => return self.redo(now, seen),
+            _ => {}
+        }
+        let Some(remembered) = self.remembered.take() else {
+            // Unreachable: only `recover` leads here, and it remembers. Nothing is known, so a person decides.
+            return self.ask_person(Reason::TimedOut { step: self.step }, seen);
+        };
+        let last = remembered.last;
+        if seen.ingress == Ingress::Open {
+            // Never closed, or reopened since: what is closed next may drain in full.
+            self.drain_until_ms = None;
+        }
+        if remembered.recoveries_of_step > u32::from(self.timing.max_recoveries) {
+            let step = last.unwrap_or(Step::Planned);
+            return self.ask_person(Reason::TooManyRecoveries { step }, seen);
+        }
+        if self.went_back.is_some() {
+            return self.recover_backward(now, seen);
+        }
+        let Some(last) = last else {
+            self.enter(Step::Planned, now);
+            return self.at_planned(now, seen);
+        };
+        if self.runs_new(seen) {
+            self.seen_new = true;
+            self.enter(Step::Verifying, now);
+            return self.at_verifying(now, seen);
+        }
+        if last == Step::Opening {
+            // The new version had been verified; it is not there any more, and that was not us.
+            self.seen_new = self.runs_old(seen);
+            return self.go_back(Reason::ForeignVersion, now, seen);
+        }
+        if last == Step::Prefetching {
+            return self.start(now);
+        }
+        // The old version runs, or nothing does: the intent is carried out anew, under the new generation. A closing
+        // is repeated even where it shows, since its reopen-by has grown old.
+        let step = self.after_prefetch();
+        self.enter(step, now);
+        self.give_order(now)
+    }
+
+    fn recover_backward(&mut self, now: u64, seen: &Observation) -> Command {
+        let new = self.runs_new(seen);
+        self.seen_new = new || self.runs_old(seen);
+        if new && self.plan.mode == Mode::Warm && seen.ingress != Ingress::Closed {
+            self.enter(Step::Reclosing, now);
+            return self.give_order(now);
+        }
+        self.restore(now, seen)
+    }
+}

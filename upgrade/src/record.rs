@@ -1,0 +1,536 @@
+use crate::wire::{Reader, put_number, put_text};
+use crate::{AttemptId, EffectOutcome, Generation, Ingress, Mode, Reason, Serving, Step, TargetId, Terminal, Version};
+
+/// The version of the format of every record here; its first byte.
+const FORMAT: u8 = 1;
+
+/// A record of the stream [`Stream::UPGRADE`](crate::Stream::UPGRADE).
+///
+/// Numbers are LEB128; names of targets and versions are written once and referred to. A typical warm attempt takes
+/// six records and about a hundred bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpgradeRecord {
+    /// Gives a version a number. Numbers rise from 0 without holes.
+    Version {
+        /// The number.
+        index: u32,
+        /// The version.
+        version: Version,
+    },
+    /// An attempt takes its generation. Precedes everything of it.
+    Begun {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// At which target.
+        target: TargetId,
+        /// Higher than any the target had.
+        generation: Generation,
+        /// How.
+        mode: Mode,
+        /// Number of the version before.
+        from: u32,
+        /// Number of the version wanted.
+        to: u32,
+        /// On the driver's monotonic clock.
+        at_ms: u64,
+        /// The old instance was verified.
+        was_healthy: bool,
+    },
+    /// An effect may be sent from now on. Carries what became of the attempt's effect before.
+    Intent {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The step of the key.
+        step: Step,
+        /// The ordinal of the key.
+        ordinal: u8,
+        /// The outcome before.
+        before: Told,
+        /// Since the attempt began, in milliseconds.
+        after_ms: u64,
+    },
+    /// The attempt has turned back. No forward intent follows.
+    Backward {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: Reason,
+        /// Since the attempt began, in milliseconds.
+        after_ms: u64,
+    },
+    /// A restarted controller took the attempt over, under a new generation. It fences, then looks.
+    Recovered {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The new generation.
+        generation: Generation,
+        /// On the driver's monotonic clock.
+        at_ms: u64,
+    },
+    /// The attempt has ended.
+    Finished {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How.
+        terminal: Terminal,
+        /// Why it turned back, if it did.
+        went_back: Option<Reason>,
+        /// The outcome of its last effect.
+        before: Told,
+        /// Since the attempt began, in milliseconds.
+        after_ms: u64,
+        /// See [`Receipt::outage_ms`](crate::Receipt::outage_ms).
+        outage_ms: u64,
+        /// See [`Receipt::drained`](crate::Receipt::drained).
+        drained: u32,
+        /// See [`Receipt::cut`](crate::Receipt::cut).
+        cut: u32,
+        /// See [`Receipt::retries`](crate::Receipt::retries).
+        retries: u32,
+    },
+}
+
+/// An outcome as it is journaled: without its words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(clippy::exhaustive_enums, reason = "three bits of a record")]
+pub enum Told {
+    /// There was no effect, or it was not answered before the controller fell.
+    #[default]
+    Nothing = 0,
+    /// [`EffectOutcome::Applied`].
+    Applied = 1,
+    /// [`EffectOutcome::AlreadyApplied`].
+    AlreadyApplied = 2,
+    /// [`EffectOutcome::Stale`].
+    Stale = 3,
+    /// [`EffectOutcome::Retry`].
+    Retry = 4,
+    /// [`EffectOutcome::Failed`].
+    Failed = 5,
+    /// [`EffectOutcome::Unknown`].
+    Unknown = 6,
+    /// [`EffectOutcome::Unsupported`].
+    Unsupported = 7,
+}
+
+impl Told {
+    const ALL: [Self; 8] = [
+        Self::Nothing,
+        Self::Applied,
+        Self::AlreadyApplied,
+        Self::Stale,
+        Self::Retry,
+        Self::Failed,
+        Self::Unknown,
+        Self::Unsupported,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Applied => "applied",
+            Self::AlreadyApplied => "already_applied",
+            Self::Stale => "stale",
+            Self::Retry => "retry",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+impl From<&EffectOutcome> for Told {
+    fn from(outcome: &EffectOutcome) -> Self {
+        match outcome {
+            EffectOutcome::Applied => Self::Applied,
+            EffectOutcome::AlreadyApplied => Self::AlreadyApplied,
+            EffectOutcome::Stale => Self::Stale,
+            EffectOutcome::Retry { .. } => Self::Retry,
+            EffectOutcome::Failed { .. } => Self::Failed,
+            EffectOutcome::Unknown { .. } => Self::Unknown,
+            EffectOutcome::Unsupported => Self::Unsupported,
+        }
+    }
+}
+
+/// Why bytes are not a record, or a record does not fit those before it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Another format.
+    #[error("an upgrade record has format {found:?}, this program reads format {FORMAT}: use the version that wrote it")]
+    Format {
+        /// The format byte, if any.
+        found: Option<u8>,
+    },
+    /// A kind that does not exist.
+    #[error("upgrade records have no kind {found}: the journal is damaged or of a newer program")]
+    Kind {
+        /// The kind.
+        found: u8,
+    },
+    /// It ends too early.
+    #[error("an upgrade record is cut short: the journal is damaged")]
+    Short,
+    /// It ends too late.
+    #[error("an upgrade record has {left_over} bytes too many: the journal is damaged")]
+    Long {
+        /// How many.
+        left_over: usize,
+    },
+    /// A number is out of its range.
+    #[error("an upgrade record has a number out of range: the journal is damaged")]
+    Number,
+    /// A text is too long or not UTF-8.
+    #[error("an upgrade record has a text that cannot be read: the journal is damaged")]
+    Text,
+    /// A choice that does not exist.
+    #[error("an upgrade record has no such {what}: {found}; the journal is damaged or of a newer program")]
+    Choice {
+        /// Of what.
+        what: &'static str,
+        /// Its number.
+        found: u8,
+    },
+    /// It belongs to an attempt that has not begun or has ended.
+    #[error("attempt {attempt} has a record before its begin or after its end: the journal is damaged or out of order")]
+    Attempt {
+        /// Which.
+        attempt: u64,
+    },
+    /// It names a version that has no number, or numbers one out of order.
+    #[error("version number {index} is used out of order: the journal is damaged or out of order")]
+    VersionNumber {
+        /// The number.
+        index: u32,
+    },
+}
+
+impl UpgradeRecord {
+    const VERSION: u8 = 1;
+    const BEGUN: u8 = 2;
+    const INTENT: u8 = 3;
+    const BACKWARD: u8 = 4;
+    const RECOVERED: u8 = 5;
+    const FINISHED: u8 = 6;
+
+    /// The record's kind in its stream.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Version { .. } => Self::VERSION,
+            Self::Begun { .. } => Self::BEGUN,
+            Self::Intent { .. } => Self::INTENT,
+            Self::Backward { .. } => Self::BACKWARD,
+            Self::Recovered { .. } => Self::RECOVERED,
+            Self::Finished { .. } => Self::FINISHED,
+        }
+    }
+
+    /// Appends the record's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(FORMAT);
+        match self {
+            Self::Version { index, version } => {
+                put_number(out, (*index).into());
+                put_text(out, version.as_str());
+            }
+            Self::Begun {
+                attempt,
+                target,
+                generation,
+                mode,
+                from,
+                to,
+                at_ms,
+                was_healthy,
+            } => {
+                put_number(out, attempt.0);
+                put_number(out, generation.0);
+                put_number(out, *at_ms);
+                out.push(u8::from(*mode == Mode::Warm) | u8::from(*was_healthy) << 1);
+                put_number(out, (*from).into());
+                put_number(out, (*to).into());
+                put_text(out, target.as_str());
+            }
+            Self::Intent {
+                attempt,
+                step,
+                ordinal,
+                before,
+                after_ms,
+            } => {
+                put_number(out, attempt.0);
+                out.push(step.number() | (*before as u8) << 4);
+                out.push(*ordinal);
+                put_number(out, *after_ms);
+            }
+            Self::Backward {
+                attempt,
+                reason,
+                after_ms,
+            } => {
+                put_number(out, attempt.0);
+                put_number(out, *after_ms);
+                put_reason(out, reason);
+            }
+            Self::Recovered {
+                attempt,
+                generation,
+                at_ms,
+            } => {
+                put_number(out, attempt.0);
+                put_number(out, generation.0);
+                put_number(out, *at_ms);
+            }
+            Self::Finished {
+                attempt,
+                terminal,
+                went_back,
+                before,
+                after_ms,
+                outage_ms,
+                drained,
+                cut,
+                retries,
+            } => {
+                put_number(out, attempt.0);
+                out.push(terminal_number(terminal) | (*before as u8) << 4);
+                put_number(out, *after_ms);
+                put_number(out, *outage_ms);
+                for count in [drained, cut, retries] {
+                    put_number(out, (*count).into());
+                }
+                match terminal {
+                    Terminal::RolledBack { reason } | Terminal::Rejected { reason } => put_reason(out, reason),
+                    Terminal::NeedsPerson {
+                        reason,
+                        serving,
+                        ingress,
+                    } => {
+                        out.push(serving_number(*serving) | ingress_number(*ingress) << 4);
+                        put_reason(out, reason);
+                    }
+                    Terminal::Done | Terminal::Gone | Terminal::Superseded => {}
+                }
+                match went_back {
+                    Some(reason) => put_reason(out, reason),
+                    None => out.push(0),
+                }
+            }
+        }
+    }
+
+    /// Reads one record, whole or not at all. Never panics; allocates at most what the bytes hold.
+    pub fn decode(kind: u8, bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut from = Reader(bytes);
+        if bytes.first() != Some(&FORMAT) {
+            return Err(RecordError::Format {
+                found: bytes.first().copied(),
+            });
+        }
+        from.byte()?;
+        let record = match kind {
+            Self::VERSION => Self::Version {
+                index: from.small()?,
+                version: Version::new(from.text()?),
+            },
+            Self::BEGUN => {
+                let (attempt, generation) = (AttemptId(from.number()?), Generation(from.number()?));
+                let at_ms = from.number()?;
+                let flags = from.byte()?;
+                if flags > 3 {
+                    return Err(RecordError::Choice {
+                        what: "flag",
+                        found: flags,
+                    });
+                }
+                Self::Begun {
+                    attempt,
+                    generation,
+                    at_ms,
+                    mode: if flags & 1 == 1 { Mode::Warm } else { Mode::Cold },
+                    was_healthy: flags & 2 == 2,
+                    from: from.small()?,
+                    to: from.small()?,
+                    target: TargetId::new(from.text()?),
+                }
+            }
+            Self::INTENT => {
+                let attempt = AttemptId(from.number()?);
+                let packed = from.byte()?;
+                Self::Intent {
+                    attempt,
+                    step: step(packed & 0xf)?,
+                    before: told(packed >> 4)?,
+                    ordinal: from.byte()?,
+                    after_ms: from.number()?,
+                }
+            }
+            Self::BACKWARD => Self::Backward {
+                attempt: AttemptId(from.number()?),
+                after_ms: from.number()?,
+                reason: some_reason(&mut from)?,
+            },
+            Self::RECOVERED => Self::Recovered {
+                attempt: AttemptId(from.number()?),
+                generation: Generation(from.number()?),
+                at_ms: from.number()?,
+            },
+            Self::FINISHED => {
+                let attempt = AttemptId(from.number()?);
+                let packed = from.byte()?;
+                let (after_ms, outage_ms) = (from.number()?, from.number()?);
+                let (drained, cut, retries) = (from.small()?, from.small()?, from.small()?);
+                Self::Finished {
+                    attempt,
+                    before: told(packed >> 4)?,
+                    after_ms,
+                    outage_ms,
+                    drained,
+                    cut,
+                    retries,
+                    terminal: terminal(packed & 0xf, &mut from)?,
+                    went_back: reason(&mut from)?,
+                }
+            }
+            found => return Err(RecordError::Kind { found }),
+        };
+        from.end()?;
+        Ok(record)
+    }
+}
+
+const fn terminal_number(terminal: &Terminal) -> u8 {
+    match terminal {
+        Terminal::Done => 0,
+        Terminal::RolledBack { .. } => 1,
+        Terminal::Rejected { .. } => 2,
+        Terminal::NeedsPerson { .. } => 3,
+        Terminal::Gone => 4,
+        Terminal::Superseded => 5,
+    }
+}
+
+fn terminal(number: u8, from: &mut Reader<'_>) -> Result<Terminal, RecordError> {
+    Ok(match number {
+        0 => Terminal::Done,
+        1 => Terminal::RolledBack {
+            reason: some_reason(from)?,
+        },
+        2 => Terminal::Rejected {
+            reason: some_reason(from)?,
+        },
+        3 => {
+            let packed = from.byte()?;
+            Terminal::NeedsPerson {
+                serving: match packed & 0xf {
+                    0 => Serving::Yes,
+                    1 => Serving::No,
+                    2 => Serving::Unknown,
+                    found => return Err(RecordError::Choice { what: "serving", found }),
+                },
+                ingress: match packed >> 4 {
+                    0 => Ingress::Open,
+                    1 => Ingress::Closed,
+                    2 => Ingress::Unknown,
+                    found => return Err(RecordError::Choice { what: "ingress", found }),
+                },
+                reason: some_reason(from)?,
+            }
+        }
+        4 => Terminal::Gone,
+        5 => Terminal::Superseded,
+        found => return Err(RecordError::Choice { what: "end", found }),
+    })
+}
+
+const fn serving_number(serving: Serving) -> u8 {
+    match serving {
+        Serving::Yes => 0,
+        Serving::No => 1,
+        Serving::Unknown => 2,
+    }
+}
+
+const fn ingress_number(ingress: Ingress) -> u8 {
+    match ingress {
+        Ingress::Open => 0,
+        Ingress::Closed => 1,
+        Ingress::Unknown => 2,
+    }
+}
+
+/// The numbers begin at 1: 0 stands for "no reason".
+fn put_reason(out: &mut Vec<u8>, reason: &Reason) {
+    let (number, of, text) = match reason {
+        Reason::SelfCheckFailed { check } => (1, None, Some(check)),
+        Reason::Crashed => (2, None, None),
+        Reason::TimedOut { step } => (3, Some(step), None),
+        Reason::Refused { step, reason } => (4, Some(step), Some(reason)),
+        Reason::NotTaken { step } => (5, Some(step), None),
+        Reason::Unsupported { step } => (6, Some(step), None),
+        Reason::ForeignVersion => (7, None, None),
+        Reason::IngressContested => (8, None, None),
+        Reason::TooManyRecoveries { step } => (9, Some(step), None),
+    };
+    out.push(number);
+    if let Some(step) = of {
+        out.push(step.number());
+    }
+    if let Some(text) = text {
+        put_text(out, text);
+    }
+}
+
+fn reason(from: &mut Reader<'_>) -> Result<Option<Reason>, RecordError> {
+    Ok(Some(match from.byte()? {
+        0 => return Ok(None),
+        1 => Reason::SelfCheckFailed { check: from.text()? },
+        2 => Reason::Crashed,
+        3 => Reason::TimedOut {
+            step: step(from.byte()?)?,
+        },
+        4 => Reason::Refused {
+            step: step(from.byte()?)?,
+            reason: from.text()?,
+        },
+        5 => Reason::NotTaken {
+            step: step(from.byte()?)?,
+        },
+        6 => Reason::Unsupported {
+            step: step(from.byte()?)?,
+        },
+        7 => Reason::ForeignVersion,
+        8 => Reason::IngressContested,
+        9 => Reason::TooManyRecoveries {
+            step: step(from.byte()?)?,
+        },
+        found => return Err(RecordError::Choice { what: "reason", found }),
+    }))
+}
+
+fn some_reason(from: &mut Reader<'_>) -> Result<Reason, RecordError> {
+    reason(from)?.ok_or(RecordError::Choice {
+        what: "reason",
+        found: 0,
+    })
+}
+
+fn step(number: u8) -> Result<Step, RecordError> {
+    Step::from_number(number).ok_or(RecordError::Choice {
+        what: "step",
+        found: number,
+    })
+}
+
+fn told(number: u8) -> Result<Told, RecordError> {
+    Told::ALL
+        .get(usize::from(number))
+        .copied()
+        .ok_or(RecordError::Choice {
+            what: "outcome",
+            found: number,
+        })
+}

@@ -1,0 +1,75 @@
+//! The ports through an [`Arc`]: what is shared with a driver can be kept at hand by whoever made it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{
+    Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, IngressOrder, Journal, JournalError, News, Observation,
+    Platform, PlatformError, Position, TargetId, Version,
+};
+
+#[async_trait]
+impl<P: Platform + ?Sized> Platform for Arc<P> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        (**self).observe(targets).await
+    }
+
+    async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        (**self).replace(target, version, key).await
+    }
+
+    async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        (**self).replace_in_place(target, version, key).await
+    }
+
+    async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
+        (**self).fence(target, generation).await
+    }
+
+    async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        (**self).prefetch(target, version, key).await
+    }
+
+    async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
+        (**self).ingress(target, order, key).await
+    }
+
+    async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
+        (**self).watch(cursor).await
+    }
+}
+
+#[async_trait]
+impl<J: Journal + ?Sized> Journal for Arc<J> {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        (**self).append(group).await
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        (**self).read(from, max_groups).await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        (**self).end().await
+    }
+}
+
+#[async_trait]
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> u64 {
+        (**self).now()
+    }
+
+    fn wall(&self) -> i64 {
+        (**self).wall()
+    }
+
+    async fn sleep_until(&self, at_ms: u64) {
+        (**self).sleep_until(at_ms).await;
+    }
+}

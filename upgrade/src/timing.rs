@@ -1,0 +1,119 @@
+use serde::{Deserialize, Serialize};
+
+/// How long each step may take, in milliseconds, and how often things are tried.
+///
+/// A budget starts when the platform has taken the step's order, so a withheld permit costs none of it. It is
+/// compared at looks only: a step ends at the first look at or after its deadline that does not show what it waits
+/// for. The defaults are starting values, not measured optima.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Timing {
+    /// To learn what a target runs before it is touched. Default 60 s.
+    pub preflight_ms: u64,
+    /// Until a closing of ingress is seen. Default 10 s.
+    pub close_ms: u64,
+    /// For connections to end by themselves; then they are cut and counted. Default 30 s, hard.
+    pub drain_ms: u64,
+    /// Until the ordered version is seen running: a stop with its grace, and a start. Default 90 s.
+    pub replace_ms: u64,
+    /// Until the consecutive good looks are complete. Default 60 s.
+    pub verify_ms: u64,
+    /// Until an opening of ingress is seen; then it is ordered anew. Default 60 s.
+    pub open_ms: u64,
+    /// Quiet time after a cold upgrade. Default 30 s.
+    pub cold_probation_ms: u64,
+    /// Quiet time after a warm upgrade. Default 60 s.
+    pub warm_probation_ms: u64,
+    /// Looks during a quiet probation, evenly spread. Default 3.
+    pub probation_looks: u8,
+    /// Consecutive good looks at one instance that verify it. Default 3.
+    pub good_looks: u8,
+    /// Times one step is asked for again before it counts as failed. Default 5.
+    pub max_tries: u8,
+    /// First wait before asking again; doubles each time, with jitter. Default 1 s.
+    pub backoff_ms: u64,
+    /// Recoveries of one step before a person is needed. Default 3.
+    pub max_recoveries: u8,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            preflight_ms: 60_000,
+            close_ms: 10_000,
+            drain_ms: 30_000,
+            replace_ms: 90_000,
+            verify_ms: 60_000,
+            open_ms: 60_000,
+            cold_probation_ms: 30_000,
+            warm_probation_ms: 60_000,
+            probation_looks: 3,
+            good_looks: 3,
+            max_tries: 5,
+            backoff_ms: 1_000,
+            max_recoveries: 3,
+        }
+    }
+}
+
+/// The longest time any budget may be: thirty days.
+const LONGEST_MS: u64 = 30 * 24 * 3_600_000;
+
+/// A value of [`Timing`] or of the driver's configuration is out of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {found}: give a value from {least} to {most}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// Its value.
+    pub found: u64,
+    /// The least it may be.
+    pub least: u64,
+    /// The most it may be.
+    pub most: u64,
+}
+
+pub(crate) const fn within(field: &'static str, found: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if found < least || found > most {
+        return Err(ConfigError {
+            field,
+            found,
+            least,
+            most,
+        });
+    }
+    Ok(())
+}
+
+impl Timing {
+    /// Checks that every value is in its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (field, ms) in [
+            ("preflight_ms", self.preflight_ms),
+            ("close_ms", self.close_ms),
+            ("drain_ms", self.drain_ms),
+            ("replace_ms", self.replace_ms),
+            ("verify_ms", self.verify_ms),
+            ("open_ms", self.open_ms),
+            ("backoff_ms", self.backoff_ms),
+        ] {
+            within(field, ms, 1, LONGEST_MS)?;
+        }
+        within("cold_probation_ms", self.cold_probation_ms, 0, LONGEST_MS)?;
+        within("warm_probation_ms", self.warm_probation_ms, 0, LONGEST_MS)?;
+        within("probation_looks", self.probation_looks.into(), 1, 100)?;
+        within("good_looks", self.good_looks.into(), 1, 100)?;
+        within("max_tries", self.max_tries.into(), 1, 20)?;
+        within("max_recoveries", self.max_recoveries.into(), 1, 20)
+    }
+
+    /// The time a closed ingress is left to the platform's own watchdog: all that may lie between a closing and the
+    /// reopening, the way back included, and a tenth more.
+    pub const fn reopen_after_ms(&self) -> u64 {
+        let ways = 2 * (self.replace_ms + self.verify_ms);
+        let all = self.close_ms + self.drain_ms + ways + self.open_ms;
+        all + all / 10
+    }
+}

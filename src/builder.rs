@@ -42,7 +42,10 @@ struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("level", &self.level).field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("level", &self.level)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,7 +61,10 @@ impl Default for Builder<(Missing, Missing, Missing, Missing, Missing, Missing)>
             // The caps of the policy bound what is in flight; the driver's own bound only has to be above them.
             driver: DriverConfig::new().max_in_flight(1 << 20).poll_ms(POLL_MS),
         };
-        Self { parts: (Missing, Missing, Missing, Missing, Missing, Missing), options }
+        Self {
+            parts: (Missing, Missing, Missing, Missing, Missing, Missing),
+            options,
+        }
     }
 }
 
@@ -66,7 +72,10 @@ impl<M, J, C, R, N> Builder<(Missing, M, J, C, R, N)> {
     /// The orchestrator.
     pub fn platform<P: Platform>(self, platform: P) -> Builder<(P, M, J, C, R, N)> {
         let (_, m, j, c, r, n) = self.parts;
-        Builder { parts: (platform, m, j, c, r, n), options: self.options }
+        Builder {
+            parts: (platform, m, j, c, r, n),
+            options: self.options,
+        }
     }
 }
 
@@ -74,7 +83,10 @@ impl<P, J, C, R, N> Builder<(P, Missing, J, C, R, N)> {
     /// Where metrics come from.
     pub fn metrics<M: MetricSource>(self, metrics: M) -> Builder<(P, M, J, C, R, N)> {
         let (p, _, j, c, r, n) = self.parts;
-        Builder { parts: (p, metrics, j, c, r, n), options: self.options }
+        Builder {
+            parts: (p, metrics, j, c, r, n),
+            options: self.options,
+        }
     }
 }
 
@@ -82,7 +94,10 @@ impl<P, M, C, R, N> Builder<(P, M, Missing, C, R, N)> {
     /// Where everything is written down. A change found in it is taken up where it stands.
     pub fn journal<J: Journal>(self, journal: J) -> Builder<(P, M, J, C, R, N)> {
         let (p, m, _, c, r, n) = self.parts;
-        Builder { parts: (p, m, journal, c, r, n), options: self.options }
+        Builder {
+            parts: (p, m, journal, c, r, n),
+            options: self.options,
+        }
     }
 }
 
@@ -90,7 +105,10 @@ impl<P, M, J, R, N> Builder<(P, M, J, Missing, R, N)> {
     /// What time it is.
     pub fn clock<C: Clock>(self, clock: C) -> Builder<(P, M, J, C, R, N)> {
         let (p, m, j, _, r, n) = self.parts;
-        Builder { parts: (p, m, j, clock, r, n), options: self.options }
+        Builder {
+            parts: (p, m, j, clock, r, n),
+            options: self.options,
+        }
     }
 }
 
@@ -98,7 +116,10 @@ impl<P, M, J, C, N> Builder<(P, M, J, C, Missing, N)> {
     /// Who may be touched when. [`Guard::empty`] has no rules and says so in the journal.
     pub fn rules(self, rules: Guard) -> Builder<(P, M, J, C, Guard, N)> {
         let (p, m, j, c, _, n) = self.parts;
-        Builder { parts: (p, m, j, c, rules, n), options: self.options }
+        Builder {
+            parts: (p, m, j, c, rules, n),
+            options: self.options,
+        }
     }
 }
 
@@ -106,7 +127,10 @@ impl<P, M, J, C, R> Builder<(P, M, J, C, R, Missing)> {
     /// How people are told.
     pub fn notifier<N: Notifier>(self, notifier: N) -> Builder<(P, M, J, C, R, N)> {
         let (p, m, j, c, r, _) = self.parts;
-        Builder { parts: (p, m, j, c, r, notifier), options: self.options }
+        Builder {
+            parts: (p, m, j, c, r, notifier),
+            options: self.options,
+        }
     }
 }
 
@@ -155,7 +179,12 @@ where
     /// [`StartError::Mode`] where the platform cannot do the wanted mode.
     pub fn build(self) -> Result<Autopilot<P, J, C>, StartError> {
         let (platform, metrics, journal, clock, rules, notifier) = self.parts;
-        let Options { permit, level, mode, driver } = self.options;
+        let Options {
+            permit,
+            level,
+            mode,
+            driver,
+        } = self.options;
         let capabilities = platform.capabilities();
         if !capabilities.fence {
             return Err(StartError::NoFence { level });
@@ -170,7 +199,13 @@ where
             permit,
             mode: choice.mode,
         };
-        Ok(Autopilot { world, rules: Arc::new(rules), level, choice, driver })
+        Ok(Autopilot {
+            world,
+            rules: Arc::new(rules),
+            level,
+            choice,
+            driver,
+        })
     }
 }
 
@@ -197,7 +232,10 @@ pub struct Autopilot<P, J, C> {
 
 impl<P, J, C> fmt::Debug for Autopilot<P, J, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Autopilot").field("level", &self.level).field("mode", &self.choice.mode).finish_non_exhaustive()
+        f.debug_struct("Autopilot")
+            .field("level", &self.level)
+            .field("mode", &self.choice.mode)
+            .finish_non_exhaustive()
     }
 }
 
@@ -233,7 +271,10 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             ended: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
-        let handle = Handle { shared: Arc::clone(&shared), proof: planned.setup.proof.clone() };
+        let handle = Handle {
+            shared: Arc::clone(&shared),
+            proof: planned.setup.proof.clone(),
+        };
         Ok((handle, Run::run(self.world, planned, self.driver, shared)))
     }
 
@@ -242,14 +283,21 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
     /// # Errors
     /// As [`start`](Self::start).
     pub fn preview(&self, change: Change, unix_ms: i64) -> Result<Preview, StartError> {
-        let need = Need { batch_ms: change.settings.attempt_estimate_ms, rollback_ms: change.settings.attempt_estimate_ms };
+        let need = Need {
+            batch_ms: change.settings.attempt_estimate_ms,
+            rollback_ms: change.settings.attempt_estimate_ms,
+        };
         let Planned { setup, .. } = self.plan(change)?;
         let tables = Tables::new(&setup.change.fleet, &setup.plan);
         let held = (0..setup.change.fleet.app_count()).map(AppIndex).filter_map(|app| {
             let decision = decide(&setup, &tables, app, need, unix_ms);
             (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
         });
-        Ok(Preview { held: held.collect(), plan: setup.plan.summary(), proof: setup.proof.clone() })
+        Ok(Preview {
+            held: held.collect(),
+            plan: setup.plan.summary(),
+            proof: setup.proof.clone(),
+        })
     }
 
     fn plan(&self, change: Change) -> Result<Planned, StartError> {
@@ -282,7 +330,14 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             began_ms: 0,
             began_unix_ms: 0,
         };
-        let setup = Setup { change, plan, proof, guard: Arc::clone(&self.rules), level: self.level, header };
+        let setup = Setup {
+            change,
+            plan,
+            proof,
+            guard: Arc::clone(&self.rules),
+            level: self.level,
+            header,
+        };
         Ok(Planned { setup, members })
     }
 }

@@ -34,12 +34,20 @@ pub enum ActorKind {
 impl Actor {
     /// A human being.
     pub fn person(id: impl Into<String>, via: impl Into<String>) -> Self {
-        Self { id: id.into(), kind: ActorKind::Person, via: via.into() }
+        Self {
+            id: id.into(),
+            kind: ActorKind::Person,
+            via: via.into(),
+        }
     }
 
     /// A program.
     pub fn program(id: impl Into<String>, via: impl Into<String>) -> Self {
-        Self { id: id.into(), kind: ActorKind::Program, via: via.into() }
+        Self {
+            id: id.into(),
+            kind: ActorKind::Program,
+            via: via.into(),
+        }
     }
 }
 
@@ -77,7 +85,9 @@ impl FromStr for Level {
         match text.trim_start_matches(['L', 'l']) {
             "3" => Ok(Self::L3),
             "4" => Ok(Self::L4),
-            _ => Err(format!("there is no level `{text}` here: use 3 (a person resumes) or 4 (also rolls back by itself)")),
+            _ => Err(format!(
+                "there is no level `{text}` here: use 3 (a person resumes) or 4 (also rolls back by itself)"
+            )),
         }
     }
 }

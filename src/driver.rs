@@ -48,7 +48,12 @@ pub(crate) struct Planned {
 
 impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     /// Runs the change to its end, from wherever the journal says it is.
-    pub(crate) async fn run(world: World<P, J, C>, plan: Planned, config: DriverConfig, shared: Arc<Shared>) -> Result<Outcome, RunError> {
+    pub(crate) async fn run(
+        world: World<P, J, C>,
+        plan: Planned,
+        config: DriverConfig,
+        shared: Arc<Shared>,
+    ) -> Result<Outcome, RunError> {
         let driver = Driver::new(
             Arc::clone(&world.platform),
             Arc::clone(&world.journal),
@@ -56,7 +61,14 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             config,
         )?;
         let ask_news = world.platform.capabilities().watch;
-        let mut run = Self { world, driver, shared, group: Group::new(), watched: None, ask_news };
+        let mut run = Self {
+            world,
+            driver,
+            shared,
+            group: Group::new(),
+            watched: None,
+            ask_news,
+        };
         if let Some(outcome) = run.begin(plan).await? {
             run.shared.ended.store(true, Ordering::Release);
             return Ok(outcome);
@@ -79,7 +91,11 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             None => {
                 let history = self.world.metrics.history().await?;
                 let began_ms = self.world.clock.now();
-                let header = Header { began_ms, began_unix_ms: self.world.clock.wall(), ..setup.header.clone() };
+                let header = Header {
+                    began_ms,
+                    began_unix_ms: self.world.clock.wall(),
+                    ..setup.header.clone()
+                };
                 self.input(&Input::Begin(header.clone(), history.clone()))?;
                 Machine::new(Setup { header, ..setup }, &history)?
             }
@@ -102,7 +118,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     /// The first record of the journal, if there is one and it is of this change.
     async fn past(&self, wanted: &Header) -> Result<Option<(Header, Vec<History>)>, RunError> {
         let groups = self.world.journal.read(0, 1).await?;
-        let Some((_, group)) = groups.first() else { return Ok(None) };
+        let Some((_, group)) = groups.first() else {
+            return Ok(None);
+        };
         let begin = group.records().find(|record| record.stream == Stream::AUTOPILOT);
         match begin.map(|record| Input::decode(&record)) {
             Some(Ok(Input::Begin(header, history))) => match header.difference(wanted) {
@@ -110,7 +128,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                 Some((field, journal, run)) => Err(RunError::OtherChange { field, journal, run }),
             },
             Some(Err(error)) => Err(RunError::Journal(error)),
-            _ => Err(RunError::Journal("it does not begin with a change: it belongs to another program".to_owned())),
+            _ => Err(RunError::Journal(
+                "it does not begin with a change: it belongs to another program".to_owned(),
+            )),
         }
     }
 
@@ -165,7 +185,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
 
     /// Adds an input to the records that become durable before anything that follows from it leaves the process.
     fn input(&mut self, input: &Input) -> Result<(), RunError> {
-        input.push_to(&mut self.group).map_err(|error| RunError::Journal(error.to_string()))
+        input
+            .push_to(&mut self.group)
+            .map_err(|error| RunError::Journal(error.to_string()))
     }
 
     fn take_orders(&mut self) -> Result<Commands, RunError> {
@@ -191,13 +213,20 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         self.watched = Some(interval + u64::from(now_ms >= end_ms));
         let cursor = self.with(|machine| machine.cursor())?;
         // No news is not good news: the next question begins at the same cursor.
-        let Ok(news) = self.world.platform.watch(cursor).await else { return Ok(()) };
+        let Ok(news) = self.world.platform.watch(cursor).await else {
+            return Ok(());
+        };
         if news.changes.is_empty() {
             return Ok(());
         }
-        let input = Input::News { changes: news.changes, cursor: news.cursor };
+        let input = Input::News {
+            changes: news.changes,
+            cursor: news.cursor,
+        };
         self.input(&input)?;
-        let Input::News { changes, cursor } = &input else { return Ok(()) };
+        let Input::News { changes, cursor } = &input else {
+            return Ok(());
+        };
         let members = self.with(|machine| machine.news(changes, *cursor))?;
         if !members.is_empty() {
             self.world.metrics.follow(&members).await?;
@@ -234,14 +263,19 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         self.group.clear();
         let shared = Arc::clone(&self.shared);
         let permit = Arc::clone(&self.world.permit);
-        let mut may_act =
-            move |_: &unattended_upgrade::EffectKey| !shared.frozen.load(Ordering::Acquire) && permit.may_act() == Ok(true);
+        let mut may_act = move |_: &unattended_upgrade::EffectKey| {
+            !shared.frozen.load(Ordering::Acquire) && permit.may_act() == Ok(true)
+        };
         let turn = self.driver.turn(&mut may_act).await?;
         for notice in &commands.notices {
             self.world.notifier.notify(notice).await;
         }
         self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))?;
-        if turn.finished.is_empty() { Ok(turn.next_due_ms) } else { Ok(Some(self.world.clock.now())) }
+        if turn.finished.is_empty() {
+            Ok(turn.next_due_ms)
+        } else {
+            Ok(Some(self.world.clock.now()))
+        }
     }
 
     fn submit(&mut self, starts: &[Start]) -> Result<(), RunError> {
@@ -257,7 +291,12 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                     Direction::Back => (&change.to, &change.from),
                 };
                 let target = TargetId::from(machine.name(start.target));
-                Job { target, from: from.clone(), to: to.clone(), mode }
+                Job {
+                    target,
+                    from: from.clone(),
+                    to: to.clone(),
+                    mode,
+                }
             };
             starts.iter().map(job).collect()
         })?;
@@ -273,7 +312,11 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let (_, end_ms) = self.with(|machine| machine.next_interval())?;
         // An interval that is overdue is asked for again at the pace of intervals, not in a spin.
         let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
-        let interval_due = if end_ms > now_ms { end_ms } else { now_ms + pace.min(5_000) };
+        let interval_due = if end_ms > now_ms {
+            end_ms
+        } else {
+            now_ms + pace.min(5_000)
+        };
         let due = driver_due.map_or(interval_due, |due| due.min(interval_due));
         if due <= now_ms {
             return Ok(());
@@ -281,7 +324,11 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let shared = Arc::clone(&self.shared);
         let word = poll_fn(move |context| {
             shared.waker.register(context.waker());
-            if shared.orders.lock().is_empty() { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+            if shared.orders.lock().is_empty() {
+                std::task::Poll::Pending
+            } else {
+                std::task::Poll::Ready(())
+            }
         });
         let mut sleep = self.world.clock.sleep_until(due).fuse();
         let mut word = word.fuse();
@@ -311,7 +358,9 @@ fn replay_input(record: &Record<'_>, machine: &mut Machine) -> Result<(), RunErr
         Input::Begin(..) | Input::End(_) => {}
         Input::Tick(now_ms) => drop(machine.tick(now_ms)),
         Input::Interval(interval) => {
-            machine.interval(&interval).map_err(|error| RunError::Journal(error.to_string()))?;
+            machine
+                .interval(&interval)
+                .map_err(|error| RunError::Journal(error.to_string()))?;
         }
         Input::News { changes, cursor } => drop(machine.news(&changes, cursor)),
         Input::Order(order) => drop(machine.order(&order)),

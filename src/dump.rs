@@ -33,7 +33,9 @@ pub async fn dump<J: Journal + ?Sized>(journal: &J, mut each: impl FnMut(DumpLin
     let mut position = 0;
     loop {
         let groups = journal.read(position, 64).await?;
-        let Some((last, group)) = groups.last() else { return Ok(()) };
+        let Some((last, group)) = groups.last() else {
+            return Ok(());
+        };
         position = last + u64::from(group.len());
         for (first, group) in &groups {
             for (seq, record) in (*first..).zip(group.records()) {
@@ -56,7 +58,10 @@ fn line(seq: Position, record: &Record<'_>, describer: &mut Describer) -> Result
     if record.stream == Stream::AUTOPILOT {
         line.kind = Input::kind_name(record.kind).to_owned();
         line.result = Some(Input::decode(record).map_err(RunError::Journal)?.in_short());
-    } else if let Some(told) = describer.describe(record).map_err(|error| RunError::Journal(error.to_string()))? {
+    } else if let Some(told) = describer
+        .describe(record)
+        .map_err(|error| RunError::Journal(error.to_string()))?
+    {
         line.kind = told.kind.to_owned();
         line.target = told.target;
         line.generation = told.generation;

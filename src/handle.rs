@@ -100,7 +100,11 @@ impl Handle {
         if orders.len() >= MAX_ORDERS {
             return Err(CommandError::TooMany);
         }
-        orders.push_back(Order { command, actor, reason: reason.into() });
+        orders.push_back(Order {
+            command,
+            actor,
+            reason: reason.into(),
+        });
         drop(orders);
         self.shared.waker.wake();
         Ok(())
@@ -115,7 +119,9 @@ impl Handle {
     /// moment a rollback is decided. Pure and cheap: an admission hook may call it for every birth.
     pub fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
         let machine = self.shared.machine.lock();
-        machine.as_ref().map_or(Side::Old, |machine| machine.version_for(id, app, labels))
+        machine
+            .as_ref()
+            .map_or(Side::Old, |machine| machine.version_for(id, app, labels))
     }
 
     /// Where the change stands, in full; `None` before the run has begun.

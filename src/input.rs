@@ -57,10 +57,7 @@ pub(crate) enum Input {
     /// An interval of metrics.
     Interval(Interval),
     /// What happened to the fleet, and the cursor after it.
-    News {
-        changes: Vec<FleetChange>,
-        cursor: u64,
-    },
+    News { changes: Vec<FleetChange>, cursor: u64 },
     /// Somebody said something.
     Order(Order),
     /// It is over.
@@ -105,7 +102,10 @@ impl Input {
                 Self::Begin(header, history)
             }
             TICK => {
-                let bytes = record.bytes.try_into().map_err(|_| "a tick that is not 8 bytes long".to_owned())?;
+                let bytes = record
+                    .bytes
+                    .try_into()
+                    .map_err(|_| "a tick that is not 8 bytes long".to_owned())?;
                 Self::Tick(u64::from_le_bytes(bytes))
             }
             INTERVAL => Self::Interval(Interval::decode(record.bytes).map_err(|error| error.to_string())?),
@@ -115,14 +115,21 @@ impl Input {
             }
             ORDER => Self::Order(postcard::from_bytes(record.bytes).map_err(damaged)?),
             END => Self::End(postcard::from_bytes(record.bytes).map_err(damaged)?),
-            kind => return Err(format!("records of kind {kind} of the autopilot come from a later version of it")),
+            kind => {
+                return Err(format!(
+                    "records of kind {kind} of the autopilot come from a later version of it"
+                ));
+            }
         })
     }
 
     /// The input in a few words, for dumps.
     pub(crate) fn in_short(&self) -> String {
         match self {
-            Self::Begin(header, _) => format!("{}: {} to {} over {} targets", header.change, header.from, header.to, header.targets),
+            Self::Begin(header, _) => format!(
+                "{}: {} to {} over {} targets",
+                header.change, header.from, header.to, header.targets
+            ),
             Self::Tick(now_ms) => format!("at {now_ms} ms"),
             Self::Interval(interval) => format!("interval {} with {} rows", interval.index, interval.rows.len()),
             Self::News { changes, .. } => format!("{} changes of the fleet", changes.len()),

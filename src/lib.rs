@@ -20,8 +20,8 @@ pub use handle::{Command, CommandError, Handle, Progress};
 pub use ports::{AlwaysPermit, Notice, Notifier, Permit, PermitError, Question, QuestionKind};
 pub use settings::Settings;
 pub use summary::{
-    Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Next, ReceiptView,
-    SUMMARY_SCHEMA, Summary,
+    Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Next,
+    ReceiptView, SUMMARY_SCHEMA, Summary,
 };
 
 pub use unattended_batching as batching;

@@ -87,18 +87,28 @@ impl Settings {
         }
         for (name, value) in [("alpha", self.alpha), ("beta", self.beta)] {
             if !(value > 0.0 && value < 1.0) {
-                return Err(format!("settings: `{name}` is {value}: give a number between 0 and 1, both excluded"));
+                return Err(format!(
+                    "settings: `{name}` is {value}: give a number between 0 and 1, both excluded"
+                ));
             }
         }
         if !(self.delta > 0.0 && self.delta.is_finite()) {
             return Err(format!("settings: `delta` is {}: give a number above 0", self.delta));
         }
         if !(self.caution_e > 1.0 && self.caution_e.is_finite()) {
-            return Err(format!("settings: `caution_e` is {}: give a number above 1", self.caution_e));
+            return Err(format!(
+                "settings: `caution_e` is {}: give a number above 1",
+                self.caution_e
+            ));
         }
-        for (name, value) in [("soak_share_ppm", self.soak_share_ppm), ("debt_limit_ppm", self.debt_limit_ppm)] {
+        for (name, value) in [
+            ("soak_share_ppm", self.soak_share_ppm),
+            ("debt_limit_ppm", self.debt_limit_ppm),
+        ] {
             if value > 1_000_000 {
-                return Err(format!("settings: `{name}` is {value}: give at most 1000000, which is everything"));
+                return Err(format!(
+                    "settings: `{name}` is {value}: give at most 1000000, which is everything"
+                ));
             }
         }
         if self.tries == 0 {

@@ -158,6 +158,17 @@ mod tests {
         assert_eq!(cohorts[3], [10, 10, 10]);
     }
 
+    /// 40 strata of 5 are due 0.5 and then 0.625; 35 strata of 24 are due 2.4 and then exactly 3. By remainder alone the
+    /// small ones would take all 34 odd units of the first batch, and nine large ones could not get their third in time.
+    #[test]
+    fn who_falls_due_sooner_goes_before_a_larger_remainder() {
+        let main: Vec<u32> = [vec![5; 40], vec![24; 35]].concat();
+        let cohorts = split(&main, u32::MAX, &[104, 130, 1_040], 9);
+        assert_eq!(cohorts[0].iter().sum::<u32>(), 104);
+        assert!(cohorts[1][40..].iter().all(|&have| have == 3), "{:?}", cohorts[1]);
+        assert_eq!(cohorts[1][..40].iter().sum::<u32>(), 25);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
         /// Quota and nesting together: what plain largest remainder does not give.

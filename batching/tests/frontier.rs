@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use caller::promote;
 use unattended_batching::{
-    AppIndex, Blocked, Event, Fleet, Frontier, JoinError, Noted, Plan, Policy, Side, TargetIndex, count, pct,
+    AppIndex, Blocked, Event, Fleet, Frontier, JoinError, Noted, Plan, Policy, Side, TargetIndex, count, pct, position,
 };
 
 fn apps(sizes: &[(&str, u32)]) -> Fleet {
@@ -149,6 +149,31 @@ fn label_and_total_caps_say_so_too() {
         started.iter().all(|t| t.0 < 4),
         "four unhealthy of three: only they may go"
     );
+}
+
+/// More are unhealthy than the fleet's cap allows: fixes take turns under the cap on what is in flight until all lanes are well.
+#[test]
+fn fixes_reach_every_lane_of_a_fleet_in_trouble() {
+    let mut builder = Fleet::builder();
+    for n in 0..40 {
+        builder
+            .push(&format!("t{n}"), ["a", "b", "c", "d"][n % 4], [], n >= 12)
+            .unwrap();
+    }
+    let fleet = builder.build().unwrap();
+    let mut live = live(&fleet, &Policy::new().per_app(pct(50)).total_in_flight(count(2)));
+    open_all(&mut live);
+    let mut fixed = Vec::new();
+    while fixed.len() < 12 {
+        let started = live.startable(0, 100);
+        assert_eq!(started.len(), 2, "stuck after {fixed:?}");
+        for id in started {
+            assert!(id.0 < 12, "no healthy target while twelve are not");
+            live.on(Event::Finished { id, at: 0 });
+            fixed.push(id);
+        }
+    }
+    assert_eq!(live.startable(0, 100).len(), 2);
 }
 
 #[test]
@@ -333,6 +358,38 @@ fn births_follow_their_cohort() {
     let app = live.app_of(stranger).unwrap();
     assert_eq!((live.app_name(app), app), (Some("stranger"), AppIndex(2)));
     assert_eq!(live.lane(app).next_nonempty_batch, Some(plan.batch_count() - 1));
+}
+
+/// Births whose hashes all fall into the open cohort: chance does not share them out, so the cap on the stratum must.
+#[test]
+fn births_never_enlarge_the_share_of_their_stratum() {
+    let fleet = apps(&[("a", 40)]);
+    let plan = Plan::build(&fleet, &Policy::new(), 3).unwrap();
+    let mut live = plan.frontier();
+    for _ in 0..3 {
+        live.on(Event::Promoted {
+            app: AppIndex(0),
+            at: 0,
+        });
+    }
+    assert_eq!(plan.batch(3).cumulative, 8);
+    let low: Vec<String> = (0..40_000)
+        .map(|n| format!("n{n}"))
+        .filter(|id| position(3, id) < u64::MAX / 100)
+        .take(200)
+        .collect();
+    let (mut new, mut size) = (0, 40_u32);
+    for id in &low {
+        let side = live.version_for(id, "a", &[]);
+        live.join(id, "a", &[], side, 0).unwrap();
+        new += u32::from(side == Side::New);
+        size += 1;
+        assert!(8 + new <= (8 * size).div_ceil(40), "{new} of {size}");
+        // Those born old wait for the next batch, not in this one: the planned eight are all that wait here.
+        assert_eq!(live.lane(AppIndex(0)).waiting_in_open, 8);
+    }
+    assert_eq!(new, 40, "a fifth of 200");
+    assert_eq!(live.lane(AppIndex(0)).next_batch_size, plan.batch(4).size + 160);
 }
 
 #[test]

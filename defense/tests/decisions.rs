@@ -328,6 +328,10 @@ fn a_rule_speaks_once_and_only_for_what_it_selects() {
     let loans = ask(&rule("pay"), ["loans", "loans"]);
     assert_eq!((loans.verdict, loans.packs), (Verdict::Allow, 1));
     assert_eq!(ask(&rule("pay"), ["cards", "cards"]).packs, 0);
+    // A pack never holds what lies outside its scope, even where the selection of a window would fit.
+    let stranger = app("a").label("business", "loans").label("tier", "gold");
+    let decision = monday("forbidden").decide(&Request::pre("c").scope(stranger), MONDAY + 11 * HOUR);
+    assert_eq!((decision.verdict, decision.packs), (Verdict::Allow, 0));
 }
 
 #[test]

@@ -20,7 +20,9 @@ pub(crate) fn fleet(inventory: &Inventory) -> Result<Arc<Fleet>, Failure> {
     let mut builder = Fleet::builder();
     for target in &inventory.targets {
         let labels = target.labels.iter().map(|(key, value)| (&**key, &**value));
-        builder.push(&target.id, &target.app, labels, target.state == State::Healthy).map_err(Failure::input)?;
+        builder
+            .push(&target.id, &target.app, labels, target.state == State::Healthy)
+            .map_err(Failure::input)?;
     }
     Ok(Arc::new(builder.build().map_err(Failure::input)?))
 }
@@ -28,7 +30,10 @@ pub(crate) fn fleet(inventory: &Inventory) -> Result<Arc<Fleet>, Failure> {
 /// Doubling batches, spread over every label that can make classes.
 pub(crate) fn policy(fleet: &Fleet) -> Result<Policy, Failure> {
     let keys = spread_keys(fleet);
-    Policy::new().spread(keys.iter().cloned()).first_batch_covers(keys).map_err(Failure::input)
+    Policy::new()
+        .spread(keys.iter().cloned())
+        .first_batch_covers(keys)
+        .map_err(Failure::input)
 }
 
 fn spread_keys(fleet: &Fleet) -> Vec<String> {
@@ -38,13 +43,21 @@ fn spread_keys(fleet: &Fleet) -> Vec<String> {
         .filter(|key| {
             fleet.key_index(key).is_some_and(|index| {
                 let values = fleet.value_count(index);
-                let labelled = fleet.targets().filter(|&target| fleet.label(target, index).is_some()).count();
+                let labelled = fleet
+                    .targets()
+                    .filter(|&target| fleet.label(target, index).is_some())
+                    .count();
                 // A label that only some have, or that is another name of the application, makes no classes.
                 CLASS_VALUES.contains(&values) && values < fleet.app_count().max(3) && labelled * 10 >= fleet.len() * 9
             })
         })
         .collect();
-    keys.sort_by_key(|key| KNOWN_KEYS.iter().position(|known| known == key).unwrap_or(KNOWN_KEYS.len()));
+    keys.sort_by_key(|key| {
+        KNOWN_KEYS
+            .iter()
+            .position(|known| known == key)
+            .unwrap_or(KNOWN_KEYS.len())
+    });
     keys.into_iter().take(MAX_KEYS).cloned().collect()
 }
 
@@ -61,7 +74,11 @@ pub(crate) fn simulated(inventory: Inventory) -> Vec<SimTarget> {
         .map(|target| SimTarget {
             id: target.id.to_string(),
             app: target.app.to_string(),
-            labels: target.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            labels: target
+                .labels
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
             state: state(target.state),
         })
         .collect()

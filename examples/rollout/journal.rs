@@ -19,7 +19,9 @@ impl Mortal {
 #[async_trait]
 impl Journal for Mortal {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
-        let Some(limit) = self.kill_after else { return self.inner.append(group).await };
+        let Some(limit) = self.kill_after else {
+            return self.inner.append(group).await;
+        };
         let end = self.inner.end().await?;
         if end + u64::from(group.len()) < limit {
             return self.inner.append(group).await;

@@ -96,10 +96,16 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let fleet = fleet::fleet(&inventory)?;
     let policy = fleet::policy(&fleet)?;
     let settings = settings(options);
-    let change = Change::new(NEW, author(), Version::from(OLD), Version::from(NEW), Arc::clone(&fleet))
-        .policy(policy)
-        .settings(settings.clone())
-        .seed(options.seed);
+    let change = Change::new(
+        NEW,
+        author(),
+        Version::from(OLD),
+        Version::from(NEW),
+        Arc::clone(&fleet),
+    )
+    .policy(policy)
+    .settings(settings.clone())
+    .seed(options.seed);
     let config = SimConfig {
         world,
         targets: fleet::simulated(inventory),
@@ -162,7 +168,9 @@ fn start(options: &Options) -> Result<u8, Failure> {
         }
         Err(error) => return Err(Failure::internal(error)),
     };
-    let Some(summary) = handle.summary() else { return Err(Failure::Internal("the run left no summary".to_owned())) };
+    let Some(summary) = handle.summary() else {
+        return Err(Failure::Internal("the run left no summary".to_owned()));
+    };
     let ended = Ended {
         options,
         outcome,

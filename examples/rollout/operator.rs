@@ -25,7 +25,11 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(operator: Operator) -> Self {
-        Self { operator, handle: OnceLock::new(), asked_ms: Mutex::new(None) }
+        Self {
+            operator,
+            handle: OnceLock::new(),
+            asked_ms: Mutex::new(None),
+        }
     }
 
     pub(crate) fn connect(&self, handle: &Handle) {
@@ -45,7 +49,10 @@ impl Desk {
     pub(crate) async fn work<C: Clock>(&self, clock: &C) {
         loop {
             clock.sleep_until(clock.now() + LOOK_MS).await;
-            let due = self.asked_ms.lock().is_some_and(|asked| clock.now() >= asked + ANSWER_MS);
+            let due = self
+                .asked_ms
+                .lock()
+                .is_some_and(|asked| clock.now() >= asked + ANSWER_MS);
             if due {
                 *self.asked_ms.lock() = None;
                 self.answer(Actor::person("operator", "simulated"), "go on");

@@ -104,10 +104,19 @@ impl Options {
     /// Where the fleet comes from.
     pub(crate) fn source(&self) -> Result<Source, unattended_examples_support::InputError> {
         if let Some(spec) = &self.synthetic {
-            return Ok(Source::Synthetic { fleet: Synthetic::parse(spec)?, seed: self.seed });
+            return Ok(Source::Synthetic {
+                fleet: Synthetic::parse(spec)?,
+                seed: self.seed,
+            });
         }
-        let Some(path) = &self.inventory else { return Ok(Source::Bundled) };
+        let Some(path) = &self.inventory else {
+            return Ok(Source::Bundled);
+        };
         let map = self.map.as_deref().map(Mapping::parse).transpose()?;
-        Ok(Source::File { path: path.into(), map, container: self.container.clone() })
+        Ok(Source::File {
+            path: path.into(),
+            map,
+            container: self.container.clone(),
+        })
     }
 }

@@ -11,8 +11,8 @@ use unattended::{Outcome, Preview, Summary};
 use unattended_redb::Redb;
 use unattended_simulated::Census;
 
-use crate::options::Options;
 use crate::Failure;
+use crate::options::Options;
 
 /// The version of the shape of the JSON object.
 const SCHEMA: u32 = 1;
@@ -67,16 +67,23 @@ struct Json<'r> {
 
 pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
     let Ended { options, summary, .. } = result;
-    let path = options.report.clone().or_else(|| (!options.json).then(|| "report.html".into()));
+    let path = options
+        .report
+        .clone()
+        .or_else(|| (!options.json).then(|| "report.html".into()));
     if let Some(path) = &path {
         std::fs::write(path, page(summary, &page_options()))
             .map_err(|error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display())))?;
     }
     let mut out = std::io::stdout().lock();
     let written = if options.json {
-        serde_json::to_string(&json(result)).map_err(Failure::internal).map(|line| writeln!(out, "{line}"))?
+        serde_json::to_string(&json(result))
+            .map_err(Failure::internal)
+            .map(|line| writeln!(out, "{line}"))?
     } else {
-        let shown = path.as_ref().map_or_else(String::new, |path| format!("report: {}\n", path.display()));
+        let shown = path
+            .as_ref()
+            .map_or_else(String::new, |path| format!("report: {}\n", path.display()));
         let text = text(summary, width());
         writeln!(
             out,
@@ -99,7 +106,13 @@ fn page_options() -> PageOptions {
 }
 
 fn json<'r>(result: &'r Ended<'_>) -> Json<'r> {
-    let Ended { options, summary, census, proof, .. } = result;
+    let Ended {
+        options,
+        summary,
+        census,
+        proof,
+        ..
+    } = result;
     Json {
         schema: SCHEMA,
         change: &summary.change,
@@ -152,7 +165,12 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview) -> Result<u8, Failure> 
         });
         writeln!(out, "{line}")
     } else {
-        let shown: String = seen.held.iter().take(20).map(|(app, why)| format!("{app}: {why}\n")).collect();
+        let shown: String = seen
+            .held
+            .iter()
+            .take(20)
+            .map(|(app, why)| format!("{app}: {why}\n"))
+            .collect();
         writeln!(
             out,
             "{}\nproof: ok ({} checks)\n{} of {} lanes are held at the start\n{shown}nothing was touched",
@@ -172,10 +190,12 @@ pub(crate) fn dump(path: &Path) -> Result<u8, Failure> {
         return Err(Failure::Input(format!("{}: there is no such journal", path.display())));
     }
     let journal = Redb::open(path).map_err(|error| Failure::Input(format!("the journal: {error}")))?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(std::io::stdout());
     let mut failed = None;
     let read = futures::executor::block_on(unattended::dump(&journal, |line| {
-        let written = serde_json::to_string(&line).map_err(std::io::Error::from).and_then(|line| writeln!(out, "{line}"));
+        let written = serde_json::to_string(&line)
+            .map_err(std::io::Error::from)
+            .and_then(|line| writeln!(out, "{line}"));
         failed = failed.take().or(written.err());
     }));
     read.map_err(Failure::input)?;
@@ -205,5 +225,10 @@ fn began() -> String {
 fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1_024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1_024)
 }

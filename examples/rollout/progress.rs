@@ -34,7 +34,9 @@ impl Progress {
 
     /// Keeps the bar up to date for as long as the run lasts.
     pub(crate) async fn watch<C: Clock>(&self, handle: &Handle, clock: &C) {
-        let Some(bar) = &self.bar else { return std::future::pending().await };
+        let Some(bar) = &self.bar else {
+            return std::future::pending().await;
+        };
         loop {
             clock.sleep_until(clock.now() + STEP_MS).await;
             if let Some(progress) = handle.progress() {

@@ -79,7 +79,10 @@ pub(crate) fn gain_per_request(p0: f64, floor: f64) -> f64 {
     let q = p0.max(theta / 4.0);
     // Logarithms only feed a forecast shown to people and the choice of silent classes; the standard library's differ
     // between platforms in the last digit, libm's do not.
-    let (bad, good) = (p0 * libm::log(q / theta), (1.0 - p0) * libm::log((1.0 - q) / (1.0 - theta)));
+    let (bad, good) = (
+        p0 * libm::log(q / theta),
+        (1.0 - p0) * libm::log((1.0 - q) / (1.0 - theta)),
+    );
     (bad + good).max(0.0)
 }
 
@@ -117,7 +120,9 @@ impl Machine {
             if !calm {
                 continue;
             }
-            let Some(next) = self.tables.classes[at].next_stage(self.classes[at].stage) else { continue };
+            let Some(next) = self.tables.classes[at].next_stage(self.classes[at].stage) else {
+                continue;
+            };
             let evidence = self.evidence(class);
             if matches!(evidence, Evidence::None) || !self.rested(class, next) {
                 continue;
@@ -157,7 +162,9 @@ impl Machine {
 
     fn evidence(&self, class: u32) -> Evidence {
         let state = &self.classes[class as usize];
-        let Fresh::Counting(since) = state.fresh else { return Evidence::None };
+        let Fresh::Counting(since) = state.fresh else {
+            return Evidence::None;
+        };
         let safety = self.judge.safety(class);
         if self.judge.class_ln_e(class) >= libm::log(self.setup.change.settings.caution_e) {
             return Evidence::None;
@@ -169,7 +176,10 @@ impl Machine {
             return Evidence::Person;
         }
         let elapsed = self.now_ms - since;
-        let self_tests = safety.per_metric.get(usize::from(SELF_TEST)).map_or(0.0, |metric| metric.ln_s);
+        let self_tests = safety
+            .per_metric
+            .get(usize::from(SELF_TEST))
+            .map_or(0.0, |metric| metric.ln_s);
         if self.is_silent(class, elapsed, safety.needed) && self_tests >= safety.needed {
             return Evidence::SelfTests;
         }
@@ -192,7 +202,9 @@ impl Machine {
     fn rested(&self, class: u32, next: u16) -> bool {
         let settings = &self.setup.change.settings;
         let state = &self.classes[class as usize];
-        let Fresh::Counting(since) = state.fresh else { return false };
+        let Fresh::Counting(since) = state.fresh else {
+            return false;
+        };
         let soak = !state.soaked && self.tables.classes[class as usize].needs_soak(next, settings);
         let rest = if soak { settings.soak_ms } else { settings.bake_ms };
         self.now_ms - since >= rest
@@ -212,12 +224,14 @@ impl Machine {
     /// Asks a person where evidence is missing for too long.
     pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
         let patience = self.setup.change.settings.patience_ms;
-        let late = (0u32..).zip(&self.classes).find_map(|(class, state)| match state.fresh {
-            Fresh::Counting(since) if self.now_ms - since >= patience => {
-                self.tables.classes[class as usize].next_stage(state.stage).map(|_| class)
-            }
-            _ => None,
-        });
+        let late = (0u32..)
+            .zip(&self.classes)
+            .find_map(|(class, state)| match state.fresh {
+                Fresh::Counting(since) if self.now_ms - since >= patience => self.tables.classes[class as usize]
+                    .next_stage(state.stage)
+                    .map(|_| class),
+                _ => None,
+            });
         let Some(class) = late else { return };
         let safety = self.judge.safety(class);
         let name = self.tables.classes[class as usize].name.clone();
@@ -255,17 +269,26 @@ impl Machine {
         let (code, because) = match evidence {
             Evidence::Own => (
                 "class.safe",
-                format!("safety evidence {:.0} of {:.0} needed from {} requests", libm::exp(safety.ln_s).min(1e9), libm::exp(safety.needed), safety.requests_seen),
+                format!(
+                    "safety evidence {:.0} of {:.0} needed from {} requests",
+                    libm::exp(safety.ln_s).min(1e9),
+                    libm::exp(safety.needed),
+                    safety.requests_seen
+                ),
             ),
             Evidence::SelfTests => (
                 "class.silent",
-                format!("its {} requests could never show it; its self-tests did", safety.requests_seen),
+                format!(
+                    "its {} requests could never show it; its self-tests did",
+                    safety.requests_seen
+                ),
             ),
             Evidence::Person => ("class.granted", "a person said so".to_owned()),
             Evidence::None => return,
         };
         let text = format!("class {name} may grow to {planned} targets (batch {next}): {because}");
-        let otherwise = "less evidence of safety, or any real evidence against the release, would have kept its size".to_owned();
+        let otherwise =
+            "less evidence of safety, or any real evidence against the release, would have kept its size".to_owned();
         self.decide_text(code, text, Some(otherwise));
     }
 }

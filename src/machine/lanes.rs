@@ -81,7 +81,10 @@ impl Machine {
         };
         let settings = &self.setup.change.settings;
         let rested = opened == 0 || self.now_ms - rests_since >= settings.warm_up_ms + settings.bake_ms;
-        let admitted = slice.classes.iter().all(|&(class, count)| self.class_admits(class, slice.batch, count));
+        let admitted = slice
+            .classes
+            .iter()
+            .all(|&(class, count)| self.class_admits(class, slice.batch, count));
         let (batch, size) = (slice.batch, slice.size);
         if admitted {
             self.mark_busy(lane);
@@ -134,9 +137,15 @@ impl Machine {
         } else {
             self.decide_lane(app, self.wave())
         };
-        self.lanes[lane].hold.take().map(|hold| hold.record).into_iter().flatten().for_each(|at| {
-            self.record.hold_ended(at, self.now_ms);
-        });
+        self.lanes[lane]
+            .hold
+            .take()
+            .map(|hold| hold.record)
+            .into_iter()
+            .flatten()
+            .for_each(|at| {
+                self.record.hold_ended(at, self.now_ms);
+            });
         match decision.verdict {
             Verdict::Allow => {
                 self.frontier.on(Event::Released { app });
@@ -160,7 +169,9 @@ impl Machine {
             Verdict::Hold { until } => decision.next_feasible.or(until).map(|until| self.run_ms(until)),
             _ => None,
         };
-        let until_ms = ends.filter(|&end| end > self.now_ms).unwrap_or(self.now_ms + LOOK_AGAIN_MS);
+        let until_ms = ends
+            .filter(|&end| end > self.now_ms)
+            .unwrap_or(self.now_ms + LOOK_AGAIN_MS);
         self.frontier.on(Event::HeldUntil { app, until_ms });
         let finding = decision.findings.first();
         let record = self.record.hold(super::record::HoldStart {
@@ -172,7 +183,11 @@ impl Machine {
             until_ms: ends,
         });
         let needs_person = !matches!(verdict, Verdict::Hold { .. });
-        self.lanes[lane].hold = Some(Hold { until_ms, needs_person, record });
+        self.lanes[lane].hold = Some(Hold {
+            until_ms,
+            needs_person,
+            record,
+        });
     }
 
     fn decide_lane(&self, app: AppIndex, need: Need) -> Decision {
@@ -184,13 +199,19 @@ impl Machine {
         let at_once = self.setup.plan.app_cap(app).max(1);
         let waves = u64::from(waiting.div_ceil(at_once));
         let ms = waves * self.setup.change.settings.attempt_estimate_ms;
-        Need { batch_ms: ms, rollback_ms: ms }
+        Need {
+            batch_ms: ms,
+            rollback_ms: ms,
+        }
     }
 
     /// The room for the least there is: one attempt and its rollback.
     const fn wave(&self) -> Need {
         let ms = self.setup.change.settings.attempt_estimate_ms;
-        Need { batch_ms: ms, rollback_ms: ms }
+        Need {
+            batch_ms: ms,
+            rollback_ms: ms,
+        }
     }
 
     /// A lane whose whole allowance is eaten by unhealthy targets is given time, then its rest becomes debt.
@@ -213,13 +234,23 @@ impl Machine {
 
     /// Asks a person for the lanes that only a person can let go.
     fn ask_for_lanes(&mut self, commands: &mut Commands) {
-        let waiting = self.lanes.iter().filter(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person)).count();
+        let waiting = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person))
+            .count();
         if waiting == 0 {
             return;
         }
-        let first = self.lanes.iter().position(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person));
+        let first = self
+            .lanes
+            .iter()
+            .position(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person));
         let name = first.map_or("", |lane| {
-            self.setup.change.fleet.app_name(AppIndex(u32::try_from(lane).unwrap_or(u32::MAX)))
+            self.setup
+                .change
+                .fleet
+                .app_name(AppIndex(u32::try_from(lane).unwrap_or(u32::MAX)))
         });
         let text = format!("{waiting} lanes need a person's word by the rules, {name} among them: let them go on?");
         self.ask(

@@ -142,10 +142,15 @@ impl Machine {
                 .strata_apps
                 .iter()
                 .zip(&tables.strata_classes)
-                .map(|(&app, classes)| StratumInfo { app, classes: classes.clone() })
+                .map(|(&app, classes)| StratumInfo {
+                    app,
+                    classes: classes.clone(),
+                })
                 .collect(),
             classes: tables.classes.iter().map(|class| class.name.clone()).collect(),
-            apps: (0..fleet.app_count()).map(|app| fleet.app_name(AppIndex(app)).to_owned()).collect(),
+            apps: (0..fleet.app_count())
+                .map(|app| fleet.app_name(AppIndex(app)).to_owned())
+                .collect(),
         };
         let mut rates = vec![0.0; tables.strata_apps.len()];
         for row in history.iter().filter(|row| row.metric == classes::ERRORS) {
@@ -154,7 +159,10 @@ impl Machine {
             }
         }
         let floor = config.metrics[usize::from(classes::ERRORS)].floor;
-        let gain = rates.into_iter().map(|rate| classes::gain_per_request(rate, floor)).collect();
+        let gain = rates
+            .into_iter()
+            .map(|rate| classes::gain_per_request(rate, floor))
+            .collect();
         let judge = Judge::new(config, topology, history)?;
         let targets: Vec<Target> = fleet
             .targets()
@@ -217,7 +225,11 @@ impl Machine {
 
     /// The number of a target.
     fn index(&self, name: &str) -> Option<TargetIndex> {
-        self.setup.change.fleet.index_of(name).or_else(|| self.births_by_name.get(name).copied())
+        self.setup
+            .change
+            .fleet
+            .index_of(name)
+            .or_else(|| self.births_by_name.get(name).copied())
     }
 
     fn app_of(&self, target: TargetIndex) -> AppIndex {
@@ -236,13 +248,19 @@ impl Machine {
 
     /// The number and the end of the next interval of metrics.
     pub(crate) const fn next_interval(&self) -> (u64, u64) {
-        (self.next_interval, self.setup.header.began_ms + (self.next_interval + 1) * self.setup.change.settings.interval_ms)
+        (
+            self.next_interval,
+            self.setup.header.began_ms + (self.next_interval + 1) * self.setup.change.settings.interval_ms,
+        )
     }
 
     /// The targets that the machine believes to have an attempt under way, with its direction.
     pub(crate) fn under_way(&self) -> impl Iterator<Item = Start> {
         (0u32..).zip(&self.targets).filter_map(|(at, target)| {
-            target.in_flight.map(|direction| Start { target: TargetIndex(at), direction })
+            target.in_flight.map(|direction| Start {
+                target: TargetIndex(at),
+                direction,
+            })
         })
     }
 
@@ -262,7 +280,10 @@ impl Machine {
     pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
         if self.course == Course::Forward && self.frozen.is_none() {
             self.frontier.version_for(id, app, labels)
-        } else if matches!(self.course, Course::Ended(Outcome::Completed | Outcome::CompletedWithDebt)) {
+        } else if matches!(
+            self.course,
+            Course::Ended(Outcome::Completed | Outcome::CompletedWithDebt)
+        ) {
             Side::New
         } else {
             Side::Old
@@ -349,7 +370,13 @@ impl Machine {
             return;
         }
         let by_ms = self.now_ms + self.setup.change.settings.person_patience_ms;
-        let question = Question { kind, text: text.clone(), otherwise, asked_ms: self.now_ms, by_ms };
+        let question = Question {
+            kind,
+            text: text.clone(),
+            otherwise,
+            asked_ms: self.now_ms,
+            by_ms,
+        };
         self.decide_text("person.asked", text.clone(), None);
         commands.notices.push(Notice {
             code: "person.asked".to_owned(),
@@ -379,7 +406,11 @@ impl Machine {
     /// A waiting run is taken up again.
     pub(crate) fn reopen(&mut self) {
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
-            self.course = if self.stop_began() { Course::Back } else { Course::Forward };
+            self.course = if self.stop_began() {
+                Course::Back
+            } else {
+                Course::Forward
+            };
             self.question = None;
         }
     }
@@ -394,13 +425,20 @@ impl Machine {
             expires_unix_ms: self.unix_ms(self.now_ms + self.setup.change.settings.debt_expiry_ms),
         };
         self.debts.push(debt);
-        self.frontier.on(Event::Failed { id: target, at: self.now_ms, retry: false });
+        self.frontier.on(Event::Failed {
+            id: target,
+            at: self.now_ms,
+            retry: false,
+        });
     }
 
     /// A time on the run's clock as Unix milliseconds.
     fn unix_ms(&self, at_ms: u64) -> i64 {
         let elapsed = at_ms.saturating_sub(self.setup.header.began_ms);
-        self.setup.header.began_unix_ms.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
+        self.setup
+            .header
+            .began_unix_ms
+            .saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
     }
 
     /// A Unix time on the run's clock.
@@ -425,7 +463,9 @@ fn metrics() -> Vec<MetricSpec> {
         MetricSpec::new("errors", FaultClass::Own, 0.45),
         MetricSpec::new("slow", FaultClass::Own, 0.25),
         MetricSpec::new("restarts", FaultClass::Own, 0.20).optional(),
-        MetricSpec::new("self_test", FaultClass::Own, 0.10).optional().floor(1e-3),
+        MetricSpec::new("self_test", FaultClass::Own, 0.10)
+            .optional()
+            .floor(1e-3),
     ]
 }
 

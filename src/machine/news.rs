@@ -31,9 +31,18 @@ impl Machine {
         let mut members = Vec::new();
         for change in changes {
             match change {
-                FleetChange::Joined { target, app, labels, version } => {
+                FleetChange::Joined {
+                    target,
+                    app,
+                    labels,
+                    version,
+                } => {
                     let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (&**key, &**value)).collect();
-                    let side = if *version == self.setup.change.to { Side::New } else { Side::Old };
+                    let side = if *version == self.setup.change.to {
+                        Side::New
+                    } else {
+                        Side::Old
+                    };
                     members.extend(self.born(target.as_str(), app, &labels, side));
                 }
                 FleetChange::Left { target } => {
@@ -64,7 +73,12 @@ impl Machine {
 
     fn born(&mut self, name: &str, app: &str, labels: &[(&str, &str)], side: Side) -> Option<Member> {
         let app_index = self.setup.change.fleet.app_index(app)?;
-        let label = |key: &str| labels.iter().find(|(k, _)| *k == key).map(|(_, value)| (*value).to_owned());
+        let label = |key: &str| {
+            labels
+                .iter()
+                .find(|(k, _)| *k == key)
+                .map(|(_, value)| (*value).to_owned())
+        };
         let stratum = self.tables.stratum_of(app_index, label)?;
         let target = self.frontier.join(name, app, labels, side, self.now_ms).ok()?;
         debug_assert_eq!(target.0 as usize, self.targets.len(), "births take the next numbers");
@@ -84,7 +98,11 @@ impl Machine {
             self.touch(target);
             self.set_on_new(target, true);
         }
-        Some(Member { target: name.to_owned(), stratum, control: false })
+        Some(Member {
+            target: name.to_owned(),
+            stratum,
+            control: false,
+        })
     }
 
     /// The target is no more.

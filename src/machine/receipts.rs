@@ -17,7 +17,10 @@ impl Machine {
             self.touch(target);
             let batch = self.frontier.lane(self.app_of(target)).open_batch;
             self.record.started(self.now_ms, batch);
-            commands.starts.push(Start { target, direction: Direction::Forward });
+            commands.starts.push(Start {
+                target,
+                direction: Direction::Forward,
+            });
         }
     }
 
@@ -65,7 +68,11 @@ impl Machine {
     /// The living targets of an application that are not on the new version and not on their way.
     pub(super) fn unfinished_of(&self, app: AppIndex) -> impl Iterator<Item = TargetIndex> {
         let planned = self.setup.change.fleet.targets_of(app);
-        let born = self.births_by_name.values().copied().filter(move |&target| self.app_of(target) == app);
+        let born = self
+            .births_by_name
+            .values()
+            .copied()
+            .filter(move |&target| self.app_of(target) == app);
         planned.chain(born).filter(|target| {
             let state = &self.targets[target.0 as usize];
             state.alive && !state.on_new && state.in_flight.is_none()
@@ -74,13 +81,23 @@ impl Machine {
 
     /// An attempt ended.
     pub(crate) fn receipt(&mut self, receipt: &Receipt) {
-        let Some(target) = self.index(receipt.target.as_str()) else { return };
-        let Some(direction) = self.targets[target.0 as usize].in_flight.take() else { return };
+        let Some(target) = self.index(receipt.target.as_str()) else {
+            return;
+        };
+        let Some(direction) = self.targets[target.0 as usize].in_flight.take() else {
+            return;
+        };
         self.now_ms = self.now_ms.max(receipt.finished_ms);
         self.in_flight -= 1;
         self.record.receipt(receipt);
         self.scan_due = true;
-        let lost = matches!(receipt.terminal, Terminal::NeedsPerson { serving: Serving::No | Serving::Unknown, .. });
+        let lost = matches!(
+            receipt.terminal,
+            Terminal::NeedsPerson {
+                serving: Serving::No | Serving::Unknown,
+                ..
+            }
+        );
         self.set_lost(target, lost && receipt.was_healthy);
         match direction {
             Direction::Forward => self.forward_ended(target, receipt),
@@ -134,15 +151,30 @@ impl Machine {
             }
         }
         // What never served before is not tried as often: it rarely begins to.
-        let enough = if receipt.was_healthy { self.setup.change.settings.tries } else { self.setup.change.settings.tries.div_ceil(2) };
-        let restored = matches!(receipt.terminal, Terminal::RolledBack { .. } | Terminal::Rejected { .. });
+        let enough = if receipt.was_healthy {
+            self.setup.change.settings.tries
+        } else {
+            self.setup.change.settings.tries.div_ceil(2)
+        };
+        let restored = matches!(
+            receipt.terminal,
+            Terminal::RolledBack { .. } | Terminal::Rejected { .. }
+        );
         if tries < enough {
-            self.frontier.on(Event::Failed { id: target, at, retry: true });
+            self.frontier.on(Event::Failed {
+                id: target,
+                at,
+                retry: true,
+            });
             if restored && receipt.was_healthy {
                 self.frontier.on(Event::BecameHealthy { id: target });
             }
         } else {
-            let healthy = if receipt.was_healthy { "" } else { "it was not healthy before the change; " };
+            let healthy = if receipt.was_healthy {
+                ""
+            } else {
+                "it was not healthy before the change; "
+            };
             self.owe(target, format!("{healthy}tried {tries} times: {why}"));
         }
     }
@@ -183,13 +215,17 @@ impl Machine {
 
     /// The starts that a run which resumes must hand to its driver again: begun by the machine, unknown to the driver.
     pub(crate) fn restarts(&self, is_known: impl Fn(&str) -> bool) -> Vec<Start> {
-        self.under_way().filter(|start| !is_known(self.name(start.target))).collect()
+        self.under_way()
+            .filter(|start| !is_known(self.name(start.target)))
+            .collect()
     }
 }
 
 const fn reason(terminal: &Terminal) -> Option<&Reason> {
     match terminal {
-        Terminal::RolledBack { reason } | Terminal::Rejected { reason } | Terminal::NeedsPerson { reason, .. } => Some(reason),
+        Terminal::RolledBack { reason } | Terminal::Rejected { reason } | Terminal::NeedsPerson { reason, .. } => {
+            Some(reason)
+        }
         Terminal::Done | Terminal::Gone | Terminal::Superseded => None,
     }
 }

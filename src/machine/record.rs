@@ -25,7 +25,12 @@ struct Curve<T> {
 
 impl<T: Copy> Curve<T> {
     const fn new() -> Self {
-        Self { points: Vec::new(), stride: 1, skipped: 0, last: None }
+        Self {
+            points: Vec::new(),
+            stride: 1,
+            skipped: 0,
+            last: None,
+        }
     }
 
     fn push(&mut self, point: T) {
@@ -128,18 +133,30 @@ impl Record {
         // One point a minute is finer than any picture; more would only be thinned out again.
         let due = self.exposure.last.is_none_or(|last| at_ms >= last.at_ms + 60_000);
         if due {
-            self.exposure.push(ExposurePoint { at_ms, exposed, in_flight });
+            self.exposure.push(ExposurePoint {
+                at_ms,
+                exposed,
+                in_flight,
+            });
         }
     }
 
     pub(super) fn finish(&mut self, at_ms: u64, exposed: u64, in_flight: u64) {
-        self.exposure.push(ExposurePoint { at_ms, exposed, in_flight });
+        self.exposure.push(ExposurePoint {
+            at_ms,
+            exposed,
+            in_flight,
+        });
         self.state_since_ms = at_ms;
     }
 
     pub(super) fn evidence(&mut self, interval: &Interval, ln_stop: f64, ln_safety: Option<f64>) {
         self.data_until_ms = interval.end_ms;
-        self.evidence.push(EvidencePoint { at_ms: interval.end_ms, ln_stop, ln_safety: ln_safety.unwrap_or(0.0) });
+        self.evidence.push(EvidencePoint {
+            at_ms: interval.end_ms,
+            ln_stop,
+            ln_safety: ln_safety.unwrap_or(0.0),
+        });
         for totals in &interval.totals {
             for (class, canary, control) in &mut self.faults {
                 if *class == totals.class {
@@ -158,14 +175,25 @@ impl Record {
             self.dropped += 1;
             return;
         }
-        self.decisions.push(DecisionView { at_ms, code: code.to_owned(), text, otherwise, count: 1 });
+        self.decisions.push(DecisionView {
+            at_ms,
+            code: code.to_owned(),
+            text,
+            otherwise,
+            count: 1,
+        });
     }
 
     /// A lane opened its part of a batch. Those of one batch and moment are one decision.
     pub(super) fn lane_opened(&mut self, at_ms: u64, batch: u16, targets: u64) {
-        let like = self.decisions.iter_mut().rev().take_while(|decision| decision.at_ms == at_ms).find(|decision| {
-            decision.code == "lane.opened" && decision.otherwise.as_deref() == Some(batch_word(batch).as_str())
-        });
+        let like = self
+            .decisions
+            .iter_mut()
+            .rev()
+            .take_while(|decision| decision.at_ms == at_ms)
+            .find(|decision| {
+                decision.code == "lane.opened" && decision.otherwise.as_deref() == Some(batch_word(batch).as_str())
+            });
         if let Some(decision) = like {
             decision.count += 1;
             decision.text = format!("{} lanes go on to {}", decision.count, batch_word(batch));
@@ -191,8 +219,22 @@ impl Record {
         if self.holds.len() >= MAX_HOLDS {
             return None;
         }
-        let HoldStart { lane, by, reason, owner, from_ms, until_ms } = hold;
-        self.holds.push(HoldView { lane, by, reason, owner, from_ms, until_ms });
+        let HoldStart {
+            lane,
+            by,
+            reason,
+            owner,
+            from_ms,
+            until_ms,
+        } = hold;
+        self.holds.push(HoldView {
+            lane,
+            by,
+            reason,
+            owner,
+            from_ms,
+            until_ms,
+        });
         Some(self.holds.len() - 1)
     }
 
@@ -214,7 +256,8 @@ impl Record {
             _ => self.warm += 1,
         }
         self.cut += u64::from(receipt.cut);
-        self.durations.saturating_record(receipt.finished_ms.saturating_sub(receipt.started_ms));
+        self.durations
+            .saturating_record(receipt.finished_ms.saturating_sub(receipt.started_ms));
         self.outages.saturating_record(receipt.outage_ms);
     }
 
@@ -246,14 +289,29 @@ impl Record {
 
     pub(super) fn receipts(&self) -> ReceiptView {
         let quantiles = |histogram: &Histogram<u64>| {
-            [0.5, 0.9, 0.99, 1.0].map(|q| (q, if histogram.is_empty() { 0 } else { histogram.value_at_quantile(q) })).to_vec()
+            [0.5, 0.9, 0.99, 1.0]
+                .map(|q| {
+                    (
+                        q,
+                        if histogram.is_empty() {
+                            0
+                        } else {
+                            histogram.value_at_quantile(q)
+                        },
+                    )
+                })
+                .to_vec()
         };
         let modes = [("cold", self.cold), ("warm", self.warm)];
         ReceiptView {
             attempts: self.attempts,
             done: self.done,
             went_back: self.went_back,
-            modes: modes.into_iter().filter(|(_, n)| *n > 0).map(|(mode, n)| (mode.to_owned(), n)).collect(),
+            modes: modes
+                .into_iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(mode, n)| (mode.to_owned(), n))
+                .collect(),
             duration_ms: quantiles(&self.durations),
             outage_ms: quantiles(&self.outages),
             cut: self.cut,

@@ -56,7 +56,10 @@ impl StartFailures {
             ));
         }
         (self.late.len() >= 2).then(|| {
-            format!("the new version does not come up: {} targets were tried three times; last: {why}", self.late.len())
+            format!(
+                "the new version does not come up: {} targets were tried three times; last: {why}",
+                self.late.len()
+            )
         })
     }
 }
@@ -75,7 +78,11 @@ impl Machine {
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
         let found = match self.start_failures.rejects() {
             Some(text) => Some(("stop.gate", text)),
-            None => self.judge.stopped().is_some().then(|| ("stop.evidence", self.judge.explain().to_string())),
+            None => self
+                .judge
+                .stopped()
+                .is_some()
+                .then(|| ("stop.evidence", self.judge.explain().to_string())),
         };
         let Some((code, text)) = found else { return };
         if self.stop_text.is_none() {
@@ -112,7 +119,10 @@ impl Machine {
         let touched = self.exposed_at_stop.unwrap_or_default();
         self.decide_text(
             "rollback.began",
-            format!("{touched} touched targets go back to {}, newest first, under the same caps", self.setup.change.from),
+            format!(
+                "{touched} touched targets go back to {}, newest first, under the same caps",
+                self.setup.change.from
+            ),
             None,
         );
     }
@@ -123,13 +133,24 @@ impl Machine {
         targets.extend(self.frontier.rollback_startable(self.now_ms, usize::MAX));
         for target in targets {
             self.set_in_flight(target, Direction::Back);
-            commands.starts.push(Start { target, direction: Direction::Back });
+            commands.starts.push(Start {
+                target,
+                direction: Direction::Back,
+            });
         }
         if self.in_flight > 0 {
             return;
         }
-        let left = self.targets.iter().filter(|target| target.alive && (target.on_new || target.lost)).count();
-        let outcome = if left == 0 { Outcome::RolledBack } else { Outcome::RolledBackPartially };
+        let left = self
+            .targets
+            .iter()
+            .filter(|target| target.alive && (target.on_new || target.lost))
+            .count();
+        let outcome = if left == 0 {
+            Outcome::RolledBack
+        } else {
+            Outcome::RolledBackPartially
+        };
         self.end(outcome, commands);
     }
 
@@ -149,13 +170,20 @@ impl Machine {
         if owed > limit && !self.granted.contains(&QuestionKind::LeaveDebt) {
             self.ask(
                 QuestionKind::LeaveDebt,
-                format!("{owed} targets of {} cannot be brought to {}: leave them?", self.alive, self.setup.change.to),
+                format!(
+                    "{owed} targets of {} cannot be brought to {}: leave them?",
+                    self.alive, self.setup.change.to
+                ),
                 "the change stays open".to_owned(),
                 commands,
             );
             return;
         }
-        let outcome = if owed == 0 { Outcome::Completed } else { Outcome::CompletedWithDebt };
+        let outcome = if owed == 0 {
+            Outcome::Completed
+        } else {
+            Outcome::CompletedWithDebt
+        };
         self.end(outcome, commands);
     }
 }

@@ -28,7 +28,11 @@ impl Class {
     /// The first batch after `stage` that enlarges the class.
     pub(crate) fn next_stage(&self, stage: u16) -> Option<u16> {
         let now = self.cumulative[usize::from(stage)];
-        let later = self.cumulative.iter().skip(usize::from(stage) + 1).position(|&planned| planned > now)?;
+        let later = self
+            .cumulative
+            .iter()
+            .skip(usize::from(stage) + 1)
+            .position(|&planned| planned > now)?;
         u16::try_from(later).ok().map(|later| stage + 1 + later)
     }
 
@@ -65,7 +69,11 @@ impl Tables {
     pub(crate) fn new(fleet: &Fleet, plan: &Plan) -> Self {
         let spread: Vec<String> = plan.spread_keys().map(ToOwned::to_owned).collect();
         let spread_keys: Vec<Option<KeyIndex>> = spread.iter().map(|key| fleet.key_index(key)).collect();
-        let mut classes = vec![Class { name: FLEET.to_owned(), size: 0, cumulative: Vec::new() }];
+        let mut classes = vec![Class {
+            name: FLEET.to_owned(),
+            size: 0,
+            cumulative: Vec::new(),
+        }];
         let mut class_ids: BTreeMap<String, u32> = BTreeMap::new();
         let mut strata_classes = Vec::with_capacity(plan.strata().len());
         let mut strata_apps = Vec::with_capacity(plan.strata().len());
@@ -84,7 +92,11 @@ impl Tables {
                 let next = u32::try_from(classes.len()).unwrap_or(u32::MAX);
                 let id = *class_ids.entry(name.clone()).or_insert(next);
                 if id == next {
-                    classes.push(Class { name, size: 0, cumulative: Vec::new() });
+                    classes.push(Class {
+                        name,
+                        size: 0,
+                        cumulative: Vec::new(),
+                    });
                 }
                 members.push(id);
             }
@@ -98,7 +110,8 @@ impl Tables {
         for class in &mut classes {
             class.cumulative = vec![0; batches];
         }
-        let mut parts: Vec<BTreeMap<u16, (u32, BTreeMap<u32, u32>)>> = vec![BTreeMap::new(); fleet.app_count() as usize];
+        let mut parts: Vec<BTreeMap<u16, (u32, BTreeMap<u32, u32>)>> =
+            vec![BTreeMap::new(); fleet.app_count() as usize];
         for batch in 0..plan.batch_count() {
             for &target in plan.targets(batch) {
                 let app = fleet.app_of(target);
@@ -133,7 +146,10 @@ impl Tables {
             .into_iter()
             .map(|seen| {
                 let names = seen.into_iter().map(|(key, value)| {
-                    (fleet.keys()[key.0 as usize].clone(), fleet.value_name(key, value).to_owned())
+                    (
+                        fleet.keys()[key.0 as usize].clone(),
+                        fleet.value_name(key, value).to_owned(),
+                    )
                 });
                 names.collect()
             })
@@ -142,11 +158,23 @@ impl Tables {
             .into_iter()
             .map(|lane| {
                 lane.into_iter()
-                    .map(|(batch, (size, classes))| Slice { batch, size, classes: classes.into_iter().collect() })
+                    .map(|(batch, (size, classes))| Slice {
+                        batch,
+                        size,
+                        classes: classes.into_iter().collect(),
+                    })
                     .collect()
             })
             .collect();
-        Self { slices, classes, strata_classes, strata_apps, strata_by_labels, app_labels, spread }
+        Self {
+            slices,
+            classes,
+            strata_classes,
+            strata_apps,
+            strata_by_labels,
+            app_labels,
+            spread,
+        }
     }
 
     /// The stratum of a newborn, if its like was in the plan.

@@ -3,9 +3,7 @@
 use unattended_batching::Control;
 use unattended_health::Verdict;
 
-use crate::{
-    Ask, BatchView, Evidence, Exposure, Next, Outcome, Progress, SUMMARY_SCHEMA, Summary,
-};
+use crate::{Ask, BatchView, Evidence, Exposure, Next, Outcome, Progress, SUMMARY_SCHEMA, Summary};
 
 use super::classes::Fresh;
 use super::{Course, Machine};
@@ -99,7 +97,12 @@ impl Machine {
 
     fn state_since(&self) -> u64 {
         let last = |codes: &[&str]| {
-            self.record.decisions.iter().rev().find(|decision| codes.contains(&decision.code.as_str())).map(|d| d.at_ms)
+            self.record
+                .decisions
+                .iter()
+                .rev()
+                .find(|decision| codes.contains(&decision.code.as_str()))
+                .map(|d| d.at_ms)
         };
         let since = match self.course {
             Course::Ended(_) => Some(self.record.state_since_ms),
@@ -142,7 +145,10 @@ impl Machine {
             exposed: self.exposed,
             in_flight: self.in_flight,
             exposed_applications: apps.iter().filter(|&&exposed| exposed).count() as u64,
-            worst_tier: tiers.into_iter().min_by_key(|name| tier_rank(name)).map(ToOwned::to_owned),
+            worst_tier: tiers
+                .into_iter()
+                .min_by_key(|name| tier_rank(name))
+                .map(ToOwned::to_owned),
         }
     }
 
@@ -153,7 +159,10 @@ impl Machine {
         Evidence {
             value: libm::exp(stop.ln_e.min(700.0)),
             needed,
-            strongest: self.stop_text.clone().unwrap_or_else(|| self.judge.explain().to_string()),
+            strongest: self
+                .stop_text
+                .clone()
+                .unwrap_or_else(|| self.judge.explain().to_string()),
             scope,
             faults: self.record.faults(),
             score: self.judge.score(),
@@ -168,13 +177,23 @@ impl Machine {
     fn next(&self) -> Next {
         let spent = libm::exp((self.judge.ln_e() + libm::log(self.setup.change.settings.alpha)).min(0.0));
         let budget_left = 1.0 - spent;
-        let none = |what: String| Next { what, at_ms: None, budget_left, eta_ms: None, blocked_by: None };
+        let none = |what: String| Next {
+            what,
+            at_ms: None,
+            budget_left,
+            eta_ms: None,
+            blocked_by: None,
+        };
         if let Course::Ended(outcome) = self.course {
             return none(match outcome {
                 Outcome::Completed => "nothing: every target runs the new version".to_owned(),
-                Outcome::CompletedWithDebt => format!("{} targets are owed by their applications' owners", self.debts.len()),
+                Outcome::CompletedWithDebt => {
+                    format!("{} targets are owed by their applications' owners", self.debts.len())
+                }
                 Outcome::RolledBack => "nothing: every touched target runs the old version again".to_owned(),
-                Outcome::RolledBackPartially => "a person looks at the targets that could not be brought back".to_owned(),
+                Outcome::RolledBackPartially => {
+                    "a person looks at the targets that could not be brought back".to_owned()
+                }
                 Outcome::Waiting => "a person answers, then the next run goes on from the journal".to_owned(),
                 Outcome::Frozen | Outcome::Aborted => "nothing until a person says so".to_owned(),
             });
@@ -194,13 +213,22 @@ impl Machine {
             Some((name, _)) => Some(format!("class {name}: evidence of safety")),
             None => None,
         };
-        Next { what, at_ms: None, budget_left, eta_ms: self.eta(), blocked_by }
+        Next {
+            what,
+            at_ms: None,
+            budget_left,
+            eta_ms: self.eta(),
+            blocked_by,
+        }
     }
 
     /// The class whose stage is lowest, and that stage.
     fn slowest_class(&self) -> Option<(String, u16)> {
-        let open = (self.classes.iter()).zip(&self.tables.classes).filter(|(state, class)| class.next_stage(state.stage).is_some());
-        open.min_by_key(|(state, _)| state.stage).map(|(state, class)| (class.name.clone(), state.stage))
+        let open = (self.classes.iter())
+            .zip(&self.tables.classes)
+            .filter(|(state, class)| class.next_stage(state.stage).is_some());
+        open.min_by_key(|(state, _)| state.stage)
+            .map(|(state, class)| (class.name.clone(), state.stage))
     }
 
     /// The remaining stages of the slowest class, each at its least rest, and the soak still to come: a floor.
@@ -252,6 +280,11 @@ impl Machine {
 
 /// The more critical, the lower; unknown words come last.
 fn tier_rank(name: &str) -> usize {
-    let known = ["critical", "platinum", "gold", "high", "silver", "medium", "bronze", "low"];
-    known.iter().position(|tier| name.eq_ignore_ascii_case(tier)).unwrap_or(known.len())
+    let known = [
+        "critical", "platinum", "gold", "high", "silver", "medium", "bronze", "low",
+    ];
+    known
+        .iter()
+        .position(|tier| name.eq_ignore_ascii_case(tier))
+        .unwrap_or(known.len())
 }

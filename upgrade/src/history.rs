@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use crate::machine::Remembered;
 use crate::{
-    AttemptId, EffectKey, Generation, Mode, Reason, Receipt, Record, RecordError, Step, Stream, TargetId, UpgradeRecord,
-    Version,
+    AttemptId, EffectKey, Generation, Mode, Reason, Receipt, Record, RecordError, Step, Stream, TargetId,
+    UpgradeRecord, Version,
 };
 
 /// What the records say so far: the versions and the attempts that have not ended.

@@ -1,4 +1,96 @@
-//! Not Debian's unattended-upgrades: this crate upgrades one target at a time, crash-proof, on any platform.
+//! Not Debian's unattended-upgrades: this crate changes the version that one target runs, at many targets at once,
+//! so that a crash of the controller at any instruction loses nothing.
+//!
+//! It decides neither which targets to change nor whether a version is good for the business; it has no runtime, no
+//! clock of its own and no orchestrator: those are traits ([`Platform`], [`Journal`], [`Clock`]).
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use unattended_upgrade::*;
+//! # struct Still;
+//! # #[async_trait::async_trait]
+//! # impl Clock for Still {
+//! #     fn now(&self) -> u64 { 0 }
+//! #     fn wall(&self) -> i64 { 0 }
+//! #     async fn sleep_until(&self, _: u64) {}
+//! # }
+//! struct Pods; // an orchestrator where every pod runs "1.9.2" already
+//!
+//! #[async_trait::async_trait]
+//! impl Platform for Pods {
+//!     fn capabilities(&self) -> Capabilities {
+//!         Capabilities::none()
+//!     }
+//!     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+//!         let seen = Observation {
+//!             phase: Phase::Running,
+//!             version: Some("1.9.2".into()),
+//!             instance: Some(InstanceId(1)),
+//!             ready: true,
+//!             self_check: SelfCheck::Passed,
+//!             ingress: Ingress::Open,
+//!             active: Some(0),
+//!         };
+//!         Ok(vec![seen; targets.len()])
+//!     }
+//!     async fn replace(&self, _: &TargetId, _: &Version, _: &EffectKey) -> EffectOutcome {
+//!         EffectOutcome::Applied
+//!     }
+//! }
+//!
+//! # let clock = Arc::new(Still);
+//! # futures::executor::block_on(async {
+//! let journal = Arc::new(MemoryJournal::new());
+//! let mut driver = Driver::new(Arc::new(Pods), journal, clock, DriverConfig::new())?;
+//! driver.submit(Job {
+//!     target: "pod-1".into(),
+//!     from: "1.9.1".into(),
+//!     to: "1.9.2".into(),
+//!     mode: Mode::Cold,
+//! })?;
+//! let turn = driver.turn(&mut |_key| true).await?; // and again at `turn.next_due_ms`
+//! assert_eq!(turn.finished[0].terminal, Terminal::Done);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```text
+//!  Job ──► Driver ──► Machine (pure) ──► Command: look | effect | end
+//!            ▲            ▲                    │
+//!            │            │ Event: what was seen, what an effect was answered
+//!            │            └────────────────────┤
+//!            │      1 append intents and ends ─┼──► Journal
+//!            │      2 ask the permit           │
+//!            │      3 send the effects ────────┴──► Platform ◄── observe, in bulk
+//!            └──► Receipt, one per attempt
+//!
+//!  cold:  prefetch ► replace ► verify ► probation ► done
+//!  warm:  prefetch ► close ► drain ► replace ► verify ► open ► probation ► done
+//!  back:  (close ► drain ►) restore ► verify old (► open) ► rolled back
+//! ```
+//!
+//! # Guarantees
+//!
+//! - No effect is sent before its intent is durable; each carries a key that makes it idempotent.
+//! - A generation per target only grows; recovery takes a new one, fences the old, *looks*, and only then acts.
+//! - Turning back is for good: no forward effect follows it. Every attempt ends, with exactly one [`Receipt`].
+//! - Ingress is opened only onto a verified instance, and an end that may leave it closed is
+//!   [`Terminal::NeedsPerson`], which says so. A closing carries the time at which the platform reopens by itself.
+//! - What cannot be seen is not a pass: an untold self-check never verifies, and a platform that cannot be
+//!   observed decides nothing.
+//! - The same inputs give the same effects in the same order and the same journal bytes.
+//!
+//! The first four hold in an exhaustive walk over both tables and under a kill at every append and every effect; both
+//! are among this crate's tests, on the very [`Machine`] that is shipped.
+//!
+//! # Limits
+//!
+//! - Two modes, cold and warm. Moving live connections (hot) and configuration changes are not here.
+//! - Closing ingress is believed when the platform shows it; there is no barrier at the consumers of its endpoints.
+//! - A look that the platform answers for a target is a snapshot: outages are measured as coarsely as looks are apart.
+//! - Without [`Capabilities::fence`] two controllers at one fleet are not kept apart.
+
 mod clock;
 mod config;
 pub mod conformance;

@@ -160,7 +160,9 @@ impl From<&EffectOutcome> for Told {
 #[non_exhaustive]
 pub enum RecordError {
     /// Another format.
-    #[error("an upgrade record has format {found:?}, this program reads format {FORMAT}: use the version that wrote it")]
+    #[error(
+        "an upgrade record has format {found:?}, this program reads format {FORMAT}: use the version that wrote it"
+    )]
     Format {
         /// The format byte, if any.
         found: Option<u8>,
@@ -526,11 +528,8 @@ fn step(number: u8) -> Result<Step, RecordError> {
 }
 
 fn told(number: u8) -> Result<Told, RecordError> {
-    Told::ALL
-        .get(usize::from(number))
-        .copied()
-        .ok_or(RecordError::Choice {
-            what: "outcome",
-            found: number,
-        })
+    Told::ALL.get(usize::from(number)).copied().ok_or(RecordError::Choice {
+        what: "outcome",
+        found: number,
+    })
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, IngressOrder, Journal, JournalError, News, Observation,
-    Platform, PlatformError, Position, TargetId, Version,
+    Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, IngressOrder, Journal, JournalError, News,
+    Observation, Platform, PlatformError, Position, TargetId, Version,
 };
 
 #[async_trait]

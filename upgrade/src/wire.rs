@@ -64,9 +64,7 @@ impl<'a> Reader<'a> {
         }
         let bytes: &'a [u8] = self.0.get(..len).ok_or(RecordError::Short)?;
         self.0 = &self.0[len..];
-        std::str::from_utf8(bytes)
-            .map(Arc::from)
-            .map_err(|_| RecordError::Text)
+        std::str::from_utf8(bytes).map(Arc::from).map_err(|_| RecordError::Text)
     }
 
     pub(crate) const fn end(&self) -> Result<(), RecordError> {

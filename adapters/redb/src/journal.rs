@@ -19,14 +19,25 @@ const FORMAT: u8 = 1;
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 const CACHE_BYTES: usize = 32 << 20;
 
+/// Groups of a scratch journal between two waits for the disk: redb reuses space only after one.
+const SCRATCH_GROUPS: u64 = 256;
+
+#[derive(Debug)]
+struct End {
+    position: Position,
+    /// Groups appended since the opening.
+    appended: u64,
+}
+
 /// A [`Journal`] in one file.
 #[derive(Debug)]
 pub struct Redb {
     database: Database,
     path: PathBuf,
     /// The end, known without reading; the lock also keeps appends in one order.
-    end: Mutex<Position>,
-    durability: Durability,
+    end: Mutex<End>,
+    /// Every so many groups are made durable together.
+    groups_per_sync: u64,
 }
 
 impl Redb {
@@ -34,16 +45,16 @@ impl Redb {
     ///
     /// A journal left by a killed process is repaired on the way. An error leaves whatever is there as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
-        Self::open_as(path.as_ref(), Durability::Immediate)
+        Self::open_as(path.as_ref(), 1)
     }
 
-    /// As [`open`](Self::open), for a journal that need not outlive the process: nothing waits for the disk. A kill
-    /// loses what was appended since the opening; a normal end (a drop) does not.
+    /// As [`open`](Self::open), for a journal that need not outlive the process: only every 256th group waits for the
+    /// disk. A kill may lose the groups since then, always from the end; a normal end (a drop) loses nothing.
     pub fn scratch(path: impl AsRef<Path>) -> Result<Self, JournalError> {
-        Self::open_as(path.as_ref(), Durability::None)
+        Self::open_as(path.as_ref(), SCRATCH_GROUPS)
     }
 
-    fn open_as(path: &Path, durability: Durability) -> Result<Self, JournalError> {
+    fn open_as(path: &Path, groups_per_sync: u64) -> Result<Self, JournalError> {
         let known = look_at_head(path)?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(known);
@@ -64,8 +75,11 @@ impl Redb {
         Ok(Self {
             database,
             path: path.to_owned(),
-            end: Mutex::new(end),
-            durability,
+            end: Mutex::new(End {
+                position: end,
+                appended: 0,
+            }),
+            groups_per_sync,
         })
     }
 
@@ -74,9 +88,9 @@ impl Redb {
         &self.path
     }
 
-    fn write(&self, first: Position, group: &Group) -> Result<(), redb::Error> {
+    fn write(&self, first: Position, group: &Group, durability: Durability) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(self.durability)?;
+        transaction.set_durability(durability)?;
         transaction.open_table(GROUPS)?.insert(first, group.as_bytes())?;
         transaction.commit()?;
         Ok(())
@@ -103,17 +117,24 @@ impl Redb {
 impl Journal for Redb {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
         let mut end = self.end.lock();
-        let first = *end;
+        let first = end.position;
         if !group.is_empty() {
-            self.write(first, group)
+            let appended = end.appended + 1;
+            let durability = if appended.is_multiple_of(self.groups_per_sync) {
+                Durability::Immediate
+            } else {
+                Durability::None
+            };
+            self.write(first, group, durability)
                 .map_err(|error| JournalError::Io(format!("{}: {error}", self.path.display())))?;
-            *end += Position::from(group.len());
+            end.appended = appended;
+            end.position += Position::from(group.len());
         }
         Ok(first)
     }
 
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
-        if max_groups == 0 || from >= *self.end.lock() {
+        if max_groups == 0 || from >= self.end.lock().position {
             return Ok(Vec::new());
         }
         self.read_groups(from, max_groups)
@@ -124,7 +145,7 @@ impl Journal for Redb {
     }
 
     async fn end(&self) -> Result<Position, JournalError> {
-        Ok(*self.end.lock())
+        Ok(self.end.lock().position)
     }
 }
 
@@ -191,9 +212,7 @@ fn check(database: &Database, path: &Path) -> Result<Position, JournalError> {
         TableError::Storage(error) => damaged(path, &error.into()),
         _ => JournalError::NotAJournal(path.display().to_string()),
     };
-    let read = database
-        .begin_read()
-        .map_err(|error| damaged(path, &error.into()))?;
+    let read = database.begin_read().map_err(|error| damaged(path, &error.into()))?;
     let about = read.open_table(ABOUT).map_err(foreign)?;
     let format = about
         .get(FORMAT_KEY)

@@ -1,4 +1,6 @@
 //! The journal's contract, and what becomes of damaged, foreign and busy files.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -139,7 +141,9 @@ fn a_truncated_or_altered_file_opens_whole_or_says_why() {
 #[test]
 #[ignore = "the child of another test"]
 fn writer() {
-    let Ok(path) = std::env::var("JOURNAL_TO_WRITE") else { return };
+    let Ok(path) = std::env::var("JOURNAL_TO_WRITE") else {
+        return;
+    };
     let journal = Redb::open(path).unwrap();
     let from = block_on(journal.end()).unwrap() / 2;
     for number in from.. {

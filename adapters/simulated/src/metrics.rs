@@ -2,13 +2,12 @@
 
 use async_trait::async_trait;
 use unattended_health::{
-    Arm, ClassTotals, Counts, Coverage, FaultClass, History, HostCounts, HostSample, Interval, Member, MetricSource,
-    Row, SourceError,
+    ClassTotals, Counts, Coverage, FaultClass, History, Interval, Member, MetricSource, Row, SourceError,
 };
 
 use crate::draw::{Draw, Purpose, floor_to_u64, to_f64, upper_tail};
 use crate::fleet::{Fleet, ms};
-use crate::population::{Arm as Place, Fate, NO_STRATUM, at, count};
+use crate::population::{Fate, NO_STRATUM, at, count};
 use crate::strata::Stratum;
 use crate::{Fault, Simulated, World};
 
@@ -127,6 +126,9 @@ impl MetricSource for Simulated {
 
     /// The interval of [`SimConfig::interval_ms`](crate::SimConfig::interval_ms) that ended at `end_ms`, for the members as they stand at the time of the call: read
     /// each interval when it ends. The last interval that was read is given again as it was.
+    ///
+    /// `end_ms` is unix time; a time before the world's start is taken as virtual time (which is what a driver has that counts intervals on its
+    /// [`Clock::now`](unattended_upgrade::Clock::now)). The interval carries back what was given.
     async fn read(&self, index: u64, end_ms: u64) -> Result<Interval, SourceError> {
         let mut fleet = self.present();
         if let Some(last) = &fleet.meter.last
@@ -154,14 +156,11 @@ impl Fleet {
     }
 
     fn read(&mut self, index: u64, end_ms: u64) -> Result<Interval, SourceError> {
-        let start_wall = self.start_wall_ms;
-        let unusable = || SourceError::Malformed {
-            reason: format!(
-                "interval {index} ends at {end_ms}, before the simulated world began ({start_wall}); give unix milliseconds"
-            ),
-        };
-        let wall = i64::try_from(end_ms).map_err(|_| unusable())?;
-        let end = u64::try_from(wall.saturating_sub(self.start_wall_ms)).map_err(|_| unusable())?;
+        let end = i64::try_from(end_ms)
+            .ok()
+            .and_then(|wall| u64::try_from(wall.saturating_sub(self.start_wall_ms)).ok())
+            // Before the world began on the wall clock: it is meant on the world's own.
+            .unwrap_or(end_ms);
         if end > self.now {
             return Err(SourceError::NotReady {
                 index,

@@ -320,11 +320,18 @@ impl Population {
             .iter()
             .map(|c| c.map_or((0, 0), |c| (self.slots[at(c)].name_start, self.slots[at(c)].name_len)))
             .collect();
-        let found = names.zip(candidates).zip(places).map(|((name, candidate), (start, len))| {
-            let candidate = candidate?;
-            // Another name with the same half of a hash lies before it: look again, with care.
-            if self.names[at(start)..at(start) + at(len)] == *name { Some(candidate) } else { self.find(name) }
-        });
+        let found = names
+            .zip(candidates)
+            .zip(places)
+            .map(|((name, candidate), (start, len))| {
+                let candidate = candidate?;
+                // Another name with the same half of a hash lies before it: look again, with care.
+                if self.names[at(start)..at(start) + at(len)] == *name {
+                    Some(candidate)
+                } else {
+                    self.find(name)
+                }
+            });
         found.collect()
     }
 

@@ -328,7 +328,11 @@ mod tests {
     fn overrides_a_subset_and_keeps_the_rest() {
         let world = World::from_json(r#"{"version": 1, "burst_mean": 1, "slow_share": 0.002}"#).unwrap();
         assert_eq!((world.burst_mean, world.slow_share), (1.0, 0.002));
-        let rest = World { burst_mean: 3.0, slow_share: 1e-3, ..world };
+        let rest = World {
+            burst_mean: 3.0,
+            slow_share: 1e-3,
+            ..world
+        };
         assert_eq!(rest, World::default());
         assert_eq!(World::from_json("{}").unwrap(), World::default());
     }

@@ -127,15 +127,36 @@ fn latency_moves_the_share_of_slow_requests() {
 fn bursts_and_heavy_clients_thin_both_arms_alike() {
     let world = World {
         burst_mean: 3.0,
-        heavy_episode_share: 0.1,
+        heavy_episode_share: 0.5,
+        clients_per_request_per_s: 1.0,
         ..even()
     };
     let sim = rolled_out(world, "good", 20);
     let (canary, control) = rates(&sim, 5..65, ERRORS, false, |_| true);
-    // Per target and interval: 1 episode, 0.1 of it from 5 heavy clients, 5·(1 - e^-0.02) = 0.099.
-    let expected = 1e-3 / 3.0 * (0.9 + 5.0 * (1.0 - f64::exp(-0.02)));
-    near(canary, expected, 0.08);
-    near(control, expected, 0.08);
+    // Per target and interval: 1 episode, half of it from half a heavy client, who counts once: 0.5 (1 - e^-1) = 0.316.
+    let expected = 1e-3 / 3.0 * (0.5 + 0.5 * (1.0 - f64::exp(-1.0)));
+    near(canary, expected, 0.06);
+    near(control, expected, 0.06);
+}
+
+#[test]
+fn a_transient_ends_before_the_instance_is_warm() {
+    let world = World {
+        transient_factor_low: 10.0,
+        transient_factor_high: 10.0,
+        transient_s_low: 30.0,
+        transient_s_high: 30.0,
+        in_place_sigma: 0.0,
+        prefetch_s_low: 3.0,
+        prefetch_s_high: 3.0,
+        in_place_tail_factor: 1.0,
+        ..even()
+    };
+    let sim = rolled_out(world, "good", 100);
+    // Ready after 9 s; in the first three minutes 30 s at ten times the rate and 141 s at the usual one.
+    let (fresh, control) = rates(&sim, 0..3, ERRORS, true, |_| true);
+    near(fresh, 1e-3 * (30.0 * 10.0 + 141.0) / 171.0, 0.06);
+    near(control, 1e-3, 0.06);
 }
 
 #[test]
@@ -310,13 +331,32 @@ fn an_interval_is_given_again_as_it_was_and_never_too_early() {
     assert_eq!(now(&sim, sim.read(4, 5 * MINUTE)).unwrap(), first);
     let early = now(&sim, sim.read(5, 6 * MINUTE)).unwrap_err();
     assert!(matches!(early, SourceError::NotReady { index: 5, .. }), "{early}");
-    let shifted = Simulated::new(SimConfig {
-        start_wall_ms: 1_000_000,
-        ..config(fleet(1, 1), even(), "good")
-    })
-    .unwrap();
-    let before = now(&shifted, shifted.read(0, 5)).unwrap_err();
-    assert!(before.to_string().contains("give unix milliseconds"), "{before}");
+}
+
+#[test]
+fn the_end_of_an_interval_may_be_told_by_either_clock() {
+    let start_wall_ms = 1_700_000_000_000;
+    let config = || SimConfig {
+        start_wall_ms,
+        ..config(fleet(5, 6), World::default(), "errors=x3")
+    };
+    let rows = |end_ms: u64| {
+        let sim = Simulated::new(config()).unwrap();
+        follow(
+            &sim,
+            (0..30).map(|i| (format!("app-{}-{}", i / 6, i % 6), i / 6, i % 2 == 0)),
+        );
+        in_place(&sim, "app-0-1", 1);
+        wait(&sim, 3 * MINUTE);
+        now(&sim, sim.read(2, end_ms)).map(|interval| (interval.end_ms, interval.rows))
+    };
+    let wall = 1_700_000_000_000 + 3 * MINUTE;
+    let (by_wall, by_own) = (rows(wall).unwrap(), rows(3 * MINUTE).unwrap());
+    assert!(!by_wall.1.is_empty());
+    assert_eq!((by_wall.0, by_own.0), (wall, 3 * MINUTE));
+    assert_eq!(by_wall.1, by_own.1);
+    assert!(matches!(rows(wall + 1), Err(SourceError::NotReady { .. })));
+    assert!(matches!(rows(3 * MINUTE + 1), Err(SourceError::NotReady { .. })));
 }
 
 #[test]

@@ -149,11 +149,16 @@ fn closing_drains_and_the_platform_reopens_what_is_forgotten() {
     open(&sim, "app-0-1", 2);
     wait(&sim, 12 * MINUTE);
     assert_eq!(observe(&sim, "app-0-1").ingress, Ingress::Open);
+    // Closed again with a later deadline: the earlier one means nothing any more.
+    close(&sim, "app-0-1", 4, 14 * MINUTE);
+    close(&sim, "app-0-1", 5, 30 * MINUTE);
+    wait(&sim, 15 * MINUTE);
+    assert_eq!(observe(&sim, "app-0-1").ingress, Ingress::Closed);
     // Turned round before it took hold: nothing was ever seen.
     close(&sim, "app-0-2", 3, 90 * MINUTE);
     open(&sim, "app-0-2", 3);
     assert_eq!(observe(&sim, "app-0-2").ingress, Ingress::Open);
-    wait(&sim, 13 * MINUTE);
+    wait(&sim, 16 * MINUTE);
     assert_eq!(observe(&sim, "app-0-2").ingress, Ingress::Open);
 }
 
@@ -232,6 +237,7 @@ fn the_dead_are_followed_by_the_born_and_the_hook_says_what_they_run() {
         Version::from(if &*newborn.app == "app-1" { "new" } else { "old" })
     }));
     wait(&sim, 180 * MINUTE);
+    assert!(!asked.lock().is_empty(), "births waited for somebody to look");
     let news = now(&sim, sim.watch(0)).unwrap();
     let mut joined = Vec::new();
     let mut left = 0;

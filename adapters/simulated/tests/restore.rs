@@ -101,7 +101,10 @@ fn a_restored_world_is_the_uninterrupted_one() {
         assert_eq!(now(&second, second.watch(0)).unwrap(), news);
     }
     // The log that was continued is the log of a world that never stopped.
-    assert_eq!(fs::read(log_path("killed")).unwrap(), fs::read(log_path("whole")).unwrap());
+    assert_eq!(
+        fs::read(log_path("killed")).unwrap(),
+        fs::read(log_path("whole")).unwrap()
+    );
 }
 
 #[test]

@@ -294,6 +294,8 @@ mod tests {
             format(r#"{"labels":{"items":[1]},"note":"\"items\":[","id":"x"}"#),
             Ok(Format::JsonLines)
         );
+        assert_eq!(format(r#"{"items":{"a":[1]},"id":"x"}"#), Ok(Format::JsonLines));
+        assert_eq!(format(r#"{"note":"x\"","items":[1]}"#), Ok(Format::Pods));
         // One pod per line is JSON lines, for a mapping to read.
         assert_eq!(
             format(r#"{"apiVersion":"v1","kind":"Pod","metadata":{}}"#),

@@ -250,6 +250,13 @@ fn lists_that_cannot_be_used_name_the_pod_and_the_fix() {
     }
     let gone = r#"{"items":[{"metadata":{"name":"x","deletionTimestamp":"2026-05-01T09:00:00Z"}}]}"#;
     assert!(refused(gone, "x").starts_with("p.json: has no target: all 1 pod are terminating or finished"));
+    let message = read("p.json", gone.as_bytes(), None, None)
+        .expect_err("no container")
+        .to_string();
+    assert!(
+        message.ends_with("seen: none, since no pod that lives has a container"),
+        "{message}"
+    );
     let nul = COMPACT.replace("a-2", "a\0");
     assert!(refused(&nul, "x").starts_with("p.json:1: contains a NUL byte"));
 }

@@ -193,6 +193,12 @@ fn json_lines_give_labels_from_an_object_or_from_texts() {
 }
 
 #[test]
+fn a_byte_order_mark_says_nothing() {
+    assert_eq!(table(&format!("\u{feff}{LINES}"), None), table(LINES, None));
+    assert_eq!(table(&format!("\u{feff}{CSV}"), Some(MAP)), table(CSV, Some(MAP)));
+}
+
+#[test]
 fn a_map_reaches_into_objects_and_past_dots_in_keys() {
     let text = r#"{"metadata":{"name":"x","labels":{"app.kubernetes.io/name":"web","a.b":{"c":"deep"}}},"status":{"ok":true}}
 {"metadata":{"name":"y","labels":{"app.kubernetes.io/name":"web"}},"status":{"ok":false}}"#;
@@ -237,6 +243,13 @@ fn json_line_faults_name_line_field_and_fix() {
     assert_eq!(
         plain(r#"{"id":"1","App":"a"}"#),
         "f:1: no field `app` (for `app`); there are `App`, `id`: write app=App in --map, if that was meant"
+    );
+    assert_eq!(
+        refused(
+            "{\"sn\":1,\"app\":\"a\"}\n{\"nr\":2,\"app\":\"a\"}",
+            Some("id=sn,app=app")
+        ),
+        "f:2: no field `sn` (for `id`); there are `app`, `nr`: name the right one in --map with id=FIELD"
     );
     assert!(plain(r#"{"id":" ","app":"a"}"#).starts_with("f:1: field `id`: is empty"));
     assert!(

@@ -41,14 +41,12 @@ where
         let mut answers: Vec<Option<EffectOutcome>> = Vec::new();
         answers.resize_with(orders.len(), || None);
 
-        let unfenced = orders.iter().enumerate().filter(|(_, order)| order.fence_first);
-        let fences = unfenced.filter_map(|(at, order)| {
-            may_act(&order.key).then(|| (at, platform.fence(&order.target, order.key.generation)))
-        });
-        let mut barred = vec![false; orders.len()];
-        for (at, order) in orders.iter().enumerate() {
-            barred[at] = order.fence_first;
-        }
+        let fences = orders
+            .iter()
+            .enumerate()
+            .filter(|(_, order)| order.fence_first && may_act(&order.key))
+            .map(|(at, order)| (at, platform.fence(&order.target, order.key.generation)));
+        let mut barred: Vec<bool> = orders.iter().map(|order| order.fence_first).collect();
         for (at, answer) in all_answers(fences, at_once).await {
             match answer {
                 EffectOutcome::Applied | EffectOutcome::AlreadyApplied => {
@@ -60,9 +58,11 @@ where
             }
         }
 
-        let open = orders.iter().enumerate().filter(|(at, _)| !barred[*at]);
-        let effects =
-            open.filter_map(|(at, order)| may_act(&order.key).then(|| (at, perform(platform.as_ref(), order))));
+        let effects = orders
+            .iter()
+            .enumerate()
+            .filter(|(at, order)| !barred[*at] && may_act(&order.key))
+            .map(|(at, order)| (at, perform(platform.as_ref(), order)));
         for (at, answer) in all_answers(effects, at_once).await {
             answers[at] = Some(answer);
         }

@@ -38,10 +38,7 @@ where
     ///
     /// A platform that cannot be observed decides nothing: everybody looks again later. After
     /// [`DriverError::Journal`] nothing was sent and the next turn appends the same records first.
-    pub async fn turn(
-        &mut self,
-        may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send),
-    ) -> Result<Turn, DriverError> {
+    pub async fn turn(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) -> Result<Turn, DriverError> {
         match self.stage {
             Stage::InTurn => return Err(DriverError::Interrupted),
             Stage::Replaying => return Err(DriverError::NotResumed),

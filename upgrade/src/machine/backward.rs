@@ -45,7 +45,7 @@ impl Machine {
             return self.verify_old(now, seen);
         }
         if ordered && self.runs_old(seen) && seen.phase == Phase::Crashing && !self.was_healthy {
-            return self.give_up(now, seen);
+            return self.give_up(seen);
         }
         match self.order {
             Order::Due => self.give_order(now),
@@ -79,7 +79,7 @@ impl Machine {
         let good = is_good(seen) && self.runs_old(seen);
         if !good && !self.was_healthy {
             // It was not well before, and nobody promised that it would get well.
-            return self.give_up(now, seen);
+            return self.give_up(seen);
         }
         let changed = self.good_looks > 0 && self.instance != seen.instance;
         if now >= self.deadline_ms && (!good || changed) {
@@ -128,9 +128,8 @@ impl Machine {
     }
 
     /// The old version was put back as it was: not well.
-    fn give_up(&mut self, now: u64, seen: &Observation) -> Command {
+    fn give_up(&self, seen: &Observation) -> Command {
         let step = self.step;
-        let _ = now;
         let reason = self.went_back.clone().unwrap_or(Reason::TimedOut { step });
         self.ask_person(reason, seen)
     }

@@ -157,13 +157,7 @@ impl Machine {
         match self.order {
             Order::Due if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Open => self.close_again(now, seen),
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => self.go_back(
-                Reason::TimedOut {
-                    step: Step::Replacing,
-                },
-                now,
-                seen,
-            ),
+            _ if now >= self.deadline_ms => self.go_back(Reason::TimedOut { step: Step::Replacing }, now, seen),
             Order::Unsure if self.runs_old(seen) && seen.phase != Phase::Starting => self.redo(now, seen),
             _ => look_after(now),
         }
@@ -182,13 +176,7 @@ impl Machine {
         // After the deadline an unbroken row of good looks may still be completed: a controller that could not
         // look must not blame the instance for it.
         if late && (!good || changed) {
-            return self.go_back(
-                Reason::TimedOut {
-                    step: Step::Verifying,
-                },
-                now,
-                seen,
-            );
+            return self.go_back(Reason::TimedOut { step: Step::Verifying }, now, seen);
         }
         if !self.count_look(good, seen) {
             return look_after(now);
@@ -271,13 +259,7 @@ impl Machine {
             return self.quiet_look(now);
         }
         if now >= self.deadline_ms {
-            return self.go_back(
-                Reason::TimedOut {
-                    step: Step::Probation,
-                },
-                now,
-                seen,
-            );
+            return self.go_back(Reason::TimedOut { step: Step::Probation }, now, seen);
         }
         // A restart begins the quiet time anew; the deadline of the whole probation stays.
         self.quiet_since_ms = now;

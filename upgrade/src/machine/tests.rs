@@ -80,7 +80,10 @@ fn looks() -> Vec<Observation> {
     let mut all = Vec::new();
     for seen in looks {
         for ingress in [Ingress::Open, Ingress::Closed] {
-            all.push(Observation { ingress, ..seen.clone() });
+            all.push(Observation {
+                ingress,
+                ..seen.clone()
+            });
         }
         if is_good(&seen) && seen.instance == Some(InstanceId(1)) {
             all.push(Observation {
@@ -148,7 +151,10 @@ impl std::hash::Hash for Node {
         std::mem::discriminant(&machine.order).hash(state);
         machine.drain_until_ms.hash(state);
         machine.went_back.hash(state);
-        self.row.as_ref().map(|(_, instance, row)| (*instance, *row)).hash(state);
+        self.row
+            .as_ref()
+            .map(|(_, instance, row)| (*instance, *row))
+            .hash(state);
     }
 }
 
@@ -409,10 +415,7 @@ fn explore(mode: Mode) -> Explored {
         assert!(ids.len() < 2_000_000, "the space has grown out of hand");
     }
     assert_acyclic(&edges);
-    Explored {
-        nodes: ids.len(),
-        ends,
-    }
+    Explored { nodes: ids.len(), ends }
 }
 
 /// Every path is finite. As each state that is no end goes on at every event, each path so has an end.

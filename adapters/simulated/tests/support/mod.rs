@@ -1,5 +1,9 @@
 //! Small fleets, and orders to them.
-#![expect(dead_code, clippy::unwrap_used, reason = "each test file uses some of it, and a failure is a failed test")]
+#![expect(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses some of it, and a failure is a failed test"
+)]
 
 use std::future::Future;
 use std::sync::Arc;

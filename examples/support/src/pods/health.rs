@@ -129,6 +129,10 @@ mod tests {
             (State::Pending, false)
         );
         assert_eq!(of("{}"), (State::Pending, false));
+        // A native sidecar runs before the pod's own containers do.
+        let native =
+            r#"{"phase":"Pending","initContainerStatuses":[{"name":"mesh","ready":true,"state":{"running":{}}}]}"#;
+        assert_eq!(of(native), (State::Pending, false));
         assert_eq!(state(None, "mesh"), (State::Pending, false));
     }
 

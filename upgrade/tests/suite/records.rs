@@ -1,0 +1,196 @@
+//! The bytes of records: they come back as they were, and nothing else is believed.
+use proptest::prelude::*;
+use unattended_upgrade::*;
+
+fn reason() -> impl Strategy<Value = Reason> {
+    let step = (0u8..14).prop_map(|number| Step::from_number(number).unwrap());
+    prop_oneof![
+        "[a-zé]{0,20}".prop_map(|check| Reason::SelfCheckFailed { check: check.into() }),
+        Just(Reason::Crashed),
+        step.clone().prop_map(|step| Reason::TimedOut { step }),
+        (step.clone(), ".{0,30}").prop_map(|(step, reason)| Reason::Refused {
+            step,
+            reason: reason.into()
+        }),
+        step.clone().prop_map(|step| Reason::NotTaken { step }),
+        step.clone().prop_map(|step| Reason::Unsupported { step }),
+        Just(Reason::ForeignVersion),
+        Just(Reason::IngressContested),
+        step.prop_map(|step| Reason::TooManyRecoveries { step }),
+    ]
+}
+
+fn terminal() -> impl Strategy<Value = Terminal> {
+    let serving = prop_oneof![Just(Serving::Yes), Just(Serving::No), Just(Serving::Unknown)];
+    let ingress = prop_oneof![Just(Ingress::Open), Just(Ingress::Closed), Just(Ingress::Unknown)];
+    prop_oneof![
+        Just(Terminal::Done),
+        Just(Terminal::Gone),
+        Just(Terminal::Superseded),
+        reason().prop_map(|reason| Terminal::RolledBack { reason }),
+        reason().prop_map(|reason| Terminal::Rejected { reason }),
+        (reason(), serving, ingress).prop_map(|(reason, serving, ingress)| Terminal::NeedsPerson {
+            reason,
+            serving,
+            ingress
+        }),
+    ]
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    prop_oneof![Just(Told::Nothing), Just(Told::Applied), Just(Told::Unsupported)]
+}
+
+fn record() -> impl Strategy<Value = UpgradeRecord> {
+    let attempt = any::<u64>().prop_map(AttemptId);
+    prop_oneof![
+        (any::<u32>(), "[a-z0-9.]{1,20}").prop_map(|(index, version)| UpgradeRecord::Version {
+            index,
+            version: Version::new(version)
+        }),
+        (
+            attempt.clone(),
+            "[a-z/]{1,40}",
+            any::<[u64; 2]>(),
+            any::<[u32; 2]>(),
+            any::<[bool; 2]>()
+        )
+            .prop_map(
+                |(attempt, target, [generation, at_ms], [from, to], [warm, was_healthy])| UpgradeRecord::Begun {
+                    attempt,
+                    target: TargetId::new(target),
+                    generation: Generation(generation),
+                    mode: if warm { Mode::Warm } else { Mode::Cold },
+                    from,
+                    to,
+                    at_ms,
+                    was_healthy,
+                }
+            ),
+        (attempt.clone(), 0u8..14, any::<u8>(), told(), any::<u64>()).prop_map(
+            |(attempt, step, ordinal, before, after_ms)| UpgradeRecord::Intent {
+                attempt,
+                step: Step::from_number(step).unwrap(),
+                ordinal,
+                before,
+                after_ms,
+            }
+        ),
+        (attempt.clone(), reason(), any::<u64>()).prop_map(|(attempt, reason, after_ms)| UpgradeRecord::Backward {
+            attempt,
+            reason,
+            after_ms
+        }),
+        (attempt.clone(), any::<[u64; 2]>()).prop_map(|(attempt, [generation, at_ms])| UpgradeRecord::Recovered {
+            attempt,
+            generation: Generation(generation),
+            at_ms,
+        }),
+        (
+            attempt,
+            terminal(),
+            proptest::option::of(reason()),
+            told(),
+            any::<[u64; 2]>(),
+            any::<[u32; 3]>()
+        )
+            .prop_map(
+                |(attempt, terminal, went_back, before, [after_ms, outage_ms], [drained, cut, retries])| {
+                    UpgradeRecord::Finished {
+                        attempt,
+                        terminal,
+                        went_back,
+                        before,
+                        after_ms,
+                        outage_ms,
+                        drained,
+                        cut,
+                        retries,
+                    }
+                }
+            ),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: proptest::test_runner::RngSeed::Fixed(11), ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_record_comes_back_and_its_parts_do_not(record in record()) {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        prop_assert_eq!(UpgradeRecord::decode(record.kind(), &bytes), Ok(record.clone()));
+        for length in 0..bytes.len() {
+            prop_assert!(UpgradeRecord::decode(record.kind(), &bytes[..length]).is_err(), "{} bytes", length);
+        }
+        bytes.push(0);
+        let longer = UpgradeRecord::decode(record.kind(), &bytes);
+        prop_assert_eq!(longer, Err(RecordError::Long { left_over: 1 }));
+    }
+
+    #[test]
+    fn any_bytes_give_a_record_or_an_error(kind in 0u8..9, mut bytes in proptest::collection::vec(any::<u8>(), 1..60)) {
+        bytes[0] = 1;
+        if let Ok(record) = UpgradeRecord::decode(kind, &bytes) {
+            prop_assert_eq!(record.kind(), kind);
+        }
+        let group = Group::from_bytes(bytes);
+        if let Ok(group) = group {
+            let mut describer = Describer::new();
+            for record in group.records() {
+                if describer.describe(&record).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Journals of this version must be read for ever: these bytes never change.
+#[test]
+fn the_format_of_version_one() {
+    let mut bytes = Vec::new();
+    let intent = UpgradeRecord::Intent {
+        attempt: AttemptId(300_000),
+        step: Step::Replacing,
+        ordinal: 0,
+        before: Told::Applied,
+        after_ms: 15_000,
+    };
+    intent.encode(&mut bytes);
+    assert_eq!(bytes, [1, 0xe0, 0xa7, 0x12, 0x14, 0, 0x98, 0x75]);
+    assert_eq!(intent.kind(), 3);
+    assert_eq!(
+        UpgradeRecord::decode(3, &[2, 0]),
+        Err(RecordError::Format { found: Some(2) })
+    );
+    assert_eq!(UpgradeRecord::decode(7, &[1]), Err(RecordError::Kind { found: 7 }));
+}
+
+#[test]
+fn a_history_out_of_order_is_refused() {
+    let mut group = Group::new();
+    let mut bytes = Vec::new();
+    let finished = UpgradeRecord::Recovered {
+        attempt: AttemptId(4),
+        generation: Generation(2),
+        at_ms: 0,
+    };
+    finished.encode(&mut bytes);
+    group.push(Stream::UPGRADE, finished.kind(), &bytes);
+    let record = group.records().next().unwrap();
+    let error = Describer::new().describe(&record).unwrap_err();
+    assert_eq!(error, RecordError::Attempt { attempt: 4 });
+}
+
+#[test]
+fn a_receipt_is_json_that_comes_back() {
+    let receipt = r#"{"attempt":3,"target":"pod-1","generation":2,"mode":"warm","from":"1","to":"2",
+        "terminal":{"end":"needs_person","reason":{"why":"timed_out","step":"verifying_old"},"serving":"no","ingress":"closed"},
+        "went_back":{"why":"crashed"},"started_ms":1,"finished_ms":2,"outage_ms":1,"drained":0,"cut":0,"retries":0,
+        "recoveries":0,"was_healthy":true}"#;
+    let receipt: Receipt = serde_json::from_str(receipt).unwrap();
+    assert_eq!(receipt.went_back, Some(Reason::Crashed));
+    let again: Receipt = serde_json::from_str(&serde_json::to_string(&receipt).unwrap()).unwrap();
+    assert_eq!(again, receipt);
+}

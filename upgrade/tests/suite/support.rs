@@ -1,0 +1,388 @@
+//! A small world on virtual time that can stop at any append and at any effect, and that checks what it is told.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use unattended_upgrade::*;
+
+/// Stops whoever asks at a numbered boundary: its future never completes, and the test drops it.
+#[derive(Debug, Default)]
+pub(crate) struct Kill {
+    passed: AtomicU64,
+    at: Mutex<BTreeSet<u64>>,
+}
+
+impl Kill {
+    pub(crate) fn at(points: impl IntoIterator<Item = u64>) -> Arc<Self> {
+        Arc::new(Self {
+            passed: AtomicU64::new(0),
+            at: Mutex::new(points.into_iter().collect()),
+        })
+    }
+
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    async fn boundary(&self) {
+        let here = self.passed.fetch_add(1, Ordering::Relaxed);
+        if self.at.lock().remove(&here) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TestClock(AtomicU64);
+
+impl TestClock {
+    pub(crate) fn set(&self, now: u64) {
+        assert!(now >= self.now());
+        self.0.store(now, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Clock for TestClock {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn wall(&self) -> i64 {
+        0
+    }
+
+    async fn sleep_until(&self, at_ms: u64) {
+        self.set(at_ms.max(self.now()));
+    }
+}
+
+/// A memory journal with a boundary before and after each append, that can also refuse.
+#[derive(Debug)]
+pub(crate) struct TestJournal {
+    pub(crate) inner: MemoryJournal,
+    pub(crate) kill: Arc<Kill>,
+    pub(crate) refuse: Mutex<bool>,
+}
+
+#[async_trait]
+impl Journal for TestJournal {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        if *self.refuse.lock() {
+            return Err(JournalError::Io("no space".to_owned()));
+        }
+        self.kill.boundary().await;
+        let position = self.inner.append(group).await;
+        self.kill.boundary().await;
+        position
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.inner.read(from, max_groups).await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.inner.end().await
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) running: Version,
+    pub(crate) instance: u64,
+    pub(crate) closed: bool,
+    /// Ordered, and when it begins: then stopped for 2 s, starting for 3 s.
+    pub(crate) ordered: Option<(Version, u64)>,
+    pub(crate) active: u32,
+    pub(crate) ready: bool,
+    pub(crate) gone: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) slots: BTreeMap<TargetId, Slot>,
+    fenced: BTreeMap<TargetId, Generation>,
+    pub(crate) applied: BTreeSet<EffectKey>,
+    pub(crate) sent: Vec<(TargetId, String, EffectKey)>,
+    intents: BTreeSet<(AttemptId, u8, u8)>,
+    read_to: Position,
+    pub(crate) blind: bool,
+    /// Answers to give instead of acting, by the start of the effect's name.
+    pub(crate) answers: BTreeMap<&'static str, EffectOutcome>,
+    pub(crate) looks: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) journal: Arc<TestJournal>,
+    pub(crate) kill: Arc<Kill>,
+    pub(crate) state: Mutex<State>,
+    pub(crate) capabilities: Capabilities,
+}
+
+impl World {
+    pub(crate) fn new(kill: Arc<Kill>, capabilities: Capabilities) -> Arc<Self> {
+        Arc::new(Self {
+            clock: Arc::default(),
+            journal: Arc::new(TestJournal {
+                inner: MemoryJournal::new(),
+                kill: Arc::clone(&kill),
+                refuse: Mutex::new(false),
+            }),
+            kill,
+            state: Mutex::default(),
+            capabilities,
+        })
+    }
+
+    pub(crate) fn able() -> Capabilities {
+        Capabilities::none()
+            .with_fence()
+            .with_ingress()
+            .with_in_place()
+            .with_prefetch()
+    }
+
+    pub(crate) fn add(&self, name: &str) -> TargetId {
+        let target = TargetId::from(name);
+        self.state.lock().slots.insert(
+            target.clone(),
+            Slot {
+                running: "old".into(),
+                instance: 1,
+                closed: false,
+                ordered: None,
+                active: 0,
+                ready: true,
+                gone: false,
+            },
+        );
+        target
+    }
+
+    pub(crate) fn change(&self, target: &TargetId, change: impl FnOnce(&mut Slot)) {
+        change(self.state.lock().slots.get_mut(target).unwrap());
+    }
+
+    pub(crate) fn slot(&self, target: &TargetId) -> Slot {
+        self.state.lock().slots[target].clone()
+    }
+
+    /// Law 7: whatever arrives here was written down before.
+    fn check_intent(&self, key: &EffectKey) {
+        let mut state = self.state.lock();
+        let groups = self
+            .journal
+            .inner
+            .read(state.read_to, usize::MAX)
+            .now_or_never()
+            .unwrap()
+            .unwrap();
+        for (position, group) in groups {
+            state.read_to = position + Position::from(group.len());
+            for record in group.records().filter(|record| record.stream == Stream::UPGRADE) {
+                if let UpgradeRecord::Intent {
+                    attempt, step, ordinal, ..
+                } = UpgradeRecord::decode(record.kind, record.bytes).unwrap()
+                {
+                    state.intents.insert((attempt, step.number(), ordinal));
+                }
+            }
+        }
+        assert!(
+            state.intents.contains(&(key.attempt, key.step, key.ordinal)),
+            "{key} came without an intent"
+        );
+    }
+
+    async fn act(
+        &self,
+        target: &TargetId,
+        what: String,
+        key: &EffectKey,
+        act: impl FnOnce(&mut Slot, u64) + Send,
+    ) -> EffectOutcome {
+        self.check_intent(key);
+        self.kill.boundary().await;
+        let outcome = {
+            let mut state = self.state.lock();
+            let answer = state.answers.iter().find(|(name, _)| what.starts_with(*name));
+            let answer = answer.map(|(_, answer)| answer.clone());
+            state.sent.push((target.clone(), what, *key));
+            let fenced = state.fenced.get(target).copied().unwrap_or_default();
+            assert!(
+                !self.capabilities.fence || fenced >= key.generation,
+                "{key} before its fence"
+            );
+            if key.generation < fenced {
+                EffectOutcome::Stale
+            } else if let Some(answer) = answer {
+                answer
+            } else if !state.applied.insert(*key) {
+                EffectOutcome::AlreadyApplied
+            } else {
+                act(state.slots.get_mut(target).unwrap(), self.clock.now());
+                EffectOutcome::Applied
+            }
+        };
+        self.kill.boundary().await;
+        outcome
+    }
+
+    pub(crate) fn driver(self: &Arc<Self>) -> TestDriver {
+        self.driver_with(DriverConfig::new().max_in_flight(10))
+    }
+
+    pub(crate) fn driver_with(self: &Arc<Self>, config: DriverConfig) -> TestDriver {
+        Driver::new(
+            Arc::clone(self),
+            Arc::clone(&self.journal),
+            Arc::clone(&self.clock),
+            config,
+        )
+        .unwrap()
+    }
+
+    /// A new driver that has read the journal; with the receipts it found.
+    pub(crate) fn recovered(self: &Arc<Self>) -> (TestDriver, Vec<Receipt>) {
+        let mut driver = self.driver();
+        let mut receipts = Vec::new();
+        for (_, group) in self.groups() {
+            for record in group.records() {
+                receipts.extend(driver.replay(&record).unwrap());
+            }
+        }
+        driver.resume().unwrap();
+        (driver, receipts)
+    }
+
+    pub(crate) fn groups(&self) -> Vec<(Position, Group)> {
+        self.journal.inner.read(0, usize::MAX).now_or_never().unwrap().unwrap()
+    }
+
+    /// Turns until nothing is outstanding.
+    pub(crate) fn run(self: &Arc<Self>, driver: &mut TestDriver) -> Vec<Receipt> {
+        let mut receipts = Vec::new();
+        for _ in 0..2_000 {
+            let turn = driver.turn(&mut |_| true).now_or_never().expect("not killed").unwrap();
+            receipts.extend(turn.finished);
+            match turn.next_due_ms {
+                Some(due) => self.clock.set(due.max(self.clock.now())),
+                None => return receipts,
+            }
+        }
+        panic!("it does not end: {driver:?}");
+    }
+}
+
+pub(crate) type TestDriver = Driver<World, TestJournal, TestClock>;
+
+#[async_trait]
+impl Platform for World {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        if state.blind {
+            return Err(PlatformError::Unavailable("a cable".to_owned()));
+        }
+        state.looks += u64::try_from(targets.len()).unwrap();
+        Ok(targets
+            .iter()
+            .map(|target| {
+                let slot = state.slots.get_mut(target).unwrap();
+                let mut phase = if slot.gone { Phase::Gone } else { Phase::Running };
+                if let Some((version, at)) = &slot.ordered {
+                    if now >= at + 5_000 {
+                        slot.running = version.clone();
+                        slot.instance += 1;
+                        slot.active = 0;
+                        slot.ready = true;
+                        slot.ordered = None;
+                    } else if now >= at + 2_000 {
+                        phase = Phase::Starting;
+                    } else if now >= *at {
+                        phase = Phase::Stopped;
+                    }
+                }
+                let running = phase == Phase::Running;
+                let bad = slot.running == "bad".into();
+                Observation {
+                    phase,
+                    version: running.then(|| slot.running.clone()),
+                    instance: running.then_some(InstanceId(slot.instance)),
+                    ready: running && slot.ready && !bad,
+                    self_check: match (running, bad) {
+                        (false, _) => SelfCheck::Unreported,
+                        (true, false) => SelfCheck::Passed,
+                        (true, true) => SelfCheck::Failed {
+                            check: "listeners".into(),
+                        },
+                    },
+                    ingress: if slot.closed { Ingress::Closed } else { Ingress::Open },
+                    active: Some(if running { slot.active } else { 0 }),
+                }
+            })
+            .collect())
+    }
+
+    async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
+        self.kill.boundary().await;
+        let outcome = {
+            let mut state = self.state.lock();
+            let fenced = state.fenced.entry(target.clone()).or_default();
+            if generation < *fenced {
+                EffectOutcome::Stale
+            } else {
+                *fenced = generation;
+                EffectOutcome::Applied
+            }
+        };
+        self.kill.boundary().await;
+        outcome
+    }
+
+    async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let version = version.clone();
+        self.act(target, format!("replace {version}"), key, |slot, now| {
+            slot.ordered = Some((version, now + 1_000));
+        })
+        .await
+    }
+
+    async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let version = version.clone();
+        self.act(target, format!("swap {version}"), key, |slot, now| {
+            assert!(slot.closed, "swapped under traffic");
+            slot.ordered = Some((version, now + 1_000));
+        })
+        .await
+    }
+
+    async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        self.act(target, format!("prefetch {version}"), key, |_, _| {}).await
+    }
+
+    async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
+        let close = matches!(order, IngressOrder::Close { .. });
+        let what = if close { "close" } else { "open" };
+        self.act(target, what.to_owned(), key, |slot, _| slot.closed = close)
+            .await
+    }
+}
+
+pub(crate) fn job(target: &TargetId, to: &str, mode: Mode) -> Job {
+    Job {
+        target: target.clone(),
+        from: "old".into(),
+        to: to.into(),
+        mode,
+    }
+}

@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering;
 use futures::FutureExt;
 use futures::future::poll_fn;
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
-use unattended_upgrade::{Clock, Driver, DriverConfig, Group, Job, Journal, Mode, Platform, Record, Stream, TargetId};
+use unattended_upgrade::{
+    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Record, SelfCheck, Stream,
+    TargetId, Version,
+};
 
 use crate::handle::{Command, Order, Shared};
 use crate::input::{Header, Input};
-use crate::machine::{Commands, Direction, Machine, Setup, Start};
+use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
 use crate::{Notifier, Outcome, Permit, RunError};
 
 /// The parts of the outside world, as the builder collected them.
@@ -28,6 +31,8 @@ pub(crate) struct World<P, J, C> {
 const MAX_INTERVALS: u64 = 64;
 /// Groups read from the journal at once.
 const READ_GROUPS: usize = 256;
+/// Targets looked at in one call.
+const LOOK_CHUNK: usize = 4_096;
 
 pub(crate) struct Run<P: Platform, J: Journal, C: Clock> {
     pub(crate) world: World<P, J, C>,
@@ -166,6 +171,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             self.read_intervals(now_ms).await?;
             self.input(&Input::Tick(now_ms))?;
             commands.extend(self.with(|machine| machine.tick(now_ms))?);
+            if let Some(check) = commands.check.take() {
+                commands.extend(self.look(&check).await?);
+            }
             let ended = commands.ended;
             if let Some(outcome) = ended {
                 self.input(&Input::End(outcome))?;
@@ -256,6 +264,24 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         Ok(())
     }
 
+    /// Compares what the machine believes with what is.
+    async fn look(&mut self, check: &Check) -> Result<Commands, RunError> {
+        let mut wrong = Vec::new();
+        for targets in check.targets.chunks(LOOK_CHUNK) {
+            // A platform that cannot be seen says nothing: the comparison is made again later.
+            let Ok(seen) = self.world.platform.observe(targets).await else { return Ok(Commands::default()) };
+            if seen.len() != targets.len() {
+                return Ok(Commands::default());
+            }
+            let found = targets.iter().zip(&seen).filter_map(|(target, seen)| {
+                fault(seen, &check.version).map(|why| (target.to_string(), why))
+            });
+            wrong.extend(found);
+        }
+        self.input(&Input::Seen(wrong.clone()))?;
+        self.with(|machine| machine.seen(&wrong))
+    }
+
     /// Makes the inputs durable, then acts. Answers when the driver wants its next turn.
     async fn carry_out(&mut self, commands: Commands) -> Result<Option<u64>, RunError> {
         self.submit(&commands.starts)?;
@@ -344,7 +370,21 @@ impl Commands {
     pub(crate) fn extend(&mut self, more: Self) {
         self.starts.extend(more.starts);
         self.notices.extend(more.notices);
+        self.check = self.check.take().or(more.check);
         self.ended = self.ended.or(more.ended);
+    }
+}
+
+/// Why a target is not what it should be, if it is not.
+fn fault(seen: &Observation, version: &Version) -> Option<String> {
+    let runs = seen.version.as_ref().map_or("nothing known", Version::as_str);
+    match (seen.phase, &seen.self_check) {
+        _ if seen.version.as_ref() != Some(version) => Some(format!("it runs {runs}")),
+        (Phase::Running, SelfCheck::Passed) if seen.ready && seen.ingress != Ingress::Closed => None,
+        (Phase::Running, SelfCheck::Passed) if seen.ready => Some("its ingress is closed".to_owned()),
+        (Phase::Running, SelfCheck::Passed) => Some("it is not ready".to_owned()),
+        (Phase::Running, _) => Some("its self-checks have not passed".to_owned()),
+        (phase, _) => Some(format!("its process is {phase:?}").to_lowercase()),
     }
 }
 
@@ -364,6 +404,7 @@ fn replay_input(record: &Record<'_>, machine: &mut Machine) -> Result<(), RunErr
         }
         Input::News { changes, cursor } => drop(machine.news(&changes, cursor)),
         Input::Order(order) => drop(machine.order(&order)),
+        Input::Seen(wrong) => drop(machine.seen(&wrong)),
     }
     Ok(())
 }

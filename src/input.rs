@@ -58,6 +58,8 @@ pub(crate) enum Input {
     Interval(Interval),
     /// What happened to the fleet, and the cursor after it.
     News { changes: Vec<FleetChange>, cursor: u64 },
+    /// What the world looked like when the change thought itself done: who does not run what it should, and why not.
+    Seen(Vec<(String, String)>),
     /// Somebody said something.
     Order(Order),
     /// It is over.
@@ -70,6 +72,7 @@ const INTERVAL: u8 = 3;
 const NEWS: u8 = 4;
 const ORDER: u8 = 5;
 const END: u8 = 6;
+const SEEN: u8 = 7;
 
 impl Input {
     /// Adds the input to a group.
@@ -87,6 +90,7 @@ impl Input {
             Self::News { changes, cursor } => {
                 group.push(Stream::AUTOPILOT, NEWS, &postcard::to_stdvec(&(changes, cursor))?);
             }
+            Self::Seen(wrong) => group.push(Stream::AUTOPILOT, SEEN, &postcard::to_stdvec(wrong)?),
             Self::Order(order) => group.push(Stream::AUTOPILOT, ORDER, &postcard::to_stdvec(order)?),
             Self::End(outcome) => group.push(Stream::AUTOPILOT, END, &postcard::to_stdvec(outcome)?),
         }
@@ -113,6 +117,7 @@ impl Input {
                 let (changes, cursor) = postcard::from_bytes(record.bytes).map_err(damaged)?;
                 Self::News { changes, cursor }
             }
+            SEEN => Self::Seen(postcard::from_bytes(record.bytes).map_err(damaged)?),
             ORDER => Self::Order(postcard::from_bytes(record.bytes).map_err(damaged)?),
             END => Self::End(postcard::from_bytes(record.bytes).map_err(damaged)?),
             kind => {
@@ -133,6 +138,7 @@ impl Input {
             Self::Tick(now_ms) => format!("at {now_ms} ms"),
             Self::Interval(interval) => format!("interval {} with {} rows", interval.index, interval.rows.len()),
             Self::News { changes, .. } => format!("{} changes of the fleet", changes.len()),
+            Self::Seen(wrong) => format!("{} targets do not run what they should", wrong.len()),
             Self::Order(order) => format!("{:?} by {}: {}", order.command, order.actor, order.reason),
             Self::End(outcome) => outcome.as_str().to_owned(),
         }
@@ -146,6 +152,7 @@ impl Input {
             INTERVAL => "interval",
             NEWS => "news",
             ORDER => "order",
+            SEEN => "seen",
             END => "end",
             _ => "unknown",
         }

@@ -70,6 +70,8 @@ pub enum QuestionKind {
     GoOnWithoutEvidence,
     /// A rule wants a person's word before a lane goes on.
     RuleWantsPerson,
+    /// Nothing has moved for the whole patience: leave the rest as it is?
+    Stalled,
     /// More targets would be left behind than may be without a person's word: leave them?
     LeaveDebt,
 }

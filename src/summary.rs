@@ -40,7 +40,7 @@ pub struct Summary {
     pub evidence: Evidence,
     /// What happens next.
     pub next: Next,
-    /// Targets with their ingress closed by an attempt under way.
+    /// Targets whose ingress an attempt left closed, or may have: nobody is about to reopen it.
     pub closed: u64,
     /// Lanes that cannot go on for a reason that time alone does not cure.
     pub stuck: u64,

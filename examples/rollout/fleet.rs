@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unattended::batching::{Fleet, Policy};
+use unattended::batching::{Fleet, Policy, pct};
 use unattended_examples_support::{Inventory, State};
 use unattended_simulated::{InitialState, SimTarget};
 
@@ -27,10 +27,13 @@ pub(crate) fn fleet(inventory: &Inventory) -> Result<Arc<Fleet>, Failure> {
     Ok(Arc::new(builder.build().map_err(Failure::input)?))
 }
 
-/// Doubling batches, spread over every label that can make classes.
+/// Doubling batches, spread over every label that can make classes; at most a quarter of each application, and of the
+/// whole fleet, in flight or unhealthy at once.
 pub(crate) fn policy(fleet: &Fleet) -> Result<Policy, Failure> {
     let keys = spread_keys(fleet);
     Policy::new()
+        .per_app(pct(25))
+        .total_in_flight(pct(25))
         .spread(keys.iter().cloned())
         .first_batch_covers(keys)
         .map_err(Failure::input)

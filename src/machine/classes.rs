@@ -35,6 +35,8 @@ pub(crate) struct ClassState {
     pub(crate) soaked: bool,
     /// Living targets that are or may be on the new version.
     pub(crate) exposed: u32,
+    /// Targets of opened slices that have not been started yet.
+    pub(crate) promised: u32,
     /// What ln S would be by now if the release were as good as the old version.
     expected_ln_s: f64,
     /// It went on at least once without evidence from its own traffic.
@@ -52,6 +54,7 @@ impl ClassState {
             fresh: Fresh::Waiting,
             soaked: false,
             exposed: 0,
+            promised: 0,
             expected_ln_s: 0.0,
             silent: false,
             busy: true,
@@ -216,9 +219,28 @@ impl Machine {
         if batch <= state.stage {
             return true;
         }
+        let taken = state.exposed + state.promised;
+        if taken == 0 {
+            // Those who should have been first cannot: then the first who can goes, alone.
+            return !state.busy;
+        }
         // Others may be held and leave room: nobody waits for them, but the class stays inside what it may expose.
-        let room = self.tables.classes[class as usize].cumulative[usize::from(state.stage)];
-        state.exposed > 0 && state.exposed + count <= room
+        taken + count <= self.tables.classes[class as usize].cumulative[usize::from(state.stage)]
+    }
+
+    /// A lane opened a slice: its targets count against the classes' room before they start.
+    pub(super) fn promise(&mut self, lane: usize, slice: usize) {
+        for &(class, count) in &self.tables.slices[lane][slice].classes {
+            self.classes[class as usize].promised += count;
+        }
+    }
+
+    /// A promised target was started, or never will be.
+    pub(super) fn redeem(&mut self, stratum: u32) {
+        for &class in &self.tables.strata_classes[stratum as usize] {
+            let promised = &mut self.classes[class as usize].promised;
+            *promised = promised.saturating_sub(1);
+        }
     }
 
     /// Asks a person where evidence is missing for too long.

@@ -3,7 +3,7 @@
 use unattended_batching::{AppIndex, Event};
 use unattended_defense::{ChangeKind, Decision, Facts, Need, Request, Scope, Verdict};
 
-use crate::QuestionKind;
+use crate::{HoldView, QuestionKind};
 
 use super::tables::Tables;
 use super::{Commands, Machine, Setup};
@@ -94,6 +94,8 @@ impl Machine {
         }
         self.lanes[lane].opened += 1;
         self.lanes[lane].rests_since = None;
+        self.promise(lane, opened);
+        self.moved_ms = self.now_ms;
         while self.frontier.lane(app).open_batch < batch {
             let before = self.frontier.lane(app).open_batch;
             self.frontier.on(Event::Promoted { app, at: self.now_ms });
@@ -137,15 +139,12 @@ impl Machine {
         } else {
             self.decide_lane(app, self.wave())
         };
-        self.lanes[lane]
-            .hold
-            .take()
-            .map(|hold| hold.record)
-            .into_iter()
-            .flatten()
-            .for_each(|at| {
-                self.record.hold_ended(at, self.now_ms);
-            });
+        let before = self.lanes[lane].hold.take().and_then(|hold| hold.record);
+        if decision.verdict.may_start()
+            && let Some(at) = before
+        {
+            self.record.hold_ended(at, self.now_ms);
+        }
         match decision.verdict {
             Verdict::Allow => {
                 self.frontier.on(Event::Released { app });
@@ -157,15 +156,16 @@ impl Machine {
                 self.frontier.on(Event::Limited { app, n: Some(n) });
                 true
             }
-            verdict => {
-                self.hold(lane, app, verdict, &decision);
+            _ => {
+                self.hold(lane, app, &decision, before);
                 false
             }
         }
     }
 
-    fn hold(&mut self, lane: usize, app: AppIndex, verdict: Verdict, decision: &Decision) {
-        let ends = match verdict {
+    /// Holds the lane. `before` is the record of the hold it comes out of, if it does.
+    fn hold(&mut self, lane: usize, app: AppIndex, decision: &Decision, before: Option<usize>) {
+        let ends = match decision.verdict {
             Verdict::Hold { until } => decision.next_feasible.or(until).map(|until| self.run_ms(until)),
             _ => None,
         };
@@ -174,15 +174,17 @@ impl Machine {
             .unwrap_or(self.now_ms + LOOK_AGAIN_MS);
         self.frontier.on(Event::HeldUntil { app, until_ms });
         let finding = decision.findings.first();
-        let record = self.record.hold(super::record::HoldStart {
+        let hold = HoldView {
             lane: self.setup.change.fleet.app_name(app).to_owned(),
-            by: finding.map_or_else(String::new, |finding| finding.rule.clone()),
+            by: finding.map_or_else(|| decision.verdict.why(), |finding| finding.rule.clone()),
             reason: finding.map_or_else(|| decision.why(), |finding| finding.reason.clone()),
             owner: finding.map_or_else(String::new, |finding| finding.owner.clone()),
             from_ms: self.now_ms,
             until_ms: ends,
-        });
-        let needs_person = !matches!(verdict, Verdict::Hold { .. });
+        };
+        let record = self.record.hold(hold, before);
+        // A rule that never lets it start is a person's matter, as is one that wants a person.
+        let needs_person = ends.is_none();
         self.lanes[lane].hold = Some(Hold {
             until_ms,
             needs_person,
@@ -227,7 +229,7 @@ impl Machine {
         let left: Vec<_> = self.unfinished_of(app).collect();
         let reason = "unhealthy targets of its application use up the whole allowance of unavailable ones".to_owned();
         for target in left {
-            self.owe(target, reason.clone());
+            self.owe(target, true, reason.clone());
         }
         self.lanes[lane].opened = self.tables.slices[lane].len();
     }
@@ -296,6 +298,16 @@ pub(crate) fn decide(setup: &Setup, tables: &Tables, app: AppIndex, need: Need, 
 }
 
 impl Lane {
+    /// It is held, and it is known until when.
+    pub(super) fn waits_for_a_window(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| !hold.needs_person)
+    }
+
+    /// Nothing more of it is started.
+    pub(super) const fn finish(&mut self) {
+        self.finished = true;
+    }
+
     /// Time alone does not cure it.
     pub(super) fn is_stuck(&self) -> bool {
         self.blocked_since.is_some() || self.hold.as_ref().is_some_and(|hold| hold.needs_person)

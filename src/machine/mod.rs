@@ -16,6 +16,7 @@ use std::sync::Arc;
 use unattended_batching::{AppIndex, Event, Frontier, Plan, Side, TargetIndex};
 use unattended_defense::Guard;
 use unattended_health::{FaultClass, History, Judge, JudgeConfig, JudgeError, MetricSpec, StratumInfo, Topology};
+use unattended_upgrade::{TargetId, Version};
 
 use crate::handle::{Command, Order};
 use crate::input::Header;
@@ -56,7 +57,16 @@ pub(crate) enum Direction {
 pub(crate) struct Commands {
     pub(crate) starts: Vec<Start>,
     pub(crate) notices: Vec<Notice>,
+    /// Look at these: they should all run that version.
+    pub(crate) check: Option<Check>,
     pub(crate) ended: Option<Outcome>,
+}
+
+/// Before the change calls itself done it compares what it believes with what is.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) targets: Vec<TargetId>,
+    pub(crate) version: Version,
 }
 
 /// What the machine knows of one target beyond the frontier.
@@ -68,9 +78,15 @@ struct Target {
     alive: bool,
     /// It runs, or may run, the new version: started at least once, or born so.
     touched: bool,
+    /// Touched at any time.
+    ever_touched: bool,
     on_new: bool,
     /// Its last attempt left it serving nothing.
     lost: bool,
+    /// Its last attempt left its ingress closed, or nobody knows.
+    closed: bool,
+    /// It is among the debts.
+    owed: bool,
     stratum: u32,
 }
 
@@ -118,13 +134,19 @@ pub(crate) struct Machine {
     /// By stratum, what one request adds to ln S of a good release.
     gain: Vec<f64>,
     exposed_at_stop: Option<u64>,
-    rolled_back: u64,
     stop_text: Option<String>,
     start_failures: stop::StartFailures,
     debts: Vec<Debt>,
+    /// Debts that are not excused by how the fleet was before.
+    faulted: u64,
     record: Record,
     /// The moment from which the last finished lane bakes.
     done_since: Option<u64>,
+    /// When the world is compared next, and since when the comparison fails.
+    check_at: u64,
+    wrong_since: Option<u64>,
+    /// When something moved last.
+    moved_ms: u64,
 }
 
 impl Machine {
@@ -171,8 +193,11 @@ impl Machine {
                 tries: 0,
                 alive: true,
                 touched: false,
+                ever_touched: false,
                 on_new: false,
                 lost: false,
+                closed: false,
+                owed: false,
                 stratum: setup.plan.stratum_of(target).0,
             })
             .collect();
@@ -205,11 +230,14 @@ impl Machine {
             gain,
             human_actions: 0,
             exposed_at_stop: None,
-            rolled_back: 0,
             stop_text: None,
             start_failures: stop::StartFailures::default(),
             debts: Vec::new(),
+            faulted: 0,
             done_since: None,
+            check_at: 0,
+            wrong_since: None,
+            moved_ms: now_ms,
             setup,
         })
     }
@@ -309,6 +337,7 @@ impl Machine {
         if self.course == Course::Back && self.frozen.is_none() {
             self.advance_rollback(&mut commands);
         }
+        self.check_stall(&mut commands);
         self.check_patience(&mut commands);
         self.record.sample(self.now_ms, self.exposed, self.in_flight);
         commands
@@ -361,6 +390,7 @@ impl Machine {
             QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
             QuestionKind::RuleWantsPerson => self.allow_by_person(),
             QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
+            QuestionKind::Stalled => self.leave_the_rest(),
         }
     }
 
@@ -415,8 +445,14 @@ impl Machine {
         }
     }
 
-    /// A target was lost to the plan; its application owes it.
-    fn owe(&mut self, target: TargetIndex, reason: String) {
+    /// A target was lost to the plan; its application owes it. `excused` where it had not been healthy before, or where
+    /// others' health keeps it from being touched.
+    fn owe(&mut self, target: TargetIndex, excused: bool, reason: String) {
+        self.faulted += u64::from(!excused);
+        let state = self.targets[target.0 as usize];
+        if !state.ever_touched {
+            self.redeem(state.stratum);
+        }
         let app = self.app_of(target);
         let debt = Debt {
             target: self.name(target).to_owned(),
@@ -425,6 +461,7 @@ impl Machine {
             expires_unix_ms: self.unix_ms(self.now_ms + self.setup.change.settings.debt_expiry_ms),
         };
         self.debts.push(debt);
+        self.targets[target.0 as usize].owed = true;
         self.frontier.on(Event::Failed {
             id: target,
             at: self.now_ms,

@@ -87,8 +87,11 @@ impl Machine {
             tries: 0,
             alive: true,
             touched: false,
+            ever_touched: false,
             on_new: false,
             lost: false,
+            closed: false,
+            owed: false,
             stratum,
         });
         self.births.push(name.to_owned());

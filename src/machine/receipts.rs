@@ -1,7 +1,7 @@
 //! What attempts report.
 
 use unattended_batching::{AppIndex, Event, TargetIndex};
-use unattended_upgrade::{Reason, Receipt, Serving, Terminal};
+use unattended_upgrade::{Ingress, Reason, Receipt, Serving, Terminal};
 
 use super::{Direction, Machine, Start};
 
@@ -35,7 +35,12 @@ impl Machine {
     pub(super) fn touch(&mut self, target: TargetIndex) {
         let state = &mut self.targets[target.0 as usize];
         if !std::mem::replace(&mut state.touched, true) {
-            self.touched += 1;
+            if !std::mem::replace(&mut state.ever_touched, true) {
+                self.touched += 1;
+                let stratum = state.stratum;
+                self.redeem(stratum);
+            }
+            let state = &self.targets[target.0 as usize];
             for &class in &self.tables.strata_classes[state.stratum as usize] {
                 self.classes[class as usize].exposed += 1;
             }
@@ -75,7 +80,7 @@ impl Machine {
             .filter(move |&target| self.app_of(target) == app);
         planned.chain(born).filter(|target| {
             let state = &self.targets[target.0 as usize];
-            state.alive && !state.on_new && state.in_flight.is_none()
+            state.alive && !state.on_new && !state.owed && state.in_flight.is_none()
         })
     }
 
@@ -90,6 +95,7 @@ impl Machine {
         self.now_ms = self.now_ms.max(receipt.finished_ms);
         self.in_flight -= 1;
         self.record.receipt(receipt);
+        self.moved_ms = self.now_ms;
         self.scan_due = true;
         let lost = matches!(
             receipt.terminal,
@@ -99,6 +105,13 @@ impl Machine {
             }
         );
         self.set_lost(target, lost && receipt.was_healthy);
+        self.targets[target.0 as usize].closed = matches!(
+            receipt.terminal,
+            Terminal::NeedsPerson {
+                ingress: Ingress::Closed | Ingress::Unknown,
+                ..
+            }
+        );
         match direction {
             Direction::Forward => self.forward_ended(target, receipt),
             Direction::Back => self.back_ended(target, receipt),
@@ -175,7 +188,11 @@ impl Machine {
             } else {
                 "it was not healthy before the change; "
             };
-            self.owe(target, format!("{healthy}tried {tries} times: {why}"));
+            self.owe(
+                target,
+                !receipt.was_healthy,
+                format!("{healthy}tried {tries} times: {why}"),
+            );
         }
     }
 
@@ -184,7 +201,6 @@ impl Machine {
             Terminal::Done => {
                 self.set_on_new(target, false);
                 self.untouch(target);
-                self.rolled_back += 1;
                 self.frontier.on(Event::RolledBack { id: target });
             }
             Terminal::Gone => {}

@@ -67,16 +67,6 @@ pub(super) struct BatchLife {
     pub(super) ended_ms: Option<u64>,
 }
 
-/// The beginning of a hold.
-pub(super) struct HoldStart {
-    pub(super) lane: String,
-    pub(super) by: String,
-    pub(super) reason: String,
-    pub(super) owner: String,
-    pub(super) from_ms: u64,
-    pub(super) until_ms: Option<u64>,
-}
-
 #[derive(Debug)]
 pub(super) struct Record {
     exposure: Curve<ExposurePoint>,
@@ -215,26 +205,19 @@ impl Record {
         }
     }
 
-    pub(super) fn hold(&mut self, hold: HoldStart) -> Option<usize> {
+    /// Keeps a hold. One that follows the hold at `before` by the same rule goes on where that began.
+    pub(super) fn hold(&mut self, hold: HoldView, before: Option<usize>) -> Option<usize> {
+        if let Some((at, known)) = before.and_then(|at| self.holds.get_mut(at).map(|known| (at, known))) {
+            if known.by == hold.by {
+                known.until_ms = hold.until_ms;
+                return Some(at);
+            }
+            known.until_ms = Some(hold.from_ms);
+        }
         if self.holds.len() >= MAX_HOLDS {
             return None;
         }
-        let HoldStart {
-            lane,
-            by,
-            reason,
-            owner,
-            from_ms,
-            until_ms,
-        } = hold;
-        self.holds.push(HoldView {
-            lane,
-            by,
-            reason,
-            owner,
-            from_ms,
-            until_ms,
-        });
+        self.holds.push(hold);
         Some(self.holds.len() - 1)
     }
 

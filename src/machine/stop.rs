@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use unattended_batching::{Event, TargetIndex};
+use unattended_upgrade::TargetId;
 
 use crate::{Level, Outcome, QuestionKind};
 
-use super::{Commands, Course, Direction, Machine, Start};
+use super::lanes::Lane;
+use super::{Check, Commands, Course, Direction, Machine, Start, Target};
 
 /// Starts of the new version that its own gate refused: deterministic ones reject the release.
 #[derive(Clone, Debug, Default)]
@@ -141,17 +143,12 @@ impl Machine {
         if self.in_flight > 0 {
             return;
         }
-        let left = self
-            .targets
-            .iter()
-            .filter(|target| target.alive && (target.on_new || target.lost))
-            .count();
-        let outcome = if left == 0 {
-            Outcome::RolledBack
+        let left = |target: &Target| target.alive && (target.on_new || target.lost);
+        if self.targets.iter().any(left) {
+            self.end(Outcome::RolledBackPartially, commands);
         } else {
-            Outcome::RolledBackPartially
-        };
-        self.end(outcome, commands);
+            self.compare(commands);
+        }
     }
 
     /// Ends the change when every lane is through and has rested.
@@ -165,25 +162,83 @@ impl Machine {
         if self.now_ms - since < settings.warm_up_ms + settings.bake_ms {
             return;
         }
-        let owed = self.debts.len() as u64;
         let limit = (self.alive * u64::from(settings.debt_limit_ppm)).div_ceil(1_000_000);
-        if owed > limit && !self.granted.contains(&QuestionKind::LeaveDebt) {
-            self.ask(
-                QuestionKind::LeaveDebt,
-                format!(
-                    "{owed} targets of {} cannot be brought to {}: leave them?",
-                    self.alive, self.setup.change.to
-                ),
-                "the change stays open".to_owned(),
-                commands,
+        if self.faulted > limit && !self.granted.contains(&QuestionKind::LeaveDebt) {
+            let text = format!(
+                "{} targets of {} cannot be brought to {}: leave them?",
+                self.faulted, self.alive, self.setup.change.to
             );
+            self.ask(QuestionKind::LeaveDebt, text, "the change stays open".to_owned(), commands);
             return;
         }
-        let outcome = if owed == 0 {
-            Outcome::Completed
-        } else {
-            Outcome::CompletedWithDebt
+        self.compare(commands);
+    }
+
+    /// Has the world looked at before the change calls itself done: belief is not enough.
+    fn compare(&self, commands: &mut Commands) {
+        if self.now_ms < self.check_at {
+            return;
+        }
+        let back = self.course == Course::Back;
+        let chosen = |target: &Target| target.alive && !target.owed && (target.ever_touched || !back);
+        let targets = (0u32..)
+            .zip(&self.targets)
+            .filter(|(_, target)| chosen(target))
+            .map(|(at, _)| TargetId::from(self.name(TargetIndex(at))))
+            .collect();
+        let change = &self.setup.change;
+        let version = if back { &change.from } else { &change.to };
+        commands.check = Some(Check { targets, version: version.clone() });
+    }
+
+    /// The world was looked at: these do not run what they should. They are given time: some just restart.
+    pub(crate) fn seen(&mut self, wrong: &[(String, String)]) -> Commands {
+        let mut commands = Commands::default();
+        let settings = &self.setup.change.settings;
+        self.check_at = self.now_ms + settings.interval_ms;
+        let patience = settings.blocked_patience_ms;
+        if !wrong.is_empty() && self.now_ms - *self.wrong_since.get_or_insert(self.now_ms) < patience {
+            return commands;
+        }
+        for (name, why) in wrong {
+            if let Some(target) = self.index(name) {
+                self.owe(target, true, format!("its attempt succeeded, and it is not as it should be: {why}"));
+            }
+        }
+        let outcome = match (self.course, self.debts.is_empty()) {
+            (Course::Back, _) if wrong.is_empty() => Outcome::RolledBack,
+            (Course::Back, _) => Outcome::RolledBackPartially,
+            (_, true) => Outcome::Completed,
+            (_, false) => Outcome::CompletedWithDebt,
         };
-        self.end(outcome, commands);
+        self.end(outcome, &mut commands);
+        commands
+    }
+
+    /// Asks a person where nothing has moved for the whole patience and no window explains it.
+    pub(super) fn check_stall(&mut self, commands: &mut Commands) {
+        let settings = &self.setup.change.settings;
+        let patience = settings.patience_ms.max(settings.soak_ms);
+        let idle = self.course == Course::Forward && self.frozen.is_none() && self.in_flight == 0;
+        if !idle || self.now_ms - self.moved_ms < patience || self.lanes.iter().any(Lane::waits_for_a_window) {
+            return;
+        }
+        let text = format!("nothing has moved for {} hours: leave the rest as it is?", patience / 3_600_000);
+        self.ask(QuestionKind::Stalled, text, "the change stays open and goes on looking".to_owned(), commands);
+    }
+
+    /// A person said to leave what has not been reached.
+    pub(super) fn leave_the_rest(&mut self) {
+        let rest: Vec<TargetIndex> = (0u32..)
+            .zip(&self.targets)
+            .filter(|(_, target)| target.alive && !target.on_new && !target.owed && target.in_flight.is_none())
+            .map(|(at, _)| TargetIndex(at))
+            .collect();
+        for target in rest {
+            self.owe(target, true, "a person said to leave it".to_owned());
+        }
+        for lane in &mut self.lanes {
+            lane.finish();
+        }
     }
 }

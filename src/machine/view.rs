@@ -84,7 +84,7 @@ impl Machine {
             data_until_ms: elapsed(self.record.data_until_ms),
             human_actions: self.human_actions,
             exposed_at_stop: self.exposed_at_stop,
-            rolled_back: self.rolled_back,
+            rolled_back: self.rolled_back(),
             batches: self.batches(),
             exposure_curve,
             evidence_curve,
@@ -113,10 +113,20 @@ impl Machine {
         since.unwrap_or(self.setup.header.began_ms)
     }
 
-    /// Attempts between closing and reopening cannot be told apart from here without asking the driver; every warm one
-    /// under way may have its target's ingress closed.
-    const fn closed(&self) -> u64 {
-        self.in_flight
+    fn closed(&self) -> u64 {
+        self.targets
+            .iter()
+            .filter(|target| target.alive && target.closed)
+            .count() as u64
+    }
+
+    /// Touched once, and on the old version again.
+    fn rolled_back(&self) -> u64 {
+        if !self.back_began {
+            return 0;
+        }
+        let back = |target: &&super::Target| target.alive && target.ever_touched && !target.on_new && !target.lost;
+        self.targets.iter().filter(back).count() as u64
     }
 
     fn exposure(&self) -> Exposure {

@@ -1,4 +1,72 @@
-//! Change a very large fleet while nobody watches.
+//! Change a very large fleet while nobody watches: the autopilot that composes planning, admission, upgrade and
+//! judgement.
+//!
+//! It is not an orchestrator and not a deployment tool of its own: it drives the platform you have, through a
+//! [`Platform`](upgrade::Platform) that you implement. And it is not a dashboard: it decides, and explains.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use unattended::{batching::Fleet, defense::Guard, health::*, upgrade::*};
+//! # use unattended::{Actor, Autopilot, Change, Level, Notice, Notifier};
+//! # struct MyFleet; struct MyMetrics; struct MyClock; struct MyPager;
+//! # #[async_trait::async_trait]
+//! # impl Platform for MyFleet {
+//! #     fn capabilities(&self) -> Capabilities { Capabilities::none().with_fence() }
+//! #     async fn observe(&self, _: &[TargetId]) -> Result<Vec<Observation>, PlatformError> { Ok(Vec::new()) }
+//! #     async fn replace(&self, _: &TargetId, _: &Version, _: &EffectKey) -> EffectOutcome { EffectOutcome::Applied }
+//! # }
+//! # #[async_trait::async_trait]
+//! # impl MetricSource for MyMetrics {
+//! #     async fn follow(&self, _: &[Member]) -> Result<(), SourceError> { Ok(()) }
+//! #     async fn history(&self) -> Result<Vec<History>, SourceError> { Ok(Vec::new()) }
+//! #     async fn read(&self, _: u64, _: u64) -> Result<Interval, SourceError> { Ok(Interval::default()) }
+//! # }
+//! # #[async_trait::async_trait]
+//! # impl Clock for MyClock {
+//! #     fn now(&self) -> u64 { 0 }
+//! #     fn wall(&self) -> i64 { 0 }
+//! #     async fn sleep_until(&self, _: u64) {}
+//! # }
+//! # #[async_trait::async_trait]
+//! # impl Notifier for MyPager { async fn notify(&self, _: &Notice) {} }
+//! # mod tokio { pub fn spawn<F: Future + Send + 'static>(_: F) {} }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let mut fleet = Fleet::builder();
+//! # fleet.push("pay-1", "pay", [("zone", "a")], true)?;
+//! # let (fleet, you) = (Arc::new(fleet.build()?), Actor::person("li", "MESH-192"));
+//! let pilot = Autopilot::builder().platform(MyFleet).metrics(MyMetrics).journal(MemoryJournal::new()).clock(MyClock)
+//!     .rules(Guard::empty()).notifier(MyPager).level(Level::L3).build()?; // a missing part is a compile error
+//! let change = Change::new("mesh-1.9.2", you, "mesh:1.9.1".into(), "mesh:1.9.2".into(), fleet);
+//! let (handle, run) = pilot.start(change)?; // planned and proved; nothing has happened yet
+//! tokio::spawn(run);                        // any runtime: the future spawns nothing itself
+//! handle.freeze(Actor::person("li", "INC-42"), "looks odd")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```text
+//!  platform: observe, news ──┐                         ┌──► starts and effects ──► platform
+//!  metrics: intervals ───────┤   inputs      commands  │
+//!  people: handle ───────────┼──► journal ──► machine ─┼──► notices ──► people
+//!  time ─────────────────────┘   (durable)     │       └──► outcome
+//!                                              └─► summary ──► report: page, text, JSON
+//! ```
+//!
+//! # Guarantees
+//!
+//! - The machine is a pure function of its inputs. The inputs are in the journal before anything that follows from them
+//!   leaves the process, so a kill at any instruction loses nothing that was acted upon and repeats nothing.
+//! - A stop needs the one statistic of the whole change to pass `1/α`, or the new version's own gate to refuse it. Going
+//!   on needs evidence of safety of every class that grows.
+//! - [`Handle::freeze`] takes hold at once, whatever the journal, the metrics or the rules do.
+//! - Before a change calls itself done it looks at every target.
+//!
+//! # Limits
+//!
+//! - One change at a time. Levels [`L3`](Level::L3) and [`L4`](Level::L4). Modes cold and warm.
+//! - The journal is folded from its beginning at each start: about a second for a million records.
+//! - A fleet of 300,000 targets takes some hundred megabytes.
+
 mod builder;
 mod change;
 mod driver;
@@ -29,3 +97,8 @@ pub use unattended_defense as defense;
 pub use unattended_health as health;
 pub use unattended_selfheal as selfheal;
 pub use unattended_upgrade as upgrade;
+
+/// The snippets of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

@@ -175,7 +175,7 @@ pub struct Observation {
 
 /// Something that happened to the fleet without being asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "what")]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FleetChange {
     /// A target was born. It already runs the version that the platform was told for births.

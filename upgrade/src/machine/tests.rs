@@ -242,6 +242,11 @@ impl Node {
         if let Some(reason) = before.machine.went_back() {
             assert_eq!(self.machine.went_back(), Some(reason), "turning back is for good");
         }
+        let warm = self.machine.plan().mode == Mode::Warm;
+        if self.machine.step == Step::Probation && before.machine.step != Step::Probation && warm {
+            let seen = seen.expect("decided at a look");
+            assert_eq!(seen.ingress, Ingress::Open, "on probation without traffic");
+        }
         match command {
             Command::Look { at_ms } => {
                 assert!(at_ms >= self.now, "a look in the past");
@@ -262,6 +267,10 @@ impl Node {
                         if in_place && !back && before.machine.step != Step::Replacing {
                             let seen = seen.expect("decided at a look");
                             assert_ne!(seen.ingress, Ingress::Open, "replaced under traffic");
+                            assert!(
+                                self.closing,
+                                "replaced behind somebody else's closing, without a reopen-by"
+                            );
                         }
                     }
                     Effect::Prefetch => assert!(!back),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::support::{Kill, TestDriver, World, job};
 use futures::FutureExt;
-use unattended_upgrade::{Clock, Mode, Reason, Receipt, TargetId, Terminal};
+use unattended_upgrade::{Clock, Generation, Mode, Reason, Receipt, TargetId, Terminal};
 
 /// Two good and two bad upgrades, warm and cold, killed at these boundaries; gives how many boundaries there were.
 fn run(points: &[u64]) -> u64 {
@@ -69,6 +69,8 @@ fn run(points: &[u64]) -> u64 {
             assert_eq!(slot.running, "old".into(), "{points:?}: {name}");
         }
         assert!(receipt.was_healthy);
+        let generations = u64::from(receipt.recoveries) + 1;
+        assert_eq!(receipt.generation, Generation(generations), "{points:?}: {receipt:?}");
         assert!(receipt.outage_ms > 0, "{points:?}: {receipt:?}");
     }
     // The journal tells the same story to a driver that was not there, and leaves nothing open.

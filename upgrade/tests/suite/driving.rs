@@ -135,6 +135,81 @@ fn a_blind_platform_decides_nothing() {
 }
 
 #[test]
+fn an_answer_for_too_few_targets_is_no_answer() {
+    let world = world();
+    let (first, second) = (world.add("pod-1"), world.add("pod-2"));
+    world.change(&second, |slot| slot.running = "new".into());
+    let mut driver = world.driver();
+    for target in [&first, &second] {
+        driver.submit(job(target, "new", Mode::Cold)).unwrap();
+    }
+    world.state.lock().short = true;
+    let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
+    assert!(turn.finished.is_empty() && !turn.appended, "{turn:?}");
+    world.state.lock().short = false;
+    world.clock.set(turn.next_due_ms.unwrap());
+    let receipts = world.run(&mut driver);
+    // The one that ran it already ends first and untouched.
+    assert_eq!(receipts[0].target, second);
+    assert_eq!(receipts[1].terminal, Terminal::Done);
+    assert!(world.state.lock().sent.iter().all(|(target, _, _)| *target == first));
+}
+
+#[test]
+fn probation_is_quiet_time_and_a_restart_begins_it_anew() {
+    let finished = |restart_at: Option<u64>| {
+        let world = world();
+        let target = world.add("pod-1");
+        let mut driver = world.driver();
+        driver.submit(job(&target, "new", Mode::Cold)).unwrap();
+        let mut restart_at = restart_at;
+        loop {
+            let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
+            if let Some(receipt) = turn.finished.first() {
+                assert_eq!(receipt.terminal, Terminal::Done);
+                return receipt.finished_ms;
+            }
+            world.clock.set(turn.next_due_ms.unwrap());
+            if restart_at.is_some_and(|at| world.clock.now() >= at) {
+                restart_at = None;
+                world.change(&target, |slot| slot.instance += 1);
+            }
+        }
+    };
+    // Looked at every 5 s: replaced at 5, up at 11, good looks at 15, 20 and 25, then 30 s of quiet.
+    assert_eq!(finished(None), 55_000);
+    assert_eq!(finished(Some(40_000)), 80_000);
+}
+
+#[test]
+fn an_order_that_was_taken_and_never_shows_is_overruled_before_going_back_is_believed() {
+    let world = world();
+    let target = world.add("pod-1");
+    let mut driver = world.driver();
+    driver.submit(job(&target, "new", Mode::Warm)).unwrap();
+    let mut receipts = Vec::new();
+    while receipts.is_empty() {
+        let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
+        world.change(&target, |slot| {
+            // The platform sits on the order for an hour: the old version runs on.
+            if let Some((version, at)) = &mut slot.ordered
+                && *version == "new".into()
+            {
+                *at = 3_600_000;
+            }
+        });
+        receipts = turn.finished;
+        world.clock.set(turn.next_due_ms.unwrap_or_else(|| world.clock.now()));
+    }
+    let reason = Reason::TimedOut { step: Step::Replacing };
+    assert_eq!(only(receipts).terminal, Terminal::RolledBack { reason });
+    let slot = world.slot(&target);
+    assert_eq!((slot.running, slot.ordered, slot.closed), ("old".into(), None, false));
+    let state = world.state.lock();
+    assert!(state.sent.iter().any(|(_, what, _)| what == "swap old"));
+}
+
+#[test]
 fn without_the_journal_nothing_is_sent_and_nothing_is_lost() {
     let world = world();
     let target = world.add("pod-1");

@@ -1,0 +1,171 @@
+//! The judge beside the logarithms it cannot do without, and the codec beside a copy of its bytes.
+
+use std::cell::LazyCell;
+use std::hint::black_box;
+
+use criterion::BatchSize;
+use unattended_benches::{SplitMix64, Suite};
+use unattended_health::{Counts, Coverage, Interval, Judge, JudgeConfig, Row, StratumInfo, Topology};
+
+const APPS: u32 = 3_000;
+const STRATA: u32 = 5_000;
+const ROWS: u64 = 2 * STRATA as u64;
+/// Ratios of the judge's grid, for the floor.
+const GRID: [f64; 6] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
+
+fn main() {
+    let mut suite = Suite::new("health", 1);
+    judge(&mut suite, "ordinary", 1e-6, 1e-3);
+    judge(&mut suite, "noisy", 2e-3, 1e-2);
+    codec(&mut suite);
+    suite.finish();
+}
+
+/// 3,000 applications in 5,000 strata, each in one of five stacks and one of five zones.
+fn topology() -> Topology {
+    Topology {
+        strata: (0..STRATA)
+            .map(|n| StratumInfo {
+                app: n % APPS,
+                classes: vec![n % APPS % 5, 5 + n % 7 % 5],
+            })
+            .collect(),
+        classes: (0..10).map(|n| format!("class-{n}")).collect(),
+        apps: (0..APPS).map(|n| format!("app-{n:04}")).collect(),
+    }
+}
+
+/// An interval of a good release: two metrics of each stratum, rates of applications log-uniform between two bounds,
+/// one row in twenty of fresh instances.
+fn interval(index: u64, low: f64, high: f64) -> Interval {
+    // Exposure and rate belong to the stratum, the draws to the interval.
+    let (mut strata, mut random) = (SplitMix64::new(11), SplitMix64::new(1_000 + index));
+    let mut rows = Vec::new();
+    for stratum in 0..STRATA {
+        let rate = low * libm::pow(high / low, strata.unit());
+        let total = 100 + u64::from(strata.below(10_000));
+        let fresh = strata.below(20) == 0;
+        for metric in 0..2 {
+            let (canary, control) = (
+                total + u64::from(random.below(50)),
+                4 * total + u64::from(random.below(200)),
+            );
+            rows.push(Row {
+                stratum,
+                metric,
+                fresh,
+                canary: Counts::new(poisson(&mut random, rate, canary), canary),
+                control: Counts::new(poisson(&mut random, rate, control), control),
+            });
+        }
+    }
+    let all = Coverage {
+        reported: 20_000,
+        expected: 20_000,
+    };
+    Interval {
+        index,
+        rows,
+        canary_hosts: all,
+        control_hosts: all,
+        ..Interval::default()
+    }
+}
+
+/// By inversion: the mean is at most a few hundred here.
+fn poisson(random: &mut SplitMix64, rate: f64, total: u64) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "totals are far below 2^53")]
+    let mean = rate * total as f64;
+    let mut term = libm::exp(-mean);
+    let (mut sum, mut count, drawn) = (term, 0_u64, random.unit());
+    while sum < drawn && count < total {
+        count += 1;
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let next = mean / count as f64;
+        term *= next;
+        sum += term;
+    }
+    count
+}
+
+/// The floor: of each row with bad events the logarithms of its six rate ratios, of their base, and of the ratio that
+/// counts as bad. The judge also validates, finds classes and applications, adds up, and combines 3,011 nodes.
+fn judge(suite: &mut Suite, name: &str, low: f64, high: f64) {
+    let looked = LazyCell::new(|| {
+        let mut judge = Judge::new(JudgeConfig::standard(), topology(), &[]).expect("the topology fits");
+        for index in 0..6 {
+            judge.step_traffic();
+            judge.observe(&interval(index, low, high)).expect("the rows fit");
+        }
+        judge
+    });
+    let next = LazyCell::new(|| interval(6, low, high));
+    let (ours, floor) = (format!("observe_{name}"), format!("logarithms_{name}"));
+    suite.measure(&ours, ROWS, |b| {
+        b.iter_batched_ref(
+            || looked.clone(),
+            |judge| judge.observe(&next).expect("the rows fit"),
+            BatchSize::PerIteration,
+        );
+    });
+    suite.measure(&floor, ROWS, |b| {
+        let next = LazyCell::force(&next);
+        b.iter(|| next.rows.iter().map(logarithms).sum::<f64>());
+    });
+    suite.compare(
+        &format!("observe 10000 rows, rates {low:e} to {high:e}"),
+        "row",
+        &ours,
+        &floor,
+        "8 libm::log1p for each row with bad events",
+    );
+}
+
+#[expect(clippy::cast_precision_loss, reason = "totals are far below 2^53")]
+fn logarithms(row: &Row) -> f64 {
+    if row.canary.bad + row.control.bad == 0 {
+        return 0.0;
+    }
+    let share = row.canary.total as f64 / (row.canary.total + row.control.total) as f64;
+    let null = if row.fresh { 10.0 } else { 1.0 };
+    let own = libm::log1p(share * (null - 1.0)) + libm::log1p(share * 0.5);
+    own + GRID
+        .iter()
+        .map(|ratio| libm::log1p(share * (null * ratio - 1.0)))
+        .sum::<f64>()
+}
+
+/// Both directions beside copying the encoded bytes, which is all that a journal without a format would do.
+fn codec(suite: &mut Suite) {
+    let rows = LazyCell::new(|| interval(6, 1e-6, 1e-3));
+    let bytes = LazyCell::new(|| {
+        let mut bytes = Vec::new();
+        rows.encode(&mut bytes);
+        bytes
+    });
+    suite.measure("encode", ROWS, |b| {
+        let rows = LazyCell::force(&rows);
+        let mut out = Vec::with_capacity(2 * bytes.len());
+        b.iter(|| {
+            out.clear();
+            black_box(rows).encode(&mut out);
+            black_box(&out).len()
+        });
+    });
+    suite.measure("decode", ROWS, |b| {
+        let bytes = LazyCell::force(&bytes);
+        b.iter(|| Interval::decode(black_box(bytes)).expect("they were encoded above"));
+    });
+    suite.measure("copy", ROWS, |b| {
+        let bytes = LazyCell::force(&bytes);
+        let mut out = Vec::with_capacity(2 * bytes.len());
+        b.iter(|| {
+            out.clear();
+            out.extend_from_slice(black_box(bytes));
+            black_box(&out).len()
+        });
+    });
+    let doing = "memcpy of the encoded bytes";
+    suite.compare("encode 10000 rows", "row", "encode", "copy", doing);
+    suite.compare("decode 10000 rows", "row", "decode", "copy", doing);
+}

@@ -7,8 +7,8 @@ use futures::FutureExt;
 use futures::future::poll_fn;
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
 use unattended_upgrade::{
-    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Record, SelfCheck, Stream,
-    TargetId, Version,
+    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Record, SelfCheck,
+    Stream, TargetId, Version,
 };
 
 use crate::handle::{Command, Order, Shared};
@@ -282,13 +282,16 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let mut wrong = Vec::new();
         for targets in check.targets.chunks(LOOK_CHUNK) {
             // A platform that cannot be seen says nothing: the comparison is made again later.
-            let Ok(seen) = self.world.platform.observe(targets).await else { return Ok(Commands::default()) };
+            let Ok(seen) = self.world.platform.observe(targets).await else {
+                return Ok(Commands::default());
+            };
             if seen.len() != targets.len() {
                 return Ok(Commands::default());
             }
-            let found = targets.iter().zip(&seen).filter_map(|(target, seen)| {
-                fault(seen, &check.version).map(|why| (target.to_string(), why))
-            });
+            let found = targets
+                .iter()
+                .zip(&seen)
+                .filter_map(|(target, seen)| fault(seen, &check.version).map(|why| (target.to_string(), why)));
             wrong.extend(found);
         }
         self.input(&Input::Seen(wrong.clone()))?;

@@ -4,7 +4,7 @@ use unattended_health::{Interval, Verdict};
 
 use crate::{QuestionKind, Settings};
 
-use super::tables::Class;
+use super::tables::{Class, Tables};
 use super::{Commands, Machine};
 
 /// The metrics of the judge, by number.
@@ -41,8 +41,10 @@ pub(crate) struct ClassState {
     expected_ln_s: f64,
     /// It went on at least once without evidence from its own traffic.
     pub(crate) silent: bool,
-    /// Some lane is or will be at work on this stage without waiting for anybody.
+    /// Some lane is or will be at work on this stage without waiting for anybody: as the scan under way finds it, and as
+    /// the one before found it.
     pub(crate) busy: bool,
+    pub(crate) was_busy: bool,
     /// A person said that this stage may be passed.
     pub(crate) granted: bool,
 }
@@ -58,9 +60,19 @@ impl ClassState {
             expected_ln_s: 0.0,
             silent: false,
             busy: true,
+            was_busy: true,
             granted: false,
         }
     }
+}
+
+/// The classes before anything happened: what batch 0 will start is promised.
+pub(super) fn at_the_beginning(tables: &Tables) -> Vec<ClassState> {
+    let state = |class: &Class| ClassState {
+        promised: class.cumulative.first().copied().unwrap_or(0),
+        ..ClassState::new(class)
+    };
+    tables.classes.iter().map(state).collect()
 }
 
 /// Whether, and on what, a class may go on.
@@ -220,12 +232,10 @@ impl Machine {
             return true;
         }
         let taken = state.exposed + state.promised;
-        if taken == 0 {
-            // Those who should have been first cannot: then the first who can goes, alone.
-            return !state.busy;
-        }
-        // Others may be held and leave room: nobody waits for them, but the class stays inside what it may expose.
-        taken + count <= self.tables.classes[class as usize].cumulative[usize::from(state.stage)]
+        // Others may be held: once everybody else of this stage has gone, nobody waits for them, but the class stays
+        // inside what it may expose. Where nobody could go at all, the first who can goes, alone.
+        let room = self.tables.classes[class as usize].cumulative[usize::from(state.stage)];
+        !state.was_busy && (taken == 0 || taken + count <= room)
     }
 
     /// A lane opened a slice: its targets count against the classes' room before they start.

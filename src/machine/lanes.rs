@@ -5,7 +5,7 @@ use unattended_defense::{ChangeKind, Decision, Facts, Need, Request, Scope, Verd
 
 use crate::{HoldView, QuestionKind};
 
-use super::tables::Tables;
+use super::tables::{Slice, Tables};
 use super::{Commands, Machine, Setup};
 
 /// What the machine remembers of a lane beyond the frontier.
@@ -41,7 +41,7 @@ impl Machine {
     pub(super) fn advance_lanes(&mut self, commands: &mut Commands) {
         if std::mem::take(&mut self.scan_due) {
             for class in &mut self.classes {
-                class.busy = false;
+                class.was_busy = std::mem::replace(&mut class.busy, false);
             }
             let caution = libm::log(self.setup.change.settings.caution_e);
             let calm = self.judge.verdict() == unattended_health::Verdict::Continue;
@@ -298,6 +298,15 @@ pub(crate) fn decide(setup: &Setup, tables: &Tables, app: AppIndex, need: Need, 
 }
 
 impl Lane {
+    /// A lane at the beginning. Batch 0 is open for everybody.
+    pub(super) fn new(slices: &[Slice]) -> Self {
+        let opened = usize::from(slices.first().is_some_and(|slice| slice.batch == 0));
+        Self {
+            opened,
+            ..Self::default()
+        }
+    }
+
     /// It is held, and it is known until when.
     pub(super) fn waits_for_a_window(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| !hold.needs_person)

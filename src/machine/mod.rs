@@ -204,8 +204,8 @@ impl Machine {
         let now_ms = setup.header.began_ms;
         Ok(Self {
             frontier: setup.plan.frontier(),
-            lanes: tables.slices.iter().map(|_| Lane::default()).collect(),
-            classes: tables.classes.iter().map(ClassState::new).collect(),
+            lanes: tables.slices.iter().map(|slices| Lane::new(slices)).collect(),
+            classes: classes::at_the_beginning(&tables),
             alive: targets.len() as u64,
             record: Record::new(setup.plan.batch_count()),
             tables,

@@ -168,7 +168,12 @@ impl Machine {
                 "{} targets of {} cannot be brought to {}: leave them?",
                 self.faulted, self.alive, self.setup.change.to
             );
-            self.ask(QuestionKind::LeaveDebt, text, "the change stays open".to_owned(), commands);
+            self.ask(
+                QuestionKind::LeaveDebt,
+                text,
+                "the change stays open".to_owned(),
+                commands,
+            );
             return;
         }
         self.compare(commands);
@@ -188,7 +193,10 @@ impl Machine {
             .collect();
         let change = &self.setup.change;
         let version = if back { &change.from } else { &change.to };
-        commands.check = Some(Check { targets, version: version.clone() });
+        commands.check = Some(Check {
+            targets,
+            version: version.clone(),
+        });
     }
 
     /// The world was looked at: these do not run what they should. They are given time: some just restart.
@@ -202,7 +210,11 @@ impl Machine {
         }
         for (name, why) in wrong {
             if let Some(target) = self.index(name) {
-                self.owe(target, true, format!("its attempt succeeded, and it is not as it should be: {why}"));
+                self.owe(
+                    target,
+                    true,
+                    format!("its attempt succeeded, and it is not as it should be: {why}"),
+                );
             }
         }
         let outcome = match (self.course, self.debts.is_empty()) {
@@ -223,8 +235,16 @@ impl Machine {
         if !idle || self.now_ms - self.moved_ms < patience || self.lanes.iter().any(Lane::waits_for_a_window) {
             return;
         }
-        let text = format!("nothing has moved for {} hours: leave the rest as it is?", patience / 3_600_000);
-        self.ask(QuestionKind::Stalled, text, "the change stays open and goes on looking".to_owned(), commands);
+        let text = format!(
+            "nothing has moved for {} hours: leave the rest as it is?",
+            patience / 3_600_000
+        );
+        self.ask(
+            QuestionKind::Stalled,
+            text,
+            "the change stays open and goes on looking".to_owned(),
+            commands,
+        );
     }
 
     /// A person said to leave what has not been reached.

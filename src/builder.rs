@@ -326,7 +326,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             targets: fleet.len() as u64,
             plan: plan.digest(),
             rules: self.rules.digest().to_owned(),
-            settings: format!("{:?}", change.settings),
+            settings: change.settings.of_the_change(),
             began_ms: 0,
             began_unix_ms: 0,
         };

@@ -425,8 +425,8 @@ fn replay_input(record: &Record<'_>, machine: &mut Machine) -> Result<(), RunErr
         machine.reopen();
     }
     match input {
-        // The machine ends by itself at the tick before; the record is for readers.
-        Input::Begin(..) | Input::End(_) => {}
+        Input::Begin(..) => {}
+        Input::End(outcome) => machine.ended_as(outcome),
         Input::Tick(now_ms) => drop(machine.tick(now_ms)),
         Input::Interval(interval) => {
             machine

@@ -433,6 +433,13 @@ impl Machine {
         commands.ended = Some(outcome);
     }
 
+    /// The journal says how a run ended. A run that resumes may be more patient than the one before, and still ended so.
+    pub(crate) fn ended_as(&mut self, outcome: Outcome) {
+        if self.ended().is_none() {
+            self.end(outcome, &mut Commands::default());
+        }
+    }
+
     /// A waiting run is taken up again.
     pub(crate) fn reopen(&mut self) {
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {

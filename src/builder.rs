@@ -273,7 +273,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
         });
         let handle = Handle {
             shared: Arc::clone(&shared),
-            proof: planned.setup.proof.clone(),
+            proof: planned.setup.proof,
         };
         Ok((handle, Run::run(self.world, planned, self.driver, shared)))
     }
@@ -296,7 +296,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
         Ok(Preview {
             held: held.collect(),
             plan: setup.plan.summary(),
-            proof: setup.proof.clone(),
+            proof: setup.proof,
         })
     }
 

@@ -76,7 +76,13 @@ impl Settings {
     /// The settings that belong to the change, in words: a run that resumes must have the same. For how long somebody
     /// waits for a person is the run's own matter.
     pub(crate) fn of_the_change(&self) -> String {
-        format!("{:?}", Self { person_patience_ms: 0, ..self.clone() })
+        format!(
+            "{:?}",
+            Self {
+                person_patience_ms: 0,
+                ..self.clone()
+            }
+        )
     }
 
     /// Refuses settings that contradict themselves; says which field and what it may be.

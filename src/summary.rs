@@ -110,7 +110,9 @@ pub struct Evidence {
     pub needed: f64,
     /// The strongest evidence in words.
     pub strongest: String,
-    /// The class or application that explains most of it.
+    /// All that is known, for whoever wants to check.
+    pub detail: String,
+    /// The class that explains most of a stop.
     pub scope: Option<String>,
     /// Errors on new instances by class of fault: own, infrastructure, business.
     pub faults: Vec<FaultView>,

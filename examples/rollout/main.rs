@@ -176,7 +176,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         outcome,
         summary,
         census: simulated.census(),
-        proof: handle.proof().clone(),
+        proof: *handle.proof(),
         mode,
         virtual_seconds: clock.now() / 1_000,
         wall_seconds: began.elapsed().as_secs_f64(),

@@ -196,10 +196,10 @@ pub(crate) fn dump(path: &Path) -> Result<u8, Failure> {
         let written = serde_json::to_string(&line)
             .map_err(std::io::Error::from)
             .and_then(|line| writeln!(out, "{line}"));
-        failed = failed.take().or(written.err());
+        failed = failed.take().or_else(|| written.err());
     }));
     read.map_err(Failure::input)?;
-    match failed.or(out.flush().err()) {
+    match failed.or_else(|| out.flush().err()) {
         // Somebody closed the pipe: they have seen enough.
         Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
         _ => Ok(0),

@@ -9,8 +9,8 @@
 //! exponent is proportional to π(r₀)(a − 1) + (1 − π(r₀))(b − 1) = 0. Trends, shared incidents and changing splits
 //! cancel; independent requests and exposures fixed before outcomes are assumed, dispersion pays for the former.
 
-use crate::Counts;
 use crate::row::to_f64;
+use crate::{Counts, series};
 
 /// Rate ratios that the alternative is spread over, each with weight 1/6.
 pub(crate) const GRID: [f64; 6] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
@@ -37,37 +37,92 @@ pub(crate) type GridVector = [f64; 6];
 /// ln e-value of a row for every ratio r₀·r of the grid against the null "ratio at most r₀"; zeros without
 /// bad events or with an arm that has no exposure.
 pub(crate) fn row_evidence(canary: Counts, control: Counts, null_ratio: f64) -> GridVector {
-    let events = canary.bad + control.bad;
-    if events == 0 || canary.total == 0 || control.total == 0 {
+    if !compares(canary, control) {
         return [0.0; 6];
     }
     let rho = share(canary.total, control.total);
-    let base = libm::log1p(rho * (null_ratio - 1.0));
-    let (bad, events) = (to_f64(canary.bad), to_f64(events));
-    core::array::from_fn(|i| bad * LN_GRID[i] - events * (libm::log1p(rho * (null_ratio * GRID[i] - 1.0)) - base))
+    from_growth(canary, control, &growth(rho, null_ratio, null_ratio))
+}
+
+/// [`row_evidence`] against the null "ratio at most 1", and the ln e-value for "the ratio is 1" against the null "the ratio
+/// is at least `bad_ratio`", from one set of logarithms.
+pub(crate) fn settled_evidence(canary: Counts, control: Counts, bad_ratio: BadRatio) -> (GridVector, f64) {
+    if !compares(canary, control) {
+        return ([0.0; 6], 0.0);
+    }
+    let growth = growth(share(canary.total, control.total), 1.0, bad_ratio.ratio);
+    (
+        from_growth(canary, control, &growth),
+        relative_from_growth(canary, control, bad_ratio, growth[BAD]),
+    )
+}
+
+/// Whether a row compares anything: bad events, and exposure in both arms.
+pub(crate) const fn compares(canary: Counts, control: Counts) -> bool {
+    (canary.bad > 0 || control.bad > 0) && canary.total > 0 && control.total > 0
+}
+
+/// Where [`growth`] has the null's.
+const NULL: usize = 6;
+/// Where [`growth`] has that of the ratio which counts as bad.
+const BAD: usize = 7;
+
+/// ln(1 + ρ(R − 1)) for R = r₀·r over the grid, then r₀, then the ratio that counts as bad.
+fn growth(rho: f64, null_ratio: f64, bad_ratio: f64) -> [f64; 8] {
+    let mut values = [0.0; 8];
+    for (value, ratio) in values.iter_mut().zip(GRID) {
+        *value = rho * (null_ratio * ratio - 1.0);
+    }
+    values[NULL] = rho * (null_ratio - 1.0);
+    values[BAD] = rho * (bad_ratio - 1.0);
+    series::ln_1p(values)
+}
+
+fn from_growth(canary: Counts, control: Counts, growth: &[f64; 8]) -> GridVector {
+    let (bad, events) = (to_f64(canary.bad), to_f64(canary.bad + control.bad));
+    core::array::from_fn(|i| bad * LN_GRID[i] - events * (growth[i] - growth[NULL]))
 }
 
 fn share(canary: u64, control: u64) -> f64 {
     to_f64(canary) / (to_f64(canary) + to_f64(control))
 }
 
-/// ln e-value of a row for "the ratio is 1" against the null "the ratio is at least `bad_ratio`".
+/// The rate ratio that counts as bad, with its logarithm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BadRatio {
+    ratio: f64,
+    ln: f64,
+}
+
+impl BadRatio {
+    pub(crate) fn new(ratio: f64) -> Self {
+        Self {
+            ratio,
+            ln: libm::log(ratio),
+        }
+    }
+}
+
+/// The second of [`settled_evidence`].
+#[cfg(test)]
+pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: f64) -> f64 {
+    settled_evidence(canary, control, BadRatio::new(bad_ratio)).1
+}
+
+/// ln e-value of a row for "the ratio is 1" against the null "the ratio is at least `bad_ratio`"; `growth` is
+/// ln(1 + ρ(bad ratio − 1)).
 ///
 /// With few bad events the binomial form, which is valid for the ratio of probabilities. With many, the exact
 /// conditional form, which is valid given their number and for the ratio of odds too.
-pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: f64) -> f64 {
+fn relative_from_growth(canary: Counts, control: Counts, bad_ratio: BadRatio, growth: f64) -> f64 {
     let events = canary.bad + control.bad;
-    if events == 0 || canary.total == 0 || control.total == 0 {
-        return 0.0;
-    }
     let all = to_f64(canary.total) + to_f64(control.total);
-    if to_f64(events) > EXACT_ABOVE * all {
-        -to_f64(canary.bad) * libm::log(bad_ratio)
-            + ln_normalizer_growth(canary.total, control.total, events, 1.0, bad_ratio)
+    let growth = if to_f64(events) > EXACT_ABOVE * all {
+        ln_normalizer_growth(canary.total, control.total, events, 1.0, bad_ratio.ratio)
     } else {
-        let rho = share(canary.total, control.total);
-        -to_f64(canary.bad) * libm::log(bad_ratio) + to_f64(events) * libm::log1p(rho * (bad_ratio - 1.0))
-    }
+        to_f64(events) * growth
+    };
+    growth - to_f64(canary.bad) * bad_ratio.ln
 }
 
 /// ln Z(high) − ln Z(low) for Z(r) = Σ_k C(n_c, k) C(n_b, e − k) r^k, low < high; where the sum is too long, a lower

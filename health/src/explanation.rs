@@ -110,7 +110,6 @@ impl Judge {
             .iter()
             .filter_map(|part| self.config.metrics.iter().position(|spec| spec.name == part.name))
             .collect();
-        let fleet = &self.scopes[0];
         let mut findings = Vec::new();
         if let Some(stop) = &self.stop {
             findings.push(Finding::Stopped {
@@ -121,25 +120,10 @@ impl Judge {
         if let Verdict::Hold(reason) = verdict {
             findings.push(Finding::Hold { reason });
         }
-        for (rank, &metric) in order.iter().enumerate() {
-            let (tally, spec) = (&fleet.tallies[metric], &self.config.metrics[metric]);
-            let (name, unit) = (spec.name.clone(), spec.unit.clone());
-            if rank > 0 && !fleet.has_events(metric) {
-                continue;
-            }
-            findings.push(Finding::Counts {
-                metric: name.clone(),
-                unit: unit.clone(),
-                canary: tally.canary,
-                control: tally.control,
-            });
-            if tally.fresh.bad > 0 {
-                findings.push(Finding::Fresh {
-                    metric: name,
-                    unit,
-                    canary: tally.fresh,
-                    ratio_limit: self.config.fresh_ratio_limit,
-                });
+        let first = order.iter().copied().find(|metric| self.was_measured(*metric));
+        for &metric in &order {
+            if Some(metric) == first || self.scopes[0].has_events(metric) {
+                findings.extend(self.counts_of(metric));
             }
         }
         findings.push(Finding::Evidence {
@@ -169,26 +153,179 @@ impl Judge {
         }
     }
 
-    fn strongest(&self, metric: usize) -> Option<Finding> {
-        let ln_of = |class: usize| self.node_metric_ln_e(1 + class, metric);
-        // The first of equals, so that the answer does not depend on anything but the topology.
-        let class = (0..self.topology.classes.len())
-            .reduce(|best, next| if ln_of(next) > ln_of(best) { next } else { best })?;
-        if ln_of(class) <= 0.0 {
-            return None;
+    fn was_measured(&self, metric: usize) -> bool {
+        let tally = &self.scopes[0].tallies[metric];
+        [tally.canary, tally.control, tally.fresh]
+            .iter()
+            .any(|counts| counts.total > 0)
+    }
+
+    /// Counts of a metric, those that carry more of its evidence first.
+    fn counts_of(&self, metric: usize) -> Vec<Finding> {
+        let (tally, spec) = (&self.scopes[0].tallies[metric], &self.config.metrics[metric]);
+        let mut findings = Vec::new();
+        if tally.canary.total > 0 || tally.control.total > 0 {
+            findings.push(Finding::Counts {
+                metric: spec.name.clone(),
+                unit: spec.unit.clone(),
+                canary: tally.canary,
+                control: tally.control,
+            });
         }
-        let ratio = |scope: usize| {
-            self.scopes[scope].tallies[metric]
-                .splits
-                .ratio(self.dispersion_of(metric))
+        if tally.fresh.bad > 0 {
+            findings.push(Finding::Fresh {
+                metric: spec.name.clone(),
+                unit: spec.unit.clone(),
+                canary: tally.fresh,
+                ratio_limit: self.config.fresh_ratio_limit,
+            });
+            let node = self.strongest_class(metric).map_or(0, |class| 1 + class);
+            let node = if self.node_metric_ln_e(node, metric) > self.node_metric_ln_e(0, metric) {
+                node
+            } else {
+                0
+            };
+            let ln_of = |fresh| self.processes[self.slot(node, metric, fresh)].value().ln();
+            let share = self.config.fresh_share;
+            if libm::log(share) + ln_of(true) > libm::log(1.0 - share) + ln_of(false) {
+                findings.reverse();
+            }
+        }
+        findings
+    }
+
+    /// The class with most evidence in a metric, the first of equals, so that the answer does not depend on anything
+    /// but the topology. One that is the fleet under that name says nothing about where.
+    fn strongest_class(&self, metric: usize) -> Option<usize> {
+        let ln_of = |class: usize| self.node_metric_ln_e(1 + class, metric);
+        (0..self.topology.classes.len())
+            .filter(|class| !self.is_fleet(*class))
+            .reduce(|best, next| if ln_of(next) > ln_of(best) { next } else { best })
+    }
+
+    /// Whether a class is called `fleet` and has every stratum.
+    pub(crate) fn is_fleet(&self, class: usize) -> bool {
+        let scope = u32::try_from(class + 1).unwrap_or(u32::MAX);
+        self.topology.classes[class] == FLEET && self.sets.all_in(scope)
+    }
+
+    fn strongest(&self, metric: usize) -> Option<Finding> {
+        let ratio = |scope: usize| self.splits(scope, metric).ratio(self.dispersion_of(metric));
+        let name = self.config.metrics[metric].name.clone();
+        let fleet = self.node_metric_ln_e(0, metric);
+        let stands_out = self
+            .strongest_class(metric)
+            .map(|class| (class, self.node_metric_ln_e(1 + class, metric)))
+            .filter(|(_, ln_e)| *ln_e >= LN_WORTH_NAMING);
+        match stands_out {
+            Some((class, ln_e)) => Some(Finding::Strongest {
+                class: self.topology.classes[class].clone(),
+                metric: name,
+                ln_e,
+                ratio: ratio(1 + class),
+                fleet_wide: (fleet > ln_e).then(|| ratio(0)),
+            }),
+            None if fleet >= LN_WORTH_NAMING => Some(Finding::Strongest {
+                class: FLEET.to_owned(),
+                metric: name,
+                ln_e: fleet,
+                ratio: ratio(0),
+                fleet_wide: Some(ratio(0)),
+            }),
+            None => None,
+        }
+    }
+}
+
+/// All strata together, where a class would be named.
+pub(crate) const FLEET: &str = "fleet";
+
+/// ln 3: weaker evidence names no class.
+const LN_WORTH_NAMING: f64 = 1.098_612_288_668_109_8;
+
+/// Longest headline, in characters.
+const HEADLINE: usize = 220;
+
+impl Explanation {
+    /// The verdict's reason in one line of at most 220 characters: the evidence, and the counts and the class behind it
+    /// where there is any sign of harm. Long names drop out before numbers do.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let stopped = self.findings.iter().find_map(|finding| match finding {
+            Finding::Stopped { ln_e, .. } => Some(*ln_e),
+            _ => None,
+        });
+        let (ln_now, ln_needed) = self
+            .findings
+            .iter()
+            .find_map(|finding| match finding {
+                Finding::Evidence { ln_e, ln_needed } => Some((*ln_e, *ln_needed)),
+                _ => None,
+            })
+            .unwrap_or((0.0, 0.0));
+        let ln_e = stopped.unwrap_or(ln_now);
+        let mut text = format!("evidence {} of {} needed", Capped(ln_e, ln_needed), E(ln_needed));
+        let mut push = |part: String| {
+            let fits = text.chars().count() + part.chars().count() <= HEADLINE;
+            if fits {
+                text.push_str(&part);
+            }
+            fits
         };
-        Some(Finding::Strongest {
-            class: self.topology.classes[class].clone(),
-            metric: self.config.metrics[metric].name.clone(),
-            ln_e: ln_of(class),
-            ratio: ratio(1 + class),
-            fleet_wide: (self.node_metric_ln_e(0, metric) > ln_of(class)).then(|| ratio(0)),
-        })
+        if stopped.is_none() && ln_e < LN_WORTH_NAMING {
+            push(format!("; {}", self.calm()));
+            return text;
+        }
+        let counts = self
+            .findings
+            .iter()
+            .find(|finding| matches!(finding, Finding::Counts { .. } | Finding::Fresh { .. }));
+        match counts {
+            Some(Finding::Fresh {
+                metric, unit, canary, ..
+            }) => {
+                let (bad, total) = (Grouped(canary.bad), Grouped(canary.total));
+                push(format!(": {metric} before warm-up {bad} of {total} {unit}"));
+            }
+            Some(counts) => {
+                push(format!(": {counts}"));
+            }
+            None => {}
+        }
+        let strongest = self.findings.iter().find_map(|finding| match finding {
+            Finding::Strongest {
+                class,
+                ratio,
+                fleet_wide,
+                ..
+            } => Some((class, ratio, fleet_wide)),
+            _ => None,
+        });
+        if let Some((class, ratio, fleet_wide)) = strongest {
+            let (place, ratio) = match fleet_wide {
+                Some(fleet) => ("; over the whole fleet".to_owned(), fleet),
+                None => (format!("; strongest in class {class}"), ratio),
+            };
+            // The ratio is of warm instances: beside counts of fresh ones it would be another matter.
+            let warm = ratio.says_something() && !matches!(counts, Some(Finding::Fresh { .. }));
+            if !(warm && push(format!("{place}, {ratio}"))) {
+                push(place);
+            }
+        }
+        text
+    }
+
+    /// What is the matter where nothing speaks against the change.
+    fn calm(&self) -> String {
+        let on_canary = self.findings.iter().any(|finding| match finding {
+            Finding::Counts { canary, .. } | Finding::Fresh { canary, .. } => canary.total > 0,
+            _ => false,
+        });
+        match self.verdict {
+            Verdict::Hold(reason) => reason.to_string(),
+            _ if on_canary => "no sign that the new version is worse".to_owned(),
+            _ => "nothing was measured on the new version yet".to_owned(),
+        }
     }
 }
 
@@ -208,7 +345,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopped { index, ln_e } => {
-                write!(f, "stopped at interval {index} with evidence {}", E(*ln_e))
+                write!(f, "stopped at interval {index} with evidence {}", Capped(*ln_e, 0.0))
             }
             Self::Counts {
                 metric,
@@ -217,8 +354,19 @@ impl fmt::Display for Finding {
                 control,
             } => {
                 let (bad, total) = (Grouped(canary.bad), Grouped(canary.total));
-                write!(f, "{metric} on canary {bad} of {total} {unit} vs ")?;
-                write!(f, "{} of {} on control", Grouped(control.bad), Grouped(control.total))
+                let (control_bad, control_total) = (Grouped(control.bad), Grouped(control.total));
+                match (canary.total, control.total) {
+                    (0, 0) => write!(f, "{metric} not measured"),
+                    (0, _) => write!(
+                        f,
+                        "{metric} {control_bad} of {control_total} {unit} on control, none on canary"
+                    ),
+                    (_, 0) => write!(f, "{metric} on canary {bad} of {total} {unit}, none on control"),
+                    _ => write!(
+                        f,
+                        "{metric} on canary {bad} of {total} {unit} vs {control_bad} of {control_total} on control"
+                    ),
+                }
             }
             Self::Fresh {
                 metric,
@@ -232,19 +380,32 @@ impl fmt::Display for Finding {
                     "{metric} before warm-up {bad} of {total} {unit} (up to {ratio_limit} × control is normal)"
                 )
             }
-            Self::Evidence { ln_e, ln_needed } => write!(f, "evidence {} of {} needed", E(*ln_e), E(*ln_needed)),
+            Self::Evidence { ln_e, ln_needed } => {
+                write!(f, "evidence {} of {} needed", Capped(*ln_e, *ln_needed), E(*ln_needed))
+            }
             Self::Strongest {
                 class,
                 ratio,
                 fleet_wide,
                 ..
-            } => match fleet_wide {
-                None => write!(f, "strongest: class {class}, {ratio}"),
-                Some(fleet) => write!(
-                    f,
-                    "strongest: the fleet as a whole, {fleet}; among classes {class}, {ratio}"
-                ),
-            },
+            } => {
+                match fleet_wide {
+                    None => write!(f, "strongest: class {class}")?,
+                    Some(_) => f.write_str("strongest: the fleet as a whole")?,
+                }
+                let with = |f: &mut fmt::Formatter<'_>, ratio: &Ratio| {
+                    if ratio.says_something() {
+                        write!(f, ", {ratio}")?;
+                    }
+                    Ok(())
+                };
+                with(f, fleet_wide.as_ref().unwrap_or(ratio))?;
+                if fleet_wide.is_some() && class != FLEET {
+                    write!(f, "; among classes {class}")?;
+                    with(f, ratio)?;
+                }
+                Ok(())
+            }
             Self::Safety {
                 ln_s,
                 needed,
@@ -254,25 +415,23 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "evidence of safety {} of {} needed, from {seen} canary requests",
-                    E(*ln_s),
+                    Capped(*ln_s, *needed),
                     E(*needed)
                 )
             }
             Self::Hold { reason } => reason.fmt(f),
             Self::Elsewhere { class, canary, control } => {
-                let class = class.as_str();
-                write!(
-                    f,
-                    "{class} errors (not judged) on canary {} of {}",
-                    Grouped(canary.bad),
-                    Grouped(canary.total)
-                )?;
-                write!(
-                    f,
-                    " vs {} of {} on control",
-                    Grouped(control.bad),
-                    Grouped(control.total)
-                )
+                write!(f, "{} errors (not judged)", class.as_str())?;
+                if canary.total > 0 {
+                    write!(f, " on canary {} of {}", Grouped(canary.bad), Grouped(canary.total))?;
+                }
+                if canary.total > 0 && control.total > 0 {
+                    f.write_str(" vs")?;
+                }
+                if control.total > 0 {
+                    write!(f, " {} of {} on control", Grouped(control.bad), Grouped(control.total))?;
+                }
+                Ok(())
             }
         }
     }
@@ -319,6 +478,20 @@ impl fmt::Display for Ratio {
             Some(high) => write!(f, " (95 % {} to {})", Short(self.low), Short(high)),
             None => write!(f, " (95 % at least {})", Short(self.low)),
         }
+    }
+}
+
+/// An e-value given as its logarithm beside the logarithm of what is needed: above a million, and above what is needed,
+/// its size tells nobody anything.
+struct Capped(f64, f64);
+
+impl fmt::Display for Capped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let million = 6.0 * core::f64::consts::LN_10;
+        if self.0 > million && self.1 <= million {
+            return f.write_str(">1e6");
+        }
+        E(self.0).fmt(f)
     }
 }
 

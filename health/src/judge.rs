@@ -1,15 +1,16 @@
 //! The judge: rows in, evidence out.
 
-use std::borrow::Cow;
-
 use crate::dispersion::Dispersion;
-use crate::evidence::{GridVector, Limit, ln_sum_exp, relative_safety, row_evidence};
+use crate::evidence::{BadRatio, Limit};
 use crate::process::{Process, Steps};
+use crate::ratio::Splits;
 use crate::row::to_f64;
 use crate::scope::Scope;
+use crate::sums::{ClassSets, Sums};
+use crate::value::EValue;
 use crate::{
-    Arm, ClassTotals, Coverage, History, HoldReason, Interval, JudgeConfig, JudgeError, Look, Row, RowError, Safety,
-    StopEvidence, Topology, Verdict, validate,
+    Arm, ClassTotals, Coverage, History, HoldReason, JudgeConfig, JudgeError, Safety, StopEvidence, Topology, Verdict,
+    validate,
 };
 
 /// Weight of the pooled part of the stop statistic; classes and applications share the rest.
@@ -20,8 +21,12 @@ pub(crate) const MEAN_WEIGHT: f64 = 0.25;
 /// Decides from counts whether a change did harm, and whether it is known not to have.
 ///
 /// A pure fold over intervals: the same configuration, topology, history, steps and intervals give the same bytes,
-/// whatever the order of rows within an interval (they are applied sorted by stratum, metric and freshness). A judge
-/// restored from its serialized form continues to the same bytes.
+/// whatever the order of rows within an interval. A judge restored from its serialized form continues to the same bytes.
+///
+/// Sums of floats have one order: the rows of an interval, sorted by stratum, metric and freshness, go one by one into
+/// the evidence of their application, and into a sum of all strata with the same list of classes. These sums then go
+/// into the fleet and into each of the classes, in the order in which the lists got their first row with events (of the
+/// metric at hand; for the absolute limit: their first row).
 ///
 /// # Stop
 ///
@@ -43,21 +48,24 @@ pub struct Judge {
     pub(crate) coverage: Option<(Coverage, Coverage)>,
     /// Node × metric × (settled, fresh), see [`Judge::slot`].
     pub(crate) processes: Vec<Process>,
-    /// ln Σ_k v_k M*_k per node.
-    pub(crate) node_ln: Vec<f64>,
+    /// Σ_k v_k M*_k per node.
+    pub(crate) nodes: Vec<EValue>,
     /// One per metric.
     pub(crate) dispersions: Vec<Dispersion>,
     /// Historic rates, application × metric.
     pub(crate) historic: Vec<f64>,
     /// Absolute limits, application × metric.
-    limits: Vec<Limit>,
+    pub(crate) limits: Vec<Limit>,
     /// All strata first, then the classes.
     pub(crate) scopes: Vec<Scope>,
     pub(crate) totals: Vec<ClassTotals>,
     pub(crate) ln_e: f64,
     pub(crate) stop: Option<StopEvidence>,
     /// Nodes whose processes changed in the interval at hand; empty between calls.
-    dirty: Vec<bool>,
+    pub(crate) dirty: Vec<bool>,
+    /// Follows from the topology.
+    pub(crate) sets: ClassSets,
+    pub(crate) sums: Sums,
 }
 
 /// What follows from the configuration alone.
@@ -65,12 +73,14 @@ pub struct Judge {
 pub(crate) struct Rules {
     /// Weights of the metrics, summing to 1.
     pub(crate) weights: Vec<f64>,
-    /// ln of the weight of each process of a node, in the order of [`Judge::slot`].
-    ln_weights: Vec<f64>,
+    /// The weight of each process of a node, in the order of [`Judge::slot`].
+    shares: Vec<f64>,
     /// ln(1/α).
     pub(crate) ln_needed: f64,
     /// ln(1/β).
     pub(crate) ln_safe: f64,
+    /// 1 + δ.
+    pub(crate) bad_ratio: BadRatio,
     ln_hold: f64,
 }
 
@@ -79,15 +89,16 @@ impl Rules {
         let sum: f64 = config.metrics.iter().map(|metric| metric.weight).sum();
         let weights: Vec<f64> = config.metrics.iter().map(|metric| metric.weight / sum).collect();
         let parts = [1.0 - config.fresh_share, config.fresh_share];
-        let ln_weights = weights
+        let shares = weights
             .iter()
-            .flat_map(|weight| parts.map(|part| libm::log(weight * part)))
+            .flat_map(|weight| parts.map(|part| weight * part))
             .collect();
         Self {
             weights,
-            ln_weights,
+            shares,
             ln_needed: -libm::log(config.alpha),
             ln_safe: -libm::log(config.beta),
+            bad_ratio: BadRatio::new(1.0 + config.delta),
             ln_hold: libm::log(config.hold_at),
         }
     }
@@ -153,6 +164,7 @@ impl Judge {
     ) -> Self {
         let metrics = config.metrics.len();
         let nodes = 1 + topology.classes.len() + topology.apps.len();
+        let sets = ClassSets::of(&topology);
         let limit = |(i, rate): (usize, &f64)| Limit::new(*rate, config.metrics[i % metrics].floor);
         Self {
             rules: Rules::new(&config),
@@ -160,7 +172,7 @@ impl Judge {
             last: None,
             coverage: None,
             processes: vec![Process::UNTOUCHED; nodes * metrics * 2],
-            node_ln: vec![0.0; nodes],
+            nodes: vec![EValue::ONE; nodes],
             dispersions,
             limits: historic.iter().enumerate().map(limit).collect(),
             historic,
@@ -169,6 +181,8 @@ impl Judge {
             ln_e: 0.0,
             stop: None,
             dirty: vec![false; nodes],
+            sums: Sums::new(sets.len(), metrics),
+            sets,
             config,
             topology,
         }
@@ -182,134 +196,7 @@ impl Judge {
             process.step(self.steps);
         }
         self.sum_up_nodes(|_| true);
-        self.ln_e = self.stop_statistic(&self.node_ln);
-    }
-
-    /// Learns from one interval.
-    ///
-    /// # Errors
-    ///
-    /// [`RowError`] when the interval was seen before, is late, or contains anything impossible; the judge is as it was.
-    pub fn observe(&mut self, interval: &Interval) -> Result<Look, RowError> {
-        validate::interval(
-            interval,
-            self.last,
-            self.topology.strata.len(),
-            self.config.metrics.len(),
-        )?;
-        let mut rows = Cow::Borrowed(interval.rows.as_slice());
-        if !rows.is_sorted_by_key(validate::key) {
-            rows.to_mut().sort_unstable_by_key(validate::key);
-        }
-        validate::no_duplicates(&rows)?;
-
-        if self.steps.0 == 0 && rows.iter().any(|row| row.canary.total > 0) {
-            self.step_traffic();
-        }
-        let dispersions: Vec<f64> = (0..self.config.metrics.len())
-            .map(|metric| self.dispersion_of(metric))
-            .collect();
-        for row in rows.iter() {
-            self.learn(row, dispersions[usize::from(row.metric)]);
-        }
-        let mut dirty = core::mem::take(&mut self.dirty);
-        self.sum_up_nodes(|node| dirty[node]);
-        dirty.fill(false);
-        self.dirty = dirty;
-        for scope in &mut self.scopes {
-            scope.look(&self.config, self.rules.ln_safe);
-        }
-        self.ln_e = self.stop_statistic(&self.node_ln);
-
-        // What this interval says about dispersion tempers the next one: the factor of a row is fixed before the row.
-        for sample in interval.samples.iter().filter(|sample| sample.arm == Arm::Control) {
-            self.dispersions[usize::from(sample.metric)].learn(sample);
-        }
-        for total in &interval.totals {
-            let position = self
-                .totals
-                .iter()
-                .position(|known| known.class >= total.class)
-                .unwrap_or(self.totals.len());
-            match self.totals.get_mut(position) {
-                Some(known) if known.class == total.class => {
-                    known.canary.add(total.canary);
-                    known.control.add(total.control);
-                }
-                _ => self.totals.insert(position, *total),
-            }
-        }
-        self.coverage = Some((interval.canary_hosts, interval.control_hosts));
-        self.last = Some(interval.index);
-
-        let crossed_now = self.stop.is_none() && self.ln_e >= self.rules.ln_needed;
-        if crossed_now {
-            self.stop = Some(self.stop_evidence());
-        }
-        Ok(Look {
-            index: interval.index,
-            ln_e: self.ln_e,
-            ln_needed: self.rules.ln_needed,
-            stopped: self.stop.is_some(),
-            crossed_now,
-        })
-    }
-
-    /// Applies one valid row.
-    fn learn(&mut self, row: &Row, dispersion: f64) {
-        let metric = usize::from(row.metric);
-        let stratum = index(row.stratum);
-        let app = index(self.topology.strata[stratum].app);
-        let app_node = 1 + self.topology.classes.len() + app;
-        let events = row.canary.bad > 0 || row.control.bad > 0;
-        let compared = events && row.canary.total > 0 && row.control.total > 0;
-        let null_ratio = if row.fresh { self.config.fresh_ratio_limit } else { 1.0 };
-        let tempered = |evidence: GridVector| evidence.map(|ln| ln / dispersion);
-        let evidence = compared.then(|| tempered(row_evidence(row.canary, row.control, null_ratio)));
-        let (mut relative, mut absolute) = (0.0, 0.0);
-        if !row.fresh && row.canary.total > 0 {
-            absolute = self.limits[app * self.config.metrics.len() + metric].evidence(row.canary) / dispersion;
-            if compared {
-                relative = relative_safety(row.canary, row.control, 1.0 + self.config.delta) / dispersion;
-            }
-        }
-
-        let classes = self.topology.strata[stratum].classes.len();
-        for part in 0..=classes {
-            // Scope and node of all strata are 0, those of class c are c + 1.
-            let scope = if part == 0 {
-                0
-            } else {
-                1 + index(self.topology.strata[stratum].classes[part - 1])
-            };
-            let Scope { safety, tallies, .. } = &mut self.scopes[scope];
-            let tally = &mut tallies[metric];
-            if row.fresh {
-                tally.fresh.add(row.canary);
-            } else {
-                tally.canary.add(row.canary);
-                tally.control.add(row.control);
-                if compared {
-                    tally.splits.add(row.canary, row.control);
-                }
-                let safety = &mut safety[metric];
-                safety.ln_relative += relative;
-                safety.ln_absolute += absolute;
-                safety.exposure = safety.exposure.saturating_add(row.canary.total);
-            }
-            if let Some(evidence) = &evidence {
-                self.add_to(scope, metric, row.fresh, evidence);
-            }
-        }
-        if let Some(evidence) = &evidence {
-            self.add_to(app_node, metric, row.fresh, evidence);
-        }
-    }
-
-    fn add_to(&mut self, node: usize, metric: usize, fresh: bool, evidence: &GridVector) {
-        let slot = self.slot(node, metric, fresh);
-        self.processes[slot].add(evidence, self.steps);
-        self.dirty[node] = true;
+        self.ln_e = self.stop_statistic(&self.nodes);
     }
 
     /// Where the process of a node, metric and kind is. Node 0 is all strata, then the classes, then the applications.
@@ -317,40 +204,45 @@ impl Judge {
         (node * self.config.metrics.len() + metric) * 2 + fresh as usize
     }
 
-    /// Recomputes ln Σ_k v_k M*_k of the chosen nodes.
+    /// Recomputes Σ_k v_k M*_k of the chosen nodes.
     pub(crate) fn sum_up_nodes(&mut self, chosen: impl Fn(usize) -> bool) {
         let per_node = self.config.metrics.len() * 2;
         let ln_waiting = self.steps.ln_waiting();
-        let mut terms = vec![0.0; per_node];
         for (node, processes) in self.processes.chunks_exact_mut(per_node).enumerate() {
             if !chosen(node) {
                 continue;
             }
-            for ((term, process), ln_weight) in terms.iter_mut().zip(processes).zip(&self.rules.ln_weights) {
+            for process in &mut *processes {
                 process.settle(ln_waiting);
-                *term = ln_weight + process.ln_m();
             }
-            self.node_ln[node] = ln_sum_exp(&terms);
+            if processes.iter().all(|process| process.saved().is_none()) {
+                continue;
+            }
+            let values = processes.iter().map(Process::value);
+            self.nodes[node] = EValue::weighted(self.rules.shares.iter().copied().zip(values));
         }
     }
 
-    /// ln Ē of the given ln e-values per node, summed in the order of the nodes.
-    pub(crate) fn stop_statistic(&self, node_ln: &[f64]) -> f64 {
-        let classes = self.topology.classes.len();
-        let shift = node_ln.iter().copied().fold(0.0, f64::max);
-        let one = libm::exp(-shift);
-        // Most nodes of a large fleet have seen nothing and are exactly 1: no exponential for them.
-        let value = |ln: &f64| if *ln == 0.0 { one } else { libm::exp(ln - shift) };
-        let mean = |nodes: &[f64]| {
-            if nodes.is_empty() {
-                one
-            } else {
-                nodes.iter().map(value).sum::<f64>() / count(nodes.len())
-            }
-        };
-        let (pooled, rest) = node_ln.split_at(1);
-        let (classes, apps) = rest.split_at(classes);
-        shift + libm::log(POOLED_WEIGHT * mean(pooled) + MEAN_WEIGHT * mean(classes) + MEAN_WEIGHT * mean(apps))
+    /// ln Ē of the given e-values per node, summed in the order of the nodes.
+    pub(crate) fn stop_statistic(&self, nodes: &[EValue]) -> f64 {
+        let (pooled, rest) = nodes.split_at(1);
+        let (classes, apps) = rest.split_at(self.topology.classes.len());
+        let parts = [
+            (POOLED_WEIGHT, mean(pooled)),
+            (MEAN_WEIGHT, mean(classes)),
+            (MEAN_WEIGHT, mean(apps)),
+        ];
+        EValue::weighted(parts.into_iter()).ln()
+    }
+
+    /// Counts with events of a scope and metric by their split, since the change began.
+    pub(crate) fn splits(&self, scope: usize, metric: usize) -> Splits {
+        let mut all = self.scopes[scope].tallies[metric].splits.clone();
+        let number = u32::try_from(scope).unwrap_or(u32::MAX);
+        for splits in self.sums.splits_of(&self.sets, number, metric) {
+            all.merge(splits);
+        }
+        all
     }
 
     /// φ of a metric as the next row will use it: at least 1, at most 50.
@@ -380,22 +272,21 @@ impl Judge {
     /// ln e-value against the change from all strata pooled.
     #[must_use]
     pub fn pooled_ln_e(&self) -> f64 {
-        self.node_ln[0]
+        self.nodes[0].ln()
     }
 
     /// ln e-value against the change from one class alone; 0 (nothing known) for a class that does not exist.
     #[must_use]
     pub fn class_ln_e(&self, class: u32) -> f64 {
-        self.scope_of(class).map_or(0.0, |scope| self.node_ln[scope])
+        self.scope_of(class).map_or(0.0, |scope| self.nodes[scope].ln())
     }
 
     /// ln e-value against the change from one application alone; 0 (nothing known) for one that does not exist.
     #[must_use]
     pub fn app_ln_e(&self, app: u32) -> f64 {
-        self.node_ln
+        self.nodes
             .get(1 + self.topology.classes.len() + index(app))
-            .copied()
-            .unwrap_or(0.0)
+            .map_or(0.0, |value| value.ln())
     }
 
     fn scope_of(&self, class: u32) -> Option<usize> {
@@ -490,6 +381,17 @@ impl Judge {
     #[must_use]
     pub const fn topology(&self) -> &Topology {
         &self.topology
+    }
+}
+
+/// The mean; 1 of nothing.
+fn mean(values: &[EValue]) -> EValue {
+    if values.is_empty() {
+        return EValue::ONE;
+    }
+    match EValue::weighted(values.iter().map(|value| (1.0, *value))) {
+        EValue::Plain(sum) => EValue::Plain(sum / count(values.len())),
+        EValue::Ln(ln) => EValue::Ln(ln - libm::log(count(values.len()))),
     }
 }
 

@@ -22,6 +22,7 @@
 //! assert_eq!(judge.verdict(), Verdict::Rollback);
 //! let why = judge.explain().to_string();
 //! assert!(why.contains("errors on canary 120 of 8,480 requests vs 240 of 141,600 on control"), "{why}");
+//! assert!(judge.explain().headline().contains("needed: errors on canary 120 of 8,480 requests vs 240 of 141,600 on control"));
 //! assert!(why.contains("strongest: class stack=HN, ratio 8.3 (95 % "), "{why}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -57,7 +58,7 @@
 //!   healthy restart stop nothing; they never count as evidence of safety.
 //! - **Unknown is never a pass**: missing checks fail the gate, missing data holds, impossible data is a named error
 //!   that changes nothing.
-//! - **Same input, same bytes**: `ln` and `exp` come from `libm`, sums have a fixed order, the order of rows in an
+//! - **Same input, same bytes**: `ln` and `exp` come from `libm` or from series written out here, sums have a fixed order, the order of rows in an
 //!   interval does not matter, and a judge restored from its serialized form continues to the same bytes.
 //!
 //! # Limits
@@ -80,16 +81,20 @@ mod exact;
 mod explanation;
 mod gate;
 mod judge;
+mod observe;
 mod process;
 mod ratio;
 mod row;
 mod scope;
+mod series;
 mod snapshot;
 mod source;
 mod stop;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod value;
 mod verdict;
 
 pub use codec::DecodeError;

@@ -7,6 +7,8 @@
 //! restarts costs six numbers and nothing is ever merged or dropped.
 
 use crate::evidence::{GridVector, ln_sum_exp};
+use crate::series;
+use crate::value::{EValue, LN_PLAIN};
 
 /// Traffic steps taken so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,26 +38,26 @@ impl Steps {
 pub(crate) struct Process {
     /// W_r; meaningless while untouched.
     weighted: GridVector,
-    /// ln M*, a function of `weighted` and the number of steps.
-    ln_m: f64,
+    /// M*, a function of `weighted` and the number of steps.
+    value: EValue,
     touched: bool,
-    /// `ln_m` has to be computed anew.
+    /// `value` has to be computed anew.
     stale: bool,
 }
 
 impl Process {
     pub(crate) const UNTOUCHED: Self = Self {
         weighted: [0.0; 6],
-        ln_m: 0.0,
+        value: EValue::ONE,
         touched: false,
         stale: false,
     };
 
-    /// As it was saved. [`settle`](Self::settle) must follow before `ln_m` is read.
+    /// As it was saved. [`settle`](Self::settle) must follow before the value is read.
     pub(crate) const fn restored(weighted: GridVector) -> Self {
         Self {
             weighted,
-            ln_m: 0.0,
+            value: EValue::ONE,
             touched: true,
             stale: true,
         }
@@ -66,7 +68,7 @@ impl Process {
         self.touched.then_some(&self.weighted)
     }
 
-    /// Multiplies a row's e-values on. [`settle`](Self::settle) must follow before `ln_m` is read.
+    /// Multiplies a row's e-values on. [`settle`](Self::settle) must follow before the value is read.
     pub(crate) fn add(&mut self, evidence: &GridVector, steps: Steps) {
         if !self.touched {
             self.touched = true;
@@ -79,7 +81,7 @@ impl Process {
     }
 
     /// Starts the restart of the latest step. M* itself does not change, what it grows to does. [`settle`](Self::settle)
-    /// must follow, since ln M* is kept as the same function of the six numbers a restored process computes.
+    /// must follow, since M* is kept as the same function of the six numbers a restored process computes.
     pub(crate) fn step(&mut self, steps: Steps) {
         if !self.touched {
             return;
@@ -91,20 +93,32 @@ impl Process {
         }
     }
 
-    /// Computes ln M* from the six numbers where they changed. `ln_waiting` is [`Steps::ln_waiting`].
+    /// Computes M* from the six numbers where they changed. `ln_waiting` is [`Steps::ln_waiting`].
     pub(crate) fn settle(&mut self, ln_waiting: f64) {
         if !core::mem::take(&mut self.stale) {
+            return;
+        }
+        if self.weighted.iter().all(|weighted| *weighted <= LN_PLAIN) {
+            let mut terms = [ln_waiting; 8];
+            terms[..6].copy_from_slice(&self.weighted);
+            let [a, b, c, d, e, f, waiting, _] = series::exp(terms);
+            self.value = EValue::Plain((a + b + c + d + e + f) / 6.0 + waiting);
             return;
         }
         let mut terms = [ln_waiting; 7];
         for (term, weighted) in terms.iter_mut().zip(&self.weighted) {
             *term = weighted - LN_6;
         }
-        self.ln_m = ln_sum_exp(&terms);
+        self.value = EValue::Ln(ln_sum_exp(&terms));
     }
 
-    pub(crate) const fn ln_m(&self) -> f64 {
-        self.ln_m
+    pub(crate) const fn value(&self) -> EValue {
+        self.value
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ln_m(&self) -> f64 {
+        self.value.ln()
     }
 }
 

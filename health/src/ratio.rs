@@ -21,6 +21,13 @@ pub struct Ratio {
     pub high: Option<f64>,
 }
 
+impl Ratio {
+    /// Some event stands behind it.
+    pub(crate) const fn says_something(&self) -> bool {
+        self.estimate.is_some() || self.low > 0.0 || self.high.is_some()
+    }
+}
+
 /// Counts with bad events of a scope and metric, by the odds of their split in steps of a quarter octave: rows of one split
 /// may be added up, rows of different ones may not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +43,15 @@ impl Splits {
         let sums = self.0.entry(u16::try_from(odds).unwrap_or(u16::MAX)).or_default();
         sums.0.add(canary);
         sums.1.add(control);
+    }
+
+    /// Adds those of other strata.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (odds, (canary, control)) in &other.0 {
+            let sums = self.0.entry(*odds).or_default();
+            sums.0.add(*canary);
+            sums.1.add(*control);
+        }
     }
 
     /// The ratio, with evidence divided by the dispersion.

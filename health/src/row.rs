@@ -51,6 +51,12 @@ pub(crate) const fn to_f64(count: u64) -> f64 {
 }
 
 /// One metric in one stratum during one interval: the canary beside its matched control.
+///
+/// A row of a metric that promotion does not [require](crate::MetricSpec::required) and in which no event was bad on
+/// either arm may be left out: neither the stop statistic nor the verdict, the score, or whether evidence of safety
+/// suffices, would change by a bit. It only adds to the exposure that explanations show, and to that metric's own
+/// [`MetricSafety`](crate::MetricSafety): who reads that gives every row. Rows of a required metric are never left out, since
+/// requests without errors are the evidence of safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,
@@ -173,7 +179,8 @@ impl Coverage {
 pub struct Interval {
     /// Number of the interval; each one is judged at most once, in rising order. Gaps are allowed.
     pub index: u64,
-    /// When it ended, unix milliseconds. For the record; no decision reads it.
+    /// When it ended, in milliseconds on the clock of the run: the monotonic clock its driver reads, not time since
+    /// 1970. For the record; no verdict reads it.
     pub end_ms: u64,
     /// At most one row per (stratum, metric, fresh).
     pub rows: Vec<Row>,

@@ -27,6 +27,7 @@ pub(crate) struct Tally {
     pub(crate) canary: Counts,
     pub(crate) control: Counts,
     pub(crate) fresh: Counts,
+    /// As they were when the judge was restored; `Judge::splits` adds what came since.
     pub(crate) splits: Splits,
 }
 

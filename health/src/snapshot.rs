@@ -151,18 +151,20 @@ impl Snapshot {
             scopes: judge
                 .scopes
                 .iter()
-                .map(|scope| SavedScope {
+                .enumerate()
+                .map(|(number, scope)| SavedScope {
                     satisfied: scope.satisfied,
                     metrics: scope
                         .safety
                         .iter()
                         .zip(&scope.tallies)
-                        .map(|(safety, tally)| SavedMetric {
+                        .enumerate()
+                        .map(|(metric, (safety, tally))| SavedMetric {
                             safety: (Exact(safety.ln_relative), Exact(safety.ln_absolute), safety.exposure),
                             canary: tally.canary,
                             control: tally.control,
                             fresh: tally.fresh,
-                            splits: tally.splits.clone(),
+                            splits: judge.splits(number, metric),
                         })
                         .collect(),
                 })
@@ -250,7 +252,7 @@ impl Snapshot {
         judge.totals = self.totals;
         judge.stop = self.stop;
         judge.sum_up_nodes(|_| true);
-        judge.ln_e = judge.stop_statistic(&judge.node_ln);
+        judge.ln_e = judge.stop_statistic(&judge.nodes);
         Ok(judge)
     }
 }

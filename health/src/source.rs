@@ -64,11 +64,15 @@ pub enum SourceError {
 ///
 /// # Contract
 ///
+/// - Times are milliseconds on the clock of the run: the monotonic clock its driver reads (`Clock::now` of the upgrade
+///   crate), not time since 1970. An adapter to a metrics system that counts from 1970 converts.
 /// - `read` is called once per interval in rising order and may be called again for the same index after an error
 ///   or a restart of the caller: the same index must give the same rows.
 /// - Exposure is fixed before outcomes: original requests, not retries.
 /// - Canary counts belong to members on the new version: past their warm-up (`fresh = false`) or before it
 ///   (`fresh = true`). Control counts belong to control members on the old version, past their warm-up.
+/// - A row without any bad event may be left out for metrics that promotion does not require, see [`Row`](crate::Row): at
+///   most intervals that is nearly every row of a rare event. Rows of required metrics are all given.
 /// - Missing data is an error or a lower [`Coverage`](crate::Coverage), never a zero count.
 #[async_trait]
 pub trait MetricSource: Send + Sync {
@@ -87,7 +91,8 @@ pub trait MetricSource: Send + Sync {
     /// When the metrics system cannot be reached or has no usable answer.
     async fn history(&self) -> Result<Vec<History>, SourceError>;
 
-    /// The interval that ended at `end_ms` (unix milliseconds).
+    /// The interval that ended at `end_ms`, in milliseconds on the clock of the run. The answer's
+    /// [`end_ms`](Interval::end_ms) is the same number.
     ///
     /// # Errors
     ///

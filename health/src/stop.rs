@@ -1,7 +1,8 @@
 //! What the stop statistic is made of.
 
-use crate::evidence::ln_sum_exp;
+use crate::explanation::FLEET;
 use crate::judge::{Judge, MEAN_WEIGHT, POOLED_WEIGHT, count};
+use crate::value::EValue;
 use crate::{Contributor, StopEvidence};
 
 /// Most classes and applications that are listed.
@@ -12,15 +13,15 @@ impl Judge {
     #[must_use]
     pub fn stop_evidence(&self) -> StopEvidence {
         let classes = self.topology.classes.len();
-        let (pooled, rest) = self.node_ln.split_at(1);
+        let node_ln: Vec<f64> = self.nodes.iter().map(|value| value.ln()).collect();
+        let (pooled, rest) = node_ln.split_at(1);
         let (class_ln, app_ln) = rest.split_at(classes);
         let contributor = |name: &str, ln_e: f64, weight: f64| Contributor {
             name: name.to_owned(),
             ln_e,
             share: weight * libm::exp((ln_e - self.ln_e).min(-libm::log(weight))),
         };
-        let list = |names: &[String], values: &[f64]| {
-            let ranked = ranking(values);
+        let list = |names: &[String], values: &[f64], ranked: Vec<usize>| -> Vec<Contributor> {
             let listed = ranked.iter().take(LISTED);
             listed
                 .map(|&i| contributor(&names[i], values[i], MEAN_WEIGHT / count(values.len())))
@@ -31,6 +32,13 @@ impl Judge {
             let named = suspected(values, &ranked, self.rules.ln_needed);
             ranked[..named].iter().map(|&i| names[i].clone()).collect()
         };
+        // A class that is the fleet under that name is the least useful of equals.
+        let mut classes_ranked = ranking(class_ln);
+        classes_ranked.sort_by(|&a, &b| {
+            class_ln[b]
+                .total_cmp(&class_ln[a])
+                .then(self.is_fleet(a).cmp(&self.is_fleet(b)))
+        });
         let metric_ln: Vec<f64> = (0..self.config.metrics.len())
             .map(|metric| self.metric_ln_e(metric))
             .collect();
@@ -38,9 +46,9 @@ impl Judge {
             index: self.last,
             ln_e: self.ln_e,
             ln_needed: self.rules.ln_needed,
-            pooled: contributor("fleet", pooled[0], POOLED_WEIGHT),
-            classes: list(&self.topology.classes, class_ln),
-            apps: list(&self.topology.apps, app_ln),
+            pooled: contributor(FLEET, pooled[0], POOLED_WEIGHT),
+            classes: list(&self.topology.classes, class_ln, classes_ranked),
+            apps: list(&self.topology.apps, app_ln, ranking(app_ln)),
             metrics: ranking_by(&metric_ln, |i| metric_ln[i] + libm::log(self.rules.weights[i]))
                 .into_iter()
                 .map(|i| contributor(&self.config.metrics[i].name, metric_ln[i], self.rules.weights[i]))
@@ -52,21 +60,26 @@ impl Judge {
 
     /// The stop statistic as it would be with this metric alone.
     fn metric_ln_e(&self, metric: usize) -> f64 {
-        let nodes: Vec<f64> = (0..self.node_ln.len())
-            .map(|node| self.node_metric_ln_e(node, metric))
+        let nodes: Vec<EValue> = (0..self.nodes.len())
+            .map(|node| self.node_metric_value(node, metric))
             .collect();
         self.stop_statistic(&nodes)
     }
 
-    /// ln of a node's e-value from one metric alone, settled and fresh instances together.
-    pub(crate) fn node_metric_ln_e(&self, node: usize, metric: usize) -> f64 {
+    /// A node's e-value from one metric alone, settled and fresh instances together.
+    fn node_metric_value(&self, node: usize, metric: usize) -> EValue {
         let of = |fresh| &self.processes[self.slot(node, metric, fresh)];
         let (settled, fresh) = (of(false), of(true));
         if settled.saved().is_none() && fresh.saved().is_none() {
-            return 0.0;
+            return EValue::ONE;
         }
         let share = self.config.fresh_share;
-        ln_sum_exp(&[libm::log(1.0 - share) + settled.ln_m(), libm::log(share) + fresh.ln_m()])
+        EValue::weighted([(1.0 - share, settled.value()), (share, fresh.value())].into_iter())
+    }
+
+    /// ln of [`node_metric_value`](Self::node_metric_value).
+    pub(crate) fn node_metric_ln_e(&self, node: usize, metric: usize) -> f64 {
+        self.node_metric_value(node, metric).ln()
     }
 }
 

@@ -180,8 +180,14 @@ pub(crate) const fn key(row: &Row) -> (u32, u8, bool) {
     (row.stratum, row.metric, row.fresh)
 }
 
-/// Checks everything but duplicate rows, which show once the rows are sorted.
-pub(crate) fn interval(interval: &Interval, last: Option<u64>, strata: usize, metrics: usize) -> Result<(), RowError> {
+/// Checks everything; whether the rows are in order already, and no two alike. Where they are not in order, two alike show
+/// only once they are sorted.
+pub(crate) fn interval(
+    interval: &Interval,
+    last: Option<u64>,
+    strata: usize,
+    metrics: usize,
+) -> Result<bool, RowError> {
     if let Some(last) = last {
         if interval.index == last {
             return Err(RowError::Duplicate { index: last });
@@ -206,12 +212,34 @@ pub(crate) fn interval(interval: &Interval, last: Option<u64>, strata: usize, me
             });
         }
     }
-    for row in &interval.rows {
+    let (good, sorted) = look_over(&interval.rows, strata, metrics);
+    // One by one only to name the first that is wrong.
+    for row in interval.rows.iter().filter(|_| !good) {
         place(row.stratum, row.metric, strata, metrics)?;
         counts(row.stratum, row.metric, Arm::Canary, row.canary)?;
         counts(row.stratum, row.metric, Arm::Control, row.control)?;
     }
-    interval.samples.iter().try_for_each(|one| sample(one, strata, metrics))
+    interval
+        .samples
+        .iter()
+        .try_for_each(|one| sample(one, strata, metrics))?;
+    Ok(sorted)
+}
+
+/// Whether every row is possible, and whether their keys rise, in one pass without branches.
+fn look_over(rows: &[Row], strata: usize, metrics: usize) -> (bool, bool) {
+    let strata = u32::try_from(strata).unwrap_or(u32::MAX);
+    let (mut good, mut sorted, mut last) = (true, true, 0);
+    for row in rows {
+        let possible = |counts: Counts| (counts.total <= MAX_COUNT) & (counts.bad <= counts.total);
+        good &=
+            (row.stratum < strata) & (usize::from(row.metric) < metrics) & possible(row.canary) & possible(row.control);
+        // Above 0, so that the first row is in order too.
+        let key = (u64::from(row.stratum) << 9 | u64::from(row.metric) << 1 | u64::from(row.fresh)) + 1;
+        sorted &= key > last;
+        last = key;
+    }
+    (good, sorted)
 }
 
 pub(crate) fn no_duplicates(sorted: &[Row]) -> Result<(), RowError> {

@@ -116,7 +116,7 @@ pub struct StopEvidence {
     pub ln_needed: f64,
     /// All strata together.
     pub pooled: Contributor,
-    /// Classes, strongest first, at most eight.
+    /// Classes, strongest first, at most eight; of equals, one that is the whole fleet and named `fleet` comes last.
     pub classes: Vec<Contributor>,
     /// Applications, strongest first, at most eight.
     pub apps: Vec<Contributor>,

@@ -84,7 +84,7 @@ impl Machine {
                 .judge
                 .stopped()
                 .is_some()
-                .then(|| ("stop.evidence", self.judge.explain().to_string())),
+                .then(|| ("stop.evidence", self.judge.explain().headline())),
         };
         let Some((code, text)) = found else { return };
         if self.stop_text.is_none() {

@@ -62,6 +62,9 @@ pub(crate) struct Tables {
     spread: Vec<String>,
 }
 
+/// One lane's part of one batch while it is counted: its size, and its targets by class.
+type Part = (u32, BTreeMap<u32, u32>);
+
 /// The name of the class that holds everybody.
 const FLEET: &str = "fleet";
 
@@ -110,8 +113,7 @@ impl Tables {
         for class in &mut classes {
             class.cumulative = vec![0; batches];
         }
-        let mut parts: Vec<BTreeMap<u16, (u32, BTreeMap<u32, u32>)>> =
-            vec![BTreeMap::new(); fleet.app_count() as usize];
+        let mut parts: Vec<BTreeMap<u16, Part>> = vec![BTreeMap::new(); fleet.app_count() as usize];
         for batch in 0..plan.batch_count() {
             for &target in plan.targets(batch) {
                 let app = fleet.app_of(target);

@@ -165,16 +165,24 @@ impl Machine {
     fn evidence_view(&self) -> Evidence {
         let needed = 1.0 / self.setup.change.settings.alpha;
         let stop = self.judge.stop_evidence();
-        let scope = stop.classes.first().map(|class| class.name.clone());
+        // Without a stop the strongest class is strong by chance.
+        let named = stop
+            .classes
+            .iter()
+            .find(|class| class.name != self.tables.classes[0].name);
+        let scope = named
+            .filter(|_| self.stop_text.is_some())
+            .map(|class| class.name.clone());
         Evidence {
             value: libm::exp(stop.ln_e.min(700.0)),
             needed,
             strongest: self
                 .stop_text
                 .clone()
-                .unwrap_or_else(|| self.judge.explain().to_string()),
+                .unwrap_or_else(|| self.judge.explain().headline()),
             scope,
             faults: self.record.faults(),
+            detail: self.judge.explain().to_string(),
             score: self.judge.score(),
             borrowed: (self.classes.iter())
                 .zip(&self.tables.classes)

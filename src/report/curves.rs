@@ -217,6 +217,7 @@ pub(super) fn evidence(summary: &Summary, options: &PageOptions, clock: &Clock) 
             }
             dl.pairs {
                 dt { "strongest" } dd { (words::strongest(summary)) }
+                @if !summary.evidence.detail.is_empty() { dt { "in full" } dd { (summary.evidence.detail) } }
                 @if let Some(scope) = &summary.evidence.scope { dt { "explained by" } dd { (scope) } }
                 dt { "score" } dd {
                     @if score.is_finite() { (format!("{score:.0}")) " of 100, where 50 knows nothing" } @else { "unknown" }

@@ -34,6 +34,7 @@ pub(super) fn sample() -> Summary {
         evidence: Evidence {
             value: 3.24,
             needed: 100.0,
+            detail: String::new(),
             strongest: "Own resets: 98 of 1,204,311 against 71 of 1,198,020.".into(),
             scope: Some("stack=java".into()),
             faults: vec![FaultView {

@@ -313,7 +313,7 @@ pub(super) fn reach(summary: &Summary) -> Vec<String> {
 /// The three numbers that should be 0, with what they mean.
 pub(super) const fn alarms(summary: &Summary) -> [(&'static str, u64, &'static str); 3] {
     [
-        ("closed", summary.closed, "take no traffic during their upgrade"),
+        ("closed", summary.closed, "were left without traffic"),
         ("stuck", summary.stuck, "lanes that waiting does not cure"),
         ("lost", summary.lost, "targets that serve nothing"),
     ]

@@ -88,7 +88,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(config: SimConfig, population: Population) -> Self {
         Self {
-            meter: Meter::new(&config.world),
+            meter: Meter::new(&config.world, config.release.fault()),
             world: config.world,
             seed: config.seed,
             fault: config.release.fault(),

@@ -3,8 +3,9 @@
 use unattended_health::{Arm, Counts, History, HostSample};
 
 use crate::draw::{Draw, Purpose, floor_to_u64, to_f64};
+use crate::exposure::Episodes;
 use crate::fleet::Fleet;
-use crate::metrics::{ERRORS, RESTARTS, SLOW};
+use crate::metrics::{ERRORS, RESTARTS, SELF_TEST, SLOW};
 use crate::population::{at, count};
 
 const DAYS: f64 = 7.0;
@@ -16,17 +17,15 @@ const SAMPLES: u64 = 2;
 
 impl Fleet {
     /// Counts of all members of each stratum over the seven days before virtual time 0, incidents included; no daily wave,
-    /// which is even over whole days.
+    /// which is even over whole days. Self tests know neither.
     pub(crate) fn history(&self) -> Vec<History> {
         let used: Vec<u32> = (0..count(self.strata.list.len()))
             .filter(|n| self.strata.list[at(*n)].members.hosts > 0)
             .collect();
         let from = -DAYS * 86_400_000.0;
-        let zones: Vec<f64> = (0..self.population.zones)
-            .map(|zone| self.incident_ms(zone, from, 0.0) / -from)
-            .collect();
+        let zones: Vec<f64> = self.incident_ms(from, 0.0).iter().map(|ms| ms / -from).collect();
         let stride = used.len().div_ceil(SAMPLED_STRATA).max(1);
-        let mut all = Vec::with_capacity(used.len() * 3);
+        let mut all = Vec::with_capacity(used.len() * 4);
         for (i, &number) in used.iter().enumerate() {
             let stratum = &self.strata.list[at(number)];
             let share = zones[at(stratum.zone)];
@@ -34,6 +33,21 @@ impl Fleet {
             let requests = stratum.members.rate() * SECONDS;
             let key = |metric: u8| [u64::from(number), u64::from(metric)];
             let total = Draw::new(self.seed, Purpose::Requests, &[u64::from(number), u64::MAX]).round(requests);
+            let samples = |metric: u8| -> Vec<HostSample> {
+                if i % stride != 0 {
+                    return Vec::new();
+                }
+                (0..SAMPLES)
+                    .map(|index| self.past_hosts(number, stratum, metric, index))
+                    .filter(|hosts| !hosts.is_empty())
+                    .map(|hosts| HostSample {
+                        stratum: number,
+                        metric,
+                        arm: Arm::Control,
+                        hosts,
+                    })
+                    .collect()
+            };
             for metric in [ERRORS, SLOW] {
                 let (p, incident) = match metric {
                     ERRORS => (app.error_rate, self.world.incident_error_factor),
@@ -42,30 +56,15 @@ impl Fleet {
                 let p = (p * (1.0 + (incident - 1.0) * share)).min(1.0);
                 // Heavy clients count once per interval, not once per week.
                 let seconds = to_f64(self.interval_ms) / 1_000.0;
-                let one = stratum.members.rate() * seconds;
-                let mean = self.episodes(one * p, one, seconds) * SECONDS / seconds;
+                let mean = requests * Episodes::new(&self.world, seconds).per_request(p);
                 let bad = Draw::new(self.seed, Purpose::History, &key(metric))
                     .poisson(mean)
                     .min(total);
-                let samples = if i % stride == 0 {
-                    (0..SAMPLES)
-                        .map(|index| self.past_hosts(number, stratum, metric, index))
-                        .filter(|hosts| !hosts.is_empty())
-                        .map(|hosts| HostSample {
-                            stratum: number,
-                            metric,
-                            arm: Arm::Control,
-                            hosts,
-                        })
-                        .collect()
-                } else {
-                    Vec::new()
-                };
                 all.push(History {
                     stratum: number,
                     metric,
                     counts: Counts::new(bad, total),
-                    samples,
+                    samples: samples(metric),
                 });
             }
             // Exposure of restarts is hosts times intervals.
@@ -80,6 +79,17 @@ impl Fleet {
                 metric: RESTARTS,
                 counts: Counts::new(bad, total),
                 samples: Vec::new(),
+            });
+            let sent = f64::from(stratum.members.hosts) * SECONDS * self.world.self_tests_per_second;
+            let total = floor_to_u64(sent);
+            let bad = Draw::new(self.seed, Purpose::History, &key(SELF_TEST))
+                .poisson(sent * app.error_rate)
+                .min(total);
+            all.push(History {
+                stratum: number,
+                metric: SELF_TEST,
+                counts: Counts::new(bad, total),
+                samples: samples(SELF_TEST),
             });
         }
         all

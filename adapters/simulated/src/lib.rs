@@ -28,6 +28,12 @@
 //!                    └── log: survives a kill of the process
 //! ```
 //!
+//! # Metrics
+//!
+//! By index: 0 errors, 1 slow (requests slower than their application's bound), 2 restarts, 3 self_test (synthetic requests that each
+//! instance sends through itself, where there is traffic and where there is none). An interval ends at a virtual time, as [`SimClock`]
+//! tells it; wall time is for people.
+//!
 //! # Guarantees
 //!
 //! - The same configuration and the same sequence of calls give the same bytes. What happens by itself (restarts, deaths, incidents)
@@ -51,6 +57,7 @@ mod clock;
 mod draw;
 mod events;
 mod executor;
+mod exposure;
 mod fleet;
 mod history;
 mod log;
@@ -62,6 +69,7 @@ mod samples;
 mod simulated;
 mod spec;
 mod strata;
+mod weather;
 mod world;
 
 pub use clock::SimClock;

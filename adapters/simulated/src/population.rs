@@ -55,8 +55,8 @@ pub(crate) struct Kind {
 pub(crate) struct App {
     /// Own errors per request.
     pub(crate) error_rate: f64,
-    /// Where in the day it stands, 0 to 1.
-    pub(crate) phase: f64,
+    /// Where in the day it stands, as sine and cosine of the angle.
+    pub(crate) phase: (f64, f64),
     /// Requests per second and target before the target's own factor.
     pub(crate) rate: f64,
     /// No target of it may reach more, in requests per second.
@@ -401,7 +401,7 @@ fn draw_apps(numbers: &BTreeMap<&str, u32>, businesses: &[Option<&str>], world: 
         apps.push(App {
             error_rate: Draw::new(seed, Purpose::AppError, &[h])
                 .log_between(world.error_rate_low, world.error_rate_high),
-            phase: Draw::new(seed, Purpose::Phase, &[group]).unit(),
+            phase: libm::sincos(std::f64::consts::TAU * Draw::new(seed, Purpose::Phase, &[group]).unit()),
             rate,
             rate_limit: 4_000.0,
         });

@@ -1,7 +1,7 @@
 //! Who is measured: per stratum the sums that rows are drawn from, kept up with every change so that a reading costs
 //! strata and not targets.
 
-use crate::population::{Arm, Slot, at};
+use crate::population::{Arm, Slot, at, count};
 
 /// Hosts and their requests per second; whole numbers, so that what is taken away leaves no trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) struct Stratum {
 }
 
 impl Stratum {
-    pub(crate) fn has_canary(&self) -> bool {
+    fn has_canary(&self) -> bool {
         self.clean.hosts + self.faulty.hosts > 0 || !self.fresh.is_empty()
     }
 }
@@ -62,6 +62,10 @@ pub(crate) struct Crash {
 #[derive(Debug, Default)]
 pub(crate) struct Strata {
     pub(crate) list: Vec<Stratum>,
+    /// A bit for each stratum that has members on the new version: a reading passes over the others 64 at a time.
+    active: Vec<u64>,
+    /// Control members in all strata.
+    pub(crate) control_hosts: u64,
     /// In order of time; old ones are thrown out.
     pub(crate) crashes: std::collections::VecDeque<Crash>,
 }
@@ -71,8 +75,22 @@ impl Strata {
     pub(crate) fn get_mut(&mut self, stratum: u32) -> &mut Stratum {
         if at(stratum) >= self.list.len() {
             self.list.resize_with(at(stratum) + 1, Stratum::default);
+            self.active.resize(self.list.len().div_ceil(64), 0);
         }
         &mut self.list[at(stratum)]
+    }
+
+    /// The strata that have members on the new version, in rising order.
+    pub(crate) fn active(&self) -> impl Iterator<Item = u32> {
+        self.active.iter().enumerate().flat_map(|(i, bits)| {
+            let mut left = *bits;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros();
+                // Takes the lowest bit away; where none is left there is none to take.
+                left &= left.wrapping_sub(1);
+                (bit < 64).then(|| count(i * 64) + bit)
+            })
+        })
     }
 
     /// Takes a place out of the sums it is in.
@@ -84,7 +102,10 @@ impl Strata {
         let stratum = &mut self.list[at(slot.stratum)];
         match arm {
             Arm::Nowhere => {}
-            Arm::Control => stratum.control.sub(slot.rate_micro),
+            Arm::Control => {
+                stratum.control.sub(slot.rate_micro);
+                self.control_hosts = self.control_hosts.saturating_sub(1);
+            }
             Arm::Clean => stratum.clean.sub(slot.rate_micro),
             Arm::Faulty => stratum.faulty.sub(slot.rate_micro),
             Arm::Fresh => {
@@ -92,6 +113,9 @@ impl Strata {
                     stratum.fresh.swap_remove(i);
                 }
             }
+        }
+        if arm != Arm::Control && !stratum.has_canary() {
+            self.active[at(slot.stratum) / 64] &= !(1 << (slot.stratum % 64));
         }
     }
 
@@ -102,9 +126,15 @@ impl Strata {
             return;
         }
         let stratum = &mut self.list[at(slot.stratum)];
+        if arm != Arm::Control {
+            self.active[at(slot.stratum) / 64] |= 1 << (slot.stratum % 64);
+        }
         match arm {
             Arm::Nowhere => {}
-            Arm::Control => stratum.control.add(slot.rate_micro),
+            Arm::Control => {
+                stratum.control.add(slot.rate_micro);
+                self.control_hosts += 1;
+            }
             Arm::Clean => stratum.clean.add(slot.rate_micro),
             Arm::Faulty => stratum.faulty.add(slot.rate_micro),
             Arm::Fresh => stratum.fresh.push(number),

@@ -210,6 +210,8 @@ world! {
     fault_late = 1e-4 in 0.0..=1.0;
     /// Chance that a look at the fleet is not answered.
     fault_observe = 1e-4 in 0.0..=1.0;
+    /// Synthetic requests that a running instance sends through itself per second, on either version, by day and by night.
+    self_tests_per_second = 1.0 in 0.0..=1000.0;
     /// Share of the hosts whose counts do not arrive, in both arms.
     telemetry_loss = 0.0 in 0.0..=1.0;
 }

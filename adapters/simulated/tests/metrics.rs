@@ -1,84 +1,14 @@
 //! What is measured follows from what was done, and from nothing else.
-#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 mod support;
 
-use std::sync::Arc;
-
-use support::{MINUTE, close, config, fleet, follow, in_place, now, open, read, sim, sums, wait};
+use support::{
+    ERRORS, MINUTE, RESTARTS, SELF_TEST, SLOW, close, config, even, fleet, follow, in_place, near, now, open, rates,
+    read, rolled_out, sim, sums, wait,
+};
 use unattended_health::{Arm, FaultClass, MetricSource, SourceError};
 use unattended_simulated::{SimConfig, Simulated, World};
 use unattended_upgrade::{Platform, Version};
-
-const ERRORS: u8 = 0;
-const SLOW: u8 = 1;
-const RESTARTS: u8 = 2;
-
-/// Everybody alike: 50 requests per second, one error in a thousand, no wave, each error its own episode.
-fn even() -> World {
-    World {
-        requests_per_s_median: 50.0,
-        requests_sigma: 0.0,
-        quiet_app_share: 0.0,
-        error_rate_low: 1e-3,
-        error_rate_high: 1e-3,
-        daily_amplitude: 0.0,
-        burst_mean: 1.0,
-        heavy_episode_share: 0.0,
-        ..World::calm()
-    }
-}
-
-/// Six targets in each of `apps` applications; targets 0, 1, 2 (one per zone) go new, 3, 4, 5 are control. One stratum per
-/// application and zone.
-fn rolled_out(world: World, release: &str, apps: usize) -> Arc<Simulated> {
-    let sim = sim(fleet(apps, 6), world, release);
-    let members = (0..apps * 6).map(|i| {
-        let (app, n) = (i / 6, i % 6);
-        (
-            format!("app-{app}-{n}"),
-            u32::try_from(app * 3 + i % 3).unwrap(),
-            n >= 3,
-        )
-    });
-    follow(&sim, members);
-    for app in 0..apps {
-        for n in 0..3 {
-            in_place(&sim, &format!("app-{app}-{n}"), u64::try_from(app * 3 + n).unwrap());
-        }
-    }
-    sim
-}
-
-/// The rate of a metric over some intervals of warm (or fresh) rows, as (canary, control).
-fn rates(
-    sim: &Arc<Simulated>,
-    intervals: std::ops::Range<u64>,
-    metric: u8,
-    fresh: bool,
-    strata: impl Fn(u32) -> bool,
-) -> (f64, f64) {
-    let mut total = [0_u64; 4];
-    for index in intervals {
-        let (canary, control) = sums(&read(sim, index), metric, fresh, &strata);
-        for (sum, x) in total
-            .iter_mut()
-            .zip([canary.bad, canary.total, control.bad, control.total])
-        {
-            *sum += x;
-        }
-    }
-    let [a, b, c, d] = total.map(|x| f64::from(u32::try_from(x).unwrap()));
-    assert!(b > 0.0 && d > 0.0, "no exposure");
-    (a / b, c / d)
-}
-
-fn near(found: f64, expected: f64, share: f64) {
-    assert!(
-        (found / expected - 1.0).abs() < share,
-        "found {found}, expected {expected}"
-    );
-}
 
 #[test]
 fn a_good_release_errs_like_the_old_version() {
@@ -257,6 +187,7 @@ fn a_crashing_release_shows_as_restarts_and_takes_no_traffic() {
     assert_eq!((canary.bad, canary.total), (12, 12));
     assert_eq!((control.bad, control.total), (0, 12));
     assert_eq!(sums(&interval, ERRORS, true, |_| true).0.total, 0);
+    assert_eq!(sums(&interval, SELF_TEST, true, |_| true).0.total, 0);
     assert_eq!(sim.census().on_new_verified, 0);
 }
 
@@ -304,7 +235,21 @@ fn a_closed_way_in_takes_no_requests() {
     in_place(&sim, "app-0-0", 1);
     assert_eq!(sums(&read(&sim, 5), ERRORS, false, |_| true).0.total, 0);
     open(&sim, "app-0-0", 1);
-    assert_eq!(sums(&read(&sim, 6), ERRORS, false, |_| true).0.total, 3_000);
+    let interval = read(&sim, 6);
+    let (canary, control) = sums(&interval, ERRORS, false, |_| true);
+    assert_eq!((canary.total, control.total), (3_000, 3_000));
+    assert_eq!(
+        (interval.canary_hosts.expected, interval.control_hosts.expected),
+        (1, 1)
+    );
+    close(&sim, "app-0-1", 2, 500 * MINUTE);
+    let interval = read(&sim, 7);
+    let (canary, control) = sums(&interval, ERRORS, false, |_| true);
+    assert_eq!((canary.total, control.total), (3_000, 0));
+    assert_eq!(
+        (interval.canary_hosts.expected, interval.control_hosts.expected),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -334,29 +279,20 @@ fn an_interval_is_given_again_as_it_was_and_never_too_early() {
 }
 
 #[test]
-fn the_end_of_an_interval_may_be_told_by_either_clock() {
+fn the_end_of_an_interval_is_told_by_the_clock_of_the_run() {
     let start_wall_ms = 1_700_000_000_000;
-    let config = || SimConfig {
+    let sim = Simulated::new(SimConfig {
         start_wall_ms,
         ..config(fleet(5, 6), World::default(), "errors=x3")
-    };
-    let rows = |end_ms: u64| {
-        let sim = Simulated::new(config()).unwrap();
-        follow(
-            &sim,
-            (0..30).map(|i| (format!("app-{}-{}", i / 6, i % 6), i / 6, i % 2 == 0)),
-        );
-        in_place(&sim, "app-0-1", 1);
-        wait(&sim, 3 * MINUTE);
-        now(&sim, sim.read(2, end_ms)).map(|interval| (interval.end_ms, interval.rows))
-    };
-    let wall = 1_700_000_000_000 + 3 * MINUTE;
-    let (by_wall, by_own) = (rows(wall).unwrap(), rows(3 * MINUTE).unwrap());
-    assert!(!by_wall.1.is_empty());
-    assert_eq!((by_wall.0, by_own.0), (wall, 3 * MINUTE));
-    assert_eq!(by_wall.1, by_own.1);
-    assert!(matches!(rows(wall + 1), Err(SourceError::NotReady { .. })));
-    assert!(matches!(rows(3 * MINUTE + 1), Err(SourceError::NotReady { .. })));
+    })
+    .unwrap();
+    wait(&sim, 3 * MINUTE);
+    let ask = |end_ms| now(&sim, sim.read(2, end_ms));
+    assert_eq!(ask(3 * MINUTE).unwrap().end_ms, 3 * MINUTE);
+    assert!(matches!(ask(3 * MINUTE + 1), Err(SourceError::NotReady { .. })));
+    // The wall clock says the same moment; it is not what is asked for.
+    let wall = u64::try_from(start_wall_ms).unwrap() + 3 * MINUTE;
+    assert!(matches!(ask(wall), Err(SourceError::NotReady { .. })));
 }
 
 #[test]
@@ -426,7 +362,7 @@ fn history_is_the_old_version_over_a_week() {
         3,
     );
     let history = now(&sim, sim.history()).unwrap();
-    assert_eq!(history.len(), 9 * 3);
+    assert_eq!(history.len(), 9 * 4);
     for entry in &history {
         match entry.metric {
             ERRORS | SLOW => {
@@ -434,6 +370,15 @@ fn history_is_the_old_version_over_a_week() {
                 assert_eq!(entry.counts.total, 60_480_000);
                 near(entry.counts.rate().unwrap(), 1e-3, 0.02);
                 assert_eq!(entry.samples.len(), 2);
+            }
+            SELF_TEST => {
+                assert_eq!(entry.counts.total, 2 * 604_800);
+                near(entry.counts.rate().unwrap(), 1e-3, 0.15);
+                assert_eq!(entry.samples.len(), 2);
+                let hosts = entry.samples.iter().flat_map(|s| &s.hosts);
+                assert!(hosts.clone().all(|h| h.total == 3_600 && h.distinct == h.bad));
+                // An hour at one in a thousand: 3.6.
+                assert!(hosts.map(|h| h.bad).sum::<u64>() < 25);
             }
             _ => {
                 assert_eq!(entry.counts.total, 2 * 7 * 1_440);

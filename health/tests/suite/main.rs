@@ -8,5 +8,7 @@
 
 mod codec;
 mod error_budgets;
+mod headline;
 mod judge;
+mod sums;
 mod support;

@@ -15,6 +15,10 @@ use unattended_upgrade::{
 };
 
 pub(crate) const MINUTE: u64 = 60_000;
+pub(crate) const ERRORS: u8 = 0;
+pub(crate) const SLOW: u8 = 1;
+pub(crate) const RESTARTS: u8 = 2;
+pub(crate) const SELF_TEST: u8 = 3;
 
 /// `apps` applications of `each` targets, spread over three zones and two stacks.
 pub(crate) fn fleet(apps: usize, each: usize) -> Vec<SimTarget> {
@@ -123,4 +127,70 @@ pub(crate) fn sums(interval: &Interval, metric: u8, fresh: bool, wanted: impl Fn
         sums.1 = Counts::new(sums.1.bad + row.control.bad, sums.1.total + row.control.total);
     }
     sums
+}
+
+/// Everybody alike: 50 requests per second, one error in a thousand, no wave, each error its own episode.
+pub(crate) fn even() -> World {
+    World {
+        requests_per_s_median: 50.0,
+        requests_sigma: 0.0,
+        quiet_app_share: 0.0,
+        error_rate_low: 1e-3,
+        error_rate_high: 1e-3,
+        daily_amplitude: 0.0,
+        burst_mean: 1.0,
+        heavy_episode_share: 0.0,
+        ..World::calm()
+    }
+}
+
+/// Six targets in each of `apps` applications; targets 0, 1, 2 (one per zone) go new, 3, 4, 5 are control. One stratum per
+/// application and zone.
+pub(crate) fn rolled_out(world: World, release: &str, apps: usize) -> Arc<Simulated> {
+    let sim = sim(fleet(apps, 6), world, release);
+    let members = (0..apps * 6).map(|i| {
+        let (app, n) = (i / 6, i % 6);
+        (
+            format!("app-{app}-{n}"),
+            u32::try_from(app * 3 + i % 3).unwrap(),
+            n >= 3,
+        )
+    });
+    follow(&sim, members);
+    for app in 0..apps {
+        for n in 0..3 {
+            in_place(&sim, &format!("app-{app}-{n}"), u64::try_from(app * 3 + n).unwrap());
+        }
+    }
+    sim
+}
+
+/// The rate of a metric over some intervals of warm (or fresh) rows, as (canary, control).
+pub(crate) fn rates(
+    sim: &Arc<Simulated>,
+    intervals: std::ops::Range<u64>,
+    metric: u8,
+    fresh: bool,
+    strata: impl Fn(u32) -> bool,
+) -> (f64, f64) {
+    let mut total = [0_u64; 4];
+    for index in intervals {
+        let (canary, control) = sums(&read(sim, index), metric, fresh, &strata);
+        for (sum, x) in total
+            .iter_mut()
+            .zip([canary.bad, canary.total, control.bad, control.total])
+        {
+            *sum += x;
+        }
+    }
+    let [a, b, c, d] = total.map(|x| f64::from(u32::try_from(x).unwrap()));
+    assert!(b > 0.0 && d > 0.0, "no exposure");
+    (a / b, c / d)
+}
+
+pub(crate) fn near(found: f64, expected: f64, share: f64) {
+    assert!(
+        (found / expected - 1.0).abs() < share,
+        "found {found}, expected {expected}"
+    );
 }

@@ -117,12 +117,16 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let now_ms = machine.now_ms();
         let restarts = machine.restarts(|name| self.driver.is_busy(&TargetId::from(name)));
         self.shared.frozen.store(machine.is_frozen(), Ordering::Release);
+        let newborns = machine.newborns();
         *self.shared.machine.lock() = Some(machine);
+        // A clock that begins anew, as a simulated one does, first catches up with what the journal has seen.
+        self.world.clock.sleep_until(now_ms).await;
         if ended.is_some() {
             return Ok(ended);
         }
-        // A clock that begins anew, as a simulated one does, first catches up with what the journal has seen.
-        self.world.clock.sleep_until(now_ms).await;
+        if !newborns.is_empty() {
+            self.world.metrics.follow(&newborns).await?;
+        }
         self.driver.resume()?;
         self.driver_due = Some(now_ms);
         self.submit(&restarts)?;
@@ -175,11 +179,11 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     async fn drive(&mut self) -> Result<Outcome, RunError> {
         loop {
             let now_ms = self.world.clock.now();
-            let mut commands = self.take_orders()?;
+            self.take_orders()?;
             self.read_news(now_ms).await?;
             self.read_intervals(now_ms).await?;
             self.input(&Input::Tick(now_ms))?;
-            commands.extend(self.with(|machine| machine.tick(now_ms))?);
+            let mut commands = self.with(|machine| machine.tick(now_ms))?;
             if let Some(check) = commands.check.take() {
                 commands.extend(self.look(&check).await?);
             }
@@ -207,22 +211,24 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             .map_err(|error| RunError::Journal(error.to_string()))
     }
 
-    fn take_orders(&mut self) -> Result<Commands, RunError> {
+    fn take_orders(&mut self) -> Result<(), RunError> {
         let orders: Vec<Order> = self.shared.orders.lock().drain(..).collect();
-        let mut commands = Commands::default();
         if !orders.is_empty() {
             // What a person said is durable at once.
             self.kept_back = MAX_KEPT_BACK;
         }
         for order in orders {
             self.input(&Input::Order(order.clone()))?;
-            let (more, frozen) = self.with(|machine| (machine.order(&order), machine.is_frozen()))?;
-            commands.extend(more);
-            if order.command != Command::Freeze {
-                self.shared.frozen.store(frozen, Ordering::Release);
-            }
+            self.with(|machine| machine.order(&order))?;
         }
-        Ok(commands)
+        let frozen = self.with(|machine| machine.is_frozen())?;
+        // Under the lock by which a freeze is given: one that came meanwhile keeps its hold.
+        let orders = self.shared.orders.lock();
+        if !orders.iter().any(|order| order.command == Command::Freeze) {
+            self.shared.frozen.store(frozen, Ordering::Release);
+        }
+        drop(orders);
+        Ok(())
     }
 
     /// Births, deaths and health, once an interval.
@@ -434,7 +440,7 @@ fn replay_input(record: &Record<'_>, machine: &mut Machine) -> Result<(), RunErr
                 .map_err(|error| RunError::Journal(error.to_string()))?;
         }
         Input::News { changes, cursor } => drop(machine.news(&changes, cursor)),
-        Input::Order(order) => drop(machine.order(&order)),
+        Input::Order(order) => machine.order(&order),
         Input::Seen(wrong) => drop(machine.seen(&wrong)),
     }
     Ok(())

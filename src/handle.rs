@@ -17,8 +17,10 @@ use crate::{Actor, Summary};
 pub enum Command {
     /// No new effect until further notice.
     Freeze,
-    /// Go on: out of a freeze, or the answer "yes, go on" to the open question.
+    /// Go on: out of a freeze, or over what a check has stopped.
     Resume,
+    /// Yes, to the open question.
+    Approve,
     /// Roll the whole change back.
     RollBack,
     /// End here and leave everything as it is.
@@ -73,7 +75,12 @@ impl Handle {
         self.order(Command::Freeze, actor, reason)
     }
 
-    /// Goes on: out of a freeze, or as the answer "go on" to the open question.
+    /// Says yes to the open question. For the question whether to roll back, that is the rollback.
+    pub fn approve(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Approve, actor, reason)
+    }
+
+    /// Goes on: out of a freeze, or over what a check has stopped, the evidence included.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Resume, actor, reason)
     }

@@ -85,6 +85,7 @@ pub use change::{Actor, ActorKind, Change, Debt, Level, Outcome};
 pub use dump::{DumpLine, dump};
 pub use error::{RunError, StartError};
 pub use handle::{Command, CommandError, Handle, Progress};
+pub use machine::metrics;
 pub use ports::{AlwaysPermit, Notice, Notifier, Permit, PermitError, Question, QuestionKind};
 pub use settings::Settings;
 pub use summary::{

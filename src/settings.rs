@@ -67,7 +67,7 @@ impl Default for Settings {
             tries: 4,
             person_patience_ms: 72 * HOUR_MS,
             debt_expiry_ms: 7 * 24 * HOUR_MS,
-            attempt_estimate_ms: 6 * MINUTE_MS,
+            attempt_estimate_ms: 10 * MINUTE_MS,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unattended::batching::{Fleet, Policy, pct};
+use unattended::batching::{Fleet, Policy, count, pct};
 use unattended_examples_support::{Inventory, State};
 use unattended_simulated::{InitialState, SimTarget};
 
@@ -27,13 +27,17 @@ pub(crate) fn fleet(inventory: &Inventory) -> Result<Arc<Fleet>, Failure> {
     Ok(Arc::new(builder.build().map_err(Failure::input)?))
 }
 
-/// Doubling batches, spread over every label that can make classes; at most a quarter of each application, and of the
-/// whole fleet, in flight or unhealthy at once.
+/// Doubling batches, spread over every label that can make classes; at most a quarter of each application in flight or
+/// unhealthy at once, and of the whole fleet a quarter beside what was ill before: that is the matter of its own
+/// application, not of the others.
 pub(crate) fn policy(fleet: &Fleet) -> Result<Policy, Failure> {
     let keys = spread_keys(fleet);
+    let targets = u32::try_from(fleet.len()).unwrap_or(u32::MAX);
+    let ill = u32::try_from(fleet.targets().filter(|&target| !fleet.ready(target)).count()).unwrap_or(u32::MAX);
+    let fleet_wide = (targets / 4).saturating_add(ill).max(1);
     Policy::new()
         .per_app(pct(25))
-        .total_in_flight(pct(25))
+        .total_in_flight(count(fleet_wide))
         .spread(keys.iter().cloned())
         .first_batch_covers(keys)
         .map_err(Failure::input)

@@ -119,6 +119,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         interval_ms: settings.interval_ms,
         ..SimConfig::default()
     };
+    output::check_report(options)?;
     let simulated = Simulated::new(config).map_err(Failure::input)?;
     let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;

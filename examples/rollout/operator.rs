@@ -39,7 +39,7 @@ impl Desk {
 
     fn answer(&self, actor: Actor, text: &str) {
         if let Some(handle) = self.handle.get()
-            && let Err(error) = handle.resume(actor, text)
+            && let Err(error) = handle.approve(actor, text)
         {
             eprintln!("the answer was not taken: {error}");
         }
@@ -55,7 +55,7 @@ impl Desk {
                 .is_some_and(|asked| clock.now() >= asked + ANSWER_MS);
             if due {
                 *self.asked_ms.lock() = None;
-                self.answer(Actor::person("operator", "simulated"), "go on");
+                self.answer(Actor::person("operator", "simulated"), "yes");
             }
         }
     }
@@ -63,8 +63,9 @@ impl Desk {
     fn prompt(&self, question: &str, otherwise: &str) {
         if !std::io::stdin().is_terminal() {
             eprintln!("{question}\n(standard input is no terminal, so nobody can answer: {otherwise})");
+            return;
         }
-        eprint!("{question}\nwithout an answer: {otherwise}\n[y = yes, go on; anything else = not now] ");
+        eprint!("{question}\nwithout an answer: {otherwise}\n[y = yes; anything else = not now] ");
         let _ = std::io::stderr().flush();
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim().eq_ignore_ascii_case("y") {

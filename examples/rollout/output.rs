@@ -1,7 +1,7 @@
 //! What the program says at the end.
 
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use unattended::batching::Proof;
@@ -67,12 +67,9 @@ struct Json<'r> {
 
 pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
     let Ended { options, summary, .. } = result;
-    let path = options
-        .report
-        .clone()
-        .or_else(|| (!options.json).then(|| "report.html".into()));
+    let path = report_path(options);
     if let Some(path) = &path {
-        std::fs::write(path, page(summary, &page_options()))
+        std::fs::write(path, page(summary, &page_options(result.outcome)))
             .map_err(|error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display())))?;
     }
     let mut out = std::io::stdout().lock();
@@ -95,10 +92,46 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
             result.proof.checks(),
         )
     };
-    written.map_err(Failure::internal)
+    told(written)
 }
 
-fn page_options() -> PageOptions {
+/// Somebody who closed the pipe has seen enough.
+fn told(written: std::io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Where the page goes, if anywhere.
+fn report_path(options: &Options) -> Option<PathBuf> {
+    let wanted = options.report.clone();
+    wanted.or_else(|| (!options.json).then(|| "report.html".into()))
+}
+
+/// A report that cannot be written is said before anything is done.
+pub(crate) fn check_report(options: &Options) -> Result<(), Failure> {
+    let Some(path) = report_path(options).filter(|_| !options.dry_run) else {
+        return Ok(());
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    if path.is_dir() || !folder.is_dir() {
+        let name = path.display();
+        return Err(Failure::Input(format!(
+            "{name}: the report cannot be written there: name a file in a folder that exists"
+        )));
+    }
+    Ok(())
+}
+
+fn page_options(outcome: Outcome) -> PageOptions {
+    if !matches!(outcome, Outcome::Waiting | Outcome::Frozen) {
+        // Nothing is left to stop.
+        return PageOptions::new().owner_zone("Asia/Shanghai");
+    }
     PageOptions::new()
         .owner_zone("Asia/Shanghai")
         .freeze_command("handle.freeze(Actor::person(\"you\", \"INC-…\"), \"why\")")
@@ -180,7 +213,7 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview) -> Result<u8, Failure> 
             seen.plan.apps,
         )
     };
-    written.map_err(Failure::internal)?;
+    told(written)?;
     Ok(0)
 }
 

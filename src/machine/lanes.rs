@@ -1,6 +1,6 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
-use unattended_batching::{AppIndex, Event};
+use unattended_batching::{AppIndex, Event, TargetIndex};
 use unattended_defense::{ChangeKind, Decision, Facts, Need, Request, Scope, Verdict};
 
 use crate::{HoldView, QuestionKind};
@@ -29,6 +29,8 @@ pub(crate) struct Hold {
     /// Look again at this time.
     until_ms: u64,
     pub(crate) needs_person: bool,
+    /// It holds the way back, not the way forward.
+    back: bool,
     /// Its place in the record.
     pub(crate) record: Option<usize>,
 }
@@ -59,7 +61,7 @@ impl Machine {
     fn advance_lane(&mut self, lane: usize, caution: f64, calm: bool) {
         let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
         let view = self.frontier.lane(app);
-        if view.waiting_in_open > 0 {
+        if view.waiting_in_open > 0 && self.lanes[lane].opened > 0 {
             self.lanes[lane].rests_since = None;
             let admitted = self.admit(lane, app, view.waiting_in_open);
             self.watch_blockade(lane, app, view.blocked.is_some() && view.in_flight == 0);
@@ -95,7 +97,12 @@ impl Machine {
         self.lanes[lane].opened += 1;
         self.lanes[lane].rests_since = None;
         self.promise(lane, opened);
+        if opened == 0 {
+            self.frontier.on(Event::Released { app });
+        }
+        self.lanes[lane].allowed_by_person = false;
         self.moved_ms = self.now_ms;
+        // A singleton's turn may come after the plan's last batch.
         while self.frontier.lane(app).open_batch < batch {
             let before = self.frontier.lane(app).open_batch;
             self.frontier.on(Event::Promoted { app, at: self.now_ms });
@@ -124,7 +131,7 @@ impl Machine {
 
     /// Asks the guard whether the lane may start its waiting targets now; keeps the frontier told.
     fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
-        if self.setup.guard.is_empty() || self.lanes[lane].allowed_by_person {
+        if self.setup.guard.is_empty() {
             return true;
         }
         if let Some(hold) = &self.lanes[lane].hold
@@ -140,6 +147,12 @@ impl Machine {
             self.decide_lane(app, self.wave())
         };
         let before = self.lanes[lane].hold.take().and_then(|hold| hold.record);
+        // A person's word lifts what only a person can lift, for this slice; windows with an end stay in force.
+        let lifted = self.lanes[lane].allowed_by_person && decision.next_feasible.is_none();
+        if lifted && !matches!(decision.verdict, Verdict::Deny | Verdict::Hold { until: Some(_) }) {
+            self.frontier.on(Event::Released { app });
+            return true;
+        }
         if decision.verdict.may_start()
             && let Some(at) = before
         {
@@ -188,12 +201,55 @@ impl Machine {
         self.lanes[lane].hold = Some(Hold {
             until_ms,
             needs_person,
+            back: false,
             record,
         });
     }
 
+    /// Whether a target may be rolled back now, by the rules of its lane; keeps the record of the hold.
+    pub(super) fn may_go_back(&mut self, target: TargetIndex) -> bool {
+        if self.setup.guard.is_empty() {
+            return true;
+        }
+        let app = self.app_of(target);
+        let lane = app.0 as usize;
+        if let Some(hold) = &self.lanes[lane].hold
+            && self.now_ms < hold.until_ms
+            && hold.back
+        {
+            return false;
+        }
+        let decision = decide(
+            &self.setup,
+            &self.tables,
+            app,
+            ChangeKind::Rollback,
+            self.wave(),
+            self.unix_ms(self.now_ms),
+        );
+        let before = self.lanes[lane].hold.take().and_then(|hold| hold.record);
+        if decision.verdict.may_start() {
+            if let Some(at) = before {
+                self.record.hold_ended(at, self.now_ms);
+            }
+            return true;
+        }
+        self.hold(lane, app, &decision, before);
+        if let Some(hold) = &mut self.lanes[lane].hold {
+            hold.back = true;
+        }
+        false
+    }
+
     fn decide_lane(&self, app: AppIndex, need: Need) -> Decision {
-        decide(&self.setup, &self.tables, app, need, self.unix_ms(self.now_ms))
+        decide(
+            &self.setup,
+            &self.tables,
+            app,
+            ChangeKind::Forward,
+            need,
+            self.unix_ms(self.now_ms),
+        )
     }
 
     /// The room that a lane's waiting targets need: so many waves of its allowance, forward and, if need be, back.
@@ -285,19 +341,31 @@ impl Machine {
 }
 
 /// The guard's decision on one lane.
-pub(crate) fn decide(setup: &Setup, tables: &Tables, app: AppIndex, need: Need, unix_ms: i64) -> Decision {
+pub(crate) fn decide(
+    setup: &Setup,
+    tables: &Tables,
+    app: AppIndex,
+    kind: ChangeKind,
+    need: Need,
+    unix_ms: i64,
+) -> Decision {
     let scope = Scope::app(setup.change.fleet.app_name(app));
     let labels = tables.app_labels[app.0 as usize].iter().cloned();
     let request = Request::pre(setup.change.id.as_str())
         .scope(labels.fold(scope, |scope, (key, value)| scope.label(key, value)))
         .facts(Facts::new())
-        .kind(ChangeKind::Forward)
+        .kind(kind)
         .started(setup.header.began_unix_ms)
         .need(need);
     setup.guard.decide(&request, unix_ms)
 }
 
 impl Lane {
+    /// Nothing of it has been opened yet.
+    pub(super) const fn is_untouched(&self) -> bool {
+        self.opened == 0
+    }
+
     /// A lane at the beginning. Batch 0 is open for everybody.
     pub(super) fn new(slices: &[Slice]) -> Self {
         let opened = usize::from(slices.first().is_some_and(|slice| slice.batch == 0));

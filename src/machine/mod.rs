@@ -10,12 +10,14 @@ mod stop;
 pub(crate) mod tables;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use unattended_batching::{AppIndex, Event, Frontier, Plan, Side, TargetIndex};
 use unattended_defense::Guard;
-use unattended_health::{FaultClass, History, Judge, JudgeConfig, JudgeError, MetricSpec, StratumInfo, Topology};
+use unattended_health::{
+    FaultClass, History, Judge, JudgeConfig, JudgeError, Member, MetricSpec, StratumInfo, Topology,
+};
 use unattended_upgrade::{TargetId, Version};
 
 use crate::handle::{Command, Order};
@@ -87,6 +89,8 @@ struct Target {
     closed: bool,
     /// It is among the debts.
     owed: bool,
+    /// It did not serve when its first attempt looked at it.
+    ill_before: bool,
     stratum: u32,
 }
 
@@ -112,7 +116,12 @@ pub(crate) struct Machine {
     births: Vec<String>,
     births_by_name: BTreeMap<String, TargetIndex>,
     course: Course,
-    frozen: Option<String>,
+    /// Since when it is frozen.
+    frozen: Option<u64>,
+    /// It ends as soon as nothing is in flight.
+    aborting: bool,
+    /// A person resumed over the evidence.
+    overruled: bool,
     question: Option<Question>,
     /// A person said: go on without evidence, leave debt, once for each question.
     granted: Vec<QuestionKind>,
@@ -131,10 +140,15 @@ pub(crate) struct Machine {
     back_began: bool,
     /// Rollbacks that failed and are tried again; the frontier still counts them as in flight.
     again: Vec<TargetIndex>,
+    /// Rollbacks that wait for a window which forbids them; the frontier counts them as in flight too.
+    parked: Vec<TargetIndex>,
     /// By stratum, what one request adds to ln S of a good release.
     gain: Vec<f64>,
     exposed_at_stop: Option<u64>,
     stop_text: Option<String>,
+    /// The class that explained most when the stop was decided, and the statistic then.
+    stop_scope: Option<String>,
+    stop_ln_e: Option<f64>,
     start_failures: stop::StartFailures,
     debts: Vec<Debt>,
     /// Debts that are not excused by how the fleet was before.
@@ -145,6 +159,8 @@ pub(crate) struct Machine {
     /// When the world is compared next, and since when the comparison fails.
     check_at: u64,
     wrong_since: Option<u64>,
+    /// Those who were wrong at every comparison so far.
+    always_wrong: BTreeSet<String>,
     /// When something moved last.
     moved_ms: u64,
 }
@@ -198,12 +214,23 @@ impl Machine {
                 lost: false,
                 closed: false,
                 owed: false,
+                ill_before: false,
                 stratum: setup.plan.stratum_of(target).0,
             })
             .collect();
         let now_ms = setup.header.began_ms;
+        let mut frontier = setup.plan.frontier();
+        for (app, slices) in (0u32..).zip(&tables.slices) {
+            if slices.first().is_some_and(|slice| slice.batch > 0) {
+                // The frontier has batch 0 open for everybody; singletons wait for their turn there.
+                frontier.on(Event::HeldUntil {
+                    app: AppIndex(app),
+                    until_ms: u64::MAX,
+                });
+            }
+        }
         Ok(Self {
-            frontier: setup.plan.frontier(),
+            frontier,
             lanes: tables.slices.iter().map(|slices| Lane::new(slices)).collect(),
             classes: classes::at_the_beginning(&tables),
             alive: targets.len() as u64,
@@ -215,6 +242,9 @@ impl Machine {
             births_by_name: BTreeMap::new(),
             course: Course::Forward,
             frozen: None,
+            aborting: false,
+            overruled: false,
+            parked: Vec::new(),
             question: None,
             granted: Vec::new(),
             now_ms,
@@ -231,12 +261,15 @@ impl Machine {
             human_actions: 0,
             exposed_at_stop: None,
             stop_text: None,
+            stop_scope: None,
+            stop_ln_e: None,
             start_failures: stop::StartFailures::default(),
             debts: Vec::new(),
             faulted: 0,
             done_since: None,
             check_at: 0,
             wrong_since: None,
+            always_wrong: BTreeSet::new(),
             moved_ms: now_ms,
             setup,
         })
@@ -307,6 +340,15 @@ impl Machine {
 
     pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
         if self.course == Course::Forward && self.frozen.is_none() {
+            let lane = self
+                .setup
+                .change
+                .fleet
+                .app_index(app)
+                .and_then(|app| self.lanes.get(app.0 as usize));
+            if lane.is_some_and(Lane::is_untouched) {
+                return Side::Old;
+            }
             self.frontier.version_for(id, app, labels)
         } else if matches!(
             self.course,
@@ -324,6 +366,12 @@ impl Machine {
         let mut commands = Commands::default();
         match self.course {
             Course::Ended(_) => return commands,
+            _ if self.aborting => {
+                if self.in_flight == 0 {
+                    self.end(Outcome::Aborted, &mut commands);
+                }
+                return commands;
+            }
             Course::Forward => {
                 self.check_stop(&mut commands);
                 if self.course == Course::Forward && self.frozen.is_none() && !self.stop_pending() {
@@ -344,10 +392,9 @@ impl Machine {
     }
 
     /// Somebody said something.
-    pub(crate) fn order(&mut self, order: &Order) -> Commands {
-        let mut commands = Commands::default();
+    pub(crate) fn order(&mut self, order: &Order) {
         if self.ended().is_some() {
-            return commands;
+            return;
         }
         if order.actor.kind == ActorKind::Person {
             self.human_actions += 1;
@@ -359,10 +406,14 @@ impl Machine {
             None,
         );
         match command {
-            Command::Freeze => self.frozen = Some(format!("{actor}: {reason}")),
+            Command::Freeze => self.frozen = Some(self.now_ms),
             Command::Resume => {
-                let was_frozen = self.frozen.take().is_some();
-                if !was_frozen && let Some(question) = self.question.take() {
+                if self.frozen.take().is_none() {
+                    self.resume();
+                }
+            }
+            Command::Approve => {
+                if let Some(question) = self.question.take() {
                     self.grant(question.kind);
                 }
             }
@@ -372,17 +423,27 @@ impl Machine {
                 self.begin_rollback(format!("{actor} asked for it: {reason}"));
             }
             Command::Abort => {
+                // Attempts under way come to their end first: nobody's ingress stays closed.
                 self.question = None;
-                self.end(Outcome::Aborted, &mut commands);
+                self.frozen = None;
+                self.aborting = true;
             }
         }
-        commands
     }
 
-    /// The answer to a question was "go on".
+    /// A person takes up what a check has stopped: over the evidence too, if that is what stopped it.
+    fn resume(&mut self) {
+        match self.question.take() {
+            Some(question) if question.kind == QuestionKind::RollBack => self.overruled = true,
+            Some(question) => self.grant(question.kind),
+            None => {}
+        }
+    }
+
+    /// The answer to a question was "yes".
     fn grant(&mut self, kind: QuestionKind) {
+        self.moved_ms = self.now_ms;
         match kind {
-            // "Go on as the evidence suggests" is the rollback here.
             QuestionKind::RollBack => {
                 let text = self.stop_text.clone().unwrap_or_default();
                 self.begin_rollback(text);
@@ -399,7 +460,12 @@ impl Machine {
         if self.question.is_some() {
             return;
         }
-        let by_ms = self.now_ms + self.setup.change.settings.person_patience_ms;
+        let patience_ms = self.setup.change.settings.person_patience_ms;
+        let by_ms = self.now_ms + patience_ms;
+        let otherwise = format!(
+            "{otherwise}; after {} hours without an answer the run ends as waiting, and a later one goes on from there",
+            patience_ms / 3_600_000
+        );
         let question = Question {
             kind,
             text: text.clone(),
@@ -421,12 +487,22 @@ impl Machine {
     fn check_patience(&mut self, commands: &mut Commands) {
         if let Some(question) = &self.question
             && self.now_ms >= question.by_ms
+            && (question.kind == QuestionKind::RollBack || self.stands_still())
         {
             self.end(Outcome::Waiting, commands);
+        }
+        if let Some(since) = self.frozen
+            && self.now_ms >= since + self.setup.change.settings.person_patience_ms
+            && self.in_flight == 0
+        {
+            self.end(Outcome::Frozen, commands);
         }
     }
 
     fn end(&mut self, outcome: Outcome, commands: &mut Commands) {
+        if outcome != Outcome::Waiting {
+            self.question = None;
+        }
         self.course = Course::Ended(outcome);
         self.decide_text("change.ended", format!("the change ended: {}", outcome.as_str()), None);
         self.record.finish(self.now_ms, self.exposed, self.in_flight);
@@ -440,8 +516,22 @@ impl Machine {
         }
     }
 
+    /// Whom the metric source must watch besides the planned: the living newborns.
+    pub(crate) fn newborns(&self) -> Vec<Member> {
+        let planned = self.setup.change.fleet.len();
+        (self.births.iter().zip(&self.targets[planned..]))
+            .filter(|(_, target)| target.alive)
+            .map(|(name, target)| Member {
+                target: name.clone(),
+                stratum: target.stratum,
+                control: false,
+            })
+            .collect()
+    }
+
     /// A waiting run is taken up again.
     pub(crate) fn reopen(&mut self) {
+        self.frozen = self.frozen.map(|_| self.now_ms);
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
             self.course = if self.stop_began() {
                 Course::Back
@@ -500,13 +590,17 @@ impl Machine {
     }
 }
 
-/// What is judged. The self-tests are synthetic requests that every instance sends through itself: they speak where
-/// there is no traffic.
-fn metrics() -> Vec<MetricSpec> {
+/// What is judged: the numbers by which a [`MetricSource`](unattended_health::MetricSource) names its rows are the
+/// positions in this list.
+///
+/// 0 `errors`: own errors of requests. 1 `slow`: requests slower than the application's own bound. 2 `restarts`: hosts
+/// that restarted without being told to, of hosts at risk. 3 `self_test`: failed synthetic requests that every instance
+/// sends through itself; they speak where there is no traffic.
+pub fn metrics() -> Vec<MetricSpec> {
     vec![
         MetricSpec::new("errors", FaultClass::Own, 0.45),
         MetricSpec::new("slow", FaultClass::Own, 0.25),
-        MetricSpec::new("restarts", FaultClass::Own, 0.20).optional(),
+        MetricSpec::new("restarts", FaultClass::Own, 0.20).optional().of_hosts(),
         MetricSpec::new("self_test", FaultClass::Own, 0.10)
             .optional()
             .floor(1e-3),
@@ -517,6 +611,7 @@ const fn command_word(command: Command) -> &'static str {
     match command {
         Command::Freeze => "freeze",
         Command::Resume => "go on",
+        Command::Approve => "yes",
         Command::RollBack => "roll back",
         Command::Abort => "abort",
     }

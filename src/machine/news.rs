@@ -79,7 +79,15 @@ impl Machine {
                 .find(|(k, _)| *k == key)
                 .map(|(_, value)| (*value).to_owned())
         };
-        let stratum = self.tables.stratum_of(app_index, label)?;
+        // Labels nobody had when the change was planned: it is counted with its application's first stratum.
+        let like = || {
+            self.tables
+                .strata_apps
+                .iter()
+                .position(|&known| known == app_index.0)
+                .and_then(|at| u32::try_from(at).ok())
+        };
+        let stratum = self.tables.stratum_of(app_index, label).or_else(like)?;
         let target = self.frontier.join(name, app, labels, side, self.now_ms).ok()?;
         debug_assert_eq!(target.0 as usize, self.targets.len(), "births take the next numbers");
         self.targets.push(Target {
@@ -92,6 +100,7 @@ impl Machine {
             lost: false,
             closed: false,
             owed: false,
+            ill_before: false,
             stratum,
         });
         self.births.push(name.to_owned());

@@ -1,7 +1,7 @@
 //! What attempts report.
 
 use unattended_batching::{AppIndex, Event, TargetIndex};
-use unattended_upgrade::{Ingress, Reason, Receipt, Serving, Terminal};
+use unattended_upgrade::{Ingress, Reason, Receipt, Serving, Step, Terminal};
 
 use super::{Direction, Machine, Start};
 
@@ -151,20 +151,25 @@ impl Machine {
             return;
         }
         let state = &mut self.targets[target.0 as usize];
+        // After its own failed attempt a target is ill by that, not by itself.
+        state.ill_before |= state.tries == 0 && !receipt.was_healthy;
         state.tries = state.tries.saturating_add(1);
-        let (tries, stratum) = (state.tries, state.stratum);
+        let (tries, stratum, was_healthy) = (state.tries, state.stratum, !state.ill_before);
         let why = why(receipt);
-        if receipt.was_healthy {
+        if was_healthy {
             let labels = self.describe_stratum(stratum);
             let why = format!("{} ({labels}): {why}", receipt.target);
             match receipt.went_back.as_ref().or_else(|| reason(&receipt.terminal)) {
                 Some(Reason::Crashed | Reason::SelfCheckFailed { .. }) => self.start_failures.gate_failed(target, why),
-                Some(Reason::TimedOut { .. }) => self.start_failures.timed_out(target, tries, why),
+                // What comes before the new version runs says nothing of it.
+                Some(Reason::TimedOut {
+                    step: Step::Replacing | Step::Verifying | Step::Probation,
+                }) => self.start_failures.timed_out(target, tries, why),
                 _ => {}
             }
         }
         // What never served before is not tried as often: it rarely begins to.
-        let enough = if receipt.was_healthy {
+        let enough = if was_healthy {
             self.setup.change.settings.tries
         } else {
             self.setup.change.settings.tries.div_ceil(2)
@@ -179,20 +184,16 @@ impl Machine {
                 at,
                 retry: true,
             });
-            if restored && receipt.was_healthy {
+            if restored && was_healthy {
                 self.frontier.on(Event::BecameHealthy { id: target });
             }
         } else {
-            let healthy = if receipt.was_healthy {
+            let healthy = if was_healthy {
                 ""
             } else {
                 "it was not healthy before the change; "
             };
-            self.owe(
-                target,
-                !receipt.was_healthy,
-                format!("{healthy}tried {tries} times: {why}"),
-            );
+            self.owe(target, !was_healthy, format!("{healthy}tried {tries} times: {why}"));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use unattended_batching::{Event, TargetIndex};
+use unattended_health::Finding;
 use unattended_upgrade::TargetId;
 
 use crate::{Level, Outcome, QuestionKind};
@@ -57,19 +58,17 @@ impl StartFailures {
                 self.twice.len()
             ));
         }
-        (self.late.len() >= 2).then(|| {
-            format!(
-                "the new version does not come up: {} targets were tried three times; last: {why}",
-                self.late.len()
-            )
-        })
+        // Late alone may be the platform's fault: it must be many of those there were.
+        let late = self.late.len() as u64;
+        (late >= 2 && late * 20 > self.succeeded + late)
+            .then(|| format!("the new version does not come up: {late} targets were tried three times; last: {why}"))
     }
 }
 
 impl Machine {
     /// Whether a stop has been authorised and somebody has yet to act on it.
     pub(super) const fn stop_pending(&self) -> bool {
-        self.stop_text.is_some() && matches!(self.course, Course::Forward)
+        self.stop_text.is_some() && !self.overruled && matches!(self.course, Course::Forward)
     }
 
     pub(super) const fn stop_began(&self) -> bool {
@@ -86,13 +85,17 @@ impl Machine {
                 .is_some()
                 .then(|| ("stop.evidence", self.judge.explain().headline())),
         };
-        let Some((code, text)) = found else { return };
+        let Some((code, text)) = found.filter(|_| !self.overruled) else {
+            return;
+        };
         if self.stop_text.is_none() {
             let spent = 1.0 / self.setup.change.settings.alpha;
             let otherwise = format!("evidence below {spent:.0}, or starts that succeed, would have let it go on");
             self.decide_text(code, text.clone(), Some(otherwise));
             self.exposed_at_stop = Some(self.touched);
             self.stop_text = Some(text.clone());
+            self.stop_ln_e = Some(self.judge.ln_e());
+            self.stop_scope = (code == "stop.evidence").then(|| self.strongest_class()).flatten();
         }
         match self.setup.level {
             Level::L3 => self.ask(
@@ -133,18 +136,33 @@ impl Machine {
     pub(super) fn advance_rollback(&mut self, commands: &mut Commands) {
         let mut targets = std::mem::take(&mut self.again);
         targets.extend(self.frontier.rollback_startable(self.now_ms, usize::MAX));
+        if std::mem::take(&mut self.scan_due) {
+            targets.append(&mut self.parked);
+        }
         for target in targets {
+            if !self.may_go_back(target) {
+                self.parked.push(target);
+                continue;
+            }
             self.set_in_flight(target, Direction::Back);
             commands.starts.push(Start {
                 target,
                 direction: Direction::Back,
             });
         }
-        if self.in_flight > 0 {
+        if self.in_flight > 0 || !self.parked.is_empty() {
             return;
         }
         let left = |target: &Target| target.alive && (target.on_new || target.lost);
         if self.targets.iter().any(left) {
+            let lasting: Vec<TargetIndex> = (0u32..)
+                .zip(&self.targets)
+                .filter(|(_, target)| left(target))
+                .map(|(at, _)| TargetIndex(at))
+                .collect();
+            for target in lasting {
+                self.owe(target, false, "it could not be brought back".to_owned());
+            }
             self.end(Outcome::RolledBackPartially, commands);
         } else {
             self.compare(commands);
@@ -205,10 +223,23 @@ impl Machine {
         let settings = &self.setup.change.settings;
         self.check_at = self.now_ms + settings.interval_ms;
         let patience = settings.blocked_patience_ms;
-        if !wrong.is_empty() && self.now_ms - *self.wrong_since.get_or_insert(self.now_ms) < patience {
+        let names: BTreeSet<String> = wrong.iter().map(|(name, _)| name.clone()).collect();
+        let first = self.wrong_since.is_none();
+        let since = *self.wrong_since.get_or_insert(self.now_ms);
+        if first {
+            self.always_wrong = names;
+        } else {
+            self.always_wrong.retain(|name| names.contains(name));
+        }
+        if !wrong.is_empty() && self.now_ms - since < patience {
             return commands;
         }
-        for (name, why) in wrong {
+        // In a large fleet somebody always restarts: those who were right once are.
+        let lasting: Vec<&(String, String)> = wrong
+            .iter()
+            .filter(|(name, _)| self.always_wrong.contains(name))
+            .collect();
+        for (name, why) in &lasting {
             if let Some(target) = self.index(name) {
                 self.owe(
                     target,
@@ -218,7 +249,7 @@ impl Machine {
             }
         }
         let outcome = match (self.course, self.debts.is_empty()) {
-            (Course::Back, _) if wrong.is_empty() => Outcome::RolledBack,
+            (Course::Back, _) if lasting.is_empty() => Outcome::RolledBack,
             (Course::Back, _) => Outcome::RolledBackPartially,
             (_, true) => Outcome::Completed,
             (_, false) => Outcome::CompletedWithDebt,
@@ -231,8 +262,14 @@ impl Machine {
     pub(super) fn check_stall(&mut self, commands: &mut Commands) {
         let settings = &self.setup.change.settings;
         let patience = settings.patience_ms.max(settings.soak_ms);
-        let idle = self.course == Course::Forward && self.frozen.is_none() && self.in_flight == 0;
-        if !idle || self.now_ms - self.moved_ms < patience || self.lanes.iter().any(Lane::waits_for_a_window) {
+        if self.ended().is_some()
+            || self.frozen.is_some()
+            || self.now_ms - self.moved_ms < patience
+            || self.all_lanes_finished()
+        {
+            return;
+        }
+        if self.lanes.iter().any(Lane::waits_for_a_window) {
             return;
         }
         let text = format!(
@@ -245,6 +282,24 @@ impl Machine {
             "the change stays open and goes on looking".to_owned(),
             commands,
         );
+    }
+
+    /// Nothing has moved for longer than any rest takes.
+    pub(super) fn stands_still(&self) -> bool {
+        let settings = &self.setup.change.settings;
+        self.in_flight == 0 && self.now_ms - self.moved_ms > settings.soak_ms + settings.warm_up_ms + settings.bake_ms
+    }
+
+    /// The class that a stop names: the one its explanation calls the strongest.
+    fn strongest_class(&self) -> Option<String> {
+        self.judge
+            .explain()
+            .findings
+            .into_iter()
+            .find_map(|finding| match finding {
+                Finding::Strongest { class, .. } if class != self.tables.classes[0].name => Some(class),
+                _ => None,
+            })
     }
 
     /// A person said to leave what has not been reached.

@@ -65,6 +65,9 @@ pub(crate) struct Tables {
 /// One lane's part of one batch while it is counted: its size, and its targets by class.
 type Part = (u32, BTreeMap<u32, u32>);
 
+/// A fleet of singletons begins with one of so many.
+const FIRST_SHARE: usize = 1_000;
+
 /// The name of the class that holds everybody.
 const FLEET: &str = "fleet";
 
@@ -109,14 +112,21 @@ impl Tables {
             strata_by_labels.insert((stratum.app.0, values), at);
         }
 
-        let batches = usize::from(plan.batch_count());
+        let turns = singleton_turns(fleet, plan);
+        let last = turns
+            .values()
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .max(plan.batch_count().saturating_sub(1));
         for class in &mut classes {
-            class.cumulative = vec![0; batches];
+            class.cumulative = vec![0; usize::from(last) + 1];
         }
         let mut parts: Vec<BTreeMap<u16, Part>> = vec![BTreeMap::new(); fleet.app_count() as usize];
-        for batch in 0..plan.batch_count() {
-            for &target in plan.targets(batch) {
+        for planned in 0..plan.batch_count() {
+            for &target in plan.targets(planned) {
                 let app = fleet.app_of(target);
+                let batch = turns.get(&app).copied().unwrap_or(planned);
                 let part = parts[app.0 as usize].entry(batch).or_default();
                 part.0 += 1;
                 for &class in &strata_classes[plan.stratum_of(target).0 as usize] {
@@ -184,4 +194,31 @@ impl Tables {
         let values = self.spread.iter().map(|key| label(key).unwrap_or_default()).collect();
         self.strata_by_labels.get(&(app.0, values)).copied()
     }
+}
+
+/// When each application of one target has its turn. The plan puts them all into its last batch, which alone may empty
+/// an application; where they are many they would make that one batch a leap, so here they follow one another in turns
+/// that at most double what was there before.
+fn singleton_turns(fleet: &Fleet, plan: &Plan) -> BTreeMap<AppIndex, u16> {
+    let last = plan.batch_count().saturating_sub(1);
+    let singletons: Vec<AppIndex> = plan
+        .targets(last)
+        .iter()
+        .map(|&target| fleet.app_of(target))
+        .filter(|&app| fleet.app_size(app) == 1)
+        .collect();
+    let mut reached = fleet.len() - singletons.len();
+    let mut turn = last;
+    let mut room = reached.max(fleet.len().div_ceil(FIRST_SHARE));
+    let mut turns = BTreeMap::new();
+    for app in singletons {
+        if room == 0 {
+            turn = turn.saturating_add(1);
+            room = reached.max(1);
+        }
+        turns.insert(app, turn);
+        reached += 1;
+        room -= 1;
+    }
+    turns
 }

@@ -164,23 +164,15 @@ impl Machine {
 
     fn evidence_view(&self) -> Evidence {
         let needed = 1.0 / self.setup.change.settings.alpha;
-        let stop = self.judge.stop_evidence();
-        // Without a stop the strongest class is strong by chance.
-        let named = stop
-            .classes
-            .iter()
-            .find(|class| class.name != self.tables.classes[0].name);
-        let scope = named
-            .filter(|_| self.stop_text.is_some())
-            .map(|class| class.name.clone());
         Evidence {
-            value: libm::exp(stop.ln_e.min(700.0)),
+            value: libm::exp(self.stop_ln_e.unwrap_or_else(|| self.judge.ln_e()).min(700.0)),
             needed,
             strongest: self
                 .stop_text
                 .clone()
                 .unwrap_or_else(|| self.judge.explain().headline()),
-            scope,
+            // Without a stop the strongest class is strong by chance.
+            scope: self.stop_scope.clone(),
             faults: self.record.faults(),
             detail: self.judge.explain().to_string(),
             score: self.judge.score(),

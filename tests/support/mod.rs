@@ -272,6 +272,11 @@ impl Stage {
         })
     }
 
+    /// Runs it until it ends, or until it waits for something that nobody will do: `None`.
+    pub(crate) fn run_to_death(&mut self) -> Option<Result<Outcome, RunError>> {
+        self.sim.executor().run(&mut self.run).ok()
+    }
+
     pub(crate) fn ended(self, outcome: Outcome) -> Ended {
         Ended {
             outcome,

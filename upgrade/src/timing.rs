@@ -15,8 +15,12 @@ pub struct Timing {
     pub close_ms: u64,
     /// For connections to end by themselves; then they are cut and counted. Default 30 s, hard.
     pub drain_ms: u64,
-    /// Until the ordered version is seen running: a stop with its grace, and a start. Default 90 s.
+    /// Until the ordered version is seen running where only the sidecar restarts: a stop with its grace, and a start.
+    /// Default 90 s.
     pub replace_ms: u64,
+    /// The same where the application restarts with it. Default 20 minutes: cold starts have long tails, and giving one
+    /// up too early costs a second one.
+    pub recreate_ms: u64,
     /// Until the consecutive good looks are complete. Default 60 s.
     pub verify_ms: u64,
     /// Until an opening of ingress is seen; then it is ordered anew. Default 60 s.
@@ -44,6 +48,7 @@ impl Default for Timing {
             close_ms: 10_000,
             drain_ms: 30_000,
             replace_ms: 90_000,
+            recreate_ms: 20 * 60_000,
             verify_ms: 60_000,
             open_ms: 60_000,
             cold_probation_ms: 30_000,
@@ -95,6 +100,7 @@ impl Timing {
             ("close_ms", self.close_ms),
             ("drain_ms", self.drain_ms),
             ("replace_ms", self.replace_ms),
+            ("recreate_ms", self.recreate_ms),
             ("verify_ms", self.verify_ms),
             ("open_ms", self.open_ms),
             ("backoff_ms", self.backoff_ms),

@@ -460,8 +460,15 @@ impl Machine {
             Step::Planned | Step::Prefetching | Step::Recovering => self.timing.preflight_ms,
             Step::Closing | Step::Reclosing => self.timing.close_ms,
             Step::Draining | Step::Redraining => self.timing.drain_ms,
-            Step::Replacing | Step::Restoring => self.timing.replace_ms,
-            Step::Verifying | Step::VerifyingOld => self.timing.verify_ms,
+            Step::Replacing | Step::Restoring => match self.plan.mode {
+                Mode::Cold => self.timing.recreate_ms,
+                Mode::Warm => self.timing.replace_ms,
+            },
+            Step::Verifying | Step::VerifyingOld => match self.plan.mode {
+                // A process that is up may still be starting cold.
+                Mode::Cold => self.timing.recreate_ms,
+                Mode::Warm => self.timing.verify_ms,
+            },
             Step::Opening | Step::Reopening => self.timing.open_ms,
             Step::Probation => self.probation_ms() + self.timing.verify_ms,
         }

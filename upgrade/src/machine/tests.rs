@@ -14,6 +14,7 @@ fn small() -> Timing {
         close_ms: 2,
         drain_ms: 2,
         replace_ms: 2,
+        recreate_ms: 2,
         verify_ms: 3,
         open_ms: 2,
         cold_probation_ms: 2,

@@ -1,5 +1,9 @@
 //! The example `rollout` as the shell sees it: exit codes, what it prints where, and what it leaves behind.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure of a helper is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure of a helper is a failed test"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,8 +21,14 @@ const SMALL: [&str; 2] = ["--synthetic", "60x4"];
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let path = profile.join("examples").join(format!("rollout{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "{}: build it with `cargo build --example rollout`", path.display());
+    let path = profile
+        .join("examples")
+        .join(format!("rollout{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        path.exists(),
+        "{}: build it with `cargo build --example rollout`",
+        path.display()
+    );
     path
 }
 
@@ -94,7 +104,12 @@ impl Desk {
 impl Said {
     #[track_caller]
     fn last_line(&self) -> Value {
-        let last = self.stdout.trim_end().lines().last().unwrap_or_else(|| panic!("nothing on stdout: {self:?}"));
+        let last = self
+            .stdout
+            .trim_end()
+            .lines()
+            .last()
+            .unwrap_or_else(|| panic!("nothing on stdout: {self:?}"));
         let value: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {last}"));
         assert!(value.is_object(), "{last}");
         value
@@ -109,7 +124,11 @@ fn refused(desk: &Desk, arguments: &[&str], words: &[&str]) {
     assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
     assert_eq!(said.stdout, "", "{arguments:?}");
     for word in words {
-        assert!(said.stderr.contains(word), "{arguments:?}: no `{word}` in: {}", said.stderr);
+        assert!(
+            said.stderr.contains(word),
+            "{arguments:?}: no `{word}` in: {}",
+            said.stderr
+        );
     }
     let after = desk.files();
     let left: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
@@ -124,14 +143,22 @@ fn arguments_that_cannot_be_meant_are_refused() {
     let desk = Desk::new();
     refused(&desk, &["--level", "9"], &["--level", "`9`", "3", "4"]);
     refused(&desk, &["--levle", "3"], &["--levle", "--level"]);
-    refused(&desk, &["--operator", "robot"], &["--operator", "robot", "simulated", "none"]);
+    refused(
+        &desk,
+        &["--operator", "robot"],
+        &["--operator", "robot", "simulated", "none"],
+    );
     refused(&desk, &["--mode", "hot"], &["--mode", "hot", "cold", "warm"]);
     refused(&desk, &["--seed", "-1"], &["-1"]);
     refused(&desk, &["--seed", "many"], &["--seed", "many"]);
     refused(&desk, &["--kill-after", "5"], &["--journal"]);
     refused(&desk, &["--dump"], &["--journal"]);
     refused(&desk, &["--map", "id=x"], &["--inventory"]);
-    refused(&desk, &["--inventory", "fleet.csv", "--synthetic", "60x4"], &["--inventory", "--synthetic"]);
+    refused(
+        &desk,
+        &["--inventory", "fleet.csv", "--synthetic", "60x4"],
+        &["--inventory", "--synthetic"],
+    );
     refused(&desk, &["stray"], &["stray"]);
 }
 
@@ -156,7 +183,10 @@ fn an_inventory_that_cannot_be_used_is_refused_with_its_place() {
         .file("twice.csv", "id,app,zone\np-1,pay,a\np-2,pay,a\np-1,pay,b\n")
         .file("short.csv", "id,app,zone\np-1,pay,a\np-2\n")
         .file("nameless.csv", "id,app,zone\np-1,pay,a\n,pay,a\n")
-        .file("broken.jsonl", "{\"id\": \"p-1\", \"app\": \"pay\"}\n{\"id\": \"p-2\", \"app\"\n")
+        .file(
+            "broken.jsonl",
+            "{\"id\": \"p-1\", \"app\": \"pay\"}\n{\"id\": \"p-2\", \"app\"\n",
+        )
         .file("fleet.csv", FLEET);
     let inventory = |name: &str, words: &[&str]| refused(&desk, &["--inventory", name], &[&[name], words].concat());
     inventory("empty.csv", &["empty"]);
@@ -181,7 +211,11 @@ fn a_release_that_cannot_be_is_refused_with_what_was_meant() {
     let desk = Desk::new();
     desk.file("fleet.csv", FLEET);
     let release = |spec: &str, words: &[&str]| {
-        refused(&desk, &["--inventory", "fleet.csv", "--release", spec], &[&[spec], words].concat());
+        refused(
+            &desk,
+            &["--inventory", "fleet.csv", "--release", spec],
+            &[&[spec], words].concat(),
+        );
     };
     release("eror=x5", &["did you mean `errors`"]);
     release("errors=5", &[]);
@@ -218,7 +252,11 @@ fn rules_that_cannot_be_used_are_refused_with_line_and_fix() {
         .file("broken.yaml", "version: [1\n")
         .file("pack.yaml", PACK);
     let rules = |name: &str, words: &[&str]| {
-        refused(&desk, &["--inventory", "fleet.csv", "--rules", name], &[&[name], words].concat());
+        refused(
+            &desk,
+            &["--inventory", "fleet.csv", "--rules", name],
+            &[&[name], words].concat(),
+        );
     };
     rules("zone.yaml", &["9", "Europe/Berln"]);
     rules("field.yaml", &["11", "`raeson`", "`reason`"]);
@@ -244,7 +282,11 @@ fn a_world_that_cannot_be_is_refused_by_its_field() {
         .file("later.json", r#"{"version": 2}"#)
         .file("bytes.json", [0xff, 0xfe]);
     let world = |name: &str, words: &[&str]| {
-        refused(&desk, &[&SMALL[..], &["--world", name]].concat(), &[&[name], words].concat());
+        refused(
+            &desk,
+            &[&SMALL[..], &["--world", name]].concat(),
+            &[&[name], words].concat(),
+        );
     };
     world("typo.json", &["`burst_men`", "`burst_mean`"]);
     world("range.json", &["`burst_mean` is 0", "from 1"]);
@@ -263,7 +305,11 @@ fn a_journal_that_is_none_is_refused_and_left_alone() {
         refused(&desk, &[&SMALL[..], &["--journal", name]].concat(), &[name]);
         refused(&desk, &["--dump", "--journal", name], &[name]);
     }
-    refused(&desk, &[&SMALL[..], &["--journal", "no/such/place.redb"]].concat(), &["no/such/place.redb"]);
+    refused(
+        &desk,
+        &[&SMALL[..], &["--journal", "no/such/place.redb"]].concat(),
+        &["no/such/place.redb"],
+    );
     refused(&desk, &[&SMALL[..], &["--journal", "."]].concat(), &[]);
     refused(&desk, &["--dump", "--journal", "absent.redb"], &["absent.redb"]);
 }
@@ -297,9 +343,17 @@ fn a_journal_of_another_change_is_refused_and_left_alone() {
 fn documented(heading: &str) -> BTreeSet<String> {
     let after = PAGE.split(heading).nth(1).unwrap();
     let rows = after.lines().skip_while(|line| !line.starts_with("| field")).skip(2);
-    let cells = rows.take_while(|line| line.starts_with('|')).map(|line| line.split('|').nth(1).unwrap().to_owned());
+    let cells = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').nth(1).unwrap().to_owned());
     cells
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect::<Vec<_>>())
+        .flat_map(|cell| {
+            cell.split('`')
+                .skip(1)
+                .step_by(2)
+                .map(ToOwned::to_owned)
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -316,16 +370,34 @@ fn the_object_has_exactly_the_documented_keys_and_the_documented_types() {
     assert_eq!(keys(&value), wanted);
     assert_eq!(value["schema"], 1);
     assert_eq!(value["outcome"], "completed");
-    assert_eq!((&value["targets"], &value["updated"]), (&Value::from(60), &Value::from(60)));
-    assert_eq!((&value["applications"], &value["failed"]), (&Value::from(4), &Value::from(0)));
-    assert_eq!((&value["level"], &value["mode"]), (&Value::from("L4"), &Value::from("warm")));
-    assert_eq!((&value["release"], &value["seed"]), (&Value::from("good"), &Value::from(1)));
+    assert_eq!(
+        (&value["targets"], &value["updated"]),
+        (&Value::from(60), &Value::from(60))
+    );
+    assert_eq!(
+        (&value["applications"], &value["failed"]),
+        (&Value::from(4), &Value::from(0))
+    );
+    assert_eq!(
+        (&value["level"], &value["mode"]),
+        (&Value::from("L4"), &Value::from("warm"))
+    );
+    assert_eq!(
+        (&value["release"], &value["seed"]),
+        (&Value::from("good"), &Value::from(1))
+    );
     assert_eq!(value["exposed_at_stop"], Value::Null);
     assert_eq!(value["debts"], serde_json::json!([]));
-    assert_eq!((&value["proof"], &value["human_actions"]), (&Value::from("ok"), &Value::from(0)));
+    assert_eq!(
+        (&value["proof"], &value["human_actions"]),
+        (&Value::from("ok"), &Value::from(0))
+    );
     assert_eq!(value["began"], "2026-11-23T08:00:00Z");
     assert!(value["evidence"].as_f64().unwrap() < value["evidence_needed"].as_f64().unwrap());
-    assert!(value["virtual_seconds"].as_u64().unwrap() > 24 * 3_600, "no soak over a day's peak");
+    assert!(
+        value["virtual_seconds"].as_u64().unwrap() > 24 * 3_600,
+        "no soak over a day's peak"
+    );
     for number in ["rolled_back", "batches", "proof_checks"] {
         assert!(value[number].is_u64(), "{number}: {}", value[number]);
     }
@@ -352,7 +424,10 @@ fn the_exit_codes_are_the_documented_ones() {
 
     // Somebody who says yes; and a prompt with nobody at it.
     let answered = desk.json(1, &["--release", "errors=x30", "--level", "3"]);
-    assert_eq!((&answered["outcome"], &answered["human_actions"]), (&Value::from("rolled_back"), &Value::from(1)));
+    assert_eq!(
+        (&answered["outcome"], &answered["human_actions"]),
+        (&Value::from("rolled_back"), &Value::from(1))
+    );
     let prompt = desk.json(3, &["--release", "errors=x30", "--level", "3", "--operator", "prompt"]);
     assert_eq!(prompt["outcome"], "waiting");
 }
@@ -362,7 +437,10 @@ fn every_mode_brings_a_good_release_home() {
     let desk = Desk::new();
     for mode in ["cold", "warm"] {
         let value = desk.json(0, &["--mode", mode]);
-        assert_eq!((&value["outcome"], &value["mode"]), (&Value::from("completed"), &Value::from(mode)));
+        assert_eq!(
+            (&value["outcome"], &value["mode"]),
+            (&Value::from("completed"), &Value::from(mode))
+        );
         assert_eq!(value["updated"], 60, "{mode}");
     }
 }
@@ -383,17 +461,31 @@ fn two_runs_of_one_seed_differ_in_wall_time_and_memory_only() {
 #[test]
 fn a_wait_is_taken_up_by_the_next_run() {
     let desk = Desk::new();
-    let common = ["--release", "errors=x30", "--level", "3", "--journal", "j.redb", "--operator"];
+    let common = [
+        "--release",
+        "errors=x30",
+        "--level",
+        "3",
+        "--journal",
+        "j.redb",
+        "--operator",
+    ];
     assert_eq!(desk.json(3, &[&common[..], &["none"]].concat())["outcome"], "waiting");
     let second = desk.json(1, &[&common[..], &["simulated"]].concat());
-    assert_eq!((&second["outcome"], &second["human_actions"]), (&Value::from("rolled_back"), &Value::from(1)));
+    assert_eq!(
+        (&second["outcome"], &second["human_actions"]),
+        (&Value::from("rolled_back"), &Value::from(1))
+    );
     assert_eq!(second["updated"], 0);
 }
 
 fn dump(desk: &Desk, journal: &str) -> Vec<Value> {
     let said = desk.run(&["--dump", "--journal", journal]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    said.stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -417,7 +509,10 @@ fn a_dump_has_every_record_with_its_seven_fields() {
             assert!(line["target"].is_string() && line["step"].is_string(), "{line}");
         }
     }
-    assert_eq!((&lines[0]["kind"], &lines[lines.len() - 1]["kind"]), (&Value::from("begin"), &Value::from("end")));
+    assert_eq!(
+        (&lines[0]["kind"], &lines[lines.len() - 1]["kind"]),
+        (&Value::from("begin"), &Value::from("end"))
+    );
     assert_eq!(lines[lines.len() - 1]["result"], "rolled_back");
     for kind in ["tick", "interval", "version", "begun", "intent", "backward", "finished"] {
         assert!(wanted.contains(kind), "no {kind} among {wanted:?}");
@@ -445,18 +540,37 @@ fn killed_at_any_record_it_goes_on_and_comes_home() {
     for at in ["1", "2", "9", "40", "123", "500", "901"] {
         let name = format!("{at}.redb");
         let killed = desk.run(&[&SMALL[..], &["--json", "--journal", &name, "--kill-after", at]].concat());
-        assert_eq!((killed.code, killed.stdout.as_str()), (None, ""), "after {at}: {}", killed.stderr);
+        assert_eq!(
+            (killed.code, killed.stdout.as_str()),
+            (None, ""),
+            "after {at}: {}",
+            killed.stderr
+        );
         assert_eq!(dump(&desk, &name).len().to_string(), at);
         let value = desk.json(0, &["--journal", &name]);
-        assert_eq!((&value["outcome"], &value["updated"]), (&Value::from("completed"), &Value::from(60)), "after {at}");
+        assert_eq!(
+            (&value["outcome"], &value["updated"]),
+            (&Value::from("completed"), &Value::from(60)),
+            "after {at}"
+        );
         nothing_twice(&desk, &format!("{name}.world"));
         // Once more: nothing is left to do.
         let (lines, world) = (dump(&desk, &name), desk.read(&format!("{name}.world")));
         let again = desk.json(0, &["--journal", &name]);
-        for field in ["outcome", "updated", "virtual_seconds", "human_actions", "evidence", "explanation"] {
+        for field in [
+            "outcome",
+            "updated",
+            "virtual_seconds",
+            "human_actions",
+            "evidence",
+            "explanation",
+        ] {
             assert_eq!(again[field], value[field], "after {at}: {field}");
         }
-        assert!(dump(&desk, &name) == lines && desk.read(&format!("{name}.world")) == world, "after {at}");
+        assert!(
+            dump(&desk, &name) == lines && desk.read(&format!("{name}.world")) == world,
+            "after {at}"
+        );
     }
 }
 
@@ -464,14 +578,26 @@ fn killed_at_any_record_it_goes_on_and_comes_home() {
 fn a_dry_run_touches_nothing() {
     let desk = Desk::new();
     desk.file("fleet.csv", FLEET).file("pack.yaml", PACK);
-    let said = desk.run(&["--inventory", "fleet.csv", "--rules", "pack.yaml", "--dry-run", "--json", "--journal", "j.redb"]);
+    let said = desk.run(&[
+        "--inventory",
+        "fleet.csv",
+        "--rules",
+        "pack.yaml",
+        "--dry-run",
+        "--json",
+        "--journal",
+        "j.redb",
+    ]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let value = said.last_line();
     let sentence = PAGE.split("With `--dry-run`:").nth(1).unwrap().lines().next().unwrap();
     for key in keys(&value) {
         assert!(sentence.contains(&format!("`{key}`")), "{key} is not documented");
     }
-    assert_eq!((&value["dry_run"], &value["outcome"], &value["proof"]), (&Value::from(true), &Value::Null, &Value::from("ok")));
+    assert_eq!(
+        (&value["dry_run"], &value["outcome"], &value["proof"]),
+        (&Value::from(true), &Value::Null, &Value::from("ok"))
+    );
     let sizes = value["batch_sizes"].as_array().unwrap();
     assert_eq!(value["batches"], sizes.len());
     assert_eq!(sizes.iter().map(|size| size.as_u64().unwrap()).sum::<u64>(), 4);
@@ -487,7 +613,11 @@ fn without_json_it_prints_for_people_and_writes_the_page() {
     let desk = Desk::new();
     let said = desk.run(&SMALL);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.stdout.contains("completed") && said.stdout.contains("report: report.html"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("completed") && said.stdout.contains("report: report.html"),
+        "{}",
+        said.stdout
+    );
     assert!(!said.stdout.contains('\u{1b}'), "colour without a terminal");
     assert_eq!(desk.files().keys().collect::<Vec<_>>(), ["report.html"]);
     let page = String::from_utf8(desk.read("report.html")).unwrap();

@@ -78,7 +78,11 @@ impl Machine {
         let rests_since = *self.lanes[lane].rests_since.get_or_insert(self.now_ms);
         let opened = self.lanes[lane].opened;
         let Some(slice) = self.tables.slices[lane].get(opened) else {
-            self.lanes[lane].finished = true;
+            // Those born into batches that this lane never opened, as it came to its end before, are still to do.
+            match view.next_nonempty_batch {
+                Some(batch) => self.open_upto(app, batch),
+                None => self.lanes[lane].finished = true,
+            }
             return;
         };
         let settings = &self.setup.change.settings;
@@ -102,18 +106,22 @@ impl Machine {
         }
         self.lanes[lane].allowed_by_person = false;
         self.moved_ms = self.now_ms;
-        // A singleton's turn may come after the plan's last batch.
+        self.open_upto(app, batch);
+        self.record.lane_opened(self.now_ms, batch, u64::from(size));
+        let waiting = self.frontier.lane(app).waiting_in_open;
+        if waiting > 0 {
+            self.admit(lane, app, waiting);
+        }
+    }
+
+    /// Opens a lane up to a batch. A singleton's turn may come after the plan's last.
+    fn open_upto(&mut self, app: AppIndex, batch: u16) {
         while self.frontier.lane(app).open_batch < batch {
             let before = self.frontier.lane(app).open_batch;
             self.frontier.on(Event::Promoted { app, at: self.now_ms });
             if self.frontier.lane(app).open_batch == before {
                 break;
             }
-        }
-        self.record.lane_opened(self.now_ms, batch, u64::from(size));
-        let waiting = self.frontier.lane(app).waiting_in_open;
-        if waiting > 0 {
-            self.admit(lane, app, waiting);
         }
     }
 
@@ -288,6 +296,7 @@ impl Machine {
             self.owe(target, true, reason.clone());
         }
         self.lanes[lane].opened = self.tables.slices[lane].len();
+        self.lanes[lane].blocked_since = None;
     }
 
     /// Asks a person for the lanes that only a person can let go.
@@ -378,6 +387,11 @@ impl Lane {
     /// It is held, and it is known until when.
     pub(super) fn waits_for_a_window(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| !hold.needs_person)
+    }
+
+    /// Somebody was born into it who has to be upgraded.
+    pub(super) const fn wake(&mut self) {
+        self.finished = false;
     }
 
     /// Nothing more of it is started.

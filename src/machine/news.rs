@@ -106,6 +106,11 @@ impl Machine {
         self.births.push(name.to_owned());
         self.births_by_name.insert(name.to_owned(), target);
         self.alive += 1;
+        if side == Side::Old
+            && let Some(lane) = self.lanes.get_mut(app_index.0 as usize)
+        {
+            lane.wake();
+        }
         if side == Side::New {
             self.touch(target);
             self.set_on_new(target, true);

@@ -265,7 +265,7 @@ impl Machine {
         if self.ended().is_some()
             || self.frozen.is_some()
             || self.now_ms - self.moved_ms < patience
-            || self.all_lanes_finished()
+            || (self.all_lanes_finished() && self.frontier.is_done())
         {
             return;
         }

@@ -1,4 +1,5 @@
 //! Births during a change: what they are told to run, and that they leave somebody to compare with.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 mod support;
 

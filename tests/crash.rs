@@ -1,5 +1,10 @@
 //! A kill at every group of the journal of a whole change: nothing acted upon is lost, nothing is done twice, and the
 //! next run brings everybody home.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure of a helper is a failed test"
+)]
 
 mod support;
 

@@ -122,12 +122,57 @@ fn at_l3_the_answer_yes_rolls_back() {
             clock.sleep_until(clock.now() + MINUTE_MS).await;
         }
         clock.sleep_until(clock.now() + HOUR_MS).await;
-        handle.resume(person(), "yes").unwrap();
+        handle.approve(person(), "yes").unwrap();
     });
     assert_eq!(ended.outcome, Outcome::RolledBack);
     ended.all_on_old();
     assert_eq!(ended.notices.len(), 1);
     assert_eq!(ended.summary.human_actions, 1);
+}
+
+#[test]
+fn at_l3_a_person_may_go_on_over_the_evidence() {
+    let stage = Case::calm(8, 30).release(BAD).level(Level::L3).stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let pager = Arc::clone(&stage.pager);
+    let mut stage = stage;
+    let left = stage.drive(async move {
+        while pager.notices().is_empty() {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+        }
+        handle.resume(person(), "the old one is worse").unwrap();
+        clock.sleep_until(clock.now() + 12 * HOUR_MS).await;
+    });
+    // Bad as it is it may wait for evidence or be asked about again, but nobody takes it back.
+    assert!(!matches!(left, Ok(Some(Ok(Outcome::RolledBack)))), "{left:?}");
+    let summary = stage.handle.summary().unwrap();
+    assert!(
+        !summary
+            .decisions
+            .iter()
+            .any(|decision| decision.code == "rollback.began")
+    );
+    assert_eq!(summary.human_actions, 1);
+}
+
+#[test]
+fn a_freeze_that_nobody_lifts_ends_the_run() {
+    // Between two attempts, and amid one.
+    for after_ms in [5 * MINUTE_MS, 25_000] {
+        let stage = Case::calm(4, 10).stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let ended = stage.run_beside(async move {
+            clock.sleep_until(after_ms).await;
+            handle.freeze(person(), "and went on leave").unwrap();
+        });
+        assert_eq!(ended.outcome, Outcome::Frozen);
+        let patience = Case::calm(1, 1).settings.person_patience_ms;
+        assert!(
+            (patience..patience + HOUR_MS).contains(&ended.summary.elapsed_ms),
+            "{}",
+            ended.summary.elapsed_ms
+        );
+    }
 }
 
 #[test]
@@ -239,30 +284,34 @@ fn a_freeze_survives_a_kill() {
 }
 
 #[test]
-fn an_abort_ends_it_where_it_stands() {
+fn an_abort_begins_nothing_more_and_leaves_nobody_half_done() {
     for at in 0..120 {
         let stage = Case::calm(4, 10).stage();
-        let (door, clock) = (stage.handle.clone(), stage.sim.clock());
+        let door = stage.handle.clone();
         let mut seen = 0;
-        // The platform is slow at that moment, so that everything under way is due again when the word is read.
         stage.platform.before_each(move |_| {
             if seen == at {
                 door.abort(person(), "another release comes").unwrap();
-                clock.advance_to(clock.now() + 5 * MINUTE_MS);
             }
             seen += 1;
         });
         let ended = stage.run();
         assert_eq!(ended.outcome, Outcome::Aborted);
+        assert_eq!(ended.summary.human_actions, 1);
         assert!(!ended.codes().contains(&"rollback.began"));
         let dump = ended.dump();
         let read = dump.iter().position(|line| line.kind == "order").unwrap();
-        let later: Vec<_> = dump[read..].iter().filter(|line| line.kind == "intent").collect();
+        let begun: Vec<_> = dump[read..].iter().filter(|line| line.kind == "begun").collect();
         assert!(
-            later.is_empty(),
-            "orders after the abort was read, at order {at}: {later:?}"
+            begun.is_empty(),
+            "begun after the abort was read, at order {at}: {begun:?}"
         );
         assert_eq!(dump.last().unwrap().kind, "end");
+        // Everybody serves, on one version or the other.
+        let census = ended.sim.census();
+        assert_eq!(census.on_neither, 0, "{census:?}");
+        assert_eq!(ended.summary.exposure.exposed, census.on_new_verified);
+        assert_eq!((ended.summary.exposure.in_flight, ended.summary.closed), (0, 0));
     }
 }
 
@@ -342,4 +391,24 @@ fn without_a_readable_permit_nothing_is_done() {
                 .any(|effect| effect.act == Act::Replace && effect.version.as_deref() == Some(NEW))
         );
     }
+}
+
+#[test]
+fn an_abort_ends_even_where_nothing_is_permitted() {
+    let gate = Arc::new(Gate {
+        says: Mutex::new(Ok(true)),
+        asked: AtomicU64::new(0),
+    });
+    let mut case = Case::calm(4, 10);
+    case.permit = gate.clone();
+    let mut stage = case.stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(25_000)).unwrap().is_none());
+    assert!(stage.handle.progress().unwrap().in_flight > 0);
+    *gate.says.lock() = Ok(false);
+    let done = stage.platform.effects();
+    stage.handle.abort(person(), "another release comes").unwrap();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Aborted);
+    assert_eq!(ended.effects, done);
 }

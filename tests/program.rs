@@ -590,7 +590,13 @@ fn a_dry_run_touches_nothing() {
     ]);
     assert_eq!(said.code, Some(0), "{said:?}");
     let value = said.last_line();
-    let sentence = PAGE.split("With `--dry-run`:").nth(1).unwrap().lines().next().unwrap();
+    let sentence = PAGE
+        .split("With `--dry-run`:")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
     for key in keys(&value) {
         assert!(sentence.contains(&format!("`{key}`")), "{key} is not documented");
     }

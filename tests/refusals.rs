@@ -1,4 +1,9 @@
 //! What is refused before anything happens, with the field and the fix.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failure of a helper is a failed test"
+)]
 
 mod support;
 
@@ -74,10 +79,13 @@ fn a_journal_of_another_change_is_refused_by_the_field_that_differs() {
     assert_names("settings", |case| case.settings.bake_ms += 1);
 }
 
+/// Changes one thing.
+type Spoil = fn(&mut Case);
+
 #[test]
 fn a_journal_of_another_fleet_or_policy_is_refused() {
     // By which field is the facade's own matter, as long as it is refused.
-    let spoils: [(&str, fn(&mut Case)); 5] = [
+    let spoils: [(&str, Spoil); 5] = [
         ("a label", |case| case.targets[4].labels[0].1 = "zone-0".to_owned()),
         ("a name", |case| case.targets[4].id = "app-0-99".to_owned()),
         ("an application", |case| case.targets[4].app = "app-1".to_owned()),
@@ -213,8 +221,7 @@ fn a_platform_that_cannot_fence_or_cannot_do_the_mode_is_refused() {
 
 #[test]
 fn settings_out_of_their_range_are_refused_by_name() {
-    type Spoil = fn(&mut Settings);
-    let spoils: [(&str, Spoil); 16] = [
+    let spoils: [(&str, Stretch); 16] = [
         ("interval_ms", |s| s.interval_ms = 0),
         ("warm_up_ms", |s| s.warm_up_ms = 0),
         ("attempt_estimate_ms", |s| s.attempt_estimate_ms = 0),

@@ -118,8 +118,8 @@ pub(crate) struct Machine {
     course: Course,
     /// Since when it is frozen.
     frozen: Option<u64>,
-    /// It ends as soon as nothing is in flight.
-    aborting: bool,
+    /// Since when it is being aborted: it ends as soon as nothing is in flight.
+    aborting: Option<u64>,
     /// A person resumed over the evidence.
     overruled: bool,
     question: Option<Question>,
@@ -242,7 +242,7 @@ impl Machine {
             births_by_name: BTreeMap::new(),
             course: Course::Forward,
             frozen: None,
-            aborting: false,
+            aborting: None,
             overruled: false,
             parked: Vec::new(),
             question: None,
@@ -366,8 +366,11 @@ impl Machine {
         let mut commands = Commands::default();
         match self.course {
             Course::Ended(_) => return commands,
-            _ if self.aborting => {
-                if self.in_flight == 0 {
+            _ if self.aborting.is_some() => {
+                let since = self.aborting.unwrap_or(self.now_ms);
+                // Attempts that may not act never end; the platform's own deadlines look after them then.
+                let patience = 3 * self.setup.change.settings.attempt_estimate_ms;
+                if self.in_flight == 0 || self.now_ms >= since + patience {
                     self.end(Outcome::Aborted, &mut commands);
                 }
                 return commands;
@@ -426,7 +429,7 @@ impl Machine {
                 // Attempts under way come to their end first: nobody's ingress stays closed.
                 self.question = None;
                 self.frozen = None;
-                self.aborting = true;
+                self.aborting = Some(self.now_ms);
             }
         }
     }
@@ -493,7 +496,6 @@ impl Machine {
         }
         if let Some(since) = self.frozen
             && self.now_ms >= since + self.setup.change.settings.person_patience_ms
-            && self.in_flight == 0
         {
             self.end(Outcome::Frozen, commands);
         }

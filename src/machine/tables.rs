@@ -207,17 +207,16 @@ fn singleton_turns(fleet: &Fleet, plan: &Plan) -> BTreeMap<AppIndex, u16> {
         .map(|&target| fleet.app_of(target))
         .filter(|&app| fleet.app_size(app) == 1)
         .collect();
-    let mut reached = fleet.len() - singletons.len();
+    let others = fleet.len() - singletons.len();
     let mut turn = last;
-    let mut room = reached.max(fleet.len().div_ceil(FIRST_SHARE));
+    let mut room = others.max(fleet.len().div_ceil(FIRST_SHARE));
     let mut turns = BTreeMap::new();
-    for app in singletons {
+    for (reached, app) in (others..).zip(singletons) {
         if room == 0 {
             turn = turn.saturating_add(1);
             room = reached.max(1);
         }
         turns.insert(app, turn);
-        reached += 1;
         room -= 1;
     }
     turns

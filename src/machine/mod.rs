@@ -94,6 +94,25 @@ struct Target {
     stratum: u32,
 }
 
+impl Target {
+    /// A living target on the old version.
+    const fn new(stratum: u32) -> Self {
+        Self {
+            in_flight: None,
+            tries: 0,
+            alive: true,
+            touched: false,
+            ever_touched: false,
+            on_new: false,
+            lost: false,
+            closed: false,
+            owed: false,
+            ill_before: false,
+            stratum,
+        }
+    }
+}
+
 /// What the change is doing as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
@@ -204,19 +223,7 @@ impl Machine {
         let judge = Judge::new(config, topology, history)?;
         let targets: Vec<Target> = fleet
             .targets()
-            .map(|target| Target {
-                in_flight: None,
-                tries: 0,
-                alive: true,
-                touched: false,
-                ever_touched: false,
-                on_new: false,
-                lost: false,
-                closed: false,
-                owed: false,
-                ill_before: false,
-                stratum: setup.plan.stratum_of(target).0,
-            })
+            .map(|target| Target::new(setup.plan.stratum_of(target).0))
             .collect();
         let now_ms = setup.header.began_ms;
         let mut frontier = setup.plan.frontier();

@@ -90,19 +90,7 @@ impl Machine {
         let stratum = self.tables.stratum_of(app_index, label).or_else(like)?;
         let target = self.frontier.join(name, app, labels, side, self.now_ms).ok()?;
         debug_assert_eq!(target.0 as usize, self.targets.len(), "births take the next numbers");
-        self.targets.push(Target {
-            in_flight: None,
-            tries: 0,
-            alive: true,
-            touched: false,
-            ever_touched: false,
-            on_new: false,
-            lost: false,
-            closed: false,
-            owed: false,
-            ill_before: false,
-            stratum,
-        });
+        self.targets.push(Target::new(stratum));
         self.births.push(name.to_owned());
         self.births_by_name.insert(name.to_owned(), target);
         self.alive += 1;

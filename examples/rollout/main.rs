@@ -120,7 +120,6 @@ fn start(options: &Options) -> Result<u8, Failure> {
         ..SimConfig::default()
     };
     output::check_report(options)?;
-    let simulated = Simulated::new(config).map_err(Failure::input)?;
     let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
     let journal = match journal_path {
@@ -128,6 +127,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         None => Redb::scratch(scratch.path().join("journal.redb")),
     }
     .map_err(|error| Failure::Input(format!("the journal: {error}")))?;
+    let simulated = Simulated::new(config).map_err(Failure::input)?;
 
     let desk = Arc::new(Desk::new(options.operator));
     let progress = Progress::new(fleet.len(), !options.json);
@@ -165,7 +165,8 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let outcome: Outcome = match outcome.map_err(Failure::internal)? {
         Ok(outcome) => outcome,
         Err(error @ (unattended::RunError::OtherChange { .. } | unattended::RunError::Journal(_))) => {
-            return Err(Failure::input(error));
+            let path = options.journal.as_deref().unwrap_or_else(|| Path::new("the journal"));
+            return Err(Failure::Input(format!("{}: {error}", path.display())));
         }
         Err(error) => return Err(Failure::internal(error)),
     };

@@ -324,7 +324,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             level: self.level,
             mode: self.choice.mode.to_string(),
             targets: fleet.len() as u64,
-            plan: plan.digest(),
+            plan: format!("{} of {:?}", plan.digest(), change.policy),
             rules: self.rules.digest().to_owned(),
             settings: change.settings.of_the_change(),
             began_ms: 0,

@@ -122,12 +122,22 @@ fn start(options: &Options) -> Result<u8, Failure> {
     output::check_report(options)?;
     let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
+    // Whichever is there already may refuse before the other is touched.
+    let world_first = journal_path.is_some_and(|path| world_log(path).exists());
+    let early = if world_first {
+        Some(Simulated::new(config.clone()).map_err(Failure::input)?)
+    } else {
+        None
+    };
     let journal = match journal_path {
         Some(path) => Redb::open(path),
         None => Redb::scratch(scratch.path().join("journal.redb")),
     }
     .map_err(|error| Failure::Input(format!("the journal: {error}")))?;
-    let simulated = Simulated::new(config).map_err(Failure::input)?;
+    let simulated = match early {
+        Some(simulated) => simulated,
+        None => Simulated::new(config).map_err(Failure::input)?,
+    };
 
     let desk = Arc::new(Desk::new(options.operator));
     let progress = Progress::new(fleet.len(), !options.json);

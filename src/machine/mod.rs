@@ -376,8 +376,8 @@ impl Machine {
             _ if self.aborting.is_some() => {
                 let since = self.aborting.unwrap_or(self.now_ms);
                 // Attempts that may not act never end; the platform's own deadlines look after them then.
-                let patience = 3 * self.setup.change.settings.attempt_estimate_ms;
-                if self.in_flight == 0 || self.now_ms >= since + patience {
+                let patience = self.setup.change.settings.attempt_estimate_ms.saturating_mul(3);
+                if self.in_flight == 0 || self.now_ms >= since.saturating_add(patience) {
                     self.end(Outcome::Aborted, &mut commands);
                 }
                 return commands;
@@ -471,7 +471,7 @@ impl Machine {
             return;
         }
         let patience_ms = self.setup.change.settings.person_patience_ms;
-        let by_ms = self.now_ms + patience_ms;
+        let by_ms = self.now_ms.saturating_add(patience_ms);
         let otherwise = format!(
             "{otherwise}; after {} hours without an answer the run ends as waiting, and a later one goes on from there",
             patience_ms / 3_600_000
@@ -502,7 +502,7 @@ impl Machine {
             self.end(Outcome::Waiting, commands);
         }
         if let Some(since) = self.frozen
-            && self.now_ms >= since + self.setup.change.settings.person_patience_ms
+            && self.now_ms >= since.saturating_add(self.setup.change.settings.person_patience_ms)
         {
             self.end(Outcome::Frozen, commands);
         }
@@ -564,7 +564,7 @@ impl Machine {
             target: self.name(target).to_owned(),
             owner: self.setup.change.fleet.app_name(app).to_owned(),
             reason,
-            expires_unix_ms: self.unix_ms(self.now_ms + self.setup.change.settings.debt_expiry_ms),
+            expires_unix_ms: self.unix_ms(self.now_ms.saturating_add(self.setup.change.settings.debt_expiry_ms)),
         };
         self.debts.push(debt);
         self.targets[target.0 as usize].owed = true;

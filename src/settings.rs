@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
+const LONGEST_MS: u64 = 100 * 365 * 24 * HOUR_MS;
 
 /// Bakes, budgets and patience of a change. All times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,6 +96,25 @@ impl Settings {
         for (name, value) in times {
             if value == 0 {
                 return Err(format!("settings: `{name}` is 0: give at least 1 ms"));
+            }
+        }
+        let spans = [
+            ("interval_ms", self.interval_ms),
+            ("warm_up_ms", self.warm_up_ms),
+            ("bake_ms", self.bake_ms),
+            ("soak_ms", self.soak_ms),
+            ("silent_after_ms", self.silent_after_ms),
+            ("patience_ms", self.patience_ms),
+            ("blocked_patience_ms", self.blocked_patience_ms),
+            ("person_patience_ms", self.person_patience_ms),
+            ("debt_expiry_ms", self.debt_expiry_ms),
+            ("attempt_estimate_ms", self.attempt_estimate_ms),
+        ];
+        for (name, value) in spans {
+            if value > LONGEST_MS {
+                return Err(format!(
+                    "settings: `{name}` is {value}: give at most {LONGEST_MS} ms, a hundred years"
+                ));
             }
         }
         for (name, value) in [("alpha", self.alpha), ("beta", self.beta)] {

@@ -143,7 +143,7 @@ fn at_l3_a_person_may_go_on_over_the_evidence() {
         handle.resume(person(), "the old one is worse").unwrap();
         clock.sleep_until(clock.now() + 12 * HOUR_MS).await;
     });
-    // Bad as it is it may wait for evidence or be asked about again, but nobody takes it back.
+    // It goes on growing, and nobody takes it back.
     assert!(!matches!(left, Ok(Some(Ok(Outcome::RolledBack)))), "{left:?}");
     let summary = stage.handle.summary().unwrap();
     assert!(
@@ -152,7 +152,28 @@ fn at_l3_a_person_may_go_on_over_the_evidence() {
             .iter()
             .any(|decision| decision.code == "rollback.began")
     );
+    let stopped_at = summary.exposed_at_stop.unwrap();
+    assert!(
+        summary.exposure.exposed > stopped_at,
+        "{} of {stopped_at}",
+        summary.exposure.exposed
+    );
     assert_eq!(summary.human_actions, 1);
+}
+
+#[test]
+fn an_abort_leaves_a_freeze_in_force() {
+    let mut stage = Case::calm(4, 10).stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(25_000)).unwrap().is_none());
+    assert!(stage.handle.progress().unwrap().in_flight > 0);
+    stage.handle.freeze(person(), "something is odd").unwrap();
+    let done = stage.platform.effects();
+    assert!(stage.drive(clock.sleep_until(HOUR_MS)).unwrap().is_none());
+    stage.handle.abort(person(), "it is").unwrap();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Aborted);
+    assert_eq!(ended.effects, done);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
 
-use unattended_health::{Interval, Verdict};
+use unattended_health::{HoldReason, Interval, Verdict};
 
 use crate::{QuestionKind, Settings};
 
@@ -127,7 +127,7 @@ impl Machine {
 
     /// Lets every class whose evidence suffices go on to its next stage.
     pub(super) fn advance_classes(&mut self) {
-        let calm = self.judge.verdict() == Verdict::Continue;
+        let calm = self.is_calm();
         let mut stepped = false;
         for at in 0..self.classes.len() {
             let class = u32::try_from(at).unwrap_or(u32::MAX);
@@ -157,6 +157,15 @@ impl Machine {
         }
     }
 
+    /// Nothing speaks against going on, or a person went on over what does. Lost telemetry nobody can overrule.
+    pub(super) fn is_calm(&self) -> bool {
+        match self.judge.verdict() {
+            Verdict::Continue => true,
+            Verdict::Rollback | Verdict::Hold(HoldReason::Suspicion { .. }) => self.overruled,
+            Verdict::Hold(_) => false,
+        }
+    }
+
     /// Moves a class from waiting over warming to counting.
     fn count_evidence(&mut self, class: u32) {
         let now_ms = self.now_ms;
@@ -181,6 +190,9 @@ impl Machine {
             return Evidence::None;
         };
         let safety = self.judge.safety(class);
+        if self.overruled {
+            return Evidence::Person;
+        }
         if self.judge.class_ln_e(class) >= libm::log(self.setup.change.settings.caution_e) {
             return Evidence::None;
         }

@@ -46,7 +46,7 @@ impl Machine {
                 class.was_busy = std::mem::replace(&mut class.busy, false);
             }
             let caution = libm::log(self.setup.change.settings.caution_e);
-            let calm = self.judge.verdict() == unattended_health::Verdict::Continue;
+            let calm = self.is_calm();
             for lane in 0..self.lanes.len() {
                 if !self.lanes[lane].finished {
                     self.advance_lane(lane, caution, calm);
@@ -95,7 +95,7 @@ impl Machine {
         if admitted {
             self.mark_busy(lane);
         }
-        if !(rested && admitted && calm && self.judge.app_ln_e(app.0) < caution) {
+        if !(rested && admitted && calm && (self.overruled || self.judge.app_ln_e(app.0) < caution)) {
             return;
         }
         self.lanes[lane].opened += 1;

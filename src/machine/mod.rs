@@ -377,7 +377,7 @@ impl Machine {
                 let since = self.aborting.unwrap_or(self.now_ms);
                 // Attempts that may not act never end; the platform's own deadlines look after them then.
                 let patience = self.setup.change.settings.attempt_estimate_ms.saturating_mul(3);
-                if self.in_flight == 0 || self.now_ms >= since.saturating_add(patience) {
+                if self.in_flight == 0 || self.frozen.is_some() || self.now_ms >= since.saturating_add(patience) {
                     self.end(Outcome::Aborted, &mut commands);
                 }
                 return commands;
@@ -434,8 +434,8 @@ impl Machine {
             }
             Command::Abort => {
                 // Attempts under way come to their end first: nobody's ingress stays closed.
+                // Where somebody had frozen them, they stay frozen.
                 self.question = None;
-                self.frozen = None;
                 self.aborting = Some(self.now_ms);
             }
         }

@@ -9,6 +9,8 @@ use redb::{
 };
 use unattended_upgrade::{Group, Journal, JournalError, Position};
 
+use crate::torn::mended_copy;
+
 /// One value per group, under the position of its first record.
 const GROUPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("groups");
 /// What the file is.
@@ -43,7 +45,8 @@ pub struct Redb {
 impl Redb {
     /// Opens the journal at `path`, or makes one where there is no file (or an empty one). Its directory must exist.
     ///
-    /// A journal left by a killed process is repaired on the way. An error leaves whatever is there as it was.
+    /// A journal left by a killed process is repaired on the way, and so is one whose end is torn, as far as every page in
+    /// use is still there; groups at the end may be lost with it. An error leaves whatever is there as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
         Self::open_as(path.as_ref(), 1)
     }
@@ -54,7 +57,26 @@ impl Redb {
         Self::open_as(path.as_ref(), SCRATCH_GROUPS)
     }
 
+    /// Opens the file; one with a torn end is mended first, if what it then holds is whole.
     fn open_as(path: &Path, groups_per_sync: u64) -> Result<Self, JournalError> {
+        let torn = match Self::open_whole(path, groups_per_sync) {
+            Err(error @ (JournalError::Damaged(_) | JournalError::Io(_))) => error,
+            opened => return opened,
+        };
+        let Ok(Some(copy)) = mended_copy(path) else {
+            return Err(torn);
+        };
+        // The copy is tried, not the file: what cannot be mended stays as it was.
+        let mended = Self::open_whole(&copy, groups_per_sync).map(drop);
+        if mended.is_err() || std::fs::rename(&copy, path).is_err() {
+            // A copy that stays behind is in nobody's way; the next attempt writes over it.
+            let _ = std::fs::remove_file(&copy);
+            return Err(torn);
+        }
+        Self::open_whole(path, groups_per_sync)
+    }
+
+    fn open_whole(path: &Path, groups_per_sync: u64) -> Result<Self, JournalError> {
         let known = look_at_head(path)?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(known);

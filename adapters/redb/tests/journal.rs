@@ -105,6 +105,33 @@ fn another_format_is_refused_with_its_number() {
 }
 
 #[test]
+fn a_torn_end_is_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    fill(&whole, 60);
+    let bytes = std::fs::read(&whole).unwrap();
+    let path = dir.path().join("torn");
+    let all = prefix(&Redb::open(&whole).unwrap());
+    let ends: [(&str, Vec<u8>); 3] = [
+        ("a byte short", bytes[..bytes.len() - 1].to_vec()),
+        ("a page short", bytes[..bytes.len() - 4096].to_vec()),
+        ("garbage behind it", [&bytes[..], b"garbage"].concat()),
+    ];
+    for (what, torn) in ends {
+        std::fs::write(&path, torn).unwrap();
+        let journal = Redb::open(&path).unwrap();
+        assert_eq!(prefix(&journal), all, "{what}");
+        assert!(!dir.path().join("torn.mending").exists());
+    }
+    // What cannot be mended stays as it was.
+    let half = &bytes[..bytes.len() / 2];
+    std::fs::write(&path, half).unwrap();
+    assert!(Redb::open(&path).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), half);
+    assert!(!dir.path().join("torn.mending").exists());
+}
+
+#[test]
 fn a_truncated_or_altered_file_opens_whole_or_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");

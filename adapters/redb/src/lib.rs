@@ -36,9 +36,10 @@
 //! - When [`append`](Journal::append) returns, the whole group survives a kill and a loss of power (as far as the
 //!   disk keeps its word on fsync). A process killed inside of it leaves the group whole or not at all.
 //! - A file is opened by one process at a time; a second one is told [`JournalError::InUse`].
-//! - A file that is something else is never changed ([`JournalError::NotAJournal`]). A file whose end is torn, cut short or with
-//!   something behind it, is mended on a copy and replaced by it where every page in use is still there; one that was
-//!   altered, or cut further, is [`JournalError::Damaged`] and stays as it was. Every page's checksum is verified.
+//! - A file that is something else is never changed ([`JournalError::NotAJournal`]).
+//! - A file whose end is torn, cut short or with something behind it, is mended on a copy and replaced by it where
+//!   every page in use is still there; one that was altered, or cut further, is [`JournalError::Damaged`] and stays as
+//!   it was. Every page's checksum is verified.
 //!
 //! # Limits
 //!

@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rule::{Rollback, RuleKind};
 use crate::time::render;
 use crate::verdict::Verdict;
+use crate::window::{Rollback, WindowKind};
 
 /// The stable code of a finding. Its parameters are named beside it; texts are made from both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub enum Code {
     /// A change that goes first overlaps. `change`, `kind`, `started_ms`.
     #[serde(rename = "conflict.scope")]
     ConflictScope,
+    /// A rule asks for a person each time. No parameters.
+    #[serde(rename = "rule.person")]
+    RulePerson,
     /// The time asked about is not between 1970 and 2199. `now_ms`.
     #[serde(rename = "time.range")]
     TimeRange,
@@ -59,6 +62,7 @@ impl Code {
             Self::LabelMissing => "label.missing",
             Self::LabelMixed => "label.mixed",
             Self::ConflictScope => "conflict.scope",
+            Self::RulePerson => "rule.person",
             Self::TimeRange => "time.range",
         }
     }
@@ -146,6 +150,7 @@ impl Finding {
                 self.param("kind"),
                 self.instant("started_ms")
             ),
+            Code::RulePerson => format!("{rule} {who} asks for a person each time"),
             Code::TimeRange => format!(
                 "the time asked about, {} ms since 1970, is not between 1970 and 2199; check the clock and the unit",
                 self.param("now_ms")
@@ -219,7 +224,7 @@ pub struct Blocker {
     /// Its pack.
     pub pack: String,
     /// What it is.
-    pub kind: RuleKind,
+    pub kind: WindowKind,
     /// Who may change it.
     pub owner: String,
     /// Why it exists, in its owner's words.
@@ -256,7 +261,7 @@ pub struct Span {
     /// Its pack.
     pub pack: String,
     /// What it is.
-    pub kind: RuleKind,
+    pub kind: WindowKind,
     /// Who may change it.
     pub owner: String,
     /// Why it exists, in its owner's words.

@@ -85,7 +85,6 @@
 //!
 //! The format of a pack, with every field, is in `packs/example.yaml`.
 
-mod bound;
 mod conflict;
 mod decision;
 mod digest;
@@ -98,12 +97,12 @@ mod selector;
 mod suggest;
 mod time;
 mod verdict;
-mod weekly;
+mod window;
 
 pub use decision::{Blocker, Code, Decision, Finding, NextFeasible, Span};
 pub use guard::{Guard, HORIZON_MS};
 pub use pack::{PackError, PackErrors};
 pub use request::{ChangeKind, Need, Other, Phase, Request};
-pub use rule::{Rollback, RuleKind};
 pub use scope::{Facts, Scope, app};
 pub use verdict::{UnknownReason, Verdict};
+pub use window::{Rollback, WindowKind};

@@ -1,8 +1,8 @@
 //! Decisions: each code, what a rollback may do, what unknown labels do, room, conflicts, laws over many packs.
 
 use unattended_defense::{
-    ChangeKind, Code, Facts, Guard, HORIZON_MS, Need, NextFeasible, Other, Request, RuleKind, Scope, UnknownReason,
-    Verdict, app,
+    ChangeKind, Code, Facts, Guard, HORIZON_MS, Need, NextFeasible, Other, Request, Scope, UnknownReason, Verdict,
+    WindowKind, app,
 };
 
 const MINUTE: i64 = 60_000;
@@ -274,7 +274,7 @@ fn change_windows_of_a_pack_add_up_and_those_of_two_packs_must_both_be_open() {
     };
     assert_eq!(
         blockers.iter().map(|b| (b.pack.as_str(), b.kind)).collect::<Vec<_>>(),
-        [("one", RuleKind::Change), ("two", RuleKind::Change)]
+        [("one", WindowKind::Change), ("two", WindowKind::Change)]
     );
     assert_eq!(ask(&both, MONDAY).verdict, Verdict::Hold { until: None });
     assert_eq!(ask(&both, MONDAY).next_feasible, None);
@@ -548,4 +548,33 @@ fn a_decision_survives_json() {
             finding.code.as_str()
         );
     }
+}
+
+#[test]
+fn a_rule_that_asks_for_a_person_asks_for_all_it_may_select() {
+    let rules = "rules:\n- {id: r, kind: person, select: {tier: gold}, reason: too big, unknown: {lead: hold, otherwise: needs_person}}\n";
+    let guard = guard(&[pack("p", "{business: pay}", rules)]);
+    let ask = |scope: Scope| guard.decide(&Request::pre("c").scope(scope), MONDAY);
+    let gold = ask(gold());
+    assert_eq!(
+        (gold.verdict, gold.next_feasible),
+        (Verdict::NeedsPerson, None),
+        "no time makes it good"
+    );
+    assert_eq!(gold.codes(), ["verdict.needs_person", "rule.person"]);
+    assert!(
+        gold.why().contains("p/r (owner team-p: too big) asks for a person"),
+        "{}",
+        gold.why()
+    );
+    assert_eq!(
+        ask(app("a").label("business", "pay").label("tier", "lead")).verdict,
+        Verdict::Allow
+    );
+    // Which tier is not known, so it may be any, also the one where not knowing holds.
+    let unsure = ask(app("a").label("business", "pay"));
+    assert_eq!(unsure.verdict, Verdict::Hold { until: None });
+    assert_eq!(unsure.findings[0].code, Code::LabelMissing);
+    let other = ask(app("a").label("tier", "silver"));
+    assert_eq!(other.verdict, Verdict::Allow);
 }

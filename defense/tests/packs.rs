@@ -59,12 +59,14 @@ fn the_example_has_every_field_the_format_knows() {
         ("a pack", "owner: x"),
         ("a window", "  kind: x"),
         ("a freeze", "  until: x"),
+        ("`kind: person`", ""),
         ("`weekly`", ""),
     ] {
         let broken = match mapping {
             "a pack" => "version: 1\nqqqqqqqq: 1\n".to_owned(),
             "a window" => "version: 1\nwindows: [{qqqqqqqq: 1}]\n".to_owned(),
             "a freeze" => "version: 1\nfreezes: [{qqqqqqqq: 1}]\n".to_owned(),
+            "`kind: person`" => "version: 1\nrules: [{kind: person, qqqqqqqq: 1}]\n".to_owned(),
             _ => "version: 1\nwindows: [{weekly: {qqqqqqqq: 1}}]\n".to_owned(),
         };
         let found = errors(&broken);
@@ -75,7 +77,7 @@ fn the_example_has_every_field_the_format_knows() {
         let known = error.fix.rsplit(": ").next().expect("a list").split(", ");
         for field in known {
             assert!(
-                text.contains(&format!("{field}:")),
+                field == "remove it" || text.contains(&format!("{field}:")),
                 "the example lacks `{field}` of {mapping}"
             );
         }
@@ -86,10 +88,10 @@ fn the_example_has_every_field_the_format_knows() {
 fn unknown_fields_are_never_skipped() {
     one(
         "owner: team-payments\n",
-        "owner: team-payments\nrules: []\n",
+        "owner: team-payments\nruling: []\n",
         4,
         1,
-        "`rules` is not a field of a pack",
+        "`ruling` is not a field of a pack",
         "remove it; this version knows",
     );
     one(
@@ -458,4 +460,69 @@ fn a_directory_without_packs_or_with_misnamed_ones_is_refused() {
     put("b.yaml.orig");
     assert!(what(Guard::load(&root).expect_err("misnamed")).contains("neither a pack"));
     assert!(what(Guard::load(root.join("none.yaml")).expect_err("not there")).contains("cannot read"));
+}
+
+/// The sound pack with one rule, of which a test breaks one part.
+#[track_caller]
+fn rule(good: &str, bad: &str, line: u64, column: u64, what: &str, fix: &str) {
+    const RULE: &str = "rules:\n  - id: new-hands\n    kind: person\n    reason: nobody knows it\n    unknown: {gold: deny}\n    select: {tier: gold}\n";
+    assert!(RULE.contains(good), "{good} is not in the rule");
+    Guard::from_yaml("p.yaml", format!("{SOUND}{RULE}")).expect("sound");
+    let found = errors(&format!("{SOUND}{}", RULE.replacen(good, bad, 1)));
+    assert_eq!(found.len(), 1, "{found}");
+    assert_eq!((found[0].line, found[0].column), (line, column), "{found}");
+    assert!(found[0].what.contains(what) && found[0].fix.contains(fix), "{found}");
+}
+
+#[test]
+fn rules_are_checked_as_windows_are() {
+    rule(
+        "person",
+        "persona",
+        21,
+        11,
+        "no rule of `kind: persona`",
+        "did you mean `person`?",
+    );
+    rule("person", "protected", 21, 11, "no rule of", "`windows`");
+    rule(
+        "    reason",
+        "    levels: 2\n    reason",
+        22,
+        5,
+        "`kind: person`: `levels` is not a field",
+        "remove it",
+    );
+    rule(
+        "    reason: nobody knows it\n",
+        "",
+        20,
+        5,
+        "a rule lacks `reason`",
+        "add `reason",
+    );
+    rule(
+        "new-hands",
+        "evening",
+        20,
+        9,
+        "`evening` is taken already, in line 6",
+        "of its own",
+    );
+    rule(
+        "deny",
+        "allow",
+        23,
+        21,
+        "`unknown: allow` is not known",
+        "needs_person, hold, deny",
+    );
+    rule(
+        "{tier: gold}",
+        "{business: loans}",
+        24,
+        24,
+        "outside the scope",
+        "widen",
+    );
 }

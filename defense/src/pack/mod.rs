@@ -1,19 +1,36 @@
-//! Rule packs: from files to rules, or to every fault in them.
+//! Window packs: from files to rules, or to every fault in them.
 
+mod de;
 mod decode;
 mod error;
 mod fields;
+mod rules;
 mod scalar;
+mod select;
+mod windows;
 mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub(crate) use de::Misfit;
 pub use error::{PackError, PackErrors};
+pub(crate) use yaml::Node;
 
-use crate::rule::{Pack, Rule};
+use crate::rule::Entry;
 use crate::scope::APP;
+use crate::selector::Selector;
 use crate::suggest::nearest;
+use crate::window::Window;
+
+/// One file of rules, without them.
+#[derive(Debug, Clone)]
+pub(crate) struct Pack {
+    pub(crate) name: String,
+    /// The digest of the file's text: which version of the rules spoke.
+    pub(crate) version: String,
+    pub(crate) scope: Selector,
+}
 
 /// The first use of a label key in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,8 +109,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
     Ok(texts)
 }
 
-/// Packs sorted by name, their rules in the same order, and the label keys they use, sorted.
-type Decoded = (Vec<Pack>, Vec<Rule>, Vec<KeyUse>);
+/// Every pack that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    /// Sorted by name.
+    pub(crate) packs: Vec<Pack>,
+    /// Ascending by pack, within a pack by id.
+    pub(crate) windows: Vec<Window>,
+    /// Ascending by pack, within a pack by id.
+    pub(crate) rules: Vec<Entry>,
+    /// The label keys that packs use, sorted.
+    pub(crate) keys: Vec<KeyUse>,
+}
 
 /// Decodes all texts; one fault anywhere and nothing is decoded.
 pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Result<Decoded, PackErrors> {
@@ -119,13 +146,20 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
     PackErrors::check(errors)?;
     keys.sort();
     keys.dedup_by(|later, first| later.key == first.key && later.file == first.file);
-    let mut packs = Vec::new();
-    let mut rules = Vec::new();
-    for (position, file) in by_name.into_values().enumerate() {
-        packs.push(file.pack);
-        rules.extend(file.rules.into_iter().map(|rule| Rule { pack: position, ..rule }));
+    let mut decoded = Decoded {
+        keys,
+        ..Decoded::default()
+    };
+    for (pack, file) in by_name.into_values().enumerate() {
+        decoded.packs.push(file.pack);
+        decoded
+            .windows
+            .extend(file.windows.into_iter().map(|window| Window { pack, ..window }));
+        decoded
+            .rules
+            .extend(file.rules.into_iter().map(|rule| Entry { pack, ..rule }));
     }
-    Ok((packs, rules, keys))
+    Ok(decoded)
 }
 
 /// One error for each use of a key that is not known.

@@ -12,14 +12,14 @@ use super::error::PackError;
 
 /// Where a value begins; both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct At {
+pub(crate) struct At {
     pub(super) line: u64,
     pub(super) column: u64,
 }
 
 /// A value with its place.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub(super) at: At,
     pub(super) value: Value,
 }
@@ -27,7 +27,7 @@ pub(super) struct Node {
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Null,
-    Bool,
+    Bool(bool),
     Number(String),
     Text(String),
     List(Vec<Node>),
@@ -39,11 +39,22 @@ impl Value {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
-            Self::Bool => "a boolean",
+            Self::Bool(_) => "a boolean",
             Self::Number(_) => "a number",
             Self::Text(_) => "a text",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
+        }
+    }
+}
+
+impl Node {
+    /// Where the value of a field is; where the mapping begins if there is no such field.
+    pub(crate) fn place_of(&self, field: &str) -> At {
+        let named = |(key, _): &&(Self, Self)| matches!(&key.value, Value::Text(name) if name == field);
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(named).map_or(self.at, |(_, value)| value.at),
+            _ => self.at,
         }
     }
 }
@@ -89,8 +100,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Value::deserialize(deserializer)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Bool)
+    fn visit_bool<E>(self, truth: bool) -> Result<Value, E> {
+        Ok(Value::Bool(truth))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Value, E> {

@@ -1,14 +1,15 @@
 //! What bounds the time of one request: closed spans, and the change hours of a pack.
 
+use crate::pack::Pack;
 use crate::request::{ChangeKind, Need};
-use crate::rule::{Pack, Rollback, Rule, RuleKind};
 use crate::scope::Labels;
 use crate::selector::{Index, Match};
 use crate::time::DAY_MS;
 use crate::verdict::{UnknownReason, Verdict};
-use crate::weekly::Occurrence;
+use crate::window::Occurrence;
+use crate::window::{Rollback, Window, WindowKind};
 
-/// The room a request needs, told apart by whether a rule grants rollbacks.
+/// The room a request needs, told apart by whether a window grants rollbacks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
     kind: ChangeKind,
@@ -32,7 +33,7 @@ impl Room {
         Self::new(ChangeKind::Forward, Need::default())
     }
 
-    /// How long a rule must leave the scope alone; `None` when it does not bind the request at all.
+    /// How long a window must leave the scope alone; `None` when it does not bind the request at all.
     fn under(self, rollback: Rollback) -> Option<i64> {
         match (self.kind, rollback) {
             (ChangeKind::Rollback, Rollback::Allowed) => None,
@@ -42,22 +43,22 @@ impl Room {
     }
 }
 
-/// One rule, or the change windows of one pack, as it bounds one request.
+/// One window, or the change windows of one pack, as it bounds one request.
 #[derive(Debug)]
 pub(crate) enum Bound<'g> {
     /// A protected window or a freeze.
     Closed {
-        rule: &'g Rule,
+        window: &'g Window,
         missing: Option<&'g str>,
         room_ms: i64,
     },
     /// The change windows of a pack that touch the scope. `first` stands for them in findings.
     Hours {
-        first: &'g Rule,
+        first: &'g Window,
         /// The strictest of all that touch.
         rollback: Rollback,
         /// Those that select the whole scope; only they grant anything.
-        grants: Vec<&'g Rule>,
+        grants: Vec<&'g Window>,
         doubt: Option<(UnknownReason, &'g str)>,
         room_ms: i64,
     },
@@ -74,44 +75,48 @@ pub(crate) struct Block {
 }
 
 impl<'g> Bound<'g> {
-    /// The bounds that rules set to a request, in the order of the rules. `rules` ascend by pack.
-    pub(crate) fn collect(rules: impl Iterator<Item = &'g Rule>, labels: &Labels<'_>, room: Room) -> Vec<Self> {
+    /// The bounds that windows set to a request, in the order of the windows. `windows` ascend by pack.
+    pub(crate) fn collect(windows: impl Iterator<Item = &'g Window>, labels: &Labels<'_>, room: Room) -> Vec<Self> {
         let mut bounds = Vec::new();
-        let mut hours: Vec<(&'g Rule, Match<'g>)> = Vec::new();
-        for rule in rules {
-            let matched = rule.selector.matches(labels);
+        let mut hours: Vec<(&'g Window, Match<'g>)> = Vec::new();
+        for window in windows {
+            let matched = window.selector.matches(labels);
             if matched == Match::No {
                 continue;
             }
-            if rule.kind == RuleKind::Change {
-                if hours.first().is_some_and(|(first, _)| first.pack != rule.pack) {
+            if window.kind == WindowKind::Change {
+                if hours.first().is_some_and(|(first, _)| first.pack != window.pack) {
                     bounds.extend(Self::hours(&hours, room));
                     hours.clear();
                 }
-                hours.push((rule, matched));
-            } else if let Some(room_ms) = room.under(rule.rollback) {
+                hours.push((window, matched));
+            } else if let Some(room_ms) = room.under(window.rollback) {
                 let missing = if let Match::Maybe(key) = matched {
                     Some(key)
                 } else {
                     None
                 };
-                bounds.push(Self::Closed { rule, missing, room_ms });
+                bounds.push(Self::Closed {
+                    window,
+                    missing,
+                    room_ms,
+                });
             }
         }
         bounds.extend(Self::hours(&hours, room));
         bounds
     }
 
-    /// The change windows of one pack are one rule: open is their union. It binds a rollback unless all of them
+    /// The change windows of one pack are one window: open is their union. It binds a rollback unless all of them
     /// grant rollbacks outside.
-    fn hours(touching: &[(&'g Rule, Match<'g>)], room: Room) -> Option<Self> {
+    fn hours(touching: &[(&'g Window, Match<'g>)], room: Room) -> Option<Self> {
         let (first, _) = *touching.first()?;
-        let strictest = touching.iter().map(|(rule, _)| rule.rollback).max()?;
+        let strictest = touching.iter().map(|(window, _)| window.rollback).max()?;
         let room_ms = room.under(strictest)?;
         let grants: Vec<_> = touching
             .iter()
             .filter(|(_, m)| *m == Match::All)
-            .map(|(rule, _)| *rule)
+            .map(|(window, _)| *window)
             .collect();
         let doubt = if !grants.is_empty() {
             None
@@ -132,10 +137,10 @@ impl<'g> Bound<'g> {
         })
     }
 
-    /// The rule that stands for the bound.
-    pub(crate) fn rule(&self) -> &'g Rule {
+    /// The window that stands for the bound.
+    pub(crate) fn window(&self) -> &'g Window {
         match self {
-            Self::Closed { rule, .. } => rule,
+            Self::Closed { window, .. } => window,
             Self::Hours { first, .. } => first,
         }
     }
@@ -143,7 +148,7 @@ impl<'g> Bound<'g> {
     /// Whether rollbacks may run where the bound closes.
     pub(crate) fn rollback(&self) -> Rollback {
         match self {
-            Self::Closed { rule, .. } => rule.rollback,
+            Self::Closed { window, .. } => window.rollback,
             Self::Hours { rollback, .. } => *rollback,
         }
     }
@@ -161,7 +166,7 @@ impl<'g> Bound<'g> {
         let mut at = start;
         while at <= limit {
             match self {
-                Self::Closed { rule, room_ms, .. } => match rule.when.first_ending_after(at) {
+                Self::Closed { window, room_ms, .. } => match window.when.first_ending_after(at) {
                     Some(next) if next.from < at + room_ms => at = next.until,
                     _ => return Some(at),
                 },
@@ -185,8 +190,8 @@ impl<'g> Bound<'g> {
             return None;
         }
         match self {
-            Self::Closed { rule, .. } => {
-                let now = rule.when.first_ending_after(start)?;
+            Self::Closed { window, .. } => {
+                let now = window.when.first_ending_after(start)?;
                 Some(Block {
                     from: now.from,
                     until,
@@ -212,8 +217,8 @@ impl<'g> Bound<'g> {
         let mut at = from;
         while at < until {
             let span = match self {
-                Self::Closed { rule, .. } => {
-                    let Some(next) = rule.when.first_ending_after(at) else {
+                Self::Closed { window, .. } => {
+                    let Some(next) = window.when.first_ending_after(at) else {
                         break;
                     };
                     Occurrence {
@@ -259,12 +264,12 @@ pub(crate) fn earliest_of_all(bounds: &[Bound<'_>], start: i64, limit: i64) -> O
 
 /// How far change windows stay open from `at` on without a break, looking no further than `enough`.
 /// `at` itself when none is open.
-fn chain(grants: &[&Rule], at: i64, enough: i64) -> i64 {
+fn chain(grants: &[&Window], at: i64, enough: i64) -> i64 {
     let mut end = at;
     loop {
         let before = end;
-        for rule in grants {
-            if let Some(next) = rule.when.first_ending_after(end)
+        for window in grants {
+            if let Some(next) = window.when.first_ending_after(end)
                 && next.from <= end
             {
                 end = next.until;
@@ -277,24 +282,24 @@ fn chain(grants: &[&Rule], at: i64, enough: i64) -> i64 {
 }
 
 /// When the next change window opens, given that none is open at `closed`.
-fn opening_after(grants: &[&Rule], closed: i64) -> Option<i64> {
+fn opening_after(grants: &[&Window], closed: i64) -> Option<i64> {
     grants
         .iter()
-        .filter_map(|rule| rule.when.first_ending_after(closed))
+        .filter_map(|window| window.when.first_ending_after(closed))
         .map(|next| next.from.max(closed))
         .min()
 }
 
 /// When the last change window closed, given that none is open at `closed`. A weekly window of at most seven
 /// days has an occurrence that ended within the last fifteen.
-fn closing_before(grants: &[&Rule], closed: i64) -> i64 {
+fn closing_before(grants: &[&Window], closed: i64) -> i64 {
     let earliest = closed - 15 * DAY_MS;
     grants
         .iter()
-        .filter_map(|rule| {
+        .filter_map(|window| {
             let mut last = None;
             let mut at = earliest;
-            while let Some(next) = rule.when.first_ending_after(at)
+            while let Some(next) = window.when.first_ending_after(at)
                 && next.until <= closed
             {
                 last = Some(next.until);
@@ -314,30 +319,35 @@ impl Bound<'_> {
     }
 }
 
-/// Whether the rules of a pack leave no instant of two sample fortnights, one in each half of a year, to some
-/// scope; answers with the rule that closes last.
-pub(crate) fn never_open<'g>(rules: &'g [Rule], pack: &Pack) -> Option<&'g Rule> {
+/// Whether the windows of a pack leave no instant of two sample fortnights, one in each half of a year, to some
+/// scope; answers with the window that closes last.
+pub(crate) fn never_open<'g>(windows: &'g [Window], pack: &Pack) -> Option<&'g Window> {
     const SAMPLES_MS: [i64; 2] = [1_767_571_200_000, 1_783_296_000_000];
-    let weekly: Vec<&Rule> = rules.iter().filter(|rule| rule.kind != RuleKind::Freeze).collect();
-    let mut scopes: Vec<_> = weekly.iter().map(|rule| &rule.selector).collect();
+    let weekly: Vec<&Window> = windows
+        .iter()
+        .filter(|window| window.kind != WindowKind::Freeze)
+        .collect();
+    let mut scopes: Vec<_> = weekly.iter().map(|window| &window.selector).collect();
     scopes.push(&pack.scope);
     scopes.sort_unstable();
     scopes.dedup();
-    let index = Index::new(weekly.iter().map(|rule| &rule.selector));
+    let index = Index::new(weekly.iter().map(|window| &window.selector));
     for scope in scopes {
-        // A rule that selects all of the scope is among those that may meet it.
+        // A window that selects all of the scope is among those that may meet it.
         let speaking: Vec<_> = index
             .candidates(&scope.labels())
             .into_iter()
             .map(|id| weekly[id])
-            .filter(|rule| scope.within(&rule.selector))
+            .filter(|window| scope.within(&window.selector))
             .collect();
-        let (hours, closed): (Vec<_>, Vec<_>) =
-            speaking.iter().copied().partition(|rule| rule.kind == RuleKind::Change);
+        let (hours, closed): (Vec<_>, Vec<_>) = speaking
+            .iter()
+            .copied()
+            .partition(|window| window.kind == WindowKind::Change);
         let mut bounds: Vec<_> = closed
             .iter()
-            .map(|rule| Bound::Closed {
-                rule,
+            .map(|window| Bound::Closed {
+                window,
                 missing: None,
                 room_ms: 1,
             })

@@ -1,15 +1,20 @@
 //! A window or freeze as the engine holds it.
 
+mod bound;
+mod weekly;
+
+pub(crate) use bound::{Block, Bound, Room, earliest_of_all, never_open};
+pub(crate) use weekly::{Occurrence, Weekly, first_instant, last_instant};
+
 use serde::{Deserialize, Serialize};
 
 use crate::selector::Selector;
-use crate::weekly::{Occurrence, Weekly};
 
 /// What kind of rule closes a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum RuleKind {
+pub enum WindowKind {
     /// A span each week in which the scope may not be touched.
     Protected,
     /// The spans each week in which the scope may be touched; the rest of the week is closed.
@@ -48,11 +53,11 @@ impl When {
 
 /// One window or freeze.
 #[derive(Debug, Clone)]
-pub(crate) struct Rule {
+pub(crate) struct Window {
     /// The position of its pack in the guard.
     pub(crate) pack: usize,
     pub(crate) id: String,
-    pub(crate) kind: RuleKind,
+    pub(crate) kind: WindowKind,
     /// The scope of the pack and the selection of the rule, together.
     pub(crate) selector: Selector,
     pub(crate) zone: String,
@@ -60,13 +65,4 @@ pub(crate) struct Rule {
     pub(crate) rollback: Rollback,
     pub(crate) owner: String,
     pub(crate) reason: String,
-}
-
-/// One file of rules.
-#[derive(Debug, Clone)]
-pub(crate) struct Pack {
-    pub(crate) name: String,
-    /// The digest of the file's text: which version of the rules spoke.
-    pub(crate) version: String,
-    pub(crate) scope: Selector,
 }

@@ -1,0 +1,161 @@
+//! May it happen now: every rule's word, joined.
+
+use std::collections::BTreeMap;
+
+use super::{Guard, HORIZON_MS, RANGE_REASON, RANGE_RULE};
+use crate::conflict;
+use crate::decision::{Code, Decision, Finding};
+use crate::request::Request;
+use crate::rule::{Answer, Ask, Entry};
+use crate::scope::Labels;
+use crate::selector::Match;
+use crate::time::in_range;
+use crate::verdict::{UnknownReason, Verdict};
+use crate::window::{Block, Bound, Room, WindowKind, earliest_of_all};
+
+/// The label that says how critical an application is.
+const TIER: &str = "tier";
+
+impl Guard {
+    /// May this happen now? `now_ms` is in unix milliseconds.
+    pub fn decide(&self, request: &Request, now_ms: i64) -> Decision {
+        let labels = Labels::with_facts(&request.scope, &request.facts);
+        let digest = request.digest(&self.0.digest, &labels, now_ms);
+        let packs = self.speaking(&labels);
+        if !in_range(now_ms) {
+            let finding = out_of_range(now_ms);
+            return Decision {
+                verdict: finding.verdict,
+                findings: vec![finding],
+                next_feasible: None,
+                packs,
+                digest,
+            };
+        }
+        let limit = now_ms + HORIZON_MS;
+        let bounds = self.bounds(&labels, Room::new(request.kind, request.need));
+        let mut findings = conflict::findings(request, &labels, now_ms);
+        findings.extend(self.rule_findings(request, &labels, now_ms));
+        // When all but the windows would let it pass: none knows better than the latest, or one does not know.
+        let floor_ms = findings
+            .iter()
+            .filter(|finding| !finding.verdict.may_start())
+            .try_fold(now_ms, |floor_ms, finding| Some(floor_ms.max(finding.until?)));
+        findings.extend(
+            bounds
+                .iter()
+                .filter_map(|bound| bound.block(now_ms, limit).map(|block| self.finding(bound, block))),
+        );
+        let next_feasible = floor_ms.and_then(|floor_ms| earliest_of_all(&bounds, floor_ms, limit));
+        findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.rule.cmp(&b.rule)));
+        let verdict = findings
+            .iter()
+            .fold(Verdict::Allow, |joined, finding| joined.join(finding.verdict));
+        Decision {
+            verdict,
+            findings,
+            next_feasible,
+            packs,
+            digest,
+        }
+    }
+
+    /// What built-in rules say, those that may apply for all the scope says among them.
+    fn rule_findings(&self, request: &Request, labels: &Labels<'_>, now_ms: i64) -> Vec<Finding> {
+        let ask = Ask {
+            request,
+            labels,
+            now_ms,
+        };
+        let mut findings = Vec::new();
+        for id in self.0.by_rule.candidates(labels) {
+            let entry = &self.0.decoded.rules[id];
+            let matched = entry.selector.matches(labels);
+            if matched == Match::No {
+                continue;
+            }
+            for answer in entry.rule.judge(&ask) {
+                findings.push(self.rule_finding(entry, matched, answer, labels));
+            }
+        }
+        findings
+    }
+
+    fn rule_finding(&self, entry: &Entry, matched: Match<'_>, answer: Answer, labels: &Labels<'_>) -> Finding {
+        let pack = &self.0.decoded.packs[entry.pack];
+        let Answer {
+            mut code,
+            mut params,
+            mut verdict,
+            mut until,
+        } = answer;
+        if let Match::Maybe(label) = matched {
+            code = Code::LabelMissing;
+            params.insert("label".to_owned(), label.to_owned());
+            verdict = Verdict::Unknown(UnknownReason::MissingLabel);
+            until = None;
+        }
+        if matches!(verdict, Verdict::Unknown(_)) {
+            let tiers = labels.of_key(TIER).iter().map(|(_, tier)| *tier);
+            verdict = verdict.join(entry.unknown.verdict(tiers));
+        }
+        Finding {
+            code,
+            params,
+            rule: format!("{}/{}", pack.name, entry.id),
+            version: pack.version.clone(),
+            owner: entry.owner.clone(),
+            reason: entry.reason.clone(),
+            verdict,
+            until,
+        }
+    }
+
+    fn finding(&self, bound: &Bound<'_>, block: Block) -> Finding {
+        let window = bound.window();
+        let pack = &self.0.decoded.packs[window.pack];
+        let mut params = BTreeMap::from([
+            ("from_ms".to_owned(), block.from.to_string()),
+            ("zone".to_owned(), window.zone.clone()),
+        ]);
+        if let Some(until) = block.until {
+            params.insert("until_ms".to_owned(), until.to_string());
+        }
+        let code = match (bound.doubt(), window.kind, block.active) {
+            (Some((UnknownReason::MissingLabel, label)), ..) => {
+                params.insert("label".to_owned(), label.to_owned());
+                Code::LabelMissing
+            }
+            (Some(_), ..) => Code::LabelMixed,
+            (None, WindowKind::Protected, true) => Code::WindowProtected,
+            (None, WindowKind::Protected, false) => Code::WindowProtectedRoom,
+            (None, WindowKind::Change, true) => Code::WindowChange,
+            (None, WindowKind::Change, false) => Code::WindowChangeRoom,
+            (None, WindowKind::Freeze, true) => Code::FreezeActive,
+            (None, WindowKind::Freeze, false) => Code::FreezeRoom,
+        };
+        Finding {
+            code,
+            params,
+            rule: format!("{}/{}", pack.name, window.id),
+            version: pack.version.clone(),
+            owner: window.owner.clone(),
+            reason: window.reason.clone(),
+            verdict: bound.verdict(block.until),
+            until: block.until,
+        }
+    }
+}
+
+fn out_of_range(now_ms: i64) -> Finding {
+    Finding {
+        code: Code::TimeRange,
+        params: BTreeMap::from([("now_ms".to_owned(), now_ms.to_string())]),
+        rule: format!("builtin/{RANGE_RULE}"),
+        version: "1".to_owned(),
+        owner: "the caller's clock".to_owned(),
+        reason: RANGE_REASON.to_owned(),
+        verdict: Verdict::Unknown(UnknownReason::TimeOutOfRange),
+        until: None,
+    }
+}

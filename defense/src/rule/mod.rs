@@ -1,0 +1,148 @@
+//! Built-in rules: pure conditions with parameters from a pack.
+//!
+//! A rule is one file of this directory: a struct with its parameters, which derives `Deserialize`, implements
+//! [`BuiltIn`] and [`Rule`], and has one line in [`KINDS`]. The decoder of packs reads `id`, `kind`, `select`, `owner`,
+//! `reason` and `unknown` of every rule by itself; all other fields are the parameters of the kind. A field a kind
+//! does not know, one it lacks, or one of another type becomes an error with its place and a remedy.
+
+mod person;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::decision::Code;
+use crate::pack::{Misfit, Node};
+use crate::request::Request;
+use crate::scope::Labels;
+use crate::selector::Selector;
+use crate::verdict::Verdict;
+
+/// Every kind of rule a pack may name, sorted by name.
+pub(crate) const KINDS: &[Kind] = &[Kind::of::<person::Person>()];
+
+/// What a rule is asked.
+#[derive(Debug, Clone, Copy)]
+#[expect(dead_code, reason = "each kind reads its part of the question")]
+pub(crate) struct Ask<'r> {
+    pub(crate) request: &'r Request,
+    /// Scope and facts together.
+    pub(crate) labels: &'r Labels<'r>,
+    /// Unix milliseconds.
+    pub(crate) now_ms: i64,
+}
+
+/// One reason of a rule against going now.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) code: Code,
+    pub(crate) params: BTreeMap<String, String>,
+    pub(crate) verdict: Verdict,
+    /// The first start this rule alone would let pass, if it knows.
+    pub(crate) until: Option<i64>,
+}
+
+/// A pure condition.
+pub(crate) trait Rule: Debug + Send + Sync {
+    /// Every reason against going now; none, and it allows. What it cannot tell it answers as
+    /// [`Verdict::Unknown`]; what that becomes is up to [`Entry::unknown`].
+    fn judge(&self, ask: &Ask<'_>) -> Vec<Answer>;
+}
+
+/// A rule that packs can name, made from its fields there.
+pub(crate) trait BuiltIn: Rule + DeserializeOwned + 'static {
+    /// The word after `kind:`.
+    const KIND: &'static str;
+
+    /// What the types of the fields cannot say: ranges, and fields that exclude each other.
+    ///
+    /// # Errors
+    /// The field that is wrong, why, and what to write instead.
+    fn check(&self) -> Result<(), Wrong> {
+        Ok(())
+    }
+}
+
+/// A parameter that has the right type and a wrong value.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    pub(crate) field: &'static str,
+    pub(crate) what: String,
+    pub(crate) fix: String,
+}
+
+/// One kind of rule: its word, and how it is made from the fields of a pack.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    decode: fn(&Node) -> Result<Arc<dyn Rule>, Misfit>,
+}
+
+impl Kind {
+    const fn of<R: BuiltIn>() -> Self {
+        Self {
+            name: R::KIND,
+            decode: decode::<R>,
+        }
+    }
+
+    /// The kind with this word.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.name == name)
+    }
+
+    /// Makes a rule from a mapping of its parameters.
+    pub(crate) fn decode(&self, parameters: &Node) -> Result<Arc<dyn Rule>, Misfit> {
+        (self.decode)(parameters)
+    }
+}
+
+fn decode<R: BuiltIn>(parameters: &Node) -> Result<Arc<dyn Rule>, Misfit> {
+    let rule = R::deserialize(parameters)?;
+    rule.check()
+        .map_err(|wrong| Misfit::new(parameters.place_of(wrong.field), wrong.what, wrong.fix))?;
+    Ok(Arc::new(rule))
+}
+
+/// What a rule's `Unknown` becomes, by the tier of what it was asked about.
+#[derive(Debug, Clone)]
+pub(crate) struct OnUnknown {
+    /// For tiers not named below.
+    pub(crate) otherwise: Verdict,
+    pub(crate) by_tier: BTreeMap<String, Verdict>,
+}
+
+impl Default for OnUnknown {
+    fn default() -> Self {
+        Self {
+            otherwise: Verdict::NeedsPerson,
+            by_tier: BTreeMap::new(),
+        }
+    }
+}
+
+impl OnUnknown {
+    /// The strictest over the tiers of a scope; a tier nobody named may be any.
+    pub(crate) fn verdict<'t>(&self, tiers: impl Iterator<Item = &'t str>) -> Verdict {
+        let known: Option<Verdict> = tiers
+            .map(|tier| self.by_tier.get(tier).copied().unwrap_or(self.otherwise))
+            .reduce(Verdict::join);
+        known.unwrap_or_else(|| self.by_tier.values().copied().fold(self.otherwise, Verdict::join))
+    }
+}
+
+/// A rule as its pack imposes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    /// The position of its pack in the guard.
+    pub(crate) pack: usize,
+    pub(crate) id: String,
+    /// The scope of the pack and the selection of the rule, together.
+    pub(crate) selector: Selector,
+    pub(crate) owner: String,
+    pub(crate) reason: String,
+    pub(crate) unknown: OnUnknown,
+    pub(crate) rule: Arc<dyn Rule>,
+}

@@ -1,0 +1,29 @@
+//! `kind: person`: somebody decides each time.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Answer, Ask, BuiltIn, Rule};
+use crate::decision::Code;
+use crate::verdict::Verdict;
+
+/// No change of the scope goes without a person. It has no parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Person {}
+
+impl BuiltIn for Person {
+    const KIND: &'static str = "person";
+}
+
+impl Rule for Person {
+    fn judge(&self, _: &Ask<'_>) -> Vec<Answer> {
+        vec![Answer {
+            code: Code::RulePerson,
+            params: BTreeMap::new(),
+            verdict: Verdict::NeedsPerson,
+            until: None,
+        }]
+    }
+}

@@ -67,6 +67,7 @@
 
 mod amount;
 mod apportion;
+mod cap;
 mod cover;
 mod fleet;
 mod frontier;
@@ -80,14 +81,15 @@ mod ramp;
 mod strata;
 mod verify;
 
-pub use amount::{Amount, count, pct, permille};
+pub use amount::{Amount, AmountError, count, pct, permille};
+pub use cap::{Cap, Rounding};
 pub use cover::{Uncovered, UncoveredReason};
-pub use fleet::{Fleet, FleetBuilder, FleetError};
+pub use fleet::{Fleet, FleetBuilder, FleetError, Target, Weights};
 pub use frontier::{Blocked, Event, Frontier, JoinError, LaneView, Noted, Side};
 pub use hash::position;
 pub use index::{AppIndex, KeyIndex, StratumIndex, TargetIndex, ValueIndex};
 pub use plan::{Batch, Control, Plan, PlanError, Summary};
-pub use policy::{Policy, PolicyError};
+pub use policy::{Class, Pin, PinScope, Policy, PolicyError, Rate};
 pub use proof::{Proof, Violation, Violations};
 pub use ramp::Ramp;
 pub use strata::Stratum;

@@ -51,6 +51,11 @@ impl Names {
         Some((index, true))
     }
 
+    /// Bytes on the heap, as far as they are used.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len() + (self.ends.len() + self.table.len()) * 4
+    }
+
     pub(crate) fn shrink(&mut self) {
         self.text.shrink_to_fit();
         self.ends.shrink_to_fit();

@@ -129,7 +129,7 @@ impl Plan {
         policy.check()?;
         let spread = resolve(fleet, "spread", policy.spread.iter())?;
         let covers = resolve(fleet, "first_batch_covers", policy.cover_keys().iter())?;
-        let capped = resolve(fleet, "per_label", policy.per_label.iter().map(|(key, _)| key))?;
+        let capped = resolve(fleet, "per_label", policy.per_label.keys())?;
         let len = narrow(fleet.len());
 
         let (stratum_of, strata) = stratify(fleet, &spread);
@@ -184,7 +184,12 @@ impl Plan {
         }
 
         let pool = main.iter().sum();
-        let begin = policy.ramp.first().ceil_of(len).max(narrow(picks.len()));
+        let begin = policy
+            .ramp
+            .first()
+            .ceil_of(len)
+            .max(narrow(picks.len()))
+            .max(policy.detection_targets.min(pool));
         let ramp = policy.ramp.cumulative(begin, pool);
         let apps: Vec<u32> = strata.iter().map(|s| s.app.0).collect();
         let mut batch_of = vec![0_u16; fleet.len()];

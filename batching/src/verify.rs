@@ -124,7 +124,13 @@ impl Check<'_> {
     /// The cumulative size of batch `k` is at most the `k`-th different value of `ceil(first · growth^k)`.
     fn ramp(&mut self, classes: u32) {
         let growth = u128::from(self.policy.ramp.growth_ppm());
-        let wanted = self.policy.ramp.first().ceil_of(narrow(self.fleet.len()));
+        let len = narrow(self.fleet.len());
+        let wanted = self
+            .policy
+            .ramp
+            .first()
+            .ceil_of(len)
+            .max(self.policy.detection_targets.min(len));
         // Coverage may need more than the ramp's first size, at most one target for each class.
         let first = self.plan.batch(0).size;
         let begin = if first > wanted { first.min(classes) } else { wanted };

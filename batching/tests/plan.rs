@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use common::{fleet, policies, rows};
 use proptest::prelude::*;
 use unattended_batching::{
-    Control, Fleet, Plan, PlanError, Policy, PolicyError, Ramp, UncoveredReason, count, pct, position, verify,
+    Amount, Cap, Control, Fleet, Pin, PinScope, Plan, PlanError, Policy, PolicyError, Ramp, UncoveredReason, count,
+    pct, position, verify,
 };
 
 fn simple(targets: u32) -> Fleet {
@@ -218,4 +219,53 @@ proptest! {
             prop_assert!(cohort.is_sorted_by_key(|&(_, _, before)| before));
         }
     }
+}
+
+#[test]
+fn a_policy_is_read_as_it_is_written() {
+    let text = r#"{
+        "spread": ["stack"], "detection_targets": 299, "new_classes": [{"key": "stack", "value": "node"}],
+        "per_app": "25 % rounded up", "per_label": {"zone": "10 %", "rack": 3}, "total_in_flight": "0.5%",
+        "one_value_per_app": ["zone"], "one_first_exposure": ["region"], "rate": {"targets": 500, "window_ms": 3600000},
+        "ready_capacity_headroom": "20 %", "fix_in_flight_per_app": 1,
+        "pins": [{"scope": {"app": "pay", "labels": {"zone": "z1"}}, "version": "1.8", "until_ms": 9000, "owner": "li", "reason": "INC-42"}]
+    }"#;
+    let read: Policy = serde_json::from_str(text).unwrap();
+    let pin = Pin {
+        scope: PinScope {
+            app: Some("pay".into()),
+            labels: [("zone".to_owned(), "z1".to_owned())].into(),
+        },
+        version: "1.8".into(),
+        until_ms: 9_000,
+        owner: "li".into(),
+        reason: "INC-42".into(),
+    };
+    let built = Policy::new()
+        .spread(["stack"])
+        .detection_targets(299)
+        .new_class("stack", "node")
+        .per_app(Cap::rounded_up(pct(25)))
+        .per_label("zone", pct(10))
+        .per_label("rack", count(3))
+        .total_in_flight(Amount::PartsPerMillion(5_000))
+        .one_value_per_app("zone")
+        .one_first_exposure("region")
+        .rate(500, 3_600_000)
+        .ready_capacity_headroom(pct(20))
+        .fix_in_flight_per_app(count(1))
+        .pin(pin);
+    assert_eq!(read, built);
+    assert_eq!(
+        serde_json::from_str::<Policy>(&serde_json::to_string(&built).unwrap()).unwrap(),
+        built
+    );
+    assert_eq!(serde_json::from_str::<Policy>("{}").unwrap(), Policy::new());
+    let wrong = serde_json::from_str::<Policy>(r#"{"per_ap": "5 %"}"#)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        wrong.contains("unknown field `per_ap`") && wrong.contains("`per_app`"),
+        "{wrong}"
+    );
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Blocked, Event, JoinError, LaneView, Noted, Side};
 
-use crate::amount::Amount;
+use crate::cap::Cap;
 use crate::fleet::Fleet;
 use crate::index::{AppIndex, KeyIndex, NONE, TargetIndex, narrow};
 use crate::names::Names;
@@ -41,8 +41,8 @@ use lane::{EXPOSED, Lane, NO_SET, Phase, State, UNHEALTHY, Usage, steps_of};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Frontier {
     pub(crate) layout: Arc<Layout>,
-    per_app: Amount,
-    total_cap: Amount,
+    per_app: Cap,
+    total_cap: Cap,
     apps: Names,
     /// Spread keys, then capped keys: their names and values, old and born.
     spread: Vec<(String, Names)>,
@@ -76,7 +76,7 @@ pub struct Frontier {
 struct CappedKey {
     name: String,
     key: KeyIndex,
-    amount: Amount,
+    cap: Cap,
     values: Names,
     /// The set of each value.
     sets: Vec<u32>,
@@ -108,7 +108,7 @@ impl Frontier {
             .iter()
             .zip(&policy.per_label)
             .zip(0..)
-            .map(|((&key, (name, amount)), at)| {
+            .map(|((&key, (name, &cap)), at)| {
                 let first = narrow(sets.len());
                 let count = fleet.value_count(key);
                 sets.resize(
@@ -121,7 +121,7 @@ impl Frontier {
                 CappedKey {
                     name: name.clone(),
                     key,
-                    amount: *amount,
+                    cap,
                     values: fleet.values_of(key).clone(),
                     sets: (first..first + count).collect(),
                 }

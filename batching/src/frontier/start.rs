@@ -200,17 +200,17 @@ impl Frontier {
         match lane.size {
             // Alone: the last batch is the one that may empty an application, and a rollback must reach it too.
             1 => u32::from(lane.open >= self.layout.last_batch || self.rolling_back),
-            n => self.per_app.cap_of(n),
+            n => self.per_app.of(n),
         }
     }
 
     pub(super) fn set_cap(&self, set: u32) -> u32 {
         let size = self.sets[set as usize].size;
-        let amount = if set == 0 {
+        let cap = if set == 0 {
             self.total_cap
         } else {
-            self.capped[self.sets[set as usize].key as usize].amount
+            self.capped[self.sets[set as usize].key as usize].cap
         };
-        amount.floor_of(size).max(1)
+        cap.of(size).max(1)
     }
 }

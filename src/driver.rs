@@ -8,7 +8,7 @@ use futures::future::poll_fn;
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
 use unattended_upgrade::{
     Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Record, SelfCheck,
-    Stream, TargetId, Version,
+    Stream, TargetId, Version, read_journal,
 };
 
 use crate::handle::{Command, Order, Shared};
@@ -29,8 +29,6 @@ pub(crate) struct World<P, J, C> {
 
 /// Intervals read at one turn at the most, when the controller was away.
 const MAX_INTERVALS: u64 = 64;
-/// Groups read from the journal at once.
-const READ_GROUPS: usize = 256;
 /// Turns whose inputs may wait for the next write while nothing follows from them.
 const MAX_KEPT_BACK: u32 = 32;
 /// Targets looked at in one call.
@@ -135,9 +133,12 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
 
     /// The first record of the journal, if there is one and it is of this change.
     async fn past(&self, wanted: &Header) -> Result<Option<(Header, Vec<History>)>, RunError> {
-        let groups = self.world.journal.read(0, 1).await?;
-        let Some((_, group)) = groups.first() else {
-            return Ok(None);
+        let group = match self.world.journal.snapshot().await? {
+            Some(snapshot) => snapshot.group,
+            None => match self.world.journal.read(0, 1).await?.pop() {
+                Some((_, group)) => group,
+                None => return Ok(None),
+            },
         };
         let begin = group.records().find(|record| record.stream == Stream::AUTOPILOT);
         match begin.map(|record| Input::decode(&record)) {
@@ -154,23 +155,20 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
 
     /// Folds the journal into the machine and the driver.
     async fn replay(&mut self, mut machine: Machine) -> Result<Machine, RunError> {
-        let mut position = 0;
-        loop {
-            let groups = self.world.journal.read(position, READ_GROUPS).await?;
-            let Some((last, group)) = groups.last() else { break };
-            position = last + u64::from(group.len());
-            for record in groups.iter().flat_map(|(_, group)| group.records()) {
-                match record.stream {
-                    Stream::UPGRADE => {
-                        if let Some(receipt) = self.driver.replay(&record)? {
-                            machine.receipt(&receipt);
-                        }
+        let journal = Arc::clone(&self.world.journal);
+        read_journal(journal.as_ref(), |_, record| {
+            match record.stream {
+                Stream::UPGRADE => {
+                    if let Some(receipt) = self.driver.replay(record)? {
+                        machine.receipt(&receipt);
                     }
-                    Stream::AUTOPILOT => replay_input(&record, &mut machine)?,
-                    _ => {}
                 }
+                Stream::AUTOPILOT => replay_input(record, &mut machine)?,
+                _ => {}
             }
-        }
+            Ok::<(), RunError>(())
+        })
+        .await?;
         // A run that waited for a person is taken up by starting it again.
         machine.reopen();
         Ok(machine)

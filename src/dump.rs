@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use unattended_upgrade::{Describer, Journal, Position, Record, Stream};
+use unattended_upgrade::{Describer, Journal, Position, Record, Stream, read_journal};
 
 use crate::RunError;
 use crate::input::Input;
@@ -8,8 +8,8 @@ use crate::input::Input;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DumpLine {
-    /// Its position.
-    pub seq: Position,
+    /// Its position; `None` in a snapshot, whose records have none any more.
+    pub seq: Option<Position>,
     /// What it is.
     pub kind: String,
     /// The target it is about.
@@ -30,22 +30,15 @@ pub struct DumpLine {
 /// [`RunError::Append`] or [`RunError::Journal`] where the journal cannot be read.
 pub async fn dump<J: Journal + ?Sized>(journal: &J, mut each: impl FnMut(DumpLine) + Send) -> Result<(), RunError> {
     let mut describer = Describer::new();
-    let mut position = 0;
-    loop {
-        let groups = journal.read(position, 64).await?;
-        let Some((last, group)) = groups.last() else {
-            return Ok(());
-        };
-        position = last + u64::from(group.len());
-        for (first, group) in &groups {
-            for (seq, record) in (*first..).zip(group.records()) {
-                each(line(seq, &record, &mut describer)?);
-            }
-        }
-    }
+    read_journal(journal, |seq, record| {
+        each(line(seq, record, &mut describer)?);
+        Ok::<(), RunError>(())
+    })
+    .await?;
+    Ok(())
 }
 
-fn line(seq: Position, record: &Record<'_>, describer: &mut Describer) -> Result<DumpLine, RunError> {
+fn line(seq: Option<Position>, record: &Record<'_>, describer: &mut Describer) -> Result<DumpLine, RunError> {
     let mut line = DumpLine {
         seq,
         kind: format!("stream {} kind {}", record.stream.0, record.kind),

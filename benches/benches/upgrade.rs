@@ -12,7 +12,8 @@ use unattended_benches::{Suite, pods};
 use unattended_simulated::{InitialState, SimConfig, SimTarget, Simulated, World};
 use unattended_upgrade::{
     Capabilities, Clock, Driver, DriverConfig, EffectKey, EffectOutcome, Generation, Group, IngressOrder, Job, Journal,
-    JournalError, MemoryJournal, Mode, Observation, Platform, PlatformError, Position, TargetId, Terminal, Version,
+    JournalError, MemoryJournal, Mode, Observation, Platform, PlatformError, Position, Snapshot, TargetId, Terminal,
+    Version,
 };
 
 const UPGRADES: u32 = 100_000;
@@ -201,6 +202,14 @@ impl Journal for Counting<MemoryJournal> {
 
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
         self.called().read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.called().compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.called().snapshot().await
     }
 
     async fn end(&self) -> Result<Position, JournalError> {

@@ -1,7 +1,7 @@
 //! The journal of the example: redb, and a wrapper that kills the process on purpose.
 
 use async_trait::async_trait;
-use unattended::upgrade::{Group, Journal, JournalError, Position};
+use unattended::upgrade::{Group, Journal, JournalError, Position, Snapshot};
 use unattended_redb::Redb;
 
 /// Aborts the process as soon as the journal has so many records.
@@ -40,6 +40,14 @@ impl Journal for Mortal {
 
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
         self.inner.read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.inner.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.inner.snapshot().await
     }
 
     async fn end(&self) -> Result<Position, JournalError> {

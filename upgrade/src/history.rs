@@ -32,8 +32,8 @@ pub(crate) struct Open {
 /// One record and what it did to the fold.
 pub(crate) struct Told {
     pub(crate) record: UpgradeRecord,
-    /// The attempt as it was after the record, ended ones included.
-    pub(crate) open: Option<Open>,
+    /// The attempt, where the record is its end.
+    pub(crate) ended: Option<Open>,
     pub(crate) receipt: Option<Receipt>,
 }
 
@@ -44,14 +44,17 @@ impl History {
             return Ok(None);
         }
         let record = UpgradeRecord::decode(record.kind, record.bytes)?;
-        let mut receipt = None;
-        let open = match &record {
+        let (mut receipt, mut ended) = (None, None);
+        match &record {
             UpgradeRecord::Version { index, version } => {
                 if usize::try_from(*index) != Ok(self.versions.len()) {
                     return Err(RecordError::VersionNumber { index: *index });
                 }
                 self.versions.push(version.clone());
-                None
+            }
+            UpgradeRecord::Target { .. } => {}
+            UpgradeRecord::Numbered { next_attempt } => {
+                self.next_attempt = self.next_attempt.max(next_attempt.0);
             }
             UpgradeRecord::Begun {
                 attempt,
@@ -85,8 +88,7 @@ impl History {
                         recoveries_of_step: 0,
                     },
                 };
-                self.open.insert(*attempt, open.clone());
-                Some(open)
+                self.open.insert(*attempt, open);
             }
             UpgradeRecord::Intent {
                 attempt,
@@ -94,14 +96,10 @@ impl History {
                 after_ms,
                 ..
             } => {
-                let open = self.open_mut(*attempt)?;
-                open.intend(*step, *after_ms);
-                Some(open.clone())
+                self.open_mut(*attempt)?.intend(*step, *after_ms);
             }
             UpgradeRecord::Backward { attempt, reason, .. } => {
-                let open = self.open_mut(*attempt)?;
-                open.remembered.went_back = Some(reason.clone());
-                Some(open.clone())
+                self.open_mut(*attempt)?.remembered.went_back = Some(reason.clone());
             }
             UpgradeRecord::Recovered {
                 attempt, generation, ..
@@ -110,7 +108,6 @@ impl History {
                 open.generation = *generation;
                 open.recoveries = open.recoveries.saturating_add(1);
                 open.remembered.recoveries_of_step = open.remembered.recoveries_of_step.saturating_add(1);
-                Some(open.clone())
             }
             UpgradeRecord::Finished {
                 attempt,
@@ -145,10 +142,10 @@ impl History {
                     recoveries: open.recoveries,
                     was_healthy: open.remembered.was_healthy,
                 });
-                Some(open)
+                ended = Some(open);
             }
-        };
-        Ok(Some(Told { record, open, receipt }))
+        }
+        Ok(Some(Told { record, ended, receipt }))
     }
 
     fn version(&self, index: u32) -> Result<Version, RecordError> {
@@ -192,7 +189,7 @@ impl Open {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Description {
-    /// `version`, `begun`, `intent`, `backward`, `recovered` or `finished`.
+    /// `version`, `begun`, `intent`, `backward`, `recovered` or `finished`; in a snapshot also `target` and `numbered`.
     pub kind: &'static str,
     /// The target, where the record belongs to one.
     pub target: Option<String>,
@@ -220,13 +217,18 @@ impl Describer {
 
     /// Describes the next record; `None` for a record of another stream.
     pub fn describe(&mut self, record: &Record<'_>) -> Result<Option<Description>, RecordError> {
-        let Some(Told { record, open, .. }) = self.history.take(record)? else {
+        let Some(Told { record, ended, .. }) = self.history.take(record)? else {
             return Ok(None);
+        };
+        let open = match (&ended, record.attempt()) {
+            (Some(ended), _) => Some(ended),
+            (None, Some(attempt)) => self.history.open.get(&attempt),
+            (None, None) => None,
         };
         let mut description = Description {
             kind: "",
-            target: open.as_ref().map(|open| open.target.to_string()),
-            generation: open.as_ref().map(|open| open.generation.0),
+            target: open.map(|open| open.target.to_string()),
+            generation: open.map(|open| open.generation.0),
             step: None,
             key: None,
             result: String::new(),
@@ -268,6 +270,15 @@ impl Describer {
             }
             UpgradeRecord::Recovered { .. } => {
                 description.kind = "recovered";
+            }
+            UpgradeRecord::Target { target, generation } => {
+                description.kind = "target";
+                description.target = Some(target.to_string());
+                description.generation = Some(generation.0);
+            }
+            UpgradeRecord::Numbered { next_attempt } => {
+                description.kind = "numbered";
+                description.result = format!("the next attempt is number {}", next_attempt.0);
             }
             UpgradeRecord::Finished { terminal, .. } => {
                 description.kind = "finished";

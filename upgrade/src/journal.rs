@@ -77,6 +77,16 @@ impl Group {
         self.count += other.count;
     }
 
+    /// The records from this one on, counted from 0, as a group of their own.
+    #[must_use]
+    pub fn from_record(&self, first: u32) -> Self {
+        let mut rest = Self::new();
+        for record in self.records().skip(usize::try_from(first).unwrap_or(usize::MAX)) {
+            rest.push(record.stream, record.kind, record.bytes);
+        }
+        rest
+    }
+
     /// The number of records.
     pub const fn len(&self) -> u32 {
         self.count
@@ -182,18 +192,54 @@ pub enum JournalError {
     /// The content contradicts itself.
     #[error("the journal is damaged: {0}")]
     Damaged(String),
+    /// A compaction up to a place that is none.
+    #[error("position {before} is not a place between two groups from {least} to {most}: compact up to one")]
+    Boundary {
+        /// The position given.
+        before: Position,
+        /// Where the present snapshot ends.
+        least: Position,
+        /// The end.
+        most: Position,
+    },
 }
 
-/// A durable, totally ordered log of opaque records.
+/// What stands for the records of a journal that were removed from its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a snapshot is exactly this")]
+pub struct Snapshot {
+    /// The first position that it does not stand for.
+    pub before: Position,
+    /// The records that stand for those before; they have no positions of their own.
+    pub group: Group,
+}
+
+/// A durable, totally ordered log of opaque records, whose beginning may be replaced by a [`Snapshot`].
+///
+/// A reader folds the snapshot first, if there is one, and then what [`read`](Self::read) gives from
+/// [`Snapshot::before`] on. [`conformance::journal_suite`](crate::conformance::journal_suite) checks an implementation.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Appends the group. On return it is durable as a whole, it follows every group appended before, and the
-    /// position of its first record is given. After an error nothing of it is there.
+    /// position of its first record is given. After an error nothing of it is there, now or after the journal is
+    /// opened anew. Two appends at once are both done, one after the other. An empty group changes nothing.
     async fn append(&self, group: &Group) -> Result<Position, JournalError>;
 
     /// Reads up to about `max_groups` whole groups, beginning with the first group that has a record at or after
-    /// `from`, each with the position of its first record. Empty at the end of the journal.
+    /// `from`, each with the position of its first record; at least one if there is one and `max_groups` is not 0.
+    /// Groups that a snapshot stands for are gone, and the reading begins after them.
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError>;
+
+    /// Lets `snapshot` stand for every group before `before`, and for the snapshot before. On return that is durable;
+    /// after an error, and after a crash before the return, all is as it was or all is done. Positions of what stays do
+    /// not change, nor does the end.
+    ///
+    /// `before` is a place between two groups, not before that of the present snapshot and not behind the end: anything
+    /// else is [`JournalError::Boundary`].
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError>;
+
+    /// The snapshot, if there is one.
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError>;
 
     /// The position that the next record will get: the number of records.
     async fn end(&self) -> Result<Position, JournalError>;

@@ -92,6 +92,7 @@
 //! - Without [`Capabilities::fence`] two controllers at one fleet are not kept apart.
 
 mod clock;
+mod compaction;
 mod config;
 pub mod conformance;
 mod driver;
@@ -110,11 +111,12 @@ mod timing;
 mod wire;
 
 pub use clock::Clock;
+pub use compaction::{Compaction, compact, read_journal};
 pub use config::{DriverConfig, Job, SubmitError};
 pub use driver::{Driver, DriverError, Turn};
 pub use history::{Describer, Description};
 pub use ids::{AttemptId, EffectKey, Generation, InstanceId, TargetId, Version};
-pub use journal::{Group, Journal, JournalError, Position, Record, Stream};
+pub use journal::{Group, Journal, JournalError, Position, Record, Snapshot, Stream};
 pub use machine::{Command, Effect, Event, Machine, Plan, Remembered, Which};
 pub use memory::MemoryJournal;
 pub use mode::{Mode, ModeChoice, ModeError, Wanted, choose_mode};

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::{Group, Journal, JournalError, Position};
+use crate::{Group, Journal, JournalError, Position, Snapshot};
 
 /// A journal in memory, for tests and simulations: it dies with the process.
 ///
@@ -15,6 +15,7 @@ pub struct MemoryJournal {
 struct Inner {
     /// In order; no group is empty.
     groups: Vec<(Position, Group)>,
+    snapshot: Option<Snapshot>,
     end: Position,
 }
 
@@ -27,7 +28,9 @@ impl MemoryJournal {
     /// The bytes that the records take, framing included.
     pub fn len_bytes(&self) -> usize {
         let inner = self.inner.lock();
-        inner.groups.iter().map(|(_, group)| group.as_bytes().len()).sum()
+        let snapshot = inner.snapshot.as_ref().map_or(0, |s| s.group.as_bytes().len());
+        let groups: usize = inner.groups.iter().map(|(_, group)| group.as_bytes().len()).sum();
+        snapshot + groups
     }
 }
 
@@ -49,6 +52,27 @@ impl Journal for MemoryJournal {
             .groups
             .partition_point(|(start, group)| start + Position::from(group.len()) <= from);
         Ok(inner.groups.iter().skip(first).take(max_groups).cloned().collect())
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        let mut inner = self.inner.lock();
+        let least = inner.snapshot.as_ref().map_or(0, |snapshot| snapshot.before);
+        let kept = inner.groups.partition_point(|(start, _)| *start < before);
+        let between = inner.groups.get(kept).map_or(inner.end, |(start, _)| *start) == before;
+        if before < least || !between {
+            let most = inner.end;
+            return Err(JournalError::Boundary { before, least, most });
+        }
+        inner.groups.drain(..kept);
+        inner.snapshot = Some(Snapshot {
+            before,
+            group: snapshot.clone(),
+        });
+        Ok(())
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        Ok(self.inner.lock().snapshot.clone())
     }
 
     async fn end(&self) -> Result<Position, JournalError> {

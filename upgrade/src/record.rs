@@ -89,6 +89,18 @@ pub enum UpgradeRecord {
         /// See [`Receipt::retries`](crate::Receipt::retries).
         retries: u32,
     },
+    /// In a snapshot: what remains of the attempts at a target that have ended.
+    Target {
+        /// Which target.
+        target: TargetId,
+        /// The highest generation it had.
+        generation: Generation,
+    },
+    /// In a snapshot: how far the attempts are numbered.
+    Numbered {
+        /// The lowest number that no attempt has had.
+        next_attempt: AttemptId,
+    },
 }
 
 /// An outcome as it is journaled: without its words.
@@ -217,6 +229,20 @@ impl UpgradeRecord {
     const BACKWARD: u8 = 4;
     const RECOVERED: u8 = 5;
     const FINISHED: u8 = 6;
+    const TARGET: u8 = 7;
+    const NUMBERED: u8 = 8;
+
+    /// The attempt that the record belongs to, if it belongs to one.
+    pub const fn attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::Begun { attempt, .. }
+            | Self::Intent { attempt, .. }
+            | Self::Backward { attempt, .. }
+            | Self::Recovered { attempt, .. }
+            | Self::Finished { attempt, .. } => Some(*attempt),
+            Self::Version { .. } | Self::Target { .. } | Self::Numbered { .. } => None,
+        }
+    }
 
     /// The record's kind in its stream.
     pub const fn kind(&self) -> u8 {
@@ -227,6 +253,8 @@ impl UpgradeRecord {
             Self::Backward { .. } => Self::BACKWARD,
             Self::Recovered { .. } => Self::RECOVERED,
             Self::Finished { .. } => Self::FINISHED,
+            Self::Target { .. } => Self::TARGET,
+            Self::Numbered { .. } => Self::NUMBERED,
         }
     }
 
@@ -277,6 +305,11 @@ impl UpgradeRecord {
                 put_number(out, *after_ms);
                 put_reason(out, reason);
             }
+            Self::Target { target, generation } => {
+                put_number(out, generation.0);
+                put_text(out, target.as_str());
+            }
+            Self::Numbered { next_attempt } => put_number(out, next_attempt.0),
             Self::Recovered {
                 attempt,
                 generation,
@@ -397,6 +430,13 @@ impl UpgradeRecord {
                     went_back: reason(&mut from)?,
                 }
             }
+            Self::TARGET => Self::Target {
+                generation: Generation(from.number()?),
+                target: TargetId::new(from.text()?),
+            },
+            Self::NUMBERED => Self::Numbered {
+                next_attempt: AttemptId(from.number()?),
+            },
             found => return Err(RecordError::Kind { found }),
         };
         from.end()?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, IngressOrder, Journal, JournalError, News,
-    Observation, Platform, PlatformError, Position, TargetId, Version,
+    Observation, Platform, PlatformError, Position, Snapshot, TargetId, Version,
 };
 
 #[async_trait]
@@ -52,6 +52,14 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
         (**self).read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        (**self).compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        (**self).snapshot().await
     }
 
     async fn end(&self) -> Result<Position, JournalError> {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
 };
-use unattended_upgrade::{Group, Journal, JournalError, Position};
+use unattended_upgrade::{Group, Journal, JournalError, Position, Snapshot};
 
 use crate::torn::mended_copy;
 
@@ -16,7 +16,12 @@ const GROUPS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("groups");
 /// What the file is.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const FORMAT_KEY: &str = "format";
-const FORMAT: u8 = 1;
+/// A journal that was never compacted. Programs that know nothing of snapshots read it.
+const PLAIN: u8 = 1;
+/// One that may have a snapshot, which a program that reads the groups alone would miss.
+const WITH_SNAPSHOT: u8 = 2;
+/// At most one value: what stands for the groups before the position that is its key.
+const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 /// How each redb file begins.
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 const CACHE_BYTES: usize = 32 << 20;
@@ -27,6 +32,8 @@ const SCRATCH_GROUPS: u64 = 256;
 #[derive(Debug)]
 struct End {
     position: Position,
+    /// Where the snapshot ends; 0 without one.
+    begin: Position,
     /// Groups appended since the opening.
     appended: u64,
 }
@@ -93,12 +100,13 @@ impl Redb {
             }
             mark(&database).map_err(|error| JournalError::Io(format!("{name}: {error}")))?;
         }
-        let end = check(&database, path)?;
+        let (begin, end) = check(&database, path)?;
         Ok(Self {
             database,
             path: path.to_owned(),
             end: Mutex::new(End {
                 position: end,
+                begin,
                 appended: 0,
             }),
             groups_per_sync,
@@ -116,6 +124,38 @@ impl Redb {
         transaction.open_table(GROUPS)?.insert(first, group.as_bytes())?;
         transaction.commit()?;
         Ok(())
+    }
+
+    /// One transaction: the groups go and the snapshot comes together. `None` where `before` is within a group.
+    fn replace_beginning(&self, before: Position, end: Position, snapshot: &Group) -> Result<Option<()>, redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        // Also of a scratch journal: what is removed was perhaps not yet on the disk.
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let mut groups = transaction.open_table(GROUPS)?;
+            if before != end && groups.get(before)?.is_none() {
+                return Ok(None);
+            }
+            groups.retain_in(..before, |_, _| false)?;
+            let mut snapshots = transaction.open_table(SNAPSHOT)?;
+            snapshots.retain(|_, _| false)?;
+            snapshots.insert(before, snapshot.as_bytes())?;
+            let mut about = transaction.open_table(ABOUT)?;
+            about.insert(FORMAT_KEY, u64::from(WITH_SNAPSHOT))?;
+        }
+        transaction.commit()?;
+        Ok(Some(()))
+    }
+
+    fn read_snapshot(&self) -> Result<Option<(Position, Vec<u8>)>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let table = match transaction.open_table(SNAPSHOT) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let last = table.last()?;
+        Ok(last.map(|(before, bytes)| (before.value(), bytes.value().to_vec())))
     }
 
     fn read_groups(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Vec<u8>)>, redb::Error> {
@@ -164,6 +204,31 @@ impl Journal for Redb {
             .into_iter()
             .map(|(position, bytes)| Ok((position, Group::from_bytes(bytes)?)))
             .collect()
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        // No append comes in between.
+        let mut end = self.end.lock();
+        let refused = JournalError::Boundary {
+            before,
+            least: end.begin,
+            most: end.position,
+        };
+        if before < end.begin || before > end.position {
+            return Err(refused);
+        }
+        self.replace_beginning(before, end.position, snapshot)
+            .map_err(|error| JournalError::Io(format!("{}: {error}", self.path.display())))?
+            .ok_or(refused)?;
+        end.begin = before;
+        Ok(())
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        let found = self.read_snapshot().map_err(|error| damaged(&self.path, &error))?;
+        let Some((before, bytes)) = found else { return Ok(None) };
+        let group = Group::from_bytes(bytes)?;
+        Ok(Some(Snapshot { before, group }))
     }
 
     async fn end(&self) -> Result<Position, JournalError> {
@@ -222,14 +287,14 @@ fn is_ours_to_fill(database: &Database) -> Result<bool, redb::Error> {
 /// Makes a fresh file a journal, in one transaction.
 fn mark(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    transaction.open_table(ABOUT)?.insert(FORMAT_KEY, u64::from(FORMAT))?;
+    transaction.open_table(ABOUT)?.insert(FORMAT_KEY, u64::from(PLAIN))?;
     transaction.open_table(GROUPS)?;
     transaction.commit()?;
     Ok(())
 }
 
-/// Checks the mark and gives the end.
-fn check(database: &Database, path: &Path) -> Result<Position, JournalError> {
+/// Checks the mark and gives where the snapshot and where the groups end.
+fn check(database: &Database, path: &Path) -> Result<(Position, Position), JournalError> {
     let foreign = |error: TableError| match error {
         TableError::Storage(error) => damaged(path, &error.into()),
         _ => JournalError::NotAJournal(path.display().to_string()),
@@ -240,7 +305,10 @@ fn check(database: &Database, path: &Path) -> Result<Position, JournalError> {
         .get(FORMAT_KEY)
         .map_err(|error| damaged(path, &error.into()))?
         .map(|format| format.value());
-    if format != Some(u64::from(FORMAT)) {
+    if ![PLAIN, WITH_SNAPSHOT]
+        .map(|known| Some(u64::from(known)))
+        .contains(&format)
+    {
         return Err(JournalError::Format {
             // Formats are small numbers; one that is not is shown as the largest.
             found: format.map(|format| u8::try_from(format).unwrap_or(u8::MAX)),
@@ -248,11 +316,19 @@ fn check(database: &Database, path: &Path) -> Result<Position, JournalError> {
     }
     let groups = read.open_table(GROUPS).map_err(foreign)?;
     let last = groups.last().map_err(|error| damaged(path, &error.into()))?;
+    let begin = match read.open_table(SNAPSHOT) {
+        Ok(snapshots) => {
+            let snapshot = snapshots.last().map_err(|error| damaged(path, &error.into()))?;
+            snapshot.map_or(0, |(before, _)| before.value())
+        }
+        Err(TableError::TableDoesNotExist(_)) => 0,
+        Err(error) => return Err(foreign(error)),
+    };
     match last {
-        None => Ok(0),
+        None => Ok((begin, begin)),
         Some((first, bytes)) => {
             let group = Group::from_bytes(bytes.value().to_vec())?;
-            Ok(first.value() + Position::from(group.len()))
+            Ok((begin, first.value() + Position::from(group.len())))
         }
     }
 }

@@ -98,10 +98,10 @@ fn another_format_is_refused_with_its_number() {
     let database = redb::Database::open(&path).unwrap();
     let about = redb::TableDefinition::<&str, u64>::new("about");
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(about).unwrap().insert("format", 2).unwrap();
+    transaction.open_table(about).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert_eq!(Redb::open(&path).unwrap_err(), JournalError::Format { found: Some(2) });
+    assert_eq!(Redb::open(&path).unwrap_err(), JournalError::Format { found: Some(3) });
 }
 
 #[test]

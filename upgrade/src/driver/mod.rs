@@ -13,7 +13,7 @@ use crate::record::Told;
 use crate::wire::LONGEST_TEXT;
 use crate::{
     AttemptId, Capabilities, Clock, ConfigError, DriverConfig, Generation, Group, Job, Journal, JournalError, Platform,
-    Receipt, Record, RecordError, Step, SubmitError, TargetId, Terminal, Timing, UpgradeRecord, Version,
+    Position, Receipt, Record, RecordError, Step, SubmitError, TargetId, Terminal, Timing, UpgradeRecord, Version,
 };
 use send::Order;
 pub use turn::Turn;
@@ -34,6 +34,17 @@ pub enum DriverError {
     /// Records were replayed and not resumed from.
     #[error("the driver has replayed a journal: call `resume` first")]
     NotResumed,
+    /// Another program writes to the journal. Nothing is done beside it.
+    #[error(
+        "the journal ends at {found} where this driver left it at {expected}: another controller writes to it; end all \
+         but one, then start anew"
+    )]
+    OtherWriter {
+        /// Where this driver's last append ended.
+        expected: Position,
+        /// Where the journal ends.
+        found: Position,
+    },
     /// Replaying is for the beginning.
     #[error("records can only be replayed into a driver that has done nothing yet")]
     NotFresh,
@@ -68,6 +79,10 @@ pub struct Driver<P: ?Sized, J: ?Sized, C: ?Sized> {
     history: History,
     /// Records not yet appended, in order.
     outbox: Group,
+    /// The end of the journal as it must be, once that is known: nobody else writes to it.
+    appended_to: Option<Position>,
+    /// Records at the beginning of the outbox whose append failed: whether they are there is not known.
+    in_doubt: u32,
     /// Effects whose intent is in the outbox or before it.
     orders: Vec<Order>,
     /// Receipts whose record is in the outbox.
@@ -150,6 +165,8 @@ where
             versions: BTreeMap::new(),
             history: History::default(),
             outbox: Group::new(),
+            appended_to: None,
+            in_doubt: 0,
             orders: Vec::new(),
             receipts: Vec::new(),
             scratch: Vec::new(),
@@ -168,12 +185,38 @@ where
         let Some(told) = self.history.take(record)? else {
             return Ok(None);
         };
-        if let Some(open) = &told.open {
-            let held = self.targets.entry(open.target.clone()).or_default();
-            held.generation = held.generation.max(open.generation);
-            held.busy = told.receipt.is_none();
-        }
+        let (target, generation, busy) = match (told.ended, told.record) {
+            (Some(ended), _) => (ended.target, ended.generation, false),
+            (None, UpgradeRecord::Begun { target, generation, .. }) => (target, generation, true),
+            (None, UpgradeRecord::Target { target, generation }) => {
+                let busy = self.targets.get(&target).is_some_and(|held| held.busy);
+                (target, generation, busy)
+            }
+            // A generation taken by a recovery counts when the attempt is taken over or ends.
+            _ => return Ok(None),
+        };
+        let held = self.targets.entry(target).or_default();
+        held.generation = held.generation.max(generation);
+        held.busy = busy;
         Ok(told.receipt)
+    }
+
+    /// Reads the whole journal, gives the receipts of attempts that have ended (a snapshot has none of those it stands
+    /// for), and [`resume`](Self::resume)s.
+    ///
+    /// # Errors
+    /// A journal that cannot be read or understood: nothing has been done, and the driver must be dropped.
+    pub async fn recover(&mut self) -> Result<Vec<Receipt>, DriverError> {
+        let journal = Arc::clone(&self.journal);
+        let mut receipts = Vec::new();
+        let end = crate::read_journal(journal.as_ref(), |_, record| {
+            receipts.extend(self.replay(record)?);
+            Ok::<(), DriverError>(())
+        })
+        .await?;
+        self.appended_to = Some(end);
+        self.resume()?;
+        Ok(receipts)
     }
 
     /// Takes over every attempt that the replayed records leave open: under a new generation, and nothing else before

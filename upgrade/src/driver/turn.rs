@@ -5,7 +5,8 @@ use super::{Attempt, Driver, DriverError, Stage};
 use crate::machine::{Effect, Event, Machine, Which};
 use crate::record::Told;
 use crate::{
-    Clock, EffectKey, EffectOutcome, Generation, Journal, Platform, Receipt, Step, TargetId, Terminal, UpgradeRecord,
+    Clock, EffectKey, EffectOutcome, Generation, Journal, Platform, Position, Receipt, Step, TargetId, Terminal,
+    UpgradeRecord,
 };
 
 /// Targets that are looked at in one call.
@@ -55,8 +56,7 @@ where
         self.look(now).await;
         let appended = !self.outbox.is_empty();
         if appended {
-            self.journal.append(&self.outbox).await?;
-            self.outbox.clear();
+            self.append().await?;
         }
         let finished = std::mem::take(&mut self.receipts);
         self.send(may_act).await;
@@ -70,6 +70,34 @@ where
                 self.looks.keys().next().copied()
             },
         })
+    }
+
+    /// Makes the outbox durable. Records that a failed append may have left in the journal are not written twice.
+    async fn append(&mut self) -> Result<(), DriverError> {
+        if self.in_doubt > 0 {
+            // A journal must not have kept them, but a lost answer is no proof: its end tells.
+            let found = self.journal.end().await?;
+            let expected = self.appended_to.unwrap_or(found);
+            if found == expected + Position::from(self.in_doubt) {
+                self.outbox = self.outbox.from_record(self.in_doubt);
+                self.appended_to = Some(found);
+            } else if found != expected {
+                return Err(DriverError::OtherWriter { expected, found });
+            }
+            self.in_doubt = 0;
+        } else if self.appended_to.is_none() {
+            self.appended_to = Some(self.journal.end().await?);
+        }
+        self.in_doubt = self.outbox.len();
+        let found = self.journal.append(&self.outbox).await?;
+        let expected = self.appended_to.unwrap_or(found);
+        if found != expected {
+            return Err(DriverError::OtherWriter { expected, found });
+        }
+        self.in_doubt = 0;
+        self.appended_to = Some(found + Position::from(self.outbox.len()));
+        self.outbox.clear();
+        Ok(())
     }
 
     /// Begins queued jobs while there is room. Their first look is due at once.

@@ -84,6 +84,14 @@ impl Journal for TestJournal {
         self.inner.read(from, max_groups).await
     }
 
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.inner.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.inner.snapshot().await
+    }
+
     async fn end(&self) -> Result<Position, JournalError> {
         self.inner.end().await
     }

@@ -1,0 +1,137 @@
+//! Reading a journal whole, and making its beginning small.
+use std::collections::BTreeMap;
+
+use crate::history::{History, Told};
+use crate::{AttemptId, DriverError, Generation, Group, Journal, Position, Record, Stream, TargetId, UpgradeRecord};
+
+/// Groups that are read in one call.
+const READ_GROUPS: usize = 256;
+
+/// Reads a journal from its beginning to its end: first the records of its snapshot, which have no position any more,
+/// then all others with theirs. Stops at the first error of `each`. Gives the position behind the last record.
+pub async fn read_journal<J, E>(
+    journal: &J,
+    mut each: impl FnMut(Option<Position>, &Record<'_>) -> Result<(), E> + Send,
+) -> Result<Position, E>
+where
+    J: Journal + ?Sized,
+    E: From<crate::JournalError>,
+{
+    let mut next = 0;
+    if let Some(snapshot) = journal.snapshot().await? {
+        for record in snapshot.group.records() {
+            each(None, &record)?;
+        }
+        next = snapshot.before;
+    }
+    loop {
+        let groups = journal.read(next, READ_GROUPS).await?;
+        let Some((last, group)) = groups.last() else {
+            return Ok(next);
+        };
+        next = last + Position::from(group.len());
+        for (first, group) in &groups {
+            for (position, record) in (*first..).zip(group.records()) {
+                each(Some(position), &record)?;
+            }
+        }
+    }
+}
+
+/// What [`compact`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compaction {
+    /// Records that were read, those of a snapshot before included.
+    pub records_before: u64,
+    /// Records that the snapshot has now.
+    pub records_after: u64,
+}
+
+/// Lets a snapshot stand for everything in the journal up to its present end: of attempts that have ended only the
+/// generation of their target stays; the records of open attempts, and those of other streams, stay as they are.
+///
+/// The receipts of ended attempts are gone afterwards: take them first. A driver goes on as if nothing had happened, and
+/// a driver made later recovers the same, whether this was killed or not. The time it takes grows with the journal, and
+/// the memory with the number of targets: about a hundred bytes each.
+pub async fn compact<J: Journal + ?Sized>(journal: &J) -> Result<Compaction, DriverError> {
+    let mut small = Compactor::default();
+    let mut read = 0u64;
+    let end = read_journal(journal, |_, record| {
+        read += 1;
+        small.take(record)
+    })
+    .await?;
+    let snapshot = small.finish();
+    journal.compact(end, &snapshot).await?;
+    Ok(Compaction {
+        records_before: read,
+        records_after: snapshot.len().into(),
+    })
+}
+
+#[derive(Default)]
+struct Compactor {
+    history: History,
+    /// Records of other streams, as they were.
+    others: Group,
+    /// The records of each open attempt, as they were.
+    open: BTreeMap<AttemptId, Group>,
+    /// In order of their names: equal journals make equal snapshots.
+    generations: BTreeMap<TargetId, Generation>,
+}
+
+impl Compactor {
+    fn take(&mut self, record: &Record<'_>) -> Result<(), DriverError> {
+        let Some(Told {
+            record: told, ended, ..
+        }) = self.history.take(record)?
+        else {
+            self.others.push(record.stream, record.kind, record.bytes);
+            return Ok(());
+        };
+        if let UpgradeRecord::Target { target, generation } = &told {
+            self.raise(target.clone(), *generation);
+        }
+        if let Some(ended) = ended {
+            self.raise(ended.target, ended.generation);
+        }
+        if let Some(attempt) = told.attempt() {
+            if matches!(told, UpgradeRecord::Finished { .. }) {
+                self.open.remove(&attempt);
+            } else {
+                let records = self.open.entry(attempt).or_default();
+                records.push(record.stream, record.kind, record.bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn raise(&mut self, target: TargetId, generation: Generation) {
+        let known = self.generations.entry(target).or_default();
+        *known = generation.max(*known);
+    }
+
+    fn finish(self) -> Group {
+        let mut snapshot = self.others;
+        let mut scratch = Vec::new();
+        let mut write = |record: UpgradeRecord| {
+            scratch.clear();
+            record.encode(&mut scratch);
+            snapshot.push(Stream::UPGRADE, record.kind(), &scratch);
+        };
+        for (index, version) in (0u32..).zip(self.history.versions) {
+            write(UpgradeRecord::Version { index, version });
+        }
+        write(UpgradeRecord::Numbered {
+            next_attempt: AttemptId(self.history.next_attempt),
+        });
+        for (target, generation) in self.generations {
+            write(UpgradeRecord::Target { target, generation });
+        }
+        for records in self.open.values() {
+            snapshot.extend(records);
+        }
+        snapshot
+    }
+}

@@ -1,0 +1,159 @@
+use futures::future::join3;
+
+use super::{Breach, same};
+use crate::{Group, Journal, JournalError, Position, Stream};
+
+/// Drives an empty journal through the contract of [`Journal`] and names the rule that it breaks, if it breaks one.
+///
+/// Appends a few hundred small records and compacts some of them. Durability cannot be seen from the inside: open the
+/// medium anew afterwards, after a kill for the whole truth, and run [`journal_holds`] on it.
+///
+/// ```
+/// # futures::executor::block_on(async {
+/// use unattended_upgrade::{MemoryJournal, conformance};
+///
+/// let journal = MemoryJournal::new();
+/// conformance::journal_suite(&journal).await?;
+/// conformance::journal_holds(&journal).await
+/// # }).unwrap();
+/// ```
+///
+/// | rule | what it says |
+/// | --- | --- |
+/// | `empty` | a new journal has its end at 0 and gives no group and no snapshot |
+/// | `append.position` | a group gets the position behind the one before; an empty group changes nothing |
+/// | `append.end` | the end is behind the last group |
+/// | `append.at-once` | appends at the same time are done one after the other, each whole |
+/// | `read.from` | reading from any position begins with the group that holds it |
+/// | `read.some` | a reading gives a group if there is one, and never more than asked for |
+/// | `read.same` | groups come back as they were, at their positions |
+/// | `compact.boundary` | a compaction up to the inside of a group, behind the end, or before the last one is refused, and changes nothing |
+/// | `compact.snapshot` | the latest snapshot is what is given, with its position |
+/// | `compact.rest` | what is behind the snapshot stays where it is; what is before is gone |
+pub async fn journal_suite<J: Journal + ?Sized>(journal: &J) -> Result<(), Breach> {
+    let fails = |rule| Breach::by::<JournalError>(rule);
+    same("empty", "the end", &journal.end().await.map_err(fails("empty"))?, &0)?;
+    let nothing = journal.read(0, 10).await.map_err(fails("empty"))?;
+    same("empty", "the number of groups", &nothing.len(), &0)?;
+    let none = journal.snapshot().await.map_err(fails("empty"))?;
+    same("empty", "the snapshot", &none, &None)?;
+
+    let mut position: Position = 0;
+    for number in 0..GROUPS - AT_ONCE {
+        let group = sample(number);
+        let first = journal.append(&group).await.map_err(fails("append.position"))?;
+        same("append.position", "that of an appended group", &first, &position)?;
+        position += Position::from(group.len());
+        let end = journal.end().await.map_err(fails("append.end"))?;
+        same("append.end", "the end after an append", &end, &position)?;
+    }
+    append_at_once(journal, position).await?;
+    let end = journal.end().await.map_err(fails("append.end"))?;
+    let empty = journal.append(&Group::new()).await.map_err(fails("append.position"))?;
+    same("append.position", "that of an empty group", &empty, &end)?;
+    holds(journal, None).await?;
+
+    let mut before = None;
+    for (at, snapshot) in COMPACTIONS {
+        refuses(journal, before, start_of(at) + 1).await?;
+        refuses(journal, before, start_of(GROUPS) + 1).await?;
+        journal
+            .compact(start_of(at), &sample(snapshot))
+            .await
+            .map_err(fails("compact.snapshot"))?;
+        before = Some((at, snapshot));
+        holds(journal, before).await?;
+    }
+    refuses(journal, before, start_of(COMPACTIONS[0].0)).await
+}
+
+/// Checks that a journal holds exactly what [`journal_suite`] left in it, from wherever it is read.
+pub async fn journal_holds<J: Journal + ?Sized>(journal: &J) -> Result<(), Breach> {
+    holds(journal, COMPACTIONS.last().copied()).await
+}
+
+/// Groups that the suite appends.
+const GROUPS: u32 = 40;
+/// The last of them at the same time; equal, since their order is the journal's to choose.
+const AT_ONCE: u32 = 3;
+/// Group up to which is compacted, and number of the snapshot. Neither begins a group of one record, whose inside there
+/// is none of.
+const COMPACTIONS: [(u32, u32); 2] = [(11, 103), (30, 97)];
+
+async fn append_at_once<J: Journal + ?Sized>(journal: &J, from: Position) -> Result<(), Breach> {
+    let group = sample(GROUPS - 1);
+    let (a, b, c) = join3(journal.append(&group), journal.append(&group), journal.append(&group)).await;
+    let mut found = [a, b, c]
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Breach::by("append.at-once"))?;
+    found.sort_unstable();
+    let length = Position::from(group.len());
+    let wanted: Vec<Position> = (0..).map(|n| from + n * length).take(found.len()).collect();
+    same("append.at-once", "the places of three groups", &found, &wanted)
+}
+
+async fn refuses<J: Journal + ?Sized>(journal: &J, now: Option<(u32, u32)>, before: Position) -> Result<(), Breach> {
+    match journal.compact(before, &sample(1)).await {
+        Err(JournalError::Boundary { .. }) => holds(journal, now).await,
+        other => Err(Breach::new(
+            "compact.boundary",
+            format!("compact({before}) gave {other:?}, wanted an error `Boundary`"),
+        )),
+    }
+}
+
+async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>) -> Result<(), Breach> {
+    let snapshot = journal.snapshot().await.map_err(Breach::by("compact.snapshot"))?;
+    let snapshot = snapshot.map(|snapshot| (snapshot.before, snapshot.group));
+    let wanted = compacted.map(|(at, snapshot)| (start_of(at), sample(snapshot)));
+    same("compact.snapshot", "the snapshot", &snapshot, &wanted)?;
+    let gone = compacted.map_or(0, |(at, _)| at);
+    let rest: Vec<(Position, Group)> = (gone..GROUPS).map(|n| (start_of(n), sample(n))).collect();
+    let rule = |plain| if gone == 0 { plain } else { "compact.rest" };
+    let end = journal.end().await.map_err(Breach::by("append.end"))?;
+    same(rule("append.end"), "the end", &end, &start_of(GROUPS))?;
+    for from in 0..end + 2 {
+        // The first group that has a record at or after `from`.
+        let first = rest.partition_point(|(start, group)| start + Position::from(group.len()) <= from);
+        for most in [1, 3, rest.len() + 1] {
+            let found = journal.read(from, most).await.map_err(Breach::by("read.from"))?;
+            let wanted = &rest[first..rest.len().min(first + most)];
+            // "About" so many: a journal may give fewer, but never none where there are some, and never others.
+            if found.len() > wanted.len() || (found.is_empty() && !wanted.is_empty()) {
+                let told = format!("read({from}, {most}) gave {} of {} groups", found.len(), wanted.len());
+                return Err(Breach::new(rule("read.some"), told));
+            }
+            for (found, wanted) in found.iter().zip(wanted) {
+                let rule = rule(if found.0 == wanted.0 { "read.same" } else { "read.from" });
+                same(rule, &format!("a group of read({from}, {most})"), found, wanted)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The position of a group's first record.
+fn start_of(number: u32) -> Position {
+    (0..number).map(|number| Position::from(sample(number).len())).sum()
+}
+
+/// A group whose content tells its number: empty records, odd bytes, a few kilobytes now and then.
+fn sample(number: u32) -> Group {
+    // Those that are appended at once are one and the same.
+    let number = if (GROUPS - AT_ONCE..GROUPS).contains(&number) {
+        GROUPS - 1
+    } else {
+        number
+    };
+    let mut group = Group::new();
+    for record in 0..1 + number % 4 {
+        let length = if number % 7 == 3 { 5_000 } else { number * record % 300 };
+        let bytes: Vec<u8> = (0..length)
+            .map(|at| u8::try_from((at * 31 + number) % 256).unwrap_or(0))
+            .collect();
+        let kind = u8::try_from(record).unwrap_or(0);
+        group.push(Stream(u8::try_from(number % 256).unwrap_or(0)), kind, &bytes);
+    }
+    group
+}

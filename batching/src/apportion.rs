@@ -177,7 +177,7 @@ mod tests {
             main in prop::collection::vec(1_u32..60, 1..40), first in 1_u32..5, growth in 1.1_f64..4.0, seed: u64,
         ) {
             let all: u32 = main.iter().sum();
-            let sizes = Ramp::geometric(count(first), growth).unwrap().cumulative(first, all);
+            let sizes = Ramp::geometric(count(first), growth).unwrap().sizes(all, first).unwrap();
             let cohorts = split(&main, u32::MAX, &sizes, seed);
             prop_assert_eq!(cohorts.len(), sizes.len());
             for (k, cohort) in cohorts.iter().enumerate() {
@@ -193,7 +193,7 @@ mod tests {
         #[test]
         fn a_cap_per_batch_only_delays(main in prop::collection::vec(1_u32..60, 1..20), half in 1_u32..10, seed: u64) {
             let all: u32 = main.iter().sum();
-            let sizes = Ramp::geometric(count(1), 3.0).unwrap().cumulative(1, all);
+            let sizes = Ramp::geometric(count(1), 3.0).unwrap().sizes(all, 1).unwrap();
             let cohorts = split(&main, half, &sizes, seed);
             for (k, cohort) in cohorts.iter().enumerate() {
                 for (s, &have) in cohort.iter().enumerate() {

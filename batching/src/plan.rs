@@ -12,10 +12,8 @@ use crate::frontier::Frontier;
 use crate::hash::position;
 use crate::index::{AppIndex, KeyIndex, StratumIndex, TargetIndex, narrow};
 use crate::policy::{Policy, PolicyError};
+use crate::ramp::{MOST_BATCHES, RampError};
 use crate::strata::{Cohort, Layout, Stratum, stratify};
-
-/// Batches are numbered with 16 bits, and the last one must fit as well.
-const MOST_BATCHES: u32 = 60_000;
 
 /// Ordered disjoint batches of a whole fleet. The same fleet, policy and seed give the same plan.
 ///
@@ -107,12 +105,6 @@ pub enum PlanError {
         /// The keys there are.
         known: Vec<String>,
     },
-    /// A ramp too slow for this fleet.
-    #[error("ramp: more than {most} batches; begin larger or grow faster")]
-    TooManyBatches {
-        /// The greatest number there may be.
-        most: u32,
-    },
 }
 
 /// What one batch may take of an application of `n`: half, rounded up.
@@ -184,13 +176,11 @@ impl Plan {
         }
 
         let pool = main.iter().sum();
-        let begin = policy
-            .ramp
-            .first()
-            .ceil_of(len)
-            .max(narrow(picks.len()))
-            .max(policy.detection_targets.min(pool));
-        let ramp = policy.ramp.cumulative(begin, pool);
+        let least = narrow(picks.len()).max(policy.detection_targets.min(pool));
+        let mut ramp = policy.ramp.sizes(len, least).map_err(PolicyError::from)?;
+        // What is held back is a batch of its own, after the ramp.
+        ramp.retain(|&size| size < pool);
+        ramp.extend((pool > 0).then_some(pool));
         let apps: Vec<u32> = strata.iter().map(|s| s.app.0).collect();
         let mut batch_of = vec![0_u16; fleet.len()];
         let mut cohorts: Vec<(u32, Cohort)> = Vec::new();
@@ -218,7 +208,7 @@ impl Plan {
                 },
             ));
         })
-        .ok_or(PlanError::TooManyBatches { most: MOST_BATCHES })?;
+        .ok_or(PolicyError::Ramp(RampError::TooManyBatches { most: MOST_BATCHES }))?;
         // Everything may already be in the ramp: then its last batch is the last of all.
         let last_batch = if pool == len { ramped - 1 } else { ramped };
         if pool < len {

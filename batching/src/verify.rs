@@ -121,32 +121,18 @@ impl Check<'_> {
         }
     }
 
-    /// The cumulative size of batch `k` is at most the `k`-th different value of `ceil(first · growth^k)`.
+    /// The cumulative size of batch `k` is at most the `k`-th size of the ramp, worked out afresh.
     fn ramp(&mut self, classes: u32) {
-        let growth = u128::from(self.policy.ramp.growth_ppm());
-        let len = narrow(self.fleet.len());
-        let wanted = self
-            .policy
-            .ramp
-            .first()
-            .ceil_of(len)
-            .max(self.policy.detection_targets.min(len));
+        let fleet = narrow(self.fleet.len());
         // Coverage may need more than the ramp's first size, at most one target for each class.
         let first = self.plan.batch(0).size;
+        let wanted = ramp::first(&self.policy.ramp, fleet).max(self.policy.detection_targets.min(fleet));
         let begin = if first > wanted { first.min(classes) } else { wanted };
-        let mut exact = u128::from(begin) * 1_000_000_000_000;
-        let mut allowed = u128::from(begin);
+        let mut sizes = ramp::allowed(&self.policy.ramp, fleet, begin);
         for batch in 0..self.last {
             let found = self.plan.batch(batch);
-            if batch > 0 {
-                let before = allowed;
-                while allowed <= before && allowed <= u128::from(u32::MAX) {
-                    exact = (exact * growth).div_ceil(1_000_000);
-                    allowed = exact.div_ceil(1_000_000_000_000);
-                }
-            }
-            if u128::from(found.cumulative) > allowed || found.size == 0 {
-                let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
+            let allowed = sizes.next().unwrap_or(fleet);
+            if found.cumulative > allowed || found.size == 0 {
                 self.found.push(Violation::Ramp {
                     batch,
                     cumulative: found.cumulative,
@@ -366,3 +352,4 @@ impl Check<'_> {
 
 #[cfg(test)]
 mod broken;
+mod ramp;

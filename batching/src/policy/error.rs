@@ -1,17 +1,15 @@
 //! Rules that cannot be meant.
 
 use crate::amount::Amount;
+use crate::ramp::RampError;
 
 /// A rule that cannot be meant. Nothing has been planned.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// A ramp that does not grow, or is not a number.
-    #[error("ramp: growth {growth} is not between 1.001 and 1000000; 2 doubles from batch to batch")]
-    Growth {
-        /// What was given.
-        growth: f64,
-    },
+    /// A ramp that cannot be meant, or not for this fleet.
+    #[error("ramp: {0}")]
+    Ramp(#[from] RampError),
     /// A share above the whole.
     #[error("{rule}: {amount} is above 100 %; give 100 % or less, or a count")]
     AboveWhole {

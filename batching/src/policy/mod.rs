@@ -91,7 +91,7 @@ impl Policy {
 
     /// How fast the change grows.
     #[must_use]
-    pub const fn ramp(mut self, ramp: Ramp) -> Self {
+    pub fn ramp(mut self, ramp: Ramp) -> Self {
         self.ramp = ramp;
         self
     }
@@ -219,7 +219,7 @@ impl Policy {
     }
 
     pub(crate) fn check(&self) -> Result<(), PolicyError> {
-        PolicyError::check_amount("ramp", self.ramp.first())?;
+        self.ramp.check()?;
         PolicyError::check_amount("per_app", self.per_app.at_most)?;
         PolicyError::check_amount("total_in_flight", self.total_in_flight.at_most)?;
         for (key, cap) in &self.per_label {

@@ -86,6 +86,8 @@ impl History {
                         out_since_ms: None,
                         was_healthy: *was_healthy,
                         recoveries_of_step: 0,
+                        left_ms: None,
+                        retiring: false,
                     },
                 };
                 self.open.insert(*attempt, open);
@@ -94,9 +96,10 @@ impl History {
                 attempt,
                 step,
                 after_ms,
+                left_ms,
                 ..
             } => {
-                self.open_mut(*attempt)?.intend(*step, *after_ms);
+                self.open_mut(*attempt)?.intend(*step, *after_ms, *left_ms);
             }
             UpgradeRecord::Backward { attempt, reason, .. } => {
                 self.open_mut(*attempt)?.remembered.went_back = Some(reason.clone());
@@ -118,6 +121,7 @@ impl History {
                 drained,
                 cut,
                 retries,
+                moves,
                 before: _,
             } => {
                 let open = self
@@ -139,6 +143,7 @@ impl History {
                     drained: *drained,
                     cut: *cut,
                     retries: *retries,
+                    moves: *moves,
                     recoveries: open.recoveries,
                     was_healthy: open.remembered.was_healthy,
                 });
@@ -164,13 +169,14 @@ impl History {
 }
 
 impl Open {
-    fn intend(&mut self, step: Step, after_ms: u64) {
+    fn intend(&mut self, step: Step, after_ms: u64, left_ms: Option<u64>) {
         let at = self.started_ms.saturating_add(after_ms);
         let remembered = &mut self.remembered;
         if remembered.last != Some(step) {
             remembered.recoveries_of_step = 0;
         }
         remembered.last = Some(step);
+        remembered.left_ms = left_ms;
         match step {
             Step::Closing | Step::Reclosing => {
                 remembered.closed_at_ms.get_or_insert(at);
@@ -180,6 +186,8 @@ impl Open {
                 remembered.touched = true;
                 remembered.out_since_ms.get_or_insert(at);
             }
+            Step::Spawning | Step::Pushing => remembered.touched = true,
+            Step::Retiring | Step::Stopping | Step::Resetting => remembered.retiring = true,
             _ => {}
         }
     }

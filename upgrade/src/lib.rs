@@ -30,6 +30,8 @@
 //!             self_check: SelfCheck::Passed,
 //!             ingress: Ingress::Open,
 //!             active: Some(0),
+//!             pair: None,
+//!             config: None,
 //!         };
 //!         Ok(vec![seen; targets.len()])
 //!     }
@@ -103,6 +105,7 @@ mod journal;
 mod machine;
 mod memory;
 mod mode;
+mod observation;
 mod platform;
 mod receipt;
 mod record;
@@ -120,9 +123,9 @@ pub use journal::{Group, Journal, JournalError, Position, Record, Snapshot, Stre
 pub use machine::{Command, Effect, Event, Machine, Plan, Remembered, Which};
 pub use memory::MemoryJournal;
 pub use mode::{Mode, ModeChoice, ModeError, Wanted, choose_mode};
+pub use observation::{ConfigSeen, Ingress, Moves, Observation, Pair, Pauses, Phase, SelfCheck, SlotSeen};
 pub use platform::{
-    Capabilities, EffectOutcome, FleetChange, Ingress, IngressOrder, News, Observation, Phase, Platform, PlatformError,
-    SelfCheck,
+    Capabilities, EffectOutcome, FleetChange, HandoverOrder, IngressOrder, News, Platform, PlatformError,
 };
 pub use receipt::{Reason, Receipt, Serving, Step, Terminal};
 pub use record::{RecordError, Told, UpgradeRecord};

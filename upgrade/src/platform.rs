@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{EffectKey, Generation, InstanceId, TargetId, Version};
+use crate::{EffectKey, Generation, InstanceId, Observation, TargetId, Version};
 
 /// What a platform can do beyond the three required methods.
 ///
@@ -23,6 +23,14 @@ pub struct Capabilities {
     pub prefetch: bool,
     /// [`Platform::watch`] works: births, deaths and foreign restarts are told.
     pub watch: bool,
+    /// [`Platform::spawn`], [`Platform::stop`] and [`Platform::reset`] work: two instances can run side by side in a
+    /// target, and [`Observation::pair`] tells of both.
+    pub slots: bool,
+    /// [`Platform::hand_over`] works: the agents of both instances are reached, refuse old generations, and
+    /// [`Observation::pair`] tells what they say.
+    pub hand_over: bool,
+    /// [`Platform::apply_config`] works, and [`Observation::config`] tells what was acknowledged.
+    pub config: bool,
 }
 
 impl Capabilities {
@@ -34,6 +42,9 @@ impl Capabilities {
             in_place: false,
             prefetch: false,
             watch: false,
+            slots: false,
+            hand_over: false,
+            config: false,
         }
     }
 
@@ -71,6 +82,27 @@ impl Capabilities {
         self.watch = true;
         self
     }
+
+    /// With two slots, in which instances can be started and ended.
+    #[must_use]
+    pub const fn with_slots(mut self) -> Self {
+        self.slots = true;
+        self
+    }
+
+    /// With agents that hand connections over.
+    #[must_use]
+    pub const fn with_hand_over(mut self) -> Self {
+        self.hand_over = true;
+        self
+    }
+
+    /// With pushing of configurations.
+    #[must_use]
+    pub const fn with_config(mut self) -> Self {
+        self.config = true;
+        self
+    }
 }
 
 /// What became of one commanded effect.
@@ -102,75 +134,6 @@ pub enum EffectOutcome {
     },
     /// The platform does not have this capability. Nothing was done.
     Unsupported,
-}
-
-/// Where the life of the slot's process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "a machine must decide every case")]
-pub enum Phase {
-    /// The platform does not know the target any more: it died.
-    Gone,
-    /// The target exists and nothing runs in it.
-    Stopped,
-    /// Something is being started.
-    Starting,
-    /// An instance runs.
-    Running,
-    /// The instance exits again and again.
-    Crashing,
-}
-
-/// Whether new traffic is led to the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "a machine must decide every case")]
-pub enum Ingress {
-    /// It is.
-    Open,
-    /// It is not.
-    Closed,
-    /// The platform cannot tell.
-    Unknown,
-}
-
-/// The running instance's word on itself, before it gets traffic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "a machine must decide every case")]
-pub enum SelfCheck {
-    /// It has not said anything yet. Never read as a pass.
-    Unreported,
-    /// Every required check passed.
-    Passed,
-    /// A required check failed or is missing.
-    Failed {
-        /// The first such check.
-        check: Arc<str>,
-    },
-}
-
-/// What the world looks like at one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "adapters fill every field, and a new one must be thought about"
-)]
-pub struct Observation {
-    /// Where the process stands.
-    pub phase: Phase,
-    /// The version the running (or starting) instance was made from; `None` where nothing runs or it cannot be told.
-    pub version: Option<Version>,
-    /// The running instance.
-    pub instance: Option<InstanceId>,
-    /// The instance says it can serve.
-    pub ready: bool,
-    /// Its self-checks.
-    pub self_check: SelfCheck,
-    /// Whether new traffic comes in.
-    pub ingress: Ingress,
-    /// Connections or requests still being served; `None` where it cannot be told.
-    pub active: Option<u32>,
 }
 
 /// Something that happened to the fleet without being asked for.
@@ -278,12 +241,84 @@ pub trait Platform: Send + Sync {
         EffectOutcome::Unsupported
     }
 
+    /// Starts `version` in the target's free slot, beside what runs. If a slot has that version already, that slot is
+    /// meant: what runs in it is left alone, and what does not is started. The new instance does not serve: it waits for
+    /// [`hand_over`](Self::hand_over), unless no other instance of the target lives, in which case it binds and serves.
+    async fn spawn(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let _ = (target, version, key);
+        EffectOutcome::Unsupported
+    }
+
+    /// Asks this very instance to end, and ends it after its grace. Any other instance is left alone; that this one is
+    /// gone already is [`EffectOutcome::AlreadyApplied`]. The slot keeps its version: a platform that restarts whatever
+    /// exits may start it again, and what it starts stays passive while another instance of the target has committed.
+    async fn stop(&self, target: &TargetId, instance: InstanceId, key: &EffectKey) -> EffectOutcome {
+        let _ = (target, instance, key);
+        EffectOutcome::Unsupported
+    }
+
+    /// Empties the slot that has `version`: what runs in it is ended, and nothing is started in it. The other slot is
+    /// left alone. That no slot has the version is [`EffectOutcome::AlreadyApplied`].
+    async fn reset(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let _ = (target, version, key);
+        EffectOutcome::Unsupported
+    }
+
+    /// Leads an order to the agents of the two instances: the old one is that of the version `from`, the new one that of
+    /// `to`. The agents keep the highest generation they have seen and refuse lower ones.
+    async fn hand_over(
+        &self,
+        target: &TargetId,
+        order: HandoverOrder,
+        from: &Version,
+        to: &Version,
+        key: &EffectKey,
+    ) -> EffectOutcome {
+        let _ = (target, order, from, to, key);
+        EffectOutcome::Unsupported
+    }
+
+    /// Pushes the configuration `version` to the target. What it works by shows in [`Observation::config`].
+    async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let _ = (target, version, key);
+        EffectOutcome::Unsupported
+    }
+
     /// Births, deaths and changes of health since `cursor` (0 = from the beginning of the watch). May be empty;
     /// repeats nothing that came before the cursor.
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
         let _ = cursor;
         Err(PlatformError::Unsupported("watch"))
     }
+}
+
+/// An order for [`Platform::hand_over`]. Every one may be given twice: what holds already is done already.
+///
+/// Two local rules stand above all orders. The old agent, as long as it lives, polls again at once when the session to
+/// the new one ends without an agreed end. The new agent that loses the session keeps what it has, and adopts nothing
+/// more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "agents must carry out every order")]
+pub enum HandoverOrder {
+    /// Open the session and pass the listeners. Done when the instance of the new version has claimed every one and
+    /// says it is ready; it does not poll them yet.
+    Offer,
+    /// The new instance polls too: both accept from the same queues.
+    Accept,
+    /// The old instance stops polling and keeps its listeners. Refused unless the new one polls and the session stands.
+    Quiesce,
+    /// The old instance moves each connection it can, one by one in two phases, and asks the others to end. It keeps
+    /// its copy of each until it has been adopted.
+    Migrate,
+    /// The new instance takes the target as its own, durably, and confirms it.
+    Commit,
+    /// The old instance leaves: what it still owns is cut and counted. It leaves only while its lease on a committed
+    /// new one is alive.
+    Retire,
+    /// All back: the old instance polls, then the new one stops polling and moves its connections back as `Migrate`
+    /// does. Given without a session, the old instance just polls.
+    Return,
 }
 
 /// An order for [`Platform::ingress`].

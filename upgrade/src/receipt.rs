@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Generation, Ingress, Mode, TargetId, Version};
+use crate::{AttemptId, Generation, Ingress, Mode, Moves, TargetId, Version};
 
 /// Where an attempt stands. The numbers are journaled and are the `step` of an [`EffectKey`](crate::EffectKey).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,11 +42,39 @@ pub enum Step {
     Reopening = 12,
     /// The controller was restarted: fence, then look, then decide.
     Recovering = 13,
+    /// Hot: the new version starts in the free slot.
+    Spawning = 14,
+    /// Hot: the agents open their session and pass the listeners.
+    Offering = 15,
+    /// Hot: the new instance begins to poll the listeners too.
+    Joining = 16,
+    /// Hot: both accept; the new one is looked at until it is believed, with real connections if there are any.
+    Proving = 17,
+    /// Hot: the old instance stops polling and keeps its listeners.
+    Quiescing = 18,
+    /// Hot: connections move, or end.
+    Migrating = 19,
+    /// Hot: the new instance takes the target as its own. The last step from which there is a way back.
+    Committing = 20,
+    /// Hot: the old instance leaves.
+    Retiring = 21,
+    /// Hot: the old instance did not leave by itself and is ended.
+    Stopping = 22,
+    /// Hot: the old slot is emptied.
+    Resetting = 23,
+    /// Hot, on the way back: the old instance polls again and connections move back.
+    Returning = 24,
+    /// Hot, on the way back: the new slot is emptied.
+    Clearing = 25,
+    /// Config: the new configuration was pushed.
+    Pushing = 26,
+    /// Config, on the way back: the last known good configuration was pushed.
+    Reverting = 27,
 }
 
 impl Step {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::Planned,
         Self::Prefetching,
         Self::Closing,
@@ -61,6 +89,20 @@ impl Step {
         Self::VerifyingOld,
         Self::Reopening,
         Self::Recovering,
+        Self::Spawning,
+        Self::Offering,
+        Self::Joining,
+        Self::Proving,
+        Self::Quiescing,
+        Self::Migrating,
+        Self::Committing,
+        Self::Retiring,
+        Self::Stopping,
+        Self::Resetting,
+        Self::Returning,
+        Self::Clearing,
+        Self::Pushing,
+        Self::Reverting,
     ];
 
     /// The journaled number.
@@ -91,6 +133,20 @@ impl Step {
             Self::VerifyingOld => "verifying_old",
             Self::Reopening => "reopening",
             Self::Recovering => "recovering",
+            Self::Spawning => "spawning",
+            Self::Offering => "offering",
+            Self::Joining => "joining",
+            Self::Proving => "proving",
+            Self::Quiescing => "quiescing",
+            Self::Migrating => "migrating",
+            Self::Committing => "committing",
+            Self::Retiring => "retiring",
+            Self::Stopping => "stopping",
+            Self::Resetting => "resetting",
+            Self::Returning => "returning",
+            Self::Clearing => "clearing",
+            Self::Pushing => "pushing",
+            Self::Reverting => "reverting",
         }
     }
 }
@@ -144,6 +200,20 @@ pub enum Reason {
         /// The last step that had an order.
         step: Step,
     },
+    /// Somebody asked for it: an operator's abort, or a newer change.
+    Aborted {
+        /// Who, and why.
+        by: Arc<str>,
+    },
+    /// The control session between the two instances was lost and did not come back.
+    SessionLost,
+    /// The old instance died while the new one served, so the only safe way was on.
+    OldDied,
+    /// The instance refused the configuration.
+    ConfigRefused {
+        /// Its words.
+        refusal: Arc<str>,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -157,6 +227,10 @@ impl fmt::Display for Reason {
             Self::Unsupported { step } => write!(f, "the platform cannot do step {step}"),
             Self::ForeignVersion => f.write_str("somebody else changed what the target runs"),
             Self::IngressContested => f.write_str("somebody else changes the target's ingress"),
+            Self::Aborted { by } => write!(f, "aborted: {by}"),
+            Self::SessionLost => f.write_str("the two instances lost each other"),
+            Self::OldDied => f.write_str("the old instance died during the hand-over"),
+            Self::ConfigRefused { refusal } => write!(f, "the instance refused the configuration: {refusal}"),
             Self::TooManyRecoveries { step } => write!(f, "too many controller restarts around step {step}"),
         }
     }
@@ -225,7 +299,8 @@ pub struct Receipt {
     pub to: Version,
     /// How it ended.
     pub terminal: Terminal,
-    /// Why it turned back, if it did.
+    /// Why it turned back, if it did. With [`Terminal::Done`]: it turned back, found the old instance dead and the new one
+    /// serving, and so went on.
     pub went_back: Option<Reason>,
     /// When it began, on the driver's monotonic clock.
     pub started_ms: u64,
@@ -238,6 +313,9 @@ pub struct Receipt {
     pub drained: u32,
     /// Connections that were cut at the hard deadline.
     pub cut: u32,
+    /// What became of connections in a hand-over; [`drained`](Self::drained) and [`cut`](Self::cut) are of ingress.
+    #[serde(default)]
+    pub moves: Moves,
     /// Orders asked for again.
     pub retries: u32,
     /// Controller restarts survived.

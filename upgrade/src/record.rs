@@ -1,8 +1,14 @@
 use crate::wire::{Reader, put_number, put_text};
-use crate::{AttemptId, EffectOutcome, Generation, Ingress, Mode, Reason, Serving, Step, TargetId, Terminal, Version};
+use crate::{
+    AttemptId, EffectOutcome, Generation, Ingress, Mode, Moves, Pauses, Reason, Serving, Step, TargetId, Terminal,
+    Version,
+};
 
 /// The version of the format of every record here; its first byte.
-const FORMAT: u8 = 1;
+///
+/// Format 1 knew cold and warm alone: its intents have step and outcome in one byte and do not tell what was left of the
+/// budget, and its ends have no moves. It is read, and not written.
+const FORMAT: u8 = 2;
 
 /// A record of the stream [`Stream::UPGRADE`](crate::Stream::UPGRADE).
 ///
@@ -49,6 +55,8 @@ pub enum UpgradeRecord {
         before: Told,
         /// Since the attempt began, in milliseconds.
         after_ms: u64,
+        /// What was left of the step's budget, in milliseconds; `None` in records of format 1.
+        left_ms: Option<u64>,
     },
     /// The attempt has turned back. No forward intent follows.
     Backward {
@@ -88,6 +96,8 @@ pub enum UpgradeRecord {
         cut: u32,
         /// See [`Receipt::retries`](crate::Receipt::retries).
         retries: u32,
+        /// See [`Receipt::moves`](crate::Receipt::moves).
+        moves: Moves,
     },
     /// In a snapshot: what remains of the attempts at a target that have ended.
     Target {
@@ -173,7 +183,7 @@ impl From<&EffectOutcome> for Told {
 pub enum RecordError {
     /// Another format.
     #[error(
-        "an upgrade record has format {found:?}, this program reads format {FORMAT}: use the version that wrote it"
+        "an upgrade record has format {found:?}, this program reads formats 1 to {FORMAT}: use the version that wrote it"
     )]
     Format {
         /// The format byte, if any.
@@ -279,7 +289,7 @@ impl UpgradeRecord {
                 put_number(out, attempt.0);
                 put_number(out, generation.0);
                 put_number(out, *at_ms);
-                out.push(u8::from(*mode == Mode::Warm) | u8::from(*was_healthy) << 1);
+                out.push(mode_number(*mode) | u8::from(*was_healthy) << 1);
                 put_number(out, (*from).into());
                 put_number(out, (*to).into());
                 put_text(out, target.as_str());
@@ -290,11 +300,16 @@ impl UpgradeRecord {
                 ordinal,
                 before,
                 after_ms,
+                left_ms,
             } => {
                 put_number(out, attempt.0);
-                out.push(step.number() | (*before as u8) << 4);
+                out.push(step.number());
+                out.push(*before as u8 | u8::from(left_ms.is_some()) << 4);
                 out.push(*ordinal);
                 put_number(out, *after_ms);
+                if let Some(left_ms) = left_ms {
+                    put_number(out, *left_ms);
+                }
             }
             Self::Backward {
                 attempt,
@@ -329,13 +344,18 @@ impl UpgradeRecord {
                 drained,
                 cut,
                 retries,
+                moves,
             } => {
+                let any_moves = *moves != Moves::default();
                 put_number(out, attempt.0);
-                out.push(terminal_number(terminal) | (*before as u8) << 4);
+                out.push(terminal_number(terminal) | u8::from(any_moves) << 3 | (*before as u8) << 4);
                 put_number(out, *after_ms);
                 put_number(out, *outage_ms);
                 for count in [drained, cut, retries] {
                     put_number(out, (*count).into());
+                }
+                if any_moves {
+                    put_moves(out, moves);
                 }
                 match terminal {
                     Terminal::RolledBack { reason } | Terminal::Rejected { reason } => put_reason(out, reason),
@@ -360,11 +380,10 @@ impl UpgradeRecord {
     /// Reads one record, whole or not at all. Never panics; allocates at most what the bytes hold.
     pub fn decode(kind: u8, bytes: &[u8]) -> Result<Self, RecordError> {
         let mut from = Reader(bytes);
-        if bytes.first() != Some(&FORMAT) {
-            return Err(RecordError::Format {
-                found: bytes.first().copied(),
-            });
-        }
+        let format = match bytes.first() {
+            Some(&format) if (1..=FORMAT).contains(&format) => format,
+            found => return Err(RecordError::Format { found: found.copied() }),
+        };
         from.byte()?;
         let record = match kind {
             Self::VERSION => Self::Version {
@@ -375,17 +394,11 @@ impl UpgradeRecord {
                 let (attempt, generation) = (AttemptId(from.number()?), Generation(from.number()?));
                 let at_ms = from.number()?;
                 let flags = from.byte()?;
-                if flags > 3 {
-                    return Err(RecordError::Choice {
-                        what: "flag",
-                        found: flags,
-                    });
-                }
                 Self::Begun {
                     attempt,
                     generation,
                     at_ms,
-                    mode: if flags & 1 == 1 { Mode::Warm } else { Mode::Cold },
+                    mode: mode(flags & !2, format)?,
                     was_healthy: flags & 2 == 2,
                     from: from.small()?,
                     to: from.small()?,
@@ -394,13 +407,20 @@ impl UpgradeRecord {
             }
             Self::INTENT => {
                 let attempt = AttemptId(from.number()?);
-                let packed = from.byte()?;
+                let first = from.byte()?;
+                let (step_number, packed) = if format == 1 {
+                    (first & 0xf, first >> 4)
+                } else {
+                    (first, from.byte()?)
+                };
+                let with_left = format > 1 && packed & 0x10 != 0;
                 Self::Intent {
                     attempt,
-                    step: step(packed & 0xf)?,
-                    before: told(packed >> 4)?,
+                    step: step(step_number)?,
+                    before: told(if with_left { packed & !0x10 } else { packed })?,
                     ordinal: from.byte()?,
                     after_ms: from.number()?,
+                    left_ms: if with_left { Some(from.number()?) } else { None },
                 }
             }
             Self::BACKWARD => Self::Backward {
@@ -418,8 +438,11 @@ impl UpgradeRecord {
                 let packed = from.byte()?;
                 let (after_ms, outage_ms) = (from.number()?, from.number()?);
                 let (drained, cut, retries) = (from.small()?, from.small()?, from.small()?);
+                let any_moves = format > 1 && packed & 8 != 0;
+                let packed = if any_moves { packed & !8 } else { packed };
                 Self::Finished {
                     attempt,
+                    moves: if any_moves { moves(&mut from)? } else { Moves::default() },
                     before: told(packed >> 4)?,
                     after_ms,
                     outage_ms,
@@ -442,6 +465,62 @@ impl UpgradeRecord {
         from.end()?;
         Ok(record)
     }
+}
+
+/// One bit beside the flag of health (bit 1) was enough for two modes; further bits stand above it.
+const fn mode_number(mode: Mode) -> u8 {
+    let number = mode.number();
+    number & 1 | (number & !1) << 1
+}
+
+fn mode(bits: u8, format: u8) -> Result<Mode, RecordError> {
+    let known = if format == 1 { &Mode::ALL[..2] } else { &Mode::ALL[..] };
+    known
+        .iter()
+        .copied()
+        .find(|mode| mode_number(*mode) == bits)
+        .ok_or(RecordError::Choice {
+            what: "mode",
+            found: bits,
+        })
+}
+
+fn put_moves(out: &mut Vec<u8>, moves: &Moves) {
+    let Moves {
+        moved,
+        declined,
+        cut,
+        lost,
+        bytes,
+        pauses,
+    } = moves;
+    for count in [
+        moved,
+        declined,
+        cut,
+        lost,
+        &pauses.p50_us,
+        &pauses.p99_us,
+        &pauses.max_us,
+    ] {
+        put_number(out, (*count).into());
+    }
+    put_number(out, *bytes);
+}
+
+fn moves(from: &mut Reader<'_>) -> Result<Moves, RecordError> {
+    Ok(Moves {
+        moved: from.small()?,
+        declined: from.small()?,
+        cut: from.small()?,
+        lost: from.small()?,
+        pauses: Pauses {
+            p50_us: from.small()?,
+            p99_us: from.small()?,
+            max_us: from.small()?,
+        },
+        bytes: from.number()?,
+    })
 }
 
 const fn terminal_number(terminal: &Terminal) -> u8 {
@@ -516,6 +595,10 @@ fn put_reason(out: &mut Vec<u8>, reason: &Reason) {
         Reason::ForeignVersion => (7, None, None),
         Reason::IngressContested => (8, None, None),
         Reason::TooManyRecoveries { step } => (9, Some(step), None),
+        Reason::Aborted { by } => (10, None, Some(by)),
+        Reason::SessionLost => (11, None, None),
+        Reason::OldDied => (12, None, None),
+        Reason::ConfigRefused { refusal } => (13, None, Some(refusal)),
     };
     out.push(number);
     if let Some(step) = of {
@@ -549,6 +632,10 @@ fn reason(from: &mut Reader<'_>) -> Result<Option<Reason>, RecordError> {
         9 => Reason::TooManyRecoveries {
             step: step(from.byte()?)?,
         },
+        10 => Reason::Aborted { by: from.text()? },
+        11 => Reason::SessionLost,
+        12 => Reason::OldDied,
+        13 => Reason::ConfigRefused { refusal: from.text()? },
         found => return Err(RecordError::Choice { what: "reason", found }),
     }))
 }

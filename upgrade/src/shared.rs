@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, IngressOrder, Journal, JournalError, News,
-    Observation, Platform, PlatformError, Position, Snapshot, TargetId, Version,
+    Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, HandoverOrder, IngressOrder, InstanceId, Journal,
+    JournalError, News, Observation, Platform, PlatformError, Position, Snapshot, TargetId, Version,
 };
 
 #[async_trait]
@@ -37,6 +37,33 @@ impl<P: Platform + ?Sized> Platform for Arc<P> {
 
     async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
         (**self).ingress(target, order, key).await
+    }
+
+    async fn spawn(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        (**self).spawn(target, version, key).await
+    }
+
+    async fn stop(&self, target: &TargetId, instance: InstanceId, key: &EffectKey) -> EffectOutcome {
+        (**self).stop(target, instance, key).await
+    }
+
+    async fn reset(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        (**self).reset(target, version, key).await
+    }
+
+    async fn hand_over(
+        &self,
+        target: &TargetId,
+        order: HandoverOrder,
+        from: &Version,
+        to: &Version,
+        key: &EffectKey,
+    ) -> EffectOutcome {
+        (**self).hand_over(target, order, from, to, key).await
+    }
+
+    async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        (**self).apply_config(target, version, key).await
     }
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {

@@ -29,6 +29,35 @@ pub struct Timing {
     pub cold_probation_ms: u64,
     /// Quiet time after a warm upgrade. Default 60 s.
     pub warm_probation_ms: u64,
+    /// Hot: until the new instance is seen running in its slot, fetching included. Default 6 minutes.
+    pub spawn_ms: u64,
+    /// Hot: until the new instance holds the listeners and is ready. Default 75 s.
+    pub offer_ms: u64,
+    /// Hot: until the new instance is seen polling. Default 5 s.
+    pub join_ms: u64,
+    /// Hot: to believe the new instance while both accept. Default 30 s.
+    pub prove_ms: u64,
+    /// Hot: connections the new instance should have accepted before it is believed; a target on which so many do not
+    /// come is believed at the end of [`prove_ms`](Self::prove_ms) by its looks alone. Default 1.
+    pub prove_accepts: u64,
+    /// Hot: until the old instance is seen not polling. Default 5 s.
+    pub quiesce_ms: u64,
+    /// Hot: for connections to move or to end; then they are cut and counted. Default 90 s, hard.
+    pub migrate_ms: u64,
+    /// Hot: until the new instance is seen committed. Default 5 s.
+    pub commit_ms: u64,
+    /// Hot: until the old instance has left by itself; then it is ended. Default 12 s.
+    pub retire_ms: u64,
+    /// Hot: until an instance that was told to end is gone, and until a slot is seen empty. Default 60 s.
+    pub reset_ms: u64,
+    /// Hot: for connections to move back; then they are cut and counted. Default 60 s, hard.
+    pub return_ms: u64,
+    /// Hot: how long the session may be lost before the attempt turns back. Default 2 s.
+    pub session_ms: u64,
+    /// Config: until the pushed version is acknowledged. Default 30 s.
+    pub push_ms: u64,
+    /// Quiet time after a change of configuration. Default 60 s.
+    pub config_probation_ms: u64,
     /// Looks during a quiet probation, evenly spread. Default 3.
     pub probation_looks: u8,
     /// Consecutive good looks at one instance that verify it. Default 3.
@@ -53,6 +82,20 @@ impl Default for Timing {
             open_ms: 60_000,
             cold_probation_ms: 30_000,
             warm_probation_ms: 60_000,
+            spawn_ms: 6 * 60_000,
+            offer_ms: 75_000,
+            join_ms: 5_000,
+            prove_ms: 30_000,
+            prove_accepts: 1,
+            quiesce_ms: 5_000,
+            migrate_ms: 90_000,
+            commit_ms: 5_000,
+            retire_ms: 12_000,
+            reset_ms: 60_000,
+            return_ms: 60_000,
+            session_ms: 2_000,
+            push_ms: 30_000,
+            config_probation_ms: 60_000,
             probation_looks: 3,
             good_looks: 3,
             max_tries: 5,
@@ -104,11 +147,25 @@ impl Timing {
             ("verify_ms", self.verify_ms),
             ("open_ms", self.open_ms),
             ("backoff_ms", self.backoff_ms),
+            ("spawn_ms", self.spawn_ms),
+            ("offer_ms", self.offer_ms),
+            ("join_ms", self.join_ms),
+            ("prove_ms", self.prove_ms),
+            ("quiesce_ms", self.quiesce_ms),
+            ("migrate_ms", self.migrate_ms),
+            ("commit_ms", self.commit_ms),
+            ("retire_ms", self.retire_ms),
+            ("reset_ms", self.reset_ms),
+            ("return_ms", self.return_ms),
+            ("session_ms", self.session_ms),
+            ("push_ms", self.push_ms),
         ] {
             within(field, ms, 1, LONGEST_MS)?;
         }
         within("cold_probation_ms", self.cold_probation_ms, 0, LONGEST_MS)?;
         within("warm_probation_ms", self.warm_probation_ms, 0, LONGEST_MS)?;
+        within("config_probation_ms", self.config_probation_ms, 0, LONGEST_MS)?;
+        within("prove_accepts", self.prove_accepts, 0, 1 << 32)?;
         within("probation_looks", self.probation_looks.into(), 1, 100)?;
         within("good_looks", self.good_looks.into(), 1, 100)?;
         within("max_tries", self.max_tries.into(), 1, 20)?;

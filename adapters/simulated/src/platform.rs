@@ -222,6 +222,8 @@ fn look(fleet: &Fleet, number: Option<u32>) -> Observation {
             self_check: SelfCheck::Unreported,
             ingress: Ingress::Unknown,
             active: None,
+            pair: None,
+            config: None,
         };
     };
     let now = fleet.now;
@@ -250,6 +252,8 @@ fn look(fleet: &Fleet, number: Option<u32>) -> Observation {
             Ingress::Closed
         },
         active: Some(if ready { connections(slot, now) } else { 0 }),
+        pair: None,
+        config: None,
     }
 }
 

@@ -406,7 +406,12 @@ where
     fn obey(&mut self, slot: usize, command: Command, now: u64) {
         match command {
             Command::Look { at_ms } => self.look_at(slot, at_ms, now),
-            Command::Effect { effect, step, ordinal } => self.intend(slot, effect, step, ordinal, now),
+            Command::Effect {
+                effect,
+                step,
+                ordinal,
+                left_ms,
+            } => self.intend(slot, effect, (step, ordinal), left_ms, now),
             Command::Finish(terminal) => self.finish(slot, terminal, now),
         }
     }

@@ -15,7 +15,9 @@ pub(super) struct Order {
     pub(super) slot: usize,
     pub(super) effect: Effect,
     pub(super) target: TargetId,
-    /// The version of a replacement or a prefetch.
+    /// The old version, for a hand-over.
+    pub(super) from: Version,
+    /// The version that the effect is about.
     pub(super) version: Version,
     pub(super) fence_first: bool,
     pub(super) key: EffectKey,
@@ -85,7 +87,11 @@ where
 
 fn perform<'a, P: Platform + ?Sized>(platform: &'a P, order: &'a Order) -> Answer<'a> {
     let Order {
-        target, version, key, ..
+        target,
+        from,
+        version,
+        key,
+        ..
     } = order;
     match order.effect {
         Effect::Fence => platform.fence(target, key.generation),
@@ -94,6 +100,11 @@ fn perform<'a, P: Platform + ?Sized>(platform: &'a P, order: &'a Order) -> Answe
         Effect::Open => platform.ingress(target, IngressOrder::Open, key),
         Effect::Replace(_) => platform.replace(target, version, key),
         Effect::ReplaceInPlace(_) => platform.replace_in_place(target, version, key),
+        Effect::Spawn(_) => platform.spawn(target, version, key),
+        Effect::HandOver(order) => platform.hand_over(target, order, from, version, key),
+        Effect::Stop(instance) => platform.stop(target, instance, key),
+        Effect::Reset(_) => platform.reset(target, version, key),
+        Effect::ApplyConfig(_) => platform.apply_config(target, version, key),
     }
 }
 

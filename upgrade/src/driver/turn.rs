@@ -186,18 +186,24 @@ where
     }
 
     /// Writes the intent and queues the effect behind the append.
-    pub(super) fn intend(&mut self, slot: usize, effect: Effect, step: Step, ordinal: u8, now: u64) {
+    pub(super) fn intend(&mut self, slot: usize, effect: Effect, place: (Step, u8), left_ms: u64, now: u64) {
+        let (step, ordinal) = place;
         self.write_begin(slot);
         let Some(attempt) = &mut self.slots[slot] else { return };
         let plan = attempt.machine.plan();
         let version = match effect {
-            Effect::Replace(Which::Old) | Effect::ReplaceInPlace(Which::Old) => plan.from.clone(),
+            Effect::Replace(Which::Old)
+            | Effect::ReplaceInPlace(Which::Old)
+            | Effect::Spawn(Which::Old)
+            | Effect::Reset(Which::Old)
+            | Effect::ApplyConfig(Which::Old) => plan.from.clone(),
             _ => plan.to.clone(),
         };
         let order = Order {
             slot,
             effect,
             target: attempt.target.clone(),
+            from: plan.from.clone(),
             version,
             fence_first: self.capabilities.fence && !attempt.fenced && effect != Effect::Fence,
             key: EffectKey {
@@ -208,13 +214,14 @@ where
             },
         };
         // A fencing is announced by the record that took the generation.
-        if effect != Effect::Fence && attempt.intended.replace((step, ordinal)) != Some((step, ordinal)) {
+        if effect != Effect::Fence && attempt.intended.replace(place) != Some(place) {
             let record = UpgradeRecord::Intent {
                 attempt: attempt.id,
                 step,
                 ordinal,
                 before: std::mem::take(&mut attempt.told),
                 after_ms: now.saturating_sub(attempt.started_ms),
+                left_ms: Some(left_ms),
             };
             self.write_back(slot, now);
             self.write(&record);
@@ -288,6 +295,7 @@ where
             outage_ms: attempt.machine.outage_ms(now),
             drained: tally.drained,
             cut: tally.cut,
+            moves: tally.moves,
             retries: tally.retries,
             recoveries: attempt.recoveries,
             was_healthy: attempt.machine.was_healthy(),
@@ -302,6 +310,7 @@ where
             drained: receipt.drained,
             cut: receipt.cut,
             retries: receipt.retries,
+            moves: receipt.moves,
         });
         self.receipts.push(receipt);
     }

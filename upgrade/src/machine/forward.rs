@@ -47,6 +47,8 @@ impl Machine {
         match self.plan.mode {
             Mode::Cold => Step::Replacing,
             Mode::Warm => Step::Closing,
+            Mode::Hot => Step::Spawning,
+            Mode::Config => Step::Pushing,
         }
     }
 

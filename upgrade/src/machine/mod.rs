@@ -6,8 +6,8 @@ mod recover;
 use std::sync::Arc;
 
 use crate::{
-    EffectOutcome, Ingress, InstanceId, Mode, Observation, Phase, Reason, SelfCheck, Serving, Step, Terminal, Timing,
-    Version,
+    EffectOutcome, HandoverOrder, Ingress, InstanceId, Mode, Moves, Observation, Phase, Reason, SelfCheck, Serving,
+    Step, Terminal, Timing, Version,
 };
 pub use recover::Remembered;
 
@@ -18,7 +18,7 @@ pub use recover::Remembered;
     reason = "a machine's whole input; a new field must be thought about"
 )]
 pub struct Plan {
-    /// Cold or warm.
+    /// How.
     pub mode: Mode,
     /// What the target is believed to run.
     pub from: Version,
@@ -86,6 +86,16 @@ pub enum Effect {
     Replace(Which),
     /// [`Platform::replace_in_place`](crate::Platform::replace_in_place).
     ReplaceInPlace(Which),
+    /// [`Platform::spawn`](crate::Platform::spawn).
+    Spawn(Which),
+    /// [`Platform::hand_over`](crate::Platform::hand_over), from the old version to the new one.
+    HandOver(HandoverOrder),
+    /// [`Platform::stop`](crate::Platform::stop).
+    Stop(InstanceId),
+    /// [`Platform::reset`](crate::Platform::reset).
+    Reset(Which),
+    /// [`Platform::apply_config`](crate::Platform::apply_config).
+    ApplyConfig(Which),
 }
 
 /// An output of a [`Machine`].
@@ -105,6 +115,8 @@ pub enum Command {
         step: Step,
         /// For the key.
         ordinal: u8,
+        /// What is left of the step's budget, in milliseconds, for the intent: a recovery of the step gets no more.
+        left_ms: u64,
     },
     /// The attempt has ended. Nothing follows.
     Finish(Terminal),
@@ -154,6 +166,8 @@ pub struct Machine {
     /// Consecutive good looks at `instance`.
     good_looks: u8,
     instance: Option<InstanceId>,
+    /// The whole budget of the present step: less than the table's where it was begun before a recovery.
+    allowance_ms: u64,
     deadline_ms: u64,
     /// The hard end of the drain; set at the first closing and never moved.
     drain_until_ms: Option<u64>,
@@ -164,8 +178,12 @@ pub struct Machine {
     closed: bool,
     /// The new version has been seen at the target.
     seen_new: bool,
+    /// A retirement of the old instance was, or may have been, taken.
+    retiring: bool,
     was_healthy: bool,
     went_back: Option<Reason>,
+    /// Somebody wants it to turn back; heeded at the next look from which there is a way back.
+    wanted_back: Option<Reason>,
     remembered: Option<Box<Remembered>>,
     tally: Tally,
 }
@@ -180,6 +198,8 @@ pub(crate) struct Tally {
     pub(crate) drained: u32,
     pub(crate) cut: u32,
     pub(crate) retries: u32,
+    /// As the agents told them last.
+    pub(crate) moves: Moves,
 }
 
 impl Machine {
@@ -195,14 +215,17 @@ impl Machine {
             contested: 0,
             good_looks: 0,
             instance: None,
+            allowance_ms: 0,
             deadline_ms: 0,
             drain_until_ms: None,
             quiet_since_ms: 0,
             touched: false,
             closed: false,
             seen_new: false,
+            retiring: false,
             was_healthy: false,
             went_back: None,
+            wanted_back: None,
             remembered: None,
             tally: Tally::default(),
         }
@@ -212,7 +235,7 @@ impl Machine {
     pub fn begin(&mut self, now_ms: u64) -> Command {
         if self.step == Step::Recovering {
             if self.plan.fence {
-                return self.command(Effect::Fence);
+                return self.command(Effect::Fence, now_ms);
             }
             self.order = Order::Taken;
         } else {
@@ -244,6 +267,17 @@ impl Machine {
                 look_after(now_ms)
             }
         }
+    }
+
+    /// Asks it to turn back, for an operator's abort or a newer change. It does so at its next look, or ends at once where
+    /// nothing is touched; on the way back already, and past the last step from which there is a way back
+    /// ([`Step::Committing`]), it goes on to its end. The first wish counts.
+    pub fn turn_back(&mut self, reason: Reason) {
+        self.wanted_back.get_or_insert(reason);
+    }
+
+    const fn has_way_back(&self) -> bool {
+        self.went_back.is_none() && !self.retiring
     }
 
     /// Where it stands.
@@ -295,6 +329,11 @@ impl Machine {
             Order::TurnBack(reason) => return self.go_back(reason, now, seen),
             order => self.order = order,
         }
+        if let Some(reason) = self.wanted_back.take()
+            && self.has_way_back()
+        {
+            return self.go_back(reason, now, seen);
+        }
         match self.step {
             Step::Planned => self.at_planned(now, seen),
             Step::Prefetching => self.at_prefetching(now, seen),
@@ -308,6 +347,7 @@ impl Machine {
             Step::VerifyingOld => self.at_verifying_old(now, seen),
             Step::Reopening => self.at_reopening(now, seen),
             Step::Recovering => self.at_recovering(now, seen),
+            step => self.ask_person(Reason::Unsupported { step }, seen),
         }
     }
 
@@ -354,7 +394,7 @@ impl Machine {
     fn taken(&mut self, now: u64, order: Order) {
         // A redone order keeps the deadline of the first: asking anew must not stretch it.
         if self.tries == 0 || order == Order::Taken {
-            self.deadline_ms = now.saturating_add(self.budget_ms());
+            self.deadline_ms = now.saturating_add(self.allowance_ms);
         }
         match self.step {
             Step::Closing | Step::Reclosing => {
@@ -417,7 +457,8 @@ impl Machine {
         self.tries = 0;
         self.good_looks = 0;
         self.instance = None;
-        self.deadline_ms = now.saturating_add(self.budget_ms());
+        self.allowance_ms = self.budget_ms();
+        self.deadline_ms = now.saturating_add(self.allowance_ms);
     }
 
     /// Commands the effect of the present step.
@@ -426,32 +467,49 @@ impl Machine {
             reopen_by_ms: now.saturating_add(self.timing.reopen_after_ms()),
         };
         let replace = |which| match self.plan.mode {
-            Mode::Cold => Effect::Replace(which),
             Mode::Warm => Effect::ReplaceInPlace(which),
+            Mode::Hot => Effect::Spawn(which),
+            Mode::Config => Effect::ApplyConfig(which),
+            Mode::Cold => Effect::Replace(which),
         };
         let effect = match self.step {
             Step::Recovering => Effect::Fence,
             Step::Prefetching => Effect::Prefetch,
             Step::Closing | Step::Reclosing => close,
-            Step::Replacing => replace(Which::New),
-            Step::Restoring => replace(Which::Old),
+            Step::Replacing | Step::Spawning | Step::Pushing => replace(Which::New),
+            Step::Restoring | Step::Reverting => replace(Which::Old),
+            Step::Offering => Effect::HandOver(HandoverOrder::Offer),
+            Step::Joining => Effect::HandOver(HandoverOrder::Accept),
+            Step::Quiescing => Effect::HandOver(HandoverOrder::Quiesce),
+            Step::Migrating => Effect::HandOver(HandoverOrder::Migrate),
+            Step::Committing => Effect::HandOver(HandoverOrder::Commit),
+            Step::Retiring => Effect::HandOver(HandoverOrder::Retire),
+            Step::Returning => Effect::HandOver(HandoverOrder::Return),
+            Step::Resetting => Effect::Reset(Which::Old),
+            Step::Clearing => Effect::Reset(Which::New),
+            Step::Stopping => match self.instance {
+                Some(instance) => Effect::Stop(instance),
+                None => return look_after(now),
+            },
             Step::Opening | Step::Reopening => Effect::Open,
             Step::Planned
             | Step::Draining
             | Step::Redraining
             | Step::Verifying
             | Step::VerifyingOld
+            | Step::Proving
             | Step::Probation => return look_after(now),
         };
-        self.command(effect)
+        self.command(effect, now)
     }
 
-    fn command(&mut self, effect: Effect) -> Command {
+    fn command(&mut self, effect: Effect, now: u64) -> Command {
         self.order = Order::Sent;
         Command::Effect {
             effect,
             step: self.step,
             ordinal: self.ordinal,
+            left_ms: self.deadline_ms.saturating_sub(now),
         }
     }
 
@@ -462,12 +520,24 @@ impl Machine {
             Step::Draining | Step::Redraining => self.timing.drain_ms,
             Step::Replacing | Step::Restoring => match self.plan.mode {
                 Mode::Cold => self.timing.recreate_ms,
-                Mode::Warm => self.timing.replace_ms,
+                Mode::Hot => self.timing.spawn_ms,
+                Mode::Warm | Mode::Config => self.timing.replace_ms,
             },
+            Step::Spawning => self.timing.spawn_ms,
+            Step::Offering => self.timing.offer_ms,
+            Step::Joining => self.timing.join_ms,
+            Step::Proving => self.timing.prove_ms,
+            Step::Quiescing => self.timing.quiesce_ms,
+            Step::Migrating => self.timing.migrate_ms,
+            Step::Committing => self.timing.commit_ms,
+            Step::Retiring => self.timing.retire_ms,
+            Step::Stopping | Step::Resetting | Step::Clearing => self.timing.reset_ms,
+            Step::Returning => self.timing.return_ms,
+            Step::Pushing | Step::Reverting => self.timing.push_ms,
             Step::Verifying | Step::VerifyingOld => match self.plan.mode {
                 // A process that is up may still be starting cold.
                 Mode::Cold => self.timing.recreate_ms,
-                Mode::Warm => self.timing.verify_ms,
+                Mode::Warm | Mode::Hot | Mode::Config => self.timing.verify_ms,
             },
             Step::Opening | Step::Reopening => self.timing.open_ms,
             Step::Probation => self.probation_ms() + self.timing.verify_ms,
@@ -477,7 +547,8 @@ impl Machine {
     fn probation_ms(&self) -> u64 {
         match self.plan.mode {
             Mode::Cold => self.timing.cold_probation_ms,
-            Mode::Warm => self.timing.warm_probation_ms,
+            Mode::Warm | Mode::Hot => self.timing.warm_probation_ms,
+            Mode::Config => self.timing.config_probation_ms,
         }
     }
 
@@ -533,7 +604,7 @@ impl Machine {
         match (seen.ingress, self.plan.mode) {
             (Ingress::Closed, _) => Serving::No,
             (Ingress::Unknown, Mode::Warm) => Serving::Unknown,
-            (Ingress::Open, _) | (Ingress::Unknown, Mode::Cold) => Serving::Yes,
+            (Ingress::Open, _) | (Ingress::Unknown, _) => Serving::Yes,
         }
     }
 

@@ -21,6 +21,10 @@ pub struct Remembered {
     pub was_healthy: bool,
     /// Recoveries since the last intent, this one included.
     pub recoveries_of_step: u32,
+    /// What was left of the budget of the last intent's step when it was written; `None` if that was not told.
+    pub left_ms: Option<u64>,
+    /// A retirement of the old instance was intended: there is no way back any more.
+    pub retiring: bool,
 }
 
 impl Machine {
@@ -30,6 +34,7 @@ impl Machine {
         machine.step = Step::Recovering;
         machine.order = Order::Due;
         machine.touched = remembered.touched;
+        machine.retiring = remembered.retiring;
         machine.closed = remembered.closed_at_ms.is_some();
         machine.was_healthy = remembered.was_healthy;
         machine.went_back.clone_from(&remembered.went_back);

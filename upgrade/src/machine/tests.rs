@@ -24,6 +24,7 @@ fn small() -> Timing {
         max_tries: 1,
         backoff_ms: 1,
         max_recoveries: 1,
+        ..Timing::default()
     }
 }
 
@@ -51,6 +52,8 @@ fn look(phase: Phase, version: Option<&str>) -> Observation {
         },
         ingress: Ingress::Open,
         active: Some(0),
+        pair: None,
+        config: None,
     }
 }
 
@@ -200,6 +203,8 @@ impl Node {
                         out_since_ms: None,
                         was_healthy,
                         recoveries_of_step,
+                        left_ms: None,
+                        retiring: false,
                     };
                     let warm_only = matches!(
                         last,
@@ -286,6 +291,7 @@ impl Node {
                         );
                     }
                     Effect::Open | Effect::Close { .. } | Effect::Fence => {}
+                    other => panic!("{other:?} is of another mode"),
                 }
                 None
             }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use unattended_upgrade::*;
 
 fn reason() -> impl Strategy<Value = Reason> {
-    let step = (0u8..14).prop_map(|number| Step::from_number(number).unwrap());
+    let step = (0u8..28).prop_map(|number| Step::from_number(number).unwrap());
     prop_oneof![
         "[a-zé]{0,20}".prop_map(|check| Reason::SelfCheckFailed { check: check.into() }),
         Just(Reason::Crashed),
@@ -17,6 +17,12 @@ fn reason() -> impl Strategy<Value = Reason> {
         Just(Reason::ForeignVersion),
         Just(Reason::IngressContested),
         step.prop_map(|step| Reason::TooManyRecoveries { step }),
+        ".{0,30}".prop_map(|by| Reason::Aborted { by: by.into() }),
+        Just(Reason::SessionLost),
+        Just(Reason::OldDied),
+        ".{0,30}".prop_map(|refusal| Reason::ConfigRefused {
+            refusal: refusal.into()
+        }),
     ]
 }
 
@@ -41,6 +47,20 @@ fn told() -> impl Strategy<Value = Told> {
     prop_oneof![Just(Told::Nothing), Just(Told::Applied), Just(Told::Unsupported)]
 }
 
+fn moves() -> impl Strategy<Value = Moves> {
+    prop_oneof![
+        Just(Moves::default()),
+        any::<([u32; 7], u64)>().prop_map(|([moved, declined, cut, lost, p50_us, p99_us, max_us], bytes)| Moves {
+            moved,
+            declined,
+            cut,
+            lost,
+            bytes,
+            pauses: Pauses { p50_us, p99_us, max_us },
+        }),
+    ]
+}
+
 fn record() -> impl Strategy<Value = UpgradeRecord> {
     let attempt = any::<u64>().prop_map(AttemptId);
     prop_oneof![
@@ -53,29 +73,39 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
             "[a-z/]{1,40}",
             any::<[u64; 2]>(),
             any::<[u32; 2]>(),
-            any::<[bool; 2]>()
+            0usize..4,
+            any::<bool>()
         )
             .prop_map(
-                |(attempt, target, [generation, at_ms], [from, to], [warm, was_healthy])| UpgradeRecord::Begun {
+                |(attempt, target, [generation, at_ms], [from, to], mode, was_healthy)| UpgradeRecord::Begun {
                     attempt,
                     target: TargetId::new(target),
                     generation: Generation(generation),
-                    mode: if warm { Mode::Warm } else { Mode::Cold },
+                    mode: Mode::ALL[mode],
                     from,
                     to,
                     at_ms,
                     was_healthy,
                 }
             ),
-        (attempt.clone(), 0u8..14, any::<u8>(), told(), any::<u64>()).prop_map(
-            |(attempt, step, ordinal, before, after_ms)| UpgradeRecord::Intent {
-                attempt,
-                step: Step::from_number(step).unwrap(),
-                ordinal,
-                before,
-                after_ms,
-            }
-        ),
+        (
+            attempt.clone(),
+            0u8..28,
+            any::<u8>(),
+            told(),
+            any::<u64>(),
+            proptest::option::of(any::<u64>())
+        )
+            .prop_map(
+                |(attempt, step, ordinal, before, after_ms, left_ms)| UpgradeRecord::Intent {
+                    attempt,
+                    step: Step::from_number(step).unwrap(),
+                    ordinal,
+                    before,
+                    after_ms,
+                    left_ms,
+                }
+            ),
         (attempt.clone(), reason(), any::<u64>()).prop_map(|(attempt, reason, after_ms)| UpgradeRecord::Backward {
             attempt,
             reason,
@@ -92,10 +122,11 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
             proptest::option::of(reason()),
             told(),
             any::<[u64; 2]>(),
-            any::<[u32; 3]>()
+            any::<[u32; 3]>(),
+            moves()
         )
             .prop_map(
-                |(attempt, terminal, went_back, before, [after_ms, outage_ms], [drained, cut, retries])| {
+                |(attempt, terminal, went_back, before, [after_ms, outage_ms], [drained, cut, retries], moves)| {
                     UpgradeRecord::Finished {
                         attempt,
                         terminal,
@@ -106,6 +137,7 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
                         drained,
                         cut,
                         retries,
+                        moves,
                     }
                 }
             ),
@@ -130,7 +162,7 @@ proptest! {
 
     #[test]
     fn any_bytes_give_a_record_or_an_error(kind in 0u8..11, mut bytes in proptest::collection::vec(any::<u8>(), 1..60)) {
-        bytes[0] = 1;
+        bytes[0] = 1 + bytes[0] % 2;
         if let Ok(record) = UpgradeRecord::decode(kind, &bytes) {
             prop_assert_eq!(record.kind(), kind);
         }
@@ -146,25 +178,48 @@ proptest! {
     }
 }
 
-/// Journals of this version must be read for ever: these bytes never change.
+/// Journals of every version must be read for ever: these bytes never change.
 #[test]
-fn the_format_of_version_one() {
+fn the_formats_of_an_intent() {
     let mut bytes = Vec::new();
-    let intent = UpgradeRecord::Intent {
+    let intent = |left_ms| UpgradeRecord::Intent {
         attempt: AttemptId(300_000),
         step: Step::Replacing,
         ordinal: 0,
         before: Told::Applied,
         after_ms: 15_000,
+        left_ms,
     };
-    intent.encode(&mut bytes);
-    assert_eq!(bytes, [1, 0xe0, 0xa7, 0x12, 0x14, 0, 0x98, 0x75]);
-    assert_eq!(intent.kind(), 3);
+    intent(Some(300)).encode(&mut bytes);
+    assert_eq!(bytes, [2, 0xe0, 0xa7, 0x12, 4, 0x11, 0, 0x98, 0x75, 0xac, 2]);
+    let first = [1, 0xe0, 0xa7, 0x12, 0x14, 0, 0x98, 0x75];
+    assert_eq!(UpgradeRecord::decode(3, &first), Ok(intent(None)));
+    assert_eq!(intent(None).kind(), 3);
     assert_eq!(
-        UpgradeRecord::decode(3, &[2, 0]),
-        Err(RecordError::Format { found: Some(2) })
+        UpgradeRecord::decode(3, &[3, 0]),
+        Err(RecordError::Format { found: Some(3) })
     );
     assert_eq!(UpgradeRecord::decode(9, &[1]), Err(RecordError::Kind { found: 9 }));
+}
+
+#[test]
+fn the_first_format_of_a_begin_and_an_end() {
+    let begun = [1, 7, 2, 9, 3, 0, 1, 1, b'p'];
+    let record = UpgradeRecord::decode(2, &begun).unwrap();
+    let UpgradeRecord::Begun { mode, was_healthy, .. } = record else {
+        panic!("{record:?}");
+    };
+    assert_eq!((mode, was_healthy), (Mode::Warm, true));
+    // There was no hot mode then.
+    let begun = [1, 7, 2, 9, 4, 0, 1, 1, b'p'];
+    let error = UpgradeRecord::decode(2, &begun).unwrap_err();
+    assert!(matches!(error, RecordError::Choice { what: "mode", .. }), "{error}");
+    let end = [1, 7, 0x10, 9, 5, 0, 0, 1, 0];
+    let record = UpgradeRecord::decode(6, &end).unwrap();
+    let UpgradeRecord::Finished { retries: 1, moves, .. } = record else {
+        panic!("{record:?}");
+    };
+    assert_eq!(moves, Moves::default());
 }
 
 #[test]

@@ -339,6 +339,8 @@ impl Platform for World {
                     },
                     ingress: if slot.closed { Ingress::Closed } else { Ingress::Open },
                     active: Some(if running { slot.active } else { 0 }),
+                    pair: None,
+                    config: None,
                 }
             })
             .collect())

@@ -98,6 +98,7 @@ mod suggest;
 mod time;
 mod verdict;
 mod window;
+mod zone;
 
 pub use decision::{Blocker, Code, Decision, Finding, NextFeasible, Span};
 pub use guard::{Guard, HORIZON_MS};

@@ -1,6 +1,7 @@
 //! The range of time the engine speaks about, and how instants are written for people.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 /// The first instant answered for: 1970-01-01T00:00Z.
@@ -21,6 +22,12 @@ pub(crate) fn in_range(ms: i64) -> bool {
 pub(crate) fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms.clamp(FIRST_MS - 400 * DAY_MS, END_MS + 800 * DAY_MS))
         .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A wall-clock time as milliseconds since 1970 on that clock.
+pub(crate) fn local_ms(civil: DateTime) -> Option<i64> {
+    let as_utc = jiff::tz::Offset::UTC.to_timestamp(civil).ok()?;
+    Some(as_utc.as_millisecond())
 }
 
 /// A zone by its IANA name, from the data compiled in: the same on every machine.

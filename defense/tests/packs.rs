@@ -104,10 +104,10 @@ fn unknown_fields_are_never_skipped() {
     );
     one(
         "    kind: protected\n",
-        "    kind: protected\n    cron: 0 2 * * 5\n",
+        "    kind: protected\n    monthly: 0 2 * * 5\n",
         8,
         5,
-        "`cron` is not a field of a window",
+        "`monthly` is not a field of a window",
         "this version knows",
     );
     one(

@@ -72,7 +72,7 @@ impl Guard {
                     pack: self.0.decoded.packs[window.pack].name.clone(),
                     kind: window.kind,
                     owner: window.owner.clone(),
-                    reason: window.reason.clone(),
+                    reason: window.reason_at(closed.from),
                     rollback: bound.rollback(),
                 })
             })
@@ -88,7 +88,7 @@ impl Guard {
             pack: self.0.decoded.packs[window.pack].name.clone(),
             kind: window.kind,
             owner: window.owner.clone(),
-            reason: window.reason.clone(),
+            reason: window.reason_at(block.from),
             from: block.from,
             until: block.until,
             missing_label: match bound.doubt() {

@@ -140,7 +140,7 @@ impl Guard {
             rule: format!("{}/{}", pack.name, window.id),
             version: pack.version.clone(),
             owner: window.owner.clone(),
-            reason: window.reason.clone(),
+            reason: window.reason_at(block.from),
             verdict: bound.verdict(block.until),
             until: block.until,
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::PackError;
 use super::fields::Reader;
 use super::yaml::{self, At, Node, Value};
-use super::{KeyUse, Pack};
+use super::{KeyUse, Library, Pack};
 use crate::digest::Digest;
 use crate::rule::Entry;
 use crate::window::{Window, never_open};
@@ -24,7 +24,13 @@ pub(super) struct File {
 }
 
 /// Decodes one file. `None` when it has faults, which are all in `errors` then.
-pub(super) fn file(name: &str, text: &str, errors: &mut Vec<PackError>, keys: &mut Vec<KeyUse>) -> Option<File> {
+pub(super) fn file(
+    name: &str,
+    text: &str,
+    library: &mut Library,
+    errors: &mut Vec<PackError>,
+    keys: &mut Vec<KeyUse>,
+) -> Option<File> {
     let before = errors.len();
     let root = match yaml::parse(name, text) {
         Ok(root) => root,
@@ -37,6 +43,8 @@ pub(super) fn file(name: &str, text: &str, errors: &mut Vec<PackError>, keys: &m
         file: name,
         errors,
         keys,
+        library,
+        calendars_used: Vec::new(),
     };
     let decoded = reader.pack(&root, text);
     if errors.len() > before { None } else { decoded }
@@ -72,9 +80,13 @@ impl Reader<'_> {
         let ids = windows.iter().map(|(window, at)| (window.id.as_str(), *at));
         self.distinct(ids.chain(rules.iter().map(|(rule, at)| (rule.id.as_str(), *at))));
         let (name, at) = name?;
+        let calendars = std::mem::take(&mut self.calendars_used);
         let pack = Pack {
             name: name.to_owned(),
-            version: Digest::new("pack/1").text(text).hex(),
+            version: calendars
+                .iter()
+                .fold(Digest::new("pack/1").text(text), |digest, text| digest.text(text))
+                .hex(),
             scope: scope?,
         };
         let (mut windows, places): (Vec<Window>, Vec<At>) = windows.into_iter().unzip();

@@ -1,8 +1,10 @@
 //! Reading fields out of the tree, collecting every fault on the way.
 
-use super::KeyUse;
+use std::sync::Arc;
+
 use super::error::PackError;
 use super::yaml::{At, Node, Value};
+use super::{KeyUse, Library};
 use crate::suggest::nearest;
 
 /// The faults found so far in one file.
@@ -11,6 +13,9 @@ pub(super) struct Reader<'f> {
     pub(super) file: &'f str,
     pub(super) errors: &'f mut Vec<PackError>,
     pub(super) keys: &'f mut Vec<KeyUse>,
+    pub(super) library: &'f mut Library,
+    /// The texts of the calendars that the file refers to: what they say is part of what it says.
+    pub(super) calendars_used: Vec<Arc<str>>,
 }
 
 /// A mapping whose keys are all known.
@@ -22,6 +27,11 @@ pub(super) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
+    /// Where the mapping begins.
+    pub(super) fn place(&self) -> At {
+        self.at
+    }
+
     /// A field, if it is there.
     pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
         self.entries.iter().find(|(k, _)| *k == key).map(|(_, node)| *node)
@@ -31,8 +41,13 @@ impl<'n> Fields<'n> {
 impl Reader<'_> {
     /// Notes a fault.
     pub(super) fn fault(&mut self, at: At, what: impl Into<String>, fix: impl Into<String>) {
+        self.fault_in(self.file, at, what, fix);
+    }
+
+    /// Notes a fault of a file that this one refers to.
+    pub(super) fn fault_in(&mut self, file: &str, at: At, what: impl Into<String>, fix: impl Into<String>) {
         self.errors.push(PackError {
-            file: self.file.to_owned(),
+            file: file.to_owned(),
             line: at.line,
             column: at.column,
             what: what.into(),

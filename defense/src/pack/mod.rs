@@ -1,17 +1,20 @@
 //! Window packs: from files to rules, or to every fault in them.
 
+mod calendar;
 mod de;
 mod decode;
 mod error;
 mod fields;
 mod rules;
 mod scalar;
+mod schedule;
 mod select;
 mod windows;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use de::Misfit;
 pub use error::{PackError, PackErrors};
@@ -22,6 +25,7 @@ use crate::scope::APP;
 use crate::selector::Selector;
 use crate::suggest::nearest;
 use crate::window::Window;
+use crate::zone::Zones;
 
 /// One file of rules, without them.
 #[derive(Debug, Clone)]
@@ -30,6 +34,14 @@ pub(crate) struct Pack {
     /// The digest of the file's text: which version of the rules spoke.
     pub(crate) version: String,
     pub(crate) scope: Selector,
+}
+
+/// What files may refer to, and what they share.
+#[derive(Debug, Default)]
+pub(crate) struct Library {
+    zones: Zones,
+    /// The texts of calendars by the path of their files.
+    calendars: BTreeMap<String, Arc<str>>,
 }
 
 /// The first use of a label key in a file.
@@ -55,6 +67,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
         });
     };
     if path.is_dir() {
+        let mut packs = false;
         let entries = std::fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         match entries {
             Ok(entries) => {
@@ -66,17 +79,21 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
                     if hidden || extension == "md" {
                         continue;
                     }
-                    if matches!(extension, "yaml" | "yml") && entry.is_file() {
+                    if matches!(extension, "yaml" | "yml" | "json") && entry.is_file() {
+                        packs = true;
+                        files.push(entry);
+                    } else if extension == "ics" && entry.is_file() {
                         files.push(entry);
                     } else {
                         fault(
                             &entry,
-                            "neither a pack (.yaml, .yml) nor a page (.md) nor hidden".to_owned(),
+                            "neither a pack (.yaml, .yml, .json) nor a calendar (.ics) nor a page (.md) nor hidden"
+                                .to_owned(),
                             "rename it to .yaml, or move it out of the directory of packs",
                         );
                     }
                 }
-                if files.is_empty() {
+                if !packs {
                     fault(
                         path,
                         "no pack in this directory, and no rules are not permission".to_owned(),
@@ -92,6 +109,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
         }
     } else {
         files.push(path.to_owned());
+        files.extend(calendars_beside(path));
     }
     files.sort();
     let mut texts = Vec::new();
@@ -107,6 +125,23 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
     }
     PackErrors::check(errors)?;
     Ok(texts)
+}
+
+/// The calendars in the directory of a pack, which it may name. If they cannot be listed the pack says what it lacks.
+fn calendars_beside(pack: &Path) -> Vec<PathBuf> {
+    let parent = pack.parent().unwrap_or_else(|| Path::new(""));
+    let listed = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    let Ok(entries) = std::fs::read_dir(listed) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| Some(parent.join(entry.ok()?.file_name())))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ics"))
+        .collect()
 }
 
 /// Every pack that was read.
@@ -127,8 +162,13 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
     let mut errors = Vec::new();
     let mut keys = Vec::new();
     let mut by_name: BTreeMap<String, decode::File> = BTreeMap::new();
-    for (name, text) in sources {
-        let Some(file) = decode::file(&name, &text, &mut errors, &mut keys) else {
+    let mut library = Library::default();
+    let (calendars, files): (Vec<_>, Vec<_>) = sources.partition(|(name, _)| name.ends_with(".ics"));
+    for (name, text) in calendars {
+        library.calendars.insert(name, text.into());
+    }
+    for (name, text) in files {
+        let Some(file) = decode::file(&name, &text, &mut library, &mut errors, &mut keys) else {
             continue;
         };
         if let Some(first) = by_name.get(&file.pack.name) {

@@ -45,6 +45,15 @@ pub(super) fn time_of_day(text: &str) -> Option<Time> {
     Time::new(text[..2].parse().ok()?, text[3..].parse().ok()?, 0, 0).ok()
 }
 
+/// A day of each year, `MM-DD`; 29 February is one.
+pub(super) fn month_and_day(text: &str) -> Option<(i8, i8)> {
+    if !shaped(text, "00-00") {
+        return None;
+    }
+    let date = jiff::civil::Date::new(2000, text[..2].parse().ok()?, text[3..].parse().ok()?).ok()?;
+    Some((date.month(), date.day()))
+}
+
 /// A wall-clock time on a date: `2026-11-10`, `2026-11-10T08:00` or `2026-11-10T08:00:30`. No offset, no `Z`:
 /// the zone is a field of its own.
 pub(super) fn dated(text: &str) -> Option<DateTime> {

@@ -290,25 +290,14 @@ fn opening_after(grants: &[&Window], closed: i64) -> Option<i64> {
         .min()
 }
 
-/// When the last change window closed, given that none is open at `closed`. A weekly window of at most seven
-/// days has an occurrence that ended within the last fifteen.
+/// When the last change window closed, given that none is open at `closed`; a year back if there was none for long.
 fn closing_before(grants: &[&Window], closed: i64) -> i64 {
-    let earliest = closed - 15 * DAY_MS;
     grants
         .iter()
-        .filter_map(|window| {
-            let mut last = None;
-            let mut at = earliest;
-            while let Some(next) = window.when.first_ending_after(at)
-                && next.until <= closed
-            {
-                last = Some(next.until);
-                at = next.until;
-            }
-            last
-        })
+        .filter_map(|window| window.when.last_ending_by(closed))
+        .map(|last| last.until)
         .max()
-        .unwrap_or(earliest)
+        .unwrap_or(closed - 366 * DAY_MS)
 }
 
 impl Bound<'_> {
@@ -319,25 +308,26 @@ impl Bound<'_> {
     }
 }
 
-/// Whether the windows of a pack leave no instant of two sample fortnights, one in each half of a year, to some
-/// scope; answers with the window that closes last.
+/// Whether the windows of a pack leave no instant to some scope: in two sample fortnights, one in each half of a year,
+/// and where change windows are not of every week, in none of their first thousand spans. Answers with the window that
+/// closes last. Freezes and dates are exceptions, and close no scope for good.
 pub(crate) fn never_open<'g>(windows: &'g [Window], pack: &Pack) -> Option<&'g Window> {
     const SAMPLES_MS: [i64; 2] = [1_767_571_200_000, 1_783_296_000_000];
-    let weekly: Vec<&Window> = windows
+    let lasting: Vec<&Window> = windows
         .iter()
-        .filter(|window| window.kind != WindowKind::Freeze)
+        .filter(|window| window.kind == WindowKind::Change || window.when.recurs())
         .collect();
-    let mut scopes: Vec<_> = weekly.iter().map(|window| &window.selector).collect();
+    let mut scopes: Vec<_> = lasting.iter().map(|window| &window.selector).collect();
     scopes.push(&pack.scope);
     scopes.sort_unstable();
     scopes.dedup();
-    let index = Index::new(weekly.iter().map(|window| &window.selector));
+    let index = Index::new(lasting.iter().map(|window| &window.selector));
     for scope in scopes {
         // A window that selects all of the scope is among those that may meet it.
         let speaking: Vec<_> = index
             .candidates(&scope.labels())
             .into_iter()
-            .map(|id| weekly[id])
+            .map(|id| lasting[id])
             .filter(|window| scope.within(&window.selector))
             .collect();
         let (hours, closed): (Vec<_>, Vec<_>) = speaking
@@ -357,15 +347,26 @@ pub(crate) fn never_open<'g>(windows: &'g [Window], pack: &Pack) -> Option<&'g W
             bounds.push(Bound::Hours {
                 first,
                 rollback: first.rollback,
-                grants: hours,
+                grants: hours.clone(),
                 doubt: None,
                 room_ms: 1,
             });
         }
-        if SAMPLES_MS
-            .iter()
-            .all(|from| earliest_of_all(&bounds, *from, from + 14 * DAY_MS).is_none())
-        {
+        let opens = |from: i64, until: i64| earliest_of_all(&bounds, from, until).is_some_and(|at| at < until);
+        if SAMPLES_MS.iter().any(|from| opens(*from, from + 14 * DAY_MS)) {
+            continue;
+        }
+        let opens_at_last = hours.iter().any(|window| {
+            let mut at = 0;
+            (0..1_000).any(|_| {
+                let Some(span) = window.when.first_ending_after(at) else {
+                    return false;
+                };
+                at = span.until;
+                opens(span.from, span.until)
+            })
+        });
+        if !opens_at_last {
             return speaking.last().copied();
         }
     }

@@ -1,10 +1,12 @@
 //! A window or freeze as the engine holds it.
 
 mod bound;
-mod weekly;
+mod schedule;
 
 pub(crate) use bound::{Block, Bound, Room, earliest_of_all, never_open};
-pub(crate) use weekly::{Occurrence, Weekly, first_instant, last_instant};
+pub(crate) use schedule::{Days, Occurrence, Recurring, When};
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +17,9 @@ use crate::selector::Selector;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WindowKind {
-    /// A span each week in which the scope may not be touched.
+    /// Spans in which the scope may not be touched.
     Protected,
-    /// The spans each week in which the scope may be touched; the rest of the week is closed.
+    /// The spans in which the scope may be touched; all other time is closed.
     Change,
     /// A dated span in which the scope may not be touched.
     Freeze,
@@ -34,23 +36,6 @@ pub enum Rollback {
     Forbidden,
 }
 
-/// When a rule speaks.
-#[derive(Debug, Clone)]
-pub(crate) enum When {
-    Weekly(Weekly),
-    Once(Occurrence),
-}
-
-impl When {
-    /// The earliest occurrence that ends after `ms`.
-    pub(crate) fn first_ending_after(&self, ms: i64) -> Option<Occurrence> {
-        match self {
-            Self::Weekly(weekly) => weekly.first_ending_after(ms),
-            Self::Once(once) => (once.until > ms).then_some(*once),
-        }
-    }
-}
-
 /// One window or freeze.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
@@ -62,7 +47,21 @@ pub(crate) struct Window {
     pub(crate) selector: Selector,
     pub(crate) zone: String,
     pub(crate) when: When,
+    /// The spans that have a name of their own, ascending.
+    pub(crate) events: Arc<[(Occurrence, String)]>,
     pub(crate) rollback: Rollback,
     pub(crate) owner: String,
     pub(crate) reason: String,
+}
+
+impl Window {
+    /// Why it exists, and the name of what it keeps clear of at an instant.
+    pub(crate) fn reason_at(&self, ms: i64) -> String {
+        let begun = self.events.partition_point(|(span, _)| span.from <= ms);
+        self.events[..begun]
+            .iter()
+            .rev()
+            .find(|(span, name)| span.until > ms && !name.is_empty())
+            .map_or_else(|| self.reason.clone(), |(_, name)| format!("{}: {name}", self.reason))
+    }
 }

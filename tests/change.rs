@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use support::{Act, Case, Ended, HOUR_MS, NEW, START_WALL_MS, app_of, app_sizes, bytes};
-use unattended::Outcome;
 use unattended::upgrade::{Ingress, MemoryJournal, Phase, Platform, TargetId, Wanted};
+use unattended::{Outcome, QuestionKind};
 use unattended_redb::Redb;
 use unattended_simulated::{InitialState, World};
 
@@ -419,4 +419,33 @@ fn nothing_is_begun_twice_where_nothing_is_left() {
     assert_eq!(second.outcome, Outcome::Completed);
     assert_eq!(second.effects, []);
     assert!(second.bytes() == before, "a run with nothing to do wrote something");
+}
+
+/// Where all targets are one batch there is neither a control nor a stage to pass, and still nothing passes unknown.
+#[test]
+fn a_single_target_is_done_only_when_it_is_known_to_be_safe() {
+    let good = Case::calm(1, 1).run();
+    assert_eq!(good.outcome, Outcome::Completed);
+    assert!(good.codes().contains(&"class.safe"), "{:?}", good.codes());
+
+    let bad = Case::calm(1, 1).release("errors=x10").run();
+    assert_eq!(bad.outcome, Outcome::Waiting, "a person's silence is no yes");
+    let question = bad.notices[0].question.as_ref().unwrap();
+    assert_eq!(question.kind, QuestionKind::RollBack);
+    assert!(question.text.contains("errors speaks against"), "{}", question.text);
+}
+
+/// Traffic that could never prove health may still disprove it: then the self-tests do not speak for it.
+#[test]
+fn a_silent_class_whose_traffic_speaks_against_the_release_goes_no_further() {
+    let mut case = Case::calm(2, 1);
+    // A request every three seconds.
+    case.world.requests_per_s_median = 0.3;
+    let good = case.run();
+    assert_eq!(good.outcome, Outcome::Completed);
+    assert_eq!(good.summary.evidence.borrowed.len(), 1, "{:?}", good.summary.evidence);
+
+    let bad = case.release("latency=x10").run();
+    assert_ne!(bad.outcome, Outcome::Completed);
+    assert_eq!(bad.sim.census().on_new_verified, 1, "the second stays as it was");
 }

@@ -1,6 +1,6 @@
 //! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
 
-use unattended_health::{HoldReason, Interval, Verdict};
+use unattended_health::{HoldReason, Interval, MetricSafety, Safety, Verdict};
 
 use crate::{QuestionKind, Settings};
 
@@ -47,6 +47,8 @@ pub(crate) struct ClassState {
     pub(crate) was_busy: bool,
     /// A person said that this stage may be passed.
     pub(crate) granted: bool,
+    /// The only stage there is was found safe.
+    judged: bool,
 }
 
 impl ClassState {
@@ -62,6 +64,7 @@ impl ClassState {
             busy: true,
             was_busy: true,
             granted: false,
+            judged: false,
         }
     }
 }
@@ -207,7 +210,8 @@ impl Machine {
             .per_metric
             .get(usize::from(SELF_TEST))
             .map_or(0.0, |metric| metric.ln_s);
-        if self.is_silent(class, elapsed, safety.needed) && self_tests >= safety.needed {
+        let silent = self.is_silent(class, elapsed, safety.needed);
+        if silent && self_tests >= safety.needed && self.contradiction(&safety).is_none() {
             return Evidence::SelfTests;
         }
         Evidence::None
@@ -223,6 +227,18 @@ impl Machine {
         #[expect(clippy::cast_precision_loss, reason = "a forecast")]
         let (elapsed, allowed) = (elapsed_ms as f64, self.setup.change.settings.silent_after_ms as f64);
         self.classes[class as usize].expected_ln_s * allowed < wanted * elapsed
+    }
+
+    /// The metric by which the class's own traffic says that the release is bad. Too little traffic to prove health may
+    /// still be enough to disprove it: of a good release 1/S passes 1/α with probability α at most.
+    fn contradiction<'a>(&self, safety: &'a Safety) -> Option<&'a str> {
+        let limit = libm::log(self.setup.change.settings.alpha);
+        let against = |metric: &&MetricSafety| metric.required && metric.ln_absolute <= limit;
+        safety
+            .per_metric
+            .iter()
+            .find(against)
+            .map(|metric| metric.name.as_str())
     }
 
     /// Whether the class has rested as long as it must before its stage `next`.
@@ -265,20 +281,59 @@ impl Machine {
         }
     }
 
+    /// Nothing of the fleet is left to grow into and no stage was ever passed: nobody has judged the release yet.
+    fn is_one_stage(&self) -> bool {
+        let fleet = &self.tables.classes[0];
+        self.classes[0].stage == fleet.first_stage() && fleet.next_stage(self.classes[0].stage).is_none()
+    }
+
+    /// Whether the change may call itself done. Every stage was passed on evidence; where there was only one, as in a
+    /// fleet of a single target, its evidence is asked for here.
+    pub(super) fn is_judged(&mut self) -> bool {
+        if !self.is_one_stage() || self.classes[0].judged {
+            return true;
+        }
+        let evidence = self.evidence(0);
+        if matches!(evidence, Evidence::None) {
+            return false;
+        }
+        self.explain_step(0, self.classes[0].stage, &evidence);
+        let state = &mut self.classes[0];
+        state.silent |= matches!(evidence, Evidence::SelfTests);
+        state.judged = true;
+        true
+    }
+
     /// Asks a person where evidence is missing for too long.
     pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
         let patience = self.setup.change.settings.patience_ms;
         let late = (0u32..)
             .zip(&self.classes)
             .find_map(|(class, state)| match state.fresh {
-                Fresh::Counting(since) if self.now_ms - since >= patience => self.tables.classes[class as usize]
-                    .next_stage(state.stage)
-                    .map(|_| class),
+                Fresh::Counting(since) if self.now_ms - since >= patience => {
+                    let has_next = self.tables.classes[class as usize].next_stage(state.stage).is_some();
+                    (has_next || class == 0 && self.is_one_stage()).then_some(class)
+                }
                 _ => None,
             });
         let Some(class) = late else { return };
         let safety = self.judge.safety(class);
         let name = self.tables.classes[class as usize].name.clone();
+        if let Some(metric) = self.contradiction(&safety) {
+            let text = format!(
+                "class {name} has no control to be compared with, and after {} requests its metric {metric} speaks against \
+                 the release by {:.0} to one: roll back?",
+                safety.requests_seen,
+                1.0 / self.setup.change.settings.alpha,
+            );
+            self.ask(
+                QuestionKind::RollBack,
+                text,
+                "the change keeps its size".to_owned(),
+                commands,
+            );
+            return;
+        }
         let text = format!(
             "class {name} has waited {} hours for evidence of safety and has {:.1} of {:.0} needed after {} requests: go on without it?",
             patience / 3_600_000,
@@ -330,7 +385,11 @@ impl Machine {
             Evidence::Person => ("class.granted", "a person said so".to_owned()),
             Evidence::None => return,
         };
-        let text = format!("class {name} may grow to {planned} targets (batch {next}): {because}");
+        let text = if next == self.classes[class as usize].stage {
+            format!("class {name} is done with its {planned} targets: {because}")
+        } else {
+            format!("class {name} may grow to {planned} targets (batch {next}): {because}")
+        };
         let otherwise =
             "less evidence of safety, or any real evidence against the release, would have kept its size".to_owned();
         self.decide_text(code, text, Some(otherwise));

@@ -3,6 +3,7 @@
 
 mod classes;
 pub(crate) mod lanes;
+mod metrics;
 mod news;
 mod receipts;
 mod record;
@@ -15,9 +16,7 @@ use std::sync::Arc;
 
 use unattended_batching::{AppIndex, Event, Frontier, Plan, Side, TargetIndex};
 use unattended_defense::Guard;
-use unattended_health::{
-    FaultClass, History, Judge, JudgeConfig, JudgeError, Member, MetricSpec, StratumInfo, Topology,
-};
+use unattended_health::{History, Judge, JudgeConfig, JudgeError, Member, StratumInfo, Topology};
 use unattended_upgrade::{TargetId, Version};
 
 use crate::handle::{Command, Order};
@@ -26,6 +25,7 @@ use crate::{ActorKind, Change, Debt, Level, Notice, Outcome, Question, QuestionK
 
 use self::classes::ClassState;
 use self::lanes::Lane;
+pub use self::metrics::metrics;
 use self::record::Record;
 use self::tables::Tables;
 
@@ -424,7 +424,7 @@ impl Machine {
             }
             Command::Approve => {
                 if let Some(question) = self.question.take() {
-                    self.grant(question.kind);
+                    self.grant(question);
                 }
             }
             Command::RollBack => {
@@ -445,17 +445,17 @@ impl Machine {
     fn resume(&mut self) {
         match self.question.take() {
             Some(question) if question.kind == QuestionKind::RollBack => self.overruled = true,
-            Some(question) => self.grant(question.kind),
+            Some(question) => self.grant(question),
             None => {}
         }
     }
 
     /// The answer to a question was "yes".
-    fn grant(&mut self, kind: QuestionKind) {
+    fn grant(&mut self, question: Question) {
         self.moved_ms = self.now_ms;
-        match kind {
+        match question.kind {
             QuestionKind::RollBack => {
-                let text = self.stop_text.clone().unwrap_or_default();
+                let text = self.stop_text.clone().unwrap_or(question.text);
                 self.begin_rollback(text);
             }
             QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
@@ -597,23 +597,6 @@ impl Machine {
     pub(crate) const fn setup(&self) -> &Setup {
         &self.setup
     }
-}
-
-/// What is judged: the numbers by which a [`MetricSource`](unattended_health::MetricSource) names its rows are the
-/// positions in this list.
-///
-/// 0 `errors`: own errors of requests. 1 `slow`: requests slower than the application's own bound. 2 `restarts`: hosts
-/// that restarted without being told to, of hosts at risk. 3 `self_test`: failed synthetic requests that every instance
-/// sends through itself; they speak where there is no traffic.
-pub fn metrics() -> Vec<MetricSpec> {
-    vec![
-        MetricSpec::new("errors", FaultClass::Own, 0.45),
-        MetricSpec::new("slow", FaultClass::Own, 0.25),
-        MetricSpec::new("restarts", FaultClass::Own, 0.20).optional().of_hosts(),
-        MetricSpec::new("self_test", FaultClass::Own, 0.10)
-            .optional()
-            .floor(1e-3),
-    ]
 }
 
 const fn command_word(command: Command) -> &'static str {

@@ -181,6 +181,9 @@ impl Machine {
             return;
         }
         let limit = (self.alive * u64::from(settings.debt_limit_ppm)).div_ceil(1_000_000);
+        if !self.is_judged() {
+            return;
+        }
         if self.faulted > limit && !self.granted.contains(&QuestionKind::LeaveDebt) {
             let text = format!(
                 "{} targets of {} cannot be brought to {}: leave them?",
@@ -261,7 +264,9 @@ impl Machine {
     /// Asks a person where nothing has moved for the whole patience and no window explains it.
     pub(super) fn check_stall(&mut self, commands: &mut Commands) {
         let settings = &self.setup.change.settings;
-        let patience = settings.patience_ms.max(settings.soak_ms);
+        // A class that waits for evidence begins to wait when its first instance is warm; its question, which says what is
+        // missing, comes before this one.
+        let patience = settings.patience_ms.max(settings.soak_ms) + settings.warm_up_ms + settings.bake_ms;
         if self.ended().is_some()
             || self.frozen.is_some()
             || self.now_ms - self.moved_ms < patience

@@ -69,7 +69,7 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
     let Ended { options, summary, .. } = result;
     let path = report_path(options);
     if let Some(path) = &path {
-        std::fs::write(path, page(summary, &page_options(result.outcome)))
+        std::fs::write(path, page(summary, &page_options()))
             .map_err(|error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display())))?;
     }
     let mut out = std::io::stdout().lock();
@@ -127,15 +127,9 @@ pub(crate) fn check_report(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn page_options(outcome: Outcome) -> PageOptions {
-    if !matches!(outcome, Outcome::Waiting | Outcome::Frozen) {
-        // Nothing is left to stop.
-        return PageOptions::new().owner_zone("Asia/Shanghai");
-    }
-    PageOptions::new()
-        .owner_zone("Asia/Shanghai")
-        .freeze_command("handle.freeze(Actor::person(\"you\", \"INC-…\"), \"why\")")
-        .rollback_command("handle.roll_back(Actor::person(\"you\", \"INC-…\"), \"why\")")
+/// No commands for the page: by the time it is written the run has ended.
+fn page_options() -> PageOptions {
+    PageOptions::new().owner_zone("Asia/Shanghai")
 }
 
 fn json<'r>(result: &'r Ended<'_>) -> Json<'r> {

@@ -144,7 +144,14 @@ fn batch_shades(summary: &Summary, plot: &Plot) -> Markup {
         .iter()
         .filter_map(|b| b.began_ms.map(|began| (b.index, began, b.ended_ms)))
         .collect();
-    begun.sort_by_key(|(index, began, _)| (*began, *index));
+    begun.sort_by_key(|(index, _, _)| *index);
+    // Lanes open their batches each in their own time: one may begin a later batch before another begins an earlier one.
+    // The picture shows the front, which only moves on.
+    let mut front = 0;
+    for (_, began, _) in &mut begun {
+        front = front.max(*began);
+        *began = front;
+    }
     let mut shades = Vec::with_capacity(begun.len());
     let mut free = f64::MIN;
     for (i, (index, began, ended)) in begun.iter().enumerate() {
@@ -302,9 +309,9 @@ impl Panel {
                 rect x=(px(plot.left)) y=(px(plot.top)) width=(px(plot.end() - plot.left)) height=(px(ceiling.max(0.0)))
                     fill=(plot.hatch(self.id)) {}
             }
-            @for mark in marks { (plot.grid(mark, &self.mark(mark, size))) }
+            @for mark in marks { (plot.grid(mark, &Self::mark(mark))) }
             path class={"bound " (self.id)} d={"M" (px(plot.left)) " " (px(plot.y(limit))) "H" (px(plot.end()))} {}
-            text.bound x=(px(plot.left - 8.0)) y=(px(plot.y(limit))) dy="4" text-anchor="end" { (self.mark(limit, size)) }
+            text.bound x=(px(plot.left - 8.0)) y=(px(plot.y(limit))) dy="4" text-anchor="end" { (Self::mark(limit)) }
             text.bound x=(px(plot.left + 6.0)) y=(px(plot.y(limit) - 6.0)) { (label) }
             polyline.curve points=(plot.line(summary.evidence_curve.iter().map(|point| (point.at_ms, (self.of)(point))))) {}
             @if let Some(last) = summary.evidence_curve.iter().rev().find(|point| !(self.of)(point).is_nan()) {
@@ -315,21 +322,16 @@ impl Panel {
         plot.drawing(self.id, self.title, &description, clock, &inside)
     }
 
-    /// The label of the vertical axis: `10 of 100`.
-    fn mark(&self, ln: f64, size: Size) -> String {
+    /// The label of the vertical axis.
+    fn mark(ln: f64) -> String {
         let value = ln.exp();
-        let value = if value < 0.99 {
+        if value < 0.99 {
             format!("{value:.2}").trim_end_matches('0').to_owned()
         } else if value > 1_000_000.5 {
             let power = (ln / std::f64::consts::LN_10).round();
             format!("1e{power:.0}")
         } else {
             weight(value)
-        };
-        if size == Size::Wide {
-            format!("{value} of {}", weight(self.limit))
-        } else {
-            value
         }
     }
 }

@@ -146,15 +146,14 @@ fn why(summary: &Summary, long: bool) -> Markup {
                 p.none { "Errors by class of fault: no data." }
             } @else {
                 table.faults {
-                    thead { tr { th scope="col" { "errors" } th scope="col" { "new" } th scope="col" { "control" } th scope="col" { "ratio" } } }
+                    thead { tr { th scope="col" { "errors" } th scope="col" { "new" } th scope="col" { "control" } } }
                     tbody {
                         @for fault in &evidence.faults {
-                            @let [class, new, old, ratio] = words::fault(fault);
+                            @let [class, new, old] = words::fault(fault);
                             tr {
                                 th scope="row" { (class) }
                                 td title=(counts(fault.canary_bad, fault.canary_total)) { (new) }
                                 td title=(counts(fault.control_bad, fault.control_total)) { (old) }
-                                td { (ratio) }
                             }
                         }
                     }
@@ -201,18 +200,12 @@ fn commands(tone: Tone, options: &PageOptions) -> Markup {
         .filter(|(_, line)| !line.is_empty())
         .collect();
     html! {
-        section.commands {
+        @if !given.is_empty() { section.commands {
             h2 { @if tone.is_live() { "To stop it" } @else { "To undo it" } }
             @for (label, line) in &given {
                 p { span { (label) } code { (line) } }
             }
-            @if given.is_empty() {
-                p.none {
-                    @if freeze.is_none() && back.is_none() { "Nothing is left to freeze or to roll back." }
-                    @else { "No command was given to this page." }
-                }
-            }
-        }
+        } }
     }
 }
 

@@ -178,8 +178,8 @@ footer strong { color: var(--warn); }
   .lane .track { grid-column: 2; grid-row: 1; height: 12px; }
   .lane .time { grid-column: 3; text-align: left; }
   .pairs { grid-template-columns: 230px 1fr; }
-  ol.decisions summary { grid-template-columns: 220px 1fr; }
-  ol.decisions details > p { margin-left: 220px; }
+  ol.decisions summary { grid-template-columns: 300px 1fr; gap: 0 12px; }
+  ol.decisions details > p { margin-left: 312px; }
 }
 @media (min-width: 900px) {
   .top { padding: 22px 0 18px; } .lane { grid-template-columns: 200px 1fr 300px; }

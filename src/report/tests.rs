@@ -175,17 +175,9 @@ fn unknown_is_never_shown_as_a_number_or_as_well() {
 fn evidence_is_written_against_its_limit_and_split_by_class() {
     let html = page_of(&sample());
     assert!(html.contains("<b>3.2</b><span> of 100 needed: far from a stop"));
-    assert!(
-        html.contains("0.0081 %") && html.contains("\u{d7} 2<"),
-        "rate and ratio"
-    );
-    assert!(
-        html.contains("100 of 100") && html.contains("20 needed to go on"),
-        "axis in words"
-    );
+    assert!(html.contains("0.0081 %"), "the rate");
+    assert!(html.contains("20 needed to go on"), "axis in words");
     let mut summary = sample();
-    summary.evidence.faults[0].control_bad = 0;
-    assert!(page_of(&summary).contains("<td>\u{2013}</td>"), "no ratio to nothing");
     summary.evidence.value = 120.0;
     assert!(page_of(&summary).contains("of 100 needed: enough to stop"));
 }
@@ -207,10 +199,11 @@ fn commands_fit_the_state() {
     assert_eq!(has(&summary), (true, false));
     summary.outcome = Some(Outcome::RolledBack);
     assert_eq!(has(&summary), (false, false));
-    assert!(page_of(&summary).contains("Nothing is left to freeze"));
+    assert!(!page_of(&summary).contains("section class=\"commands\""));
     summary.outcome = Some(Outcome::Completed);
     assert_eq!(has(&summary), (false, true), "what is done can still be undone");
-    assert!(page(&sample(), &PageOptions::new()).contains("No command was given"));
+    let without = page(&sample(), &PageOptions::new());
+    assert!(!without.contains("section class=\"commands\""), "nothing is promised");
 }
 
 /// A summary whose every text is hostile.

@@ -110,15 +110,15 @@ fn faults(summary: &Summary, out: &mut Lines) {
     if summary.evidence.faults.is_empty() {
         return out.field("errors", "by class of fault: no data");
     }
-    let head = ["errors", "new", "control", "ratio"].map(str::to_owned);
+    let head = ["errors", "new", "control"].map(str::to_owned);
     for row in std::iter::once(head).chain(summary.evidence.faults.iter().map(words::fault)) {
-        let [class, new, old, ratio] = row.map(|cell| clean(&cell));
+        let [class, new, old] = row.map(|cell| clean(&cell));
         let class: String = class.chars().take(LABEL + 3).collect();
-        let row = format!("{class:<17}{new:>11}{old:>11}{ratio:>8}");
+        let row = format!("{class:<17}{new:>11}{old:>11}");
         if columns(&row) + LABEL <= out.width {
             out.field("", &row.replace(' ', "\u{a0}"));
         } else {
-            out.field("", &format!("{class}: new {new}, control {old}, ratio {ratio}"));
+            out.field("", &format!("{class}: new {new}, control {old}"));
         }
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn headline(summary: &Summary, clock: &Clock, short: bool) -> Headlin
             format!("{question}.")
         };
         let by = clock.at(ask.by_ms);
-        let by = if ask.by_ms >= summary.elapsed_ms {
+        let by = if ask.by_ms > summary.elapsed_ms {
             format!("Answer by {by}, {}", distance(summary, ask.by_ms))
         } else {
             format!("The answer was due at {by}, {}", distance(summary, ask.by_ms))
@@ -261,8 +261,9 @@ pub(super) fn strongest(summary: &Summary) -> &str {
     }
 }
 
-/// One row of the split of errors: class, rate on new instances, rate on the control cohort, the ratio.
-pub(super) fn fault(fault: &FaultView) -> [String; 4] {
+/// One row of the split of errors: class, rate on new instances, rate on the control cohort. Their ratio is not shown:
+/// the applications behind the two differ in share and in rate, and only the judge compares like with like.
+pub(super) fn fault(fault: &FaultView) -> [String; 3] {
     let rate = |bad, total| {
         if total == 0 {
             "no data".to_owned()
@@ -270,19 +271,10 @@ pub(super) fn fault(fault: &FaultView) -> [String; 4] {
             percent(bad, total)
         }
     };
-    let ratio = if fault.canary_total == 0 || fault.control_total == 0 || fault.control_bad == 0 {
-        "\u{2013}".to_owned()
-    } else {
-        let real = super::format::real;
-        let new = real(fault.canary_bad) / real(fault.canary_total);
-        let old = real(fault.control_bad) / real(fault.control_total);
-        format!("\u{d7}{GLUE}{}", weight(new / old))
-    };
     [
         fault.class.clone(),
         rate(fault.canary_bad, fault.canary_total),
         rate(fault.control_bad, fault.control_total),
-        ratio,
     ]
 }
 
@@ -294,10 +286,11 @@ pub(super) fn reach(summary: &Summary) -> Vec<String> {
         thousands(exposure.exposed_applications),
         count(exposure.applications, "application", "applications")
     )];
-    out.push(match exposure.worst_tier.as_deref() {
-        Some(tier) => format!("worst tier {}", shorten(tier, NAME).0),
-        None => "worst tier unknown".to_owned(),
-    });
+    match exposure.worst_tier.as_deref() {
+        Some(tier) => out.push(format!("worst tier {}", shorten(tier, NAME).0)),
+        None if exposure.exposed > 0 => out.push("worst tier unknown".to_owned()),
+        None => {}
+    }
     if exposure.in_flight > 0 {
         out.push(format!("{} under{GLUE}way", thousands(exposure.in_flight)));
     }

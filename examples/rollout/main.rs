@@ -21,7 +21,7 @@ use clap::Parser;
 use futures::FutureExt;
 use unattended::batching::Side;
 use unattended::defense::Guard;
-use unattended::upgrade::{Clock, Version};
+use unattended::upgrade::{Clock, Journal, Position, Version};
 use unattended::{Actor, Autopilot, Change, Handle, Outcome, Settings};
 use unattended_examples_support::{Exit, load};
 use unattended_redb::Redb;
@@ -134,6 +134,9 @@ fn start(options: &Options) -> Result<u8, Failure> {
         None => Redb::scratch(scratch.path().join("journal.redb")),
     }
     .map_err(|error| Failure::Input(format!("the journal: {error}")))?;
+    if let Some(path) = journal_path.filter(|_| !world_first) {
+        check_world_is_new(path, &journal)?;
+    }
     let simulated = match early {
         Some(simulated) => simulated,
         None => Simulated::new(config).map_err(Failure::input)?,
@@ -235,6 +238,19 @@ fn rules(paths: &[PathBuf]) -> Result<Guard, Failure> {
         return Ok(Guard::empty());
     }
     Guard::load_all(paths).map_err(Failure::input)
+}
+
+/// A journal that has begun belongs to a world, and a world made anew is not the one it changed.
+fn check_world_is_new(path: &Path, journal: &Redb) -> Result<(), Failure> {
+    let end = futures::executor::block_on(journal.end()).map_err(Failure::input)?;
+    if end == Position::default() {
+        return Ok(());
+    }
+    Err(Failure::Input(format!(
+        "{}: this journal has begun, and {}, the world that it changed, is not there: restore that file, or name another journal",
+        path.display(),
+        world_log(path).display()
+    )))
 }
 
 /// Where the world keeps what was done to it.

@@ -53,7 +53,7 @@ pub enum Fault {
     },
     /// Errors, while the load of the day is high.
     Load {
-        /// The share of the day's peak from which on it is bad, 0 to 1.
+        /// The share of the day's peak from which on it is bad, above 0 to 1.
         share: f64,
         /// The factor, at least 1.
         factor: f64,
@@ -284,9 +284,12 @@ fn parse_share(text: &str) -> Result<f64, Complaint> {
         Some(n) => n.parse::<f64>().ok().map(|n| n / 100.0),
         None => text.parse::<f64>().ok(),
     };
-    number
-        .filter(|n| (0.0..=1.0).contains(n))
-        .ok_or_else(|| (format!("`{text}` is not a share"), "write 80% or 0.8".to_owned()))
+    number.filter(|n| *n > 0.0 && *n <= 1.0).ok_or_else(|| {
+        (
+            format!("`{text}` is not a share"),
+            "write 80% or 0.8; errors=xN for errors at any load".to_owned(),
+        )
+    })
 }
 
 fn duration_ms(text: &str) -> Result<u64, Complaint> {
@@ -311,6 +314,13 @@ fn duration_ms(text: &str) -> Result<u64, Complaint> {
         .and_then(|n| n.checked_mul(scale))
         .filter(|ms| *ms <= 365 * 86_400_000)
         .ok_or_else(complaint)
+        .and_then(|ms| match ms {
+            0 => Err((
+                format!("`{text}` is not late"),
+                "write errors=xN for errors from the beginning".to_owned(),
+            )),
+            ms => Ok(ms),
+        })
 }
 
 #[cfg(test)]
@@ -374,6 +384,8 @@ mod tests {
             ("leak=5", "`5` is not a leak"),
             ("late=30", "`30` is not a duration"),
             ("late=µ", "`µ` is not a duration"),
+            ("late=0s", "`0s` is not late"),
+            ("load=0%:errors=x5", "`0%` is not a share"),
             ("late=99999999999999999999h", "is not a duration"),
             ("load=80%", "does not say what happens"),
             ("load=120%:errors=x2", "`120%` is not a share"),

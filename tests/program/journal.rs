@@ -1,0 +1,160 @@
+//! Runs that go on where others ended, and what is dumped of them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::desk::{Desk, SMALL, documented, dump, keys};
+
+#[test]
+fn a_journal_of_another_change_is_refused_and_left_alone() {
+    let desk = Desk::new();
+    desk.json(0, &["--journal", "j.redb"]);
+    let (records, world) = (dump(&desk, "j.redb"), desk.read("j.redb.world"));
+    for (arguments, word) in [
+        (["--seed", "2"], "another"),
+        (["--level", "3"], "`level`"),
+        (["--mode", "cold"], "`mode`"),
+        (["--release", "crash"], "another"),
+    ] {
+        let said = desk.run(&[&SMALL[..], &["--json", "--journal", "j.redb"], &arguments].concat());
+        assert_eq!(
+            (said.code, said.stdout.as_str()),
+            (Some(2), ""),
+            "{arguments:?}: {said:?}"
+        );
+        assert!(
+            said.stderr.contains(word) && said.stderr.contains("j.redb"),
+            "{arguments:?}: {}",
+            said.stderr
+        );
+        // The database may tidy its file; what it holds stays.
+        assert!(
+            dump(&desk, "j.redb") == records && desk.read("j.redb.world") == world,
+            "{arguments:?}"
+        );
+    }
+    assert_eq!(desk.files().keys().collect::<Vec<_>>(), ["j.redb", "j.redb.world"]);
+}
+
+#[test]
+fn a_wait_is_taken_up_by_the_next_run() {
+    let desk = Desk::new();
+    let common = [
+        "--release",
+        "errors=x30",
+        "--level",
+        "3",
+        "--journal",
+        "j.redb",
+        "--operator",
+    ];
+    assert_eq!(desk.json(3, &[&common[..], &["none"]].concat())["outcome"], "waiting");
+    let second = desk.json(1, &[&common[..], &["simulated"]].concat());
+    assert_eq!(
+        (&second["outcome"], &second["human_actions"]),
+        (&Value::from("rolled_back"), &Value::from(1))
+    );
+    assert_eq!(second["updated"], 0);
+}
+
+#[test]
+fn a_dump_has_every_record_with_its_seven_fields() {
+    let desk = Desk::new();
+    desk.json(1, &["--release", "crash", "--journal", "j.redb"]);
+    let before = desk.files();
+    let lines = dump(&desk, "j.redb");
+    assert_eq!(desk.read("j.redb.world"), before["j.redb.world"]);
+    let mut wanted: BTreeSet<String> = documented("## The dump");
+    assert_eq!(wanted.len(), 7, "{wanted:?}");
+    assert_eq!(lines.len(), lines.iter().filter(|line| keys(line) == wanted).count());
+    wanted.clear();
+    for (at, line) in lines.iter().enumerate() {
+        assert_eq!(line["seq"], at, "{line}");
+        wanted.insert(line["kind"].as_str().unwrap().to_owned());
+        if line["kind"] == "intent" {
+            let key = line["key"].as_str().unwrap();
+            assert_eq!(key.split('/').count(), 4, "{line}");
+            assert_eq!(key.split('/').nth(1).unwrap(), line["generation"].to_string(), "{line}");
+            assert!(line["target"].is_string() && line["step"].is_string(), "{line}");
+        }
+    }
+    assert_eq!(
+        (&lines[0]["kind"], &lines[lines.len() - 1]["kind"]),
+        (&Value::from("begin"), &Value::from("end"))
+    );
+    assert_eq!(lines[lines.len() - 1]["result"], "rolled_back");
+    for kind in ["tick", "interval", "version", "begun", "intent", "backward", "finished"] {
+        assert!(wanted.contains(kind), "no {kind} among {wanted:?}");
+    }
+}
+
+/// No order stands twice in the world's memory.
+#[track_caller]
+fn nothing_twice(desk: &Desk, name: &str) {
+    let text = String::from_utf8(desk.read(name)).unwrap();
+    let mut seen = BTreeSet::new();
+    for line in text.lines().skip(1) {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        if entry["key"].is_string() {
+            let what = format!("{} {} {}", entry["target"], entry["effect"], entry["key"]);
+            assert!(seen.insert(what.clone()), "twice: {what}");
+        }
+    }
+    assert!(!seen.is_empty());
+}
+
+#[test]
+fn killed_at_any_record_it_goes_on_and_comes_home() {
+    let desk = Desk::new();
+    for at in ["1", "2", "9", "40", "123", "500", "901"] {
+        let name = format!("{at}.redb");
+        let killed = desk.run(&[&SMALL[..], &["--json", "--journal", &name, "--kill-after", at]].concat());
+        assert_eq!(
+            (killed.code, killed.stdout.as_str()),
+            (None, ""),
+            "after {at}: {}",
+            killed.stderr
+        );
+        assert_eq!(dump(&desk, &name).len().to_string(), at);
+        let value = desk.json(0, &["--journal", &name]);
+        assert_eq!(
+            (&value["outcome"], &value["updated"]),
+            (&Value::from("completed"), &Value::from(60)),
+            "after {at}"
+        );
+        nothing_twice(&desk, &format!("{name}.world"));
+        // Once more: nothing is left to do.
+        let (lines, world) = (dump(&desk, &name), desk.read(&format!("{name}.world")));
+        let again = desk.json(0, &["--journal", &name]);
+        for field in [
+            "outcome",
+            "updated",
+            "virtual_seconds",
+            "human_actions",
+            "evidence",
+            "explanation",
+        ] {
+            assert_eq!(again[field], value[field], "after {at}: {field}");
+        }
+        assert!(
+            dump(&desk, &name) == lines && desk.read(&format!("{name}.world")) == world,
+            "after {at}"
+        );
+    }
+}
+
+#[test]
+fn a_journal_whose_world_is_gone_is_refused() {
+    let desk = Desk::new();
+    desk.json(0, &["--journal", "j.redb"]);
+    let records = dump(&desk, "j.redb");
+    std::fs::remove_file(desk.path("j.redb.world")).unwrap();
+    let said = desk.run(&[&SMALL[..], &["--json", "--journal", "j.redb"]].concat());
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    for words in ["j.redb.world", "restore that file"] {
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
+    assert!(dump(&desk, "j.redb") == records);
+    assert_eq!(desk.files().keys().collect::<Vec<_>>(), ["j.redb"]);
+}

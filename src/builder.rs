@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use unattended_batching::{AppIndex, Plan, Proof, verify};
-use unattended_defense::{ChangeKind, Guard, Need};
+use unattended_defense::{Direction, Guard, Need};
 use unattended_health::{Member, MetricSource};
 use unattended_upgrade::{Clock, DriverConfig, Journal, ModeChoice, Platform, Wanted, choose_mode};
 
@@ -290,7 +290,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
         let Planned { setup, .. } = self.plan(change)?;
         let tables = Tables::new(&setup.change.fleet, &setup.plan);
         let held = (0..setup.change.fleet.app_count()).map(AppIndex).filter_map(|app| {
-            let decision = decide(&setup, &tables, app, ChangeKind::Forward, need, unix_ms);
+            let decision = decide(&setup, &tables, app, Direction::Forward, need, unix_ms);
             (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
         });
         Ok(Preview {

@@ -37,6 +37,11 @@ impl Digest {
         self.raw(&number.to_le_bytes())
     }
 
+    /// Adds one byte.
+    pub(crate) fn byte(self, byte: u8) -> Self {
+        self.raw(&[byte])
+    }
+
     /// The digest as 32 lower-case hexadecimal digits.
     pub(crate) fn hex(&self) -> String {
         let mut text = String::with_capacity(32);

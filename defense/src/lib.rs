@@ -85,9 +85,11 @@
 //!
 //! The format of a pack, with every field, is in `packs/example.yaml`.
 
+mod canonical;
 mod conflict;
 mod decision;
 mod digest;
+mod finding;
 mod guard;
 mod pack;
 mod request;
@@ -100,10 +102,14 @@ mod verdict;
 mod window;
 mod zone;
 
-pub use decision::{Blocker, Code, Decision, Finding, NextFeasible, Span};
+pub use decision::{Blocker, Decision, NextFeasible, Span};
+pub use finding::{Code, Evidence, Finding};
 pub use guard::{Guard, HORIZON_MS};
 pub use pack::{PackError, PackErrors};
-pub use request::{ChangeKind, Need, Other, Phase, Request};
-pub use scope::{Facts, Scope, app};
+pub use request::{
+    Act, Actor, ActorKind, Approval, Call, Change, ChangeKind, Counts, Direction, Facts, Incident, Known, Ledger, Need,
+    Neighbour, Other, Phase, Protocol, Reality, Request, Running, Stage, Step, Value, Versions,
+};
+pub use scope::{Scope, app};
 pub use verdict::{UnknownReason, Verdict};
 pub use window::{Rollback, WindowKind};

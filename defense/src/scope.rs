@@ -1,22 +1,62 @@
 //! What a change touches, as labels.
 
+use std::collections::BTreeMap;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::request::OneOrMany;
+
 /// The key under which [`Scope::app`] stores the application.
 pub(crate) const APP: &str = "app";
 
 /// Sorted, distinct `(key, value)` pairs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-struct Pairs(Vec<(String, String)>);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
-    fn insert(&mut self, key: String, value: String) {
+    pub(crate) fn insert(&mut self, key: String, value: String) {
         let pair = (key, value);
         if let Err(at) = self.0.binary_search(&pair) {
             self.0.insert(at, pair);
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// As a mapping from each key to its value, or to the list of its values.
+impl Serialize for Pairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let keys = || self.0.chunk_by(|a, b| a.0 == b.0);
+        let mut map = serializer.serialize_map(Some(keys().count()))?;
+        for pairs in keys() {
+            if let [(key, value)] = pairs {
+                map.serialize_entry(key, value)?;
+            } else {
+                let values: Vec<&str> = pairs.iter().map(|(_, value)| value.as_str()).collect();
+                map.serialize_entry(&pairs[0].0, &values)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut pairs = Self::default();
+        for (key, OneOrMany(values)) in BTreeMap::<String, OneOrMany>::deserialize(deserializer)? {
+            for value in values {
+                pairs.insert(key.clone(), value);
+            }
+        }
+        Ok(pairs)
     }
 }
 
@@ -32,7 +72,10 @@ impl Pairs {
 /// let scope = Scope::app("pay").label("business", "payments").label("zone", "a").label("zone", "b");
 /// assert_eq!(scope.values("zone").collect::<Vec<_>>(), ["a", "b"]);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+///
+/// In files it is a mapping: `{app: pay, zone: [a, b]}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Scope(Pairs);
 
 impl Scope {
@@ -72,36 +115,6 @@ pub fn app(name: impl Into<String>) -> Scope {
     Scope::app(name)
 }
 
-/// What the caller looked up about the scope, beside what it addresses: today, labels.
-///
-/// Rules read a fact exactly like a label of the scope. Where both name a key, the scope has both values:
-/// a window that selects either of them applies.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Facts(Pairs);
-
-impl Facts {
-    /// No facts.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The same facts with one more value of a label.
-    #[must_use]
-    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.0.insert(key.into(), value.into());
-        self
-    }
-}
-
-impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Facts {
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(labels: I) -> Self {
-        labels
-            .into_iter()
-            .fold(Self::new(), |facts, (key, value)| facts.label(key, value))
-    }
-}
-
 /// Scope and facts as rules see them: one sorted list of distinct pairs.
 #[derive(Debug)]
 pub(crate) struct Labels<'r>(Vec<(&'r str, &'r str)>);
@@ -111,8 +124,9 @@ impl<'r> Labels<'r> {
         Self(scope.0.iter().collect())
     }
 
-    pub(crate) fn with_facts(scope: &'r Scope, facts: &'r Facts) -> Self {
-        let mut pairs: Vec<_> = scope.0.iter().chain(facts.0.iter()).collect();
+    /// From pairs in any order.
+    pub(crate) fn joined(pairs: impl Iterator<Item = (&'r str, &'r str)>) -> Self {
+        let mut pairs: Vec<_> = pairs.collect();
         pairs.sort_unstable();
         pairs.dedup();
         Self(pairs)
@@ -121,10 +135,6 @@ impl<'r> Labels<'r> {
     /// From sorted, distinct pairs.
     pub(crate) fn from_sorted(pairs: impl Iterator<Item = (&'r str, &'r str)>) -> Self {
         Self(pairs.collect())
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'r str, &'r str)> + '_ {
-        self.0.iter().copied()
     }
 
     /// The pairs of one key; empty when nothing is known about it.

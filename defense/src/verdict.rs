@@ -13,18 +13,77 @@ pub enum UnknownReason {
     MissingLabel,
     /// The scope mixes label values that change windows treat differently: ask once for each value.
     MixedLabels,
+    /// A rule needs a fact, a count or a field of the change that nobody supplied.
+    MissingFact,
+    /// A fact is older than a rule accepts.
+    StaleFact,
+    /// A fact was seen in the future: one of two clocks is wrong.
+    FutureFact,
+    /// A value is there and cannot be understood.
+    Unreadable,
+    /// Nothing was seen, and nothing seen is not "all well".
+    NoEvidence,
+    /// A check did not answer in time.
+    TimedOut,
+    /// A check reported an error.
+    Failed,
+    /// A rule or check panicked.
+    Panicked,
     /// `now` lies before 1970 or after the year 2199: nobody's clock says that.
     TimeOutOfRange,
 }
 
 impl UnknownReason {
+    /// All of them, the weakest first.
+    pub const ALL: [Self; 11] = [
+        Self::MissingLabel,
+        Self::MixedLabels,
+        Self::MissingFact,
+        Self::StaleFact,
+        Self::FutureFact,
+        Self::Unreadable,
+        Self::NoEvidence,
+        Self::TimedOut,
+        Self::Failed,
+        Self::Panicked,
+        Self::TimeOutOfRange,
+    ];
+
     /// The stable code of the reason.
     #[must_use]
     pub const fn code(self) -> &'static str {
+        self.codes()[1]
+    }
+
+    const fn codes(self) -> &'static [&'static str; 2] {
         match self {
-            Self::MissingLabel => "label.missing",
-            Self::MixedLabels => "label.mixed",
-            Self::TimeOutOfRange => "time.range",
+            Self::MissingLabel => &["verdict.unknown", "label.missing"],
+            Self::MixedLabels => &["verdict.unknown", "label.mixed"],
+            Self::MissingFact => &["verdict.unknown", "fact.missing"],
+            Self::StaleFact => &["verdict.unknown", "fact.stale"],
+            Self::FutureFact => &["verdict.unknown", "fact.future"],
+            Self::Unreadable => &["verdict.unknown", "fact.unreadable"],
+            Self::NoEvidence => &["verdict.unknown", "fact.none"],
+            Self::TimedOut => &["verdict.unknown", "check.timeout"],
+            Self::Failed => &["verdict.unknown", "check.failed"],
+            Self::Panicked => &["verdict.unknown", "check.panicked"],
+            Self::TimeOutOfRange => &["verdict.unknown", "time.range"],
+        }
+    }
+
+    const fn why(self) -> &'static str {
+        match self {
+            Self::MissingLabel => "a rule in force selects on a label nobody supplied",
+            Self::MixedLabels => "the scope mixes label values that change windows treat differently",
+            Self::MissingFact => "a rule needs something nobody supplied",
+            Self::StaleFact => "a fact is older than a rule accepts",
+            Self::FutureFact => "a fact was seen in the future",
+            Self::Unreadable => "a value cannot be understood",
+            Self::NoEvidence => "nothing was seen",
+            Self::TimedOut => "a check did not answer in time",
+            Self::Failed => "a check reported an error",
+            Self::Panicked => "a rule or check panicked",
+            Self::TimeOutOfRange => "the time asked about is out of range",
         }
     }
 }
@@ -41,10 +100,11 @@ impl UnknownReason {
 /// [`join`](Self::join) is the larger of two. So the order of rules cannot matter, asking twice changes
 /// nothing, and one more rule never makes a decision laxer. [`Ord`] is this order: `max` is `join`.
 ///
-/// `Deny`, `NeedsPerson` and `AllowLimited` are part of the lattice so that an embedder's own answers can be
-/// joined with the guard's; the rules of this version answer `Allow`, `Unknown` or `Hold`.
+/// As JSON: `{"verdict": "hold", "until": 1795397400000}`, `{"verdict": "allow_limited", "limit": 3}`,
+/// `{"verdict": "unknown", "unknown": "stale_fact"}`, and the word alone in the same place for the rest. Fields that do
+/// not belong to the word are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "verdict", content = "of")]
+#[serde(try_from = "Words", into = "Words")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "whoever acts on a verdict must decide about every one of them"
@@ -86,9 +146,7 @@ impl Verdict {
         match self {
             Self::Allow => &["verdict.allow"],
             Self::AllowLimited(_) => &["verdict.allow_limited"],
-            Self::Unknown(UnknownReason::MissingLabel) => &["verdict.unknown", "label.missing"],
-            Self::Unknown(UnknownReason::MixedLabels) => &["verdict.unknown", "label.mixed"],
-            Self::Unknown(UnknownReason::TimeOutOfRange) => &["verdict.unknown", "time.range"],
+            Self::Unknown(reason) => reason.codes(),
             Self::NeedsPerson => &["verdict.needs_person"],
             Self::Hold { .. } => &["verdict.hold"],
             Self::Deny => &["verdict.deny"],
@@ -101,14 +159,7 @@ impl Verdict {
         match self {
             Self::Allow => "allowed".to_owned(),
             Self::AllowLimited(limit) => format!("allowed for at most {limit} targets at a time"),
-            Self::Unknown(reason) => format!(
-                "cannot tell, so not allowed: {}",
-                match reason {
-                    UnknownReason::MissingLabel => "a rule in force selects on a label nobody supplied",
-                    UnknownReason::MixedLabels => "the scope mixes label values that change windows treat differently",
-                    UnknownReason::TimeOutOfRange => "the time asked about is out of range",
-                }
-            ),
+            Self::Unknown(reason) => format!("cannot tell, so not allowed: {}", reason.why()),
             Self::NeedsPerson => "a person must decide".to_owned(),
             Self::Hold { until: Some(until) } => {
                 format!("held until {}", crate::time::render(until, "UTC"))
@@ -145,5 +196,79 @@ impl Ord for Verdict {
 impl PartialOrd for Verdict {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+/// A verdict as files and records write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Words {
+    pub(crate) verdict: Word,
+    /// Of a hold: `null` when the end is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<i64>,
+    /// Of a limited permission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
+    /// Of an unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unknown: Option<UnknownReason>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Word {
+    Allow,
+    AllowLimited,
+    Unknown,
+    NeedsPerson,
+    Hold,
+    Deny,
+}
+
+impl From<Verdict> for Words {
+    fn from(verdict: Verdict) -> Self {
+        let plain = |verdict| Self {
+            verdict,
+            until: None,
+            limit: None,
+            unknown: None,
+        };
+        match verdict {
+            Verdict::Allow => plain(Word::Allow),
+            Verdict::AllowLimited(limit) => Self {
+                limit: Some(limit),
+                ..plain(Word::AllowLimited)
+            },
+            Verdict::Unknown(reason) => Self {
+                unknown: Some(reason),
+                ..plain(Word::Unknown)
+            },
+            Verdict::NeedsPerson => plain(Word::NeedsPerson),
+            Verdict::Hold { until } => Self {
+                until,
+                ..plain(Word::Hold)
+            },
+            Verdict::Deny => plain(Word::Deny),
+        }
+    }
+}
+
+impl TryFrom<Words> for Verdict {
+    type Error = &'static str;
+
+    fn try_from(words: Words) -> Result<Self, Self::Error> {
+        match (words.verdict, words.until, words.limit, words.unknown) {
+            (Word::Allow, None, None, None) => Ok(Self::Allow),
+            (Word::AllowLimited, None, Some(limit), None) => Ok(Self::AllowLimited(limit)),
+            (Word::Unknown, None, None, Some(reason)) => Ok(Self::Unknown(reason)),
+            (Word::NeedsPerson, None, None, None) => Ok(Self::NeedsPerson),
+            (Word::Hold, until, None, None) => Ok(Self::Hold { until }),
+            (Word::Deny, None, None, None) => Ok(Self::Deny),
+            _ => Err(
+                "the fields beside the verdict do not belong to it: `until` to hold, `limit` to allow_limited, \
+                      `unknown` to unknown",
+            ),
+        }
     }
 }

@@ -6,14 +6,7 @@ use unattended_defense::{UnknownReason, Verdict};
 fn sample() -> Vec<Verdict> {
     let mut all = vec![Verdict::Allow, Verdict::NeedsPerson, Verdict::Deny];
     all.extend([0, 1, 2, 100, u32::MAX].map(Verdict::AllowLimited));
-    all.extend(
-        [
-            UnknownReason::MissingLabel,
-            UnknownReason::MixedLabels,
-            UnknownReason::TimeOutOfRange,
-        ]
-        .map(Verdict::Unknown),
-    );
+    all.extend(UnknownReason::ALL.map(Verdict::Unknown));
     all.extend([None, Some(i64::MIN), Some(-1), Some(0), Some(5), Some(i64::MAX)].map(|until| Verdict::Hold { until }));
     all
 }
@@ -86,20 +79,15 @@ fn verdicts_survive_json_and_have_a_code_each() {
             seen.push((verdict.codes(), layer(verdict)));
         }
     }
-    // Six layers, and Unknown with three reasons.
-    assert_eq!(seen.len(), 8);
+    // Six layers, and Unknown with each of its reasons.
+    assert_eq!(seen.len(), 5 + UnknownReason::ALL.len());
 }
 
 fn any_verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![
         Just(Verdict::Allow),
         any::<u32>().prop_map(Verdict::AllowLimited),
-        prop_oneof![
-            Just(UnknownReason::MissingLabel),
-            Just(UnknownReason::MixedLabels),
-            Just(UnknownReason::TimeOutOfRange)
-        ]
-        .prop_map(Verdict::Unknown),
+        prop::sample::select(UnknownReason::ALL.to_vec()).prop_map(Verdict::Unknown),
         Just(Verdict::NeedsPerson),
         any::<Option<i64>>().prop_map(|until| Verdict::Hold { until }),
         Just(Verdict::Deny),

@@ -1,7 +1,7 @@
 //! Laws over random packs: the earliest start against trying every minute, and that more rules are never laxer.
 
 use proptest::prelude::*;
-use unattended_defense::{ChangeKind, Guard, Need, NextFeasible, Request, Scope, Verdict, app};
+use unattended_defense::{Direction, Guard, Need, NextFeasible, Request, Scope, Verdict, app};
 
 const MINUTE: i64 = 60_000;
 /// Monday, 2026-11-02T00:00Z.
@@ -169,7 +169,7 @@ proptest! {
         }
         prop_assert_eq!(guard.why_not_now(&gold(), now).is_empty(), !closed(&packs, start).0);
         // The rollback of a change, asked for by itself.
-        let back = Request::pre("c").scope(gold()).kind(ChangeKind::Rollback);
+        let back = Request::pre("c").scope(gold()).direction(Direction::Rollback);
         prop_assert_eq!(guard.decide(&back, now).verdict == Verdict::Allow, !closed(&packs, start).1);
         // The picture shows the same as the table.
         let spans = guard.spans(&gold(), MONDAY, MONDAY + WEEK * MINUTE);
@@ -191,8 +191,8 @@ proptest! {
             1 => app("a").label("business", "pay"),
             _ => gold().label("tier", "silver"),
         };
-        let kind = if rollback { ChangeKind::Rollback } else { ChangeKind::Forward };
-        let request = Request::pre("c").scope(scope).kind(kind).need(need(batch * MINUTE, 0));
+        let kind = if rollback { Direction::Rollback } else { Direction::Forward };
+        let request = Request::pre("c").scope(scope).direction(kind).need(need(batch * MINUTE, 0));
         let now = MONDAY + at * MINUTE;
         let (Some(more), Some(fewer)) = (load(&packs), load(&packs[1..])) else { return Ok(()) };
         let with = more.decide(&request, now);

@@ -1,7 +1,7 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
 use unattended_batching::{AppIndex, Event, TargetIndex};
-use unattended_defense::{ChangeKind, Decision, Facts, Need, Request, Scope, Verdict};
+use unattended_defense::{Decision, Direction, Facts, Need, Request, Scope, Verdict};
 
 use crate::{HoldView, QuestionKind};
 
@@ -231,7 +231,7 @@ impl Machine {
             &self.setup,
             &self.tables,
             app,
-            ChangeKind::Rollback,
+            Direction::Rollback,
             self.wave(),
             self.unix_ms(self.now_ms),
         );
@@ -254,7 +254,7 @@ impl Machine {
             &self.setup,
             &self.tables,
             app,
-            ChangeKind::Forward,
+            Direction::Forward,
             need,
             self.unix_ms(self.now_ms),
         )
@@ -354,7 +354,7 @@ pub(crate) fn decide(
     setup: &Setup,
     tables: &Tables,
     app: AppIndex,
-    kind: ChangeKind,
+    direction: Direction,
     need: Need,
     unix_ms: i64,
 ) -> Decision {
@@ -363,7 +363,7 @@ pub(crate) fn decide(
     let request = Request::pre(setup.change.id.as_str())
         .scope(labels.fold(scope, |scope, (key, value)| scope.label(key, value)))
         .facts(Facts::new())
-        .kind(kind)
+        .direction(direction)
         .started(setup.header.began_unix_ms)
         .need(need);
     setup.guard.decide(&request, unix_ms)

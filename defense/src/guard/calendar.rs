@@ -2,7 +2,7 @@
 
 use super::{Guard, HORIZON_MS, RANGE_REASON, RANGE_RULE};
 use crate::decision::{Blocker, NextFeasible, Span};
-use crate::request::{ChangeKind, Need};
+use crate::request::{Direction, Need};
 use crate::scope::{Labels, Scope};
 use crate::time::{END_MS, FIRST_MS, in_range};
 use crate::verdict::UnknownReason;
@@ -40,7 +40,7 @@ impl Guard {
             return never(vec![clock_blocker(now_ms)]);
         }
         let limit = now_ms + HORIZON_MS;
-        let bounds = self.bounds(&Labels::of(scope), Room::new(ChangeKind::Forward, need));
+        let bounds = self.bounds(&Labels::of(scope), Room::new(Direction::Forward, need));
         earliest_of_all(&bounds, now_ms, limit).map_or_else(
             || {
                 never(

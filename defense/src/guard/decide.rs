@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Guard, HORIZON_MS, RANGE_REASON, RANGE_RULE};
 use crate::conflict;
-use crate::decision::{Code, Decision, Finding};
+use crate::decision::Decision;
+use crate::finding::{Code, Finding};
 use crate::request::Request;
 use crate::rule::{Answer, Ask, Entry};
 use crate::scope::Labels;
@@ -20,10 +21,10 @@ impl Guard {
     /// May this happen now? `now_ms` is in unix milliseconds.
     pub fn decide(&self, request: &Request, now_ms: i64) -> Decision {
         let labels = Labels::with_facts(&request.scope, &request.facts);
-        let digest = request.digest(&self.0.digest, &labels, now_ms);
+        let digest = request.digest(&self.0.digest, now_ms);
         let packs = self.speaking(&labels);
         if !in_range(now_ms) {
-            let finding = out_of_range(now_ms);
+            let finding = out_of_range(now_ms, &digest);
             return Decision {
                 verdict: finding.verdict,
                 findings: vec![finding],
@@ -33,7 +34,7 @@ impl Guard {
             };
         }
         let limit = now_ms + HORIZON_MS;
-        let bounds = self.bounds(&labels, Room::new(request.kind, request.need));
+        let bounds = self.bounds(&labels, Room::new(request.change.direction, request.need));
         let mut findings = conflict::findings(request, &labels, now_ms);
         findings.extend(self.rule_findings(request, &labels, now_ms));
         // When all but the windows would let it pass: none knows better than the latest, or one does not know.
@@ -47,6 +48,9 @@ impl Guard {
                 .filter_map(|bound| bound.block(now_ms, limit).map(|block| self.finding(bound, block))),
         );
         let next_feasible = floor_ms.and_then(|floor_ms| earliest_of_all(&bounds, floor_ms, limit));
+        for finding in &mut findings {
+            finding.input.clone_from(&digest);
+        }
         findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.rule.cmp(&b.rule)));
         let verdict = findings
             .iter()
@@ -88,6 +92,7 @@ impl Guard {
             mut params,
             mut verdict,
             mut until,
+            evidence,
         } = answer;
         if let Match::Maybe(label) = matched {
             code = Code::LabelMissing;
@@ -95,7 +100,9 @@ impl Guard {
             verdict = Verdict::Unknown(UnknownReason::MissingLabel);
             until = None;
         }
-        if matches!(verdict, Verdict::Unknown(_)) {
+        let mut unknown = None;
+        if let Verdict::Unknown(reason) = verdict {
+            unknown = Some(reason);
             let tiers = labels.of_key(TIER).iter().map(|(_, tier)| *tier);
             verdict = verdict.join(entry.unknown.verdict(tiers));
         }
@@ -108,6 +115,9 @@ impl Guard {
             reason: entry.reason.clone(),
             verdict,
             until,
+            unknown,
+            evidence,
+            input: String::new(),
         }
     }
 
@@ -143,11 +153,14 @@ impl Guard {
             reason: window.reason_at(block.from),
             verdict: bound.verdict(block.until),
             until: block.until,
+            unknown: bound.doubt().map(|(reason, _)| reason),
+            evidence: Vec::new(),
+            input: String::new(),
         }
     }
 }
 
-fn out_of_range(now_ms: i64) -> Finding {
+fn out_of_range(now_ms: i64, digest: &str) -> Finding {
     Finding {
         code: Code::TimeRange,
         params: BTreeMap::from([("now_ms".to_owned(), now_ms.to_string())]),
@@ -157,5 +170,8 @@ fn out_of_range(now_ms: i64) -> Finding {
         reason: RANGE_REASON.to_owned(),
         verdict: Verdict::Unknown(UnknownReason::TimeOutOfRange),
         until: None,
+        unknown: Some(UnknownReason::TimeOutOfRange),
+        evidence: Vec::new(),
+        input: digest.to_owned(),
     }
 }

@@ -39,6 +39,11 @@ impl std::error::Error for PackError {}
 pub struct PackErrors(Vec<PackError>);
 
 impl PackErrors {
+    /// A single fault.
+    pub(crate) fn one(error: PackError) -> Self {
+        Self(vec![error])
+    }
+
     /// `Ok` when there is no fault.
     pub(crate) fn check(mut errors: Vec<PackError>) -> Result<(), Self> {
         if errors.is_empty() {

@@ -5,6 +5,7 @@ mod de;
 mod decode;
 mod error;
 mod fields;
+mod plain;
 mod rules;
 mod scalar;
 mod schedule;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 pub(crate) use de::Misfit;
 pub use error::{PackError, PackErrors};
+pub(crate) use plain::{plain, text_of};
+pub(crate) use scalar::length;
 pub(crate) use yaml::Node;
 
 use crate::rule::Entry;

@@ -5,7 +5,7 @@ use jiff::civil::{DateTime, Time};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 /// A length such as `90m`, `14h`, `1h30m`, `2d` (a day is 24 hours of elapsed time), in milliseconds.
-pub(super) fn length(text: &str) -> Option<i64> {
+pub(crate) fn length(text: &str) -> Option<i64> {
     let mut total = 0_i64;
     let mut rest = text;
     let mut last_unit = i64::MAX;

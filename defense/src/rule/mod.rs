@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::decision::Code;
+use crate::finding::{Code, Evidence};
 use crate::pack::{Misfit, Node};
 use crate::request::Request;
 use crate::scope::Labels;
@@ -42,6 +42,7 @@ pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
     /// The first start this rule alone would let pass, if it knows.
     pub(crate) until: Option<i64>,
+    pub(crate) evidence: Vec<Evidence>,
 }
 
 /// A pure condition.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Answer, Ask, BuiltIn, Rule};
-use crate::decision::Code;
+use crate::finding::Code;
 use crate::verdict::Verdict;
 
 /// No change of the scope goes without a person. It has no parameters.
@@ -24,6 +24,7 @@ impl Rule for Person {
             params: BTreeMap::new(),
             verdict: Verdict::NeedsPerson,
             until: None,
+            evidence: Vec::new(),
         }]
     }
 }

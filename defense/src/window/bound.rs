@@ -1,7 +1,7 @@
 //! What bounds the time of one request: closed spans, and the change hours of a pack.
 
 use crate::pack::Pack;
-use crate::request::{ChangeKind, Need};
+use crate::request::{Direction, Need};
 use crate::scope::Labels;
 use crate::selector::{Index, Match};
 use crate::time::DAY_MS;
@@ -12,13 +12,13 @@ use crate::window::{Rollback, Window, WindowKind};
 /// The room a request needs, told apart by whether a window grants rollbacks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
-    kind: ChangeKind,
+    kind: Direction,
     batch_ms: i64,
     whole_ms: i64,
 }
 
 impl Room {
-    pub(crate) fn new(kind: ChangeKind, need: Need) -> Self {
+    pub(crate) fn new(kind: Direction, need: Need) -> Self {
         // A need of more than the calendar knows is as good as endless; a need of nothing asks about an instant.
         let length = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).clamp(1, 40_000 * DAY_MS);
         Self {
@@ -30,14 +30,14 @@ impl Room {
 
     /// An instant of a forward change.
     pub(crate) fn instant() -> Self {
-        Self::new(ChangeKind::Forward, Need::default())
+        Self::new(Direction::Forward, Need::default())
     }
 
     /// How long a window must leave the scope alone; `None` when it does not bind the request at all.
     fn under(self, rollback: Rollback) -> Option<i64> {
         match (self.kind, rollback) {
-            (ChangeKind::Rollback, Rollback::Allowed) => None,
-            (ChangeKind::Forward, Rollback::Allowed) => Some(self.batch_ms),
+            (Direction::Rollback, Rollback::Allowed) => None,
+            (Direction::Forward, Rollback::Allowed) => Some(self.batch_ms),
             (_, Rollback::Forbidden) => Some(self.whole_ms),
         }
     }

@@ -69,6 +69,10 @@ pub struct AttemptId(pub u64);
 /// The idempotency key of one effect. Two commands with one key are one command: a platform that has applied the
 /// first answers the second with [`AlreadyApplied`](crate::EffectOutcome::AlreadyApplied).
 ///
+/// Keys are in order: an attempt gives its orders one after the other, and each has a higher
+/// ([`generation`](Self::generation), [`ordinal`](Self::ordinal)) than the one before. So it is enough that a platform
+/// keeps the last key it has applied to a target: the same key is done already, an older one is a late message.
+///
 /// Printed as `attempt/generation/step/ordinal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(
@@ -82,8 +86,15 @@ pub struct EffectKey {
     pub generation: Generation,
     /// The position of the effect within the attempt's path, from 0.
     pub step: u8,
-    /// Rises when the same step is commanded anew on purpose (a retry after a definite failure).
+    /// Rises with each order of a generation; an order that is asked for again keeps its own.
     pub ordinal: u8,
+}
+
+impl EffectKey {
+    /// Whether it was given before that one, at the same target.
+    pub const fn is_older_than(&self, that: &Self) -> bool {
+        self.generation.0 < that.generation.0 || self.generation.0 == that.generation.0 && self.ordinal < that.ordinal
+    }
 }
 
 impl fmt::Display for EffectKey {

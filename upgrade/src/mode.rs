@@ -80,14 +80,10 @@ pub struct ModeError {
     pub missing: &'static str,
 }
 
-/// The machines of hot and config.
-const READY: bool = false;
-
 /// What a platform lacks for a mode, if anything.
 pub(crate) const fn missing_for(capabilities: &Capabilities, mode: Mode) -> Option<&'static str> {
     match mode {
         Mode::Cold => None,
-        Mode::Hot | Mode::Config if !READY => Some("its machine is not there yet"),
         Mode::Hot => match (capabilities.slots, capabilities.hand_over) {
             (true, true) => None,
             (false, true) => Some("it has no second slot for the new version to start in"),

@@ -199,10 +199,12 @@ pub enum PlatformError {
 /// Three methods are required. The others are optional capabilities whose defaults answer "unsupported"; each mode
 /// names what it needs (see [`Capabilities`]).
 ///
-/// Contract for every effect (`replace`, `replace_in_place`, `prefetch`, `ingress`): when it returns [`EffectOutcome::Applied`] the
+/// Contract for every effect (each method that is given an [`EffectKey`]): when it returns [`EffectOutcome::Applied`] the
 /// command survives a crash of the controller; the same [`EffectKey`] given again is answered
-/// [`EffectOutcome::AlreadyApplied`] and does nothing; where [`Capabilities::fence`] is claimed, a key with a lower
-/// generation than the highest fenced for the target is answered [`EffectOutcome::Stale`] and does nothing.
+/// [`EffectOutcome::AlreadyApplied`] and does nothing. Where [`Capabilities::fence`] is claimed, a key with a lower
+/// generation than the highest fenced for the target, and a key that [is older](EffectKey::is_older_than) than the last one
+/// applied to it, are answered [`EffectOutcome::Stale`] and do nothing: a message that was late must not undo what was
+/// ordered after it.
 #[async_trait]
 pub trait Platform: Send + Sync {
     /// What this platform can do. Constant over its life.

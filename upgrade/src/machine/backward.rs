@@ -5,6 +5,11 @@ use crate::{Ingress, Mode, Observation, Phase, Reason, Step, Terminal};
 impl Machine {
     /// Turns back, for good.
     pub(super) fn go_back(&mut self, reason: Reason, now: u64, seen: &Observation) -> Command {
+        match self.plan.mode {
+            Mode::Hot => return self.go_back_hot(reason, now, seen),
+            Mode::Config => return self.go_back_config(reason, now),
+            Mode::Cold | Mode::Warm => {}
+        }
         if !self.touched && !self.closed {
             // Not our doing: there is nothing of ours to take back.
             return if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Closed {
@@ -58,7 +63,7 @@ impl Machine {
         }
     }
 
-    fn verify_old(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn verify_old(&mut self, now: u64, seen: &Observation) -> Command {
         self.enter(Step::VerifyingOld, now);
         self.at_verifying_old(now, seen)
     }
@@ -72,8 +77,14 @@ impl Machine {
             }
             self.seen_new = true;
             self.touched = true;
-            self.ordinal = self.ordinal.saturating_add(1);
-            self.enter(Step::Restoring, now);
+            self.enter(
+                if self.plan.mode == Mode::Config {
+                    Step::Reverting
+                } else {
+                    Step::Restoring
+                },
+                now,
+            );
             return self.give_order(now);
         }
         let good = is_good(seen) && self.runs_old(seen);
@@ -119,7 +130,7 @@ impl Machine {
         self.open_again_if_late(now, seen)
     }
 
-    fn rolled_back(&self) -> Command {
+    pub(super) fn rolled_back(&self) -> Command {
         match &self.went_back {
             Some(reason) => Command::Finish(Terminal::RolledBack { reason: reason.clone() }),
             // Unreachable: every way here sets it. A person is asked rather than a reason made up.
@@ -128,7 +139,7 @@ impl Machine {
     }
 
     /// The old version was put back as it was: not well.
-    fn give_up(&self, seen: &Observation) -> Command {
+    pub(super) fn give_up(&self, seen: &Observation) -> Command {
         let step = self.step;
         let reason = self.went_back.clone().unwrap_or(Reason::TimedOut { step });
         self.ask_person(reason, seen)

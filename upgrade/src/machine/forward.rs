@@ -34,7 +34,7 @@ impl Machine {
 
     /// The first step that touches anything.
     pub(super) fn start(&mut self, now: u64) -> Command {
-        let first = if self.plan.prefetch {
+        let first = if self.plan.prefetch && self.plan.mode != Mode::Config {
             Step::Prefetching
         } else {
             self.after_prefetch()
@@ -132,7 +132,6 @@ impl Machine {
             }
             return self.go_back(Reason::IngressContested, now, seen);
         }
-        self.ordinal = self.ordinal.saturating_add(1);
         self.drain_until_ms = None;
         self.enter(if back { Step::Reclosing } else { Step::Closing }, now);
         self.give_order(now)
@@ -212,9 +211,8 @@ impl Machine {
                     let step = self.step;
                     return self.ask_person(Reason::TimedOut { step }, seen);
                 }
-                self.ordinal = self.ordinal.saturating_add(1);
                 self.deadline_ms = now.saturating_add(self.budget_ms());
-                self.give_order(now)
+                self.give_order_anew(now)
             }
             Order::Unsure => self.redo(now, seen),
             _ => look_after(now),
@@ -249,11 +247,10 @@ impl Machine {
             if self.contested > self.timing.max_tries {
                 return self.ask_person(Reason::IngressContested, seen);
             }
-            self.ordinal = self.ordinal.saturating_add(1);
             self.enter(Step::Opening, now);
             return self.give_order(now);
         }
-        let told = self.plan.mode == Mode::Cold || seen.ingress == Ingress::Open;
+        let told = self.plan.mode != Mode::Warm || seen.ingress == Ingress::Open;
         if good && told && self.instance == seen.instance {
             if now.saturating_sub(self.quiet_since_ms) >= self.probation_ms() {
                 return Command::Finish(Terminal::Done);

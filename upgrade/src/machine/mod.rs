@@ -1,6 +1,10 @@
-//! The transition function. `mod` has the types and the dispatch; `forward`, `backward` and `recover` have the tables.
+//! The transition function. `mod` has the types and the dispatch; `forward`, `backward`, `hot`, `hot_back`, `config` and
+//! `recover` have the tables.
 mod backward;
+mod config;
 mod forward;
+mod hot;
+mod hot_back;
 mod recover;
 
 use std::sync::Arc;
@@ -159,7 +163,7 @@ pub struct Machine {
     order: Order,
     /// Times the present step has been asked for again.
     tries: u8,
-    /// The ordinal of keys: rises at each command that is given anew on purpose.
+    /// The ordinal of keys: counts the orders, a repeated one not again.
     ordinal: u8,
     /// Times somebody else undid our order on ingress or version.
     contested: u8,
@@ -184,6 +188,10 @@ pub struct Machine {
     went_back: Option<Reason>,
     /// Somebody wants it to turn back; heeded at the next look from which there is a way back.
     wanted_back: Option<Reason>,
+    /// The step that was under way when the controller fell, and what was left of its budget.
+    resumed: Option<(Step, u64)>,
+    /// Since when the two instances have lost each other.
+    session_lost_ms: Option<u64>,
     remembered: Option<Box<Remembered>>,
     tally: Tally,
 }
@@ -200,6 +208,21 @@ pub(crate) struct Tally {
     pub(crate) retries: u32,
     /// As the agents told them last.
     pub(crate) moves: Moves,
+}
+
+impl Tally {
+    /// Agents that died tell less than they did before.
+    fn saw(&mut self, told: &Moves) {
+        let mine = &mut self.moves;
+        mine.moved = mine.moved.max(told.moved);
+        mine.declined = mine.declined.max(told.declined);
+        mine.cut = mine.cut.max(told.cut);
+        mine.lost = mine.lost.max(told.lost);
+        mine.bytes = mine.bytes.max(told.bytes);
+        if told.moved > 0 {
+            mine.pauses = told.pauses;
+        }
+    }
 }
 
 impl Machine {
@@ -226,6 +249,8 @@ impl Machine {
             was_healthy: false,
             went_back: None,
             wanted_back: None,
+            resumed: None,
+            session_lost_ms: None,
             remembered: None,
             tally: Tally::default(),
         }
@@ -317,8 +342,10 @@ impl Machine {
             return Command::Finish(Terminal::Gone);
         }
         if self.is_foreign(seen) && self.step != Step::Planned {
-            // Nobody fights over a target. A way that we closed is not left to the other in silence.
-            return if self.closed && seen.ingress != Ingress::Open {
+            // Nobody fights over a target. One that we left without traffic is not left to the other in silence.
+            let closed = self.closed && seen.ingress != Ingress::Open;
+            let deserted = self.plan.mode == Mode::Hot && self.serving(seen) == Serving::No;
+            return if closed || deserted {
                 self.ask_person(Reason::ForeignVersion, seen)
             } else {
                 Command::Finish(Terminal::Superseded)
@@ -334,7 +361,11 @@ impl Machine {
         {
             return self.go_back(reason, now, seen);
         }
+        if self.plan.mode == Mode::Hot {
+            return self.hot_observed(now, seen);
+        }
         match self.step {
+            Step::Planned if self.plan.mode == Mode::Config => self.at_config_planned(now, seen),
             Step::Planned => self.at_planned(now, seen),
             Step::Prefetching => self.at_prefetching(now, seen),
             Step::Closing | Step::Reclosing => self.at_closing(now, seen),
@@ -347,6 +378,9 @@ impl Machine {
             Step::VerifyingOld => self.at_verifying_old(now, seen),
             Step::Reopening => self.at_reopening(now, seen),
             Step::Recovering => self.at_recovering(now, seen),
+            Step::Pushing => self.at_pushing(now, seen),
+            Step::Reverting => self.at_reverting(now, seen),
+            // Unreachable: those are the steps of hot, which was led off above.
             step => self.ask_person(Reason::Unsupported { step }, seen),
         }
     }
@@ -403,8 +437,12 @@ impl Machine {
             }
             Step::Replacing | Step::Restoring => {
                 self.touched = true;
-                self.out(now);
+                if self.plan.mode != Mode::Hot {
+                    self.out(now);
+                }
             }
+            Step::Spawning | Step::Pushing => self.touched = true,
+            Step::Retiring | Step::Stopping | Step::Resetting => self.retiring = true,
             _ => {}
         }
         self.order = order;
@@ -415,8 +453,16 @@ impl Machine {
         let step = self.step;
         self.order = match step {
             Step::Prefetching => return Command::Finish(Terminal::Rejected { reason }),
-            Step::Closing | Step::Replacing => Order::TurnBack(reason),
-            Step::Reclosing => Order::Skipped,
+            Step::Closing
+            | Step::Replacing
+            | Step::Spawning
+            | Step::Offering
+            | Step::Joining
+            | Step::Quiescing
+            | Step::Migrating
+            | Step::Committing
+            | Step::Pushing => Order::TurnBack(reason),
+            Step::Reclosing | Step::Retiring | Step::Stopping => Order::Skipped,
             Step::Opening | Step::Reopening => {
                 // A way that was closed is asked to open as long as that is allowed.
                 let refused = matches!(reason, Reason::Refused { .. });
@@ -453,12 +499,22 @@ impl Machine {
 
     fn enter(&mut self, step: Step, now: u64) {
         self.step = step;
+        self.ordinal = self.ordinal.saturating_add(1);
         self.order = Order::Due;
         self.tries = 0;
         self.good_looks = 0;
         self.instance = None;
-        self.allowance_ms = self.budget_ms();
+        self.allowance_ms = match self.resumed.take() {
+            Some((resumed, left_ms)) if resumed == step => left_ms.min(self.budget_ms()),
+            _ => self.budget_ms(),
+        };
         self.deadline_ms = now.saturating_add(self.allowance_ms);
+    }
+
+    /// As [`give_order`](Self::give_order), as a new order: the last one was taken and does not show.
+    fn give_order_anew(&mut self, now: u64) -> Command {
+        self.ordinal = self.ordinal.saturating_add(1);
+        self.give_order(now)
     }
 
     /// Commands the effect of the present step.
@@ -570,34 +626,59 @@ impl Machine {
     }
 
     fn is_foreign(&self, seen: &Observation) -> bool {
-        seen.version
-            .as_ref()
-            .is_some_and(|version| *version != self.plan.to && *version != self.plan.from)
+        let foreign = |version: &Version| *version != self.plan.to && *version != self.plan.from;
+        match (&seen.pair, self.plan.mode) {
+            (Some(pair), Mode::Hot) => pair.slots.iter().filter_map(|slot| slot.version.as_ref()).any(foreign),
+            _ => self.version(seen).is_some_and(foreign),
+        }
+    }
+
+    /// What is at work, as far as the mode is concerned.
+    fn version<'a>(&self, seen: &'a Observation) -> Option<&'a Version> {
+        match self.plan.mode {
+            Mode::Config => seen.config.as_ref()?.acknowledged.as_ref(),
+            _ => seen.version.as_ref(),
+        }
     }
 
     fn runs_new(&self, seen: &Observation) -> bool {
-        seen.version.as_ref() == Some(&self.plan.to)
+        self.version(seen) == Some(&self.plan.to)
     }
 
     fn runs_old(&self, seen: &Observation) -> bool {
-        seen.version.as_ref() == Some(&self.plan.from)
+        self.version(seen) == Some(&self.plan.from)
     }
 
     /// Counts a look at what should be a verified instance.
     fn count_look(&mut self, good: bool, seen: &Observation) -> bool {
+        self.count_good(good, seen.instance)
+    }
+
+    fn count_good(&mut self, good: bool, instance: Option<InstanceId>) -> bool {
         if !good {
             self.good_looks = 0;
             self.instance = None;
-        } else if self.good_looks > 0 && self.instance == seen.instance {
+        } else if self.good_looks > 0 && self.instance == instance {
             self.good_looks = self.good_looks.saturating_add(1);
         } else {
             self.good_looks = 1;
-            self.instance = seen.instance;
+            self.instance = instance;
         }
         self.good_looks >= self.timing.good_looks
     }
 
     fn serving(&self, seen: &Observation) -> Serving {
+        if let (Mode::Hot, Some(pair)) = (self.plan.mode, &seen.pair) {
+            let serves = pair
+                .slots
+                .iter()
+                .any(|slot| slot.phase == Phase::Running && slot.ready && slot.accepting);
+            return if serves && seen.ingress != Ingress::Closed {
+                Serving::Yes
+            } else {
+                Serving::No
+            };
+        }
         if seen.phase != Phase::Running || !seen.ready {
             return Serving::No;
         }
@@ -642,7 +723,11 @@ fn is_good(seen: &Observation) -> bool {
 
 /// The proof, if there is one, that the running version is bad.
 fn proof_against(seen: &Observation) -> Option<Reason> {
-    match (&seen.self_check, seen.phase) {
+    proof(&seen.self_check, seen.phase)
+}
+
+fn proof(self_check: &SelfCheck, phase: Phase) -> Option<Reason> {
+    match (self_check, phase) {
         (SelfCheck::Failed { check }, _) => Some(Reason::SelfCheckFailed {
             check: Arc::clone(check),
         }),

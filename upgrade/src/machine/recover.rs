@@ -69,10 +69,16 @@ impl Machine {
         if self.went_back.is_some() {
             return self.recover_backward(now, seen);
         }
+        self.resumed = last.zip(remembered.left_ms);
         let Some(last) = last else {
             self.enter(Step::Planned, now);
-            return self.at_planned(now, seen);
+            return self.observed(now, seen);
         };
+        match self.plan.mode {
+            Mode::Hot => return self.hot_recover(last, now, seen),
+            Mode::Config => return self.config_recover(now, seen),
+            Mode::Cold | Mode::Warm => {}
+        }
         if self.runs_new(seen) {
             self.seen_new = true;
             self.enter(Step::Verifying, now);
@@ -94,6 +100,18 @@ impl Machine {
     }
 
     fn recover_backward(&mut self, now: u64, seen: &Observation) -> Command {
+        match (self.plan.mode, &seen.pair) {
+            (Mode::Hot, Some(pair)) => {
+                let sides = self.sides(pair);
+                return self.go_on_back(now, seen, &sides);
+            }
+            (Mode::Hot, None) => return self.ask_person(Reason::TimedOut { step: self.step }, seen),
+            (Mode::Config, _) => {
+                self.enter(Step::Reverting, now);
+                return self.give_order(now);
+            }
+            (Mode::Cold | Mode::Warm, _) => {}
+        }
         let new = self.runs_new(seen);
         self.seen_new = new || self.runs_old(seen);
         if new && self.plan.mode == Mode::Warm && seen.ingress != Ingress::Closed {

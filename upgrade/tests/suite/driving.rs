@@ -276,10 +276,10 @@ fn records_read_as_a_story() {
             "version - - -: 0 is old",
             "version - - -: 1 is bad",
             "begun pod-1 - -: cold: old to bad",
-            "intent pod-1 prefetching 0/1/1/0: ",
-            "intent pod-1 replacing 0/1/4/0: applied",
+            "intent pod-1 prefetching 0/1/1/1: ",
+            "intent pod-1 replacing 0/1/4/2: applied",
             "backward pod-1 - -: self-check `listeners` of the new instance failed",
-            "intent pod-1 restoring 0/1/10/0: applied",
+            "intent pod-1 restoring 0/1/10/3: applied",
             "finished pod-1 - -: rolled back: self-check `listeners` of the new instance failed",
         ]
     );

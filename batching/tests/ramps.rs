@@ -150,3 +150,47 @@ fn exposure_by_hand() {
     let doubling = Ramp::geometric(permille(1), 2.0).unwrap().sizes(1_000_000, 1).unwrap();
     assert!(expected_exposure(&doubling, 0.01) < 1_050.0);
 }
+
+proptest! {
+    /// Written and read again, a ramp is the same ramp.
+    #[test]
+    fn ramps_are_read_as_written(ramp in ramps()) {
+        let text = serde_json::to_string(&ramp).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Ramp>(&text).unwrap(), ramp, "{}", text);
+    }
+}
+
+#[test]
+fn a_ramp_that_is_read_is_checked_like_one_that_is_built() {
+    for (text, complaint) in [
+        (r#"{"geometric":{"first":1,"growth":1}}"#, "growth 1 is not between"),
+        (
+            r#"{"geometric":{"first":"200 %","growth":2}}"#,
+            "first: 200 % is above 100 %",
+        ),
+        (
+            r#"{"geometric":{"first":1,"growth":2,"speed":3}}"#,
+            "unknown field `speed`",
+        ),
+        (r#"{"linear":{"first":1,"step":0}}"#, "step: 0 is nobody"),
+        (r#"{"steps":[]}"#, "there is no step"),
+        (r#"{"steps":["10 %","5 %"]}"#, "step 2 (5 %) is less than step 1 (10 %)"),
+        (r#"{"evidence":{"levels":[],"growth":2}}"#, "no required exposure"),
+        (
+            r#"{"evidence":{"levels":[{"sighting":{"prevalence":2,"confidence":0.9}}],"growth":2}}"#,
+            "prevalence 2 is not",
+        ),
+        (
+            r#"{"cost_optimal":{"first":1,"batch_cost":0,"target_cost":1,"prevalence":0.1}}"#,
+            "batch_cost is 0",
+        ),
+        (r#"{"exponential":{}}"#, "unknown variant `exponential`"),
+    ] {
+        let error = serde_json::from_str::<Ramp>(text).unwrap_err().to_string();
+        assert!(error.contains(complaint), "{text}: {error}");
+    }
+    let text =
+        r#"{"evidence":{"levels":[{"targets":3},{"events":{"needed":36476,"per_second":1,"bake_s":600}}],"growth":2}}"#;
+    let ramp: Ramp = serde_json::from_str(text).unwrap();
+    assert_eq!(ramp, Ramp::evidence([3, 61].map(Exposure::targets), 2.0).unwrap());
+}

@@ -219,7 +219,6 @@ impl Policy {
     }
 
     pub(crate) fn check(&self) -> Result<(), PolicyError> {
-        self.ramp.check()?;
         PolicyError::check_amount("per_app", self.per_app.at_most)?;
         PolicyError::check_amount("total_in_flight", self.total_in_flight.at_most)?;
         for (key, cap) in &self.per_label {

@@ -17,6 +17,7 @@ const PARTS: u32 = 16;
 /// Sixteen growths are tried for each number of batches, from a single batch on, until the batches alone cost more than the best
 /// so far, or growth is below 1.05. What a finer search finds is less than 1 % cheaper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct CostOptimal {
     first: Amount,
     batch_cost: u32,
@@ -24,8 +25,47 @@ pub struct CostOptimal {
     prevalence_ppb: u32,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    first: Amount,
+    batch_cost: u32,
+    target_cost: u32,
+    prevalence: f64,
+}
+
+impl TryFrom<Written> for CostOptimal {
+    type Error = RampError;
+
+    fn try_from(written: Written) -> Result<Self, RampError> {
+        Self::new(
+            written.first,
+            written.batch_cost,
+            written.target_cost,
+            written.prevalence,
+        )
+    }
+}
+
+impl From<CostOptimal> for Written {
+    fn from(shape: CostOptimal) -> Self {
+        Self {
+            first: shape.first,
+            batch_cost: shape.batch_cost,
+            target_cost: shape.target_cost,
+            prevalence: shape.prevalence(),
+        }
+    }
+}
+
 impl CostOptimal {
     pub(super) fn new(first: Amount, batch_cost: u32, target_cost: u32, prevalence: f64) -> Result<Self, RampError> {
+        RampError::check_amount("first", first)?;
+        for (field, cost) in [("batch_cost", batch_cost), ("target_cost", target_cost)] {
+            if cost == 0 {
+                return Err(RampError::Cost { field });
+            }
+        }
         if !(prevalence > 0.0 && prevalence < 1.0) {
             return Err(RampError::Prevalence { prevalence });
         }
@@ -35,14 +75,12 @@ impl CostOptimal {
             reason = "at most a thousand million"
         )]
         let prevalence_ppb = libm::round(prevalence * 1e9).clamp(1.0, 999_999_999.0) as u32;
-        let shape = Self {
+        Ok(Self {
             first,
             batch_cost,
             target_cost,
             prevalence_ppb,
-        };
-        shape.check()?;
-        Ok(shape)
+        })
     }
 
     /// The first batch.
@@ -63,21 +101,6 @@ impl CostOptimal {
         let batches = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
         let exposed = expected_exposure(sizes, self.prevalence());
         f64::from(batches) * f64::from(self.batch_cost) + exposed * f64::from(self.target_cost)
-    }
-
-    pub(super) fn check(&self) -> Result<(), RampError> {
-        RampError::check_amount("first", self.first)?;
-        for (field, cost) in [("batch_cost", self.batch_cost), ("target_cost", self.target_cost)] {
-            if cost == 0 {
-                return Err(RampError::Cost { field });
-            }
-        }
-        if self.prevalence_ppb == 0 || self.prevalence_ppb >= 1_000_000_000 {
-            return Err(RampError::Prevalence {
-                prevalence: self.prevalence(),
-            });
-        }
-        Ok(())
     }
 
     fn geometric(&self, fleet: u32, least: u32, growth_ppm: u64) -> Result<Vec<u32>, RampError> {

@@ -2,13 +2,47 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::geometric::{check_growth, grow, ppm_of};
+use super::geometric::{grow, growth_of, ppm_of};
 use super::{RampError, Shape, Sizes};
 
 /// How many targets it takes to see something: the answer of a power analysis, in targets.
+///
+/// Written as `{"targets": 3}`, `{"events": {"needed": 36476, "per_second": 50, "bake_s": 600}}` or
+/// `{"sighting": {"prevalence": 0.01, "confidence": 0.95}}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenExposure", into = "WrittenExposure")]
 pub struct Exposure {
     targets: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum WrittenExposure {
+    Targets(u32),
+    Events { needed: f64, per_second: f64, bake_s: f64 },
+    Sighting { prevalence: f64, confidence: f64 },
+}
+
+impl TryFrom<WrittenExposure> for Exposure {
+    type Error = RampError;
+
+    fn try_from(written: WrittenExposure) -> Result<Self, RampError> {
+        match written {
+            WrittenExposure::Targets(targets) => Ok(Self::targets(targets)),
+            WrittenExposure::Events {
+                needed,
+                per_second,
+                bake_s,
+            } => Self::events(needed, per_second, bake_s),
+            WrittenExposure::Sighting { prevalence, confidence } => Self::sighting(prevalence, confidence),
+        }
+    }
+}
+
+impl From<Exposure> for WrittenExposure {
+    fn from(exposure: Exposure) -> Self {
+        Self::Targets(exposure.targets)
+    }
 }
 
 impl Exposure {
@@ -98,19 +132,46 @@ impl Exposure {
 /// Sizes are cumulative, because the targets of earlier batches go on giving evidence. A level that needs no more than the one before
 /// adds no batch. One that needs more than half of the fleet is refused: the other half has to stay for comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Evidence {
     levels: Vec<Exposure>,
     growth_ppm: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    levels: Vec<Exposure>,
+    growth: f64,
+}
+
+impl TryFrom<Written> for Evidence {
+    type Error = RampError;
+
+    fn try_from(written: Written) -> Result<Self, RampError> {
+        Self::new(written.levels, written.growth)
+    }
+}
+
+impl From<Evidence> for Written {
+    fn from(shape: Evidence) -> Self {
+        Self {
+            growth: growth_of(shape.growth_ppm),
+            levels: shape.levels,
+        }
+    }
+}
+
 impl Evidence {
     pub(super) fn new(levels: impl IntoIterator<Item = Exposure>, growth: f64) -> Result<Self, RampError> {
-        let shape = Self {
-            levels: levels.into_iter().collect(),
+        let levels: Vec<Exposure> = levels.into_iter().collect();
+        if levels.is_empty() {
+            return Err(RampError::NoLevels);
+        }
+        Ok(Self {
+            levels,
             growth_ppm: ppm_of(growth)?,
-        };
-        shape.check()?;
-        Ok(shape)
+        })
     }
 
     /// What each of the first batches must show.
@@ -123,13 +184,6 @@ impl Evidence {
     #[must_use]
     pub const fn growth_ppm(&self) -> u64 {
         self.growth_ppm
-    }
-
-    pub(super) fn check(&self) -> Result<(), RampError> {
-        if self.levels.is_empty() {
-            return Err(RampError::NoLevels);
-        }
-        check_growth(self.growth_ppm)
     }
 }
 

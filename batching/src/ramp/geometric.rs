@@ -8,17 +8,40 @@ use crate::amount::{Amount, permille};
 const MILLION: u128 = 1_000_000;
 /// Fractional bits of the running size: products are exact for growths such as 2, 1.5 and 3, and off by less than 2⁻³² otherwise.
 const FRACTION: u32 = 32;
-const SLOWEST: u64 = 1_001_000;
-const FASTEST: u64 = 1_000_000_000_000;
 
 /// Cumulative sizes `C_k = min(N, ceil(C_0 · g^k))`. See [`Ramp::geometric`](super::Ramp::geometric).
 ///
 /// Growth `g` costs `1 + ceil(log_g(N / C_0))` batches. Faster growth means fewer batches and more exposure
 /// to a rare fault; doubling is the cautious end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Geometric {
     first: Amount,
     growth_ppm: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    first: Amount,
+    growth: f64,
+}
+
+impl TryFrom<Written> for Geometric {
+    type Error = RampError;
+
+    fn try_from(written: Written) -> Result<Self, RampError> {
+        Self::new(written.first, written.growth)
+    }
+}
+
+impl From<Geometric> for Written {
+    fn from(shape: Geometric) -> Self {
+        Self {
+            first: shape.first,
+            growth: growth_of(shape.growth_ppm),
+        }
+    }
 }
 
 impl Geometric {
@@ -28,12 +51,11 @@ impl Geometric {
     };
 
     pub(super) fn new(first: Amount, growth: f64) -> Result<Self, RampError> {
-        let shape = Self {
+        RampError::check_amount("first", first)?;
+        Ok(Self {
             first,
             growth_ppm: ppm_of(growth)?,
-        };
-        shape.check()?;
-        Ok(shape)
+        })
     }
 
     /// The first batch.
@@ -47,11 +69,6 @@ impl Geometric {
     pub const fn growth_ppm(&self) -> u64 {
         self.growth_ppm
     }
-
-    pub(super) fn check(&self) -> Result<(), RampError> {
-        check_growth(self.growth_ppm)?;
-        RampError::check_amount("first", self.first)
-    }
 }
 
 impl Shape for Geometric {
@@ -64,13 +81,10 @@ impl Shape for Geometric {
     }
 }
 
-pub(super) fn check_growth(ppm: u64) -> Result<(), RampError> {
-    if (SLOWEST..=FASTEST).contains(&ppm) {
-        return Ok(());
-    }
-    #[expect(clippy::cast_precision_loss, reason = "for a message")]
-    let growth = ppm as f64 / 1e6;
-    Err(RampError::Growth { growth })
+/// The growth as people write it.
+#[expect(clippy::cast_precision_loss, reason = "at most 10^12, exact in a double")]
+pub(super) fn growth_of(ppm: u64) -> f64 {
+    ppm as f64 / 1e6
 }
 
 pub(super) fn ppm_of(growth: f64) -> Result<u64, RampError> {
@@ -160,10 +174,9 @@ mod tests {
     /// A ramp that was read from somewhere is checked like one that was built.
     #[test]
     fn a_ramp_read_with_no_growth_is_refused() {
-        let text = serde_json::to_string(&Ramp::doubling())
-            .unwrap()
-            .replace("2000000", "0");
-        let ramp: Ramp = serde_json::from_str(&text).unwrap();
-        assert!(ramp.check().is_err());
+        let text = serde_json::to_string(&Ramp::doubling()).unwrap();
+        assert_eq!(text, r#"{"geometric":{"first":"0.1 %","growth":2.0}}"#);
+        let error = serde_json::from_str::<Ramp>(&text.replace("2.0", "0")).unwrap_err();
+        assert!(error.to_string().starts_with("growth 0 is not between"), "{error}");
     }
 }

@@ -7,16 +7,32 @@ use crate::amount::Amount;
 
 /// `first + k·step`; shares round up. See [`Ramp::linear`](super::Ramp::linear).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Linear {
     first: Amount,
     step: Amount,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    first: Amount,
+    step: Amount,
+}
+
+impl TryFrom<Written> for Linear {
+    type Error = RampError;
+
+    fn try_from(written: Written) -> Result<Self, RampError> {
+        Self::new(written.first, written.step)
+    }
+}
+
 impl Linear {
     pub(super) fn new(first: Amount, step: Amount) -> Result<Self, RampError> {
-        let linear = Self { first, step };
-        linear.check()?;
-        Ok(linear)
+        RampError::check_amount("first", first)?;
+        RampError::check_amount("step", step)?;
+        Ok(Self { first, step })
     }
 
     /// The first batch.
@@ -29,11 +45,6 @@ impl Linear {
     #[must_use]
     pub const fn step(&self) -> Amount {
         self.step
-    }
-
-    pub(super) fn check(&self) -> Result<(), RampError> {
-        RampError::check_amount("first", self.first)?;
-        RampError::check_amount("step", self.step)
     }
 }
 

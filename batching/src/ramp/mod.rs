@@ -42,6 +42,10 @@ pub trait Shape {
 /// | [`cost_optimal`](Self::cost_optimal) | geometric, with the growth that costs least in time and exposure |
 ///
 /// Where coverage needs a larger first batch, all of them begin there.
+///
+/// Written as a map with one entry: `{"geometric": {"first": "0.1 %", "growth": 2}}`, `{"linear": {"first": 1, "step": "5 %"}}`,
+/// `{"steps": [1, "1 %", "10 %"]}`, `{"evidence": {"levels": [{"sighting": {"prevalence": 0.01, "confidence": 0.95}}], "growth": 2}}`,
+/// `{"cost_optimal": {"first": 1, "batch_cost": 60, "target_cost": 1, "prevalence": 0.005}}`. What is read is checked like what is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -156,17 +160,6 @@ impl Ramp {
             Self::CostOptimal(shape) => Ok(shape.first().ceil_of(fleet)),
             Self::Linear(shape) => Ok(shape.first().ceil_of(fleet)),
             Self::Steps(_) | Self::Evidence(_) => Ok(self.sizes(fleet, 1)?.first().copied().unwrap_or(0)),
-        }
-    }
-
-    /// A ramp that was read rather than built may be any.
-    pub(crate) fn check(&self) -> Result<(), RampError> {
-        match self {
-            Self::Steps(shape) => shape.check(),
-            Self::Linear(shape) => shape.check(),
-            Self::Geometric(shape) => shape.check(),
-            Self::Evidence(shape) => shape.check(),
-            Self::CostOptimal(shape) => shape.check(),
         }
     }
 }

@@ -7,7 +7,16 @@ use crate::amount::Amount;
 
 /// Explicit cumulative sizes: counts, shares, or both. See [`Ramp::steps`](super::Ramp::steps).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Amount>")]
 pub struct Steps(Vec<Amount>);
+
+impl TryFrom<Vec<Amount>> for Steps {
+    type Error = RampError;
+
+    fn try_from(steps: Vec<Amount>) -> Result<Self, RampError> {
+        Self::new(steps)
+    }
+}
 
 impl Steps {
     pub(super) fn new(steps: impl IntoIterator<Item = Amount>) -> Result<Self, RampError> {
@@ -22,7 +31,7 @@ impl Steps {
         &self.0
     }
 
-    pub(super) fn check(&self) -> Result<(), RampError> {
+    fn check(&self) -> Result<(), RampError> {
         if self.0.is_empty() {
             return Err(RampError::NoSteps);
         }

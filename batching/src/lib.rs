@@ -86,7 +86,10 @@ pub use amount::{Amount, AmountError, count, pct, permille};
 pub use cap::{Cap, Rounding};
 pub use cover::{Uncovered, UncoveredReason};
 pub use fleet::{Fleet, FleetBuilder, FleetError, Target, Weights};
-pub use forecast::expected_exposure;
+pub use forecast::{
+    Blocker, Conditions, ConditionsError, Duration, Exposed, Finish, Forecast, Interval, LaneForecast, Late, Spent,
+    Tradeoff, expected_exposure,
+};
 pub use frontier::{Blocked, Event, Frontier, JoinError, LaneView, Noted, Side};
 pub use hash::position;
 pub use index::{AppIndex, KeyIndex, StratumIndex, TargetIndex, ValueIndex};

@@ -85,6 +85,7 @@
 //!
 //! The format of a pack, with every field, is in `packs/example.yaml`.
 
+pub mod audit;
 mod canonical;
 mod conflict;
 mod decision;
@@ -111,5 +112,6 @@ pub use request::{
     Neighbour, Other, Phase, Protocol, Reality, Request, Running, Stage, Step, Value, Versions,
 };
 pub use scope::{Scope, app};
+pub use time::{InstantError, instant};
 pub use verdict::{UnknownReason, Verdict};
 pub use window::{Rollback, WindowKind};

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::fmt::temporal::DateTimeParser;
+use jiff::tz::{AmbiguousOffset, Disambiguation, OffsetConflict, TimeZone, TimeZoneDatabase};
+use thiserror::Error;
 
 /// The first instant answered for: 1970-01-01T00:00Z.
 pub(crate) const FIRST_MS: i64 = 0;
@@ -32,7 +34,7 @@ pub(crate) fn local_ms(civil: DateTime) -> Option<i64> {
 
 /// A zone by its IANA name, from the data compiled in: the same on every machine.
 pub(crate) fn zone(name: &str) -> Option<TimeZone> {
-    jiff::tz::TimeZoneDatabase::bundled().get(name).ok()
+    TimeZoneDatabase::bundled().get(name).ok()
 }
 
 /// `2026-11-20 18:00 Asia/Shanghai`; seconds only where they are not zero.
@@ -45,4 +47,78 @@ pub(crate) fn render(ms: i64, zone_name: &str) -> String {
         "%Y-%m-%d %H:%M:%S"
     };
     format!("{} {name}", local.strftime(format))
+}
+
+/// A text that names no instant, or not one alone.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{given}` {what}; fix: {fix}")]
+#[non_exhaustive]
+pub struct InstantError {
+    /// The text, shortened.
+    pub given: String,
+    /// What is wrong with it.
+    pub what: String,
+    /// What to write instead.
+    pub fix: String,
+}
+
+/// Reads an instant, in unix milliseconds: `2026-11-22T10:00:00+08:00`, `2026-11-22T02:00Z`, or with a zone
+/// `2026-11-22T10:00[Asia/Shanghai]`. Parts of a millisecond are cut.
+///
+/// # Errors
+/// For anything else; for a wall-clock time without a zone, since nobody knows whose it is; and for one that a zone
+/// skips or has twice, unless an offset says which.
+pub fn instant(text: &str) -> Result<i64, InstantError> {
+    const FORM: &str = "write 2026-11-22T10:00:00+08:00, 2026-11-22T02:00:00Z or 2026-11-22T10:00[Asia/Shanghai]";
+    let wrong = |what: String, fix: &str| {
+        Err(InstantError {
+            given: text.chars().take(60).collect(),
+            what,
+            fix: fix.to_owned(),
+        })
+    };
+    let Some((wall, rest)) = text.split_once('[') else {
+        return match text.parse::<Timestamp>() {
+            Ok(at) => Ok(at.as_millisecond()),
+            Err(_) if text.parse::<DateTime>().is_ok() => wrong(
+                "is a wall-clock time, and nobody knows whose".to_owned(),
+                "add an offset or a zone: Z, +08:00 or [Asia/Shanghai]",
+            ),
+            Err(_) => wrong("is no instant".to_owned(), FORM),
+        };
+    };
+    let zone_name = rest.trim_end_matches(']');
+    let Some(zone) = zone(zone_name) else {
+        return wrong(
+            format!("has the zone `{zone_name}`, which nobody knows"),
+            "use an IANA name such as Asia/Shanghai or Europe/Berlin",
+        );
+    };
+    let parser = DateTimeParser::new()
+        .disambiguation(Disambiguation::Reject)
+        .offset_conflict(OffsetConflict::Reject);
+    if let Ok(at) = parser.parse_zoned_with(&TimeZoneDatabase::bundled(), text) {
+        return Ok(at.timestamp().as_millisecond());
+    }
+    let Ok(local) = wall.parse::<DateTime>() else {
+        return wrong("is no instant".to_owned(), FORM);
+    };
+    if wall.parse::<Timestamp>().is_ok() {
+        return wrong(
+            format!("has an offset that {zone_name} does not have then"),
+            "leave out the offset or the zone",
+        );
+    }
+    let ambiguous = zone.to_ambiguous_timestamp(local);
+    let pair = |earlier: Disambiguation| {
+        ambiguous
+            .disambiguate(earlier)
+            .map_or_else(|_| String::new(), |at| at.to_zoned(zone.clone()).to_string())
+    };
+    let (before, after) = (pair(Disambiguation::Earlier), pair(Disambiguation::Later));
+    let what = match ambiguous.offset() {
+        AmbiguousOffset::Gap { .. } => "is skipped there",
+        _ => "comes twice there",
+    };
+    wrong(what.to_owned(), &format!("say which: {before} or {after}"))
 }

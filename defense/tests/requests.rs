@@ -182,8 +182,8 @@ fn a_slip_is_named_with_file_line_field_and_fix() {
         ),
         (
             "change: {id: a, deadline: tomorrow}\n",
-            "r.yaml:1:27: `change.deadline`: string \"tomorrow\" does not fit here; fix: write an instant: \
-             2026-11-20T20:00:00+08:00, or unix milliseconds",
+            "r.yaml:1:27: `change.deadline`: `tomorrow` is no instant; fix: write 2026-11-22T10:00:00+08:00, \
+             2026-11-22T02:00:00Z or 2026-11-22T10:00[Asia/Shanghai]",
         ),
         (
             "change: {id: a}\nneed: {batch: soon}\n",

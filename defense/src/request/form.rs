@@ -29,9 +29,7 @@ impl Visitor<'_> for Instant {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<i64, E> {
-        text.parse::<jiff::Timestamp>()
-            .map(jiff::Timestamp::as_millisecond)
-            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        crate::time::instant(text).map_err(E::custom)
     }
 }
 

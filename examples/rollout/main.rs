@@ -23,7 +23,7 @@ use unattended::batching::Side;
 use unattended::defense::Guard;
 use unattended::upgrade::{Clock, Journal, Position, Version};
 use unattended::{Actor, Autopilot, Change, Handle, Outcome, Settings};
-use unattended_examples_support::{Exit, load};
+use unattended_examples_support::{Failure, load};
 use unattended_redb::Redb;
 use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
 
@@ -38,38 +38,9 @@ const NEW: &str = "mesh-1.9.2";
 /// Every simulated change begins on Monday, 23 November 2026, at 08:00 UTC.
 const START_WALL_MS: i64 = 1_795_420_800_000;
 
-/// Why the program ends without an outcome.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The user can mend it: exit code 2.
-    Input(String),
-    /// We must: exit code 4.
-    Internal(String),
-}
-
-impl Failure {
-    pub(crate) fn input(error: impl std::fmt::Display) -> Self {
-        Self::Input(error.to_string())
-    }
-
-    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
-    let code = match start(&options) {
-        Ok(code) => code,
-        Err(Failure::Input(text)) => {
-            eprintln!("error: {text}");
-            Exit::BadInput.code()
-        }
-        Err(Failure::Internal(text)) => {
-            eprintln!("internal fault: {text}");
-            Exit::Internal.code()
-        }
-    };
+    let code = start(&options).unwrap_or_else(|failure| failure.told().code());
     ExitCode::from(code)
 }
 

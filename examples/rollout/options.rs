@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use unattended::Level;
 use unattended::upgrade::Wanted;
-use unattended_examples_support::{Mapping, Source, Synthetic};
+use unattended_examples_support::{InputError, Source};
 
 /// Watch a release of a sidecar roll over a fleet with nobody touching it.
 ///
@@ -102,21 +102,13 @@ fn level(text: &str) -> Result<Level, String> {
 
 impl Options {
     /// Where the fleet comes from.
-    pub(crate) fn source(&self) -> Result<Source, unattended_examples_support::InputError> {
-        if let Some(spec) = &self.synthetic {
-            return Ok(Source::Synthetic {
-                fleet: Synthetic::parse(spec)?,
-                seed: self.seed,
-            });
-        }
-        let Some(path) = &self.inventory else {
-            return Ok(Source::Bundled);
-        };
-        let map = self.map.as_deref().map(Mapping::parse).transpose()?;
-        Ok(Source::File {
-            path: path.into(),
-            map,
-            container: self.container.clone(),
-        })
+    pub(crate) fn source(&self) -> Result<Source, InputError> {
+        Source::named(
+            self.inventory.as_deref(),
+            self.map.as_deref(),
+            self.container.as_deref(),
+            self.synthetic.as_deref(),
+            self.seed,
+        )
     }
 }

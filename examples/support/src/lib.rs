@@ -54,6 +54,7 @@ mod builder;
 mod csv;
 mod error;
 mod exit;
+mod failure;
 mod guard;
 mod inventory;
 mod jsonl;
@@ -67,6 +68,7 @@ mod value;
 
 pub use error::{Field, InputError, Place, Spot};
 pub use exit::Exit;
+pub use failure::Failure;
 pub use inventory::{Inventory, Labels, MAX_TARGETS, State, Target};
 pub use mapping::Mapping;
 pub use source::{Source, load, read};

@@ -37,6 +37,35 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// What a command line names: the values of `--inventory`, `--map`, `--container` and `--synthetic`, of which the
+    /// last goes before the first; without both, the bundled fleet.
+    ///
+    /// # Errors
+    ///
+    /// [`InputError`] for a mapping or a size that cannot be read.
+    pub fn named(
+        inventory: Option<&str>,
+        map: Option<&str>,
+        container: Option<&str>,
+        synthetic: Option<&str>,
+        seed: u64,
+    ) -> Result<Self, InputError> {
+        if let Some(fleet) = synthetic {
+            let fleet = Synthetic::parse(fleet)?;
+            return Ok(Self::Synthetic { fleet, seed });
+        }
+        let Some(path) = inventory else {
+            return Ok(Self::Bundled);
+        };
+        Ok(Self::File {
+            path: path.into(),
+            map: map.map(Mapping::parse).transpose()?,
+            container: container.map(str::to_owned),
+        })
+    }
+}
+
 /// Reads a whole fleet.
 ///
 /// # Errors

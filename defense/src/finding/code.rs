@@ -76,6 +76,12 @@ codes! {
     /// A change that goes first touches the same targets, or may. `change`, `kind`, `direction`, `started_ms`.
     ConflictScope = "conflict.scope":
         "change {change} ({direction}) overlaps and goes first, having started at {started_ms}" => "it is over when that change is";
+    /// The condition of a rule holds. `because`: the clauses that made it hold.
+    ConditionMet = "condition.met":
+        "{rule} {who} holds: {because}" => "something else must be so, or ask {owner}";
+    /// Nobody can tell whether the condition of a rule holds. `because`: the clauses that are open.
+    ConditionUnknown = "condition.unknown":
+        "cannot tell whether {rule} {who} holds: {because}" => "supply what is missing, fresh enough";
     /// A rule asks for a person each time. No parameters.
     RulePerson = "rule.person":
         "{rule} {who} asks for a person each time" => "{owner} decides";

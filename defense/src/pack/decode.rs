@@ -7,7 +7,7 @@ use super::fields::Reader;
 use super::yaml::{self, At, Node, Value};
 use super::{KeyUse, Library, Pack};
 use crate::digest::Digest;
-use crate::rule::Entry;
+use crate::rule::{Entry, Types};
 use crate::window::{Window, never_open};
 
 /// One file without fault.
@@ -44,6 +44,7 @@ pub(super) fn file(
         errors,
         keys,
         library,
+        types: Types::default(),
         calendars_used: Vec::new(),
     };
     let decoded = reader.pack(&root, text);
@@ -58,7 +59,9 @@ impl Reader<'_> {
         let fields = self.fields(
             root,
             "a pack",
-            &["version", "pack", "owner", "scope", "windows", "freezes", "rules"],
+            &[
+                "version", "pack", "owner", "scope", "windows", "freezes", "facts", "rules",
+            ],
         )?;
         self.require(&fields, "version", "1");
         let name = self.id(&fields, "pack", "payments");
@@ -73,6 +76,7 @@ impl Reader<'_> {
         for node in self.list(&fields, "freezes") {
             windows.extend(self.freeze(node, &scope_or_all));
         }
+        self.declared(&fields);
         let mut rules: Vec<(Entry, At)> = Vec::new();
         for node in self.list(&fields, "rules") {
             rules.extend(self.rule(node, owner, &scope_or_all));

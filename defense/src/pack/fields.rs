@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::PackError;
 use super::yaml::{At, Node, Value};
 use super::{KeyUse, Library};
+use crate::rule::Types;
 use crate::suggest::nearest;
 
 /// The faults found so far in one file.
@@ -14,6 +15,8 @@ pub(super) struct Reader<'f> {
     pub(super) errors: &'f mut Vec<PackError>,
     pub(super) keys: &'f mut Vec<KeyUse>,
     pub(super) library: &'f mut Library,
+    /// The facts that the pack declares.
+    pub(super) types: Types,
     /// The texts of the calendars that the file refers to: what they say is part of what it says.
     pub(super) calendars_used: Vec<Arc<str>>,
 }

@@ -21,7 +21,7 @@ pub(crate) use de::Misfit;
 pub use error::{PackError, PackErrors};
 pub(crate) use plain::{plain, text_of};
 pub(crate) use scalar::length;
-pub(crate) use yaml::Node;
+pub(crate) use yaml::{At, Node, Value};
 
 use crate::rule::Entry;
 use crate::scope::APP;

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::KeyUse;
 use super::fields::{Fields, Reader};
+use super::scalar;
 use super::yaml::{At, Node, Value};
-use crate::rule::{Entry, KINDS, Kind, OnUnknown};
+use crate::rule::{Declared, Entry, KINDS, Kind, OnUnknown, Type, Types};
 use crate::selector::Selector;
 use crate::suggest::nearest;
 use crate::verdict::Verdict;
@@ -40,14 +42,25 @@ impl Reader<'_> {
         let rule = self
             .require(&fields, "kind", KINDS[0].name)
             .and_then(|node| self.kind(node))
-            .and_then(|kind| match kind.decode(&own) {
-                Ok(rule) => Some(rule),
-                Err(misfit) => {
-                    let at = misfit.place(&own);
-                    self.fault(at, format!("`kind: {}`: {}", kind.name, misfit.what), misfit.fix);
-                    None
-                }
+            .and_then(|kind| {
+                let decoded = kind.decode(&own, &self.types);
+                decoded
+                    .map_err(|misfits| {
+                        for misfit in misfits {
+                            let at = misfit.place(&own);
+                            self.fault(at, format!("`kind: {}`: {}", kind.name, misfit.what), misfit.fix);
+                        }
+                    })
+                    .ok()
             });
+        for key in rule.iter().flat_map(|rule| rule.label_keys()) {
+            self.keys.push(KeyUse {
+                key: key.to_owned(),
+                file: self.file.to_owned(),
+                line: node.at.line,
+                column: node.at.column,
+            });
+        }
         let selector = self.select(&fields, scope);
         let owner_of_rule = fields.get("owner").map(|node| self.text(node, "owner"));
         let reason = self.required_text(&fields, "reason", "why it exists");
@@ -63,6 +76,73 @@ impl Reader<'_> {
             rule: rule?,
         };
         Some((entry, at))
+    }
+
+    /// `facts: {risk: number, canary: {type: bool, max_age: 10m}}`: what conditions of the pack may speak of.
+    pub(super) fn declared(&mut self, fields: &Fields<'_>) {
+        let Some(node) = fields.get("facts") else {
+            return;
+        };
+        let Value::Map(entries) = &node.value else {
+            self.fault(
+                node.at,
+                format!("`facts` is {}, not a mapping", node.value.kind()),
+                "write names and types, {risk: number}",
+            );
+            return;
+        };
+        let mut types = Types::default();
+        for (key, value) in entries {
+            let Some(name) = self.text(key, "facts") else { continue };
+            let first = name.chars().next().is_some_and(|c| c.is_ascii_lowercase());
+            if !first
+                || !name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            {
+                self.fault(
+                    key.at,
+                    format!("`{name}` is not a name of a fact"),
+                    "use small letters, digits and `_`, a letter first",
+                );
+                continue;
+            }
+            if let Some(declared) = self.declaration(value) {
+                types.0.insert(name.to_owned(), declared);
+            }
+        }
+        self.types = types;
+    }
+
+    fn declaration(&mut self, node: &Node) -> Option<Declared> {
+        if !matches!(node.value, Value::Map(_)) {
+            return Some(Declared {
+                kind: self.word(node, "type", &Type::WORDS)?,
+                max_age_ms: None,
+            });
+        }
+        let fields = self.fields(node, "a fact", &["type", "max_age"])?;
+        let kind = self
+            .require(&fields, "type", "number")
+            .and_then(|node| self.word(node, "type", &Type::WORDS));
+        let max_age = fields.get("max_age").map(|node| {
+            let length = self.text(node, "max_age").and_then(scalar::length);
+            if length.is_none() {
+                self.fault(
+                    node.at,
+                    "`max_age` is not a length",
+                    "write a length such as 10m, 2h or 1d",
+                );
+            }
+            length
+        });
+        Some(Declared {
+            kind: kind?,
+            max_age_ms: match max_age {
+                None => None,
+                Some(length) => Some(length?),
+            },
+        })
     }
 
     fn kind(&mut self, node: &Node) -> Option<&'static Kind> {

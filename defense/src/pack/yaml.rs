@@ -13,19 +13,19 @@ use super::error::PackError;
 /// Where a value begins; both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct At {
-    pub(super) line: u64,
-    pub(super) column: u64,
+    pub(crate) line: u64,
+    pub(crate) column: u64,
 }
 
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    pub(super) at: At,
-    pub(super) value: Value,
+    pub(crate) at: At,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Number(String),
@@ -36,7 +36,7 @@ pub(super) enum Value {
 
 impl Value {
     /// What the value is, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "a boolean",

@@ -66,6 +66,15 @@ pub enum ActorKind {
     Program,
 }
 
+impl ActorKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Program => "program",
+        }
+    }
+}
+
 /// Who did or wants something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -29,6 +29,15 @@ pub enum Phase {
     Post,
 }
 
+impl Phase {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pre => "pre",
+            Self::Post => "post",
+        }
+    }
+}
+
 /// What the phase is before or after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +50,16 @@ pub enum Step {
     Batch,
     /// One target.
     Target,
+}
+
+impl Step {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Batch => "batch",
+            Self::Target => "target",
+        }
+    }
 }
 
 /// How much time a batch needs. Zero asks about the instant alone.

@@ -5,6 +5,7 @@
 //! `reason` and `unknown` of every rule by itself; all other fields are the parameters of the kind. A field a kind
 //! does not know, one it lacks, or one of another type becomes an error with its place and a remedy.
 
+mod condition;
 mod person;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+
+pub(crate) use condition::{Declared, Type, Types};
 
 use crate::finding::{Code, Evidence};
 use crate::pack::{Misfit, Node};
@@ -21,11 +24,10 @@ use crate::selector::Selector;
 use crate::verdict::Verdict;
 
 /// Every kind of rule a pack may name, sorted by name.
-pub(crate) const KINDS: &[Kind] = &[Kind::of::<person::Person>()];
+pub(crate) const KINDS: &[Kind] = &[condition::KIND, Kind::of::<person::Person>()];
 
 /// What a rule is asked.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "each kind reads its part of the question")]
 pub(crate) struct Ask<'r> {
     pub(crate) request: &'r Request,
     /// Scope and facts together.
@@ -50,6 +52,11 @@ pub(crate) trait Rule: Debug + Send + Sync {
     /// Every reason against going now; none, and it allows. What it cannot tell it answers as
     /// [`Verdict::Unknown`]; what that becomes is up to [`Entry::unknown`].
     fn judge(&self, ask: &Ask<'_>) -> Vec<Answer>;
+
+    /// The label keys it reads, so that one nobody has is noticed.
+    fn label_keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
 }
 
 /// A rule that packs can name, made from its fields there.
@@ -78,8 +85,11 @@ pub(crate) struct Wrong {
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    decode: fn(&Node) -> Result<Arc<dyn Rule>, Misfit>,
+    decode: Decode,
 }
+
+/// Makes a rule from a mapping of its parameters, given the facts that its pack declares.
+type Decode = fn(&Node, &Types) -> Result<Arc<dyn Rule>, Vec<Misfit>>;
 
 impl Kind {
     const fn of<R: BuiltIn>() -> Self {
@@ -94,17 +104,22 @@ impl Kind {
         KINDS.iter().find(|kind| kind.name == name)
     }
 
-    /// Makes a rule from a mapping of its parameters.
-    pub(crate) fn decode(&self, parameters: &Node) -> Result<Arc<dyn Rule>, Misfit> {
-        (self.decode)(parameters)
+    /// Makes a rule from a mapping of its parameters, given the facts that its pack declares.
+    pub(crate) fn decode(&self, parameters: &Node, types: &Types) -> Result<Arc<dyn Rule>, Vec<Misfit>> {
+        (self.decode)(parameters, types)
     }
 }
 
-fn decode<R: BuiltIn>(parameters: &Node) -> Result<Arc<dyn Rule>, Misfit> {
-    let rule = R::deserialize(parameters)?;
-    rule.check()
-        .map_err(|wrong| Misfit::new(parameters.place_of(wrong.field), wrong.what, wrong.fix))?;
-    Ok(Arc::new(rule))
+fn decode<R: BuiltIn>(parameters: &Node, _: &Types) -> Result<Arc<dyn Rule>, Vec<Misfit>> {
+    let rule = R::deserialize(parameters).map_err(|misfit| vec![misfit])?;
+    match rule.check() {
+        Ok(()) => Ok(Arc::new(rule)),
+        Err(wrong) => Err(vec![Misfit::new(
+            parameters.place_of(wrong.field),
+            wrong.what,
+            wrong.fix,
+        )]),
+    }
 }
 
 /// What a rule's `Unknown` becomes, by the tier of what it was asked about.

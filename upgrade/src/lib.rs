@@ -125,7 +125,8 @@ pub use memory::MemoryJournal;
 pub use mode::{Mode, ModeChoice, ModeError, Wanted, choose_mode};
 pub use observation::{ConfigSeen, Ingress, Moves, Observation, Pair, Pauses, Phase, SelfCheck, SlotSeen};
 pub use platform::{
-    Capabilities, EffectOutcome, FleetChange, HandoverOrder, IngressOrder, News, Platform, PlatformError,
+    Barrier, Capabilities, EffectOutcome, FleetChange, HandoverOrder, IngressOrder, News, Platform, PlatformError,
+    Probe,
 };
 pub use receipt::{Reason, Receipt, Serving, Step, Terminal};
 pub use record::{RecordError, Told, UpgradeRecord};

@@ -29,6 +29,14 @@ pub struct Capabilities {
     /// [`Platform::hand_over`] works: the agents of both instances are reached, refuse old generations, and
     /// [`Observation::pair`] tells what they say.
     pub hand_over: bool,
+    /// [`Platform::ingress_barrier`] works: it can be told when the last consumer has heard of a closing.
+    pub barrier: bool,
+    /// [`Platform::probe`] works: instances are asked themselves.
+    pub probe: bool,
+    /// [`Platform::control_endpoint`] works: agents can be reached by others than the platform.
+    pub endpoint: bool,
+    /// [`Platform::desired`] works: what newborns run can be told.
+    pub desired: bool,
     /// [`Platform::apply_config`] works, and [`Observation::config`] tells what was acknowledged.
     pub config: bool,
 }
@@ -45,7 +53,58 @@ impl Capabilities {
             slots: false,
             hand_over: false,
             config: false,
+            barrier: false,
+            probe: false,
+            endpoint: false,
+            desired: false,
         }
+    }
+
+    /// With a barrier at the consumers of ingress.
+    #[must_use]
+    pub const fn with_barrier(mut self) -> Self {
+        self.barrier = true;
+        self
+    }
+
+    /// With probes of instances.
+    #[must_use]
+    pub const fn with_probe(mut self) -> Self {
+        self.probe = true;
+        self
+    }
+
+    /// With addresses of agents.
+    #[must_use]
+    pub const fn with_endpoint(mut self) -> Self {
+        self.endpoint = true;
+        self
+    }
+
+    /// With a say in what newborns run.
+    #[must_use]
+    pub const fn with_desired(mut self) -> Self {
+        self.desired = true;
+        self
+    }
+
+    /// What contradicts itself in this combination, in words; `None` if nothing does.
+    ///
+    /// ```
+    /// use unattended_upgrade::Capabilities;
+    ///
+    /// let odd = Capabilities::none().with_barrier();
+    /// assert!(odd.contradiction().is_some_and(|words| words.contains("ingress")));
+    /// assert_eq!(Capabilities::none().with_barrier().with_ingress().contradiction(), None);
+    /// ```
+    pub const fn contradiction(&self) -> Option<&'static str> {
+        if self.barrier && !self.ingress {
+            return Some("it claims a barrier and no control over ingress: claim both, or neither");
+        }
+        if self.hand_over && !self.slots {
+            return Some("it claims to hand connections over and has no second slot: claim slots too, or neither");
+        }
+        None
     }
 
     /// With fencing by generation.
@@ -194,58 +253,135 @@ pub enum PlatformError {
     Garbled(String),
 }
 
+/// How far a closing of ingress has come at those who send the traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "two facts, both needed")]
+pub struct Barrier {
+    /// Everybody who picks targets for traffic has been seen to have taken this one out.
+    pub told: bool,
+    /// How long no new connection has come, in milliseconds; `None` where that cannot be told.
+    pub quiet_ms: Option<u64>,
+}
+
+impl Barrier {
+    /// Everybody knows, and what came of those who knew late has come: two quiet seconds, or as long since everybody
+    /// knows (`known_ms`) where connections cannot be counted.
+    pub const fn is_reached(&self, known_ms: u64) -> bool {
+        let quiet_ms = match self.quiet_ms {
+            Some(quiet_ms) => quiet_ms,
+            None => known_ms,
+        };
+        self.told && quiet_ms >= Self::HOLD_MS
+    }
+
+    /// How long it must be quiet.
+    const HOLD_MS: u64 = 2_000;
+}
+
+/// What an instance said when it was asked itself, through the way that traffic takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "adapters fill every field")]
+pub struct Probe {
+    /// Who answered; `None` if nobody did.
+    pub instance: Option<InstanceId>,
+    /// The version that it says it is.
+    pub version: Option<Version>,
+    /// Its own word on itself.
+    pub self_check: crate::SelfCheck,
+}
+
 /// An orchestrator, as far as an upgrade needs it.
 ///
 /// Three methods are required. The others are optional capabilities whose defaults answer "unsupported"; each mode
-/// names what it needs (see [`Capabilities`]).
+/// names what it needs (see [`Capabilities`]). `examples/own_platform` is one of 150 lines, and
+/// [`conformance::platform_suite`](crate::conformance::platform_suite) tries one against all that is said here.
 ///
-/// Contract for every effect (each method that is given an [`EffectKey`]): when it returns [`EffectOutcome::Applied`] the
-/// command survives a crash of the controller; the same [`EffectKey`] given again is answered
-/// [`EffectOutcome::AlreadyApplied`] and does nothing. Where [`Capabilities::fence`] is claimed, a key with a lower
-/// generation than the highest fenced for the target, and a key that [is older](EffectKey::is_older_than) than the last one
-/// applied to it, are answered [`EffectOutcome::Stale`] and do nothing: a message that was late must not undo what was
-/// ordered after it.
+/// # Every effect
+///
+/// `replace`, `replace_in_place`, `prefetch`, `ingress`, `spawn`, `stop`, `reset`, `hand_over`, `apply_config` and
+/// `desired` are effects. On return of
+///
+/// - [`Applied`](EffectOutcome::Applied): the order and its key are durable together, as one write; the order will be
+///   carried out even if controller and adapter fall, and shows in [`observe`](Self::observe) when it is finished;
+/// - [`AlreadyApplied`](EffectOutcome::AlreadyApplied): this very key was applied before, and nothing was done now;
+/// - [`Stale`](EffectOutcome::Stale): a higher generation is fenced for the target, or a key that was given later
+///   ([`EffectKey::is_older_than`]) has been applied to it; nothing was done. A message that was late must not undo what was
+///   ordered after it. Who keeps only the last key applied to each target may answer so for every older one, whether it had
+///   been applied or not;
+/// - [`Retry`](EffectOutcome::Retry), [`Failed`](EffectOutcome::Failed),
+///   [`Unsupported`](EffectOutcome::Unsupported): nothing was done, and nothing will be done of it later;
+/// - [`Unknown`](EffectOutcome::Unknown): anything may be true; the same key may be given again.
+///
+/// The fence is checked before the key. Two deliveries of one key at once are one order. An order for a target that
+/// does not exist is `Failed`. Nothing ever happens to another target than the one that is named. A future that is
+/// dropped may have had its effect or not, as with `Unknown`.
+///
+/// Where [`Capabilities::fence`] is not claimed, two controllers are not kept apart: run one, at level L2 at most.
 #[async_trait]
 pub trait Platform: Send + Sync {
-    /// What this platform can do. Constant over its life.
+    /// What this platform can do. On return: the same as ever over the life of the platform.
     fn capabilities(&self) -> Capabilities;
 
     /// Looks at many targets at once. On return there is exactly one observation per target asked for, in the same
-    /// order; a target that does not exist is [`Phase::Gone`].
+    /// order, of the world as it was at some time between call and return, never of what was ordered; a target that does not
+    /// exist is [`Phase::Gone`](crate::Phase::Gone). An error means that nothing is known of any of them.
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError>;
 
-    /// Makes the target run `version` instead of what it runs; the application may restart with it. On return the order has been taken; that it is
-    /// finished shows in [`observe`](Self::observe) as a new instance of that version.
+    /// Makes the target run `version` instead of what it runs; the application may restart with it. On return the order
+    /// has been taken. That it is finished shows in [`observe`](Self::observe) as a new instance of that version, also
+    /// where the target ran that version already.
     async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome;
 
-    /// Refuses from now on every effect on `target` of a generation below `generation`. Durable on return.
+    /// Refuses from now on every effect on `target` of a generation below `generation`, in whatever hands they are. On
+    /// return of [`EffectOutcome::Applied`] or [`EffectOutcome::AlreadyApplied`] this is durable, and effects of lower
+    /// generations that were sent before are either done or will never be. A generation below the one that is fenced is
+    /// [`EffectOutcome::Stale`] and changes nothing.
     async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
         let _ = (target, generation);
         EffectOutcome::Unsupported
     }
 
-    /// As [`replace`](Self::replace), but only the sidecar restarts: the application keeps running.
+    /// As [`replace`](Self::replace), but only the sidecar restarts: the application keeps running, and ingress stays
+    /// as it is.
     async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         let _ = (target, version, key);
         EffectOutcome::Unsupported
     }
 
-    /// Brings the artefact near the target. Nothing is stopped or started.
+    /// Brings the artefact near the target. On return it has been asked for; nothing is stopped or started, now or later.
     async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         let _ = (target, version, key);
         EffectOutcome::Unsupported
     }
 
-    /// Opens or closes the way of new traffic to the target. A closing carries the deadline at which the platform
-    /// itself reopens a verified instance should the controller fall silent.
+    /// Opens or closes the way of new traffic to the target. On return the switch is set, durably; that it is seen by the
+    /// platform shows in [`Observation::ingress`]. A closing carries the time at which the platform itself reopens a
+    /// verified instance should the controller fall silent; a later order replaces that time.
     async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
         let _ = (target, order, key);
         EffectOutcome::Unsupported
     }
 
-    /// Starts `version` in the target's free slot, beside what runs. If a slot has that version already, that slot is
-    /// meant: what runs in it is left alone, and what does not is started. The new instance does not serve: it waits for
-    /// [`hand_over`](Self::hand_over), unless no other instance of the target lives, in which case it binds and serves.
+    /// Says of many targets whose ingress is closed how far that has come at those who send traffic. On return there is one
+    /// answer per target asked for, in the same order. A target whose ingress is open is never
+    /// [`told`](Barrier::told). The driver takes a closing for done only when the barrier is reached.
+    async fn ingress_barrier(&self, targets: &[TargetId]) -> Result<Vec<Barrier>, PlatformError> {
+        let _ = targets;
+        Err(PlatformError::Unsupported("barrier"))
+    }
+
+    /// Asks the instances of many targets themselves, on the way that traffic takes. On return there is one answer per
+    /// target asked for, in the same order, each by the instance it names and given after the call began. The driver
+    /// believes in an instance only if it is the one that answers.
+    async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
+        let _ = targets;
+        Err(PlatformError::Unsupported("probe"))
+    }
+
+    /// Starts `version` in the target's free slot, beside what runs. On return of `Applied` the slot is to have that
+    /// version, durably. If a slot has that version already, that slot is meant: what runs in it is left alone, and what does
+    /// not is started. The new instance does not serve: it waits for [`hand_over`](Self::hand_over), unless no other
+    /// instance of the target lives, in which case it binds and serves.
     async fn spawn(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         let _ = (target, version, key);
         EffectOutcome::Unsupported
@@ -267,7 +403,8 @@ pub trait Platform: Send + Sync {
     }
 
     /// Leads an order to the agents of the two instances: the old one is that of the version `from`, the new one that of
-    /// `to`. The agents keep the highest generation they have seen and refuse lower ones.
+    /// `to`. On return of `Applied` the agents have it; what they did shows in [`Observation::pair`]. The agents keep the
+    /// highest generation they have seen and refuse lower ones.
     async fn hand_over(
         &self,
         target: &TargetId,
@@ -280,14 +417,32 @@ pub trait Platform: Send + Sync {
         EffectOutcome::Unsupported
     }
 
-    /// Pushes the configuration `version` to the target. What it works by shows in [`Observation::config`].
+    /// Where the agent in the slot of `version` listens for its control session, in the platform's own notation: for
+    /// whoever carries [`hand_over`](Self::hand_over) out. On return it is the address of the instance that runs in that
+    /// slot now; the two slots of a target never share one.
+    async fn control_endpoint(&self, target: &TargetId, version: &Version) -> Result<Arc<str>, PlatformError> {
+        let _ = (target, version);
+        Err(PlatformError::Unsupported("endpoint"))
+    }
+
+    /// Pushes the configuration `version` to the target. On return of `Applied` it is on its way, durably. What the target
+    /// works by shows in [`Observation::config`]; no instance restarts for it.
     async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         let _ = (target, version, key);
         EffectOutcome::Unsupported
     }
 
-    /// Births, deaths and changes of health since `cursor` (0 = from the beginning of the watch). May be empty;
-    /// repeats nothing that came before the cursor.
+    /// Says what a target runs that is born within `scope` from now on, in the platform's own notation of scopes (a
+    /// namespace, a label). On return of `Applied` every birth that follows obeys. No living target is touched. Scopes are
+    /// not fenced: the highest generation of a scope's keys counts, and a lower one is [`EffectOutcome::Stale`].
+    async fn desired(&self, scope: &str, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let _ = (scope, version, key);
+        EffectOutcome::Unsupported
+    }
+
+    /// Births, deaths and changes of health since `cursor` (0 = from the beginning of the watch). On return: what happened
+    /// after the cursor, in order, nothing left out, nothing that came before it; the same cursor gives the same beginning
+    /// each time. May be empty, and then the cursor stays.
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
         let _ = cursor;
         Err(PlatformError::Unsupported("watch"))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::{
-    Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, HandoverOrder, IngressOrder, InstanceId, Journal,
-    JournalError, News, Observation, Platform, PlatformError, Position, Snapshot, TargetId, Version,
+    Barrier, Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, HandoverOrder, IngressOrder, InstanceId,
+    Journal, JournalError, News, Observation, Platform, PlatformError, Position, Probe, Snapshot, TargetId, Version,
 };
 
 #[async_trait]
@@ -64,6 +64,22 @@ impl<P: Platform + ?Sized> Platform for Arc<P> {
 
     async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         (**self).apply_config(target, version, key).await
+    }
+
+    async fn ingress_barrier(&self, targets: &[TargetId]) -> Result<Vec<Barrier>, PlatformError> {
+        (**self).ingress_barrier(targets).await
+    }
+
+    async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
+        (**self).probe(targets).await
+    }
+
+    async fn control_endpoint(&self, target: &TargetId, version: &Version) -> Result<Arc<str>, PlatformError> {
+        (**self).control_endpoint(target, version).await
+    }
+
+    async fn desired(&self, scope: &str, version: &Version, key: &EffectKey) -> EffectOutcome {
+        (**self).desired(scope, version, key).await
     }
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {

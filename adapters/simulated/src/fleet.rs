@@ -1,6 +1,6 @@
 //! The state of the world, and the laws by which it moves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -10,12 +10,15 @@ use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
 use crate::events::{Event, Events, What};
 use crate::log::{Entry, EntryKind, LogError, WorldLog, parse_key};
 use crate::metrics::Meter;
-use crate::population::{Arm, Fate, Keys, NEVER, NEW, NO_STRATUM, OLD, Population, Slot, at};
+use crate::population::{Arm, Fate, LastKey, NEVER, NEW, NO_STRATUM, OLD, Population, Slot, at};
 use crate::strata::{Crash, Strata};
 use crate::{Fault, InitialState, Newborn, SimConfig, World};
 
 /// Outages up to this long are not told as news.
 const LONG_OUTAGE_MS: u64 = 30_000;
+
+/// A pushed configuration is acknowledged after so long.
+const CONFIG_MS: u64 = 2_000;
 
 type BirthHook = Box<dyn Fn(&Newborn) -> Version + Send + Sync>;
 
@@ -54,6 +57,7 @@ pub(crate) enum Act {
     Replace(u8),
     ReplaceInPlace(u8),
     Prefetch(u8),
+    Config(u8),
     Ingress(IngressOrder),
     Fence(u64),
 }
@@ -77,10 +81,6 @@ pub(crate) struct Fleet {
     /// Once a line could not be written, nothing is done any more: the world would not survive a kill.
     pub(crate) log_failure: Option<String>,
     events: Events,
-    /// Keys of attempts before the latest, per place.
-    earlier_keys: BTreeMap<u32, Vec<Keys>>,
-    /// Keys beyond the bits.
-    odd_keys: BTreeSet<(u32, EffectKey)>,
     /// While a log is replayed: what newborns were told to run.
     told: BTreeMap<String, u8>,
 }
@@ -104,8 +104,6 @@ impl Fleet {
             log: None,
             log_failure: None,
             events: Events::default(),
-            earlier_keys: BTreeMap::new(),
-            odd_keys: BTreeSet::new(),
             told: BTreeMap::new(),
         }
     }
@@ -189,9 +187,8 @@ impl Fleet {
         slot.prefetched = OLD;
         slot.prefetched_at = 0;
         slot.generation = 0;
-        slot.keys = Keys::default();
-        self.earlier_keys.remove(&number);
-        self.odd_keys.retain(|(n, _)| *n != number);
+        slot.last_key = LastKey::default();
+        slot.config = OLD;
         let name = self.population.rename(number);
         let kind = self.population.kind_of(&self.population.slots[at(number)]);
         let newborn = Newborn {
@@ -354,35 +351,9 @@ impl Fleet {
         }
     }
 
-    /// Whether the key had its effect on this place before.
-    pub(crate) fn was_applied(&self, number: u32, key: &EffectKey) -> bool {
-        let Some(bit) = bit_of(key) else {
-            return self.odd_keys.contains(&(number, *key));
-        };
-        let slot = &self.population.slots[at(number)];
-        let has =
-            |keys: &Keys| keys.attempt == key.attempt.0 && keys.generation == key.generation.0 && keys.mask & bit != 0;
-        has(&slot.keys) || self.earlier_keys.get(&number).is_some_and(|all| all.iter().any(has))
-    }
-
-    fn remember(&mut self, number: u32, key: &EffectKey) {
-        let Some(bit) = bit_of(key) else {
-            self.odd_keys.insert((number, *key));
-            return;
-        };
-        let keys = &mut self.population.slots[at(number)].keys;
-        if (keys.attempt, keys.generation) != (key.attempt.0, key.generation.0) {
-            let fresh = Keys {
-                attempt: key.attempt.0,
-                generation: key.generation.0,
-                mask: 0,
-            };
-            let before = std::mem::replace(keys, fresh);
-            if before.mask != 0 {
-                self.earlier_keys.entry(number).or_default().push(before);
-            }
-        }
-        self.population.slots[at(number)].keys.mask |= bit;
+    /// The last order that had its effect on this place.
+    pub(crate) fn last_key(&self, number: u32) -> Option<EffectKey> {
+        self.population.slots[at(number)].last_key.get()
     }
 
     /// Does it, now, and durably: the log has it before the world.
@@ -395,7 +366,7 @@ impl Fleet {
             return Err(reason.clone());
         }
         if let Some(key) = key {
-            self.remember(number, key);
+            self.population.slots[at(number)].last_key = LastKey::of(key);
         }
         match act {
             Act::Replace(version) => self.start(number, version, Start::Cold),
@@ -411,6 +382,11 @@ impl Fleet {
                 }
             }
             Act::Ingress(order) => self.order_ingress(number, order),
+            Act::Config(version) => {
+                let at_ms = self.now + CONFIG_MS;
+                let slot = &mut self.population.slots[at(number)];
+                (slot.config, slot.config_at) = (version, at_ms);
+            }
             Act::Fence(generation) => {
                 let slot = &mut self.population.slots[at(number)];
                 slot.generation = slot.generation.max(generation);
@@ -459,6 +435,7 @@ impl Fleet {
             Act::Replace(version) => (EntryKind::Replace, text(version), None, None),
             Act::ReplaceInPlace(version) => (EntryKind::ReplaceInPlace, text(version), None, None),
             Act::Prefetch(version) => (EntryKind::Prefetch, text(version), None, None),
+            Act::Config(version) => (EntryKind::Config, text(version), None, None),
             Act::Ingress(IngressOrder::Open) => (EntryKind::Open, None, None, None),
             Act::Ingress(IngressOrder::Close { reopen_by_ms }) => (EntryKind::Close, None, Some(reopen_by_ms), None),
             Act::Fence(generation) => (EntryKind::Fence, None, None, Some(generation)),
@@ -522,6 +499,7 @@ impl Fleet {
             EntryKind::Replace => Act::Replace(version(self)?),
             EntryKind::ReplaceInPlace => Act::ReplaceInPlace(version(self)?),
             EntryKind::Prefetch => Act::Prefetch(version(self)?),
+            EntryKind::Config => Act::Config(version(self)?),
             EntryKind::Open => Act::Ingress(IngressOrder::Open),
             EntryKind::Close => Act::Ingress(IngressOrder::Close {
                 reopen_by_ms: entry.reopen_by_ms.ok_or("it has no reopen_by_ms")?,
@@ -533,8 +511,10 @@ impl Fleet {
             Some(text) => Some(parse_key(text).ok_or("its key is not attempt/generation/step/ordinal")?),
             None => None,
         };
-        if key.is_some_and(|key| self.was_applied(number, &key)) {
-            return Err("its key was applied before".to_owned());
+        if let (Some(key), Some(last)) = (key, self.last_key(number))
+            && (key == last || key.is_older_than(&last))
+        {
+            return Err("its key, or a later one, was applied before".to_owned());
         }
         self.apply(number, act, key.as_ref())
     }
@@ -557,21 +537,12 @@ impl Fleet {
             ] {
                 add(x);
             }
-            for x in [slot.generation, slot.keys.attempt, slot.keys.generation, slot.keys.mask] {
+            for x in slot.last_key.numbers() {
                 add(x);
             }
-        }
-        for (number, keys) in &self.earlier_keys {
-            add(u64::from(*number));
-            for keys in keys {
-                add(keys.attempt);
-                add(keys.generation);
-                add(keys.mask);
-            }
-        }
-        for (number, key) in &self.odd_keys {
-            add(u64::from(*number));
-            add(hash_text(&key.to_string()));
+            add(slot.generation);
+            add(slot.config_at);
+            add(hash_text(self.versions[usize::from(slot.config)].as_str()));
         }
         for news in &self.news {
             add(hash_text(&format!("{news:?}")));
@@ -582,11 +553,6 @@ impl Fleet {
     pub(crate) fn slot(&self, number: u32) -> &Slot {
         &self.population.slots[at(number)]
     }
-}
-
-/// The bit of a key among those of its attempt and generation; `None` for steps and ordinals beyond what drivers use.
-fn bit_of(key: &EffectKey) -> Option<u64> {
-    (key.step < 16 && key.ordinal < 4).then(|| 1 << (u32::from(key.step) * 4 + u32::from(key.ordinal)))
 }
 
 /// Seconds to whole milliseconds, at least 1.

@@ -99,6 +99,7 @@ pub(crate) enum EntryKind {
     Open,
     Close,
     Prefetch,
+    Config,
     Fence,
     Born,
     Died,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use unattended_upgrade::{
-    AttemptId, Capabilities, EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, InstanceId, News,
+    AttemptId, Capabilities, ConfigSeen, EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, InstanceId, News,
     Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
 };
 
@@ -47,7 +47,11 @@ impl Platform for Simulated {
         let mut seen = Vec::with_capacity(targets.len());
         for some in targets.chunks(LOOKED_UP_AT_ONCE) {
             let numbers = fleet.population.find_all(some.iter().map(TargetId::as_str));
-            seen.extend(numbers.into_iter().map(|number| look(&fleet, number)));
+            seen.extend(
+                numbers
+                    .into_iter()
+                    .map(|number| look(&fleet, number, self.capabilities.config)),
+            );
         }
         Ok(seen)
     }
@@ -104,6 +108,13 @@ impl Platform for Simulated {
         self.act(target, key, |_| Some(Act::Ingress(order)))
     }
 
+    async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.config {
+            return EffectOutcome::Unsupported;
+        }
+        self.with_version(target, version, key, Act::Config)
+    }
+
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
         if !self.capabilities.watch {
             return Err(PlatformError::Unsupported("watch"));
@@ -136,8 +147,10 @@ impl Simulated {
         if self.capabilities.fence && key.generation.0 < fleet.slot(number).generation {
             return EffectOutcome::Stale;
         }
-        if fleet.was_applied(number, key) {
-            return EffectOutcome::AlreadyApplied;
+        match fleet.last_key(number) {
+            Some(last) if last == *key => return EffectOutcome::AlreadyApplied,
+            Some(last) if key.is_older_than(&last) => return EffectOutcome::Stale,
+            _ => {}
         }
         let Some(act) = act(&mut fleet) else {
             return EffectOutcome::Failed {
@@ -147,7 +160,7 @@ impl Simulated {
         let delivery = deliver(&fleet, number, key);
         carry_out(delivery, || {
             // The second of two deliveries finds the key and does nothing.
-            if fleet.was_applied(number, key) {
+            if fleet.last_key(number) == Some(*key) {
                 Ok(())
             } else {
                 fleet.apply(number, act, Some(key))
@@ -212,7 +225,7 @@ fn gone(target: &TargetId) -> EffectOutcome {
     }
 }
 
-fn look(fleet: &Fleet, number: Option<u32>) -> Observation {
+fn look(fleet: &Fleet, number: Option<u32>, config: bool) -> Observation {
     let Some(number) = number else {
         return Observation {
             phase: Phase::Gone,
@@ -253,7 +266,13 @@ fn look(fleet: &Fleet, number: Option<u32>) -> Observation {
         },
         active: Some(if ready { connections(slot, now) } else { 0 }),
         pair: None,
-        config: None,
+        config: config.then(|| {
+            Box::new(ConfigSeen {
+                acknowledged: (phase == Phase::Running && now >= slot.config_at)
+                    .then(|| fleet.versions[usize::from(slot.config)].clone()),
+                refused: None,
+            })
+        }),
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
+use unattended_upgrade::{AttemptId, EffectKey, Generation};
+
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, to_f64};
 use crate::{InitialState, SimError, SimTarget, World};
 
@@ -115,8 +117,11 @@ pub(crate) struct Slot {
     pub(crate) drained_at: u64,
     /// The lowest generation that is obeyed.
     pub(crate) generation: u64,
-    /// The latest attempt and generation that had an effect here, and which of its keys were applied.
-    pub(crate) keys: Keys,
+    /// The last order that had an effect here.
+    pub(crate) last_key: LastKey,
+    /// From here the configuration is acknowledged.
+    pub(crate) config_at: u64,
+    pub(crate) config: u8,
     /// The ingress reopens by itself here.
     pub(crate) reopen_at: u64,
     pub(crate) prefetched_at: u64,
@@ -128,12 +133,39 @@ pub(crate) struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 128);
 
-/// The keys of one attempt and generation: a bit for each (step below 16, ordinal below 4).
+/// The key of an order, or none, packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Keys {
-    pub(crate) attempt: u64,
-    pub(crate) generation: u64,
-    pub(crate) mask: u64,
+pub(crate) struct LastKey {
+    attempt: u64,
+    generation: u64,
+    /// 0 for none; else step and ordinal, and one more bit.
+    place: u64,
+}
+
+impl LastKey {
+    const SOME: u64 = 1 << 16;
+
+    pub(crate) fn of(key: &EffectKey) -> Self {
+        Self {
+            attempt: key.attempt.0,
+            generation: key.generation.0,
+            place: Self::SOME | u64::from(key.step) << 8 | u64::from(key.ordinal),
+        }
+    }
+
+    pub(crate) fn get(self) -> Option<EffectKey> {
+        let [ordinal, step, some, ..] = self.place.to_le_bytes();
+        (some != 0).then_some(EffectKey {
+            attempt: AttemptId(self.attempt),
+            generation: Generation(self.generation),
+            step,
+            ordinal,
+        })
+    }
+
+    pub(crate) const fn numbers(self) -> [u64; 3] {
+        [self.attempt, self.generation, self.place]
+    }
 }
 
 impl Slot {
@@ -278,7 +310,9 @@ impl Population {
             reopen_at: NEVER,
             prefetched_at: 0,
             generation: 0,
-            keys: Keys::default(),
+            last_key: LastKey::default(),
+            config_at: 0,
+            config: OLD,
         });
         if self.index.insert(&target.id, slot, &self.slots, &self.names) {
             Ok(())

@@ -55,12 +55,13 @@ fn a_key_has_one_effect_and_a_fenced_generation_none() {
     let instance = observe(&sim, "app-0-0").instance;
     assert_eq!(in_place(&sim, "app-0-0", 1), EffectOutcome::AlreadyApplied);
     assert_eq!(observe(&sim, "app-0-0").instance, instance);
-    // Keys of an earlier attempt, and those beyond the compact form, are remembered too.
+    // Keys that are older than the last are late messages, applied before or not.
     let replace = |k| now(&sim, sim.replace(&id("app-0-0"), &new(), &k));
     assert_eq!(replace(key(2, 2, 200)), EffectOutcome::Applied);
     assert_eq!(replace(key(3, 3, 0)), EffectOutcome::Applied);
-    assert_eq!(replace(key(2, 2, 200)), EffectOutcome::AlreadyApplied);
-    assert_eq!(in_place(&sim, "app-0-0", 1), EffectOutcome::AlreadyApplied);
+    assert_eq!(replace(key(3, 3, 0)), EffectOutcome::AlreadyApplied);
+    assert_eq!(replace(key(2, 2, 200)), EffectOutcome::Stale);
+    assert_eq!(in_place(&sim, "app-0-0", 1), EffectOutcome::Stale);
     let fence = |g| now(&sim, sim.fence(&id("app-0-0"), Generation(g)));
     assert_eq!(fence(5), EffectOutcome::Applied);
     assert_eq!(

@@ -2,10 +2,12 @@
 //!
 //! A suite gives `Ok` or the first [`Breach`]: the rule that is broken under a stable name, and what was seen.
 mod journal;
+mod platform;
 
 use std::fmt;
 
 pub use journal::{journal_holds, journal_suite};
+pub use platform::{Disturb, Memory, Subject, Undisturbed, platform_holds, platform_suite};
 
 /// A rule of a contract, broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,5 +4,8 @@
 mod compaction;
 mod crashes;
 mod driving;
+#[path = "../../examples/own_platform/host.rs"]
+mod host;
+mod liars;
 mod records;
 mod support;

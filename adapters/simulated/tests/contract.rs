@@ -1,0 +1,91 @@
+//! The simulated platform keeps the contract of platforms, with and without faults at its boundaries.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod support;
+
+use support::{config, fleet, id};
+use unattended_simulated::{SimConfig, Simulated, World};
+use unattended_upgrade::conformance::{Breach, Memory, Subject, Undisturbed, platform_holds, platform_suite};
+use unattended_upgrade::{Capabilities, Platform};
+
+/// A world in which nothing happens by itself and every order ends.
+fn at_rest() -> World {
+    World {
+        restarts_per_target_day: 0.0,
+        deaths_per_target_day: 0.0,
+        never_ready_share: 0.0,
+        fault_observe: 0.0,
+        ..World::calm()
+    }
+}
+
+fn subject() -> Subject {
+    let targets = ["app-0-0", "app-0-1", "app-1-0"].map(id);
+    let subject = Subject::new(targets, "old".into(), "new".into());
+    let subject = subject.configs(["old".into(), "config-2".into()]);
+    subject.times(3_600_000, 300_000, 1_000)
+}
+
+fn tried(config: SimConfig) -> Result<Memory, Breach> {
+    let sim = Simulated::new(config).unwrap();
+    let clock = sim.clock();
+    let subject = subject();
+    let suite = platform_suite(sim.as_ref(), &clock, &subject, &Undisturbed);
+    let memory = sim.executor().run(suite).unwrap()?;
+    Ok(memory)
+}
+
+#[test]
+fn the_simulated_platform_keeps_the_contract() {
+    assert_eq!(tried(config(fleet(2, 2), at_rest(), "good")).map(drop), Ok(()));
+}
+
+#[test]
+fn faults_at_its_boundaries_break_nothing() {
+    let world = World {
+        fault_lost: 0.1,
+        fault_unreported: 0.1,
+        fault_twice: 0.1,
+        fault_late: 0.1,
+        fault_observe: 0.05,
+        ..at_rest()
+    };
+    for seed in 0..3 {
+        let config = SimConfig {
+            seed,
+            ..config(fleet(2, 2), world.clone(), "good")
+        };
+        assert_eq!(tried(config).map(drop), Ok(()), "seed {seed}");
+    }
+}
+
+#[test]
+fn any_of_its_capabilities_can_be_left_out() {
+    let all = SimConfig::default().capabilities.with_config();
+    let none = Capabilities::none();
+    for capabilities in [none, none.with_fence().with_config(), none.with_ingress(), all] {
+        let config = SimConfig {
+            capabilities,
+            ..config(fleet(2, 2), at_rest(), "good")
+        };
+        assert_eq!(tried(config).map(drop), Ok(()), "{capabilities:?}");
+    }
+}
+
+#[test]
+fn what_it_was_told_outlives_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || SimConfig {
+        log: Some(dir.path().join("world")),
+        ..config(fleet(2, 2), at_rest(), "good")
+    };
+    let memory = tried(config()).unwrap();
+    let sim = Simulated::new(config()).unwrap();
+    let (clock, subject) = (sim.clock(), subject());
+    let held = sim
+        .executor()
+        .run(platform_holds(sim.as_ref(), &clock, &subject, &memory));
+    assert_eq!(held.unwrap(), Ok(()));
+    assert!(sim.capabilities().fence);
+}

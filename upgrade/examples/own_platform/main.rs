@@ -1,0 +1,94 @@
+//! A platform of one's own: tried against the contract, then upgraded through.
+//!
+//! `cargo run -p unattended-upgrade --example own_platform`
+
+mod host;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use futures::executor::block_on;
+use unattended_upgrade::conformance::{Disturb, Subject, platform_holds, platform_suite};
+use unattended_upgrade::{Clock, Driver, DriverConfig, Job, MemoryJournal, Mode, TargetId, Version};
+
+use host::Host;
+
+/// Time that passes when somebody waits for it.
+#[derive(Default)]
+struct Jumping(AtomicU64);
+
+#[async_trait]
+impl Clock for Jumping {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn wall(&self) -> i64 {
+        0
+    }
+
+    async fn sleep_until(&self, at_ms: u64) {
+        self.0.fetch_max(at_ms, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl<C: Clock> Disturb for Host<C> {
+    async fn restart(&self, target: &TargetId) -> bool {
+        Self::restart(self, target)
+    }
+
+    async fn kill(&self, target: &TargetId) -> bool {
+        self.remove(target)
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let clock = Arc::new(Jumping::default());
+    let (old, new) = (Version::from("1.9.1"), Version::from("1.9.2"));
+    let start = || Host {
+        clock: Arc::clone(&clock),
+        disk: Arc::default(),
+    };
+
+    let host = start();
+    let subject = Subject::new(["a", "b", "c"].map(TargetId::from), old.clone(), new.clone());
+    subject.targets.iter().for_each(|target| host.add(target, &old));
+    let memory = block_on(platform_suite(&host, clock.as_ref(), &subject, &host))?;
+    let anew = Host {
+        clock: Arc::clone(&clock),
+        disk: host.disk,
+    };
+    block_on(platform_holds(&anew, clock.as_ref(), &subject, &memory))?;
+    println!("the platform keeps the contract");
+
+    let host = Arc::new(start());
+    let journal = Arc::new(MemoryJournal::new());
+    let mut driver = Driver::new(Arc::clone(&host), journal, Arc::clone(&clock), DriverConfig::new())?;
+    for n in 0..100 {
+        let target = TargetId::from(format!("process-{n}").as_str());
+        host.add(&target, &old);
+        driver.submit(Job {
+            target,
+            from: old.clone(),
+            to: new.clone(),
+            mode: Mode::Warm,
+        })?;
+    }
+    let mut ended = Vec::new();
+    block_on(async {
+        while driver.outstanding() > 0 {
+            let turn = driver.turn(&mut |_key| true).await?;
+            ended.extend(turn.finished);
+            if let Some(due_ms) = turn.next_due_ms {
+                clock.sleep_until(due_ms).await;
+            }
+        }
+        Ok::<(), unattended_upgrade::DriverError>(())
+    })?;
+    let outage_ms = ended.iter().map(|receipt| receipt.outage_ms).max();
+    println!("{} upgrades; the longest outage: {outage_ms:?} ms", ended.len());
+    Ok(())
+}

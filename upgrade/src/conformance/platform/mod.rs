@@ -1,0 +1,194 @@
+//! The suite for platforms: `mod` has what it is given, `trial` how orders are given and looked after, the others the rules.
+mod asking;
+mod config;
+mod fencing;
+mod ingress;
+mod orders;
+mod trial;
+mod watching;
+
+use async_trait::async_trait;
+
+use super::Breach;
+use crate::{Clock, Generation, Platform, TargetId, Version};
+pub use trial::Memory;
+use trial::Trial;
+
+/// What a suite may do as it likes with: a few targets of a fleet at rest.
+///
+/// At rest means that nobody else changes, restarts or kills them while the suite runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subject {
+    /// Two or more targets, running [`first`](Self::first), ready, self-checked, and open where the platform controls
+    /// ingress.
+    pub targets: Vec<TargetId>,
+    /// What they run.
+    pub first: Version,
+    /// A good version that they can run instead.
+    pub second: Version,
+    /// Two good configurations, for platforms that push any.
+    pub configs: [Version; 2],
+    /// A target that does not exist.
+    pub nobody: TargetId,
+    /// A generation above all that the targets have had. Default 1.
+    pub generation: Generation,
+    /// The longest time that anything ordered may take until it shows, in milliseconds. Default ten minutes.
+    pub patience_ms: u64,
+    /// How long the suite looks on to see that nothing happens, in milliseconds. Default one minute.
+    pub quiet_ms: u64,
+    /// Time between looks, in milliseconds. Default one second.
+    pub poll_ms: u64,
+}
+
+impl Subject {
+    /// These targets, with the defaults.
+    pub fn new(targets: impl IntoIterator<Item = TargetId>, first: Version, second: Version) -> Self {
+        Self {
+            targets: targets.into_iter().collect(),
+            first,
+            second,
+            configs: ["config-1", "config-2"].map(Version::from),
+            nobody: TargetId::from("conformance/there-is-no-such-target"),
+            generation: Generation(1),
+            patience_ms: 600_000,
+            quiet_ms: 60_000,
+            poll_ms: 1_000,
+        }
+    }
+
+    /// Sets [`configs`](Self::configs).
+    #[must_use]
+    pub fn configs(mut self, configs: [Version; 2]) -> Self {
+        self.configs = configs;
+        self
+    }
+
+    /// Sets [`generation`](Self::generation).
+    #[must_use]
+    pub const fn generation(mut self, generation: Generation) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Sets [`patience_ms`](Self::patience_ms), [`quiet_ms`](Self::quiet_ms) and [`poll_ms`](Self::poll_ms).
+    #[must_use]
+    pub const fn times(mut self, patience_ms: u64, quiet_ms: u64, poll_ms: u64) -> Self {
+        self.patience_ms = patience_ms;
+        self.quiet_ms = quiet_ms;
+        self.poll_ms = poll_ms;
+        self
+    }
+}
+
+/// Things that happen to targets without an order. A platform's tests implement it to have its watch and its looks
+/// tried in full; both answers `false` mean that it cannot be done here, and what needs it is left out.
+#[async_trait]
+pub trait Disturb: Send + Sync {
+    /// Ends the instance, so that the platform's own means start another one.
+    async fn restart(&self, target: &TargetId) -> bool;
+
+    /// Ends the target for good.
+    async fn kill(&self, target: &TargetId) -> bool;
+}
+
+/// Nothing happens that was not ordered.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no state")]
+pub struct Undisturbed;
+
+#[async_trait]
+impl Disturb for Undisturbed {
+    async fn restart(&self, _: &TargetId) -> bool {
+        false
+    }
+
+    async fn kill(&self, _: &TargetId) -> bool {
+        false
+    }
+}
+
+/// Drives a platform through the contract of [`Platform`] and names the rule that it breaks, if it breaks one.
+///
+/// It replaces the targets' versions there and back, opens and closes their ways, and uses every capability that is
+/// claimed. It gives orders twice, gives them again after others, drops the answer half-way and asks again, gives orders
+/// of generations that are over, and looks on in between: whatever was not ordered must not happen, at this target or at
+/// another one. Every target is tried, twice, in turn. A target that `disturb` kills is killed last.
+///
+/// Takes some dozen times [`Subject::quiet_ms`] for each target. Gives what [`platform_holds`] needs.
+///
+/// | rule | what it says |
+/// | --- | --- |
+/// | `subject` | the targets are what [`Subject`] says |
+/// | `observe.count`, `observe.order` | one observation for each target asked for, in that order, whoever else is asked for |
+/// | `observe.invented` | a target that does not exist is [`Phase::Gone`](crate::Phase::Gone) |
+/// | `observe.old-state` | an instance that was seen replaced is not shown again |
+/// | `observe.unanswered` | looks are answered, at least now and then |
+/// | `observe.restart`, `observe.gone` | what happens unasked shows |
+/// | `capability.constant`, `capability.claimed`, `capability.unclaimed` | capabilities do not change; what is claimed works, and what is not is `Unsupported` |
+/// | `order.nobody` | an order for a target that does not exist is not taken |
+/// | `order.refused`, `order.never` | an order that can be carried out is taken |
+/// | `order.not-done` | what was taken is carried out, and shows |
+/// | `order.other` | no other target changes |
+/// | `order.undone` | what was refused, or put off, is not done |
+/// | `replace.instance` | a replacement makes a new instance |
+/// | `key.answer` | the last key that was applied is answered `AlreadyApplied`; an older one so or `Stale` |
+/// | `key.overtaken` | a key that was not applied when a later one was is `Stale` |
+/// | `key.twice`, `key.late` | and nothing is done again, at once or later, also not in the order's own time |
+/// | `key.lost-answer` | nor where the first answer was never read |
+/// | `key.confused` | a key with a higher ordinal is another order, also of the same step |
+/// | `fence.taken`, `fence.stale`, `fence.leaky` | a fence is taken; below it every kind of order is `Stale`, and nothing is done |
+/// | `fence.back`, `fence.wide`, `fence.shut` | a lower fence does not lower it; it bars no other target, nor its own generation |
+/// | `prefetch.touched` | a prefetch stops and starts nothing |
+/// | `ingress.closed`, `ingress.opened`, `ingress.leaks` | closing and opening show; a closed way brings no more connections |
+/// | `ingress.watchdog`, `ingress.early`, `ingress.deadline` | a closed way opens by itself at its time, not before, and a later closing puts the time off |
+/// | `barrier.early`, `barrier.never` | the barrier is reached behind a closed way, and not before |
+/// | `in_place.opened` | a replacement in place leaves a closed way closed |
+/// | `config.acknowledged`, `config.disturbs` | a pushed configuration is acknowledged, and nothing restarts for it |
+/// | `probe.count`, `probe.other` | one answer for each target, by the instance that a look shows |
+/// | `endpoint.shared`, `endpoint.unstable` | each instance has an address of its own, the same each time |
+/// | `desired.touched`, `desired.stale` | what newborns run touches nobody; a lower generation is `Stale` |
+/// | `watch.cursor`, `watch.forgets`, `watch.lies`, `watch.lost` | news from a cursor are what followed, the same each time, true, and complete |
+pub async fn platform_suite<P, C>(
+    platform: &P,
+    clock: &C,
+    subject: &Subject,
+    disturb: &dyn Disturb,
+) -> Result<Memory, Breach>
+where
+    P: Platform + ?Sized,
+    C: Clock + ?Sized,
+{
+    let mut trial = Trial::begin(platform, clock, subject).await?;
+    trial.begin_watch().await?;
+    for _ in 0..2 {
+        for target in &subject.targets {
+            trial.orders(target).await?;
+            trial.ingress(target).await?;
+            trial.in_place(target).await?;
+            trial.config(target).await?;
+            trial.asking(target).await?;
+            trial.fencing(target).await?;
+        }
+    }
+    trial.orders_for_nobody().await?;
+    trial.unclaimed().await?;
+    trial.disturbed(disturb).await?;
+    trial.end_watch().await?;
+    trial.memory().await
+}
+
+/// Checks that a platform remembers what [`platform_suite`] did, after its adapter (and whatever else may be) was
+/// started anew: fences bar, and keys that were applied are not applied again.
+///
+/// | rule | what it says |
+/// | --- | --- |
+/// | `durable.fence` | a fence survives |
+/// | `durable.key` | an applied key survives |
+pub async fn platform_holds<P, C>(platform: &P, clock: &C, subject: &Subject, memory: &Memory) -> Result<(), Breach>
+where
+    P: Platform + ?Sized,
+    C: Clock + ?Sized,
+{
+    Trial::holds(platform, clock, subject, memory).await
+}

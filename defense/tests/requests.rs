@@ -301,3 +301,39 @@ fn a_decision_reads_flat_and_survives_json() {
         assert!(serde_json::from_str::<Verdict>(wrong).is_err(), "{wrong}");
     }
 }
+
+/// The paths of all fields below a value, without the names a user gives.
+fn paths(value: &serde_json::Value, at: &str, into: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, inner) in fields {
+                let free = ["scope", "covers", "labels", "values"]
+                    .iter()
+                    .any(|map| at.ends_with(map));
+                let path = if free { at.to_owned() } else { format!("{at}.{name}") };
+                into.insert(path.clone());
+                paths(inner, &path, into);
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| paths(item, at, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_commented_request_has_every_field() {
+    let written = Request::load("../docs/request.yaml").expect("the file of the guide");
+    let of = |request: &Request| {
+        let mut all = std::collections::BTreeSet::new();
+        paths(&serde_json::to_value(request).expect("plain data"), "", &mut all);
+        all
+    };
+    // What is at its default is not written again.
+    let left_out = ["emergency"];
+    let missing: Vec<String> = of(&every_field())
+        .difference(&of(&written))
+        .filter(|path| !left_out.iter().any(|name| path.ends_with(name)))
+        .cloned()
+        .collect();
+    assert!(missing.is_empty(), "docs/request.yaml does not show {missing:?}");
+}

@@ -1,6 +1,6 @@
 //! The page: for a browser, without scripts, with nothing to load.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use unattended::defense::Guard;
@@ -24,16 +24,18 @@ pub(crate) fn page(
     group: Option<&str>,
 ) -> String {
     let (detail, drawn) = bars::detail(picture, range);
-    let mut groups: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
-    for row in &picture.rows[..drawn] {
-        groups.entry(&row.group).or_default().push(row);
+    // Of each group the rows that are drawn, and those that are only named.
+    let mut groups: BTreeMap<&str, (Vec<&Row>, Vec<&Row>)> = BTreeMap::new();
+    for (place, row) in picture.rows.iter().enumerate() {
+        let (bars, named) = groups.entry(&row.group).or_default();
+        if place < drawn { bars } else { named }.push(row);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     // The group that waits longest comes first, as the rows do.
-    groups.sort_by_key(|(name, rows)| {
-        let apps: usize = rows.iter().map(|row| row.apps.len()).sum();
-        let closed: i128 = rows
-            .iter()
+    groups.sort_by_key(|(name, (bars, named))| {
+        let rows = || bars.iter().chain(named);
+        let apps: usize = rows().map(|row| row.apps.len()).sum();
+        let closed: i128 = rows()
             .map(|row| i128::from(row.closed_ms) * row.apps.len() as i128)
             .sum();
         (std::cmp::Reverse(closed / apps.max(1) as i128), *name)
@@ -67,7 +69,8 @@ pub(crate) fn page(
                             div.label { b { "all " (fleet.apps) } " open at once: " (common(fleet)) }
                             (PreEscaped(bars::strip(&fleet.open, fleet.apps, range)))
                         }
-                        @for (name, rows) in &groups {
+                        @for (name, (bars, named)) in &groups {
+                            @let rows: Vec<&Row> = bars.iter().chain(named).copied().collect();
                             @let count: usize = rows.iter().map(|row| row.apps.len()).sum();
                             details.group open {
                                 summary {
@@ -83,7 +86,7 @@ pub(crate) fn page(
                                         }
                                     }
                                 }
-                                @let (seen, folded) = rows.split_at(rows.len().min(SEEN));
+                                @let (seen, folded) = bars.split_at(bars.len().min(SEEN));
                                 @for row in seen { (line(row, &detail, picture, apps, range, group)) }
                                 @if !folded.is_empty() {
                                     details.more {
@@ -91,11 +94,9 @@ pub(crate) fn page(
                                         @for row in folded { (line(row, &detail, picture, apps, range, group)) }
                                     }
                                 }
+                                @if !named.is_empty() { (rest(named, apps, range)) }
                             }
                         }
-                    }
-                    @if drawn < picture.rows.len() {
-                        (rest(&picture.rows[drawn..], picture, apps, range))
                     }
                 }
                 footer {
@@ -275,27 +276,17 @@ fn names(of: &[usize], apps: &[App]) -> String {
     text
 }
 
-/// Rows for which there was no room.
-fn rest(rows: &[Row], picture: &Picture, apps: &[App], range: &Range) -> Markup {
+/// Rows for which there was no room: a page of all of them would be slow.
+fn rest(rows: &[&Row], apps: &[App], range: &Range) -> Markup {
     let count: usize = rows.iter().map(|row| row.apps.len()).sum();
-    let reasons: BTreeSet<usize> = rows.iter().flat_map(|row| row.closed_by().into_keys()).collect();
     html! {
-        section.rest {
-            h2 { (count) " applications that are closed less than these" }
-            p {
-                "A page of all rows would be slow, so the least closed are only named: each at most "
+        details.more {
+            summary {
+                (count) " applications are only named, closed at most "
                 (length(rows.first().map_or(0, |row| row.closed_ms))) " of " (length(range.until - range.from))
-                ", by " (reasons.len()) " rules. A shorter time, or a part of the inventory, draws them."
+                "; fewer days or a part of the inventory draw them"
             }
-            details {
-                summary { "Names, with how long each is closed" }
-                ul {
-                    @for row in rows {
-                        li { (length(row.closed_ms)) ": " (names(&row.apps, apps)) }
-                    }
-                }
-            }
-            @if let Some(first) = reasons.first() { p.sub { "Such as: " (picture.reasons[*first].line()) } }
+            ul { @for row in rows { li { (names(&row.apps, apps)) ": closed " (length(row.closed_ms)) } } }
         }
     }
 }

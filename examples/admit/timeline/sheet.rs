@@ -55,7 +55,7 @@ g:hover > .hit { fill: var(--ink); fill-opacity: .08; }
 .group > summary { list-style: none; } .group > summary::-webkit-details-marker { display: none; }
 .group > summary .label::before { content: "\25b8\00a0"; color: var(--soft); } .group[open] > summary .label::before { content: "\25be\00a0"; }
 .more { content-visibility: auto; contain-intrinsic-size: auto 24px; } .more > summary { color: var(--soft); font-size: 13px; padding: 3px 0; }
-.rest li { margin: 2px 0; font-size: 12px; }
+.more li { margin: 2px 0; font-size: 12px; }
 @media (max-width: 719px) { .ticks .odd { display: none; } .chart svg { height: 16px; } .axis .label { display: none; } }
 @media (min-width: 720px) {
   .row { display: grid; grid-template-columns: minmax(200px, 24%) 1fr; gap: 0 12px; align-items: start; padding: 1px 0; }

@@ -3,56 +3,68 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Code, Finding};
-use crate::request::{Direction, Other, Request};
+use crate::request::{ChangeKind, Direction, Other, Request};
 use crate::scope::Labels;
 use crate::verdict::Verdict;
 
-/// Who goes first: rollbacks before forward changes, the older before the younger, then by id. It is a total
-/// order over the changes in flight, so of any two exactly one waits and they cannot wait for each other.
-fn place(direction: Direction, started_ms: i64, id: &str) -> (Direction, i64, &str) {
-    (direction, started_ms, id)
+/// Who goes first: rollbacks before forward changes, emergencies before others, the older before the younger, then by id.
+/// It is a total order over the changes in flight, so of any two exactly one waits and they cannot wait for each other.
+fn place(direction: Direction, emergency: bool, started_ms: i64, id: &str) -> (Direction, bool, i64, &str) {
+    (direction, !emergency, started_ms, id)
+}
+
+fn place_of(other: &Other) -> (Direction, bool, i64, &str) {
+    place(other.direction, other.emergency, other.started_ms, &other.change_id)
+}
+
+/// Whether another change goes before the one that asks. A stop goes before everything.
+pub(crate) fn goes_first(other: &Other, request: &Request) -> bool {
+    if other.kind == ChangeKind::Freeze {
+        return true;
+    }
+    let change = &request.change;
+    let theirs = place_of(other);
+    match request.known_start() {
+        Some(started_ms) => theirs < place(change.direction, change.emergency, started_ms, &change.id),
+        // Who does not say when the change started goes last of its kind, even where a clock runs ahead.
+        None => (theirs.0, theirs.1) <= (change.direction, !change.emergency),
+    }
 }
 
 /// One finding for each other change that overlaps and goes first, in the order in which they go.
-pub(crate) fn findings(request: &Request, labels: &Labels<'_>, now_ms: i64) -> Vec<Finding> {
-    let known_start = request.known_start();
-    let started_ms = known_start.unwrap_or(now_ms);
-    let mine = place(request.change.direction, started_ms, &request.change.id);
+pub(crate) fn findings(request: &Request, labels: &Labels<'_>) -> Vec<Finding> {
     let mut ahead: Vec<&Other> = request
         .rivals()
-        // Who does not say when the change started goes last, even where a clock runs ahead.
-        .filter(|other| {
-            let theirs = place(other.direction, other.started_ms, &other.change_id);
-            if known_start.is_none() {
-                other.direction <= request.change.direction
-            } else {
-                theirs < mine
-            }
-        })
-        .filter(|other| labels.overlaps(&Labels::of(&other.scope)))
+        .filter(|other| goes_first(other, request) && labels.overlaps(&Labels::of(&other.scope)))
         .collect();
-    ahead.sort_by(|a, b| {
-        place(a.direction, a.started_ms, &a.change_id).cmp(&place(b.direction, b.started_ms, &b.change_id))
-    });
+    ahead.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
     ahead
         .into_iter()
-        .map(|other| Finding {
-            code: Code::ConflictScope,
-            params: BTreeMap::from([
-                ("change".to_owned(), other.change_id.clone()),
-                ("kind".to_owned(), other.kind.name().to_owned()),
-                ("direction".to_owned(), other.direction.name().to_owned()),
-                ("started_ms".to_owned(), other.started_ms.to_string()),
-            ]),
-            rule: "builtin/conflict".to_owned(),
-            version: "1".to_owned(),
-            owner: format!("change {}", other.change_id),
-            reason: "two changes must not meet on one target".to_owned(),
-            verdict: Verdict::Hold { until: None },
-            until: None,
-            unknown: None,
-            evidence: Vec::new(),
-            input: String::new(),
+        .map(|other| {
+            let (code, verdict) = match (other.kind, request.change.direction) {
+                // Whether it is safer to stand still or to go back, neither change can know.
+                (ChangeKind::Freeze, Direction::Rollback) => (Code::ConflictFreeze, Verdict::NeedsPerson),
+                (ChangeKind::Freeze, Direction::Forward) => (Code::ConflictFreeze, Verdict::Hold { until: None }),
+                _ => (Code::ConflictScope, Verdict::Hold { until: None }),
+            };
+            Finding {
+                code,
+                params: BTreeMap::from([
+                    ("change".to_owned(), other.change_id.clone()),
+                    ("kind".to_owned(), other.kind.name().to_owned()),
+                    ("direction".to_owned(), other.direction.name().to_owned()),
+                    ("started_ms".to_owned(), other.started_ms.to_string()),
+                ]),
+                rule: "builtin/conflict".to_owned(),
+                version: "1".to_owned(),
+                owner: format!("change {}", other.change_id),
+                reason: "two changes must not meet on one target".to_owned(),
+                verdict,
+                until: None,
+                unknown: None,
+                evidence: Vec::new(),
+                input: String::new(),
+            }
         })
         .collect()
 }

@@ -24,6 +24,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Every reason against going now, strictest first, then by rule.
     pub findings: Vec<Finding>,
+    /// What rules on trial would have added. None of it counts.
+    pub shadow: Vec<Finding>,
     /// The earliest start with room for batch and rollback, in unix milliseconds: `now` when nothing stands
     /// against it, `None` when no rule knows (a conflict) or there is none within [`HORIZON_MS`](crate::HORIZON_MS).
     pub next_feasible: Option<i64>,
@@ -136,6 +138,8 @@ struct Flat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown: Option<UnknownReason>,
     findings: Vec<Finding>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shadow: Vec<Finding>,
     next_feasible: Option<i64>,
     packs: usize,
     digest: String,
@@ -151,6 +155,7 @@ impl From<Decision> for Flat {
             limit: words.limit,
             unknown: words.unknown,
             findings: decision.findings,
+            shadow: decision.shadow,
             next_feasible: decision.next_feasible,
             packs: decision.packs,
             digest: decision.digest,
@@ -178,6 +183,7 @@ impl TryFrom<Flat> for Decision {
         Ok(Self {
             verdict,
             findings: flat.findings,
+            shadow: flat.shadow,
             next_feasible: flat.next_feasible,
             packs: flat.packs,
             digest: flat.digest,

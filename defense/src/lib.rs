@@ -83,7 +83,7 @@
 //! - Conflicts compare labels only, not dependencies, and hold no lease: the caller says what is in flight.
 //! - The digest is not cryptographic.
 //!
-//! The format of a pack, with every field, is in `packs/example.yaml`.
+//! The format of a pack, with every field, is in `packs/example.yaml`, every kind of rule in `packs/rules.yaml`.
 
 pub mod audit;
 mod canonical;
@@ -111,6 +111,7 @@ pub use request::{
     Act, Actor, ActorKind, Approval, Call, Change, ChangeKind, Counts, Direction, Facts, Incident, Known, Ledger, Need,
     Neighbour, Other, Phase, Protocol, Reality, Request, Running, Stage, Step, Value, Versions,
 };
+pub use rule::{Answer, Ask, Becomes, Imposed, Rule, Terms};
 pub use scope::{Scope, app};
 pub use time::{InstantError, instant};
 pub use verdict::{UnknownReason, Verdict};

@@ -113,7 +113,7 @@ impl UnknownReason {
 pub enum Verdict {
     /// Go.
     Allow,
-    /// Go, with at most this many targets at a time. Zero means none.
+    /// Go, with at most this many targets now. Zero means none.
     AllowLimited(u32),
     /// The engine cannot tell. Never a pass: ask a person, or supply what is missing.
     Unknown(UnknownReason),
@@ -158,7 +158,7 @@ impl Verdict {
     pub fn why(self) -> String {
         match self {
             Self::Allow => "allowed".to_owned(),
-            Self::AllowLimited(limit) => format!("allowed for at most {limit} targets at a time"),
+            Self::AllowLimited(limit) => format!("allowed for at most {limit} targets now"),
             Self::Unknown(reason) => format!("cannot tell, so not allowed: {}", reason.why()),
             Self::NeedsPerson => "a person must decide".to_owned(),
             Self::Hold { until: Some(until) } => {

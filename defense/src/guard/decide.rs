@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::rules::{Found, only_holds};
 use super::{Guard, HORIZON_MS, RANGE_REASON, RANGE_RULE};
 use crate::conflict;
 use crate::decision::Decision;
 use crate::finding::{Code, Finding};
 use crate::request::Request;
-use crate::rule::{Answer, Ask, Entry};
 use crate::scope::Labels;
-use crate::selector::Match;
 use crate::time::in_range;
 use crate::verdict::{UnknownReason, Verdict};
 use crate::window::{Block, Bound, Room, WindowKind, earliest_of_all};
-
-/// The label that says how critical an application is.
-const TIER: &str = "tier";
 
 impl Guard {
     /// May this happen now? `now_ms` is in unix milliseconds.
@@ -28,6 +24,7 @@ impl Guard {
             return Decision {
                 verdict: finding.verdict,
                 findings: vec![finding],
+                shadow: Vec::new(),
                 next_feasible: None,
                 packs,
                 digest,
@@ -35,8 +32,11 @@ impl Guard {
         }
         let limit = now_ms + HORIZON_MS;
         let bounds = self.bounds(&labels, Room::new(request.change.direction, request.need));
-        let mut findings = conflict::findings(request, &labels, now_ms);
-        findings.extend(self.rule_findings(request, &labels, now_ms));
+        let Found {
+            counted: mut findings,
+            mut shadow,
+        } = self.ask_rules(request, &labels, now_ms);
+        findings.extend(conflict::findings(request, &labels));
         // When all but the windows would let it pass: none knows better than the latest, or one does not know.
         let floor_ms = findings
             .iter()
@@ -48,76 +48,23 @@ impl Guard {
                 .filter_map(|bound| bound.block(now_ms, limit).map(|block| self.finding(bound, block))),
         );
         let next_feasible = floor_ms.and_then(|floor_ms| earliest_of_all(&bounds, floor_ms, limit));
-        for finding in &mut findings {
-            finding.input.clone_from(&digest);
+        for findings in [&mut findings, &mut shadow] {
+            only_holds(request.phase, findings);
+            for finding in findings.iter_mut() {
+                finding.input.clone_from(&digest);
+            }
+            findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.rule.cmp(&b.rule)));
         }
-        findings.sort_by(|a, b| b.verdict.cmp(&a.verdict).then_with(|| a.rule.cmp(&b.rule)));
         let verdict = findings
             .iter()
             .fold(Verdict::Allow, |joined, finding| joined.join(finding.verdict));
         Decision {
             verdict,
             findings,
+            shadow,
             next_feasible,
             packs,
             digest,
-        }
-    }
-
-    /// What built-in rules say, those that may apply for all the scope says among them.
-    fn rule_findings(&self, request: &Request, labels: &Labels<'_>, now_ms: i64) -> Vec<Finding> {
-        let ask = Ask {
-            request,
-            labels,
-            now_ms,
-        };
-        let mut findings = Vec::new();
-        for id in self.0.by_rule.candidates(labels) {
-            let entry = &self.0.decoded.rules[id];
-            let matched = entry.selector.matches(labels);
-            if matched == Match::No {
-                continue;
-            }
-            for answer in entry.rule.judge(&ask) {
-                findings.push(self.rule_finding(entry, matched, answer, labels));
-            }
-        }
-        findings
-    }
-
-    fn rule_finding(&self, entry: &Entry, matched: Match<'_>, answer: Answer, labels: &Labels<'_>) -> Finding {
-        let pack = &self.0.decoded.packs[entry.pack];
-        let Answer {
-            mut code,
-            mut params,
-            mut verdict,
-            mut until,
-            evidence,
-        } = answer;
-        if let Match::Maybe(label) = matched {
-            code = Code::LabelMissing;
-            params.insert("label".to_owned(), label.to_owned());
-            verdict = Verdict::Unknown(UnknownReason::MissingLabel);
-            until = None;
-        }
-        let mut unknown = None;
-        if let Verdict::Unknown(reason) = verdict {
-            unknown = Some(reason);
-            let tiers = labels.of_key(TIER).iter().map(|(_, tier)| *tier);
-            verdict = verdict.join(entry.unknown.verdict(tiers));
-        }
-        Finding {
-            code,
-            params,
-            rule: format!("{}/{}", pack.name, entry.id),
-            version: pack.version.clone(),
-            owner: entry.owner.clone(),
-            reason: entry.reason.clone(),
-            verdict,
-            until,
-            unknown,
-            evidence,
-            input: String::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod calendar;
 mod decide;
+pub(crate) mod rules;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -148,7 +148,7 @@ fn calendars_beside(pack: &Path) -> Vec<PathBuf> {
 }
 
 /// Every pack that was read.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Decoded {
     /// Sorted by name.
     pub(crate) packs: Vec<Pack>,

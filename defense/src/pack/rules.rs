@@ -6,13 +6,25 @@ use super::KeyUse;
 use super::fields::{Fields, Reader};
 use super::scalar;
 use super::yaml::{At, Node, Value};
+use crate::request::{Phase, Step};
 use crate::rule::{Declared, Entry, KINDS, Kind, OnUnknown, Type, Types};
 use crate::selector::Selector;
 use crate::suggest::nearest;
 use crate::verdict::Verdict;
 
 /// The fields that every rule may have.
-const SHARED: [&str; 6] = ["id", "kind", "select", "owner", "reason", "unknown"];
+const SHARED: [&str; 9] = [
+    "id", "kind", "select", "owner", "reason", "unknown", "phase", "step", "shadow",
+];
+
+const PHASES: [(&str, Option<Phase>); 3] = [("pre", Some(Phase::Pre)), ("post", Some(Phase::Post)), ("both", None)];
+
+const STEPS: [(&str, Option<Step>); 4] = [
+    ("order", Some(Step::Order)),
+    ("batch", Some(Step::Batch)),
+    ("target", Some(Step::Target)),
+    ("each", None),
+];
 
 const UNKNOWNS: [(&str, Verdict); 3] = [
     ("needs_person", Verdict::NeedsPerson),
@@ -65,6 +77,15 @@ impl Reader<'_> {
         let owner_of_rule = fields.get("owner").map(|node| self.text(node, "owner"));
         let reason = self.required_text(&fields, "reason", "why it exists");
         let unknown = self.on_unknown(&fields);
+        let phase = fields
+            .get("phase")
+            .map_or(Some(None), |node| self.word(node, "phase", &PHASES));
+        let step = fields
+            .get("step")
+            .map_or(Some(None), |node| self.word(node, "step", &STEPS));
+        let shadow = fields
+            .get("shadow")
+            .map_or(Some(false), |node| self.truth(node, "shadow"));
         let (id, at) = id?;
         let entry = Entry {
             pack: 0,
@@ -73,6 +94,9 @@ impl Reader<'_> {
             owner: owner_of_rule.unwrap_or(owner)?.to_owned(),
             reason: reason?.to_owned(),
             unknown: unknown?,
+            phase: phase?,
+            step: step?,
+            shadow: shadow?,
             rule: rule?,
         };
         Some((entry, at))
@@ -143,6 +167,18 @@ impl Reader<'_> {
                 Some(length) => Some(length?),
             },
         })
+    }
+
+    fn truth(&mut self, node: &Node, what: &str) -> Option<bool> {
+        if let Value::Bool(truth) = &node.value {
+            return Some(*truth);
+        }
+        self.fault(
+            node.at,
+            format!("`{what}` is {}, not a boolean", node.value.kind()),
+            "write true or false",
+        );
+        None
     }
 
     fn kind(&mut self, node: &Node) -> Option<&'static Kind> {

@@ -103,6 +103,11 @@ pub(crate) mod span {
     }
 }
 
+/// A length that may be absent; a field that is there has one.
+pub(crate) fn span_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    span::deserialize(deserializer).map(Some)
+}
+
 /// The texts of one label: one, or a list.
 pub(crate) struct OneOrMany(pub(crate) Vec<String>);
 

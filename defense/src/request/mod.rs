@@ -2,7 +2,7 @@
 
 mod change;
 mod facts;
-mod form;
+pub(crate) mod form;
 mod read;
 
 use serde::{Deserialize, Serialize};

@@ -5,57 +5,119 @@
 //! `reason` and `unknown` of every rule by itself; all other fields are the parameters of the kind. A field a kind
 //! does not know, one it lacks, or one of another type becomes an error with its place and a remedy.
 
+mod age;
+pub(crate) mod answer;
+mod approvals;
+mod complete;
 mod condition;
+mod conflict;
+mod imposed;
+mod incidents;
+mod limit;
 mod person;
+mod soak;
+mod version;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub use answer::Answer;
+use answer::Judged;
 pub(crate) use condition::{Declared, Type, Types};
+pub use imposed::{Becomes, Imposed, Terms};
 
-use crate::finding::{Code, Evidence};
+use crate::finding::Code;
 use crate::pack::{Misfit, Node};
-use crate::request::Request;
+use crate::request::{Phase, Request, Step};
 use crate::scope::Labels;
-use crate::selector::Selector;
+use crate::selector::{Match, Selector};
 use crate::verdict::Verdict;
 
 /// Every kind of rule a pack may name, sorted by name.
-pub(crate) const KINDS: &[Kind] = &[condition::KIND, Kind::of::<person::Person>()];
+pub(crate) const KINDS: &[Kind] = &[
+    Kind::of::<age::Age>(),
+    Kind::of::<approvals::Approvals>(),
+    Kind::of::<complete::Complete>(),
+    condition::KIND,
+    Kind::of::<conflict::Conflict>(),
+    Kind::of::<incidents::Incidents>(),
+    Kind::of::<limit::Limit>(),
+    Kind::of::<person::Person>(),
+    Kind::of::<soak::Soak>(),
+    Kind::of::<versions::Versions>(),
+];
 
 /// What a rule is asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ask<'r> {
-    pub(crate) request: &'r Request,
+#[non_exhaustive]
+pub struct Ask<'r> {
+    /// The question.
+    pub request: &'r Request,
+    /// When it is asked, in unix milliseconds.
+    pub now_ms: i64,
     /// Scope and facts together.
     pub(crate) labels: &'r Labels<'r>,
-    /// Unix milliseconds.
-    pub(crate) now_ms: i64,
+    /// What the rule selects.
+    pub(crate) selector: &'r Selector,
 }
 
-/// One reason of a rule against going now.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) code: Code,
-    pub(crate) params: BTreeMap<String, String>,
-    pub(crate) verdict: Verdict,
-    /// The first start this rule alone would let pass, if it knows.
-    pub(crate) until: Option<i64>,
-    pub(crate) evidence: Vec<Evidence>,
+impl<'r> Ask<'r> {
+    /// The values of a label, of the scope or looked up; empty when nobody said.
+    pub fn values(&self, key: &str) -> impl Iterator<Item = &'r str> {
+        self.labels.of_key(key).iter().map(|(_, value)| *value)
+    }
+
+    /// Whether the rule selects a scope, or may.
+    pub(crate) fn may_select(&self, labels: &Labels<'_>) -> bool {
+        self.selector.matches(labels) != Match::No
+    }
 }
 
-/// A pure condition.
-pub(crate) trait Rule: Debug + Send + Sync {
+/// A pure condition: the same question, the same answer; no clock, no I/O, no state.
+///
+/// An embedder's own is imposed with [`Guard::with_rules`](crate::Guard::with_rules). A panic in it is
+/// [`Unknown`](crate::Verdict::Unknown), never a pass.
+pub trait Rule: Debug + Send + Sync {
     /// Every reason against going now; none, and it allows. What it cannot tell it answers as
-    /// [`Verdict::Unknown`]; what that becomes is up to [`Entry::unknown`].
+    /// [`Answer::unknown`]; what that becomes, whoever imposes the rule says.
     fn judge(&self, ask: &Ask<'_>) -> Vec<Answer>;
 
     /// The label keys it reads, so that one nobody has is noticed.
     fn label_keys(&self) -> Vec<&str> {
         Vec::new()
+    }
+}
+
+/// What a rule found, or that it cannot tell.
+fn judged(judged: Judged) -> Vec<Answer> {
+    judged.unwrap_or_else(|unknown| vec![unknown])
+}
+
+/// What happens when something is exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Over {
+    /// It waits.
+    #[default]
+    Hold,
+    /// A person decides.
+    NeedsPerson,
+    /// It does not happen.
+    Deny,
+}
+
+impl Over {
+    fn answer(self, code: Code, until: Option<i64>) -> Answer {
+        match self {
+            Self::Hold => Answer::hold(code, until),
+            Self::NeedsPerson => Answer::needs_person(code),
+            Self::Deny => Answer::deny(code),
+        }
     }
 }
 
@@ -160,5 +222,11 @@ pub(crate) struct Entry {
     pub(crate) owner: String,
     pub(crate) reason: String,
     pub(crate) unknown: OnUnknown,
+    /// The phase it is asked in; absent: both.
+    pub(crate) phase: Option<Phase>,
+    /// The step it is asked about; absent: each.
+    pub(crate) step: Option<Step>,
+    /// It speaks, and does not count.
+    pub(crate) shadow: bool,
     pub(crate) rule: Arc<dyn Rule>,
 }

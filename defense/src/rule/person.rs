@@ -1,12 +1,9 @@
 //! `kind: person`: somebody decides each time.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use super::{Answer, Ask, BuiltIn, Rule};
 use crate::finding::Code;
-use crate::verdict::Verdict;
 
 /// No change of the scope goes without a person. It has no parameters.
 #[derive(Debug, Deserialize)]
@@ -19,12 +16,6 @@ impl BuiltIn for Person {
 
 impl Rule for Person {
     fn judge(&self, _: &Ask<'_>) -> Vec<Answer> {
-        vec![Answer {
-            code: Code::RulePerson,
-            params: BTreeMap::new(),
-            verdict: Verdict::NeedsPerson,
-            until: None,
-            evidence: Vec::new(),
-        }]
+        vec![Answer::needs_person(Code::RulePerson)]
     }
 }

@@ -1,0 +1,101 @@
+//! `kind: approvals`: enough people with enough authority agreed, and none of them is the author.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::answer::{Answer, CLOCK_TOLERANCE_MS, Judged, fresh, said};
+use super::{Ask, BuiltIn, Rule, Wrong, judged};
+use crate::finding::Code;
+use crate::request::{ActorKind, form};
+
+/// Who must have agreed. Only people count, each once, and only to the artefact that is rolled out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approvals {
+    /// The least authority that counts.
+    level: u8,
+    /// How many people.
+    #[serde(default = "one")]
+    count: u64,
+    /// For how long an approval holds, in milliseconds. Absent: for ever.
+    #[serde(default, deserialize_with = "form::span_if_any")]
+    valid: Option<u64>,
+    /// How old what the caller looked up may be, in milliseconds.
+    #[serde(default = "hour", deserialize_with = "form::span::deserialize")]
+    max_age: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+const fn hour() -> u64 {
+    3_600_000
+}
+
+impl BuiltIn for Approvals {
+    const KIND: &'static str = "approvals";
+
+    fn check(&self) -> Result<(), Wrong> {
+        if self.count > 0 {
+            return Ok(());
+        }
+        Err(Wrong {
+            field: "count",
+            what: "nobody has to agree".to_owned(),
+            fix: "write how many people, or remove the rule".to_owned(),
+        })
+    }
+}
+
+impl Rule for Approvals {
+    fn judge(&self, ask: &Ask<'_>) -> Vec<Answer> {
+        judged(self.agreed(ask))
+    }
+}
+
+impl Approvals {
+    fn agreed(&self, ask: &Ask<'_>) -> Judged {
+        let change = &ask.request.change;
+        // Without the author's name nobody can tell whether they approved their own work.
+        let author = said(change.author.as_ref(), "change.author")?;
+        let known = fresh(
+            ask.request.facts.approvals.as_ref(),
+            "facts.approvals",
+            self.max_age,
+            ask.now_ms,
+        )?;
+        let holds = |at_ms: i64| {
+            let age_ms = i128::from(ask.now_ms) - i128::from(at_ms);
+            age_ms >= -i128::from(CLOCK_TOLERANCE_MS) && self.valid.is_none_or(|valid| age_ms <= i128::from(valid))
+        };
+        let people: BTreeSet<&str> = known
+            .value
+            .iter()
+            .filter(|approval| {
+                approval.by.kind == ActorKind::Person
+                    && !approval.by.is(author)
+                    && approval.level >= self.level
+                    && holds(approval.at_ms)
+                    && (change.artefact.is_none() || approval.artefact == change.artefact)
+            })
+            .map(|approval| approval.by.id.as_str())
+            .collect();
+        if people.len() as u64 >= self.count {
+            return Ok(Vec::new());
+        }
+        Ok(vec![
+            Answer::needs_person(Code::ApprovalMissing)
+                .with("level", self.level)
+                .with("wanted", self.count)
+                .with("have", people.len())
+                .with("author", &author.id)
+                .seen(
+                    "facts.approvals",
+                    known.at_ms,
+                    format!("{} approvals", known.value.len()),
+                ),
+        ])
+    }
+}

@@ -1,0 +1,749 @@
+//! Built-in rules: for each kind what passes, what does not, and what it cannot tell. Requests are written as files are.
+
+use unattended_defense::{Answer, Ask, Code, Decision, Guard, Request, Rule, Terms, UnknownReason, Verdict};
+
+const NOW: i64 = 1_795_176_000_000; // 2026-11-20T12:00Z
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+fn guard(rule: &str) -> Guard {
+    let text = format!("version: 1\npack: p\nowner: o\nscope: all\nrules: [{{id: r, reason: because, {rule}}}]\n");
+    Guard::from_yaml("p.yaml", text).expect(rule)
+}
+
+fn ask(rule: &str, request: &str) -> Decision {
+    let request = Request::from_text("r.yaml", request).expect(request);
+    guard(rule).decide(&request, NOW)
+}
+
+/// The codes of the findings, and the verdict.
+fn codes(rule: &str, request: &str) -> (Vec<String>, Verdict) {
+    let decision = ask(rule, request);
+    for finding in &decision.findings {
+        // Every sentence has all it needs.
+        assert!(!finding.text().contains('?'), "{}", finding.text());
+        assert!(!finding.text().contains('{'), "{}", finding.text());
+    }
+    let codes = decision
+        .findings
+        .iter()
+        .map(|finding| finding.code.to_string())
+        .collect();
+    (codes, decision.verdict)
+}
+
+const HOLD: Verdict = Verdict::Hold { until: None };
+
+fn check(rule: &str, cases: &[(&str, &[&str], Verdict)]) {
+    for (request, expected, verdict) in cases {
+        let found = codes(rule, request);
+        assert_eq!(
+            (found.0, found.1),
+            (expected.iter().map(|c| (*c).to_owned()).collect(), *verdict),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn approvals_count_people_of_enough_authority_and_never_the_author() {
+    let change = "change: {id: c, artefact: a, author: {id: li, kind: person}}";
+    let asked = |approvals: &str| format!("{change}\nfacts: {{approvals: {{at: {NOW}, value: [{approvals}]}}}}\n");
+    let yes =
+        |id: &str, more: &str| format!("{{by: {{id: {id}, kind: person}}, level: 2, at: {NOW}, artefact: a{more}}}");
+    let rule = "kind: approvals, level: 2, count: 2, valid: 1h";
+    let both = asked(&format!("{}, {}", yes("wu", ""), yes("an", "")));
+    check(rule, &[(&both, &[], Verdict::Allow)]);
+    let missing: &[&str] = &["approval.missing"];
+    for (second, why) in [
+        (yes("li", ""), "the author"),
+        (yes("wu", ""), "the same person twice"),
+        (yes("an", "").replace("level: 2", "level: 1"), "too little authority"),
+        (yes("an", "").replace("kind: person", "kind: program"), "a program"),
+        (yes("an", "").replace("artefact: a", "artefact: b"), "another artefact"),
+        (yes("an", "").replace(", artefact: a", ""), "no artefact"),
+        (
+            yes("an", "").replace(&NOW.to_string(), &(NOW - 2 * HOUR).to_string()),
+            "expired",
+        ),
+        (
+            yes("an", "").replace(&NOW.to_string(), &(NOW + HOUR).to_string()),
+            "in the future",
+        ),
+    ] {
+        let request = asked(&format!("{}, {second}", yes("wu", "")));
+        assert_eq!(
+            codes(rule, &request),
+            (vec![missing[0].to_owned()], Verdict::NeedsPerson),
+            "{why}"
+        );
+    }
+    check(
+        rule,
+        &[
+            (&asked(""), missing, Verdict::NeedsPerson),
+            // Whoever does not say who made it cannot show that nobody approved their own work.
+            (
+                &both.replace(", author: {id: li, kind: person}", ""),
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+            (change, &["fact.missing"], Verdict::NeedsPerson),
+        ],
+    );
+    let stale = both.replace(
+        &format!("approvals: {{at: {NOW}"),
+        &format!("approvals: {{at: {}", NOW - 2 * HOUR),
+    );
+    check(rule, &[(&stale, &["fact.stale"], Verdict::NeedsPerson)]);
+}
+
+#[test]
+fn unknown_becomes_what_the_tier_says() {
+    let rule = "kind: incidents, unknown: {gold: deny, silver: hold}";
+    let of = |scope: &str| codes(rule, &format!("change: {{id: c}}\nscope: {{{scope}}}\n")).1;
+    assert_eq!(of("tier: gold"), Verdict::Deny);
+    assert_eq!(of("tier: silver"), HOLD);
+    assert_eq!(of("tier: bronze"), Verdict::NeedsPerson);
+    assert_eq!(of("tier: [silver, gold]"), Verdict::Deny);
+    // A tier nobody named may be any.
+    assert_eq!(of("app: a"), Verdict::Deny);
+    let finding = &ask(rule, "change: {id: c}\nscope: {tier: gold}\n").findings[0];
+    assert_eq!(finding.unknown, Some(UnknownReason::MissingFact));
+}
+
+#[test]
+fn an_open_incident_holds_what_it_concerns() {
+    let rule = "kind: incidents, severity: 2, rollback: allowed";
+    let asked = |change: &str, at: i64| {
+        format!(
+            "change: {{id: c{change}}}\nscope: {{app: pay}}\nfacts: {{incidents: {{at: {at}, value: [\
+             {{id: I1, scope: {{app: pay}}, severity: 2}}, {{id: I2, scope: {{app: pay}}, severity: 3}}, \
+             {{id: I3, scope: {{app: ledger}}, severity: 1}}]}}}}\n"
+        )
+    };
+    check(
+        rule,
+        &[
+            (&asked("", NOW), &["incident.open"], HOLD),
+            (&asked(", direction: rollback", NOW), &[], Verdict::Allow),
+            (&asked(", emergency: true", NOW), &["incident.open"], HOLD),
+            (&asked("", NOW - 6 * MINUTE), &["fact.stale"], Verdict::NeedsPerson),
+            (&asked("", NOW + 2 * MINUTE), &["fact.future"], Verdict::NeedsPerson),
+            (
+                "change: {id: c}\nscope: {app: pay}\n",
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+        ],
+    );
+    let held = ask(rule, &asked("", NOW));
+    assert_eq!(
+        (
+            held.findings[0].evidence[0].seen.as_str(),
+            held.findings[0].evidence[0].at_ms
+        ),
+        ("I1", NOW)
+    );
+}
+
+#[test]
+fn versions() {
+    let digest = format!("m@sha256:{}", "0a".repeat(32));
+    let asked = |from: &str, to: &str, more: &str| {
+        format!("change: {{id: c, artefact: \"{digest}\", versions: {{from: {from}, to: {to}}}{more}}}\n")
+    };
+    let plain = "kind: versions";
+    let ranges = "kind: versions, allow: [1.9.*, \">=2, <3\"], deny: [1.9.7]";
+    check(
+        plain,
+        &[
+            (&asked("1.9.1", "1.10.0", ""), &[], Verdict::Allow),
+            (&asked("1.10.0", "1.9.9", ""), &["version.downgrade"], Verdict::Deny),
+            (&asked("1.10.0", "1.9.9", ", direction: rollback"), &[], Verdict::Allow),
+            (&asked("main", "1.9.9", ""), &["fact.unreadable"], Verdict::NeedsPerson),
+            (
+                "change: {id: c}",
+                &["fact.missing", "fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+        ],
+    );
+    for tag in [
+        "m:1.9.2",
+        "m",
+        "m@sha256:0a",
+        &format!("{digest}0"),
+        "m@md5:00",
+        &digest.to_uppercase(),
+    ] {
+        let request = asked("1.9.1", "1.10.0", "").replace(&digest, tag);
+        assert_eq!(codes(plain, &request).0, ["version.mutable"], "{tag}");
+        assert_eq!(
+            codes("kind: versions, mutable_tags: allowed", &request).0,
+            Vec::<String>::new()
+        );
+    }
+    check(
+        ranges,
+        &[
+            (&asked("1.9.1", "1.9.8", ""), &[], Verdict::Allow),
+            (&asked("1.9.1", "2.5.0", ""), &[], Verdict::Allow),
+            (&asked("1.9.1", "1.9.7", ""), &["version.denied"], Verdict::Deny),
+            (&asked("1.9.1", "3.0.0", ""), &["version.not_allowed"], Verdict::Deny),
+        ],
+    );
+    let beside = |version: &str, more: &str| {
+        format!(
+            "{}facts: {{neighbours: {{at: {NOW}, value: [{{app: ledger, version: {version}{more}}}]}}}}\n",
+            asked("1.9.1", "1.10.0", ", protocol: {reads: [v1, v2], writes: [v2]}")
+        )
+    };
+    let skew = "kind: versions, skew: 1";
+    check(
+        skew,
+        &[
+            (&beside("1.9.0", ""), &[], Verdict::Allow),
+            (&beside("1.8.9", ""), &["version.skew"], HOLD),
+            (&beside("0.10.0", ""), &["version.skew"], HOLD),
+            (&beside("main", ""), &["fact.unreadable"], Verdict::NeedsPerson),
+            (&asked("1.9.1", "1.10.0", ""), &["fact.missing"], Verdict::NeedsPerson),
+        ],
+    );
+    let talk = "kind: versions, compatible: true";
+    check(
+        talk,
+        &[
+            (
+                &beside("1.9.0", ", protocol: {reads: [v1, v2], writes: [v1]}"),
+                &[],
+                Verdict::Allow,
+            ),
+            // It cannot read the new format yet: the first phase has not reached it.
+            (
+                &beside("1.9.0", ", protocol: {reads: [v1], writes: [v1]}"),
+                &["version.protocol"],
+                HOLD,
+            ),
+            (
+                &beside("1.9.0", ", protocol: {reads: [v2], writes: [v0]}"),
+                &["version.protocol"],
+                HOLD,
+            ),
+            (&beside("1.9.0", ""), &["fact.missing"], Verdict::NeedsPerson),
+        ],
+    );
+}
+
+#[test]
+fn soak_asks_earlier_stages_for_time_and_coverage() {
+    let rule = "kind: soak, at_least: 24h, coverage: 95, covers: [zone]";
+    let asked = |stages: &str| {
+        format!(
+            "change: {{id: c, started: 1}}\nscope: {{zone: [a, b]}}\nfacts: {{stages: {{at: {NOW}, value: [{stages}]}}}}\n"
+        )
+    };
+    let day = NOW - 24 * HOUR;
+    let stage = |done: u64, since: i64| {
+        format!("{{name: s, targets: 100, done: {done}, since: {since}, covers: {{zone: [a, b]}}}}")
+    };
+    let young = asked(&stage(95, day + 1));
+    check(
+        rule,
+        &[
+            (&asked(&stage(95, day)), &[], Verdict::Allow),
+            (&young, &["soak.short"], Verdict::Hold { until: Some(NOW + 1) }),
+            (&asked(&stage(94, day)), &["soak.coverage"], HOLD),
+            (&asked(&stage(101, day)), &["fact.unreadable"], Verdict::NeedsPerson),
+            (&asked(&stage(95, NOW + 1)), &["fact.future"], Verdict::NeedsPerson),
+            (
+                &asked(&stage(95, day).replace("zone: [a, b]", "zone: a")),
+                &["soak.class"],
+                HOLD,
+            ),
+            (
+                &asked("{name: s, targets: 1, done: 1, covers: {zone: [a, b]}}"),
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+            (&asked(""), &["fact.none"], Verdict::NeedsPerson),
+            // The first stage of a change that has not started has none before it.
+            (&asked("").replace(", started: 1", ""), &[], Verdict::Allow),
+            ("change: {id: c}", &["fact.missing"], Verdict::NeedsPerson),
+        ],
+    );
+    assert_eq!(ask(rule, &young).next_feasible, Some(NOW + 1));
+}
+
+#[test]
+fn a_limit_at_once_counts_all_changes_of_a_business_and_leaves_the_rest() {
+    let rule = "kind: limit, of: targets, max: 100, by: business";
+    let asked = |counts: &str, others: &str| {
+        format!("change: {{id: c}}\nscope: {{app: pay, business: b1}}\ncounts: {{{counts}}}\nothers: [{others}]\n")
+    };
+    let other = |id: &str, business: &str, n: u64| {
+        format!("{{change_id: {id}, scope: {{app: {id}, business: {business}}}, started: 1, in_flight: {n}}}")
+    };
+    let sixty = other("x", "b1", 60);
+    check(
+        rule,
+        &[
+            (&asked("batch: 40, in_flight: 0", &sixty), &[], Verdict::Allow),
+            (
+                &asked("batch: 41, in_flight: 0", &sixty),
+                &["limit.left"],
+                Verdict::AllowLimited(40),
+            ),
+            (
+                &asked("in_flight: 10", &sixty),
+                &["limit.left"],
+                Verdict::AllowLimited(30),
+            ),
+            (&asked("in_flight: 40", &sixty), &["limit.reached"], HOLD),
+            // Another business has a budget of its own; whoever does not say counts for each.
+            (
+                &asked("batch: 100, in_flight: 0", &other("x", "b2", 60)),
+                &[],
+                Verdict::Allow,
+            ),
+            (
+                &asked(
+                    "in_flight: 0",
+                    "{change_id: x, scope: {app: x}, started: 1, in_flight: 60}",
+                ),
+                &["limit.left"],
+                Verdict::AllowLimited(40),
+            ),
+            (&asked("batch: 1", &sixty), &["fact.missing"], Verdict::NeedsPerson),
+            (
+                &asked("in_flight: 0", "{change_id: x, scope: {app: x}, started: 1}"),
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+            (
+                "change: {id: c}\nscope: {business: b1}\ncounts: {in_flight: 0}",
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+            (
+                "change: {id: c}\nscope: {app: a}\nothers: []",
+                &["label.missing"],
+                Verdict::NeedsPerson,
+            ),
+        ],
+    );
+    // Of three changes with two places exactly the youngest waits.
+    let list: Vec<String> = (0..3)
+        .map(|n| format!("{{change_id: c{n}, scope: {{app: a{n}}}, started: {n}}}"))
+        .collect();
+    for n in 0..3 {
+        let request = format!(
+            "change: {{id: c{n}}}\nscope: {{app: a{n}}}\nothers: [{}]\n",
+            list.join(", ")
+        );
+        let verdict = codes("kind: limit, of: changes, max: 2", &request).1;
+        assert_eq!(verdict, if n < 2 { Verdict::Allow } else { HOLD }, "{n}");
+    }
+}
+
+#[test]
+fn a_limit_in_a_span_knows_when_something_is_left_again() {
+    let asked = |since: i64, acts: &str| {
+        format!(
+            "change: {{id: c, direction: rollback}}\nscope: {{app: pay}}\n\
+             facts: {{ledger: {{at: {NOW}, value: {{since: {since}, acts: [{acts}]}}}}}}\n"
+        )
+    };
+    let act = |change: &str, at: i64, targets: u64, more: &str| {
+        format!("{{change: {change}, scope: {{app: x}}, at: {at}, targets: {targets}{more}}}")
+    };
+    let old = NOW - 24 * HOUR;
+    let targets = "kind: limit, of: targets, max: 100, per: 1h";
+    let three = [
+        act("a", NOW - 50 * MINUTE, 50, ""),
+        act("b", NOW - 30 * MINUTE, 60, ""),
+        act("d", NOW - HOUR, 99, ""),
+    ]
+    .join(", ");
+    check(
+        targets,
+        &[
+            (
+                &asked(old, &three),
+                &["limit.reached"],
+                Verdict::Hold {
+                    until: Some(NOW + 10 * MINUTE),
+                },
+            ),
+            (
+                &asked(old, &act("a", NOW, 60, "")),
+                &["limit.left"],
+                Verdict::AllowLimited(40),
+            ),
+            // A list that does not reach back far enough shows nothing.
+            (&asked(NOW - 59 * MINUTE, ""), &["fact.missing"], Verdict::NeedsPerson),
+            (
+                &asked(old, &act("a", NOW + HOUR, 1, "")),
+                &["fact.future"],
+                Verdict::NeedsPerson,
+            ),
+            ("change: {id: c}", &["fact.missing"], Verdict::NeedsPerson),
+        ],
+    );
+    let rollbacks = "kind: limit, of: rollbacks, max: 1, per: 24h, over: needs_person";
+    let back = act("a", NOW - HOUR, 1, ", direction: rollback");
+    let own = act("c", NOW - HOUR, 1, ", direction: rollback");
+    check(
+        rollbacks,
+        &[
+            (&asked(old, &act("a", NOW, 1, "")), &[], Verdict::Allow),
+            (&asked(old, &back), &["limit.reached"], Verdict::NeedsPerson),
+            // Further batches of the same rollback, and forward changes, are not bound.
+            (&asked(old, &own), &[], Verdict::Allow),
+            (
+                &asked(old, &back).replace(", direction: rollback}\nscope", "}\nscope"),
+                &[],
+                Verdict::Allow,
+            ),
+        ],
+    );
+    let changes = "kind: limit, of: changes, max: 2, per: 24h";
+    let twice = format!(
+        "{}, {}",
+        act("a", NOW - 3 * HOUR, 1, ""),
+        act("a", NOW - 2 * HOUR, 1, "")
+    );
+    let two = format!("{twice}, {}", act("b", NOW - HOUR, 1, ""));
+    check(
+        changes,
+        &[
+            (&asked(old, &twice), &[], Verdict::Allow),
+            (
+                &asked(old, &two),
+                &["limit.reached"],
+                Verdict::Hold {
+                    until: Some(NOW + 22 * HOUR),
+                },
+            ),
+        ],
+    );
+    let batches = "kind: limit, of: batches, max: 3, per: 24h, over: deny";
+    check(batches, &[(&asked(old, &two), &["limit.reached"], Verdict::Deny)]);
+}
+
+#[test]
+fn changes_meet_along_calls_and_configuration_further() {
+    let rule = "kind: conflict, hops: 1, mixed_hops: 2";
+    let asked = |kind: &str, other: &str| {
+        format!(
+            "change: {{id: c, kind: {kind}}}\nscope: {{app: a}}\n\
+             facts: {{calls: {{at: {NOW}, value: [{{from: a, to: b}}, {{from: d, to: b}}, {{from: d, to: e}}]}}}}\n\
+             others: [{{change_id: x, started: 1, {other}}}]\n"
+        )
+    };
+    check(
+        rule,
+        &[
+            (&asked("binary", "scope: {app: b}"), &["conflict.near"], HOLD),
+            (&asked("binary", "scope: {app: d}"), &[], Verdict::Allow),
+            (&asked("config", "scope: {app: d}"), &["conflict.mixed"], HOLD),
+            (
+                &asked("binary", "kind: config, scope: {app: d}"),
+                &["conflict.mixed"],
+                HOLD,
+            ),
+            (&asked("config", "scope: {app: e}"), &[], Verdict::Allow),
+            (&asked("binary", "scope: {app: a}"), &["conflict.scope"], HOLD),
+            // It is the forward change that waits for the rollback, not the other way round.
+            (
+                &asked("binary, direction: rollback", "scope: {app: b}"),
+                &[],
+                Verdict::Allow,
+            ),
+            (
+                &asked("binary", "scope: {app: b}, direction: rollback"),
+                &["conflict.near"],
+                HOLD,
+            ),
+            // An emergency goes before an older change.
+            (
+                &asked("binary, emergency: true", "scope: {app: b}"),
+                &[],
+                Verdict::Allow,
+            ),
+            (
+                "change: {id: c}\nscope: {app: a}\n",
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+            (
+                "change: {id: c}\nscope: {app: a}\nothers: [{change_id: x, started: 1, scope: {app: b}}]\n",
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+            ("change: {id: c}\nscope: {app: a}\nothers: []\n", &[], Verdict::Allow),
+        ],
+    );
+    // A stop holds forward changes whenever they started, and asks a person about the way back.
+    let stop = "kind: freeze, scope: {app: a}";
+    check(
+        rule,
+        &[
+            (&asked("binary, started: 0", stop), &["conflict.freeze"], HOLD),
+            (
+                &asked("binary, direction: rollback", stop),
+                &["conflict.freeze"],
+                Verdict::NeedsPerson,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn age_and_deadline() {
+    let rule = "kind: age, max: 14d";
+    let asked = |more: &str| format!("change: {{id: c{more}}}\n");
+    let old = NOW - 14 * 24 * HOUR;
+    check(
+        rule,
+        &[
+            (&asked(&format!(", made: {old}")), &[], Verdict::Allow),
+            (
+                &asked(&format!(", made: {}", old - 1)),
+                &["age.exceeded"],
+                Verdict::NeedsPerson,
+            ),
+            (
+                &asked(&format!(", made: {NOW}, deadline: {}", NOW - 1)),
+                &["age.deadline"],
+                Verdict::NeedsPerson,
+            ),
+            (
+                &asked(&format!(", made: {}", NOW + HOUR)),
+                &["fact.future"],
+                Verdict::NeedsPerson,
+            ),
+            (&asked(""), &["fact.missing"], Verdict::NeedsPerson),
+        ],
+    );
+    check(
+        "kind: age, max: 1d, since: started, over: deny",
+        &[
+            (&asked(""), &[], Verdict::Allow),
+            (&asked(", started: 1"), &["age.exceeded"], Verdict::Deny),
+        ],
+    );
+}
+
+#[test]
+fn after_a_step_every_target_really_runs_what_it_should() {
+    let rule = "kind: complete, share: 99";
+    let asked = |reality: &str| {
+        format!(
+            "phase: post\nchange: {{id: c, versions: {{from: \"1\", to: \"2\"}}}}\n\
+             facts: {{reality: {{at: {NOW}, value: {{expected: 100, {reality}}}}}}}\n"
+        )
+    };
+    let good = "{count: 99, version: \"2\", declared: \"2\", ready: true}";
+    let all = asked(&format!("running: [{good}]"));
+    let with = |group: &str| asked(&format!("running: [{}, {group}]", good.replace("99", "98")));
+    let missing: &[&str] = &["complete.missing"];
+    check(
+        rule,
+        &[
+            (&all, &[], Verdict::Allow),
+            (
+                &with("{count: 2, version: \"2\", declared: \"2\", ready: false}"),
+                missing,
+                HOLD,
+            ),
+            // Metadata is no proof, neither for nor against.
+            (&with("{count: 2, declared: \"2\", ready: true}"), missing, HOLD),
+            (
+                &with("{count: 2, version: \"1\", declared: \"2\", ready: true}"),
+                &["complete.missing", "complete.mismatch"],
+                HOLD,
+            ),
+            (&asked("running: []"), &["fact.none"], Verdict::NeedsPerson),
+            (
+                &all.replace("expected: 100", "expected: 0"),
+                &["fact.none"],
+                Verdict::NeedsPerson,
+            ),
+            (
+                &all.replace(", versions: {from: \"1\", to: \"2\"}", ""),
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+            // Nothing has been done yet: there is nothing to look at.
+            (
+                &all.replace("phase: post", "phase: pre").replace("99", "0"),
+                &[],
+                Verdict::Allow,
+            ),
+        ],
+    );
+    let sentence = ask(rule, &with("{count: 2, version: \"2\", ready: false, sample: [pod-7]}")).why();
+    assert!(
+        sentence.contains("98 of 100 targets run 2 and serve, 2 do not serve"),
+        "{sentence}"
+    );
+    assert!(sentence.contains("pod-7"), "{sentence}");
+}
+
+#[test]
+fn after_a_step_nothing_is_stronger_than_a_hold() {
+    let request = "change: {id: c, artefact: m}\n";
+    let rule = "kind: versions, downgrade: allow";
+    assert_eq!(codes(rule, request).1, Verdict::Deny);
+    assert_eq!(codes(rule, &format!("phase: post\n{request}")).1, HOLD);
+}
+
+#[test]
+fn a_rule_is_asked_in_its_phase_and_about_its_step() {
+    let rule = |more: &str| format!("kind: person, {more}");
+    let verdict = |more: &str, request: &str| codes(&rule(more), request).1;
+    for (more, asked) in [
+        ("phase: pre", [true, true, false]),
+        ("phase: post", [false, false, true]),
+        ("step: order", [false, true, false]),
+        ("phase: both, step: each", [true, true, true]),
+    ] {
+        for (request, asked) in ["", "step: order", "phase: post"].iter().zip(asked) {
+            let expected = if asked { Verdict::NeedsPerson } else { Verdict::Allow };
+            assert_eq!(
+                verdict(more, &format!("change: {{id: c}}\n{request}\n")),
+                expected,
+                "{more} {request}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rule_on_trial_speaks_and_does_not_count() {
+    let decision = ask("kind: person, shadow: true", "change: {id: c}");
+    assert_eq!((decision.verdict, decision.findings.len()), (Verdict::Allow, 0));
+    assert_eq!(decision.shadow[0].code, Code::RulePerson);
+    let json = serde_json::to_string(&decision).expect("plain data");
+    assert_eq!(serde_json::from_str::<Decision>(&json).expect("its own text"), decision);
+}
+
+#[derive(Debug)]
+struct Own;
+
+impl Rule for Own {
+    #[expect(clippy::panic, reason = "a panic is what is tested")]
+    fn judge(&self, ask: &Ask<'_>) -> Vec<Answer> {
+        match ask.request.change.id.as_str() {
+            "good" => Vec::new(),
+            "late" => vec![Answer::hold(Code::Own("own.late".into()), Some(ask.now_ms + 1)).with("text", "come later")],
+            id => panic!("what is {id}"),
+        }
+    }
+}
+
+#[test]
+fn a_rule_in_code_counts_like_one_in_a_pack_and_its_panic_is_not_a_pass() {
+    let terms = || Terms::new("own", "7", "me", "because");
+    let guard = guard("kind: person, select: {app: x}")
+        .with_rules("code", [terms().rule(Own)])
+        .expect("valid");
+    let decide = |id: &str| guard.decide(&Request::pre(id).scope(unattended_defense::app("a")), NOW);
+    assert_eq!(decide("good").verdict, Verdict::Allow);
+    let late = decide("late");
+    assert_eq!(late.verdict, Verdict::Hold { until: Some(NOW + 1) });
+    assert_eq!(
+        (late.codes(), late.next_feasible),
+        (vec!["verdict.hold", "own.late"], Some(NOW + 1))
+    );
+    assert!(
+        late.why().contains("code/own (owner me: because): come later"),
+        "{}",
+        late.why()
+    );
+    let panicked = decide("bad");
+    assert_eq!(
+        (panicked.verdict, panicked.findings[0].unknown),
+        (Verdict::NeedsPerson, Some(UnknownReason::Panicked))
+    );
+    assert!(panicked.why().contains("what is bad"), "{}", panicked.why());
+    // The same name or id twice is refused.
+    for error in [
+        guard.with_rules("p", [terms().rule(Own)]),
+        guard.with_rules("q", [terms().rule(Own), terms().rule(Own)]),
+    ] {
+        assert!(error.expect_err("refused").to_string().contains("fix: "));
+    }
+    // Another version of a rule is another set of rules.
+    let other = guard
+        .with_rules("z", [Terms::new("own", "8", "me", "because").rule(Own)])
+        .expect("valid");
+    assert_ne!(other.digest(), guard.digest());
+}
+
+#[test]
+fn the_example_has_every_kind_and_every_kind_is_asked() {
+    let text = include_str!("../packs/rules.yaml");
+    let guard = Guard::from_yaml("rules.yaml", text).expect("the example is valid");
+    let request = "change: {id: c}\nphase: post\nscope: {fleet: mesh, tier: gold}\n";
+    let decision = guard.decide(&Request::from_text("r.yaml", request).expect("valid"), NOW);
+    // Nothing was supplied, so each kind says what it needs.
+    for id in [
+        "neighbours",
+        "at-once",
+        "soaked",
+        "versions",
+        "burning",
+        "four-eyes",
+        "stale",
+        "complete",
+    ] {
+        let rule = format!("fleet/{id}");
+        assert!(
+            decision
+                .findings
+                .iter()
+                .any(|finding| finding.rule == rule && finding.unknown.is_some()),
+            "{id}"
+        );
+    }
+    assert_eq!(decision.verdict, Verdict::NeedsPerson);
+}
+
+#[test]
+fn parameters_that_do_not_fit_are_named() {
+    for (rule, expected) in [
+        (
+            "kind: limit, of: targets, max: 0",
+            "a limit of nothing never lets anything pass",
+        ),
+        ("kind: limit, of: rollbacks, max: 1", "add `per: 24h`"),
+        ("kind: limit, of: targets, max: 1, per: 0h", "a span of nothing"),
+        ("kind: limit, of: target, max: 1", "did you mean `targets`?"),
+        ("kind: limit, max: 1", "`of` is missing"),
+        ("kind: soak, at_least: 1h, coverage: 101", "101 is not a share"),
+        ("kind: soak, at_least: soon", "write a length"),
+        ("kind: complete, share: 0", "0 is not a share"),
+        ("kind: incidents, severity: 0", "no incident is worse than 1"),
+        ("kind: incidents, rollbak: allowed", "did you mean `rollback`?"),
+        ("kind: approvals", "`level` is missing"),
+        ("kind: approvals, level: 1, count: 0", "nobody has to agree"),
+        ("kind: age, max: 0h", "no change is that young"),
+        (
+            "kind: versions, allow: [\">=main\"]",
+            "is not a range of versions; fix: write 1.9.2",
+        ),
+        ("kind: conflict, hops: 2, mixed_hops: 1", "let it be at least `hops`"),
+        ("kind: person, phase: during", "use one of: pre, post, both"),
+        ("kind: person, step: batches", "did you mean `batch`?"),
+        ("kind: person, shadow: maybe", "write true or false"),
+    ] {
+        let text = format!("version: 1\npack: p\nowner: o\nscope: all\nrules:\n- {{id: r, reason: x, {rule}}}\n");
+        let error = Guard::from_yaml("p.yaml", text).expect_err(rule).to_string();
+        assert!(
+            error.starts_with("p.yaml:6:") && error.contains(expected),
+            "{rule}\n{error}"
+        );
+    }
+}

@@ -66,6 +66,15 @@ impl Amount {
         }
     }
 
+    /// A load and so much more, rounded up.
+    pub(crate) fn on_top_of(self, load: u64) -> u64 {
+        let more = match self {
+            Self::PartsPerMillion(ppm) => (u128::from(load) * u128::from(ppm)).div_ceil(u128::from(MILLION)),
+            Self::Count(count) => u128::from(count),
+        };
+        load.saturating_add(u64::try_from(more).unwrap_or(u64::MAX))
+    }
+
     pub(crate) const fn is_zero(self) -> bool {
         matches!(self, Self::PartsPerMillion(0) | Self::Count(0))
     }

@@ -16,6 +16,10 @@ pub(crate) struct Shares<'a> {
     pub(crate) app_of: &'a [u32],
     /// Per application: targets one batch may take.
     pub(crate) half: &'a [u32],
+    /// Per stratum: its tier, less critical ones higher; empty where all are alike.
+    pub(crate) tier: &'a [u8],
+    /// The strata of each class that grows by itself, from one target.
+    pub(crate) new_classes: &'a [Vec<u32>],
     /// Per stratum: targets the first batch has already taken.
     pub(crate) taken: Vec<u32>,
     /// Cumulative sizes, strictly increasing to the sum of `main`.
@@ -30,6 +34,8 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
         main,
         app_of,
         half,
+        tier,
+        new_classes,
         mut taken,
         sizes,
         seed,
@@ -43,11 +49,13 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
     }
     let mut total: u32 = taken.iter().sum();
     let mut due: Vec<(u32, u32)> = Vec::new();
-    let mut odd: Vec<(usize, u64, u64, u32)> = Vec::new();
+    let mut odd: Vec<Odd> = Vec::new();
+    let mut classes = NewClasses::new(new_classes, main.len());
     let mut batch = 0_u16;
     loop {
         let size = sizes.get(usize::from(batch)).copied().unwrap_or(all);
         let mut budget = size.saturating_sub(total);
+        classes.open(usize::from(batch), sizes, &taken);
         due.clear();
         odd.clear();
         let mut due_sum = 0;
@@ -61,12 +69,20 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
             if floor >= have && floor < m && share % pool > 0 {
                 let needed = ((u64::from(floor) + 1) * pool).div_ceil(u64::from(m));
                 let deadline = sizes.partition_point(|&s| u64::from(s) < needed);
-                odd.push((deadline, pool - share % pool, mix(seed ^ u64::from(stratum)), stratum));
+                let tier = tier.get(stratum as usize).copied().unwrap_or(0);
+                let remainder = pool - share % pool;
+                odd.push((
+                    deadline,
+                    u8::MAX - tier,
+                    remainder,
+                    mix(seed ^ u64::from(stratum)),
+                    stratum,
+                ));
             }
         }
         let mut give = |stratum: u32, wanted: u32, budget: &mut u32| {
             let place = &mut room[app_of[stratum as usize] as usize];
-            let given = wanted.min(*place).min(*budget);
+            let given = classes.limit(stratum, wanted.min(*place).min(*budget));
             *place -= given;
             *budget -= given;
             taken[stratum as usize] += given;
@@ -81,7 +97,7 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
         if first < odd.len() {
             odd.select_nth_unstable(first);
             for entry in &odd[..first] {
-                give(entry.3, 1, &mut budget);
+                give(entry.4, 1, &mut budget);
             }
             // Some applications had no room: the next in line take their places.
             if budget > 0 {
@@ -91,11 +107,11 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
                 if budget == 0 {
                     break;
                 }
-                give(entry.3, 1, &mut budget);
+                give(entry.4, 1, &mut budget);
             }
         } else {
             for entry in &odd {
-                give(entry.3, 1, &mut budget);
+                give(entry.4, 1, &mut budget);
             }
         }
         total = 0;
@@ -117,6 +133,64 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
     }
 }
 
+/// A stratum due one more or not: when it falls due, how critical it is, its remainder, a tie-break, and its number.
+type Odd = (usize, u8, u64, u64, u32);
+
+/// Classes that grow by themselves: one target first, and then as the ramp does from there.
+struct NewClasses<'a> {
+    classes: &'a [Vec<u32>],
+    /// Per class: targets it may still take in this batch.
+    room: Vec<u32>,
+    /// The classes of each stratum; empty without any.
+    of_stratum: Vec<Vec<u32>>,
+    limit: u64,
+}
+
+impl<'a> NewClasses<'a> {
+    fn new(classes: &'a [Vec<u32>], strata: usize) -> Self {
+        let mut of_stratum = vec![Vec::new(); if classes.is_empty() { 0 } else { strata }];
+        for (class, strata) in (0..).zip(classes) {
+            for &stratum in strata {
+                of_stratum[stratum as usize].push(class);
+            }
+        }
+        Self {
+            classes,
+            room: vec![0; classes.len()],
+            of_stratum,
+            limit: 0,
+        }
+    }
+
+    /// Beyond the ramp, where only classes like these are left, they double.
+    fn open(&mut self, batch: usize, sizes: &[u32], taken: &[u32]) {
+        if self.classes.is_empty() {
+            return;
+        }
+        self.limit = match sizes.get(batch) {
+            Some(&size) => u64::from(size).div_ceil(u64::from(sizes[0].max(1))),
+            None => self.limit.saturating_mul(2),
+        };
+        for (room, strata) in self.room.iter_mut().zip(self.classes) {
+            let have: u64 = strata.iter().map(|&stratum| u64::from(taken[stratum as usize])).sum();
+            *room = u32::try_from(self.limit.saturating_sub(have)).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// How many of `wanted` the stratum's classes allow; they have been taken.
+    fn limit(&mut self, stratum: u32, wanted: u32) -> u32 {
+        let Some(classes) = self.of_stratum.get(stratum as usize) else {
+            return wanted;
+        };
+        let most = classes.iter().map(|&class| self.room[class as usize]).min();
+        let given = most.map_or(wanted, |most| most.min(wanted));
+        for &class in classes {
+            self.room[class as usize] -= given;
+        }
+        given
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -134,6 +208,8 @@ mod tests {
             main,
             app_of: &app_of,
             half: &half,
+            tier: &[],
+            new_classes: &[],
             taken: vec![0; main.len()],
             sizes,
             seed,

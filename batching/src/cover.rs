@@ -1,4 +1,4 @@
-//! Which targets make the first batch see every class: greedy set cover.
+//! Which targets make the first batch see every class: greedy set cover, less critical targets first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,8 +6,9 @@ use std::collections::BinaryHeap;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Fleet, group};
-use crate::index::{KeyIndex, NONE, ValueIndex};
-use crate::strata::refine;
+use crate::index::{KeyIndex, NONE, TargetIndex, ValueIndex, narrow};
+use crate::refine::refine;
+use crate::strata::Draw;
 
 /// A class the first batch does not contain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,12 +36,16 @@ pub enum UncoveredReason {
 
 /// What the cover may take.
 pub(crate) struct Limits<'a> {
-    pub(crate) hashes: &'a [u64],
-    pub(crate) stratum_of: &'a [u32],
+    pub(crate) draw: &'a Draw,
     /// Per stratum: targets outside the holdback.
     pub(crate) main: &'a [u32],
     /// Per application: targets one batch may take.
     pub(crate) half: &'a [u32],
+    /// Per stratum: its most critical tier; empty where all are alike.
+    pub(crate) tier: &'a [u8],
+    pub(crate) spread: &'a [KeyIndex],
+    /// The strata of each new class: one target of each class, no more.
+    pub(crate) new_classes: &'a [Vec<u32>],
 }
 
 pub(crate) struct Cover {
@@ -50,25 +55,20 @@ pub(crate) struct Cover {
     pub(crate) classes: u32,
 }
 
-/// Picks targets until every class of `keys` that can be seen is seen. Each step takes the combination of values that
-/// shows most unseen classes (ties: the more frequent combination, then the earlier), and of its targets the first by hash.
+/// Picks targets until every class of `keys` that can be seen is seen: greedy set cover, weighted by criticality.
+///
+/// Each step takes the combination of values and tier that shows most unseen classes for its price, where a tier that is less critical by one
+/// costs half (ties: the more frequent combination, then the earlier); and of its targets the first by hash. New classes come
+/// first, with one target each that is theirs.
 pub(crate) fn cover(fleet: &Fleet, keys: &[KeyIndex], limits: &Limits<'_>) -> Cover {
-    let eligible = |target: u32| {
-        let target = crate::TargetIndex(target);
-        fleet.ready(target) && fleet.app_size(fleet.app_of(target)) >= 2
-    };
     let mut class_first = vec![0_u32];
     for &key in keys {
         class_first.push(class_first[class_first.len() - 1] + fleet.value_count(key));
     }
     let classes = class_first[keys.len()];
-    let mut combo_of = vec![0_u32; fleet.len()];
-    let mut combos = 1;
-    for &key in keys {
-        combos = refine(&mut combo_of, |target| fleet.raw_label(target, key));
-    }
-    let candidates = (0..crate::index::narrow(fleet.len())).filter(|&target| eligible(target));
-    let (first, members) = group(combos, candidates, |target| combo_of[target as usize]);
+    let cells = Cells::new(fleet, keys, limits);
+    let mut taker = Taker::new(fleet, limits, &cells);
+    let mut seen = vec![false; classes as usize];
     let classes_of = |target: u32| {
         keys.iter()
             .zip(&class_first)
@@ -77,19 +77,19 @@ pub(crate) fn cover(fleet: &Fleet, keys: &[KeyIndex], limits: &Limits<'_>) -> Co
                 value => Some((base + value) as usize),
             })
     };
-    let of_combo = |combo: u32| &members[first[combo as usize] as usize..first[combo as usize + 1] as usize];
-
-    let mut seen = vec![false; classes as usize];
-    let mut stratum_used = vec![0_u32; limits.main.len()];
-    let mut app_used = vec![0_u32; limits.half.len()];
-    let mut picks = Vec::new();
+    for strata in limits.new_classes {
+        if let Some(pick) = taker.first_of_class(strata) {
+            classes_of(pick).for_each(|class| seen[class] = true);
+        }
+    }
     let gain = |seen: &[bool], combo: u32| {
-        of_combo(combo)
-            .first()
-            .map_or(0, |&any| classes_of(any).filter(|&class| !seen[class]).count())
+        let new = cells.of_combo(combo).first().map_or(0, |&cell| {
+            classes_of(cells.any_of(cell)).filter(|&class| !seen[class]).count()
+        });
+        (new as u64) << cells.tier_of(combo).min(32)
     };
-    let mut heap: BinaryHeap<(usize, usize, Reverse<u32>)> = (0..combos)
-        .map(|combo| (gain(&seen, combo), of_combo(combo).len(), Reverse(combo)))
+    let mut heap: BinaryHeap<(u64, usize, Reverse<u32>)> = (0..cells.combos())
+        .map(|combo| (gain(&seen, combo), cells.weight(combo), Reverse(combo)))
         .collect();
     while let Some((promised, size, Reverse(combo))) = heap.pop() {
         if promised == 0 {
@@ -101,27 +101,13 @@ pub(crate) fn cover(fleet: &Fleet, keys: &[KeyIndex], limits: &Limits<'_>) -> Co
             heap.push((now, size, Reverse(combo)));
             continue;
         }
-        let free = |&target: &u32| {
-            let (stratum, app) = (
-                limits.stratum_of[target as usize] as usize,
-                fleet.app_of(crate::TargetIndex(target)).at(),
-            );
-            stratum_used[stratum] < limits.main[stratum] && app_used[app] < limits.half[app]
-        };
-        let best = of_combo(combo)
-            .iter()
-            .copied()
-            .filter(free)
-            .min_by_key(|&target| (limits.hashes[target as usize], target));
         // Room only shrinks: a combination without room now has none later.
-        let Some(pick) = best else { continue };
-        stratum_used[limits.stratum_of[pick as usize] as usize] += 1;
-        app_used[fleet.app_of(crate::TargetIndex(pick)).at()] += 1;
-        for class in classes_of(pick) {
-            seen[class] = true;
-        }
-        picks.push(pick);
+        let Some(pick) = taker.first_of_cells(cells.of_combo(combo)) else {
+            continue;
+        };
+        classes_of(pick).for_each(|class| seen[class] = true);
     }
+    let picks = taker.picks;
     let uncovered = if seen.contains(&false) {
         explain(fleet, keys, &class_first, &seen)
     } else {
@@ -131,6 +117,205 @@ pub(crate) fn cover(fleet: &Fleet, keys: &[KeyIndex], limits: &Limits<'_>) -> Co
         picks,
         uncovered,
         classes,
+    }
+}
+
+/// Targets alike in stratum, cover labels and tier, in hash order; and cells alike in cover labels and tier.
+struct Cells<'a> {
+    limits: &'a Limits<'a>,
+    /// Where strata are not fine enough: the targets of each cell. Otherwise a cell is a stratum.
+    finer: Option<(Vec<u32>, Vec<u32>)>,
+    stratum_of: Vec<u32>,
+    first: Vec<u32>,
+    grouped: Vec<u32>,
+    tiers: Vec<u8>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(fleet: &Fleet, keys: &[KeyIndex], limits: &'a Limits<'a>) -> Self {
+        let draw = limits.draw;
+        let fine = limits.tier.is_empty() && keys.iter().all(|key| limits.spread.contains(key));
+        let (finer, stratum_of) = if fine {
+            (None, (0..narrow(draw.strata.len())).collect())
+        } else {
+            let mut cell_of = draw.stratum_of.clone();
+            let mut cells = narrow(draw.strata.len());
+            for &key in keys {
+                cells = refine(&mut cell_of, cells, fleet.value_count(key), |at| {
+                    fleet.raw_label(narrow(at), key)
+                });
+            }
+            if !limits.tier.is_empty() {
+                let tier = |at| u32::from(fleet.weights(TargetIndex(narrow(at))).tier);
+                cells = refine(&mut cell_of, cells, 256, tier);
+            }
+            let finer = group(cells, draw.members.iter().copied(), |target| cell_of[target as usize]);
+            let stratum_of = (0..cells as usize)
+                .map(|cell| draw.stratum_of[finer.1[finer.0[cell] as usize] as usize])
+                .collect();
+            (Some(finer), stratum_of)
+        };
+        let mut cells = Self {
+            limits,
+            finer,
+            stratum_of,
+            first: Vec::new(),
+            grouped: Vec::new(),
+            tiers: Vec::new(),
+        };
+        let mut combo_of = vec![0_u32; cells.stratum_of.len()];
+        let mut combos = 1;
+        for &key in keys {
+            combos = refine(&mut combo_of, combos, fleet.value_count(key), |cell| {
+                fleet.raw_label(cells.any_of(narrow(cell)), key)
+            });
+        }
+        let tier = |cell| fleet.weights(TargetIndex(cells.any_of(cell))).tier;
+        if !limits.tier.is_empty() {
+            combos = refine(&mut combo_of, combos, 256, |cell| u32::from(tier(narrow(cell))));
+        }
+        // Only what can be taken: ready targets of applications of several.
+        let useful = |&cell: &u32| {
+            let several = limits.draw.strata[cells.stratum_of[cell as usize] as usize].app;
+            fleet.app_size(several) >= 2 && cells.members(cell).iter().any(|&t| fleet.ready(TargetIndex(t)))
+        };
+        let all_ready = fleet.all_ready();
+        let useful = (0..narrow(combo_of.len())).filter(|cell| {
+            let app = limits.draw.strata[cells.stratum_of[*cell as usize] as usize].app;
+            if all_ready {
+                fleet.app_size(app) >= 2
+            } else {
+                useful(cell)
+            }
+        });
+        let (first, grouped) = group(combos, useful, |cell| combo_of[cell as usize]);
+        let tiers = (0..combos as usize)
+            .map(|combo| grouped.get(first[combo] as usize).map_or(0, |&cell| tier(cell)))
+            .collect();
+        (cells.first, cells.grouped, cells.tiers) = (first, grouped, tiers);
+        cells
+    }
+
+    fn combos(&self) -> u32 {
+        narrow(self.first.len() - 1)
+    }
+
+    fn of_combo(&self, combo: u32) -> &[u32] {
+        &self.grouped[self.first[combo as usize] as usize..self.first[combo as usize + 1] as usize]
+    }
+
+    fn tier_of(&self, combo: u32) -> u8 {
+        self.tiers[combo as usize]
+    }
+
+    /// Number of targets of a combination.
+    fn weight(&self, combo: u32) -> usize {
+        self.of_combo(combo).iter().map(|&cell| self.members(cell).len()).sum()
+    }
+
+    fn members(&self, cell: u32) -> &[u32] {
+        let at = cell as usize;
+        match &self.finer {
+            Some((first, members)) => &members[first[at] as usize..first[at + 1] as usize],
+            None => self.limits.draw.members_of(cell),
+        }
+    }
+
+    fn any_of(&self, cell: u32) -> u32 {
+        self.members(cell)[0]
+    }
+}
+
+/// Takes targets as long as strata and applications have room.
+struct Taker<'a> {
+    fleet: &'a Fleet,
+    limits: &'a Limits<'a>,
+    cells: &'a Cells<'a>,
+    stratum_used: Vec<u32>,
+    app_used: Vec<u32>,
+    /// Strata of new classes that have had their one target.
+    closed: Vec<bool>,
+    picks: Vec<u32>,
+}
+
+impl<'a> Taker<'a> {
+    fn new(fleet: &'a Fleet, limits: &'a Limits<'a>, cells: &'a Cells<'a>) -> Self {
+        let mut closed = vec![false; limits.main.len()];
+        for &stratum in limits.new_classes.iter().flatten() {
+            closed[stratum as usize] = true;
+        }
+        Self {
+            fleet,
+            limits,
+            cells,
+            stratum_used: vec![0; limits.main.len()],
+            app_used: vec![0; limits.half.len()],
+            closed,
+            picks: Vec::new(),
+        }
+    }
+
+    /// The one target of a new class, if it has none yet: of its least critical strata the first by hash.
+    fn first_of_class(&mut self, strata: &[u32]) -> Option<u32> {
+        if strata.iter().any(|&stratum| self.stratum_used[stratum as usize] > 0) {
+            return None;
+        }
+        // Another new class that has its one already would get a second.
+        let taken = |stratum: &u32| {
+            let of = self.limits.new_classes.iter().filter(|class| class.contains(stratum));
+            of.flatten().any(|&other| self.stratum_used[other as usize] > 0)
+        };
+        let draw = self.limits.draw;
+        let candidates = strata.iter().copied().filter(|stratum| !taken(stratum));
+        let pick = candidates
+            .filter(|&stratum| self.has_room(stratum))
+            .filter_map(|stratum| {
+                let ready = |&&t: &&u32| self.fleet.ready(TargetIndex(t));
+                let target = draw.members_of(stratum).iter().find(ready)?;
+                let tier = self.limits.tier.get(stratum as usize).copied().unwrap_or(0);
+                Some((Reverse(tier), draw.hashes[*target as usize], *target, stratum))
+            })
+            .min()?;
+        Some(self.take(pick.2, pick.3))
+    }
+
+    fn first_of_cells(&mut self, cells: &[u32]) -> Option<u32> {
+        let draw = self.limits.draw;
+        let mut best: Option<(u64, u32, u32)> = None;
+        for &cell in cells {
+            let stratum = self.cells.stratum_of[cell as usize];
+            if self.closed[stratum as usize] || !self.has_room(stratum) {
+                continue;
+            }
+            let free = |&&target: &&u32| self.fleet.ready(TargetIndex(target)) && !self.is_taken(target, stratum);
+            if let Some(&target) = self.cells.members(cell).iter().find(free) {
+                let entry = (draw.hashes[target as usize], target, stratum);
+                if best.is_none_or(|best| entry < best) {
+                    best = Some(entry);
+                }
+            }
+        }
+        let (_, target, stratum) = best?;
+        Some(self.take(target, stratum))
+    }
+
+    /// Whether one batch may take one more of a stratum.
+    fn has_room(&self, stratum: u32) -> bool {
+        let app = self.limits.draw.strata[stratum as usize].app;
+        self.fleet.app_size(app) >= 2
+            && self.stratum_used[stratum as usize] < self.limits.main[stratum as usize]
+            && self.app_used[app.at()] < self.limits.half[app.at()]
+    }
+
+    fn is_taken(&self, target: u32, stratum: u32) -> bool {
+        self.stratum_used[stratum as usize] > 0 && self.picks.contains(&target)
+    }
+
+    fn take(&mut self, target: u32, stratum: u32) -> u32 {
+        self.stratum_used[stratum as usize] += 1;
+        self.app_used[self.limits.draw.strata[stratum as usize].app.at()] += 1;
+        self.picks.push(target);
+        target
     }
 }
 

@@ -74,11 +74,13 @@ mod forecast;
 mod frontier;
 mod hash;
 mod index;
+mod layout;
 mod names;
 mod plan;
 mod policy;
 mod proof;
 mod ramp;
+mod refine;
 mod strata;
 mod verify;
 
@@ -93,9 +95,9 @@ pub use forecast::{
 pub use frontier::{Blocked, Event, Frontier, JoinError, LaneView, Noted, Side};
 pub use hash::position;
 pub use index::{AppIndex, KeyIndex, StratumIndex, TargetIndex, ValueIndex};
-pub use plan::{Batch, Control, Plan, PlanError, Summary};
+pub use plan::{Batch, Control, Plan, PlanError, Previous, PreviousError, Summary};
 pub use policy::{Class, Pin, PinScope, Policy, PolicyError, Rate};
 pub use proof::{Proof, Violation, Violations};
 pub use ramp::{CostOptimal, Evidence, Exposure, Geometric, Linear, Ramp, RampError, Shape, Steps};
 pub use strata::Stratum;
-pub use verify::verify;
+pub use verify::{TraceProof, TraceStep, verify, verify_repair, verify_trace};

@@ -157,6 +157,68 @@ pub enum Violation {
         /// Its batch.
         later_batch: u16,
     },
+    /// A class nobody has met that does not begin with one target, or grows faster than the ramp.
+    #[error(
+        "new class {key}={value}: {taken} targets up to batch {batch}; growing from one as the ramp does it has at most {allowed}"
+    )]
+    NewClass {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// The batch.
+        batch: u16,
+        /// Its targets up to and including the batch.
+        taken: u32,
+        /// The most there may be.
+        allowed: u32,
+    },
+    /// A target that an earlier plan had in another batch.
+    #[error("target `{target}` was in batch {was} and is now in batch {is}; a repaired plan moves nobody")]
+    Moved {
+        /// The target.
+        target: String,
+        /// Where it was.
+        was: u16,
+        /// Where it is.
+        is: u16,
+    },
+    /// A target that joined a frozen batch.
+    #[error("target `{target}` joined batch {batch}, which is frozen; {first_open} is the first that is not")]
+    JoinedFrozen {
+        /// The target.
+        target: String,
+        /// The batch.
+        batch: u16,
+        /// The first open batch.
+        first_open: u16,
+    },
+    /// A start, or a birth, that a cap forbids.
+    #[error("step {step}: {rule}: `{target}` in {set} makes {amount}, at most {cap}")]
+    Cap {
+        /// The step of the trace, from 0.
+        step: u64,
+        /// The cap, by the policy's name for it.
+        rule: String,
+        /// The application, label value, window or fleet.
+        set: String,
+        /// The target.
+        target: String,
+        /// What the start makes of it.
+        amount: u64,
+        /// The most there may be.
+        cap: u64,
+    },
+    /// A start, or a birth, that is out of turn.
+    #[error("step {step}: `{target}`: {why}")]
+    Turn {
+        /// The step of the trace, from 0.
+        step: u64,
+        /// The target.
+        target: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A control that is not comparable: touched before the last batch, or not ready.
     #[error("target `{target}` is a control but stands in batch {batch} of {last}, or was not ready")]
     Control {
@@ -186,7 +248,7 @@ impl fmt::Display for Violations {
         const SHOWN: usize = 5;
         write!(
             f,
-            "the plan breaks {} bound{}",
+            "{} bound{} broken",
             self.0.len(),
             if self.0.len() == 1 { "" } else { "s" }
         )?;

@@ -1,6 +1,6 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
-use unattended_batching::{AppIndex, Event, TargetIndex};
+use unattended_batching::{AppIndex, Blocked, Event, TargetIndex};
 use unattended_defense::{Decision, Direction, Facts, Need, Request, Scope, Verdict};
 
 use crate::{HoldView, QuestionKind};
@@ -64,7 +64,9 @@ impl Machine {
         if view.waiting_in_open > 0 && self.lanes[lane].opened > 0 {
             self.lanes[lane].rests_since = None;
             let admitted = self.admit(lane, app, view.waiting_in_open);
-            self.watch_blockade(lane, app, view.blocked.is_some() && view.in_flight == 0);
+            // A pin ends by itself, and its owner knows of it.
+            let blocked = view.blocked.is_some_and(|why| !matches!(why, Blocked::Pinned { .. }));
+            self.watch_blockade(lane, app, blocked && view.in_flight == 0);
             if admitted {
                 self.mark_busy(lane);
             }

@@ -267,6 +267,21 @@ impl Fleet {
             + (self.members.len() + self.first.len()) * 4
     }
 
+    /// Where each application's targets would begin if all stood by application.
+    pub(crate) fn app_starts(&self) -> &[u32] {
+        &self.first
+    }
+
+    /// Whether every target is ready.
+    pub(crate) fn all_ready(&self) -> bool {
+        !self.ready.contains(&false)
+    }
+
+    /// Whether all targets are of one tier.
+    pub(crate) const fn one_tier(&self) -> bool {
+        matches!(self.tier, Column::Same(_))
+    }
+
     pub(crate) const fn app_names(&self) -> &Names {
         &self.apps
     }

@@ -8,6 +8,14 @@ use crate::index::{AppIndex, KeyIndex, TargetIndex, ValueIndex};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Event {
+    /// The target was started by somebody else, or a journal is read again. Targets that
+    /// [`startable`](crate::Frontier::startable) gave are in flight already. No cap is asked: it is a fact.
+    Started {
+        /// The target.
+        id: TargetIndex,
+        /// When.
+        at: u64,
+    },
     /// The target runs the new version and serves. It counts as healthy until told otherwise.
     Finished {
         /// The target.
@@ -134,6 +142,34 @@ pub enum Blocked {
         unhealthy: u32,
         /// The cap on the fleet.
         cap: u32,
+    },
+    /// What is left of the application must carry its load, and nothing more can be spared.
+    ReadyCapacity {
+        /// Capacity of its healthy targets at rest.
+        ready: u64,
+        /// What must be left.
+        needed: u64,
+    },
+    /// Targets of another value are ill since the change touched them, and two values of this key are never touched at once.
+    OneValuePerApp {
+        /// The key.
+        key: KeyIndex,
+        /// The value that is ill.
+        value: ValueIndex,
+    },
+    /// Another value of the key is in its first exposure, and nothing of it is in flight: its first targets failed.
+    FirstExposure {
+        /// The key.
+        key: KeyIndex,
+        /// The value whose first exposure does not end.
+        value: ValueIndex,
+    },
+    /// A class nobody has met before begins with one target, and that one has not come through.
+    Stranger,
+    /// Only pinned targets are left in the open batches.
+    Pinned {
+        /// When the last pin of the lane ends.
+        until_ms: u64,
     },
     /// The application is not known here.
     UnknownApplication,

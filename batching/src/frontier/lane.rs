@@ -34,6 +34,20 @@ pub(super) const EXPOSED: u8 = 2;
 pub(super) const AGAIN: u8 = 4;
 /// Stands in `Lane::unwell`.
 pub(super) const UNWELL: u8 = 8;
+/// A pin holds it.
+pub(super) const PINNED: u8 = 16;
+
+/// What a target draws on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Draws {
+    pub(super) in_flight: bool,
+    /// Unhealthy and at rest.
+    pub(super) idle: bool,
+    /// Unhealthy at rest since the change touched it.
+    pub(super) ill: bool,
+    /// Adds to the ready capacity.
+    pub(super) ready: bool,
+}
 
 impl State {
     pub(super) const fn new(phase: Phase) -> Self {
@@ -56,6 +70,18 @@ impl State {
         let old = self.flags & flag != 0;
         self.flags &= !flag;
         old
+    }
+
+    pub(super) const fn draws(self) -> Draws {
+        let there = !matches!(self.phase, Phase::Left);
+        let in_flight = self.in_flight();
+        let idle = there && !in_flight && self.has(UNHEALTHY);
+        Draws {
+            in_flight,
+            idle,
+            ill: idle && self.has(EXPOSED),
+            ready: there && !in_flight && !self.has(UNHEALTHY),
+        }
     }
 
     pub(super) const fn in_flight(self) -> bool {
@@ -103,6 +129,20 @@ pub(super) struct Lane {
     pub(super) unwell: VecDeque<u32>,
     /// Exposed targets with the number of their first start: the top goes back first.
     pub(super) exposed: Vec<(u32, u32)>,
+    /// First of the lane's cohorts that is not open.
+    pub(super) opening: u32,
+    /// Targets of strata the plan does not know that are in flight, and whether one has come through.
+    pub(super) strangers: u32,
+    pub(super) strangers_known: bool,
+    /// Capacity of healthy targets at rest, and what must be left of it; both only where ready capacity is capped.
+    pub(super) ready_capacity: u64,
+    pub(super) needed_capacity: u64,
+    /// Capacity of one born later.
+    pub(super) usual_capacity: u32,
+    /// Where values exclude each other: sets with targets in flight, or ill since they were touched.
+    pub(super) engaged: Vec<Engaged>,
+    /// The last of its pins ends here.
+    pub(super) pinned_until: u64,
     pub(super) held_until: Option<u64>,
     pub(super) limit: Option<u32>,
     /// In the ring of lanes with something to start.
@@ -111,6 +151,14 @@ pub(super) struct Lane {
     pub(super) back_at: Option<u32>,
     /// Stands in a set's line.
     pub(super) parked: Option<Parked>,
+}
+
+/// A set one of whose targets of this lane keeps other values out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Engaged {
+    pub(super) set: u32,
+    pub(super) in_flight: u32,
+    pub(super) ill: u32,
 }
 
 /// A place in a set's line.
@@ -148,12 +196,17 @@ impl Lane {
     }
 }
 
-/// What limits a set of targets: the fleet, or one value of a capped label.
+/// What limits a set of targets: the fleet, the starts of a window, one value of a tracked label, or a line to wait in.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Usage {
-    /// The capped key it belongs to; meaningless for the fleet.
+    /// The tracked key it belongs to; `NONE` for the first two.
     pub(super) key: u32,
     pub(super) size: u32,
+    /// Unhealthy targets at rest that the change has touched; kept only where first exposures are capped.
+    pub(super) ill: u32,
+    /// One of them finished, and then none was in flight: the first exposure is over.
+    pub(super) settled: bool,
+    pub(super) finished: bool,
     pub(super) in_flight: u32,
     pub(super) unhealthy: u32,
     /// Lanes whose next target is healthy and waits for a slot, in order of arrival.

@@ -1,8 +1,11 @@
 //! The live side of a plan.
 
+mod begin;
 mod births;
 mod event;
+mod gate;
 mod lane;
+mod pins;
 mod report;
 mod rollback;
 mod start;
@@ -14,13 +17,13 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Blocked, Event, JoinError, LaneView, Noted, Side};
 
+use crate::amount::Amount;
 use crate::cap::Cap;
-use crate::fleet::Fleet;
 use crate::index::{AppIndex, KeyIndex, NONE, TargetIndex, narrow};
+use crate::layout::Layout;
 use crate::names::Names;
-use crate::policy::Policy;
-use crate::strata::Layout;
-use lane::{EXPOSED, Lane, NO_SET, Phase, State, UNHEALTHY, Usage, steps_of};
+use crate::policy::{Pin, Rate};
+use lane::{EXPOSED, Lane, NO_SET, PINNED, Phase, State, UNHEALTHY, Usage};
 
 /// Which targets may start now.
 ///
@@ -41,27 +44,35 @@ use lane::{EXPOSED, Lane, NO_SET, Phase, State, UNHEALTHY, Usage, steps_of};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Frontier {
     pub(crate) layout: Arc<Layout>,
-    per_app: Cap,
-    total_cap: Cap,
+    /// The finalised seed.
+    mixed_seed: u64,
+    rules: Arc<Rules>,
     apps: Names,
-    /// Spread keys, then capped keys: their names and values, old and born.
-    spread: Vec<(String, Names)>,
-    capped: Vec<CappedKey>,
+    spread: Vec<String>,
+    tracked: Vec<TrackedKey>,
     app_of: Vec<u32>,
     pub(crate) stratum_of: Vec<u32>,
     pub(crate) batch_of: Vec<u16>,
     state: Vec<State>,
-    /// `capped.len()` sets for each target.
+    /// `tracked.len()` sets for each target.
     sets_of: Vec<u32>,
+    /// What each target can carry; empty unless ready capacity is capped.
+    capacity: Vec<u32>,
     lanes: Vec<Lane>,
     live: Vec<LiveStratum>,
-    /// Set 0 is the fleet; the others are values of capped labels.
+    /// Set 0 is the fleet, set 1 the starts of the last window; the others belong to tracked keys.
     sets: Vec<Usage>,
     /// Sets that somebody waits for and that may have a free slot.
     freed: Vec<u32>,
     ring: VecDeque<u32>,
     /// Ends of holds.
     timers: BTreeSet<(u64, u32)>,
+    /// Ends of pins, by target.
+    pin_ends: BTreeSet<(u64, u32)>,
+    /// Starts of the last window, as (moment, how many).
+    recent: VecDeque<(u64, u32)>,
+    /// The latest moment anybody spoke of.
+    now_ms: u64,
     tickets: u64,
     started: u32,
     waiting: u32,
@@ -71,138 +82,65 @@ pub struct Frontier {
     back: BTreeSet<(u32, u32)>,
 }
 
-/// A label key with a cap on each of its values.
+/// What of the policy holds at every instant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct CappedKey {
+struct Rules {
+    per_app: Cap,
+    total: Cap,
+    rate: Option<Rate>,
+    headroom: Option<Amount>,
+    fix: Amount,
+    pins: Vec<Pin>,
+    /// Some tracked key has exclusive values within an application.
+    one_value: bool,
+    /// Some tracked key has exclusive first exposures.
+    one_first: bool,
+}
+
+/// A label key of which some rule speaks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct TrackedKey {
     name: String,
     key: KeyIndex,
-    cap: Cap,
+    cap: Option<Cap>,
+    /// Values exclude each other within an application.
+    one_value: bool,
+    /// Values exclude each other in their first exposure: the line of those who wait for the end of one.
+    first_line: Option<u32>,
+    /// The set in its first exposure.
+    exposing: Option<u32>,
     values: Names,
     /// The set of each value.
     sets: Vec<u32>,
 }
 
-/// How many of a stratum there are, and how many of them are in open batches.
+/// A stratum now: how many there are, how many of them are in open batches, and what the open cohort is.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct LiveStratum {
+    /// The fingerprint by which births find it.
+    print: u64,
+    /// Hashes below belong to the open cohort.
+    below: u64,
     size: u32,
     committed: u32,
+    /// Planned targets of the open cohort, of `planned`; once the last batch is open, 1 of 0.
+    cohort: u32,
+    planned: u32,
+}
+
+impl LiveStratum {
+    /// Whether one more in open batches keeps the planned share: `committed + 1 <= ceil(cohort · (size + 1) / planned)`.
+    fn share_allows(&self) -> bool {
+        let (cohort, after) = (u64::from(self.cohort), u64::from(self.size) + 1);
+        u64::from(self.committed) * u64::from(self.planned) < cohort * after
+    }
 }
 
 impl Frontier {
-    pub(crate) fn new(
-        fleet: &Fleet,
-        policy: &Policy,
-        layout: Arc<Layout>,
-        batch_of: Vec<u16>,
-        stratum_of: Vec<u32>,
-        spread: &[KeyIndex],
-        capped: &[KeyIndex],
-    ) -> Self {
-        let len = fleet.len();
-        let mut sets = vec![Usage {
-            size: narrow(len),
-            ..Usage::default()
-        }];
-        let capped: Vec<CappedKey> = capped
-            .iter()
-            .zip(&policy.per_label)
-            .zip(0..)
-            .map(|((&key, (name, &cap)), at)| {
-                let first = narrow(sets.len());
-                let count = fleet.value_count(key);
-                sets.resize(
-                    sets.len() + count as usize,
-                    Usage {
-                        key: at,
-                        ..Usage::default()
-                    },
-                );
-                CappedKey {
-                    name: name.clone(),
-                    key,
-                    cap,
-                    values: fleet.values_of(key).clone(),
-                    sets: (first..first + count).collect(),
-                }
-            })
-            .collect();
-        let mut sets_of = Vec::with_capacity(len * capped.len());
-        for target in fleet.targets() {
-            for key in &capped {
-                let set = fleet
-                    .label(target, key.key)
-                    .map_or(NO_SET, |value| key.sets[value.at()]);
-                if set != NO_SET {
-                    sets[set as usize].size += 1;
-                }
-                sets_of.push(set);
-            }
-        }
-        let lanes = (0..fleet.app_count())
-            .map(|app| {
-                let (begin, end) = (layout.lane_first[app as usize], layout.lane_first[app as usize + 1]);
-                let order = &layout.lane_order[begin as usize..end as usize];
-                Lane {
-                    size: end - begin,
-                    cursor: begin,
-                    open_end: begin,
-                    steps: steps_of(order, begin, &batch_of),
-                    ..Lane::default()
-                }
-            })
-            .collect();
-        let live = layout
-            .strata
-            .iter()
-            .map(|stratum| LiveStratum {
-                size: stratum.size,
-                committed: 0,
-            })
-            .collect();
-        let mut frontier = Self {
-            per_app: policy.per_app,
-            total_cap: policy.total_in_flight,
-            apps: fleet.app_names().clone(),
-            spread: policy
-                .spread
-                .iter()
-                .cloned()
-                .zip(spread.iter().map(|&key| fleet.values_of(key).clone()))
-                .collect(),
-            capped,
-            app_of: fleet.targets().map(|target| fleet.app_of(target).0).collect(),
-            stratum_of,
-            batch_of,
-            state: vec![State::new(Phase::Waiting); len],
-            sets_of,
-            lanes,
-            live,
-            sets,
-            freed: Vec::new(),
-            ring: VecDeque::new(),
-            timers: BTreeSet::new(),
-            tickets: 0,
-            started: 0,
-            waiting: narrow(len),
-            exposed: 0,
-            rolling_back: false,
-            back: BTreeSet::new(),
-            layout,
-        };
-        for target in fleet.targets().filter(|&target| !fleet.ready(target)) {
-            frontier.set_unhealthy(target.0);
-        }
-        for app in 0..narrow(frontier.lanes.len()) {
-            frontier.open_steps(app);
-            frontier.wake(app);
-        }
-        frontier
-    }
-
     /// Takes note of something that happened.
     pub fn on(&mut self, event: Event) -> Noted {
         match event {
+            Event::Started { id, at } => self.with_target(id, |this, target| this.told_started(target, at)),
             Event::Finished { id, .. } => self.with_target(id, Self::finished),
             Event::Failed { id, retry, .. } => self.with_target(id, |this, target| this.failed(target, retry)),
             Event::BecameUnhealthy { id } => self.with_target(id, Self::became_unhealthy),
@@ -251,15 +189,47 @@ impl Frontier {
         self.lane_of(target).done += 1;
         self.set_healthy(target);
         self.expose(target);
+        self.seen_well(target);
         self.offer_back(target);
         Noted::Applied
+    }
+
+    /// Somebody started it by himself, or a journal is read again: it flies, whatever the caps say.
+    fn told_started(&mut self, target: u32, at: u64) -> Noted {
+        if self.rolling_back || self.state[target as usize].phase != Phase::Waiting {
+            return Noted::Stale;
+        }
+        self.now_ms = self.now_ms.max(at);
+        self.start(target);
+        Noted::Applied
+    }
+
+    /// Puts a waiting target in flight.
+    fn start(&mut self, target: u32) {
+        self.stop_waiting(target);
+        self.begin_flight(target, Phase::InFlight);
+        self.expose(target);
+        if self.stratum_of[target as usize] == NONE {
+            self.lane_of(target).strangers += 1;
+        }
+        if self.rules.rate.is_some() {
+            match self.recent.back_mut() {
+                Some(last) if last.0 >= self.now_ms => last.1 += 1,
+                _ => self.recent.push_back((self.now_ms, 1)),
+            }
+            self.sets[1].in_flight += 1;
+        }
+        if self.rules.one_first && !self.rolling_back {
+            self.begin_exposure(target);
+        }
     }
 
     fn failed(&mut self, target: u32, retry: bool) -> Noted {
         match self.state[target as usize].phase {
             Phase::InFlight => {
-                self.end_flight(target);
+                // In this order nobody takes it for well in between.
                 self.set_unhealthy(target);
+                self.end_flight(target);
             }
             // Given up before it was touched: its health is what it was.
             Phase::Waiting if !retry => self.stop_waiting(target),
@@ -317,8 +287,13 @@ impl Frontier {
         if state.has(EXPOSED) && !matches!(state.phase, Phase::Back | Phase::BackFailed) {
             self.exposed -= 1;
         }
-        self.state[target as usize].phase = Phase::Left;
+        let mut gone = self.state[target as usize];
+        gone.phase = Phase::Left;
+        self.shift(target, gone);
         self.for_each_set(target, |set| set.size -= 1);
+        if self.rules.one_first {
+            self.end_exposures(target);
+        }
         let lane = self.lane_of(target);
         lane.size -= 1;
         let stratum = self.stratum_of[target as usize];
@@ -338,6 +313,7 @@ impl Frontier {
         }
         self.lanes[app as usize].open += 1;
         self.open_steps(app);
+        self.open_cohorts(app);
         self.spare_the_last(app);
         self.wake(app);
         Noted::Applied
@@ -378,6 +354,29 @@ impl Frontier {
         }
     }
 
+    /// Moves the thresholds of the lane's strata to the open batch.
+    fn open_cohorts(&mut self, app: u32) {
+        let lane = &mut self.lanes[app as usize];
+        let layout = Arc::clone(&self.layout);
+        let opening = layout.opening_of(app);
+        while let Some(&at) = opening.get(lane.opening as usize) {
+            let cohort = &layout.cohorts[at as usize];
+            if cohort.batch > lane.open {
+                break;
+            }
+            lane.opening += 1;
+            let live = &mut self.live[cohort.stratum as usize];
+            live.below = cohort.below;
+            live.cohort = cohort.cumulative;
+        }
+        if lane.open >= layout.last_batch {
+            for stratum in layout.strata_of(app) {
+                let live = &mut self.live[stratum as usize];
+                (live.below, live.cohort, live.planned) = (u64::MAX, 1, 0);
+            }
+        }
+    }
+
     fn opened(&mut self, target: u32, batch: u16) {
         let at = target as usize;
         // One that was moved to a later batch is no longer part of this one; it is met again there.
@@ -390,7 +389,7 @@ impl Frontier {
         }
         if state.phase == Phase::Waiting {
             self.lane_of(target).waiting_open += 1;
-            if state.has(UNHEALTHY) {
+            if state.has(UNHEALTHY) && !state.has(PINNED) {
                 self.queue_unwell(target);
             }
         }
@@ -436,7 +435,7 @@ impl Frontier {
     fn for_each_set(&mut self, target: u32, mut apply: impl FnMut(&mut Usage)) {
         apply(&mut self.sets[0]);
         self.look_at(0);
-        let keys = self.capped.len();
+        let keys = self.tracked.len();
         let begin = target as usize * keys;
         for at in begin..begin + keys {
             let set = self.sets_of[at];
@@ -447,54 +446,78 @@ impl Frontier {
         }
     }
 
+    /// Gives a target a new state and its lane and sets the difference.
+    fn shift(&mut self, target: u32, new: State) {
+        let old = std::mem::replace(&mut self.state[target as usize], new);
+        let (before, after) = (old.draws(), new.draws());
+        if before == after {
+            return;
+        }
+        let flight = i32::from(after.in_flight) - i32::from(before.in_flight);
+        let idle = i32::from(after.idle) - i32::from(before.idle);
+        if flight != 0 || idle != 0 {
+            let lane = self.lane_of(target);
+            lane.in_flight = lane.in_flight.wrapping_add_signed(flight);
+            lane.unhealthy = lane.unhealthy.wrapping_add_signed(idle);
+            self.for_each_set(target, |set| {
+                set.in_flight = set.in_flight.wrapping_add_signed(flight);
+                set.unhealthy = set.unhealthy.wrapping_add_signed(idle);
+            });
+        }
+        if self.rules.headroom.is_some() && before.ready != after.ready {
+            let capacity = u64::from(self.capacity[target as usize]);
+            let lane = self.lane_of(target);
+            if after.ready {
+                lane.ready_capacity += capacity;
+            } else {
+                lane.ready_capacity -= capacity;
+            }
+        }
+        let ill = i32::from(after.ill) - i32::from(before.ill);
+        if self.rules.one_value {
+            self.engage(target, flight, ill);
+        }
+        if self.rules.one_first {
+            if ill != 0 {
+                self.for_each_set(target, |set| set.ill = set.ill.wrapping_add_signed(ill));
+            }
+            if flight < 0 || ill < 0 {
+                self.end_exposures(target);
+            }
+        }
+    }
+
     /// Marks a target unhealthy; whether it was healthy.
     fn set_unhealthy(&mut self, target: u32) -> bool {
-        if !self.state[target as usize].set(UNHEALTHY) {
-            return false;
-        }
-        if !self.state[target as usize].in_flight() {
-            self.lane_of(target).unhealthy += 1;
-            self.for_each_set(target, |set| set.unhealthy += 1);
-        }
-        true
+        let mut state = self.state[target as usize];
+        let new = state.set(UNHEALTHY);
+        self.shift(target, state);
+        new
     }
 
     /// Marks a target healthy; whether it was unhealthy.
     fn set_healthy(&mut self, target: u32) -> bool {
-        if !self.state[target as usize].clear(UNHEALTHY) {
-            return false;
-        }
-        if !self.state[target as usize].in_flight() {
-            self.lane_of(target).unhealthy -= 1;
-            self.for_each_set(target, |set| set.unhealthy -= 1);
-        }
-        true
+        let mut state = self.state[target as usize];
+        let old = state.clear(UNHEALTHY);
+        self.shift(target, state);
+        old
     }
 
     fn begin_flight(&mut self, target: u32, phase: Phase) {
-        let unhealthy = u32::from(self.state[target as usize].has(UNHEALTHY));
-        self.state[target as usize].phase = phase;
-        let lane = self.lane_of(target);
-        lane.in_flight += 1;
-        lane.unhealthy -= unhealthy;
-        self.for_each_set(target, |set| {
-            set.in_flight += 1;
-            set.unhealthy -= unhealthy;
-        });
+        let mut state = self.state[target as usize];
+        state.phase = phase;
+        self.shift(target, state);
     }
 
     /// Takes a target out of flight; the caller sets the phase.
     fn end_flight(&mut self, target: u32) {
-        let unhealthy = u32::from(self.state[target as usize].has(UNHEALTHY));
-        let lane = self.lane_of(target);
-        lane.in_flight -= 1;
-        lane.unhealthy += unhealthy;
-        self.for_each_set(target, |set| {
-            set.in_flight -= 1;
-            set.unhealthy += unhealthy;
-        });
-        // Flags are counted by the phase from here on.
-        self.state[target as usize].phase = Phase::Done;
+        let mut state = self.state[target as usize];
+        if state.phase == Phase::InFlight && self.stratum_of[target as usize] == NONE {
+            self.lane_of(target).strangers -= 1;
+        }
+        // Phases at rest draw alike.
+        state.phase = Phase::Done;
+        self.shift(target, state);
     }
 
     fn stop_waiting(&mut self, target: u32) {
@@ -522,7 +545,9 @@ impl Frontier {
 
     /// Counts the first time a target meets the new version.
     fn expose(&mut self, target: u32) {
-        if self.state[target as usize].set(EXPOSED) {
+        let mut state = self.state[target as usize];
+        if state.set(EXPOSED) {
+            self.shift(target, state);
             let number = self.started;
             self.started = self.started.saturating_add(1);
             self.exposed += 1;

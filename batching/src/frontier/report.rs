@@ -1,10 +1,10 @@
 //! What a frontier says about itself.
 
 use super::event::{Blocked, LaneView};
-use super::lane::{NO_SET, Phase, UNHEALTHY};
-use super::start::Gate;
+use super::gate::{Gate, Own};
+use super::lane::{PINNED, Phase, UNHEALTHY};
 use super::{Frontier, narrow};
-use crate::index::{AppIndex, TargetIndex, ValueIndex};
+use crate::index::{AppIndex, KeyIndex, TargetIndex, ValueIndex};
 
 impl Frontier {
     /// One application's way, now. For an application it never had: an empty view that says so in [`LaneView::blocked`].
@@ -56,7 +56,7 @@ impl Frontier {
 
     /// The keys whose values make strata.
     pub(crate) fn spread_keys(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.spread.iter().map(|(key, _)| key.as_str())
+        self.spread.iter().map(String::as_str)
     }
 
     /// All lanes, by application.
@@ -137,7 +137,10 @@ impl Frontier {
         {
             return None;
         }
-        let waits = |&target: &u32| self.state[target as usize].phase == Phase::Waiting && self.is_open(target);
+        let waits = |&target: &u32| {
+            let state = self.state[target as usize];
+            state.phase == Phase::Waiting && !state.has(PINNED) && self.is_open(target)
+        };
         let planned = self
             .layout
             .lane_order
@@ -152,35 +155,61 @@ impl Frontier {
         if unwell.is_some_and(|target| self.gate(target) == Gate::Open) {
             return None;
         }
-        let head = head.or(unwell)?;
+        let Some(head) = head.or(unwell) else {
+            return (lane.pinned_until > self.now_ms).then_some(Blocked::Pinned {
+                until_ms: lane.pinned_until,
+            });
+        };
         match self.gate(head) {
             Gate::Open => None,
-            Gate::App => Some(Blocked::UnhealthyConsumeAllowance {
+            Gate::App(Own::Cap) => Some(Blocked::UnhealthyConsumeAllowance {
                 unhealthy: lane.unhealthy,
                 cap: self.app_cap(app),
             }),
-            Gate::Set(set) => {
-                let usage = &self.sets[set as usize];
-                let cap = self.set_cap(set);
-                // Somebody else's flights will end; unhealthy targets may stay.
-                if usage.unhealthy < cap {
-                    return None;
-                }
-                if set == 0 {
-                    return Some(Blocked::UnhealthyConsumeTotal {
-                        unhealthy: usage.unhealthy,
-                        cap,
-                    });
-                }
-                let key = &self.capped[usage.key as usize];
-                let value = key.sets.iter().position(|&s| s == set && s != NO_SET).map_or(0, narrow);
-                Some(Blocked::UnhealthyConsumeLabel {
-                    key: key.key,
-                    value: ValueIndex(value),
-                    unhealthy: usage.unhealthy,
-                    cap,
-                })
+            Gate::App(Own::Capacity) => Some(Blocked::ReadyCapacity {
+                ready: lane.ready_capacity,
+                needed: lane.needed_capacity,
+            }),
+            Gate::App(Own::Value(set)) => {
+                let (key, value) = self.class_of(set)?;
+                Some(Blocked::OneValuePerApp { key, value })
             }
+            Gate::App(Own::Stranger) => Some(Blocked::Stranger),
+            Gate::Set(set) => self.blocked_by_set(set),
         }
+    }
+
+    fn blocked_by_set(&self, set: u32) -> Option<Blocked> {
+        let usage = &self.sets[set as usize];
+        let cap = self.set_cap(set);
+        if let Some(tracked) = self.tracked.get(usage.key as usize)
+            && tracked.first_line == Some(set)
+        {
+            let exposing = tracked.exposing?;
+            let (key, value) = self.class_of(exposing)?;
+            let stuck = self.sets[exposing as usize].in_flight == 0;
+            return stuck.then_some(Blocked::FirstExposure { key, value });
+        }
+        // Somebody else's flights will end, and so does a window; unhealthy targets may stay.
+        if usage.unhealthy < cap {
+            return None;
+        }
+        let unhealthy = usage.unhealthy;
+        Some(match self.class_of(set) {
+            None => Blocked::UnhealthyConsumeTotal { unhealthy, cap },
+            Some((key, value)) => Blocked::UnhealthyConsumeLabel {
+                key,
+                value,
+                unhealthy,
+                cap,
+            },
+        })
+    }
+
+    /// The label a set stands for.
+    fn class_of(&self, set: u32) -> Option<(KeyIndex, ValueIndex)> {
+        let tracked = self.tracked.get(self.sets[set as usize].key as usize)?;
+        let value = tracked.sets.iter().position(|&s| s == set)?;
+        Some((tracked.key, ValueIndex(narrow(value))))
     }
 }

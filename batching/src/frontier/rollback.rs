@@ -1,7 +1,7 @@
 //! The way back: newest first, under the same caps.
 
+use super::gate::Gate;
 use super::lane::{Phase, UNHEALTHY, UNWELL};
-use super::start::Gate;
 use super::{Frontier, Noted, narrow};
 use crate::index::TargetIndex;
 
@@ -11,8 +11,7 @@ impl Frontier {
     /// The newest exposure goes first over all lanes; where its application, label or fleet has no slot, the next newest lane goes.
     /// Holds and limits do not apply: whether a rollback may touch an application is decided before it is asked for.
     pub fn rollback_startable(&mut self, now_ms: u64, max: usize) -> Vec<TargetIndex> {
-        // Time does not matter yet: nothing here waits for a moment.
-        let _ = now_ms;
+        self.now_ms = self.now_ms.max(now_ms);
         let mut answer = Vec::new();
         if !self.rolling_back {
             return answer;
@@ -138,7 +137,7 @@ impl Frontier {
                 match self.gate(target) {
                     Gate::Open => return Some(target),
                     Gate::Set(set) => self.park(app, set, true),
-                    Gate::App => {}
+                    Gate::App(_) => {}
                 }
                 return None;
             }

@@ -1,16 +1,9 @@
 //! Who starts next.
 
 use super::Frontier;
-use super::lane::{AGAIN, NO_SET, Parked, Phase, UNHEALTHY, UNWELL};
+use super::gate::Gate;
+use super::lane::{AGAIN, PINNED, Parked, Phase, UNHEALTHY, UNWELL};
 use crate::index::TargetIndex;
-
-/// What stands in the way of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
-    Open,
-    App,
-    Set(u32),
-}
 
 impl Frontier {
     /// At most `max` targets that may start at `now_ms`; they count as in flight from here on. Empty while rolling back.
@@ -19,13 +12,7 @@ impl Frontier {
         if self.rolling_back {
             return answer;
         }
-        while let Some(&(until, app)) = self.timers.first()
-            && until <= now_ms
-        {
-            self.timers.pop_first();
-            self.lanes[app as usize].held_until = None;
-            self.wake(app);
-        }
+        self.pass_time(now_ms);
         self.wake_parked();
         while answer.len() < max {
             let Some(app) = self.ring.pop_front() else {
@@ -37,14 +24,34 @@ impl Frontier {
             };
             self.lanes[app as usize].queued = false;
             if let Some(target) = self.next_of(app) {
-                self.stop_waiting(target);
-                self.begin_flight(target, Phase::InFlight);
-                self.expose(target);
+                self.start(target);
                 answer.push(TargetIndex(target));
                 self.wake(app);
             }
         }
         answer
+    }
+
+    /// Ends holds and pins, and forgets starts that have left the window.
+    fn pass_time(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        while let Some(&(until, app)) = self.timers.first()
+            && until <= self.now_ms
+        {
+            self.timers.pop_first();
+            self.lanes[app as usize].held_until = None;
+            self.wake(app);
+        }
+        self.unpin();
+        if let Some(rate) = self.rules.rate {
+            while let Some(&(at, starts)) = self.recent.front()
+                && at.saturating_add(rate.window_ms) <= self.now_ms
+            {
+                self.recent.pop_front();
+                self.sets[1].in_flight -= starts;
+                self.look_at(1);
+            }
+        }
     }
 
     /// Puts a lane where it is looked at: it may have something to do.
@@ -66,10 +73,9 @@ impl Frontier {
         for set in std::mem::take(&mut self.freed) {
             let at = set as usize;
             self.sets[at].freed = false;
-            let cap = self.set_cap(set);
             let mut more = false;
-            for (unwell, taken) in [(true, self.sets[at].in_flight), (false, self.sets[at].used())] {
-                let free = cap.saturating_sub(taken);
+            for unwell in [true, false] {
+                let free = self.free_of(set, unwell);
                 for _ in 0..free {
                     let Some((_, app)) = self.sets[at].line(unwell).pop_first() else {
                         break;
@@ -131,12 +137,12 @@ impl Frontier {
                 return None;
             };
             let state = self.state[target as usize];
-            let waits = state.phase == Phase::Waiting && self.is_open(target);
+            let waits = state.phase == Phase::Waiting && !state.has(PINNED) && self.is_open(target);
             if waits && state.has(UNHEALTHY) {
                 match self.gate(target) {
                     Gate::Open => return Some(target),
                     Gate::Set(set) => self.park(app, set, true),
-                    Gate::App => {}
+                    Gate::App(_) => {}
                 }
                 return None;
             }
@@ -154,63 +160,23 @@ impl Frontier {
         let lane = &mut self.lanes[app as usize];
         while lane.cursor < lane.open_end {
             let target = self.layout.lane_order[lane.cursor as usize];
-            if self.state[target as usize].phase == Phase::Waiting && self.batch_of[target as usize] <= lane.open {
+            let state = self.state[target as usize];
+            // A pinned one comes again when its pin has ended.
+            let waits = state.phase == Phase::Waiting && !state.has(PINNED);
+            if waits && self.batch_of[target as usize] <= lane.open {
                 return Some(target);
             }
             lane.cursor += 1;
         }
         while let Some(&target) = lane.again.front() {
             let state = &mut self.state[target as usize];
-            if state.has(AGAIN) && state.phase == Phase::Waiting && self.batch_of[target as usize] <= lane.open {
+            let waits = state.phase == Phase::Waiting && !state.has(PINNED);
+            if state.has(AGAIN) && waits && self.batch_of[target as usize] <= lane.open {
                 return Some(target);
             }
             state.clear(AGAIN);
             lane.again.pop_front();
         }
         None
-    }
-
-    /// Whether the caps let a target start (or go back) now. A healthy one takes a slot of each of its sets; an unhealthy one has
-    /// taken it already, and only the number in flight is bounded.
-    pub(super) fn gate(&self, target: u32) -> Gate {
-        let app = self.app_of[target as usize];
-        let unhealthy = self.state[target as usize].has(UNHEALTHY);
-        let lane = &self.lanes[app as usize];
-        let taken = |in_flight: u32, idle: u32| if unhealthy { in_flight } else { in_flight + idle };
-        if taken(lane.in_flight, lane.unhealthy) >= self.app_cap(app) {
-            return Gate::App;
-        }
-        let keys = self.capped.len();
-        let begin = target as usize * keys;
-        let labels = self.sets_of[begin..begin + keys]
-            .iter()
-            .copied()
-            .filter(|&set| set != NO_SET);
-        for set in labels.chain([0]) {
-            let usage = &self.sets[set as usize];
-            if taken(usage.in_flight, usage.unhealthy) >= self.set_cap(set) {
-                return Gate::Set(set);
-            }
-        }
-        Gate::Open
-    }
-
-    pub(super) fn app_cap(&self, app: u32) -> u32 {
-        let lane = &self.lanes[app as usize];
-        match lane.size {
-            // Alone: the last batch is the one that may empty an application, and a rollback must reach it too.
-            1 => u32::from(lane.open >= self.layout.last_batch || self.rolling_back),
-            n => self.per_app.of(n),
-        }
-    }
-
-    pub(super) fn set_cap(&self, set: u32) -> u32 {
-        let size = self.sets[set as usize].size;
-        let cap = if set == 0 {
-            self.total_cap
-        } else {
-            self.capped[self.sets[set as usize].key as usize].cap
-        };
-        cap.of(size).max(1)
     }
 }

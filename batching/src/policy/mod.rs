@@ -175,7 +175,8 @@ impl Policy {
     }
 
     /// Never two values of this key in their first exposure at once (two regions, say). A value's first exposure lasts from
-    /// its first start until one of its targets has finished and none is in flight.
+    /// its first start until none of its targets is in flight and one has finished. If all that were touched failed, it lasts
+    /// until none of them is unhealthy, and the next start is a first exposure again.
     #[must_use]
     pub fn one_first_exposure(mut self, key: impl Into<String>) -> Self {
         self.one_first_exposure.push(key.into());

@@ -80,7 +80,8 @@ impl Handle {
         self.order(Command::Approve, actor, reason)
     }
 
-    /// Goes on: out of a freeze, or over what a check has stopped, the evidence included.
+    /// Goes on: out of a freeze, or over what a check has stopped, the evidence included. From then on the evidence stops
+    /// this change no more; the gate still does, where it refuses more than was seen.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Resume, actor, reason)
     }

@@ -72,6 +72,8 @@ pub enum QuestionKind {
     RuleWantsPerson,
     /// Nothing has moved for the whole patience: leave the rest as it is?
     Stalled,
+    /// Rules hold the rollback: go back nevertheless?
+    RollBackNow,
     /// More targets would be left behind than may be without a person's word: leave them?
     LeaveDebt,
 }

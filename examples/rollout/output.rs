@@ -118,6 +118,23 @@ pub(crate) fn check_report(options: &Options) -> Result<(), Failure> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
+    let inventory = options.inventory.as_ref().map(PathBuf::from);
+    let taken = [inventory, options.world.clone(), options.journal.clone()];
+    let log = options.journal.as_deref().map(crate::world_log);
+    let taken = taken
+        .into_iter()
+        .flatten()
+        .chain(log)
+        .chain(options.rules.iter().cloned());
+    for other in taken {
+        if is_same_file(&path, &other) {
+            return Err(Failure::Input(format!(
+                "{}: the report would be written over {}: name another file for it",
+                path.display(),
+                other.display()
+            )));
+        }
+    }
     if path.is_dir() || !folder.is_dir() {
         let name = path.display();
         return Err(Failure::Input(format!(
@@ -125,6 +142,18 @@ pub(crate) fn check_report(options: &Options) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Whether two paths name one file, there already or not.
+fn is_same_file(left: &Path, right: &Path) -> bool {
+    let whole = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize().ok()?;
+        path.canonicalize()
+            .ok()
+            .or_else(|| Some(folder.join(path.file_name()?)))
+    };
+    left == right || whole(left).is_some_and(|left| Some(left) == whole(right))
 }
 
 /// No commands for the page: by the time it is written the run has ended.

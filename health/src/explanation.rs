@@ -321,9 +321,14 @@ impl Explanation {
             Finding::Counts { canary, .. } | Finding::Fresh { canary, .. } => canary.total > 0,
             _ => false,
         });
+        let on_control = self
+            .findings
+            .iter()
+            .any(|finding| matches!(finding, Finding::Counts { control, .. } if control.total > 0));
         match self.verdict {
             Verdict::Hold(reason) => reason.to_string(),
-            _ if on_canary => "no sign that the new version is worse".to_owned(),
+            _ if on_canary && on_control => "no sign that the new version is worse".to_owned(),
+            _ if on_canary => "there is no control to compare the new version with".to_owned(),
             _ => "nothing was measured on the new version yet".to_owned(),
         }
     }

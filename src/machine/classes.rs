@@ -14,6 +14,10 @@ pub(crate) const SELF_TEST: u8 = 3;
 /// A class is looked at for silence only after so long: the forecast needs some traffic to stand on.
 const FORECAST_AFTER_MS: u64 = 30 * 60_000;
 
+/// Without a control, traffic that speaks against the release must do so again so long after the first time: incidents
+/// that are none of its doing pass.
+const SUSPECT_MS: u64 = 2 * 3_600_000;
+
 /// Where the evidence of the present stage stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fresh {
@@ -47,6 +51,8 @@ pub(crate) struct ClassState {
     pub(crate) was_busy: bool,
     /// A person said that this stage may be passed.
     pub(crate) granted: bool,
+    /// Since when its traffic, which has no control, is suspected of speaking against the release.
+    suspected: Option<u64>,
     /// The only stage there is was found safe.
     judged: bool,
 }
@@ -64,6 +70,7 @@ impl ClassState {
             busy: true,
             was_busy: true,
             granted: false,
+            suspected: None,
             judged: false,
         }
     }
@@ -150,6 +157,7 @@ impl Machine {
             state.soaked |= self.tables.classes[at].needs_soak(next, &self.setup.change.settings);
             state.silent |= matches!(evidence, Evidence::SelfTests);
             state.granted = false;
+            state.suspected = None;
             state.stage = next;
             state.fresh = Fresh::Waiting;
             self.judge.restart_safety(class);
@@ -164,7 +172,7 @@ impl Machine {
     pub(super) fn is_calm(&self) -> bool {
         match self.judge.verdict() {
             Verdict::Continue => true,
-            Verdict::Rollback | Verdict::Hold(HoldReason::Suspicion { .. }) => self.overruled,
+            Verdict::Rollback | Verdict::Hold(HoldReason::Suspicion { .. }) => self.overruled.is_some(),
             Verdict::Hold(_) => false,
         }
     }
@@ -193,10 +201,13 @@ impl Machine {
             return Evidence::None;
         };
         let safety = self.judge.safety(class);
-        if self.overruled {
+        if self.overruled.is_some() {
             return Evidence::Person;
         }
         if self.judge.class_ln_e(class) >= libm::log(self.setup.change.settings.caution_e) {
+            return Evidence::None;
+        }
+        if state.suspected.is_some_and(|at| self.now_ms - at < SUSPECT_MS) {
             return Evidence::None;
         }
         if safety.satisfied {
@@ -233,7 +244,8 @@ impl Machine {
     /// still be enough to disprove it: of a good release 1/S passes 1/α with probability α at most.
     fn contradiction<'a>(&self, safety: &'a Safety) -> Option<&'a str> {
         let limit = libm::log(self.setup.change.settings.alpha);
-        let against = |metric: &&MetricSafety| metric.required && metric.ln_absolute <= limit;
+        let compared = is_compared(safety);
+        let against = |metric: &&MetricSafety| (metric.required || !compared) && metric.ln_absolute <= limit;
         safety
             .per_metric
             .iter()
@@ -304,49 +316,63 @@ impl Machine {
         true
     }
 
-    /// Asks a person where evidence is missing for too long.
+    /// Asks a person where a class's own traffic speaks against the release and there is no control to stop on, and
+    /// where evidence is missing for too long.
     pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
+        if self.question.is_some() || self.overruled.is_some() {
+            return;
+        }
         let patience = self.setup.change.settings.patience_ms;
-        let late = (0u32..)
-            .zip(&self.classes)
-            .find_map(|(class, state)| match state.fresh {
-                Fresh::Counting(since) if self.now_ms - since >= patience => {
-                    let has_next = self.tables.classes[class as usize].next_stage(state.stage).is_some();
-                    (has_next || class == 0 && self.is_one_stage()).then_some(class)
+        // What lost telemetry holds no answer lets go.
+        let calm = self.is_calm();
+        for class in 0..u32::try_from(self.classes.len()).unwrap_or(u32::MAX) {
+            let state = &self.classes[class as usize];
+            let Fresh::Counting(since) = state.fresh else { continue };
+            let has_next = self.tables.classes[class as usize].next_stage(state.stage).is_some();
+            if state.granted || !(has_next || class == 0 && self.is_one_stage()) {
+                continue;
+            }
+            let late = calm && self.now_ms - since >= patience;
+            let safety = self.judge.safety(class);
+            let Some(metric) = self.contradiction(&safety) else {
+                if late {
+                    return self.ask_to_go_on(class, &safety, commands);
                 }
-                _ => None,
-            });
-        let Some(class) = late else { return };
-        let safety = self.judge.safety(class);
-        let name = self.tables.classes[class as usize].name.clone();
-        if let Some(metric) = self.contradiction(&safety) {
+                continue;
+            };
+            if !late {
+                if is_compared(&safety) {
+                    continue;
+                }
+                let since = *self.classes[class as usize].suspected.get_or_insert(self.now_ms);
+                if self.now_ms - since < SUSPECT_MS {
+                    self.judge.restart_safety(class);
+                    continue;
+                }
+            }
             let text = format!(
-                "class {name} has no control to be compared with, and after {} requests its metric {metric} speaks against \
+                "class {} cannot be stopped on evidence, and after {} requests its metric {metric} speaks against \
                  the release by {:.0} to one: roll back?",
+                self.tables.classes[class as usize].name,
                 safety.requests_seen,
                 1.0 / self.setup.change.settings.alpha,
             );
-            self.ask(
-                QuestionKind::RollBack,
-                text,
-                "the change keeps its size".to_owned(),
-                commands,
-            );
-            return;
+            let otherwise = "the change keeps its size".to_owned();
+            return self.ask(QuestionKind::RollBack, text, otherwise, commands);
         }
+    }
+
+    fn ask_to_go_on(&mut self, class: u32, safety: &Safety, commands: &mut Commands) {
         let text = format!(
-            "class {name} has waited {} hours for evidence of safety and has {:.1} of {:.0} needed after {} requests: go on without it?",
-            patience / 3_600_000,
+            "class {} has waited {} hours for evidence of safety and has {:.1} of {:.0} needed after {} requests: go on without it?",
+            self.tables.classes[class as usize].name,
+            self.setup.change.settings.patience_ms / 3_600_000,
             libm::exp(safety.ln_s),
             libm::exp(safety.needed),
             safety.requests_seen,
         );
-        self.ask(
-            QuestionKind::GoOnWithoutEvidence,
-            text,
-            "the change keeps its size and goes on waiting".to_owned(),
-            commands,
-        );
+        let otherwise = "the change keeps its size and goes on waiting".to_owned();
+        self.ask(QuestionKind::GoOnWithoutEvidence, text, otherwise, commands);
     }
 
     /// A person lets every class pass that has waited too long.
@@ -394,6 +420,11 @@ impl Machine {
             "less evidence of safety, or any real evidence against the release, would have kept its size".to_owned();
         self.decide_text(code, text, Some(otherwise));
     }
+}
+
+/// Whether anything of the class was compared with a control.
+fn is_compared(safety: &Safety) -> bool {
+    safety.per_metric.iter().any(|metric| metric.ln_relative.abs() > 0.0)
 }
 
 impl Class {

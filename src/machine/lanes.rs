@@ -97,7 +97,8 @@ impl Machine {
         if admitted {
             self.mark_busy(lane);
         }
-        if !(rested && admitted && calm && (self.overruled || self.judge.app_ln_e(app.0) < caution)) {
+        let quiet = self.overruled.is_some() || self.judge.app_ln_e(app.0) < caution;
+        if !(rested && admitted && calm && quiet) {
             return;
         }
         self.lanes[lane].opened += 1;
@@ -218,7 +219,7 @@ impl Machine {
 
     /// Whether a target may be rolled back now, by the rules of its lane; keeps the record of the hold.
     pub(super) fn may_go_back(&mut self, target: TargetIndex) -> bool {
-        if self.setup.guard.is_empty() {
+        if self.setup.guard.is_empty() || self.back_by_person {
             return true;
         }
         let app = self.app_of(target);
@@ -249,6 +250,46 @@ impl Machine {
             hold.back = true;
         }
         false
+    }
+
+    /// Rules keep targets on a version that is to be left: somebody must know at once, and may say otherwise.
+    pub(super) fn ask_for_the_way_back(&mut self, commands: &mut Commands) {
+        let Some(&first) = self.parked.first() else {
+            if self
+                .question
+                .as_ref()
+                .is_some_and(|question| question.kind == QuestionKind::RollBackNow)
+            {
+                self.question = None;
+            }
+            return;
+        };
+        if self.question.is_some() {
+            return;
+        }
+        let record = self.lanes[self.app_of(first).0 as usize]
+            .hold
+            .as_ref()
+            .and_then(|hold| hold.record);
+        let Some(hold) = record.and_then(|at| self.record.holds.get(at)) else {
+            return;
+        };
+        let text = format!(
+            "{} targets are to leave {} and must wait, as {} of {} forbids rollbacks ({}): roll back now?",
+            self.parked.len(),
+            self.setup.change.to,
+            hold.by,
+            hold.lane,
+            hold.reason,
+        );
+        let otherwise = match hold.until_ms {
+            Some(until) => format!(
+                "they go back when the rules let them, the first in {} min",
+                until.saturating_sub(self.now_ms).div_ceil(60_000)
+            ),
+            None => "they go back when the rules let them, and no end of that is known".to_owned(),
+        };
+        self.ask(QuestionKind::RollBackNow, text, otherwise, commands);
     }
 
     fn decide_lane(&self, app: AppIndex, need: Need) -> Decision {

@@ -139,8 +139,10 @@ pub(crate) struct Machine {
     frozen: Option<u64>,
     /// Since when it is being aborted: it ends as soon as nothing is in flight.
     aborting: Option<u64>,
-    /// A person resumed over the evidence.
-    overruled: bool,
+    /// A person resumed over what had stopped the change.
+    overruled: Option<stop::Overruled>,
+    /// A person said that the rollback need not wait for the rules.
+    back_by_person: bool,
     question: Option<Question>,
     /// A person said: go on without evidence, leave debt, once for each question.
     granted: Vec<QuestionKind>,
@@ -250,7 +252,8 @@ impl Machine {
             course: Course::Forward,
             frozen: None,
             aborting: None,
-            overruled: false,
+            overruled: None,
+            back_by_person: false,
             parked: Vec::new(),
             question: None,
             granted: Vec::new(),
@@ -444,7 +447,7 @@ impl Machine {
     /// A person takes up what a check has stopped: over the evidence too, if that is what stopped it.
     fn resume(&mut self) {
         match self.question.take() {
-            Some(question) if question.kind == QuestionKind::RollBack => self.overruled = true,
+            Some(question) if question.kind == QuestionKind::RollBack => self.overrule(),
             Some(question) => self.grant(question),
             None => {}
         }
@@ -462,6 +465,10 @@ impl Machine {
             QuestionKind::RuleWantsPerson => self.allow_by_person(),
             QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
             QuestionKind::Stalled => self.leave_the_rest(),
+            QuestionKind::RollBackNow => {
+                self.back_by_person = true;
+                self.scan_due = true;
+            }
         }
     }
 

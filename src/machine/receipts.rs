@@ -104,7 +104,11 @@ impl Machine {
                 ..
             }
         );
-        self.set_lost(target, lost && receipt.was_healthy);
+        let state = &mut self.targets[target.0 as usize];
+        // After its own failed attempt a target is ill by that, not by itself.
+        state.ill_before |= direction == Direction::Forward && state.tries == 0 && !receipt.was_healthy;
+        let lost = lost && !state.ill_before;
+        self.set_lost(target, lost);
         self.targets[target.0 as usize].closed = matches!(
             receipt.terminal,
             Terminal::NeedsPerson {
@@ -151,8 +155,6 @@ impl Machine {
             return;
         }
         let state = &mut self.targets[target.0 as usize];
-        // After its own failed attempt a target is ill by that, not by itself.
-        state.ill_before |= state.tries == 0 && !receipt.was_healthy;
         state.tries = state.tries.saturating_add(1);
         let (tries, stratum, was_healthy) = (state.tries, state.stratum, !state.ill_before);
         let why = why(receipt);

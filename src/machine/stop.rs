@@ -3,13 +3,21 @@
 use std::collections::BTreeSet;
 
 use unattended_batching::{Event, TargetIndex};
-use unattended_health::Finding;
+use unattended_health::{Finding, Verdict};
 use unattended_upgrade::TargetId;
 
-use crate::{Level, Outcome, QuestionKind};
+use crate::{Level, Notice, Outcome, QuestionKind};
 
 use super::lanes::Lane;
 use super::{Check, Commands, Course, Direction, Machine, Start, Target};
+
+/// What a person has seen and went on over: it stops nothing twice. Evidence that keeps growing is the same evidence; a
+/// gate that refuses twice as many targets, or one that had not refused yet, is not the same refusal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overruled {
+    evidence: bool,
+    gate_failures: usize,
+}
 
 /// Starts of the new version that its own gate refused: deterministic ones reject the release.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +34,11 @@ pub(crate) struct StartFailures {
 }
 
 impl StartFailures {
+    /// Targets that it failed on.
+    fn count(&self) -> usize {
+        self.once.len() + self.late.len()
+    }
+
     pub(super) const fn success(&mut self) {
         self.succeeded += 1;
     }
@@ -68,7 +81,7 @@ impl StartFailures {
 impl Machine {
     /// Whether a stop has been authorised and somebody has yet to act on it.
     pub(super) const fn stop_pending(&self) -> bool {
-        self.stop_text.is_some() && !self.overruled && matches!(self.course, Course::Forward)
+        self.stop_text.is_some() && self.overruled.is_none() && matches!(self.course, Course::Forward)
     }
 
     pub(super) const fn stop_began(&self) -> bool {
@@ -77,20 +90,17 @@ impl Machine {
 
     /// Stops where the evidence or the gate says so: by itself at L4, by asking at L3.
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
-        let found = match self.start_failures.rejects() {
-            Some(text) => Some(("stop.gate", text)),
-            None => self
-                .judge
-                .stopped()
-                .is_some()
-                .then(|| ("stop.evidence", self.judge.explain().headline())),
-        };
-        let Some((code, text)) = found.filter(|_| !self.overruled) else {
-            return;
-        };
+        let Some((code, text)) = self.stop_found() else { return };
+        if self.overruled.take().is_some() {
+            self.stop_text = None;
+        }
         if self.stop_text.is_none() {
-            let spent = 1.0 / self.setup.change.settings.alpha;
-            let otherwise = format!("evidence below {spent:.0}, or starts that succeed, would have let it go on");
+            let otherwise = if code == "stop.gate" {
+                "starts that succeed would have let it go on".to_owned()
+            } else {
+                let needed = 1.0 / self.setup.change.settings.alpha;
+                format!("evidence below {needed:.0} would have let it go on")
+            };
             self.decide_text(code, text.clone(), Some(otherwise));
             self.exposed_at_stop = Some(self.touched);
             self.stop_text = Some(text.clone());
@@ -106,6 +116,26 @@ impl Machine {
             ),
             Level::L4 => self.begin_rollback(text),
         }
+    }
+
+    /// What there is to stop for: the gate first, as it is certain.
+    fn stop_found(&self) -> Option<(&'static str, String)> {
+        let failures = self.overruled.map_or(0, |seen| seen.gate_failures);
+        if let Some(text) = self.start_failures.rejects()
+            && self.start_failures.count() > 2 * failures
+        {
+            return Some(("stop.gate", text));
+        }
+        let seen = self.overruled.is_some_and(|seen| seen.evidence);
+        (self.judge.stopped().is_some() && !seen).then(|| ("stop.evidence", self.judge.explain().headline()))
+    }
+
+    /// A person goes on over what stopped the change.
+    pub(super) fn overrule(&mut self) {
+        self.overruled = Some(Overruled {
+            evidence: self.judge.stopped().is_some(),
+            gate_failures: self.start_failures.count(),
+        });
     }
 
     pub(super) fn begin_rollback(&mut self, text: String) {
@@ -150,6 +180,7 @@ impl Machine {
                 direction: Direction::Back,
             });
         }
+        self.ask_for_the_way_back(commands);
         if self.in_flight > 0 || !self.parked.is_empty() {
             return;
         }
@@ -184,10 +215,12 @@ impl Machine {
         if !self.is_judged() {
             return;
         }
-        if self.faulted > limit && !self.granted.contains(&QuestionKind::LeaveDebt) {
+        // However well excused: a change that reached less than half has not been done.
+        let left = self.debts.len() as u64;
+        if (self.faulted > limit || left * 2 > self.alive) && !self.granted.contains(&QuestionKind::LeaveDebt) {
             let text = format!(
-                "{} targets of {} cannot be brought to {}: leave them?",
-                self.faulted, self.alive, self.setup.change.to
+                "{left} targets of {} cannot be brought to {}: leave them?",
+                self.alive, self.setup.change.to
             );
             self.ask(
                 QuestionKind::LeaveDebt,
@@ -274,13 +307,31 @@ impl Machine {
         {
             return;
         }
-        if self.lanes.iter().any(Lane::waits_for_a_window) {
+        let hours = patience / 3_600_000;
+        if self.in_flight > 0 {
+            // No word lets go what the platform does not answer for.
+            let text = format!(
+                "{} attempts have shown nothing for {hours} hours: the platform cannot be seen",
+                self.in_flight
+            );
+            self.decide_text("attempts.unseen", text.clone(), None);
+            commands.notices.push(Notice {
+                code: "attempts.unseen".to_owned(),
+                dedup_key: format!("{}/unseen", self.setup.change.id),
+                text,
+                question: None,
+            });
+            self.end(Outcome::Waiting, commands);
             return;
         }
-        let text = format!(
-            "nothing has moved for {} hours: leave the rest as it is?",
-            patience / 3_600_000
-        );
+        if self.course == Course::Back || self.lanes.iter().any(Lane::waits_for_a_window) {
+            return;
+        }
+        let why = match self.judge.verdict() {
+            Verdict::Hold(reason) => format!(" ({reason})"),
+            _ => String::new(),
+        };
+        let text = format!("nothing has moved for {hours} hours{why}: leave the rest as it is?");
         self.ask(
             QuestionKind::Stalled,
             text,
@@ -292,7 +343,7 @@ impl Machine {
     /// Nothing has moved for longer than any rest takes.
     pub(super) fn stands_still(&self) -> bool {
         let settings = &self.setup.change.settings;
-        self.in_flight == 0 && self.now_ms - self.moved_ms > settings.soak_ms + settings.warm_up_ms + settings.bake_ms
+        self.now_ms - self.moved_ms > settings.soak_ms + settings.warm_up_ms + settings.bake_ms
     }
 
     /// The class that a stop names: the one its explanation calls the strongest.

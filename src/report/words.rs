@@ -159,14 +159,18 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
             "Nothing moves until a person resumes it; there is no deadline.".to_owned(),
             true,
         ),
-        Tone::Broken => (
-            format!(
-                "You must look: {} {}{lost}; nothing brings them back by itself.",
-                count(still, "target still runs", "targets still run"),
-                version(&summary.to)
-            ),
-            true,
-        ),
+        Tone::Broken => {
+            let what = if still > 0 || summary.lost == 0 {
+                let still = count(still, "target still runs", "targets still run");
+                format!("{still} {}{lost}", version(&summary.to))
+            } else {
+                count(summary.lost, "target serves nothing", "targets serve nothing")
+            };
+            (
+                format!("You must look: {what}; nothing brings them back by itself."),
+                true,
+            )
+        }
         Tone::Ended => (
             format!(
                 "A person ended it where it stood: {} {}{lost}; it does not go on by itself.",

@@ -1,0 +1,138 @@
+//! Whom the autopilot asks, how often, and what happens where an answer can change nothing.
+
+mod support;
+
+use std::sync::Arc;
+
+use support::{Case, Ended, HOUR_MS, MINUTE_MS, Stage, person};
+use unattended::upgrade::Clock;
+use unattended::{Outcome, QuestionKind};
+
+/// Runs it with somebody who says yes to every question a few minutes after it was asked.
+fn with_yes(stage: Stage) -> Ended {
+    let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
+    stage.run_beside(async move {
+        let mut answered = 0;
+        loop {
+            clock.sleep_until(clock.now() + 5 * MINUTE_MS).await;
+            let asked = pager
+                .notices()
+                .iter()
+                .filter(|notice| notice.question.is_some())
+                .count();
+            if asked > answered {
+                answered = asked;
+                // The question may have been withdrawn meanwhile.
+                let _ = handle.approve(person(), "yes");
+            }
+        }
+    })
+}
+
+/// An answer that changes nothing is not asked for: the question that comes is the one whose answer ends the matter.
+#[test]
+fn lost_telemetry_does_not_ask_the_same_again_and_again() {
+    let mut case = Case::calm(4, 10);
+    case.world.telemetry_loss = 0.6;
+    let ended = with_yes(case.stage());
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    let kinds: Vec<QuestionKind> = ended
+        .notices
+        .iter()
+        .filter_map(|n| Some(n.question.as_ref()?.kind))
+        .collect();
+    assert!(kinds.len() <= 3, "{kinds:?}");
+    assert!(kinds.contains(&QuestionKind::Stalled), "{kinds:?}");
+    assert_eq!(ended.summary.human_actions, kinds.len() as u64);
+}
+
+/// What the platform never shows ends the run, with nobody asked what nobody can answer.
+#[test]
+fn a_platform_that_cannot_be_seen_ends_the_run_as_waiting() {
+    let mut case = Case::calm(2, 4);
+    case.world.fault_observe = 1.0;
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    assert_eq!(ended.notices.len(), 1, "{:?}", ended.notices);
+    assert_eq!(ended.notices[0].code, "attempts.unseen");
+}
+
+/// A fault that shows when the window, which grants no rollbacks, has just closed.
+fn held_rollback() -> Case {
+    let mut case = Case::calm(6, 20).release("late=3h:errors=x20");
+    case.rules = "version: 1
+pack: shop
+owner: shop
+scope: all
+windows:
+  - id: lunch
+    kind: protected
+    weekly: {days: [mon], from: \"10:30\", for: 20h}
+    zone: UTC
+    owner: shop-desk
+    reason: people eat
+"
+    .to_owned();
+    case
+}
+
+#[test]
+fn a_rollback_that_rules_hold_is_told_at_once_and_goes_at_a_persons_word() {
+    let asked = |ended: &Ended| {
+        let notice = ended.notices.iter().find_map(|notice| notice.question.clone());
+        let question = notice.unwrap_or_else(|| panic!("nobody was asked: {:?}", ended.codes()));
+        assert_eq!(question.kind, QuestionKind::RollBackNow);
+        assert!(
+            question.text.contains("lunch") && question.text.contains("people eat"),
+            "{}",
+            question.text
+        );
+        question.asked_ms
+    };
+    let stopped = |ended: &Ended| {
+        let stop = ended
+            .summary
+            .decisions
+            .iter()
+            .find(|decision| decision.code == "rollback.began")
+            .unwrap();
+        stop.at_ms
+    };
+    // Nobody answers: it goes when the rule lets it.
+    let silent = held_rollback().run();
+    assert_eq!(silent.outcome, Outcome::RolledBack);
+    silent.all_on_old();
+    assert!(
+        silent.summary.elapsed_ms > 22 * HOUR_MS,
+        "{}",
+        silent.summary.elapsed_ms
+    );
+    assert!(asked(&silent) >= stopped(&silent) && asked(&silent) <= stopped(&silent) + MINUTE_MS);
+
+    let answered = with_yes(held_rollback().stage());
+    assert_eq!(answered.outcome, Outcome::RolledBack);
+    answered.all_on_old();
+    assert_eq!(answered.summary.human_actions, 1);
+    assert!(
+        answered.summary.elapsed_ms < stopped(&answered) + HOUR_MS,
+        "{}",
+        answered.summary.elapsed_ms
+    );
+    assert!(answered.summary.debts.is_empty());
+}
+
+/// A target that its own failed attempt left without service is lost, however often it is tried again.
+#[test]
+fn what_an_attempt_left_without_service_is_counted_as_lost() {
+    let mut case = Case::calm(3, 20);
+    // Slower than any deadline, both ways.
+    case.world.in_place_s_median = 3_600.0;
+    case.mode = unattended::upgrade::Wanted::Warm;
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::RolledBackPartially);
+    let census = ended.sim.census();
+    assert!(ended.summary.lost > 0, "{census:?}");
+    for debt in &ended.summary.debts {
+        assert!(!debt.reason.contains("succeeded"), "{}", debt.reason);
+    }
+}

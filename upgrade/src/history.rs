@@ -78,17 +78,7 @@ impl History {
                     to: self.version(*to)?,
                     started_ms: *at_ms,
                     recoveries: 0,
-                    remembered: Remembered {
-                        last: None,
-                        went_back: None,
-                        touched: false,
-                        closed_at_ms: None,
-                        out_since_ms: None,
-                        was_healthy: *was_healthy,
-                        recoveries_of_step: 0,
-                        left_ms: None,
-                        retiring: false,
-                    },
+                    remembered: Remembered::nothing(*was_healthy),
                 };
                 self.open.insert(*attempt, open);
             }
@@ -170,26 +160,8 @@ impl History {
 
 impl Open {
     fn intend(&mut self, step: Step, after_ms: u64, left_ms: Option<u64>) {
-        let at = self.started_ms.saturating_add(after_ms);
-        let remembered = &mut self.remembered;
-        if remembered.last != Some(step) {
-            remembered.recoveries_of_step = 0;
-        }
-        remembered.last = Some(step);
-        remembered.left_ms = left_ms;
-        match step {
-            Step::Closing | Step::Reclosing => {
-                remembered.closed_at_ms.get_or_insert(at);
-                remembered.out_since_ms.get_or_insert(at);
-            }
-            Step::Replacing | Step::Restoring => {
-                remembered.touched = true;
-                remembered.out_since_ms.get_or_insert(at);
-            }
-            Step::Spawning | Step::Pushing => remembered.touched = true,
-            Step::Retiring | Step::Stopping | Step::Resetting => remembered.retiring = true,
-            _ => {}
-        }
+        let at_ms = self.started_ms.saturating_add(after_ms);
+        self.remembered.intend(step, at_ms, left_ms);
     }
 }
 

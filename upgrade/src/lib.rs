@@ -98,6 +98,7 @@ mod compaction;
 mod config;
 pub mod conformance;
 mod driver;
+pub mod explore;
 mod hash;
 mod history;
 mod ids;

@@ -380,15 +380,16 @@ pub trait Platform: Send + Sync {
 
     /// Starts `version` in the target's free slot, beside what runs. On return of `Applied` the slot is to have that
     /// version, durably. If a slot has that version already, that slot is meant: what runs in it is left alone, and what does
-    /// not is started. The new instance does not serve: it waits for [`hand_over`](Self::hand_over), unless no other
-    /// instance of the target lives, in which case it binds and serves.
+    /// not is started. The new instance does not serve: it waits for [`hand_over`](Self::hand_over). A platform that
+    /// restarts whatever exits keeps to the same: what it starts serves if its slot is the one that has committed last (at
+    /// first, the old one's), and stays passive otherwise.
     async fn spawn(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         let _ = (target, version, key);
         EffectOutcome::Unsupported
     }
 
-    /// Asks this very instance to end, and ends it after its grace. Any other instance is left alone; that this one is
-    /// gone already is [`EffectOutcome::AlreadyApplied`]. The slot keeps its version: a platform that restarts whatever
+    /// Asks this very instance to end, and ends it after its grace. Any other instance is left alone; where this one is
+    /// gone there is nothing to do, and the key counts as applied all the same. The slot keeps its version: a platform that restarts whatever
     /// exits may start it again, and what it starts stays passive while another instance of the target has committed.
     async fn stop(&self, target: &TargetId, instance: InstanceId, key: &EffectKey) -> EffectOutcome {
         let _ = (target, instance, key);
@@ -396,7 +397,8 @@ pub trait Platform: Send + Sync {
     }
 
     /// Empties the slot that has `version`: what runs in it is ended, and nothing is started in it. The other slot is
-    /// left alone. That no slot has the version is [`EffectOutcome::AlreadyApplied`].
+    /// left alone. Where no slot has the version there is nothing to do, and the key counts as applied all the same: a late
+    /// [`spawn`](Self::spawn) must not fill the slot after it.
     async fn reset(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         let _ = (target, version, key);
         EffectOutcome::Unsupported
@@ -468,7 +470,8 @@ pub enum HandoverOrder {
     /// The old instance moves each connection it can, one by one in two phases, and asks the others to end. It keeps
     /// its copy of each until it has been adopted.
     Migrate,
-    /// The new instance takes the target as its own, durably, and confirms it.
+    /// The new instance takes the target as its own, durably, and confirms it; from then on it polls, binding the listeners
+    /// itself should it have been started anew without them.
     Commit,
     /// The old instance leaves: what it still owns is cut and counted. It leaves only while its lease on a committed
     /// new one is alive.

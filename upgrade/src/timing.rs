@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::{Mode, Step};
+
 /// How long each step may take, in milliseconds, and how often things are tried.
 ///
 /// A budget starts when the platform has taken the step's order, so a withheld permit costs none of it. It is
@@ -170,6 +172,47 @@ impl Timing {
         within("good_looks", self.good_looks.into(), 1, 100)?;
         within("max_tries", self.max_tries.into(), 1, 20)?;
         within("max_recoveries", self.max_recoveries.into(), 1, 20)
+    }
+
+    /// How long a step may take in a mode, as the driver's default or the caller says.
+    pub const fn budget_ms(&self, step: Step, mode: Mode) -> u64 {
+        match step {
+            Step::Planned | Step::Prefetching | Step::Recovering => self.preflight_ms,
+            Step::Closing | Step::Reclosing => self.close_ms,
+            Step::Draining | Step::Redraining => self.drain_ms,
+            Step::Replacing | Step::Restoring => match mode {
+                Mode::Cold => self.recreate_ms,
+                Mode::Hot => self.spawn_ms,
+                Mode::Warm | Mode::Config => self.replace_ms,
+            },
+            Step::Spawning => self.spawn_ms,
+            Step::Offering => self.offer_ms,
+            Step::Joining => self.join_ms,
+            Step::Proving => self.prove_ms,
+            Step::Quiescing => self.quiesce_ms,
+            Step::Migrating => self.migrate_ms,
+            Step::Committing => self.commit_ms,
+            Step::Retiring => self.retire_ms,
+            Step::Stopping | Step::Resetting | Step::Clearing => self.reset_ms,
+            Step::Returning => self.return_ms,
+            Step::Pushing | Step::Reverting => self.push_ms,
+            Step::Verifying | Step::VerifyingOld => match mode {
+                // A process that is up may still be starting cold.
+                Mode::Cold => self.recreate_ms,
+                Mode::Warm | Mode::Hot | Mode::Config => self.verify_ms,
+            },
+            Step::Opening | Step::Reopening => self.open_ms,
+            Step::Probation => self.probation_ms(mode) + self.verify_ms,
+        }
+    }
+
+    /// The quiet time after an upgrade.
+    pub(crate) const fn probation_ms(&self, mode: Mode) -> u64 {
+        match mode {
+            Mode::Cold => self.cold_probation_ms,
+            Mode::Warm | Mode::Hot => self.warm_probation_ms,
+            Mode::Config => self.config_probation_ms,
+        }
     }
 
     /// The time a closed ingress is left to the platform's own watchdog: all that may lie between a closing and the

@@ -138,7 +138,7 @@ impl Machine {
             return None;
         }
         let lost_ms = *self.session_lost_ms.get_or_insert(now);
-        if now.saturating_sub(lost_ms) >= self.timing.session_ms {
+        if now.saturating_sub(lost_ms) >= self.timing.session_ms || now >= self.deadline_ms {
             return Some(self.go_back(Reason::SessionLost, now, seen));
         }
         Some(look_after(now))
@@ -301,7 +301,9 @@ impl Machine {
     }
 
     fn at_resetting(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
-        if sides.old.is_none() {
+        // Where it had turned back, the old one may have been ordered and be under way: the reset makes that order stale.
+        let empty = sides.old.is_none() && (self.went_back.is_none() || self.order == Order::Taken);
+        if empty {
             self.enter(Step::Verifying, now);
             return self.at_hot_verifying(now, seen, sides);
         }

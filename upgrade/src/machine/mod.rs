@@ -1,130 +1,24 @@
-//! The transition function. `mod` has the types and the dispatch; `forward`, `backward`, `hot`, `hot_back`, `config` and
-//! `recover` have the tables.
+//! The transition function. `mod` has the machine and the dispatch, `words` what goes in and comes out, `tally` what is
+//! counted; `forward`, `backward`, `hot`, `hot_back`, `config` and `recover` have the tables.
 mod backward;
 mod config;
 mod forward;
 mod hot;
 mod hot_back;
 mod recover;
+mod settle;
+mod tally;
+mod words;
 
 use std::sync::Arc;
 
 use crate::{
-    EffectOutcome, HandoverOrder, Ingress, InstanceId, Mode, Moves, Observation, Phase, Reason, SelfCheck, Serving,
-    Step, Terminal, Timing, Version,
+    EffectOutcome, HandoverOrder, Ingress, InstanceId, Mode, Observation, Phase, Reason, SelfCheck, Serving, Step,
+    Terminal, Timing, Version,
 };
 pub use recover::Remembered;
-
-/// What one attempt is about: everything a [`Machine`] is given at its birth.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a machine's whole input; a new field must be thought about"
-)]
-pub struct Plan {
-    /// How.
-    pub mode: Mode,
-    /// What the target is believed to run.
-    pub from: Version,
-    /// What it shall run.
-    pub to: Version,
-    /// The platform can fence.
-    pub fence: bool,
-    /// The platform can prefetch.
-    pub prefetch: bool,
-    /// Seeds the jitter of backoffs.
-    pub salt: u64,
-}
-
-/// An input of a [`Machine`].
-#[derive(Clone, Copy, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a machine must decide every case")]
-pub enum Event<'a> {
-    /// The target was looked at.
-    Observed {
-        /// When, on the driver's monotonic clock.
-        now_ms: u64,
-        /// What was seen.
-        seen: &'a Observation,
-    },
-    /// The last commanded effect was sent, and this is the answer.
-    Outcome {
-        /// When it came.
-        now_ms: u64,
-        /// The answer.
-        outcome: &'a EffectOutcome,
-    },
-    /// The last commanded effect was not sent: acting is not permitted now.
-    Withheld {
-        /// When that was decided.
-        now_ms: u64,
-    },
-}
-
-/// Which of an attempt's two versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "an attempt has two versions")]
-pub enum Which {
-    /// [`Plan::from`].
-    Old,
-    /// [`Plan::to`].
-    New,
-}
-
-/// What a [`Machine`] wants done at the platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "a driver must carry out every effect")]
-pub enum Effect {
-    /// [`Platform::fence`](crate::Platform::fence) with the attempt's generation.
-    Fence,
-    /// [`Platform::prefetch`](crate::Platform::prefetch) of the new version.
-    Prefetch,
-    /// [`Platform::ingress`](crate::Platform::ingress): close.
-    Close {
-        /// When the platform shall reopen by itself.
-        reopen_by_ms: u64,
-    },
-    /// [`Platform::ingress`](crate::Platform::ingress): open.
-    Open,
-    /// [`Platform::replace`](crate::Platform::replace).
-    Replace(Which),
-    /// [`Platform::replace_in_place`](crate::Platform::replace_in_place).
-    ReplaceInPlace(Which),
-    /// [`Platform::spawn`](crate::Platform::spawn).
-    Spawn(Which),
-    /// [`Platform::hand_over`](crate::Platform::hand_over), from the old version to the new one.
-    HandOver(HandoverOrder),
-    /// [`Platform::stop`](crate::Platform::stop).
-    Stop(InstanceId),
-    /// [`Platform::reset`](crate::Platform::reset).
-    Reset(Which),
-    /// [`Platform::apply_config`](crate::Platform::apply_config).
-    ApplyConfig(Which),
-}
-
-/// An output of a [`Machine`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a driver must carry out every command")]
-pub enum Command {
-    /// Look at the target at this time or later, and say what was seen.
-    Look {
-        /// On the driver's monotonic clock, in milliseconds.
-        at_ms: u64,
-    },
-    /// Make the intent durable, then ask the permit, then send the effect, then say what became of it.
-    Effect {
-        /// What to do.
-        effect: Effect,
-        /// For the key.
-        step: Step,
-        /// For the key.
-        ordinal: u8,
-        /// What is left of the step's budget, in milliseconds, for the intent: a recovery of the step gets no more.
-        left_ms: u64,
-    },
-    /// The attempt has ended. Nothing follows.
-    Finish(Terminal),
-}
+use tally::Tally;
+pub use words::{Command, Effect, Event, Plan, Which};
 
 /// What is known of the order of the present step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -194,35 +88,6 @@ pub struct Machine {
     session_lost_ms: Option<u64>,
     remembered: Option<Box<Remembered>>,
     tally: Tally,
-}
-
-/// What goes into the receipt and decides nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Tally {
-    pub(crate) out_since_ms: Option<u64>,
-    pub(crate) outage_ms: u64,
-    /// Connections open when the drain began.
-    pub(crate) draining: u32,
-    pub(crate) drained: u32,
-    pub(crate) cut: u32,
-    pub(crate) retries: u32,
-    /// As the agents told them last.
-    pub(crate) moves: Moves,
-}
-
-impl Tally {
-    /// Agents that died tell less than they did before.
-    fn saw(&mut self, told: &Moves) {
-        let mine = &mut self.moves;
-        mine.moved = mine.moved.max(told.moved);
-        mine.declined = mine.declined.max(told.declined);
-        mine.cut = mine.cut.max(told.cut);
-        mine.lost = mine.lost.max(told.lost);
-        mine.bytes = mine.bytes.max(told.bytes);
-        if told.moved > 0 {
-            mine.pauses = told.pauses;
-        }
-    }
 }
 
 impl Machine {
@@ -323,18 +188,6 @@ impl Machine {
     /// What it is about.
     pub const fn plan(&self) -> &Plan {
         &self.plan
-    }
-
-    pub(crate) const fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// The outage, with one that has not ended counted up to now.
-    pub(crate) const fn outage_ms(&self, now_ms: u64) -> u64 {
-        match self.tally.out_since_ms {
-            Some(since) => self.tally.outage_ms + now_ms.saturating_sub(since),
-            None => self.tally.outage_ms,
-        }
     }
 
     fn observed(&mut self, now: u64, seen: &Observation) -> Command {
@@ -570,42 +423,11 @@ impl Machine {
     }
 
     fn budget_ms(&self) -> u64 {
-        match self.step {
-            Step::Planned | Step::Prefetching | Step::Recovering => self.timing.preflight_ms,
-            Step::Closing | Step::Reclosing => self.timing.close_ms,
-            Step::Draining | Step::Redraining => self.timing.drain_ms,
-            Step::Replacing | Step::Restoring => match self.plan.mode {
-                Mode::Cold => self.timing.recreate_ms,
-                Mode::Hot => self.timing.spawn_ms,
-                Mode::Warm | Mode::Config => self.timing.replace_ms,
-            },
-            Step::Spawning => self.timing.spawn_ms,
-            Step::Offering => self.timing.offer_ms,
-            Step::Joining => self.timing.join_ms,
-            Step::Proving => self.timing.prove_ms,
-            Step::Quiescing => self.timing.quiesce_ms,
-            Step::Migrating => self.timing.migrate_ms,
-            Step::Committing => self.timing.commit_ms,
-            Step::Retiring => self.timing.retire_ms,
-            Step::Stopping | Step::Resetting | Step::Clearing => self.timing.reset_ms,
-            Step::Returning => self.timing.return_ms,
-            Step::Pushing | Step::Reverting => self.timing.push_ms,
-            Step::Verifying | Step::VerifyingOld => match self.plan.mode {
-                // A process that is up may still be starting cold.
-                Mode::Cold => self.timing.recreate_ms,
-                Mode::Warm | Mode::Hot | Mode::Config => self.timing.verify_ms,
-            },
-            Step::Opening | Step::Reopening => self.timing.open_ms,
-            Step::Probation => self.probation_ms() + self.timing.verify_ms,
-        }
+        self.timing.budget_ms(self.step, self.plan.mode)
     }
 
     fn probation_ms(&self) -> u64 {
-        match self.plan.mode {
-            Mode::Cold => self.timing.cold_probation_ms,
-            Mode::Warm | Mode::Hot => self.timing.warm_probation_ms,
-            Mode::Config => self.timing.config_probation_ms,
-        }
+        self.timing.probation_ms(self.plan.mode)
     }
 
     fn out_of_tries(&mut self) -> bool {
@@ -695,24 +517,6 @@ impl Machine {
             serving: self.serving(seen),
             ingress: seen.ingress,
         })
-    }
-
-    const fn out(&mut self, now: u64) {
-        if self.tally.out_since_ms.is_none() {
-            self.tally.out_since_ms = Some(now);
-        }
-    }
-
-    fn count_outage(&mut self, now: u64, seen: &Observation) {
-        match self.serving(seen) {
-            Serving::Yes => {
-                if let Some(since) = self.tally.out_since_ms.take() {
-                    self.tally.outage_ms += now.saturating_sub(since);
-                }
-            }
-            Serving::No => self.out(now),
-            Serving::Unknown => {}
-        }
     }
 }
 

@@ -27,6 +27,45 @@ pub struct Remembered {
     pub retiring: bool,
 }
 
+impl Remembered {
+    /// Of an attempt that has begun, and intended nothing yet.
+    pub(crate) const fn nothing(was_healthy: bool) -> Self {
+        Self {
+            last: None,
+            went_back: None,
+            touched: false,
+            closed_at_ms: None,
+            out_since_ms: None,
+            was_healthy,
+            recoveries_of_step: 0,
+            left_ms: None,
+            retiring: false,
+        }
+    }
+
+    /// An intent is durable.
+    pub(crate) fn intend(&mut self, step: Step, at_ms: u64, left_ms: Option<u64>) {
+        if self.last != Some(step) {
+            self.recoveries_of_step = 0;
+        }
+        self.last = Some(step);
+        self.left_ms = left_ms;
+        match step {
+            Step::Closing | Step::Reclosing => {
+                self.closed_at_ms.get_or_insert(at_ms);
+                self.out_since_ms.get_or_insert(at_ms);
+            }
+            Step::Replacing | Step::Restoring => {
+                self.touched = true;
+                self.out_since_ms.get_or_insert(at_ms);
+            }
+            Step::Spawning | Step::Pushing => self.touched = true,
+            Step::Retiring | Step::Stopping | Step::Resetting => self.retiring = true,
+            _ => {}
+        }
+    }
+}
+
 impl Machine {
     /// An attempt of a controller that is no more.
     pub fn recover(plan: Plan, timing: Arc<Timing>, remembered: Remembered) -> Self {

@@ -4,6 +4,7 @@
 mod compaction;
 mod crashes;
 mod driving;
+mod exploration;
 #[path = "../../examples/own_platform/host.rs"]
 mod host;
 mod liars;

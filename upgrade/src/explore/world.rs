@@ -1,0 +1,500 @@
+//! The world that attempts are explored in: two slots, their agents, the way of traffic, and one live connection.
+use std::sync::Arc;
+
+use super::Rules;
+use crate::{
+    ConfigSeen, Effect, EffectOutcome, HandoverOrder, Ingress, InstanceId, Mode, Moves, Observation, Pair, Phase,
+    SelfCheck, SlotSeen, Step, Version, Which,
+};
+
+pub(super) const OLD: &str = "old";
+pub(super) const NEW: &str = "new";
+
+/// How the new version behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Healthy,
+    /// A self-check of it fails.
+    Failing,
+    /// It exits again and again.
+    Crashing,
+    /// It never says that it is ready. As a configuration: it is never acknowledged.
+    Silent,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 4] = [Self::Healthy, Self::Failing, Self::Crashing, Self::Silent];
+}
+
+/// The key of an effect, as far as one target goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    pub(super) generation: u8,
+    pub(super) ordinal: u8,
+}
+
+/// Where the connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Conn {
+    At(Which),
+    /// Offered to that side, and not yet adopted.
+    Offered(Which),
+    /// Ended together with the process that owned it, or cut when its owner was ended.
+    Ended,
+    /// Gone although the process that owned it lives.
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub(super) struct Slot {
+    pub(super) version: Option<Which>,
+    /// A process runs in it.
+    pub(super) instance: Option<u8>,
+    pub(super) listeners: bool,
+    pub(super) accepting: bool,
+    pub(super) retired: bool,
+    /// It was told to leave, and stays as long as its lease is in doubt.
+    pub(super) lingering: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct World {
+    pub(super) mode: Mode,
+    pub(super) kind: Kind,
+    pub(super) fence: u8,
+    pub(super) last: Option<Key>,
+    pub(super) slots: [Slot; 2],
+    pub(super) session: bool,
+    /// Whose slot is the live one: durable at the target, read by every process that starts there.
+    pub(super) live: Which,
+    pub(super) moving_to: Option<Which>,
+    pub(super) conn: Conn,
+    pub(super) open: bool,
+    pub(super) config: Option<Which>,
+    pub(super) pushed: Option<Which>,
+    pub(super) refused: Option<Which>,
+}
+
+/// What happens by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// A process starts in the slot that has this version.
+    Start(Which),
+    /// The old agent misses its lease and polls again.
+    Resume,
+    /// The old instance leaves.
+    Leave,
+    /// The connection is offered to the other side, or adopted there, or thawed.
+    Move,
+    /// The pushed configuration is looked at.
+    Configure,
+    /// The connection behind a closed way ends by itself.
+    Drain,
+    /// The platform reopens what a silent controller left closed.
+    Reopen,
+}
+
+impl World {
+    pub(super) fn new(mode: Mode, kind: Kind) -> Self {
+        let serving = Slot {
+            version: Some(Which::Old),
+            instance: Some(1),
+            listeners: true,
+            accepting: true,
+            ..Slot::default()
+        };
+        Self {
+            mode,
+            kind,
+            fence: 1,
+            last: None,
+            slots: [serving, Slot::default()],
+            session: false,
+            live: Which::Old,
+            moving_to: None,
+            conn: Conn::At(Which::Old),
+            open: true,
+            config: Some(Which::Old),
+            pushed: None,
+            refused: None,
+        }
+    }
+
+    pub(super) fn slot(&self, which: Which) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.version == Some(which))
+    }
+
+    fn slot_mut(&mut self, which: Which) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.version == Some(which))
+    }
+
+    pub(super) fn runs(&self, which: Which) -> bool {
+        self.slot(which).is_some_and(|slot| slot.instance.is_some()) && !self.crashes(which)
+    }
+
+    fn crashes(&self, which: Which) -> bool {
+        which == Which::New && self.kind == Kind::Crashing && self.mode != Mode::Config
+    }
+
+    /// Runs and is as it should be.
+    pub(super) fn is_good(&self, which: Which) -> bool {
+        let bad_version = which == Which::New && self.kind != Kind::Healthy && self.mode != Mode::Config;
+        let bad_config = self.mode == Mode::Config && self.config == Some(Which::New) && self.kind == Kind::Failing;
+        self.runs(which) && !bad_version && !bad_config
+    }
+
+    pub(super) fn accepts(&self, which: Which) -> bool {
+        self.runs(which) && self.slot(which).is_some_and(|slot| slot.accepting)
+    }
+
+    /// Somebody takes new connections.
+    pub(super) fn is_served(&self) -> bool {
+        self.accepts(Which::Old) || self.accepts(Which::New)
+    }
+
+    fn ends(&mut self, which: Which, by_order: bool, rules: &Rules) {
+        let other = opposite(which);
+        self.conn = match self.conn {
+            Conn::At(owner) if owner == which => Conn::Ended,
+            Conn::Offered(to) if to == which && rules.keep_until_adopted => Conn::At(other),
+            Conn::Offered(to) if to == which => Conn::Lost,
+            // The one it was offered to has a copy, and takes the end of the session for the word to go.
+            Conn::Offered(_) if self.runs(other) => Conn::At(other),
+            Conn::Offered(_) => Conn::Ended,
+            conn => conn,
+        };
+        self.session = false;
+        if let Some(slot) = self.slot_mut(which) {
+            *slot = Slot {
+                version: if by_order { None } else { slot.version },
+                ..Slot::default()
+            };
+        }
+    }
+
+    pub(super) fn crash(&mut self, which: Which, rules: &Rules) {
+        self.ends(which, false, rules);
+    }
+
+    /// Carries out one command, as the platform and the agents do.
+    pub(super) fn apply(&mut self, effect: Effect, key: Key, rules: &Rules) -> EffectOutcome {
+        if effect == Effect::Fence {
+            self.fence = self.fence.max(key.generation);
+            return EffectOutcome::Applied;
+        }
+        if rules.fencing && (key.generation < self.fence || self.last.is_some_and(|last| key < last)) {
+            return EffectOutcome::Stale;
+        }
+        if self.last == Some(key) {
+            return EffectOutcome::AlreadyApplied;
+        }
+        let outcome = self.act(effect, rules);
+        if outcome == EffectOutcome::Applied {
+            self.last = Some(key);
+        }
+        outcome
+    }
+
+    fn act(&mut self, effect: Effect, rules: &Rules) -> EffectOutcome {
+        match effect {
+            Effect::Fence | Effect::Prefetch => {}
+            Effect::Close { .. } => self.open = false,
+            Effect::Open => {
+                self.open = true;
+                if self.mode == Mode::Warm {
+                    self.conn = Conn::At(Which::Old);
+                }
+            }
+            Effect::Replace(which) | Effect::ReplaceInPlace(which) => {
+                self.slots[0] = Slot {
+                    version: Some(which),
+                    ..Slot::default()
+                };
+            }
+            Effect::Spawn(which) => {
+                if self.slot(which).is_none() {
+                    let Some(free) = self.slots.iter_mut().find(|slot| slot.version.is_none()) else {
+                        return refused();
+                    };
+                    free.version = Some(which);
+                }
+            }
+            Effect::Stop(instance) => {
+                for which in [Which::Old, Which::New] {
+                    let same = |slot: &Slot| slot.instance.map(|at| InstanceId(at.into())) == Some(instance);
+                    if self.slot(which).is_some_and(same) {
+                        self.ends(which, false, rules);
+                    }
+                }
+            }
+            Effect::Reset(which) => self.ends(which, true, rules),
+            Effect::ApplyConfig(which) => {
+                self.pushed = Some(which);
+                self.refused = None;
+            }
+            Effect::HandOver(order) => return self.hand_over(order, rules),
+        }
+        EffectOutcome::Applied
+    }
+
+    fn hand_over(&mut self, order: HandoverOrder, rules: &Rules) -> EffectOutcome {
+        let (old_runs, new_runs, session) = (self.runs(Which::Old), self.runs(Which::New), self.session);
+        let new_accepts = self.accepts(Which::New);
+        let live = self.live;
+        let unreachable = EffectOutcome::Retry { after_ms: 1 };
+        let (Some(old), true) = (self.slot_mut(Which::Old), old_runs) else {
+            // Nobody to give anything away; committing needs the new one alone.
+            if order == HandoverOrder::Commit && new_runs {
+                self.commit();
+                return EffectOutcome::Applied;
+            }
+            return unreachable;
+        };
+        match order {
+            HandoverOrder::Quiesce if session && new_accepts => old.accepting = false,
+            HandoverOrder::Retire if (session || !rules.lease) && live == Which::New => old.lingering = true,
+            HandoverOrder::Return => {
+                *old = Slot {
+                    listeners: true,
+                    accepting: true,
+                    retired: false,
+                    lingering: false,
+                    ..*old
+                };
+                self.live = Which::Old;
+                if session && let Some(new) = self.slot_mut(Which::New) {
+                    new.accepting = false;
+                    self.moving_to = Some(Which::Old);
+                }
+            }
+            HandoverOrder::Offer if new_runs => {
+                self.session = true;
+                if let Some(new) = self.slot_mut(Which::New) {
+                    new.listeners = true;
+                }
+            }
+            HandoverOrder::Accept if session => {
+                if let Some(new) = self.slot_mut(Which::New) {
+                    new.accepting = new.listeners;
+                }
+            }
+            HandoverOrder::Migrate if session => self.moving_to = Some(Which::New),
+            HandoverOrder::Commit if new_runs => self.commit(),
+            HandoverOrder::Offer | HandoverOrder::Commit => return unreachable,
+            HandoverOrder::Quiesce | HandoverOrder::Retire | HandoverOrder::Accept | HandoverOrder::Migrate => {
+                return refused();
+            }
+        }
+        EffectOutcome::Applied
+    }
+
+    /// The new one takes the target as its own. One that was started anew since it was seen has to bind.
+    fn commit(&mut self) {
+        self.live = Which::New;
+        if let Some(new) = self.slot_mut(Which::New) {
+            new.listeners = true;
+            new.accepting = true;
+        }
+    }
+
+    /// Everything that may happen by itself now.
+    pub(super) fn progress(&self, silent: bool, rules: &Rules) -> Vec<Progress> {
+        let mut all = Vec::new();
+        for which in [Which::Old, Which::New] {
+            if self.slot(which).is_some_and(|slot| slot.instance.is_none()) {
+                all.push(Progress::Start(which));
+            }
+        }
+        if let Some(old) = self
+            .slot(Which::Old)
+            .filter(|_| self.mode == Mode::Hot && self.runs(Which::Old))
+        {
+            if rules.lease && !self.session && !old.accepting && !old.retired && old.listeners {
+                all.push(Progress::Resume);
+            }
+            let leased = self.session && self.live == Which::New;
+            if old.lingering && !old.retired && (leased || !rules.lease) {
+                all.push(Progress::Leave);
+            }
+        }
+        let moves = match (self.conn, self.moving_to) {
+            (Conn::Offered(_), _) => true,
+            (Conn::At(at), Some(to)) => at != to && self.session && self.runs(to),
+            _ => false,
+        };
+        if moves {
+            all.push(Progress::Move);
+        }
+        if self.mode == Mode::Warm && !self.open && self.conn != Conn::Ended {
+            all.push(Progress::Drain);
+        }
+        if self.pushed.is_some() && self.runs(Which::Old) {
+            all.push(Progress::Configure);
+        }
+        if silent && !self.open && [Which::Old, Which::New].into_iter().any(|which| self.is_good(which)) {
+            all.push(Progress::Reopen);
+        }
+        all
+    }
+
+    pub(super) fn go_on(&mut self, progress: Progress) {
+        let (hot, live) = (self.mode == Mode::Hot, self.live);
+        match progress {
+            Progress::Start(which) => {
+                let serves = !hot || live == which;
+                if let Some(slot) = self.slot_mut(which) {
+                    *slot = Slot {
+                        version: Some(which),
+                        instance: Some(FRESH),
+                        listeners: serves,
+                        accepting: serves,
+                        // The other slot is the live one: it stays passive.
+                        retired: which == Which::Old && !serves,
+                        lingering: false,
+                    };
+                }
+            }
+            Progress::Resume => {
+                if let Some(old) = self.slot_mut(Which::Old) {
+                    old.accepting = true;
+                    old.lingering = false;
+                }
+            }
+            Progress::Leave => {
+                if self.conn == Conn::At(Which::Old) {
+                    self.conn = Conn::Ended;
+                }
+                if let Some(old) = self.slot_mut(Which::Old) {
+                    old.accepting = false;
+                    old.listeners = false;
+                    old.lingering = false;
+                    old.retired = true;
+                }
+            }
+            Progress::Move => {
+                self.conn = match (self.conn, self.moving_to) {
+                    (Conn::Offered(to), _) if self.session => Conn::At(to),
+                    (Conn::Offered(to), _) => Conn::At(opposite(to)),
+                    (Conn::At(_), Some(to)) => Conn::Offered(to),
+                    (conn, _) => conn,
+                }
+            }
+            Progress::Configure => match self.pushed.take() {
+                Some(Which::New) if self.kind == Kind::Crashing => self.refused = Some(Which::New),
+                Some(Which::New) if self.kind == Kind::Silent => {}
+                Some(which) => self.config = Some(which),
+                None => {}
+            },
+            Progress::Drain => self.conn = Conn::Ended,
+            Progress::Reopen => {
+                self.open = true;
+                self.conn = Conn::At(Which::Old);
+            }
+        }
+    }
+
+    pub(super) fn observe(&self) -> Observation {
+        let one = self.see(&self.slots[0], self.conn);
+        let of = if self.mode == Mode::Hot {
+            self.slot(self.live)
+                .map_or_else(SlotSeen::empty, |slot| self.see(slot, self.conn))
+        } else {
+            one
+        };
+        Observation {
+            phase: of.phase,
+            version: of.version,
+            instance: of.instance,
+            ready: of.ready,
+            self_check: of.self_check,
+            ingress: if self.open { Ingress::Open } else { Ingress::Closed },
+            active: Some(u32::from(self.mode == Mode::Warm && self.conn != Conn::Ended)),
+            pair: (self.mode == Mode::Hot).then(|| {
+                Box::new(Pair {
+                    slots: self.slots.each_ref().map(|slot| self.see(slot, self.conn)),
+                    session: self.session,
+                    moves: Moves::default(),
+                })
+            }),
+            config: (self.mode == Mode::Config).then(|| {
+                Box::new(ConfigSeen {
+                    acknowledged: self.config.map(version),
+                    refused: self.refused.map(|which| (version(which), Arc::from("no"))),
+                })
+            }),
+        }
+    }
+
+    fn see(&self, slot: &Slot, conn: Conn) -> SlotSeen {
+        let Some(which) = slot.version else {
+            return SlotSeen::empty();
+        };
+        let runs = self.runs(which);
+        let good = self.is_good(which);
+        SlotSeen {
+            version: Some(version(which)),
+            phase: match slot.instance {
+                None => Phase::Starting,
+                Some(_) if self.crashes(which) => Phase::Crashing,
+                Some(_) => Phase::Running,
+            },
+            instance: slot
+                .instance
+                .filter(|_| runs)
+                .map(|instance| InstanceId(instance.into())),
+            ready: good,
+            self_check: match (good, runs, self.kind) {
+                (true, _, _) => SelfCheck::Passed,
+                (false, true, Kind::Failing) => SelfCheck::Failed { check: "disk".into() },
+                _ => SelfCheck::Unreported,
+            },
+            listeners: slot.listeners,
+            accepting: slot.accepting && runs,
+            accepted: Some(u64::from(slot.accepting)),
+            connections: Some(match conn {
+                Conn::At(at) => u32::from(at == which),
+                Conn::Offered(to) => u32::from(to != which),
+                Conn::Ended | Conn::Lost => 0,
+            }),
+            committed: which == Which::New && self.live == Which::New,
+            retired: slot.retired,
+        }
+    }
+}
+
+/// A process that has just started. [`State::canonical`](super::state::State) gives it its number.
+const FRESH: u8 = 7;
+
+pub(super) fn version(which: Which) -> Version {
+    match which {
+        Which::Old => OLD.into(),
+        Which::New => NEW.into(),
+    }
+}
+
+pub(super) const fn opposite(which: Which) -> Which {
+    match which {
+        Which::Old => Which::New,
+        Which::New => Which::Old,
+    }
+}
+
+fn refused() -> EffectOutcome {
+    EffectOutcome::Failed { reason: "no".into() }
+}
+
+/// The steps of the way back.
+pub(super) const fn is_backward(step: Step) -> bool {
+    matches!(
+        step,
+        Step::Reclosing
+            | Step::Redraining
+            | Step::Restoring
+            | Step::VerifyingOld
+            | Step::Reopening
+            | Step::Returning
+            | Step::Clearing
+            | Step::Reverting
+            | Step::Recovering
+    )
+}

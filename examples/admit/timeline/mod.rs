@@ -44,6 +44,7 @@ struct Most {
     owner: String,
     reason: String,
     applications: usize,
+    /// Summed over its applications.
     closed_hours: i64,
 }
 

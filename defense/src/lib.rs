@@ -92,6 +92,7 @@ mod decision;
 mod digest;
 mod finding;
 mod guard;
+mod live;
 mod pack;
 mod request;
 mod rule;
@@ -105,7 +106,8 @@ mod zone;
 
 pub use decision::{Blocker, Decision, NextFeasible, Span};
 pub use finding::{Code, Evidence, Finding};
-pub use guard::{Guard, HORIZON_MS};
+pub use guard::{Closed, Guard, HORIZON_MS, OpenTime, Queue, STARVED_MS, TestRun, Waiting};
+pub use live::{Live, ReloadError};
 pub use pack::{PackError, PackErrors};
 pub use request::{
     Act, Actor, ActorKind, Approval, Call, Change, ChangeKind, Counts, Direction, Facts, Incident, Known, Ledger, Need,

@@ -1,6 +1,7 @@
 //! Label selectors, and an index over many of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::scope::{APP, Labels};
 
@@ -68,6 +69,16 @@ impl Selector {
             .all(|(key, values)| self.0.get(key).is_some_and(|mine| mine.is_subset(values)))
     }
 
+    /// Whether it selects everything there is.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it selects nothing, as two selectors together may.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.values().any(BTreeSet::is_empty)
+    }
+
     /// Everything it may select, as the labels of one scope.
     pub(crate) fn labels(&self) -> Labels<'_> {
         Labels::from_sorted(
@@ -82,6 +93,25 @@ impl Selector {
         self.0
             .get_key_value(APP)
             .or_else(|| self.0.iter().min_by_key(|(_, values)| values.len()))
+    }
+}
+
+/// As a pack writes it.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_everything() {
+            return f.write_str("`all`");
+        }
+        f.write_str("`{")?;
+        for (place, (key, values)) in self.0.iter().enumerate() {
+            let between = if place == 0 { "" } else { ", " };
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            match values.as_slice() {
+                [value] => write!(f, "{between}{key}: {value}")?,
+                values => write!(f, "{between}{key}: [{}]", values.join(", "))?,
+            }
+        }
+        f.write_str("}`")
     }
 }
 

@@ -226,6 +226,19 @@ pub(crate) enum Word {
     Deny,
 }
 
+impl Word {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::AllowLimited => "allow_limited",
+            Self::Unknown => "unknown",
+            Self::NeedsPerson => "needs_person",
+            Self::Hold => "hold",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 impl From<Verdict> for Words {
     fn from(verdict: Verdict) -> Self {
         let plain = |verdict| Self {

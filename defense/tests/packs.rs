@@ -526,3 +526,13 @@ fn rules_are_checked_as_windows_are() {
         "widen",
     );
 }
+
+#[test]
+fn the_example_passes_its_own_tests() {
+    let guard = Guard::load(concat!(env!("CARGO_MANIFEST_DIR"), "/packs/example.yaml")).expect("the example is sound");
+    let runs = guard.test();
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert!(run.passed(), "{run:#?}");
+    }
+}

@@ -37,6 +37,7 @@ impl Guard {
             mut shadow,
         } = self.ask_rules(request, &labels, now_ms);
         findings.extend(conflict::findings(request, &labels));
+        findings.extend(self.unruled(&labels));
         // When all but the windows would let it pass: none knows better than the latest, or one does not know.
         let floor_ms = findings
             .iter()

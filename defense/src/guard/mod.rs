@@ -1,8 +1,14 @@
 //! The engine: all packs, and the questions one can ask of them.
 
 mod calendar;
+mod charter;
 mod decide;
+mod open;
 pub(crate) mod rules;
+mod trial;
+
+pub use open::{Closed, OpenTime, Queue, STARVED_MS, Waiting};
+pub use trial::TestRun;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +45,7 @@ impl Guard {
         Self::of(Decoded::default())
     }
 
-    /// Reads one pack, or every `.yaml` and `.yml` file of a directory (not of its subdirectories).
+    /// Reads one pack, or every `.yaml`, `.yml` and `.json` file of a directory (not of its subdirectories).
     ///
     /// # Errors
     /// All faults of all files, and nothing is loaded; also when there is no pack at all, or when the directory
@@ -76,13 +82,18 @@ impl Guard {
         packs: impl IntoIterator<Item = (N, T)>,
     ) -> Result<Self, PackErrors> {
         let sources = packs.into_iter().map(|(name, text)| (name.into(), text.into()));
-        Ok(Self::of(pack::decode_all(sources)?))
+        let guard = Self::of(pack::decode_all(sources)?);
+        guard.check_least_open()?;
+        Ok(guard)
     }
 
     fn of(decoded: Decoded) -> Self {
         let mut digest = Digest::new("packs/1");
         for pack in &decoded.packs {
             digest = digest.text(&pack.name).text(&pack.version);
+        }
+        if let Some(charter) = &decoded.charter {
+            digest = digest.text("charter").text(&charter.version);
         }
         Self(Arc::new(Rules {
             by_pack_scope: Index::new(decoded.packs.iter().map(|pack| &pack.scope)),

@@ -12,9 +12,6 @@ use crate::scope::Labels;
 use crate::selector::{Match, Selector};
 use crate::verdict::{UnknownReason, Verdict};
 
-/// The label that says how critical an application is.
-const TIER: &str = "tier";
-
 /// Findings that count, and those of rules on trial.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -41,6 +38,8 @@ pub(crate) struct Source<'s> {
     pub(crate) owner: &'s str,
     pub(crate) reason: &'s str,
     pub(crate) unknown: &'s OnUnknown,
+    /// The label of tiers.
+    pub(crate) tier: &'s str,
 }
 
 impl Source<'_> {
@@ -62,7 +61,7 @@ impl Source<'_> {
         let mut unknown = None;
         if let Verdict::Unknown(reason) = verdict {
             unknown = Some(reason);
-            let tiers = labels.of_key(TIER).iter().map(|(_, tier)| *tier);
+            let tiers = labels.of_key(self.tier).iter().map(|(_, tier)| *tier);
             verdict = verdict.join(self.unknown.verdict(tiers));
         }
         Finding {
@@ -111,6 +110,8 @@ impl Guard {
             mut windows,
             rules: mut entries,
             keys,
+            mut tests,
+            charter,
         } = self.0.decoded.clone();
         let Err(at) = packs.binary_search_by(|pack| pack.name.as_str().cmp(name)) else {
             return fault(format!("the pack `{name}` exists already"), "choose another name");
@@ -136,6 +137,9 @@ impl Guard {
         for entry in &mut entries {
             entry.pack += usize::from(entry.pack >= at);
         }
+        for test in &mut tests {
+            test.pack += usize::from(test.pack >= at);
+        }
         let before = entries.partition_point(|entry| entry.pack < at);
         entries.splice(
             before..before,
@@ -158,6 +162,8 @@ impl Guard {
                 name: name.to_owned(),
                 version: version.hex(),
                 scope: Selector::default(),
+                file: name.to_owned(),
+                least_open: None,
             },
         );
         Ok(Self::of(Decoded {
@@ -165,6 +171,8 @@ impl Guard {
             windows,
             rules: entries,
             keys,
+            tests,
+            charter,
         }))
     }
 
@@ -202,6 +210,7 @@ impl Guard {
                 owner: &entry.owner,
                 reason: &entry.reason,
                 unknown: &entry.unknown,
+                tier: self.tier(),
             };
             for answer in answers {
                 found.push(entry.shadow, source.finding(answer, matched, labels));

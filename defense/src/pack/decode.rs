@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::error::PackError;
 use super::fields::Reader;
-use super::yaml::{self, At, Node, Value};
-use super::{KeyUse, Library, Pack};
+use super::yaml::{At, Node, Value};
+use super::{Charter, KeyUse, LeastOpen, Library, Pack, Test, scalar};
 use crate::digest::Digest;
-use crate::rule::{Entry, Types};
+use crate::rule::Entry;
+use crate::time::DAY_MS;
 use crate::window::{Window, never_open};
 
 /// One file without fault.
@@ -21,33 +22,36 @@ pub(super) struct File {
     pub(super) windows: Vec<Window>,
     /// Sorted by id.
     pub(super) rules: Vec<Entry>,
+    pub(super) tests: Vec<Test>,
+    pub(super) owner: String,
+    pub(super) scope_at: At,
 }
 
-/// Decodes one file. `None` when it has faults, which are all in `errors` then.
+/// Decodes one pack. `None` when it has faults, which are all in `errors` then.
 pub(super) fn file(
     name: &str,
     text: &str,
+    root: &Node,
     library: &mut Library,
     errors: &mut Vec<PackError>,
     keys: &mut Vec<KeyUse>,
 ) -> Option<File> {
     let before = errors.len();
-    let root = match yaml::parse(name, text) {
-        Ok(root) => root,
-        Err(error) => {
-            errors.push(error);
-            return None;
-        }
-    };
-    let mut reader = Reader {
-        file: name,
-        errors,
-        keys,
-        library,
-        types: Types::default(),
-        calendars_used: Vec::new(),
-    };
-    let decoded = reader.pack(&root, text);
+    let decoded = Reader::new(name, library, errors, keys).pack(root, text);
+    if errors.len() > before { None } else { decoded }
+}
+
+/// Decodes a charter. `None` when it has faults, which are all in `errors` then.
+pub(super) fn charter(
+    name: &str,
+    text: &str,
+    root: &Node,
+    library: &mut Library,
+    errors: &mut Vec<PackError>,
+    keys: &mut Vec<KeyUse>,
+) -> Option<Charter> {
+    let before = errors.len();
+    let decoded = Reader::new(name, library, errors, keys).charter(root, text);
     if errors.len() > before { None } else { decoded }
 }
 
@@ -60,7 +64,16 @@ impl Reader<'_> {
             root,
             "a pack",
             &[
-                "version", "pack", "owner", "scope", "windows", "freezes", "facts", "rules",
+                "version",
+                "pack",
+                "owner",
+                "scope",
+                "windows",
+                "freezes",
+                "facts",
+                "rules",
+                "least_open",
+                "tests",
             ],
         )?;
         self.require(&fields, "version", "1");
@@ -81,6 +94,12 @@ impl Reader<'_> {
         for node in self.list(&fields, "rules") {
             rules.extend(self.rule(node, owner, &scope_or_all));
         }
+        let tests: Vec<Test> = self
+            .list(&fields, "tests")
+            .iter()
+            .filter_map(|node| self.test(node))
+            .collect();
+        let least_open = fields.get("least_open").map(|node| self.least_open(node));
         let ids = windows.iter().map(|(window, at)| (window.id.as_str(), *at));
         self.distinct(ids.chain(rules.iter().map(|(rule, at)| (rule.id.as_str(), *at))));
         let (name, at) = name?;
@@ -92,6 +111,11 @@ impl Reader<'_> {
                 .fold(Digest::new("pack/1").text(text), |digest, text| digest.text(text))
                 .hex(),
             scope: scope?,
+            file: self.file.to_owned(),
+            least_open: match least_open {
+                None => None,
+                Some(least_open) => Some(least_open?),
+            },
         };
         let (mut windows, places): (Vec<Window>, Vec<At>) = windows.into_iter().unzip();
         if let Some(closing) = never_open(&windows, &pack)
@@ -119,11 +143,34 @@ impl Reader<'_> {
             pack,
             windows,
             rules,
+            tests,
+            owner: owner?.to_owned(),
+            scope_at: fields.get("scope").map_or(at, |node| node.at),
         })
     }
 
+    /// How much of 14 days must be left open.
+    fn least_open(&mut self, node: &Node) -> Option<LeastOpen> {
+        let text = self.text(node, "least_open")?;
+        match scalar::length(text) {
+            Some(ms) if (1..=14 * DAY_MS).contains(&ms) => Some(LeastOpen {
+                ms,
+                line: node.at.line,
+                column: node.at.column,
+            }),
+            _ => {
+                self.fault(
+                    node.at,
+                    format!("`least_open: {text}` is not a part of 14 days"),
+                    "write a length such as 20h or 2d, above zero and at most 14d",
+                );
+                None
+            }
+        }
+    }
+
     /// A file of another version may look quite different, so its version is read before anything else.
-    fn version(&mut self, root: &Node) -> bool {
+    pub(super) fn version(&mut self, root: &Node) -> bool {
         let Value::Map(entries) = &root.value else {
             return true;
         };

@@ -41,6 +41,24 @@ impl<'n> Fields<'n> {
     }
 }
 
+impl<'f> Reader<'f> {
+    pub(super) fn new(
+        file: &'f str,
+        library: &'f mut Library,
+        errors: &'f mut Vec<PackError>,
+        keys: &'f mut Vec<KeyUse>,
+    ) -> Self {
+        Self {
+            file,
+            errors,
+            keys,
+            library,
+            types: Types::default(),
+            calendars_used: Vec::new(),
+        }
+    }
+}
+
 impl Reader<'_> {
     /// Notes a fault.
     pub(super) fn fault(&mut self, at: At, what: impl Into<String>, fix: impl Into<String>) {

@@ -1,6 +1,7 @@
 //! Window packs: from files to rules, or to every fault in them.
 
 mod calendar;
+mod charter;
 mod de;
 mod decode;
 mod error;
@@ -10,6 +11,7 @@ mod rules;
 mod scalar;
 mod schedule;
 mod select;
+mod trial;
 mod windows;
 mod yaml;
 
@@ -17,10 +19,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use charter::{Charter, TIER};
 pub(crate) use de::Misfit;
 pub use error::{PackError, PackErrors};
 pub(crate) use plain::{plain, text_of};
 pub(crate) use scalar::length;
+pub(crate) use trial::Test;
 pub(crate) use yaml::{At, Node, Value};
 
 use crate::rule::Entry;
@@ -37,6 +41,17 @@ pub(crate) struct Pack {
     /// The digest of the file's text: which version of the rules spoke.
     pub(crate) version: String,
     pub(crate) scope: Selector,
+    pub(crate) file: String,
+    /// The open time it asks for in 14 days.
+    pub(crate) least_open: Option<LeastOpen>,
+}
+
+/// How much time must be left open, and where a pack says so.
+#[derive(Debug, Clone)]
+pub(crate) struct LeastOpen {
+    pub(crate) ms: i64,
+    pub(crate) line: u64,
+    pub(crate) column: u64,
 }
 
 /// What files may refer to, and what they share.
@@ -45,6 +60,7 @@ pub(crate) struct Library {
     zones: Zones,
     /// The texts of calendars by the path of their files.
     calendars: BTreeMap<String, Arc<str>>,
+    charter: Option<Arc<Charter>>,
 }
 
 /// The first use of a label key in a file.
@@ -158,6 +174,9 @@ pub(crate) struct Decoded {
     pub(crate) rules: Vec<Entry>,
     /// The label keys that packs use, sorted.
     pub(crate) keys: Vec<KeyUse>,
+    /// Ascending by pack, within a pack as written.
+    pub(crate) tests: Vec<Test>,
+    pub(crate) charter: Option<Arc<Charter>>,
 }
 
 /// Decodes all texts; one fault anywhere and nothing is decoded.
@@ -170,10 +189,45 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
     for (name, text) in calendars {
         library.calendars.insert(name, text.into());
     }
+    let mut roots = Vec::new();
     for (name, text) in files {
-        let Some(file) = decode::file(&name, &text, &mut library, &mut errors, &mut keys) else {
+        match yaml::parse(&name, &text) {
+            Ok(root) => roots.push((name, text, root)),
+            Err(error) => errors.push(error),
+        }
+    }
+    let (charters, roots): (Vec<_>, Vec<_>) = roots.into_iter().partition(|(.., root)| charter::is_one(root));
+    let mut charter: Option<Arc<Charter>> = None;
+    for (name, text, root) in charters {
+        let read = decode::charter(&name, &text, &root, &mut library, &mut errors, &mut keys);
+        match (read, &charter) {
+            (Some(second), Some(first)) => errors.push(PackError {
+                file: name,
+                line: second.at.line,
+                column: second.at.column,
+                what: format!("there is a charter already, in {}", first.file),
+                fix: "one house has one charter: merge the two files".to_owned(),
+            }),
+            (read, _) => charter = charter.or_else(|| read.map(Arc::new)),
+        }
+    }
+    library.charter.clone_from(&charter);
+    for (name, text, root) in roots {
+        let Some(file) = decode::file(&name, &text, &root, &mut library, &mut errors, &mut keys) else {
             continue;
         };
+        if let Some(charter) = &charter
+            && let Some((what, fix)) = charter.refusal(&file.pack, &file.owner)
+        {
+            errors.push(PackError {
+                file: name,
+                line: file.scope_at.line,
+                column: file.scope_at.column,
+                what,
+                fix,
+            });
+            continue;
+        }
         if let Some(first) = by_name.get(&file.pack.name) {
             errors.push(PackError {
                 file: name,
@@ -191,6 +245,7 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
     keys.dedup_by(|later, first| later.key == first.key && later.file == first.file);
     let mut decoded = Decoded {
         keys,
+        charter,
         ..Decoded::default()
     };
     for (pack, file) in by_name.into_values().enumerate() {
@@ -201,6 +256,9 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
         decoded
             .rules
             .extend(file.rules.into_iter().map(|rule| Entry { pack, ..rule }));
+        decoded
+            .tests
+            .extend(file.tests.into_iter().map(|test| Test { pack, ..test }));
     }
     Ok(decoded)
 }

@@ -198,6 +198,16 @@ impl Reader<'_> {
         found
     }
 
+    /// Whether there is such a tier; without a charter that lists them there may be any.
+    fn is_tier(&self, tier: &str) -> bool {
+        let tiers = self
+            .library
+            .charter
+            .as_ref()
+            .map_or(&[][..], |charter| charter.tiers.as_slice());
+        tiers.is_empty() || tiers.iter().any(|known| known == tier)
+    }
+
     /// `unknown: deny`, or by tier: `unknown: {gold: deny, otherwise: needs_person}`.
     fn on_unknown(&mut self, fields: &Fields<'_>) -> Option<OnUnknown> {
         let Some(node) = fields.get("unknown") else {
@@ -214,6 +224,14 @@ impl Reader<'_> {
         for (key, value) in entries {
             match (self.text(key, "tier"), self.word(value, "unknown", &UNKNOWNS)) {
                 (Some("otherwise"), Some(verdict)) => unknown.otherwise = verdict,
+                (Some(tier), Some(_)) if !self.is_tier(tier) => {
+                    self.fault(
+                        key.at,
+                        format!("the charter knows no tier `{tier}`"),
+                        "use one of its tiers, or `otherwise`",
+                    );
+                    sound = false;
+                }
                 (Some(tier), Some(verdict)) => {
                     unknown.by_tier.insert(tier.to_owned(), verdict);
                 }

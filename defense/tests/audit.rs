@@ -213,6 +213,14 @@ fn a_line_too_many_is_named_wherever_it_stands() {
             let seq = if copied.seq == at as u64 { at + 1 } else { at };
             broken(&text(more), &[], seq as u64, Tamper::Inserted);
         }
+        // Two old ones, the later first: the earlier is behind it, and yet nothing was moved here.
+        if at > 2 {
+            let more = records[..at]
+                .iter()
+                .chain([&records[2], &records[1]])
+                .chain(&records[at..]);
+            broken(&text(more), &[], at as u64, Tamper::Inserted);
+        }
         for junk in ["", "{}", "null", "\u{feff}", "{\"seq\":1}"] {
             let lines: Vec<String> = records.iter().map(Record::line).collect();
             let (before, after) = lines.split_at(at);

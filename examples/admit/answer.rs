@@ -98,13 +98,11 @@ fn json(decision: &Decision) -> Json<'_> {
     }
 }
 
-const fn name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Allow => "allow",
-        Verdict::AllowLimited(_) => "allow_limited",
-        Verdict::Unknown(_) => "unknown",
-        Verdict::NeedsPerson => "needs_person",
-        Verdict::Hold { .. } => "hold",
-        Verdict::Deny => "deny",
-    }
+/// The word of a verdict, which is the code of it without its namespace.
+fn name(verdict: Verdict) -> &'static str {
+    verdict
+        .codes()
+        .first()
+        .and_then(|code| code.strip_prefix("verdict."))
+        .unwrap_or("unknown")
 }

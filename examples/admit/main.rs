@@ -9,7 +9,7 @@
 mod answer;
 mod chain;
 mod options;
-
+mod tests;
 mod timeline;
 
 use std::process::ExitCode;
@@ -35,6 +35,9 @@ fn start(options: &Options) -> Result<Exit, Failure> {
         return chain::audit(options, path);
     }
     let guard = Guard::load_all(&options.rules).map_err(Failure::input)?;
+    if options.test {
+        return tests::run(options, &guard);
+    }
     let at = moment(options.at.as_deref())?;
     match (&options.request, options.timeline) {
         (Some(path), _) => answer::answer(options, &guard, path, at),

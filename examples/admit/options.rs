@@ -7,12 +7,12 @@ use unattended_examples_support::{Failure, Source};
 
 /// Ask rule packs whether a change may go now, why not, and when.
 ///
-/// Exit codes: 0 allowed (a chain is whole, a page is written); 1 held or denied (a chain is broken); 2 bad input; 3 a
-/// person must decide, or nobody can tell; 4 a fault of this program.
+/// Exit codes: 0 allowed (a chain is whole, tests pass, a page is written); 1 held or denied (a chain is broken, a test
+/// fails); 2 bad input; 3 a person must decide, or nobody can tell; 4 a fault of this program.
 #[derive(Debug, Parser)]
 #[command(name = "admit", disable_version_flag = true, max_term_width = 100)]
 #[command(group(ArgGroup::new("what").required(true).multiple(false)
-    .args(["request", "timeline", "audit"])))]
+    .args(["request", "test", "timeline", "audit"])))]
 pub(crate) struct Options {
     /// Rule packs: YAML files or directories of them
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "audit")]
@@ -21,11 +21,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) request: Option<PathBuf>,
     /// The moment asked about, such as `2026-11-22T10:00+08:00` or `2026-11-22T10:00[Asia/Shanghai]` [default: now]
-    #[arg(long, value_name = "TIMESTAMP", conflicts_with = "audit")]
+    #[arg(long, value_name = "TIMESTAMP", conflicts_with_all = ["test", "audit"])]
     pub(crate) at: Option<String>,
     /// Append question and answer to this chain; a file that is not there is begun
     #[arg(long, value_name = "FILE", requires = "request")]
     pub(crate) record: Option<PathBuf>,
+    /// Run the tests inside the packs
+    #[arg(long)]
+    pub(crate) test: bool,
     /// Draw who may be touched when, over so many days
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=366))]
     pub(crate) timeline: Option<u16>,

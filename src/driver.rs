@@ -347,12 +347,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                     Direction::Back => (&change.to, &change.from),
                 };
                 let target = TargetId::from(machine.name(start.target));
-                Job {
-                    target,
-                    from: from.clone(),
-                    to: to.clone(),
-                    mode,
-                }
+                Job::new(target, from.clone(), to.clone(), mode)
             };
             starts.iter().map(job).collect()
         })?;

@@ -51,12 +51,7 @@ fn world() -> Arc<Simulated> {
 }
 
 fn jobs() -> Vec<Job> {
-    let job = |target: &str| Job {
-        target: target.into(),
-        from: "old".into(),
-        to: "new".into(),
-        mode: Mode::Warm,
-    };
+    let job = |target: &str| Job::new(target, "old", "new", Mode::Warm);
     pods(UPGRADES, 10_000, 7).map(|pod| job(&pod.id)).collect()
 }
 

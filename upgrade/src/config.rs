@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::timing::within;
-use crate::{ConfigError, Mode, TargetId, Timing, Version};
+use crate::{ConfigError, GroupName, Mode, TargetId, Timing, Version};
 
 /// How a [`Driver`](crate::Driver) works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,8 @@ use crate::{ConfigError, Mode, TargetId, Timing, Version};
 pub struct DriverConfig {
     /// Attempts under way at once. Default 1,000.
     pub max_in_flight: usize,
+    /// Attempts of one group under way at once. Default 1,000; jobs without a group know no such bound.
+    pub max_per_group: usize,
     /// Attempts that may wait for their turn. Default 1,048,576.
     pub max_queued: usize,
     /// Effects that may be open at the platform at once. Default 256.
@@ -26,6 +28,7 @@ impl Default for DriverConfig {
     fn default() -> Self {
         Self {
             max_in_flight: 1_000,
+            max_per_group: 1_000,
             max_queued: 1 << 20,
             max_effects: 256,
             poll_ms: 5_000,
@@ -45,6 +48,20 @@ impl DriverConfig {
     #[must_use]
     pub const fn max_in_flight(mut self, attempts: usize) -> Self {
         self.max_in_flight = attempts;
+        self
+    }
+
+    /// Sets [`max_per_group`](Self::max_per_group).
+    #[must_use]
+    pub const fn max_per_group(mut self, attempts: usize) -> Self {
+        self.max_per_group = attempts;
+        self
+    }
+
+    /// Sets [`max_queued`](Self::max_queued).
+    #[must_use]
+    pub const fn max_queued(mut self, jobs: usize) -> Self {
+        self.max_queued = jobs;
         self
     }
 
@@ -73,6 +90,7 @@ impl DriverConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         within("max_in_flight", size(self.max_in_flight), 1, 1 << 24)?;
+        within("max_per_group", size(self.max_per_group), 1, 1 << 24)?;
         within("max_queued", size(self.max_queued), 1, 1 << 28)?;
         within("max_effects", size(self.max_effects), 1, 1 << 20)?;
         within("poll_ms", self.poll_ms, 1, 3_600_000)?;
@@ -82,10 +100,7 @@ impl DriverConfig {
 
 /// What is to be done to one target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "callers write it out, and a new field must be thought about"
-)]
+#[non_exhaustive]
 pub struct Job {
     /// Which target.
     pub target: TargetId,
@@ -95,6 +110,45 @@ pub struct Job {
     pub to: Version,
     /// How.
     pub mode: Mode,
+    /// Whose bound it shares, beside that of all.
+    pub group: Option<GroupName>,
+    /// It is dropped if it has not begun by then, on the driver's monotonic clock in milliseconds.
+    pub start_by_ms: Option<u64>,
+}
+
+impl Job {
+    /// A job of no group, that may begin whenever there is room.
+    pub fn new(target: impl Into<TargetId>, from: impl Into<Version>, to: impl Into<Version>, mode: Mode) -> Self {
+        Self {
+            target: target.into(),
+            from: from.into(),
+            to: to.into(),
+            mode,
+            group: None,
+            start_by_ms: None,
+        }
+    }
+
+    /// Sets [`from`](Self::from).
+    #[must_use]
+    pub fn from(mut self, from: impl Into<Version>) -> Self {
+        self.from = from.into();
+        self
+    }
+
+    /// Sets [`group`](Self::group).
+    #[must_use]
+    pub fn group(mut self, group: impl Into<GroupName>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Sets [`start_by_ms`](Self::start_by_ms).
+    #[must_use]
+    pub const fn start_by(mut self, at_ms: u64) -> Self {
+        self.start_by_ms = Some(at_ms);
+        self
+    }
 }
 
 /// Why a job was not taken. Nothing has happened.
@@ -126,13 +180,13 @@ pub enum SubmitError {
         missing: &'static str,
     },
     /// Too many wait already.
-    #[error("{queued} jobs wait already; take turns first, or raise `max_queued`")]
+    #[error("{queued} jobs wait already; take turns first (see `Driver::room`), or raise `max_queued`")]
     QueueFull {
         /// How many wait.
         queued: usize,
     },
     /// A name cannot be journaled.
-    #[error("a name of {bytes} bytes: targets and versions are named with 1 to 1024 bytes")]
+    #[error("a name of {bytes} bytes: targets, versions and groups are named with 1 to 1024 bytes")]
     Name {
         /// Its length.
         bytes: usize,

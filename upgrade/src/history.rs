@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use crate::machine::Remembered;
 use crate::{
-    AttemptId, EffectKey, Generation, Mode, Reason, Receipt, Record, RecordError, Step, Stream, TargetId,
+    AttemptId, EffectKey, Generation, GroupName, Mode, Reason, Receipt, Record, RecordError, Step, Stream, TargetId,
     UpgradeRecord, Version,
 };
 
@@ -26,6 +26,7 @@ pub(crate) struct Open {
     pub(crate) to: Version,
     pub(crate) started_ms: u64,
     pub(crate) recoveries: u32,
+    pub(crate) group: Option<GroupName>,
     pub(crate) remembered: Remembered,
 }
 
@@ -65,6 +66,7 @@ impl History {
                 to,
                 at_ms,
                 was_healthy,
+                group,
             } => {
                 if attempt.0 < self.next_attempt && self.open.contains_key(attempt) {
                     return Err(RecordError::Attempt { attempt: attempt.0 });
@@ -78,6 +80,7 @@ impl History {
                     to: self.version(*to)?,
                     started_ms: *at_ms,
                     recoveries: 0,
+                    group: group.clone(),
                     remembered: Remembered::nothing(*was_healthy),
                 };
                 self.open.insert(*attempt, open);

@@ -48,6 +48,11 @@ name! {
     Version
 }
 
+name! {
+    /// Jobs that share a bound: of one rack, of one application. The text is the caller's own.
+    GroupName
+}
+
 /// Counts the attempts at one target. It only grows; an agent refuses a command of a lower generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

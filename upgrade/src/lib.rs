@@ -44,12 +44,7 @@
 //! # futures::executor::block_on(async {
 //! let journal = Arc::new(MemoryJournal::new());
 //! let mut driver = Driver::new(Arc::new(Pods), journal, clock, DriverConfig::new())?;
-//! driver.submit(Job {
-//!     target: "pod-1".into(),
-//!     from: "1.9.1".into(),
-//!     to: "1.9.2".into(),
-//!     mode: Mode::Cold,
-//! })?;
+//! driver.submit(Job::new("pod-1", "1.9.1", "1.9.2", Mode::Cold))?;
 //! let turn = driver.turn(&mut |_key| true).await?; // and again at `turn.next_due_ms`
 //! assert_eq!(turn.finished[0].terminal, Terminal::Done);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -117,9 +112,9 @@ mod wire;
 pub use clock::Clock;
 pub use compaction::{Compaction, compact, read_journal};
 pub use config::{DriverConfig, Job, SubmitError};
-pub use driver::{Driver, DriverError, Turn};
+pub use driver::{Cancelled, Driver, DriverError, DropReason, Dropped, Turn};
 pub use history::{Describer, Description};
-pub use ids::{AttemptId, EffectKey, Generation, InstanceId, TargetId, Version};
+pub use ids::{AttemptId, EffectKey, Generation, GroupName, InstanceId, TargetId, Version};
 pub use journal::{Group, Journal, JournalError, Position, Record, Snapshot, Stream};
 pub use machine::{Command, Effect, Event, Machine, Plan, Remembered, Which};
 pub use memory::MemoryJournal;

@@ -1,7 +1,7 @@
 use crate::wire::{Reader, put_number, put_text};
 use crate::{
-    AttemptId, EffectOutcome, Generation, Ingress, Mode, Moves, Pauses, Reason, Serving, Step, TargetId, Terminal,
-    Version,
+    AttemptId, EffectOutcome, Generation, GroupName, Ingress, Mode, Moves, Pauses, Reason, Serving, Step, TargetId,
+    Terminal, Version,
 };
 
 /// The version of the format of every record here; its first byte.
@@ -42,6 +42,8 @@ pub enum UpgradeRecord {
         at_ms: u64,
         /// The old instance was verified.
         was_healthy: bool,
+        /// Whose bound it shares.
+        group: Option<GroupName>,
     },
     /// An effect may be sent from now on. Carries what became of the attempt's effect before.
     Intent {
@@ -232,6 +234,9 @@ pub enum RecordError {
     },
 }
 
+/// The flag of a begin that names a group.
+const IN_GROUP: u8 = 0x80;
+
 impl UpgradeRecord {
     const VERSION: u8 = 1;
     const BEGUN: u8 = 2;
@@ -285,14 +290,19 @@ impl UpgradeRecord {
                 to,
                 at_ms,
                 was_healthy,
+                group,
             } => {
                 put_number(out, attempt.0);
                 put_number(out, generation.0);
                 put_number(out, *at_ms);
-                out.push(mode_number(*mode) | u8::from(*was_healthy) << 1);
+                let in_group = if group.is_some() { IN_GROUP } else { 0 };
+                out.push(mode_number(*mode) | u8::from(*was_healthy) << 1 | in_group);
                 put_number(out, (*from).into());
                 put_number(out, (*to).into());
                 put_text(out, target.as_str());
+                if let Some(group) = group {
+                    put_text(out, group.as_str());
+                }
             }
             Self::Intent {
                 attempt,
@@ -393,7 +403,12 @@ impl UpgradeRecord {
             Self::BEGUN => {
                 let (attempt, generation) = (AttemptId(from.number()?), Generation(from.number()?));
                 let at_ms = from.number()?;
-                let flags = from.byte()?;
+                let mut flags = from.byte()?;
+                // The first format knew no groups.
+                let in_group = format > 1 && flags & IN_GROUP != 0;
+                if in_group {
+                    flags &= !IN_GROUP;
+                }
                 Self::Begun {
                     attempt,
                     generation,
@@ -403,6 +418,11 @@ impl UpgradeRecord {
                     from: from.small()?,
                     to: from.small()?,
                     target: TargetId::new(from.text()?),
+                    group: if in_group {
+                        Some(GroupName::new(from.text()?))
+                    } else {
+                        None
+                    },
                 }
             }
             Self::INTENT => {

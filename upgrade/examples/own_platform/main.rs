@@ -70,12 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for n in 0..100 {
         let target = TargetId::from(format!("process-{n}").as_str());
         host.add(&target, &old);
-        driver.submit(Job {
-            target,
-            from: old.clone(),
-            to: new.clone(),
-            mode: Mode::Warm,
-        })?;
+        driver.submit(Job::new(target, old.clone(), new.clone(), Mode::Warm))?;
     }
     let mut ended = Vec::new();
     block_on(async {

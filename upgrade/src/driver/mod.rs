@@ -1,8 +1,11 @@
 //! The driver: `mod` has its state and what callers do between turns, `turn` one turn, `send` the effects.
+mod asking;
+mod control;
 mod send;
 mod turn;
+mod waiting;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::hash::Fixed;
@@ -15,8 +18,10 @@ use crate::{
     AttemptId, Capabilities, Clock, ConfigError, DriverConfig, Generation, Group, Job, Journal, JournalError, Platform,
     Position, Receipt, Record, RecordError, Step, SubmitError, TargetId, Terminal, Timing, UpgradeRecord, Version,
 };
+pub use control::{Cancelled, DropReason, Dropped};
 use send::Order;
 pub use turn::Turn;
+use waiting::{GroupNumber, Waiting};
 
 /// Why a turn could not be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +72,11 @@ pub struct Driver<P: ?Sized, J: ?Sized, C: ?Sized> {
     capabilities: Capabilities,
     stage: Stage,
     next_attempt: u64,
-    queue: VecDeque<(AttemptId, Job)>,
+    waiting: Waiting,
+    /// What follows the attempt under way at a target.
+    successors: BTreeMap<TargetId, (AttemptId, Job)>,
+    /// Jobs that will never begin, not yet told.
+    dropped: Vec<Dropped>,
     /// Never iterated.
     targets: HashMap<TargetId, Held, Fixed>,
     slots: Vec<Option<Attempt>>,
@@ -102,7 +111,19 @@ enum Stage {
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     generation: Generation,
-    busy: bool,
+    place: Place,
+}
+
+/// What a target has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Nothing that has not ended.
+    #[default]
+    Idle,
+    /// A job.
+    Waiting { attempt: AttemptId, group: GroupNumber },
+    /// An attempt; its slot is known once the journal is read.
+    UnderWay { slot: usize },
 }
 
 /// An attempt under way.
@@ -111,6 +132,11 @@ struct Attempt {
     id: AttemptId,
     generation: Generation,
     target: TargetId,
+    group: GroupNumber,
+    /// When its next look is; other entries of it in `looks` are void.
+    look_ms: Option<u64>,
+    /// Since when all consumers are known to know of its closed ingress.
+    barred_since: Option<u64>,
     machine: Machine,
     started_ms: u64,
     recoveries: u32,
@@ -131,7 +157,7 @@ impl<P: ?Sized, J: ?Sized, C: ?Sized> std::fmt::Debug for Driver<P, J, C> {
         f.debug_struct("Driver")
             .field("stage", &self.stage)
             .field("in_flight", &self.in_flight)
-            .field("queued", &self.queue.len())
+            .field("queued", &self.waiting.len())
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
@@ -153,10 +179,12 @@ where
             journal,
             clock,
             timing: Arc::new(config.timing.clone()),
+            waiting: Waiting::new(config.max_per_group),
             config,
             stage: Stage::Fresh,
             next_attempt: 0,
-            queue: VecDeque::new(),
+            successors: BTreeMap::new(),
+            dropped: Vec::new(),
             targets: HashMap::default(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -189,7 +217,7 @@ where
             (Some(ended), _) => (ended.target, ended.generation, false),
             (None, UpgradeRecord::Begun { target, generation, .. }) => (target, generation, true),
             (None, UpgradeRecord::Target { target, generation }) => {
-                let busy = self.targets.get(&target).is_some_and(|held| held.busy);
+                let busy = self.is_busy(&target);
                 (target, generation, busy)
             }
             // A generation taken by a recovery counts when the attempt is taken over or ends.
@@ -197,7 +225,11 @@ where
         };
         let held = self.targets.entry(target).or_default();
         held.generation = held.generation.max(generation);
-        held.busy = busy;
+        held.place = if busy {
+            Place::UnderWay { slot: usize::MAX }
+        } else {
+            Place::Idle
+        };
         Ok(told.receipt)
     }
 
@@ -244,7 +276,6 @@ where
     fn take_over(&mut self, id: AttemptId, open: Open, now: u64) {
         let held = self.targets.entry(open.target.clone()).or_default();
         held.generation = Generation(held.generation.max(open.generation).0 + 1);
-        held.busy = true;
         let generation = held.generation;
         self.write(&UpgradeRecord::Recovered {
             attempt: id,
@@ -257,10 +288,15 @@ where
         let turned_back = remembered.went_back.is_some();
         let mut machine = Machine::recover(plan, Arc::clone(&self.timing), remembered);
         let command = machine.begin(now);
+        let group = self.waiting.number_of(open.group.as_ref());
+        self.waiting.began(group);
         let slot = self.put(Attempt {
             id,
             generation,
             target: open.target,
+            group,
+            look_ms: None,
+            barred_since: None,
             machine,
             started_ms: open.started_ms,
             recoveries: open.recoveries.saturating_add(1),
@@ -274,56 +310,77 @@ where
         self.obey(slot, command, now);
     }
 
-    /// Queues a job. Nothing is journaled or touched before a turn begins it.
+    /// Queues a job. Nothing is journaled or touched before a turn begins it. Jobs begin in the order in which they are
+    /// submitted, but that nobody waits for a group that is full.
     pub fn submit(&mut self, job: Job) -> Result<AttemptId, SubmitError> {
-        if self.stage == Stage::Replaying {
-            return Err(SubmitError::NotResumed);
+        self.check(&job)?;
+        if self.is_busy(&job.target) {
+            return Err(SubmitError::Busy { target: job.target });
         }
+        let id = self.number();
+        self.wait(id, job);
+        Ok(id)
+    }
+
+    /// What can be told before anything is known of its target.
+    fn check(&self, job: &Job) -> Result<(), SubmitError> {
+        self.may_submit()?;
         let Job {
             target, from, to, mode, ..
-        } = &job;
+        } = job;
         if from == to {
             return Err(SubmitError::SameVersion {
                 target: target.clone(),
                 version: to.clone(),
             });
         }
-        if let Some(missing) = missing_for(&self.capabilities, *mode) {
+        let able = &self.capabilities;
+        if let Some(missing) = able.contradiction().or_else(|| missing_for(able, *mode)) {
             return Err(SubmitError::Mode {
                 target: target.clone(),
                 mode: *mode,
                 missing,
             });
         }
-        for text in [target.as_str(), from.as_str(), to.as_str()] {
+        let group = job.group.as_ref().map_or("-", |group| group.as_str());
+        for text in [target.as_str(), from.as_str(), to.as_str(), group] {
             if text.is_empty() || text.len() > LONGEST_TEXT {
                 return Err(SubmitError::Name { bytes: text.len() });
             }
         }
-        if self.queue.len() >= self.config.max_queued {
+        if self.room() == 0 {
             return Err(SubmitError::QueueFull {
-                queued: self.queue.len(),
+                queued: self.waiting.len(),
             });
         }
-        let held = self.targets.entry(job.target.clone()).or_default();
-        if held.busy {
-            return Err(SubmitError::Busy { target: job.target });
-        }
-        held.busy = true;
-        self.stage = Stage::Ready;
+        Ok(())
+    }
+
+    fn number(&mut self) -> AttemptId {
         let id = AttemptId(self.next_attempt);
         self.next_attempt += 1;
-        self.queue.push_back((id, job));
-        Ok(id)
+        id
+    }
+
+    fn wait(&mut self, attempt: AttemptId, job: Job) {
+        self.stage = if self.stage == Stage::Fresh {
+            Stage::Ready
+        } else {
+            self.stage
+        };
+        let target = job.target.clone();
+        let group = self.waiting.push(attempt, job);
+        self.targets.entry(target).or_default().place = Place::Waiting { attempt, group };
     }
 
     /// Drops every job that no turn has begun, and gives their targets in the order they were submitted. Attempts
     /// under way go on to their end.
     pub fn withdraw_unstarted(&mut self) -> Vec<TargetId> {
-        let mut targets = Vec::with_capacity(self.queue.len());
-        for (_, job) in self.queue.drain(..) {
+        let jobs = self.waiting.take_all();
+        let mut targets = Vec::with_capacity(jobs.len());
+        for (_, job) in jobs {
             if let Some(held) = self.targets.get_mut(&job.target) {
-                held.busy = false;
+                held.place = Place::Idle;
             }
             targets.push(job.target);
         }
@@ -338,7 +395,7 @@ where
 
     /// Jobs and attempts that have no receipt yet.
     pub fn outstanding(&self) -> usize {
-        self.in_flight + self.queue.len()
+        self.in_flight + self.waiting.len() + self.successors.len()
     }
 
     /// Attempts under way.
@@ -348,7 +405,7 @@ where
 
     /// Whether this target has a job or an attempt without a receipt.
     pub fn is_busy(&self, target: &TargetId) -> bool {
-        self.targets.get(target).is_some_and(|held| held.busy)
+        self.targets.get(target).is_some_and(|held| held.place != Place::Idle)
     }
 
     /// What the platform said it can do when the driver was made.
@@ -369,16 +426,14 @@ where
 
     fn put(&mut self, attempt: Attempt) -> usize {
         self.in_flight += 1;
-        match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot] = Some(attempt);
-                slot
-            }
-            None => {
-                self.slots.push(Some(attempt));
-                self.slots.len() - 1
-            }
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        self.targets.entry(attempt.target.clone()).or_default().place = Place::UnderWay { slot };
+        if slot == self.slots.len() {
+            self.slots.push(Some(attempt));
+        } else {
+            self.slots[slot] = Some(attempt);
         }
+        slot
     }
 
     fn write(&mut self, record: &UpgradeRecord) {
@@ -423,6 +478,21 @@ where
         } else {
             at_ms.div_ceil(self.config.poll_ms).saturating_mul(self.config.poll_ms)
         };
-        self.looks.entry(at).or_default().push(slot);
+        if let Some(attempt) = &mut self.slots[slot] {
+            attempt.look_ms = Some(at);
+            self.looks.entry(at).or_default().push(slot);
+        }
+    }
+
+    /// Brings the next look forward, of an attempt that waits for one.
+    fn look_soon(&mut self, slot: usize, now: u64) {
+        let waits = self
+            .slots
+            .get(slot)
+            .and_then(Option::as_ref)
+            .and_then(|attempt| attempt.look_ms);
+        if waits.is_some_and(|at| at > now) {
+            self.look_at(slot, now, now);
+        }
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::send::Order;
-use super::{Attempt, Driver, DriverError, Stage};
+use super::{Attempt, Driver, DriverError, Dropped, Place, Stage};
 use crate::machine::{Effect, Event, Machine, Which};
 use crate::record::Told;
 use crate::{
@@ -21,6 +21,8 @@ pub struct Turn {
     /// When the next turn is due, on the driver's monotonic clock: now or earlier means at once, `None` that nothing
     /// is under way.
     pub next_due_ms: Option<u64>,
+    /// Jobs that will never begin, since the turn before.
+    pub dropped: Vec<Dropped>,
     /// A group was appended to the journal.
     pub appended: bool,
 }
@@ -52,6 +54,7 @@ where
 
     async fn take_turn(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) -> Result<Turn, DriverError> {
         let now = self.clock.now();
+        self.drop_late(now);
         self.begin(now);
         self.look(now).await;
         let appended = !self.outbox.is_empty();
@@ -60,15 +63,18 @@ where
         }
         let finished = std::mem::take(&mut self.receipts);
         self.send(may_act).await;
-        let waiting = !self.queue.is_empty() && self.in_flight < self.config.max_in_flight;
+        let waiting = self.waiting.is_ready() && self.in_flight < self.config.max_in_flight;
+        let next_look = self.looks.keys().next().copied();
+        let next_late = self.waiting.next_late_ms();
         Ok(Turn {
             finished,
             appended,
             next_due_ms: if waiting {
                 Some(now)
             } else {
-                self.looks.keys().next().copied()
+                next_look.into_iter().chain(next_late).min()
             },
+            dropped: std::mem::take(&mut self.dropped),
         })
     }
 
@@ -103,7 +109,7 @@ where
     /// Begins queued jobs while there is room. Their first look is due at once.
     fn begin(&mut self, now: u64) {
         while self.in_flight < self.config.max_in_flight {
-            let Some((id, job)) = self.queue.pop_front() else {
+            let Some((id, job, group)) = self.waiting.pop() else {
                 return;
             };
             let held = self.targets.entry(job.target.clone()).or_default();
@@ -116,6 +122,9 @@ where
                 id,
                 generation,
                 target: job.target,
+                group,
+                look_ms: None,
+                barred_since: None,
                 machine,
                 started_ms: now,
                 recoveries: 0,
@@ -137,7 +146,15 @@ where
             if *entry.key() > now {
                 break;
             }
-            due.append(&mut entry.remove());
+            let at = *entry.key();
+            let mut slots = entry.remove();
+            // A look that was brought forward leaves a void entry behind.
+            slots.retain(|slot| {
+                self.slots[*slot]
+                    .as_mut()
+                    .is_some_and(|attempt| attempt.look_ms.take_if(|look_ms| *look_ms == at).is_some())
+            });
+            due.append(&mut slots);
         }
         // In the order the attempts began, whatever brought them here.
         due.sort_unstable_by_key(|slot| self.slots[*slot].as_ref().map(|attempt| attempt.id));
@@ -160,7 +177,12 @@ where
             if chunk.is_empty() {
                 continue;
             }
-            let seen = self.platform.observe(&names).await;
+            let mut seen = self.platform.observe(&names).await;
+            if let Ok(seen) = seen.as_mut().map(Vec::as_mut_slice)
+                && seen.len() == chunk.len()
+            {
+                self.ask(chunk, &names, seen).await;
+            }
             let seen_ms = self.clock.now();
             match seen {
                 // Too few or too many cannot be told apart from the wrong ones.
@@ -245,6 +267,7 @@ where
             to: 0,
             at_ms: attempt.started_ms,
             was_healthy: attempt.machine.was_healthy(),
+            group: self.waiting.name_of(attempt.group),
         };
         let (from_number, to_number) = (self.number_of(&from), self.number_of(&to));
         if let UpgradeRecord::Begun { from, to, .. } = &mut record {
@@ -277,8 +300,9 @@ where
         self.free.push(slot);
         self.in_flight -= 1;
         if let Some(held) = self.targets.get_mut(&attempt.target) {
-            held.busy = false;
+            held.place = Place::Idle;
         }
+        self.waiting.ended(attempt.group);
         let tally = attempt.machine.tally();
         let plan = attempt.machine.plan();
         let receipt = Receipt {
@@ -312,6 +336,7 @@ where
             retries: receipt.retries,
             moves: receipt.moves,
         });
+        self.succeed(&receipt);
         self.receipts.push(receipt);
     }
 

@@ -52,12 +52,7 @@ fn interrupted(turns: usize, small: bool) -> (Vec<Receipt>, Vec<(TargetId, Strin
     if !driver.is_busy(&b) && !over {
         driver.submit(job(&b, "bad", Mode::Warm)).unwrap();
     }
-    driver
-        .submit(Job {
-            from: "new".into(),
-            ..job(&a, "newer", Mode::Cold)
-        })
-        .unwrap();
+    driver.submit(job(&a, "newer", Mode::Cold).from("new")).unwrap();
     let receipts = world.run(&mut driver);
     let sent = world.state.lock().sent.clone();
     (receipts, sent)
@@ -99,10 +94,7 @@ fn what_has_ended_leaves_its_generation_and_nothing_else() {
     assert_eq!(compacted(&world).records_after, 23, "a second time changes nothing");
     // The driver that was there all the time goes on, and so does one that was not.
     driver
-        .submit(Job {
-            from: "new".into(),
-            ..job(&targets[0], "newer", Mode::Cold)
-        })
+        .submit(job(&targets[0], "newer", Mode::Cold).from("new"))
         .unwrap();
     let receipts = world.run(&mut driver);
     assert_eq!(

@@ -74,10 +74,11 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
             any::<[u64; 2]>(),
             any::<[u32; 2]>(),
             0usize..4,
-            any::<bool>()
+            any::<bool>(),
+            proptest::option::of("[a-z]{1,9}")
         )
             .prop_map(
-                |(attempt, target, [generation, at_ms], [from, to], mode, was_healthy)| UpgradeRecord::Begun {
+                |(attempt, target, [generation, at_ms], [from, to], mode, was_healthy, group)| UpgradeRecord::Begun {
                     attempt,
                     target: TargetId::new(target),
                     generation: Generation(generation),
@@ -86,8 +87,16 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
                     to,
                     at_ms,
                     was_healthy,
+                    group: group.map(GroupName::new),
                 }
             ),
+        ("[a-z/]{1,40}", any::<u64>()).prop_map(|(target, generation)| UpgradeRecord::Target {
+            target: TargetId::new(target),
+            generation: Generation(generation),
+        }),
+        attempt
+            .clone()
+            .prop_map(|next_attempt| UpgradeRecord::Numbered { next_attempt }),
         (
             attempt.clone(),
             0u8..28,

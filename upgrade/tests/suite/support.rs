@@ -392,10 +392,5 @@ impl Platform for World {
 }
 
 pub(crate) fn job(target: &TargetId, to: &str, mode: Mode) -> Job {
-    Job {
-        target: target.clone(),
-        from: "old".into(),
-        to: to.into(),
-        mode,
-    }
+    Job::new(target.clone(), "old", to, mode)
 }

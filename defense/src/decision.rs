@@ -36,6 +36,36 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The same decision with further findings, of checks or of whatever the caller knows. Their order does not matter, and
+    /// one that is there already is not added again. It can only get stricter. The next feasible start is not known any
+    /// more where a finding that stands against starting lasts beyond it or has no known end.
+    pub fn join(mut self, findings: Vec<Finding>, shadow: Vec<Finding>) -> Self {
+        for finding in &findings {
+            self.verdict = self.verdict.join(finding.verdict);
+            if !finding.verdict.may_start() {
+                self.next_feasible = self
+                    .next_feasible
+                    .filter(|next| finding.until.is_some_and(|until| until <= *next));
+            }
+        }
+        let digest = &self.digest;
+        for (own, more) in [(&mut self.findings, findings), (&mut self.shadow, shadow)] {
+            own.extend(more.into_iter().map(|finding| Finding {
+                input: digest.clone(),
+                ..finding
+            }));
+            let key = |finding: &Finding| (finding.code.clone(), finding.params.clone());
+            own.sort_by(|a, b| {
+                b.verdict
+                    .cmp(&a.verdict)
+                    .then_with(|| a.rule.cmp(&b.rule))
+                    .then_with(|| key(a).cmp(&key(b)))
+            });
+            own.dedup();
+        }
+        self
+    }
+
     /// The codes of verdict and findings, in order, each once.
     #[must_use]
     pub fn codes(&self) -> Vec<&str> {

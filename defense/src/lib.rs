@@ -87,11 +87,13 @@
 
 pub mod audit;
 mod canonical;
+mod check;
 mod conflict;
 mod decision;
 mod digest;
 mod finding;
 mod guard;
+mod leases;
 mod live;
 mod pack;
 mod request;
@@ -104,9 +106,11 @@ mod verdict;
 mod window;
 mod zone;
 
+pub use check::{Check, CheckError, CheckedGuard, Outcome, Timer};
 pub use decision::{Blocker, Decision, NextFeasible, Span};
 pub use finding::{Code, Evidence, Finding};
 pub use guard::{Closed, Guard, HORIZON_MS, OpenTime, Queue, STARVED_MS, TestRun, Waiting};
+pub use leases::{Fence, Lease, Leases, Taken};
 pub use live::{Live, ReloadError};
 pub use pack::{PackError, PackErrors};
 pub use request::{

@@ -11,7 +11,7 @@ use crate::verdict::{UnknownReason, Verdict};
 
 impl Guard {
     /// The label of tiers.
-    pub(super) fn tier(&self) -> &str {
+    pub(crate) fn tier(&self) -> &str {
         self.0
             .decoded
             .charter

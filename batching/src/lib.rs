@@ -37,7 +37,8 @@
 //! ```text
 //!  Fleet ──┐                     ┌─► verify ─► Proof | Violations
 //!  Policy ─┼─► Plan::build ─► Plan ─► control_cohort, batches, summary
-//!  seed ───┘                     └─► frontier ─► Frontier
+//!  seed ───┘                     ├─► Forecast::of ─► when, who is late and why, what a fault reaches
+//!                                └─► frontier ─► Frontier
 //!                                                 │  ▲
 //!        startable, rollback_startable, version_for  Event, join
 //!                                                 ▼  │

@@ -6,6 +6,8 @@
 //! cargo run --release --example rollout -- --help
 //! ```
 
+#[path = "../common/fleet.rs"]
+mod common;
 mod fleet;
 mod journal;
 mod operator;
@@ -64,7 +66,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         })
     };
     release.check(labels()).map_err(Failure::input)?;
-    let fleet = fleet::fleet(&inventory)?;
+    let fleet = Arc::new(common::fleet(&inventory.targets).map_err(Failure::input)?);
     let policy = fleet::policy(&fleet)?;
     let settings = settings(options);
     let change = Change::new(

@@ -119,6 +119,18 @@ impl Conditions {
         self
     }
 
+    /// How long one target takes, as given.
+    #[must_use]
+    pub const fn upgrade_duration(&self) -> Duration {
+        self.upgrade
+    }
+
+    /// How long a batch is watched, as given.
+    #[must_use]
+    pub const fn bake_duration(&self) -> Duration {
+        self.bake
+    }
+
     /// How long a batch is watched after its last target.
     #[must_use]
     pub const fn bake(mut self, duration: Duration) -> Self {

@@ -18,8 +18,13 @@ struct Columns {
     ready: Option<usize>,
     born: Option<usize>,
     died: Option<usize>,
+    /// Births and deaths are from columns nobody named: what cannot be read there is left out.
+    guessed: bool,
     labels: Vec<(Arc<str>, usize)>,
 }
+
+/// What clusters' own tables call births and deaths; taken, beside a mapping, when it names neither.
+const LIFETIMES: [&str; 2] = ["creation_time", "deletion_time"];
 
 pub(crate) fn read(
     file: &Arc<str>,
@@ -65,11 +70,21 @@ pub(crate) fn read(
         let id = cells.name(columns.id, "an id")?;
         let app = cells.name(columns.app, "an application")?;
         let state = cells.parsed(columns.ready, ready)?.unwrap_or_default();
-        let born_s = cells.parsed(columns.born, seconds)?;
+        let born_s = cells.parsed(columns.born, seconds);
+        let born_s = if columns.guessed {
+            born_s.unwrap_or_default()
+        } else {
+            born_s?
+        };
         let died_s = cells.parsed(columns.died, |text| {
             let died_s = seconds(text)?;
             lifetime(born_s, Some(died_s)).map(|()| died_s)
-        })?;
+        });
+        let died_s = if columns.guessed {
+            died_s.unwrap_or_default()
+        } else {
+            died_s?
+        };
         for (_, at) in &columns.labels {
             cells.line(*at)?;
         }
@@ -240,6 +255,18 @@ fn columns(
             take(&Role::named(name), at);
         }
     }
+    let mut guessed = false;
+    if map.is_some() && fixed[3].is_none() && fixed[4].is_none() {
+        for (at, name) in [3, 4].into_iter().zip(LIFETIMES) {
+            let taken = labels
+                .iter()
+                .any(|&(_, column)| header.get(column).map(str::trim) == Some(name));
+            let mut found = header.iter().enumerate().filter(|(_, column)| column.trim() == name);
+            if let (false, Some((column, _)), None) = (taken, found.next(), found.next()) {
+                (fixed[at], guessed) = (Some(column), true);
+            }
+        }
+    }
     let [Some(id), Some(app), ready, born, died] = fixed else {
         // A mapping holds both parts, and without one both columns have just been found.
         let role = if fixed[0].is_none() { Role::Id } else { Role::App };
@@ -251,6 +278,7 @@ fn columns(
         ready,
         born,
         died,
+        guessed,
         labels,
     })
 }
@@ -332,6 +360,13 @@ fn notes(builder: &Builder, columns: &Columns, header: &StringRecord, unmapped: 
                 name(*at)
             ));
         }
+    }
+    if columns.guessed {
+        let named = [("births", columns.born), ("deaths", columns.died)];
+        let named = named
+            .into_iter()
+            .filter_map(|(what, at)| Some(format!("{what} from `{}`", name(at?))));
+        notes.push(named.collect::<Vec<_>>().join(", "));
     }
     if columns.ready.is_some() {
         notes.push(format!("{} not ready", count(builder.in_state(State::AppUnready))));

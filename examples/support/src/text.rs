@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 /// `23871` as `23,871`.
-pub(crate) fn count(number: usize) -> String {
+#[must_use]
+pub fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -57,7 +58,7 @@ pub(crate) fn shortened(value: &str) -> String {
 }
 
 /// The candidate nearest to `wanted` by edit distance, if it is near enough to be a slip of the same name.
-pub(crate) fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (wanted.chars().count() / 3).max(1);
     candidates
         .into_iter()

@@ -9,6 +9,7 @@
 //! worked off later.
 
 use crate::hash::mix;
+use crate::index::narrow;
 
 pub(crate) struct Shares<'a> {
     /// Per stratum: targets to hand out.
@@ -114,6 +115,18 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
                 give(entry.4, 1, &mut budget);
             }
         }
+        // A new class leaves others its part of the first batch, which must be large enough to see a fault.
+        if batch == 0 && !new_classes.is_empty() {
+            top_up(main, &mut budget, |stratum, budget| {
+                let free =
+                    room[app_of[stratum as usize] as usize].min(main[stratum as usize] - taken[stratum as usize]);
+                let given = classes.limit(stratum, free.min(*budget).min(1));
+                room[app_of[stratum as usize] as usize] -= given;
+                taken[stratum as usize] += given;
+                *budget -= given;
+                given > 0
+            });
+        }
         total = 0;
         for (stratum, (have, had)) in (0..).zip(taken.iter().zip(before.iter_mut())) {
             if *have > *had {
@@ -130,6 +143,17 @@ pub(crate) fn apportion(shares: Shares<'_>, limit: u32, mut take: impl FnMut(u16
             return None;
         }
         room.copy_from_slice(half);
+    }
+}
+
+/// Offers one to each stratum in turn until the budget is spent or nobody takes any.
+fn top_up(main: &[u32], budget: &mut u32, mut give: impl FnMut(u32, &mut u32) -> bool) {
+    let mut any = true;
+    while any && *budget > 0 {
+        any = false;
+        for stratum in 0..narrow(main.len()) {
+            any |= *budget > 0 && give(stratum, budget);
+        }
     }
 }
 

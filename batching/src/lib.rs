@@ -36,13 +36,13 @@
 //!
 //! ```text
 //!  Fleet ──┐                     ┌─► verify ─► Proof | Violations
-//!  Policy ─┼─► Plan::build ─► Plan ─► control_cohort, batches, summary
-//!  seed ───┘                     ├─► Forecast::of ─► when, who is late and why, what a fault reaches
-//!                                └─► frontier ─► Frontier
+//!  Policy ─┼─► Plan::build ──► Plan ─► control_cohort, batches, summary
+//!  seed ───┤   Plan::repair      ├─► Forecast::of ─► when, who is late and why, what a fault reaches
+//!  Previous┘                     └─► frontier ─► Frontier
 //!                                                 │  ▲
 //!        startable, rollback_startable, version_for  Event, join
 //!                                                 ▼  │
-//!                                         whoever does the work
+//!                                         whoever does the work ─► TraceStep ─► verify_trace
 //! ```
 //!
 //! # What is guaranteed
@@ -55,8 +55,12 @@
 //! - No batch takes more than half (rounded up) of an application; one of a single target changes in the last batch only.
 //! - Every stratum of two or more keeps a holdback untouched until the last batch: the control cohort.
 //! - The first batch shows every class of the cover keys, or [`Plan::uncovered`] says why not. Missing labels make no class.
-//! - Caps hold at every instant, over everything that is in flight or unhealthy: a cap rounds down, but never to nothing where
-//!   there are two or more. Failures, births and deaths do not lift it.
+//! - Caps hold at every instant, over everything that is in flight or unhealthy: per application, label value and fleet, in a
+//!   rolling window, over ready capacity, and between values that exclude each other. A cap says how it rounds, and is never
+//!   nothing where there are two or more. Failures, births and deaths do not lift it; the one exception, for fixes, is bounded.
+//! - [`verify_trace`] checks an execution against the same caps with counts of its own.
+//! - A birth runs the new version only within its cohort and its stratum's share, unpinned, and never once a rollback is decided.
+//! - A repaired plan moves nobody, and nobody joins a frozen batch.
 //! - An application that waits, is held or blocked delays no other.
 //!
 //! # Limits

@@ -21,6 +21,7 @@ fn main() {
     plans(&mut suite, &policy, "10k", 10_000, 1_000);
     plans(&mut suite, &policy, "100k", 100_000, 10_000);
     plans(&mut suite, &policy, "1m", 1_000_000, 10_000);
+    plans(&mut suite, &policy, "10m", 10_000_000, 10_000);
     frontier(&mut suite, &policy);
     suite.finish();
 }
@@ -135,7 +136,7 @@ fn replay(live: &mut Frontier, calls: &[Call]) {
 }
 
 fn frontier(suite: &mut Suite, policy: &Policy) {
-    const TARGETS: u32 = 100_000;
+    const TARGETS: u32 = 1_000_000;
     let planned = LazyCell::new(|| plan(&fleet(TARGETS, 10_000), policy));
     let calls = LazyCell::new(|| rollout(planned.frontier()));
     suite.measure("frontier", TARGETS.into(), |b| {
@@ -172,7 +173,7 @@ fn frontier(suite: &mut Suite, policy: &Policy) {
         );
     });
     suite.compare(
-        "frontier: start and finish 100000",
+        "frontier: start and finish 1000000",
         "target",
         "frontier",
         "queue",

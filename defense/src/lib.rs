@@ -71,6 +71,8 @@
 //!   may lie in a window that grants rollbacks. Without such a grant a window holds rollbacks, too.
 //! - **Of two changes in conflict exactly one waits**: a rollback goes before a forward change, the older before the
 //!   younger, then the smaller id.
+//! - **What was decided can be shown.** [`audit`] keeps decisions, commands and effects in a chain that names the first
+//!   record somebody changed, removed, inserted, moved or cut off, and asks recorded questions again.
 //! - **Same input, same bytes.** `now` is an argument; the digest names rules, question and instant.
 //!
 //! # Limits
@@ -81,7 +83,7 @@
 //! - A scope is meant to be one application or less. A scope that mixes label values meets every rule that selects one of
 //!   them, and only change windows that select all of them open it.
 //! - Conflicts compare labels only, not dependencies, and hold no lease: the caller says what is in flight.
-//! - The digest is not cryptographic.
+//! - The digest of a decision is not cryptographic; the versions of packs are SHA-256, and so is the chain of [`audit`].
 //!
 //! The format of a pack, with every field, is in `packs/example.yaml`, every kind of rule in `packs/rules.yaml`.
 

@@ -1,10 +1,9 @@
 //! What is kept elsewhere, so that nobody can rewrite a chain or cut off its end.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
 use super::hash::{Hash, unhex};
+use crate::digest::hex;
 
 /// The end of a chain at some moment. Whoever keeps a head elsewhere can tell later whether the chain up to there is
 /// the one it was.
@@ -96,12 +95,7 @@ impl Anchor {
     /// # Errors
     /// The signer's.
     pub fn signed<S: Signer>(head: Head, signer: &S) -> Result<Self, S::Error> {
-        let signature = signer.sign(head.statement().as_bytes())?;
-        let mut hex = String::with_capacity(2 * signature.len());
-        for byte in signature {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
+        let hex = hex(&signer.sign(head.statement().as_bytes())?);
         let key = signer.key().to_owned();
         Ok(Self {
             head,

@@ -13,7 +13,7 @@ pub use trial::TestRun;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::digest::Digest;
+use crate::digest::Seal;
 use crate::pack::{self, Decoded, PackErrors};
 use crate::scope::Labels;
 use crate::selector::{Index, Match};
@@ -88,7 +88,7 @@ impl Guard {
     }
 
     fn of(decoded: Decoded) -> Self {
-        let mut digest = Digest::new("packs/1");
+        let mut digest = Seal::new("packs/1");
         for pack in &decoded.packs {
             digest = digest.text(&pack.name).text(&pack.version);
         }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Guard;
-use crate::digest::Digest;
+use crate::digest::Seal;
 use crate::finding::{Code, Finding};
 use crate::pack::{Decoded, Pack, PackError, PackErrors};
 use crate::request::{Phase, Request};
@@ -124,7 +124,7 @@ impl Guard {
                 "give each rule an id of its own",
             );
         }
-        let mut version = Digest::new("code/1");
+        let mut version = Seal::new("code/1");
         for Imposed { terms, .. } in &imposed {
             for text in [&terms.id, &terms.version, &terms.owner, &terms.reason] {
                 version = version.text(text);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Pack;
 use super::fields::Reader;
 use super::yaml::{At, Node, Value};
-use crate::digest::Digest;
+use crate::digest::Seal;
 use crate::selector::Selector;
 
 /// The label that says how critical an application is, where no charter names another.
@@ -85,7 +85,7 @@ impl Reader<'_> {
         let ((name, at), (tier, tiers, critical)) = (name?, tiers?);
         Some(Charter {
             name: name.to_owned(),
-            version: Digest::new("charter/1").text(text).hex(),
+            version: Seal::new("charter/1").text(text).hex(),
             owner: owner?.to_owned(),
             tier,
             tiers,

@@ -6,7 +6,7 @@ use super::error::PackError;
 use super::fields::Reader;
 use super::yaml::{At, Node, Value};
 use super::{Charter, KeyUse, LeastOpen, Library, Pack, Test, scalar};
-use crate::digest::Digest;
+use crate::digest::Seal;
 use crate::rule::Entry;
 use crate::time::DAY_MS;
 use crate::window::{Window, never_open};
@@ -108,7 +108,7 @@ impl Reader<'_> {
             name: name.to_owned(),
             version: calendars
                 .iter()
-                .fold(Digest::new("pack/1").text(text), |digest, text| digest.text(text))
+                .fold(Seal::new("pack/1").text(text), |digest, text| digest.text(text))
                 .hex(),
             scope: scope?,
             file: self.file.to_owned(),

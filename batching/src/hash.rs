@@ -25,12 +25,13 @@ pub(crate) const fn mix(mut z: u64) -> u64 {
 /// ```
 #[must_use]
 pub fn position(seed: u64, id: &str) -> u64 {
-    position_from(mix(seed), id)
+    position_from(mix(seed), id.as_bytes())
 }
 
 /// As [`position`], from the finalised seed.
-pub(crate) fn position_from(start: u64, id: &str) -> u64 {
-    let (mut state, bytes) = (start, id.as_bytes());
+#[inline]
+pub(crate) fn position_from(start: u64, bytes: &[u8]) -> u64 {
+    let mut state = start;
     let mut words = bytes.chunks_exact(8);
     for word in &mut words {
         state = mix(state ^ short_word(word));
@@ -48,6 +49,7 @@ pub(crate) fn position_from(start: u64, id: &str) -> u64 {
 }
 
 /// At most eight bytes as a little-endian number.
+#[inline]
 fn short_word(bytes: &[u8]) -> u64 {
     if let Ok(eight) = bytes.try_into() {
         return u64::from_le_bytes(eight);
@@ -66,6 +68,7 @@ fn short_word(bytes: &[u8]) -> u64 {
 }
 
 /// The first and the last eight bytes of at most sixteen: with the length, the whole text.
+#[inline]
 pub(crate) fn ends_of(bytes: &[u8]) -> (u64, u64) {
     match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         (Some(&low), Some(&high)) => (u64::from_le_bytes(low), u64::from_le_bytes(high)),
@@ -74,6 +77,7 @@ pub(crate) fn ends_of(bytes: &[u8]) -> (u64, u64) {
 }
 
 /// Folds a text into a fingerprint: quick, for look-ups in memory only; its values may change from version to version.
+#[inline]
 pub(crate) fn fingerprint(state: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
     let mut state = state ^ (bytes.len() as u64).wrapping_mul(INCREMENT);

@@ -19,6 +19,13 @@ pub(crate) struct Cohort {
     pub(crate) batch: u16,
 }
 
+/// A lane's part of one batch: it ends here in the lane order, and begins where the one before ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) end: u32,
+    pub(crate) batch: u16,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Layout {
     pub(crate) seed: u64,

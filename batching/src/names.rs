@@ -24,6 +24,12 @@ impl Names {
         &self.text[start..self.ends[at] as usize]
     }
 
+    pub(crate) fn bytes_of(&self, index: u32) -> &[u8] {
+        let at = index as usize;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
+        &self.text.as_bytes()[start..self.ends[at] as usize]
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<u32> {
         if self.table.is_empty() {
             return None;

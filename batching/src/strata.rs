@@ -109,7 +109,7 @@ impl Draw {
         self.rows = vec![nobody; fleet.len()];
         let mut next = fleet.app_starts().to_vec();
         for (target, &combo) in fleet.targets().zip(&self.stratum_of) {
-            let hash = position_from(start, fleet.id(target));
+            let hash = position_from(start, fleet.id_bytes(target));
             self.hashes.push(hash);
             let place = &mut next[fleet.app_of(target).at()];
             self.rows[*place as usize] = Row {

@@ -41,6 +41,7 @@ impl Column {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, at: usize) -> u32 {
         match self {
             Self::Same(number) => *number,

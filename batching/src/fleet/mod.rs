@@ -272,6 +272,16 @@ impl Fleet {
         &self.first
     }
 
+    /// As [`id`](Self::id), without asking whether it is text.
+    pub(crate) fn id_bytes(&self, target: TargetIndex) -> &[u8] {
+        self.ids.bytes_of(target.0)
+    }
+
+    /// Of all targets in order.
+    pub(crate) fn readiness(&self) -> &[bool] {
+        &self.ready
+    }
+
     /// Whether every target is ready.
     pub(crate) fn all_ready(&self) -> bool {
         !self.ready.contains(&false)

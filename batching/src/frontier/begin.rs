@@ -8,7 +8,7 @@ use super::{Frontier, LiveStratum, Rules, TrackedKey};
 use crate::fleet::Fleet;
 use crate::hash::mix;
 use crate::index::{AppIndex, KeyIndex, NONE, narrow};
-use crate::layout::Layout;
+use crate::layout::{Layout, Segment};
 use crate::policy::Policy;
 
 impl Frontier {
@@ -16,6 +16,7 @@ impl Frontier {
         fleet: &Fleet,
         policy: &Policy,
         layout: Arc<Layout>,
+        segments: &[Segment],
         batch_of: Vec<u16>,
         stratum_of: Vec<u32>,
     ) -> Self {
@@ -28,7 +29,7 @@ impl Frontier {
         let mut sets = vec![usage(NONE, narrow(len)), usage(NONE, 0)];
         let tracked = tracked_keys(fleet, policy, &mut sets);
         let sets_of = sets_of(fleet, &tracked, &mut sets);
-        let lanes = lanes(fleet, policy, &layout, &batch_of);
+        let lanes = lanes(fleet, policy, &layout, segments);
         let live = layout
             .strata
             .iter()
@@ -99,6 +100,9 @@ impl Frontier {
 
 /// Lanes in the order in which they are served first: less critical ones before more critical ones.
 fn by_criticality(fleet: &Fleet) -> Vec<u32> {
+    if fleet.one_tier() {
+        return (0..fleet.app_count()).collect();
+    }
     let mut tier = vec![u8::MAX; fleet.app_count() as usize];
     for target in fleet.targets() {
         let app = &mut tier[fleet.app_of(target).at()];
@@ -153,8 +157,8 @@ fn sets_of(fleet: &Fleet, tracked: &[TrackedKey], sets: &mut [Usage]) -> Vec<u32
     }
     for target in fleet.targets() {
         for key in tracked {
-            let label = fleet.label(target, key.key);
-            let set = label.map_or(NO_SET, |value| key.sets[value.at()]);
+            let value = fleet.raw_label(target.0, key.key);
+            let set = key.sets.get(value as usize).copied().unwrap_or(NO_SET);
             if set != NO_SET {
                 sets[set as usize].size += 1;
             }
@@ -164,16 +168,17 @@ fn sets_of(fleet: &Fleet, tracked: &[TrackedKey], sets: &mut [Usage]) -> Vec<u32
     sets_of
 }
 
-fn lanes(fleet: &Fleet, policy: &Policy, layout: &Layout, batch_of: &[u16]) -> Vec<Lane> {
+fn lanes(fleet: &Fleet, policy: &Policy, layout: &Layout, mut segments: &[Segment]) -> Vec<Lane> {
     (0..fleet.app_count())
         .map(|app| {
             let (begin, end) = (layout.lane_first[app as usize], layout.lane_first[app as usize + 1]);
-            let order = &layout.lane_order[begin as usize..end as usize];
+            let (own, rest) = segments.split_at(segments.partition_point(|segment| segment.end <= end));
+            segments = rest;
             let mut lane = Lane {
                 size: end - begin,
                 cursor: begin,
                 open_end: begin,
-                steps: steps_of(order, begin, batch_of),
+                steps: steps_of(own, begin),
                 ..Lane::default()
             };
             if let Some(headroom) = policy.ready_capacity_headroom {

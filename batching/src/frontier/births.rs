@@ -31,7 +31,7 @@ impl Frontier {
         let new = match self.stratum_of_birth(app, labels) {
             Some(stratum) => {
                 let live = &self.live[stratum as usize];
-                position_from(self.mixed_seed, id) < live.below && live.share_allows()
+                position_from(self.mixed_seed, id.as_bytes()) < live.below && live.share_allows()
             }
             None => match self.apps.get(app) {
                 Some(lane) => self.lane_is_done(lane),
@@ -185,7 +185,9 @@ impl Frontier {
             Some(stratum) => Place {
                 lane,
                 stratum,
-                batch: self.layout.batch_of_hash(stratum, position_from(self.mixed_seed, id)),
+                batch: self
+                    .layout
+                    .batch_of_hash(stratum, position_from(self.mixed_seed, id.as_bytes())),
             },
             None => unknown(lane),
         }

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::index::{NONE, narrow};
+use crate::index::NONE;
+use crate::layout::Segment;
 
 /// What became of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,26 +236,16 @@ impl Usage {
     }
 }
 
-/// The planned steps of one lane, from its slice of the lane order.
-pub(super) fn steps_of(order: &[u32], begin: u32, batch_of: &[u16]) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    for (at, &target) in order.iter().enumerate() {
-        let batch = batch_of[target as usize];
-        let end = begin + narrow(at) + 1;
-        match steps.last_mut() {
-            Some(step) if step.batch == batch => {
-                step.end = end;
-                step.waiting += 1;
-            }
-            _ => steps.push(Step {
-                batch,
-                end,
-                waiting: 1,
-                born: Vec::new(),
-            }),
-        }
-    }
-    steps
+/// The planned steps of one lane, from its segments.
+pub(super) fn steps_of(segments: &[Segment], begin: u32) -> Vec<Step> {
+    let mut before = begin;
+    let step = |segment: &Segment| Step {
+        batch: segment.batch,
+        end: segment.end,
+        waiting: segment.end - std::mem::replace(&mut before, segment.end),
+        born: Vec::new(),
+    };
+    segments.iter().map(step).collect()
 }
 
 /// No set.

@@ -9,7 +9,7 @@ use crate::cover::{Cover, Limits, Uncovered, cover};
 use crate::fleet::Fleet;
 use crate::frontier::Frontier;
 use crate::index::{AppIndex, TargetIndex, narrow};
-use crate::layout::{Cohort, Layout};
+use crate::layout::{Cohort, Layout, Segment};
 use crate::policy::{Policy, PolicyError};
 use crate::ramp::{MOST_BATCHES, RampError};
 use crate::refine::refine;
@@ -129,8 +129,12 @@ impl Plan {
             classes,
             kept,
         } = drawn;
-        let (lane_first, lane_order) = lane_order(fleet, keys, &draw.rows, &batch_of, last_batch);
-        let (first, order) = by_batch(&lane_order, &batch_of, last_batch);
+        let Lanes {
+            first: lane_first,
+            order: lane_order,
+            segments,
+        } = lanes(fleet, keys, &draw.rows, &batch_of, last_batch);
+        let (first, order) = by_batch(&lane_order, &segments, last_batch);
         // Filling up the first batch may have brought in what the cover could not take.
         let first_batch = &order[..first[1] as usize];
         uncovered.retain(|gap| !first_batch.iter().any(|&t| shows(fleet, t, &gap.key, &gap.value)));
@@ -152,6 +156,7 @@ impl Plan {
                 fleet,
                 policy,
                 Arc::clone(&layout),
+                &segments,
                 batch_of,
                 draw.stratum_of,
             )),
@@ -161,7 +166,7 @@ impl Plan {
             uncovered,
             classes,
             held,
-            ready: fleet.targets().map(|target| fleet.ready(target)).collect(),
+            ready: fleet.readiness().to_vec(),
             kept,
             singletons: narrow(apps.filter(|&app| fleet.app_size(app) == 1).count()),
         }
@@ -272,9 +277,16 @@ fn end_of(main: &[u32], to: usize, picked: usize, hashes: &[u64]) -> u64 {
         .map_or(0, |chosen| chosen.saturating_add(1))
 }
 
-/// Targets by lane, then batch, then hash; where values exclude each other within an application, those of one value stand together in a
-/// batch, so that a lane need not wait at every other target.
-fn lane_order(fleet: &Fleet, keys: &Keys, rows: &[Row], batch_of: &[u16], last_batch: u16) -> (Vec<u32>, Vec<u32>) {
+/// Targets by lane, then batch, then hash.
+struct Lanes {
+    first: Vec<u32>,
+    order: Vec<u32>,
+    segments: Vec<Segment>,
+}
+
+/// Where values exclude each other within an application, targets of one value stand together in a batch, so that a lane need not wait at
+/// every other target.
+fn lanes(fleet: &Fleet, keys: &Keys, rows: &[Row], batch_of: &[u16], last_batch: u16) -> Lanes {
     let mut value_of = Vec::new();
     if !keys.one_value.is_empty() {
         value_of = vec![0_u32; fleet.len()];
@@ -285,64 +297,86 @@ fn lane_order(fleet: &Fleet, keys: &Keys, rows: &[Row], batch_of: &[u16], last_b
             });
         }
     }
-    let mut first = Vec::with_capacity(fleet.app_count() as usize + 1);
-    let mut order = Vec::with_capacity(rows.len());
+    let mut lanes = Lanes {
+        first: Vec::with_capacity(fleet.app_count() as usize + 1),
+        order: vec![0; rows.len()],
+        segments: Vec::new(),
+    };
     let mut sorted: Vec<u64> = Vec::new();
-    let mut ends = Vec::new();
+    let mut batches: Vec<u16> = Vec::new();
+    let mut ends: Vec<u32> = Vec::new();
+    let mut begin = 0;
     for app in (0..fleet.app_count()).map(AppIndex) {
-        let begin = order.len();
-        first.push(narrow(begin));
-        let lane = &rows[begin..begin + fleet.app_size(app) as usize];
-        let batch = |target: u32| batch_of[target as usize];
-        if !value_of.is_empty() {
-            order.extend(lane.iter().map(|row| row.target.0));
-            order[begin..].sort_by_key(|&t| (batch(t), value_of[t as usize]));
-        } else if lane.len() < 64 || usize::from(last_batch) > lane.len() {
-            sorted.clear();
-            sorted.extend(
-                (0_u64..)
-                    .zip(lane)
-                    .map(|(at, row)| u64::from(batch(row.target.0)) << 32 | at),
-            );
-            sorted.sort_unstable();
-            let place = |entry: u64| usize::try_from(entry & u64::from(u32::MAX)).unwrap_or(0);
-            order.extend(sorted.iter().map(|&entry| lane[place(entry)].target.0));
-        } else {
+        lanes.first.push(narrow(begin));
+        let end = begin + fleet.app_size(app) as usize;
+        let (lane, order) = (&rows[begin..end], &mut lanes.order[begin..end]);
+        batches.clear();
+        batches.extend(lane.iter().map(|row| batch_of[row.target.at()]));
+        if value_of.is_empty() && lane.len() >= 64 && usize::from(last_batch) <= lane.len() {
             ends.clear();
-            ends.resize(usize::from(last_batch) + 2, narrow(begin));
-            for row in lane {
-                ends[usize::from(batch(row.target.0)) + 1] += 1;
+            ends.resize(usize::from(last_batch) + 2, 0);
+            for &batch in &batches {
+                ends[usize::from(batch) + 1] += 1;
             }
             for at in 1..ends.len() {
-                ends[at] += ends[at - 1] - narrow(begin);
+                ends[at] += ends[at - 1];
+                if ends[at] > ends[at - 1] {
+                    lanes.segments.push(Segment {
+                        end: narrow(begin) + ends[at],
+                        batch: u16::try_from(at - 1).unwrap_or(last_batch),
+                    });
+                }
             }
-            order.resize(begin + lane.len(), 0);
-            for row in lane {
-                let place = &mut ends[usize::from(batch(row.target.0))];
+            for (row, &batch) in lane.iter().zip(&batches) {
+                let place = &mut ends[usize::from(batch)];
                 order[*place as usize] = row.target.0;
                 *place += 1;
             }
+        } else {
+            sorted.clear();
+            sorted.extend((0_u64..).zip(&batches).map(|(at, &batch)| u64::from(batch) << 32 | at));
+            let place = |entry: u64| usize::try_from(entry & u64::from(u32::MAX)).unwrap_or(0);
+            if value_of.is_empty() {
+                sorted.sort_unstable();
+            } else {
+                sorted.sort_unstable_by_key(|&entry| (entry >> 32, value_of[lane[place(entry)].target.at()], entry));
+            }
+            for (at, &entry) in sorted.iter().enumerate() {
+                order[at] = lane[place(entry)].target.0;
+                let batch = u16::try_from(entry >> 32).unwrap_or(last_batch);
+                let end = narrow(begin + at) + 1;
+                match lanes.segments.last_mut() {
+                    Some(last) if at > 0 && last.batch == batch => last.end = end,
+                    _ => lanes.segments.push(Segment { end, batch }),
+                }
+            }
         }
+        begin = end;
     }
-    first.push(narrow(order.len()));
-    (first, order)
+    lanes.first.push(narrow(begin));
+    lanes
 }
 
 /// The same by batch, then lane.
-fn by_batch(lane_order: &[u32], batch_of: &[u16], last_batch: u16) -> (Vec<u32>, Vec<TargetIndex>) {
+fn by_batch(lane_order: &[u32], segments: &[Segment], last_batch: u16) -> (Vec<u32>, Vec<TargetIndex>) {
     let mut first = vec![0_u32; usize::from(last_batch) + 2];
-    for &batch in batch_of {
-        first[usize::from(batch) + 1] += 1;
+    let mut before = 0;
+    for segment in segments {
+        first[usize::from(segment.batch) + 1] += segment.end - std::mem::replace(&mut before, segment.end);
     }
     for at in 1..first.len() {
         first[at] += first[at - 1];
     }
     let mut next = first.clone();
     let mut order = vec![TargetIndex(0); lane_order.len()];
-    for &target in lane_order {
-        let place = &mut next[usize::from(batch_of[target as usize])];
-        order[*place as usize] = TargetIndex(target);
-        *place += 1;
+    let mut before = 0;
+    for segment in segments {
+        let targets = &lane_order[std::mem::replace(&mut before, segment.end) as usize..segment.end as usize];
+        let place = &mut next[usize::from(segment.batch)];
+        for (to, &target) in order[*place as usize..].iter_mut().zip(targets) {
+            *to = TargetIndex(target);
+        }
+        *place += narrow(targets.len());
     }
     (first, order)
 }

@@ -16,7 +16,7 @@ use unattended_upgrade::{
     Version,
 };
 
-const UPGRADES: u32 = 100_000;
+const UPGRADES: u32 = 300_000;
 
 fn main() {
     let mut suite = Suite::new("upgrade", 1);

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, TableDefinition, TableError,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
+    TableDefinition, TableError,
 };
 use unattended_upgrade::{Group, Journal, JournalError, Position, Snapshot};
 
@@ -64,6 +65,15 @@ impl Redb {
         Self::open_as(path.as_ref(), SCRATCH_GROUPS)
     }
 
+    /// A journal on a storage of one's own, or the one that is there. What a torn end is, and what else the storage may
+    /// hold, is its owner's affair: what has no mark of ours and some table is refused, all else that is whole is opened.
+    pub fn on(storage: impl StorageBackend) -> Result<Self, JournalError> {
+        let path = Path::new("the storage");
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+        Self::adopt(builder.create_with_backend(storage), path, true, 1)
+    }
+
     /// Opens the file; one with a torn end is mended first, if what it then holds is whole.
     fn open_as(path: &Path, groups_per_sync: u64) -> Result<Self, JournalError> {
         let torn = match Self::open_whole(path, groups_per_sync) {
@@ -92,6 +102,16 @@ impl Redb {
         } else {
             builder.create(path)
         };
+        Self::adopt(opened, path, known, groups_per_sync)
+    }
+
+    /// Makes an opened database a journal, if it is none and may become one.
+    fn adopt(
+        opened: Result<Database, DatabaseError>,
+        path: &Path,
+        known: bool,
+        groups_per_sync: u64,
+    ) -> Result<Self, JournalError> {
         let database = opened.map_err(|error| open_error(path, error))?;
         let name = path.display();
         if is_blank(&database).map_err(|error| damaged(path, &error))? {

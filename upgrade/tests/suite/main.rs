@@ -6,8 +6,10 @@ mod control;
 mod crashes;
 mod driving;
 mod exploration;
+mod formats;
 #[path = "../../examples/own_platform/host.rs"]
 mod host;
 mod liars;
 mod records;
+mod sequences;
 mod support;

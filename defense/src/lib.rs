@@ -48,22 +48,28 @@
 //! ```
 //!
 //! ```text
-//!  packs/*.yaml ──► Guard::load ──► Guard ◄── Request: change, scope, facts, need, others in flight
+//!  charter, packs, calendars ──► Guard::load ──► Guard ◄── Request: change, scope, facts, need, others in flight
 //!       │ every fault, with line,            ◄── now (unix ms)
 //!       ▼ column and fix                     │
 //!   PackErrors                               ├─ decide ───────► Decision: verdict, findings, next_feasible, digest
 //!                                            ├─ why_not_now ──► Vec<Blocker>: window, owner, reason, from, until
 //!                                            ├─ next_feasible ► At(ms) | NeverWithin(horizon, blockers)
-//!                                            └─ spans ────────► Vec<Span>: closed spans, for a picture
+//!                                            ├─ spans ────────► Vec<Span>: closed spans, for a picture
+//!                                            ├─ open_time ────► OpenTime: how much is left, and who takes the rest
+//!                                            ├─ backlog ──────► Vec<Queue>: what waits, its risk, its slack, who starves
+//!                                            └─ test ─────────► Vec<TestRun>: the tests inside the packs
 //! ```
 //!
 //! # Guarantees
 //!
 //! - **Nothing passes by default.** A pack with a fault loads nothing. A label a rule in force asks for and nobody supplied
-//!   is [`Verdict::Unknown`], never `Allow`. A directory without packs is an error; [`Guard::empty`] is written down.
-//! - **Verdicts are a lattice** ([`Verdict::join`]): the order of rules cannot matter, and one more pack, freeze or
-//!   protected window never makes a decision laxer. Only a further change window *within one pack* opens more, since the
-//!   change windows of a pack are one rule together.
+//!   is [`Verdict::Unknown`], never `Allow`. A directory without packs is an error; [`Guard::empty`] is written down. A
+//!   critical tier of the charter for which no pack of its own speaks needs a person.
+//! - **A tenant holds itself, never others.** With a charter a pack speaks only for scopes that its owner was granted.
+//! - **Rules change whole or not at all** ([`Live::reload`]): with any fault the rules in force stay, and the error says so.
+//! - **Verdicts are a lattice** ([`Verdict::join`]): the order of rules cannot matter, and one more rule, freeze or
+//!   protected window never makes a decision laxer. Two things open more, and both say so: a further change window *within
+//!   one pack*, since the change windows of a pack are one rule together; and the first pack of a critical application.
 //! - **Times are right.** Spans are half-open, lengths are elapsed time, zones come from the data compiled in. A start in
 //!   a daylight saving gap is the first instant after it, a start that happens twice is its first pass; a freeze ends
 //!   with the second.
@@ -77,8 +83,9 @@
 //!
 //! # Limits
 //!
-//! - Rules today: weekly windows, dated freezes, conflicts by scope. A field a pack uses and this version does not know is
-//!   an error that names it.
+//! - A field that a pack uses and this version does not know is an error that names it. Of iCalendar files it reads events
+//!   on dates and events of each year; other repetitions are errors, too.
+//! - The least open time of a pack is checked against what recurs, in two fortnights of winter and two of summer.
 //! - Looks [`HORIZON_MS`] ahead; answers for instants from 1970 to 2199, and says `Unknown` for others.
 //! - A scope is meant to be one application or less. A scope that mixes label values meets every rule that selects one of
 //!   them, and only change windows that select all of them open it.

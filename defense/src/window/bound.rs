@@ -170,14 +170,8 @@ impl<'g> Bound<'g> {
                     Some(next) if next.from < at + room_ms => at = next.until,
                     _ => return Some(at),
                 },
-                Self::Hours { grants, room_ms, .. } => {
-                    let open_until = chain(grants, at, at + room_ms);
-                    if open_until >= at + room_ms {
-                        return Some(at);
-                    }
-                    // Where hours end none is open, so the next to end begins later than that.
-                    at = opening_after(grants, open_until)?;
-                }
+                // One way through all of them, since there may be hundreds before there is room.
+                Self::Hours { grants, room_ms, .. } => return Hours::of(grants).earliest(start, *room_ms, limit),
             }
         }
         None
@@ -199,7 +193,7 @@ impl<'g> Bound<'g> {
                 })
             }
             Self::Hours { grants, .. } => {
-                let open_until = chain(grants, start, limit);
+                let open_until = Hours::of(grants).open_until(start, limit);
                 let active = open_until == start;
                 let from = if active {
                     closing_before(grants, start)
@@ -214,6 +208,7 @@ impl<'g> Bound<'g> {
     /// The closed spans of this bound that meet `[from, until)`, clipped to it, in order.
     pub(crate) fn closed(&self, from: i64, until: i64) -> Vec<Occurrence> {
         let mut spans = Vec::new();
+        let mut hours = None;
         let mut at = from;
         while at < until {
             let span = match self {
@@ -227,8 +222,9 @@ impl<'g> Bound<'g> {
                     }
                 }
                 Self::Hours { grants, .. } => {
-                    let closes = chain(grants, at, until);
-                    let opens = opening_after(grants, closes).unwrap_or(until);
+                    let hours = hours.get_or_insert_with(|| Hours::of(grants));
+                    let closes = hours.open_until(at, until);
+                    let opens = hours.opening_after(closes).unwrap_or(until);
                     Occurrence {
                         from: closes,
                         until: opens.min(until),
@@ -262,32 +258,75 @@ pub(crate) fn earliest_of_all(bounds: &[Bound<'_>], start: i64, limit: i64) -> O
     }
 }
 
-/// How far change windows stay open from `at` on without a break, looking no further than `enough`.
-/// `at` itself when none is open.
-fn chain(grants: &[&Window], at: i64, enough: i64) -> i64 {
-    let mut end = at;
-    loop {
-        let before = end;
-        for window in grants {
-            if let Some(next) = window.when.first_ending_after(end)
-                && next.from <= end
-            {
-                end = next.until;
-            }
-        }
-        if end == before || end >= enough {
-            return end;
-        }
-    }
+/// The change windows of a pack on a way forward in time, each with the occurrence it has come to.
+#[derive(Debug)]
+struct Hours<'g> {
+    grants: &'g [&'g Window],
+    /// The earliest that ends after the instant each was last asked about; `None` when there is none any more.
+    next: Vec<Option<Occurrence>>,
 }
 
-/// When the next change window opens, given that none is open at `closed`.
-fn opening_after(grants: &[&Window], closed: i64) -> Option<i64> {
-    grants
-        .iter()
-        .filter_map(|window| window.when.first_ending_after(closed))
-        .map(|next| next.from.max(closed))
-        .min()
+impl<'g> Hours<'g> {
+    fn of(grants: &'g [&'g Window]) -> Self {
+        // Nothing ends before time began, so each is looked for when it is first asked for.
+        let never = Occurrence {
+            from: i64::MIN,
+            until: i64::MIN,
+        };
+        Self {
+            grants,
+            next: vec![Some(never); grants.len()],
+        }
+    }
+
+    /// The earliest occurrence of one window that ends after an instant no earlier than those before.
+    fn ending_after(&mut self, place: usize, ms: i64) -> Option<Occurrence> {
+        if self.next[place]?.until <= ms {
+            self.next[place] = self.grants[place].when.first_ending_after(ms);
+        }
+        self.next[place]
+    }
+
+    /// How far they stay open from `at` on without a break, looking no further than `enough`. `at` itself when none is
+    /// open.
+    fn open_until(&mut self, at: i64, enough: i64) -> i64 {
+        let mut end = at;
+        loop {
+            let before = end;
+            for place in 0..self.grants.len() {
+                if let Some(next) = self.ending_after(place, end)
+                    && next.from <= end
+                {
+                    end = next.until;
+                }
+            }
+            if end == before || end >= enough {
+                return end;
+            }
+        }
+    }
+
+    /// When the next one opens, given that none is open at `closed`.
+    fn opening_after(&mut self, closed: i64) -> Option<i64> {
+        (0..self.grants.len())
+            .filter_map(|place| self.ending_after(place, closed))
+            .map(|next| next.from.max(closed))
+            .min()
+    }
+
+    /// The earliest start from which they stay open for so long.
+    fn earliest(&mut self, start: i64, room_ms: i64, limit: i64) -> Option<i64> {
+        let mut at = start;
+        while at <= limit {
+            let open_until = self.open_until(at, at + room_ms);
+            if open_until >= at + room_ms {
+                return Some(at);
+            }
+            // Where hours end none is open, so the next to end begins later than that.
+            at = self.opening_after(open_until)?;
+        }
+        None
+    }
 }
 
 /// When the last change window closed, given that none is open at `closed`; a year back if there was none for long.

@@ -1,0 +1,2 @@
+//! What each fuzz target does with its bytes.
+include!("defense.rs");

@@ -80,8 +80,8 @@ impl Handle {
         self.order(Command::Approve, actor, reason)
     }
 
-    /// Goes on: out of a freeze, or over what a check has stopped, the evidence included. From then on the evidence stops
-    /// this change no more; the gate still does, where it refuses more than was seen.
+    /// Goes on: out of a freeze, or over what has stopped the change. What was seen stops it no more: evidence that was
+    /// overruled is asked no more, a gate only where it refuses more targets than it had.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Resume, actor, reason)
     }

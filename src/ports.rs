@@ -78,6 +78,16 @@ pub enum QuestionKind {
     LeaveDebt,
 }
 
+impl QuestionKind {
+    /// What it must not wait behind: a version that is to be left goes before everything.
+    pub(crate) const fn weight(self) -> u8 {
+        match self {
+            Self::RollBack | Self::RollBackNow => 1,
+            Self::GoOnWithoutEvidence | Self::RuleWantsPerson | Self::Stalled | Self::LeaveDebt => 0,
+        }
+    }
+}
+
 /// Carries notices to people: a pager, a chat, a terminal.
 #[async_trait]
 pub trait Notifier: Send + Sync {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use support::{Case, Ended, HOUR_MS, MINUTE_MS, Stage, person};
 use unattended::upgrade::Clock;
-use unattended::{Outcome, QuestionKind};
+use unattended::{Level, Outcome, QuestionKind};
 
 /// Runs it with somebody who says yes to every question a few minutes after it was asked.
 fn with_yes(stage: Stage) -> Ended {
@@ -135,4 +135,55 @@ fn what_an_attempt_left_without_service_is_counted_as_lost() {
     for debt in &ended.summary.debts {
         assert!(!debt.reason.contains("succeeded"), "{}", debt.reason);
     }
+}
+
+/// A freeze of all, of one application, of the way back, for longer than any patience: when it ends the change goes on.
+#[test]
+fn what_rules_held_for_days_goes_on_when_they_let_it() {
+    let freeze = |scope: &str| {
+        format!(
+            "version: 1
+pack: sale
+owner: shop
+scope: {scope}
+freezes:
+  - {{id: sale, from: 2026-11-23T08:30, until: 2026-11-29T08:00, zone: UTC, owner: cto, reason: sale}}
+"
+        )
+    };
+    for (scope, release, outcome) in [
+        ("all", "good", Outcome::Completed),
+        ("{app: app-1}", "good", Outcome::Completed),
+        ("all", "late=2h:errors=x20", Outcome::RolledBack),
+    ] {
+        let mut case = Case::calm(4, 20).release(release);
+        case.rules = freeze(scope);
+        let ended = case.run();
+        assert_eq!(ended.outcome, outcome, "{scope} {release}: {:?}", ended.codes());
+        assert!(ended.summary.elapsed_ms > 5 * 24 * HOUR_MS);
+    }
+}
+
+/// What is to be left must not wait behind a question of less weight.
+#[test]
+fn the_question_whether_to_roll_back_comes_before_every_other() {
+    let mut case = Case::calm(6, 20).release("errors=x10").level(Level::L3);
+    // One application never lets anything start, which is a person's matter.
+    case.rules = "version: 1
+pack: never
+owner: shop
+scope: {app: app-0}
+freezes:
+  - {id: never, from: 2026-11-20T12:00, until: 2131-01-01, zone: UTC, owner: cto, reason: moved away}
+"
+    .to_owned();
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    let kinds: Vec<QuestionKind> = ended
+        .notices
+        .iter()
+        .filter_map(|n| Some(n.question.as_ref()?.kind))
+        .collect();
+    assert_eq!(kinds, [QuestionKind::RuleWantsPerson, QuestionKind::RollBack]);
+    assert!(ended.summary.ask.unwrap().question.contains("Roll back?"));
 }

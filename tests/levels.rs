@@ -136,10 +136,13 @@ fn at_l3_a_person_may_go_on_over_the_evidence() {
     let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
     let pager = Arc::clone(&stage.pager);
     let mut stage = stage;
+    let at_stop = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&at_stop);
     let left = stage.drive(async move {
         while pager.notices().is_empty() {
             clock.sleep_until(clock.now() + MINUTE_MS).await;
         }
+        *seen.lock() = handle.summary().unwrap().exposed_at_stop;
         handle.resume(person(), "the old one is worse").unwrap();
         clock.sleep_until(clock.now() + 12 * HOUR_MS).await;
     });
@@ -152,7 +155,8 @@ fn at_l3_a_person_may_go_on_over_the_evidence() {
             .iter()
             .any(|decision| decision.code == "rollback.began")
     );
-    let stopped_at = summary.exposed_at_stop.unwrap();
+    let stopped_at = at_stop.lock().unwrap();
+    assert_eq!(summary.exposed_at_stop, None, "it was not stopped after all");
     assert!(
         summary.exposure.exposed > stopped_at,
         "{} of {stopped_at}",

@@ -17,6 +17,8 @@ const FORECAST_AFTER_MS: u64 = 30 * 60_000;
 /// Without a control, traffic that speaks against the release must do so again so long after the first time: incidents
 /// that are none of its doing pass.
 const SUSPECT_MS: u64 = 2 * 3_600_000;
+/// After so long the next time counts as the first again.
+const FORGIVEN_MS: u64 = 24 * 3_600_000;
 
 /// Where the evidence of the present stage stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +174,7 @@ impl Machine {
     pub(super) fn is_calm(&self) -> bool {
         match self.judge.verdict() {
             Verdict::Continue => true,
-            Verdict::Rollback | Verdict::Hold(HoldReason::Suspicion { .. }) => self.overruled.is_some(),
+            Verdict::Rollback | Verdict::Hold(HoldReason::Suspicion { .. }) => self.evidence_is_overruled(),
             Verdict::Hold(_) => false,
         }
     }
@@ -201,7 +203,7 @@ impl Machine {
             return Evidence::None;
         };
         let safety = self.judge.safety(class);
-        if self.overruled.is_some() {
+        if self.evidence_is_overruled() {
             return Evidence::Person;
         }
         if self.judge.class_ln_e(class) >= libm::log(self.setup.change.settings.caution_e) {
@@ -319,7 +321,7 @@ impl Machine {
     /// Asks a person where a class's own traffic speaks against the release and there is no control to stop on, and
     /// where evidence is missing for too long.
     pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
-        if self.question.is_some() || self.overruled.is_some() {
+        if self.evidence_is_overruled() {
             return;
         }
         let patience = self.setup.change.settings.patience_ms;
@@ -344,7 +346,9 @@ impl Machine {
                 if is_compared(&safety) {
                     continue;
                 }
-                let since = *self.classes[class as usize].suspected.get_or_insert(self.now_ms);
+                let suspected = &mut self.classes[class as usize].suspected;
+                *suspected = suspected.filter(|at| self.now_ms - at < FORGIVEN_MS);
+                let since = *suspected.get_or_insert(self.now_ms);
                 if self.now_ms - since < SUSPECT_MS {
                     self.judge.restart_safety(class);
                     continue;

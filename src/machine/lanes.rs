@@ -97,7 +97,7 @@ impl Machine {
         if admitted {
             self.mark_busy(lane);
         }
-        let quiet = self.overruled.is_some() || self.judge.app_ln_e(app.0) < caution;
+        let quiet = self.evidence_is_overruled() || self.judge.app_ln_e(app.0) < caution;
         if !(rested && admitted && calm && quiet) {
             return;
         }
@@ -168,6 +168,8 @@ impl Machine {
             && let Some(at) = before
         {
             self.record.hold_ended(at, self.now_ms);
+            // What was held did not stand still.
+            self.moved_ms = self.now_ms;
         }
         match decision.verdict {
             Verdict::Allow => {
@@ -242,6 +244,7 @@ impl Machine {
         if decision.verdict.may_start() {
             if let Some(at) = before {
                 self.record.hold_ended(at, self.now_ms);
+                self.moved_ms = self.now_ms;
             }
             return true;
         }

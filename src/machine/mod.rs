@@ -71,6 +71,9 @@ pub(crate) struct Check {
     pub(crate) version: Version,
 }
 
+/// Ticks come at least once an interval; after a gap this long nobody was there to tick.
+const AWAY_MS: u64 = 3_600_000;
+
 /// What the machine knows of one target beyond the frontier.
 #[derive(Clone, Copy, Debug)]
 struct Target {
@@ -89,6 +92,8 @@ struct Target {
     closed: bool,
     /// It is among the debts.
     owed: bool,
+    /// It is, and nothing excuses it.
+    faulted: bool,
     /// It did not serve when its first attempt looked at it.
     ill_before: bool,
     stratum: u32,
@@ -107,6 +112,7 @@ impl Target {
             lost: false,
             closed: false,
             owed: false,
+            faulted: false,
             ill_before: false,
             stratum,
         }
@@ -372,6 +378,10 @@ impl Machine {
 
     /// The time is `now_ms`: decides everything that can be decided.
     pub(crate) fn tick(&mut self, now_ms: u64) -> Commands {
+        // A controller that was away saw nothing move; that is no stall.
+        if now_ms.saturating_sub(self.now_ms) > AWAY_MS {
+            self.moved_ms = now_ms;
+        }
         self.now_ms = self.now_ms.max(now_ms);
         let mut commands = Commands::default();
         match self.course {
@@ -421,6 +431,7 @@ impl Machine {
         match command {
             Command::Freeze => self.frozen = Some(self.now_ms),
             Command::Resume => {
+                self.moved_ms = self.now_ms;
                 if self.frozen.take().is_none() {
                     self.resume();
                 }
@@ -472,9 +483,14 @@ impl Machine {
         }
     }
 
-    /// Asks a person, once at a time.
+    /// Asks a person, one question at a time: one that weighs more takes the place of one that weighs less, which is
+    /// asked again when there is room.
     fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) {
-        if self.question.is_some() {
+        if self
+            .question
+            .as_ref()
+            .is_some_and(|open| open.kind.weight() >= kind.weight())
+        {
             return;
         }
         let patience_ms = self.setup.change.settings.person_patience_ms;
@@ -505,6 +521,7 @@ impl Machine {
         if let Some(question) = &self.question
             && self.now_ms >= question.by_ms
             && (question.kind == QuestionKind::RollBack || self.stands_still())
+            && !(question.kind == QuestionKind::RollBackNow && self.lanes.iter().any(Lane::waits_for_a_window))
         {
             self.end(Outcome::Waiting, commands);
         }
@@ -547,6 +564,7 @@ impl Machine {
 
     /// A waiting run is taken up again.
     pub(crate) fn reopen(&mut self) {
+        self.moved_ms = self.now_ms;
         self.frozen = self.frozen.map(|_| self.now_ms);
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
             self.course = if self.stop_began() {
@@ -562,6 +580,7 @@ impl Machine {
     /// others' health keeps it from being touched.
     fn owe(&mut self, target: TargetIndex, excused: bool, reason: String) {
         self.faulted += u64::from(!excused);
+        self.targets[target.0 as usize].faulted = !excused;
         let state = self.targets[target.0 as usize];
         if !state.ever_touched {
             self.redeem(state.stratum);

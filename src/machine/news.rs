@@ -120,7 +120,10 @@ impl Machine {
         self.set_on_new(target, false);
         self.untouch(target);
         let name = self.name(target).to_owned();
-        self.debts.retain(|debt| debt.target != name);
+        if let Some(at) = self.debts.iter().position(|debt| debt.target == name) {
+            self.debts.remove(at);
+            self.faulted -= u64::from(std::mem::take(&mut self.targets[target.0 as usize].faulted));
+        }
         if std::mem::take(&mut self.targets[target.0 as usize].lost) {
             self.lost -= 1;
         }

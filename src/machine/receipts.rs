@@ -12,6 +12,9 @@ impl Machine {
     /// Hands out what may start forward.
     pub(super) fn start_forward(&mut self, commands: &mut super::Commands) {
         let ids = self.frontier.startable(self.now_ms, MAX_STARTS);
+        if !ids.is_empty() {
+            self.moved_ms = self.now_ms;
+        }
         for target in ids {
             self.set_in_flight(target, Direction::Forward);
             self.touch(target);

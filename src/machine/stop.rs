@@ -91,9 +91,7 @@ impl Machine {
     /// Stops where the evidence or the gate says so: by itself at L4, by asking at L3.
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
         let Some((code, text)) = self.stop_found() else { return };
-        if self.overruled.take().is_some() {
-            self.stop_text = None;
-        }
+        self.overruled = None;
         if self.stop_text.is_none() {
             let otherwise = if code == "stop.gate" {
                 "starts that succeed would have let it go on".to_owned()
@@ -126,16 +124,25 @@ impl Machine {
         {
             return Some(("stop.gate", text));
         }
-        let seen = self.overruled.is_some_and(|seen| seen.evidence);
-        (self.judge.stopped().is_some() && !seen).then(|| ("stop.evidence", self.judge.explain().headline()))
+        let stops = self.judge.stopped().is_some() && !self.evidence_is_overruled();
+        stops.then(|| ("stop.evidence", self.judge.explain().headline()))
     }
 
-    /// A person goes on over what stopped the change.
+    /// A person goes on over what stopped the change, or what speaks against it.
     pub(super) fn overrule(&mut self) {
         self.overruled = Some(Overruled {
-            evidence: self.judge.stopped().is_some(),
+            evidence: self.judge.stopped().is_some() || self.start_failures.rejects().is_none(),
             gate_failures: self.start_failures.count(),
         });
+        self.stop_text = None;
+        self.stop_ln_e = None;
+        self.stop_scope = None;
+        self.exposed_at_stop = None;
+    }
+
+    /// A person went on over the evidence: it is asked no more.
+    pub(super) fn evidence_is_overruled(&self) -> bool {
+        self.overruled.is_some_and(|seen| seen.evidence)
     }
 
     pub(super) fn begin_rollback(&mut self, text: String) {
@@ -147,6 +154,7 @@ impl Machine {
         self.course = Course::Back;
         self.back_began = true;
         self.question = None;
+        self.forget_looks();
         for target in &mut self.targets {
             target.tries = 0;
         }
@@ -204,6 +212,7 @@ impl Machine {
     pub(super) fn check_done(&mut self, commands: &mut Commands) {
         if self.in_flight > 0 || !self.all_lanes_finished() || !self.frontier.is_done() {
             self.done_since = None;
+            self.forget_looks();
             return;
         }
         let since = *self.done_since.get_or_insert(self.now_ms);
@@ -294,24 +303,30 @@ impl Machine {
         commands
     }
 
+    /// What the world showed at earlier looks says nothing of what is done since.
+    fn forget_looks(&mut self) {
+        self.wrong_since = None;
+        self.always_wrong.clear();
+    }
+
     /// Asks a person where nothing has moved for the whole patience and no window explains it.
     pub(super) fn check_stall(&mut self, commands: &mut Commands) {
         let settings = &self.setup.change.settings;
         // A class that waits for evidence begins to wait when its first instance is warm; its question, which says what is
         // missing, comes before this one.
         let patience = settings.patience_ms.max(settings.soak_ms) + settings.warm_up_ms + settings.bake_ms;
-        if self.ended().is_some()
-            || self.frozen.is_some()
-            || self.now_ms - self.moved_ms < patience
-            || (self.all_lanes_finished() && self.frontier.is_done())
-        {
+        if self.ended().is_some() || self.frozen.is_some() || self.now_ms - self.moved_ms < patience {
             return;
         }
         let hours = patience / 3_600_000;
-        if self.in_flight > 0 {
+        let finished = self.all_lanes_finished() && self.frontier.is_done();
+        if finished && self.question.is_some() {
+            return;
+        }
+        if self.in_flight > 0 || finished {
             // No word lets go what the platform does not answer for.
             let text = format!(
-                "{} attempts have shown nothing for {hours} hours: the platform cannot be seen",
+                "nothing has been seen of the platform for {hours} hours, with {} attempts under way",
                 self.in_flight
             );
             self.decide_text("attempts.unseen", text.clone(), None);

@@ -97,11 +97,11 @@ pub use forecast::{
     Blocker, Conditions, ConditionsError, Duration, Exposed, Finish, Forecast, Interval, LaneForecast, Late, Spent,
     Tradeoff, expected_exposure,
 };
-pub use frontier::{Blocked, Event, Frontier, JoinError, LaneView, Noted, Side};
+pub use frontier::{Blocked, Event, Frontier, JoinError, LaneView, Noted, Side, Stuck};
 pub use hash::position;
 pub use index::{AppIndex, KeyIndex, StratumIndex, TargetIndex, ValueIndex};
 pub use plan::{Batch, Control, Plan, PlanError, Previous, PreviousError, Summary};
-pub use policy::{Class, Pin, PinScope, Policy, PolicyError, Rate};
+pub use policy::{Class, Pin, PinScope, Policy, PolicyError, Rate, RollbackPace};
 pub use proof::{Proof, Violation, Violations};
 pub use ramp::{CostOptimal, Evidence, Exposure, Geometric, Linear, Ramp, RampError, Shape, Steps};
 pub use strata::Stratum;

@@ -8,8 +8,8 @@ mod caller;
 use caller::promote;
 use proptest::prelude::*;
 use unattended_batching::{
-    AppIndex, Cap, Event, Fleet, Frontier, Pin, PinScope, Plan, Policy, Ramp, Side, Target, TargetIndex, TraceStep,
-    count, pct, verify, verify_trace,
+    AppIndex, Cap, Event, Fleet, Frontier, Pin, PinScope, Plan, Policy, Ramp, Rate, RollbackPace, Side, Target,
+    TargetIndex, TraceStep, count, pct, verify, verify_trace,
 };
 
 const ZONES: [&str; 3] = ["z1", "z2", "z3"];
@@ -121,7 +121,14 @@ fn policy(rules: &Rules) -> Policy {
         policy = policy.one_first_exposure("region");
     }
     if let Some((targets, window_ms)) = rules.rate {
-        policy = policy.rate(targets, window_ms);
+        // The way back then has a pace of its own, wider and narrower.
+        policy = policy.rate(targets, window_ms).rollback(RollbackPace {
+            total_in_flight: Some(count(13 - rules.total).into()),
+            rate: Some(Rate {
+                targets: 6 - targets,
+                window_ms: 41 - window_ms,
+            }),
+        });
     }
     if let Some(headroom) = rules.headroom {
         policy = policy.ready_capacity_headroom(pct(headroom));

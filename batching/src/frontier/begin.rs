@@ -48,6 +48,7 @@ impl Frontier {
                 per_app: policy.per_app,
                 total: policy.total_in_flight,
                 rate: policy.rate,
+                back: policy.rollback,
                 headroom,
                 fix: policy.fix_in_flight_per_app,
                 pins: policy.pins.clone(),

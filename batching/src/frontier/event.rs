@@ -175,6 +175,17 @@ pub enum Blocked {
     UnknownApplication,
 }
 
+/// Why an exposed target of a change that is taken back does not go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Stuck {
+    /// Its way back failed. It is not tried again by itself: a person should look.
+    Failed,
+    /// Something stands in the way that does not pass by itself.
+    Blocked(Blocked),
+}
+
 /// One application's way, now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

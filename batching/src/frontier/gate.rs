@@ -82,12 +82,11 @@ impl Frontier {
             }
         }
         let fleet = &self.sets[0];
-        if full(fleet.in_flight, fleet.unhealthy, self.rules.total.of(fleet.size).max(1)) {
+        if full(fleet.in_flight, fleet.unhealthy, self.total_cap().of(fleet.size).max(1)) {
             return self.set_gate(0, unhealthy, fix);
         }
-        if let Some(rate) = self.rules.rate
+        if let Some(rate) = self.rate()
             && self.sets[1].in_flight >= rate.targets
-            && !self.rolling_back
         {
             return Gate::Set(1);
         }
@@ -113,6 +112,12 @@ impl Frontier {
         }
     }
 
+    /// The cap on the fleet, on the way there or back.
+    fn total_cap(&self) -> Cap {
+        let back = self.rules.back.total_in_flight.filter(|_| self.rolling_back);
+        back.unwrap_or(self.rules.total)
+    }
+
     /// Whether an application is alone and may be emptied now: in the last batch, or on the way back.
     fn may_empty(&self, app: u32) -> bool {
         let lane = &self.lanes[app as usize];
@@ -131,8 +136,8 @@ impl Frontier {
     pub(super) fn set_cap(&self, set: u32) -> u32 {
         let Usage { key, size, .. } = self.sets[set as usize];
         match (set, self.tracked.get(key as usize)) {
-            (0, _) => self.rules.total.of(size).max(1),
-            (1, _) => self.rules.rate.map_or(u32::MAX, |rate| rate.targets),
+            (0, _) => self.total_cap().of(size).max(1),
+            (1, _) => self.rate().map_or(u32::MAX, |rate| rate.targets),
             (_, Some(tracked)) if tracked.first_line != Some(set) => {
                 tracked.cap.map_or(u32::MAX, |cap| cap.of(size).max(1))
             }

@@ -148,8 +148,8 @@ pub(super) struct Lane {
     pub(super) limit: Option<u32>,
     /// In the ring of lanes with something to start.
     pub(super) queued: bool,
-    /// The number under which it stands among the lanes with something to take back, if it does.
-    pub(super) back_at: Option<u32>,
+    /// Under what it stands among the lanes with something to take back, if it does.
+    pub(super) back_at: Option<(bool, u32)>,
     /// Stands in a set's line.
     pub(super) parked: Option<Parked>,
 }

@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use event::{Blocked, Event, JoinError, LaneView, Noted, Side};
+pub use event::{Blocked, Event, JoinError, LaneView, Noted, Side, Stuck};
 
 use crate::amount::Amount;
 use crate::cap::Cap;
 use crate::index::{AppIndex, KeyIndex, NONE, TargetIndex, narrow};
 use crate::layout::Layout;
 use crate::names::Names;
-use crate::policy::{Pin, Rate};
+use crate::policy::{Pin, Rate, RollbackPace};
 use lane::{EXPOSED, Lane, NO_SET, PINNED, Phase, State, UNHEALTHY, Usage};
 
 /// Which targets may start now.
@@ -78,8 +78,8 @@ pub struct Frontier {
     waiting: u32,
     exposed: u32,
     rolling_back: bool,
-    /// Lanes with something to take back, by the newest first start.
-    back: BTreeSet<(u32, u32)>,
+    /// Lanes with something to take back: whether somebody of them is ill, the number of the newest first start, the lane.
+    back: BTreeSet<(bool, u32, u32)>,
 }
 
 /// What of the policy holds at every instant.
@@ -88,6 +88,7 @@ struct Rules {
     per_app: Cap,
     total: Cap,
     rate: Option<Rate>,
+    back: RollbackPace,
     headroom: Option<Amount>,
     fix: Amount,
     pins: Vec<Pin>,
@@ -212,15 +213,28 @@ impl Frontier {
         if self.stratum_of[target as usize] == NONE {
             self.lane_of(target).strangers += 1;
         }
-        if self.rules.rate.is_some() {
+        self.count_start();
+        if self.rules.one_first && !self.rolling_back {
+            self.begin_exposure(target);
+        }
+    }
+
+    /// The rate that holds now.
+    fn rate(&self) -> Option<Rate> {
+        if self.rolling_back {
+            self.rules.back.rate
+        } else {
+            self.rules.rate
+        }
+    }
+
+    fn count_start(&mut self) {
+        if self.rate().is_some() {
             match self.recent.back_mut() {
                 Some(last) if last.0 >= self.now_ms => last.1 += 1,
                 _ => self.recent.push_back((self.now_ms, 1)),
             }
             self.sets[1].in_flight += 1;
-        }
-        if self.rules.one_first && !self.rolling_back {
-            self.begin_exposure(target);
         }
     }
 
@@ -533,7 +547,14 @@ impl Frontier {
 
     fn queue_unwell(&mut self, target: u32) {
         if self.state[target as usize].set(lane::UNWELL) {
-            self.lane_of(target).unwell.push_back(target);
+            let back = self.rolling_back;
+            let unwell = &mut self.lane_of(target).unwell;
+            // On the way back the latest to fall ill is the newest.
+            if back {
+                unwell.push_front(target);
+            } else {
+                unwell.push_back(target);
+            }
         }
     }
 

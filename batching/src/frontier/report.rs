@@ -160,7 +160,13 @@ impl Frontier {
                 until_ms: lane.pinned_until,
             });
         };
-        match self.gate(head) {
+        self.barrier(app, head)
+    }
+
+    /// What that stays keeps a target of a lane from going, if anything does.
+    pub(super) fn barrier(&self, app: u32, target: u32) -> Option<Blocked> {
+        let lane = &self.lanes[app as usize];
+        match self.gate(target) {
             Gate::Open => None,
             Gate::App(Own::Cap) => Some(Blocked::UnhealthyConsumeAllowance {
                 unhealthy: lane.unhealthy,

@@ -1,24 +1,28 @@
-//! The way back: newest first, under the same caps.
+//! The way back: worst health first, then newest, under the caps and at its own pace.
 
 use super::gate::Gate;
 use super::lane::{Phase, UNHEALTHY, UNWELL};
-use super::{Frontier, Noted, narrow};
+use super::{Frontier, Noted, Stuck, narrow};
 use crate::index::TargetIndex;
 
 impl Frontier {
     /// At most `max` exposed targets that may go back at `now_ms`; they count as in flight from here on. Empty before [`Event::RollBack`](crate::Event::RollBack).
     ///
-    /// The newest exposure goes first over all lanes; where its application, label or fleet has no slot, the next newest lane goes.
-    /// Holds and limits do not apply: whether a rollback may touch an application is decided before it is asked for.
+    /// Lanes with somebody ill go first: the ill serve nobody, going back costs them nothing and helps most. Then the newest exposure goes
+    /// first over all lanes; where its application, label or fleet has no slot, or what is left could not carry the load, the next
+    /// lane goes. The pace is the policy's [`RollbackPace`](crate::RollbackPace). Holds, limits and pins do not
+    /// apply: whether a rollback may touch an application is decided before it is asked for. [`stuck`](Self::stuck) says why
+    /// nothing more goes.
     pub fn rollback_startable(&mut self, now_ms: u64, max: usize) -> Vec<TargetIndex> {
         self.now_ms = self.now_ms.max(now_ms);
         let mut answer = Vec::new();
         if !self.rolling_back {
             return answer;
         }
+        self.forget_starts();
         self.wake_parked();
         while answer.len() < max {
-            let Some((_, app)) = self.back.pop_last() else {
+            let Some((_, _, app)) = self.back.pop_last() else {
                 if self.wake_parked() {
                     continue;
                 }
@@ -32,6 +36,7 @@ impl Frontier {
                     _ => self.stop_waiting(target),
                 }
                 self.begin_flight(target, Phase::GoingBack);
+                self.count_start();
                 answer.push(TargetIndex(target));
                 self.wake(app);
             }
@@ -45,16 +50,24 @@ impl Frontier {
         }
         self.rolling_back = true;
         self.ring.clear();
+        // The way back has a pace of its own.
+        self.recent.clear();
+        self.sets[1].in_flight = 0;
+        // Whoever waited for a slot on the way there waits for nothing any more.
+        for set in &mut self.sets {
+            set.waiters.clear();
+            set.unwell_waiters.clear();
+        }
         for app in 0..narrow(self.lanes.len()) {
             let lane = &mut self.lanes[app as usize];
             lane.queued = false;
+            lane.parked = None;
             for target in std::mem::take(&mut lane.unwell) {
                 self.state[target as usize].clear(UNWELL);
             }
             let unwell: Vec<u32> = self.lanes[app as usize]
                 .exposed
                 .iter()
-                .rev()
                 .map(|&(_, target)| target)
                 .filter(|&t| self.state[t as usize].can_go_back() && self.state[t as usize].has(UNHEALTHY))
                 .collect();
@@ -101,15 +114,16 @@ impl Frontier {
 
     pub(super) fn wake_back(&mut self, app: u32) {
         let newest = self.newest(app).map(|(number, _)| number);
-        let old = std::mem::replace(&mut self.lanes[app as usize].back_at, newest);
-        if old == newest {
+        let place = newest.map(|number| (self.first_ill(app).is_some(), number));
+        let old = std::mem::replace(&mut self.lanes[app as usize].back_at, place);
+        if old == place {
             return;
         }
-        if let Some(number) = old {
-            self.back.remove(&(number, app));
+        if let Some((ill, number)) = old {
+            self.back.remove(&(ill, number, app));
         }
-        if let Some(number) = newest {
-            self.back.insert((number, app));
+        if let Some((ill, number)) = place {
+            self.back.insert((ill, number, app));
         }
     }
 
@@ -125,28 +139,53 @@ impl Frontier {
         None
     }
 
-    fn next_back(&mut self, app: u32) -> Option<u32> {
-        let (_, top) = self.newest(app)?;
-        let gate = self.gate(top);
-        if gate == Gate::Open {
-            return Some(top);
-        }
+    /// The lane's newest exposed target at rest that is ill. Forgets those that recovered or went.
+    fn first_ill(&mut self, app: u32) -> Option<u32> {
         while let Some(&target) = self.lanes[app as usize].unwell.front() {
             let state = self.state[target as usize];
             if state.can_go_back() && state.has(UNHEALTHY) {
-                match self.gate(target) {
-                    Gate::Open => return Some(target),
-                    Gate::Set(set) => self.park(app, set, true),
-                    Gate::App(_) => {}
-                }
-                return None;
+                return Some(target);
             }
             self.lanes[app as usize].unwell.pop_front();
             self.state[target as usize].clear(UNWELL);
         }
-        if let Gate::Set(set) = gate {
-            self.park(app, set, false);
+        None
+    }
+
+    fn next_back(&mut self, app: u32) -> Option<u32> {
+        let (_, newest) = self.newest(app)?;
+        let ill = self.first_ill(app).map(|target| (target, self.gate(target)));
+        if let Some((target, Gate::Open)) = ill {
+            return Some(target);
+        }
+        match (ill, self.gate(newest)) {
+            (_, Gate::Open) => return Some(newest),
+            (Some((_, Gate::Set(set))), _) => self.park(app, set, true),
+            (_, Gate::Set(set)) => self.park(app, set, self.state[newest as usize].has(UNHEALTHY)),
+            (_, Gate::App(_)) => {}
         }
         None
+    }
+
+    /// Exposed targets of a change that is taken back that do not go, with the reason. Targets that only wait for others in flight, or
+    /// for the pace, are not among them. Time: all targets.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<(TargetIndex, Stuck)> {
+        let mut stuck = Vec::new();
+        if !self.rolling_back {
+            return stuck;
+        }
+        for (target, state) in (0_u32..).zip(&self.state) {
+            let app = self.app_of[target as usize];
+            if state.phase == Phase::BackFailed {
+                stuck.push((TargetIndex(target), Stuck::Failed));
+            } else if state.can_go_back()
+                && self.lanes[app as usize].in_flight == 0
+                && let Some(why) = self.barrier(app, target)
+            {
+                stuck.push((TargetIndex(target), Stuck::Blocked(why)));
+            }
+        }
+        stuck
     }
 }

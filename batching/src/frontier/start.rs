@@ -43,7 +43,12 @@ impl Frontier {
             self.wake(app);
         }
         self.unpin();
-        if let Some(rate) = self.rules.rate {
+        self.forget_starts();
+    }
+
+    /// Starts that have left the window do not count any more.
+    pub(super) fn forget_starts(&mut self) {
+        if let Some(rate) = self.rate() {
             while let Some(&(at, starts)) = self.recent.front()
                 && at.saturating_add(rate.window_ms) <= self.now_ms
             {

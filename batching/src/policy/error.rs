@@ -28,9 +28,11 @@ pub enum PolicyError {
     },
     /// A window of no length, or one in which nothing may start.
     #[error(
-        "rate: {targets} targets in {window_ms} ms lets nothing start, or is no limit; give at least 1 target and 1 ms"
+        "{rule}: {targets} targets in {window_ms} ms lets nothing start, or is no limit; give at least 1 target and 1 ms"
     )]
     Rate {
+        /// The rule.
+        rule: &'static str,
         /// Targets in a window.
         targets: u32,
         /// Length of the window in milliseconds.

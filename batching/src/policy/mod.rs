@@ -41,6 +41,8 @@ pub struct Policy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ready_capacity_headroom: Option<Amount>,
     pub(crate) fix_in_flight_per_app: Amount,
+    #[serde(skip_serializing_if = "RollbackPace::is_default")]
+    pub(crate) rollback: RollbackPace,
     pub(crate) pins: Vec<Pin>,
 }
 
@@ -66,6 +68,25 @@ pub struct Rate {
     pub window_ms: u64,
 }
 
+/// How fast the way back is, where it differs from the way there. Caps of applications, labels and capacity are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::exhaustive_structs, reason = "written by users as a literal")]
+pub struct RollbackPace {
+    /// At most so many of the fleet unavailable at once; `None`: as on the way there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_in_flight: Option<Cap>,
+    /// At most so many starts in any such span; `None`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+}
+
+impl RollbackPace {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Policy {
     /// The defaults.
     #[must_use]
@@ -85,6 +106,10 @@ impl Policy {
             rate: None,
             ready_capacity_headroom: None,
             fix_in_flight_per_app: pct(100),
+            rollback: RollbackPace {
+                total_in_flight: None,
+                rate: None,
+            },
             pins: Vec::new(),
         }
     }
@@ -207,6 +232,14 @@ impl Policy {
         self
     }
 
+    /// How fast the way back is. Without this call as many may be unavailable at once as on the way there, and starts are not counted in time:
+    /// whoever goes back is in a hurry.
+    #[must_use]
+    pub const fn rollback(mut self, pace: RollbackPace) -> Self {
+        self.rollback = pace;
+        self
+    }
+
     /// Keeps a scope where it is for a while.
     #[must_use]
     pub fn pin(mut self, pin: Pin) -> Self {
@@ -228,10 +261,19 @@ impl Policy {
         if matches!(self.holdback, Amount::PartsPerMillion(ppm) if ppm > 500_000) {
             return Err(PolicyError::Holdback { amount: self.holdback });
         }
-        if let Some(Rate { targets, window_ms }) = self.rate
-            && (targets == 0 || window_ms == 0)
-        {
-            return Err(PolicyError::Rate { targets, window_ms });
+        for (rule, rate) in [("rate", self.rate), ("rollback.rate", self.rollback.rate)] {
+            if let Some(Rate { targets, window_ms }) = rate
+                && (targets == 0 || window_ms == 0)
+            {
+                return Err(PolicyError::Rate {
+                    rule,
+                    targets,
+                    window_ms,
+                });
+            }
+        }
+        if let Some(cap) = self.rollback.total_in_flight {
+            PolicyError::check_amount("rollback.total_in_flight", cap.at_most)?;
         }
         for (rule, amount) in [
             ("ready_capacity_headroom", self.ready_capacity_headroom),

@@ -94,7 +94,7 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn started_back(&mut self, id: TargetIndex, _now: u64) {
+    pub(super) fn started_back(&mut self, id: TargetIndex, now: u64) {
         let at = id.at();
         self.proof.starts += 1;
         let Some(seen) = self.seen.get(at) else {
@@ -107,18 +107,24 @@ impl World<'_> {
             );
         }
         self.caps(at);
+        self.window(at, now);
         self.put(at, |seen| (seen.flying, seen.back) = (true, true));
     }
 
     /// At most so many starts in the window that ends now.
     fn window(&mut self, at: usize, now: u64) {
-        let Some(rate) = self.policy.rate else { return };
+        let (rule, rate) = if self.rolling_back {
+            ("rollback.rate", self.policy.rollback.rate)
+        } else {
+            ("rate", self.policy.rate)
+        };
+        let Some(rate) = rate else { return };
         while self.starts.front().is_some_and(|&then| now - then >= rate.window_ms) {
             self.starts.pop_front();
         }
         self.starts.push_back(now);
         let set = format!("the last {} ms", rate.window_ms);
-        self.cap(at, "rate", set, self.starts.len() as u64, u64::from(rate.targets));
+        self.cap(at, rule, set, self.starts.len() as u64, u64::from(rate.targets));
     }
 
     fn first_exposure(&mut self, at: usize) {
@@ -167,7 +173,11 @@ impl World<'_> {
             }
         }
         let all = self.all.clone();
-        let cap = self.policy.total_in_flight.of(all.size).max(1);
+        let mut total = self.policy.total_in_flight;
+        if self.rolling_back {
+            total = self.policy.rollback.total_in_flight.unwrap_or(total);
+        }
+        let cap = total.of(all.size).max(1);
         self.unavailable(at, "total_in_flight", &all, cap, (ill, lane.group.flying < fix));
         if self.policy.ready_capacity_headroom.is_some() && !ill && !alone {
             self.proof.comparisons += 1;

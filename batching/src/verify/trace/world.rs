@@ -377,7 +377,12 @@ impl<'a> World<'a> {
             Event::HeldUntil { app, until_ms } => self.lane(app, |lane| lane.held_until = Some(until_ms)),
             Event::Released { app } => self.lane(app, |lane| lane.held_until = None),
             Event::Limited { app, n } => self.lane(app, |lane| lane.limit = n),
-            Event::RollBack { .. } => self.rolling_back = true,
+            Event::RollBack { .. } => {
+                if !self.rolling_back {
+                    self.starts.clear();
+                }
+                self.rolling_back = true;
+            }
             _ => {}
         }
     }

@@ -1,10 +1,13 @@
 //! May it happen now: an admission engine that says why not, and when.
 //!
-//! A deploy bot asks before each batch; the engine answers from rule packs that the owners of applications write:
-//! protected windows, change windows, freezes, and conflicts with other changes in flight. So nobody looks for the one
-//! hour that suits all: every application's batch runs as soon as its own rules allow.
+//! A deploy bot asks before each batch, and after it; the engine answers from rule packs that the owners of applications
+//! write: windows and freezes, budgets and conflicts between changes, versions, incidents, approvals, soak, completeness,
+//! and conditions of their own. So nobody looks for the one hour that suits all: every application's batch runs as soon as
+//! its own rules allow.
 //!
 //! It is not an executor, not a scheduler and not an approval system. It reads no clock, keeps no state, starts nothing.
+//! What it cannot know by itself (who agreed, what burns, what else is on its way) is part of the question, with the time
+//! it was seen; what must be fetched, a [`Check`] fetches.
 //!
 //! ```
 //! use unattended_defense::{Facts, Guard, Request, Verdict, app};
@@ -65,8 +68,11 @@
 //! - **Nothing passes by default.** A pack with a fault loads nothing. A label a rule in force asks for and nobody supplied
 //!   is [`Verdict::Unknown`], never `Allow`. A directory without packs is an error; [`Guard::empty`] is written down. A
 //!   critical tier of the charter for which no pack of its own speaks needs a person.
+//!   The same holds for facts that are missing, old or from the future, and for checks that are late, fail, panic or have
+//!   seen nothing ([`UnknownReason`]); what that becomes, a rule says by tier, and nothing laxer than a person's word.
 //! - **A tenant holds itself, never others.** With a charter a pack speaks only for scopes that its owner was granted.
 //! - **Rules change whole or not at all** ([`Live::reload`]): with any fault the rules in force stay, and the error says so.
+//! - **After a step it only holds.** In [`Phase::Post`] no verdict is above a hold: it never promotes and never rolls back.
 //! - **Verdicts are a lattice** ([`Verdict::join`]): the order of rules cannot matter, and one more rule, freeze or
 //!   protected window never makes a decision laxer. Two things open more, and both say so: a further change window *within
 //!   one pack*, since the change windows of a pack are one rule together; and the first pack of a critical application.
@@ -75,8 +81,10 @@
 //!   with the second.
 //! - **Room before start.** `next_feasible` is the earliest start whose batch *and* rollback are clear; only the rollback
 //!   may lie in a window that grants rollbacks. Without such a grant a window holds rollbacks, too.
-//! - **Of two changes in conflict exactly one waits**: a rollback goes before a forward change, the older before the
-//!   younger, then the smaller id.
+//! - **Of two changes in conflict exactly one waits**: a stop goes before everything, a rollback before a forward change,
+//!   an emergency before another, the older before the younger, then the smaller id. [`Leases`] keep two of them off one
+//!   target where that list is late.
+//! - **A no is not delayed.** Checks run at once within one deadline, and a decision waits for none that cannot change it.
 //! - **What was decided can be shown.** [`audit`] keeps decisions, commands and effects in a chain that names the first
 //!   record somebody changed, removed, inserted, moved or cut off, and asks recorded questions again.
 //! - **Same input, same bytes.** `now` is an argument; the digest names rules, question and instant.
@@ -86,10 +94,12 @@
 //! - A field that a pack uses and this version does not know is an error that names it. Of iCalendar files it reads events
 //!   on dates and events of each year; other repetitions are errors, too.
 //! - The least open time of a pack is checked against what recurs, in two fortnights of winter and two of summer.
+//! - Budgets, conflicts and completeness are as true as the lists the caller gives; the engine cannot see what nobody told.
+//! - A panic in a rule is caught where panics unwind; a program that aborts on panic ends.
+//! - Findings of checks are not in the digest: they are the outside world's.
 //! - Looks [`HORIZON_MS`] ahead; answers for instants from 1970 to 2199, and says `Unknown` for others.
 //! - A scope is meant to be one application or less. A scope that mixes label values meets every rule that selects one of
 //!   them, and only change windows that select all of them open it.
-//! - Conflicts compare labels only, not dependencies, and hold no lease: the caller says what is in flight.
 //! - The digest of a decision is not cryptographic; the versions of packs are SHA-256, and so is the chain of [`audit`].
 //!
 //! The format of a pack, with every field, is in `packs/example.yaml`, every kind of rule in `packs/rules.yaml`.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use unattended_batching::{AppIndex, Plan, Proof, verify};
 use unattended_defense::{Direction, Guard, Need};
 use unattended_health::{Member, MetricSource};
-use unattended_upgrade::{Clock, DriverConfig, Journal, ModeChoice, Platform, Wanted, choose_mode};
+use unattended_upgrade::{Clock, DriverConfig, Facts, Journal, ModeChoice, Platform, Wanted, choose_mode};
 
 use crate::driver::{Planned, Run, World};
 use crate::handle::Shared;
@@ -189,7 +189,7 @@ where
         if !capabilities.fence {
             return Err(StartError::NoFence { level });
         }
-        let choice = choose_mode(&capabilities, mode)?;
+        let choice = choose_mode(&Facts::new(capabilities), mode)?;
         let world = World {
             platform: Arc::new(platform),
             journal: Arc::new(journal),

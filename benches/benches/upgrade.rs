@@ -11,17 +11,183 @@ use futures::executor::block_on;
 use unattended_benches::{Suite, pods};
 use unattended_simulated::{InitialState, SimConfig, SimTarget, Simulated, World};
 use unattended_upgrade::{
-    Capabilities, Clock, Driver, DriverConfig, EffectKey, EffectOutcome, Generation, Group, IngressOrder, Job, Journal,
-    JournalError, MemoryJournal, Mode, Observation, Platform, PlatformError, Position, Snapshot, TargetId, Terminal,
-    Version,
+    Capabilities, Clock, Command, Driver, DriverConfig, Effect, EffectKey, EffectOutcome, Event, Generation, Group,
+    HandoverOrder, Ingress, IngressOrder, InstanceId, Job, Journal, JournalError, Machine, MemoryJournal, Mode, Moves,
+    Observation, Pair, Phase, Plan as MachinePlan, Platform, PlatformError, Position, SelfCheck, SlotSeen, Snapshot,
+    TargetId, Terminal, Timing, Version,
 };
 
 const UPGRADES: u32 = 300_000;
 
 fn main() {
     let mut suite = Suite::new("upgrade", 1);
+    transitions(&mut suite);
     driver(&mut suite);
     suite.finish();
+}
+
+/// What a machine is told on its way from its first look to `Done`: once recorded, many times told.
+struct Way {
+    mode: Mode,
+    timing: Arc<Timing>,
+    told: Vec<(u64, Option<Observation>)>,
+}
+
+impl Way {
+    fn machine(&self) -> Machine {
+        let plan = MachinePlan {
+            mode: self.mode,
+            from: "old".into(),
+            to: "new".into(),
+            fence: true,
+            prefetch: true,
+            salt: 7,
+        };
+        let mut machine = Machine::new(plan, Arc::clone(&self.timing));
+        machine.begin(0);
+        machine
+    }
+
+    fn tell(machine: &mut Machine, (now_ms, seen): &(u64, Option<Observation>)) -> Command {
+        machine.next(match seen {
+            Some(seen) => Event::Observed { now_ms: *now_ms, seen },
+            None => Event::Outcome {
+                now_ms: *now_ms,
+                outcome: &EffectOutcome::Applied,
+            },
+        })
+    }
+
+    /// Lets every order come true at once.
+    fn record(mode: Mode) -> Self {
+        let mut way = Self {
+            mode,
+            timing: Arc::new(Timing::default()),
+            told: Vec::new(),
+        };
+        let mut machine = way.machine();
+        let mut seen = at_rest();
+        let mut at_ms = 0;
+        loop {
+            way.told.push((at_ms, Some(seen.clone())));
+            let mut command = Self::tell(&mut machine, &way.told[way.told.len() - 1]);
+            if let Command::Effect { effect, .. } = command {
+                come_true(&mut seen, effect);
+                way.told.push((at_ms, None));
+                command = Self::tell(&mut machine, &(at_ms, None));
+            }
+            match command {
+                Command::Look { at_ms: next } => at_ms = next,
+                Command::Finish(terminal) => {
+                    assert_eq!(terminal, Terminal::Done);
+                    return way;
+                }
+                Command::Effect { .. } => unreachable!("an answer is never answered with an order"),
+            }
+        }
+    }
+}
+
+fn at_rest() -> Observation {
+    let old = SlotSeen {
+        version: Some("old".into()),
+        phase: Phase::Running,
+        instance: Some(InstanceId(1)),
+        ready: true,
+        self_check: SelfCheck::Passed,
+        listeners: true,
+        accepting: true,
+        connections: Some(3),
+        ..SlotSeen::empty()
+    };
+    Observation {
+        phase: Phase::Running,
+        version: Some("old".into()),
+        instance: Some(InstanceId(1)),
+        ready: true,
+        self_check: SelfCheck::Passed,
+        ingress: Ingress::Open,
+        active: Some(0),
+        pair: Some(Box::new(Pair {
+            slots: [old, SlotSeen::empty()],
+            session: false,
+            moves: Moves::default(),
+        })),
+        config: None,
+    }
+}
+
+fn come_true(seen: &mut Observation, effect: Effect) {
+    let pair = seen.pair.as_mut().expect("it has two slots");
+    let [old, new] = &mut pair.slots;
+    match effect {
+        Effect::Close { .. } => seen.ingress = Ingress::Closed,
+        Effect::Open => seen.ingress = Ingress::Open,
+        Effect::Replace(_) | Effect::ReplaceInPlace(_) => {
+            seen.version = Some("new".into());
+            seen.instance = Some(InstanceId(2));
+        }
+        Effect::Spawn(_) => {
+            *new = SlotSeen {
+                version: Some("new".into()),
+                instance: Some(InstanceId(2)),
+                accepting: false,
+                listeners: false,
+                accepted: Some(1),
+                connections: Some(0),
+                ..old.clone()
+            };
+        }
+        Effect::HandOver(order) => match order {
+            HandoverOrder::Offer => {
+                pair.session = true;
+                new.listeners = true;
+            }
+            HandoverOrder::Accept => new.accepting = true,
+            HandoverOrder::Quiesce => old.accepting = false,
+            HandoverOrder::Migrate => old.connections = Some(0),
+            HandoverOrder::Commit => new.committed = true,
+            HandoverOrder::Retire => old.retired = true,
+            HandoverOrder::Return => unreachable!("nothing goes wrong"),
+        },
+        Effect::Reset(_) => *old = SlotSeen::empty(),
+        Effect::Fence | Effect::Prefetch | Effect::Stop(_) | Effect::ApplyConfig(_) => {}
+    }
+}
+
+/// The floor compares each look with the one before: whoever decides by looks cannot do less with them.
+fn transitions(suite: &mut Suite) {
+    for mode in [Mode::Warm, Mode::Hot] {
+        let way = Way::record(mode);
+        let count = u64::try_from(way.told.len()).expect("a way is short");
+        let (ours, floor) = (format!("transition_{mode}"), format!("comparison_{mode}"));
+        suite.measure(&ours, count, |b| {
+            b.iter_batched_ref(
+                || way.machine(),
+                |machine| {
+                    for told in &way.told {
+                        black_box(Way::tell(machine, told));
+                    }
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        suite.measure(&floor, count, |b| {
+            b.iter(|| {
+                way.told
+                    .windows(2)
+                    .filter(|two| black_box(&two[0].1) == black_box(&two[1].1))
+                    .count()
+            });
+        });
+        suite.compare(
+            &format!("one transition of a {mode} upgrade"),
+            "transition",
+            &ours,
+            &floor,
+            "comparing two looks",
+        );
+    }
 }
 
 /// A fleet in which nothing goes wrong by itself and no replacement outlasts its budget: every upgrade takes the same way.

@@ -65,6 +65,10 @@
 //!  cold:  prefetch ► replace ► verify ► probation ► done
 //!  warm:  prefetch ► close ► drain ► replace ► verify ► open ► probation ► done
 //!  back:  (close ► drain ►) restore ► verify old (► open) ► rolled back
+//!
+//!  hot:   prefetch ► spawn ► offer ► join ► prove ► quiesce ► migrate ► commit ► retire ► reset ► verify ► done
+//!  back:  return ► clear ► verify old ► rolled back
+//!  config: push ► verify ► probation ► done          back:  revert ► verify old ► rolled back
 //! ```
 //!
 //! # Guarantees
@@ -78,16 +82,21 @@
 //!   observed decides nothing.
 //! - The same inputs give the same effects in the same order and the same journal bytes.
 //!
-//! The first four hold in an exhaustive walk over both tables and under a kill at every append and every effect; both
-//! are among this crate's tests, on the very [`Machine`] that is shipped.
+//! - Hot: unless a process dies, somebody accepts at every instant; there is a way back until the old instance has left.
+//!
+//! They hold in an exhaustive exploration of every mode ([`explore`](mod@explore), which lists the invariants and what is
+//! wrong without each rule) and under a kill at every append and every effect; both are among this crate's tests, on the
+//! very [`Machine`] that is shipped.
 //!
 //! # Limits
 //!
-//! - Two modes, cold and warm. Moving live connections (hot) and configuration changes are not here.
+//! - Hot says when which agent does what; the agents, which pass listeners and connections, are not here.
+//! - The exploration knows one target, one connection, and up to three faults on one way; time in it is abstract.
 //! - Closing ingress is believed when the platform shows it; there is no barrier at the consumers of its endpoints.
 //! - A look that the platform answers for a target is a snapshot: outages are measured as coarsely as looks are apart.
 //! - Without [`Capabilities::fence`] two controllers at one fleet are not kept apart.
 
+mod choice;
 mod clock;
 mod compaction;
 mod config;
@@ -109,6 +118,7 @@ mod shared;
 mod timing;
 mod wire;
 
+pub use choice::{Facts, ModeChoice, ModeError, Refusal, Wanted, choose_mode};
 pub use clock::Clock;
 pub use compaction::{Compaction, compact, read_journal};
 pub use config::{DriverConfig, Job, SubmitError};
@@ -118,7 +128,7 @@ pub use ids::{AttemptId, EffectKey, Generation, GroupName, InstanceId, TargetId,
 pub use journal::{Group, Journal, JournalError, Position, Record, Snapshot, Stream};
 pub use machine::{Command, Effect, Event, Machine, Plan, Remembered, Which};
 pub use memory::MemoryJournal;
-pub use mode::{Mode, ModeChoice, ModeError, Wanted, choose_mode};
+pub use mode::Mode;
 pub use observation::{ConfigSeen, Ingress, Moves, Observation, Pair, Pauses, Phase, SelfCheck, SlotSeen};
 pub use platform::{
     Barrier, Capabilities, EffectOutcome, FleetChange, HandoverOrder, IngressOrder, News, Platform, PlatformError,

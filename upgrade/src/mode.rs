@@ -45,41 +45,6 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The mode that somebody asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Wanted {
-    /// The gentlest that the platform can do.
-    #[default]
-    Auto,
-    /// Cold and nothing else.
-    Cold,
-    /// Warm and nothing else.
-    Warm,
-}
-
-/// The mode that was chosen, and why no gentler one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct ModeChoice {
-    /// Use this.
-    pub mode: Mode,
-    /// The gentler modes that the platform cannot do, each with what is missing.
-    pub refused: Vec<(Mode, &'static str)>,
-}
-
-/// The wanted mode is impossible on this platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this platform cannot upgrade {mode}: {missing}; ask for `auto` or `cold`")]
-#[non_exhaustive]
-pub struct ModeError {
-    /// What was wanted.
-    pub mode: Mode,
-    /// What the platform lacks.
-    pub missing: &'static str,
-}
-
 /// What a platform lacks for a mode, if anything.
 pub(crate) const fn missing_for(capabilities: &Capabilities, mode: Mode) -> Option<&'static str> {
     match mode {
@@ -100,40 +65,5 @@ pub(crate) const fn missing_for(capabilities: &Capabilities, mode: Mode) -> Opti
                 Some("it has no control over ingress and cannot replace the sidecar while the application runs")
             }
         },
-    }
-}
-
-/// Chooses the gentlest mode that the platform can do, or checks the one that was wanted.
-///
-/// ```
-/// use unattended_upgrade::{Capabilities, Mode, Wanted, choose_mode};
-///
-/// let able = Capabilities::none().with_ingress().with_in_place();
-/// assert_eq!(choose_mode(&able, Wanted::Auto)?.mode, Mode::Warm);
-/// let plain = choose_mode(&Capabilities::none(), Wanted::Auto)?;
-/// assert_eq!(plain.mode, Mode::Cold);
-/// assert_eq!(plain.refused[0].0, Mode::Warm);
-/// assert!(choose_mode(&Capabilities::none(), Wanted::Warm).is_err());
-/// # Ok::<(), unattended_upgrade::ModeError>(())
-/// ```
-pub fn choose_mode(capabilities: &Capabilities, wanted: Wanted) -> Result<ModeChoice, ModeError> {
-    let warm = missing_for(capabilities, Mode::Warm);
-    match (wanted, warm) {
-        (Wanted::Auto | Wanted::Warm, None) => Ok(ModeChoice {
-            mode: Mode::Warm,
-            refused: Vec::new(),
-        }),
-        (Wanted::Auto, Some(missing)) => Ok(ModeChoice {
-            mode: Mode::Cold,
-            refused: vec![(Mode::Warm, missing)],
-        }),
-        (Wanted::Cold, _) => Ok(ModeChoice {
-            mode: Mode::Cold,
-            refused: Vec::new(),
-        }),
-        (Wanted::Warm, Some(missing)) => Err(ModeError {
-            mode: Mode::Warm,
-            missing,
-        }),
     }
 }

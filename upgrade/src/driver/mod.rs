@@ -496,3 +496,18 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Attempt;
+    use crate::Remembered;
+
+    /// Its place in the table, its next look, and what one that was taken over remembers until its first look. Names are
+    /// the fleet's, and shared.
+    #[test]
+    fn a_live_attempt_takes_at_most_512_bytes() {
+        let look = size_of::<usize>();
+        let all = size_of::<Option<Attempt>>() + look + size_of::<Remembered>();
+        assert!(all <= 512, "{all} bytes");
+    }
+}

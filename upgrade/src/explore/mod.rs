@@ -1,4 +1,4 @@
-//! Every way an attempt can go, with everything that can go wrong: a breadth-first search over the very [`Machine`] that
+//! Every way an attempt can go, with everything that can go wrong: a breadth-first search over the very [`Machine`](crate::Machine) that
 //! drivers run, its journal, messages under way, and a small world with two slots, their agents and one live connection.
 //!
 //! What may happen at any instant: the controller falls and recovers; the old and the new process exit and are started

@@ -8,7 +8,7 @@ use crate::machine::{Command, Event, Machine, Plan, Remembered};
 use crate::{Effect, EffectOutcome, Mode, Observation, Reason, Step, Terminal, Timing, Which};
 
 /// A look in time lets nothing run out; a later one a quiet time and a lost session; a late one every deadline. Between
-/// looks the machine's times are set back ([`Machine::settle`]), so that time may pass as slowly or quickly as it likes.
+/// looks the machine's times are set back (`Machine::settle`), so that time may pass as slowly or quickly as it likes.
 pub(super) const QUIET_MS: u64 = 500;
 pub(super) const LATE_MS: u64 = 5_000;
 const NOW_MS: u64 = 10_000;

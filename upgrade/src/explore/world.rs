@@ -462,7 +462,7 @@ impl World {
     }
 }
 
-/// A process that has just started. [`State::canonical`](super::state::State) gives it its number.
+/// A process that has just started. `State::canonical` gives it its number.
 const FRESH: u8 = 7;
 
 pub(super) fn version(which: Which) -> Version {

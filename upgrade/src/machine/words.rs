@@ -1,7 +1,7 @@
 //! What goes into a machine and comes out of it.
 use crate::{EffectOutcome, HandoverOrder, InstanceId, Mode, Observation, Step, Terminal, Version};
 
-/// What one attempt is about: everything a [`Machine`] is given at its birth.
+/// What one attempt is about: everything a [`Machine`](crate::Machine) is given at its birth.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_structs,
@@ -22,7 +22,7 @@ pub struct Plan {
     pub salt: u64,
 }
 
-/// An input of a [`Machine`].
+/// An input of a [`Machine`](crate::Machine).
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a machine must decide every case")]
 pub enum Event<'a> {
@@ -57,7 +57,7 @@ pub enum Which {
     New,
 }
 
-/// What a [`Machine`] wants done at the platform.
+/// What a [`Machine`](crate::Machine) wants done at the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a driver must carry out every effect")]
 pub enum Effect {
@@ -88,7 +88,7 @@ pub enum Effect {
     ApplyConfig(Which),
 }
 
-/// An output of a [`Machine`].
+/// An output of a [`Machine`](crate::Machine).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a driver must carry out every command")]
 pub enum Command {

@@ -148,8 +148,8 @@ struct Attempt {
     told: Told,
     /// The last intent written, so that an order given again under one key is not written again.
     intended: Option<(Step, u8)>,
-    /// An end that an outcome brought; its record is due.
-    ended: Option<Terminal>,
+    /// An end that an outcome brought; its record is due. Few have one, and not for long.
+    ended: Option<Box<Terminal>>,
 }
 
 impl<P: ?Sized, J: ?Sized, C: ?Sized> std::fmt::Debug for Driver<P, J, C> {

@@ -166,7 +166,7 @@ where
                 let slot = chunk[at];
                 let Some(attempt) = &mut self.slots[slot] else { continue };
                 if let Some(terminal) = attempt.ended.take() {
-                    self.finish(slot, terminal, now);
+                    self.finish(slot, *terminal, now);
                     continue;
                 }
                 names.push(attempt.target.clone());
@@ -352,7 +352,7 @@ where
         };
         if let crate::machine::Command::Finish(terminal) = command {
             // Its record is due in the next turn, which is due at once.
-            attempt.ended = Some(terminal);
+            attempt.ended = Some(Box::new(terminal));
             self.look_at(slot, now, now);
         } else {
             self.obey(slot, command, now);

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{Case, Ended, HOUR_MS, MINUTE_MS, Stage, person};
-use unattended::upgrade::Clock;
+use unattended::upgrade::{Clock, MemoryJournal};
 use unattended::{Level, Outcome, QuestionKind};
 
 /// Runs it with somebody who says yes to every question a few minutes after it was asked.
@@ -34,7 +34,10 @@ fn with_yes(stage: Stage) -> Ended {
 fn lost_telemetry_does_not_ask_the_same_again_and_again() {
     let mut case = Case::calm(4, 10);
     case.world.telemetry_loss = 0.6;
-    let ended = with_yes(case.stage());
+    let dir = tempfile::tempdir().unwrap();
+    case.log = Some(dir.path().join("world"));
+    let journal = Arc::new(MemoryJournal::new());
+    let ended = with_yes(case.stage_over(journal.clone()));
     assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
     let kinds: Vec<QuestionKind> = ended
         .notices
@@ -44,6 +47,14 @@ fn lost_telemetry_does_not_ask_the_same_again_and_again() {
     assert!(kinds.len() <= 3, "{kinds:?}");
     assert!(kinds.contains(&QuestionKind::Stalled), "{kinds:?}");
     assert_eq!(ended.summary.human_actions, kinds.len() as u64);
+    assert!(!ended.summary.debts.is_empty());
+    // What the journal tells is what happened, the questions and their answers included.
+    let (debts, actions) = (ended.summary.debts.clone(), ended.summary.human_actions);
+    drop(ended);
+    let again = case.stage_over(journal).run();
+    assert_eq!(again.outcome, Outcome::CompletedWithDebt);
+    assert!(again.summary.debts == debts);
+    assert_eq!(again.summary.human_actions, actions);
 }
 
 /// What the platform never shows ends the run, with nobody asked what nobody can answer.

@@ -564,7 +564,6 @@ impl Machine {
 
     /// A waiting run is taken up again.
     pub(crate) fn reopen(&mut self) {
-        self.moved_ms = self.now_ms;
         self.frozen = self.frozen.map(|_| self.now_ms);
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
             self.course = if self.stop_began() {
@@ -573,6 +572,7 @@ impl Machine {
                 Course::Forward
             };
             self.question = None;
+            self.moved_ms = self.now_ms;
         }
     }
 

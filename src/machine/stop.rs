@@ -324,11 +324,16 @@ impl Machine {
             return;
         }
         if self.in_flight > 0 || finished {
-            // No word lets go what the platform does not answer for.
-            let text = format!(
-                "nothing has been seen of the platform for {hours} hours, with {} attempts under way",
-                self.in_flight
-            );
+            // No word lets go what the platform or the metrics do not answer for.
+            let text = match self.judge.verdict() {
+                Verdict::Hold(reason) if self.in_flight == 0 => {
+                    format!("everything is upgraded and cannot be judged for {hours} hours: {reason}")
+                }
+                _ => format!(
+                    "nothing has been seen of the platform for {hours} hours, with {} attempts under way",
+                    self.in_flight
+                ),
+            };
             self.decide_text("attempts.unseen", text.clone(), None);
             commands.notices.push(Notice {
                 code: "attempts.unseen".to_owned(),

@@ -175,6 +175,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     }
 
     async fn drive(&mut self) -> Result<Outcome, RunError> {
+        if let Some(notice) = self.with(|machine| machine.open_question())? {
+            self.world.notifier.notify(&notice).await;
+        }
         loop {
             let now_ms = self.world.clock.now();
             self.take_orders()?;

@@ -198,3 +198,26 @@ freezes:
     assert_eq!(kinds, [QuestionKind::RuleWantsPerson, QuestionKind::RollBack]);
     assert!(ended.summary.ask.unwrap().question.contains("Roll back?"));
 }
+
+/// A kill may come between the question and its way to a person.
+#[test]
+fn a_question_that_was_open_at_a_kill_is_asked_again() {
+    let mut case = Case::calm(8, 30).release("errors=x10").level(Level::L3);
+    let dir = tempfile::tempdir().unwrap();
+    case.log = Some(dir.path().join("world"));
+    let journal = Arc::new(MemoryJournal::new());
+    let mut first = case.stage_over(journal.clone());
+    let (clock, pager) = (first.sim.clock(), Arc::clone(&first.pager));
+    let left = first.drive(async move {
+        while pager.notices().is_empty() {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+        }
+    });
+    assert!(matches!(left, Ok(None)), "{left:?}");
+    drop(first);
+
+    let second = with_yes(case.stage_over(journal));
+    assert_eq!(second.outcome, Outcome::RolledBack);
+    assert_eq!(second.notices.len(), 1, "{:?}", second.notices);
+    assert_eq!(second.summary.human_actions, 1);
+}

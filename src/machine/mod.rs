@@ -506,14 +506,21 @@ impl Machine {
             asked_ms: self.now_ms,
             by_ms,
         };
-        self.decide_text("person.asked", text.clone(), None);
-        commands.notices.push(Notice {
-            code: "person.asked".to_owned(),
-            dedup_key: format!("{}/{kind:?}", self.setup.change.id),
-            text,
-            question: Some(question.clone()),
-        });
+        self.decide_text("person.asked", text, None);
         self.question = Some(question);
+        commands.notices.extend(self.open_question());
+    }
+
+    /// The notice of the open question. A run that resumes sends it once more: the one before may have been killed before
+    /// it had.
+    pub(crate) fn open_question(&self) -> Option<Notice> {
+        let question = self.question.clone()?;
+        Some(Notice {
+            code: "person.asked".to_owned(),
+            dedup_key: format!("{}/{:?}", self.setup.change.id, question.kind),
+            text: question.text.clone(),
+            question: Some(question),
+        })
     }
 
     /// The open question waits for its person too long: the run ends, and a later one resumes.

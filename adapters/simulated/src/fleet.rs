@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use unattended_upgrade::{EffectKey, FleetChange, IngressOrder, TargetId, Version};
+use unattended_upgrade::{EffectKey, FleetChange, HandoverOrder, IngressOrder, TargetId, Version};
 
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
 use crate::events::{Event, Events, What};
@@ -12,6 +12,7 @@ use crate::log::{Entry, EntryKind, LogError, WorldLog, parse_key};
 use crate::metrics::Meter;
 use crate::population::{Arm, Fate, LastKey, NEVER, NEW, NO_STRATUM, OLD, Population, Slot, at};
 use crate::strata::{Crash, Strata};
+use crate::twins::{Instance, Twin};
 use crate::{Fault, InitialState, Newborn, SimConfig, World};
 
 /// Outages up to this long are not told as news.
@@ -58,6 +59,11 @@ pub(crate) enum Act {
     ReplaceInPlace(u8),
     Prefetch(u8),
     Config(u8),
+    Spawn(u8),
+    /// The instance's number in its place.
+    Stop(u32),
+    Reset(u8),
+    HandOver(HandoverOrder, u8, u8),
     Ingress(IngressOrder),
     Fence(u64),
 }
@@ -81,6 +87,8 @@ pub(crate) struct Fleet {
     /// Once a line could not be written, nothing is done any more: the world would not survive a kill.
     pub(crate) log_failure: Option<String>,
     events: Events,
+    /// Of places that have or had a second instance.
+    pub(crate) twins: BTreeMap<u32, Twin>,
     /// While a log is replayed: what newborns were told to run.
     told: BTreeMap<String, u8>,
 }
@@ -104,6 +112,7 @@ impl Fleet {
             log: None,
             log_failure: None,
             events: Events::default(),
+            twins: BTreeMap::new(),
             told: BTreeMap::new(),
         }
     }
@@ -189,6 +198,7 @@ impl Fleet {
         slot.generation = 0;
         slot.last_key = LastKey::default();
         slot.config = OLD;
+        self.twins.remove(&number);
         let name = self.population.rename(number);
         let kind = self.population.kind_of(&self.population.slots[at(number)]);
         let newborn = Newborn {
@@ -205,13 +215,8 @@ impl Fleet {
             }
         };
         let entry = |effect, target: &str, version| Entry {
-            t: newborn.at_ms,
-            target: target.to_owned(),
-            effect,
             version,
-            key: None,
-            reopen_by_ms: None,
-            generation: None,
+            ..Entry::new(newborn.at_ms, target, effect)
         };
         self.write(&entry(EntryKind::Died, &dead, None));
         let text = self.versions[usize::from(version)].to_string();
@@ -239,19 +244,44 @@ impl Fleet {
         Some(number)
     }
 
-    /// Begins a new instance in a place. What becomes of it is drawn from the place and the instance's number alone.
-    fn start(&mut self, number: u32, version: u8, how: Start) {
+    /// Begins a new instance in a place.
+    pub(crate) fn start(&mut self, number: u32, version: u8, how: Start) {
+        let mut highest = self.slot(number).instance;
+        if let Some(twin) = self.twins.get(&number) {
+            highest = highest.max(twin.highest());
+            self.serving_restarts(number, version);
+        }
+        let instance = self.drawn(number, highest + 1, version, how);
+        let now = self.now;
+        let slot = &mut self.population.slots[at(number)];
+        self.strata.leave(number, slot);
+        instance.put_into(slot);
+        if how == Start::Cold {
+            // A new pod comes with an open way in.
+            slot.open = true;
+            slot.ingress_at = now;
+            slot.reopen_at = NEVER;
+        }
+        let at_fault = version == NEW && self.population.kind_of(&self.population.slots[at(number)]).at_fault;
+        if let (Fault::Leak { per_hour }, true, Fate::Up) = (self.fault, at_fault, instance.fate) {
+            self.events.push(Event {
+                at_ms: instance.ready_at.saturating_add(ms(0.5 / per_hour * 3_600.0)),
+                what: What::Killed,
+                slot: number,
+                instance: instance.number,
+            });
+        }
+        self.place(number);
+    }
+
+    /// What becomes of an instance, drawn from the place and the instance's number alone.
+    pub(crate) fn drawn(&self, number: u32, instance: u32, version: u8, how: Start) -> Instance {
         let now = self.now;
         let at_fault = version == NEW && self.population.kind_of(&self.population.slots[at(number)]).at_fault;
         let world = &self.world;
-        let slot = &mut self.population.slots[at(number)];
-        self.strata.leave(number, slot);
-        slot.instance += 1;
-        let mut draw = Draw::new(
-            self.seed,
-            Purpose::Instance,
-            &[u64::from(number), u64::from(slot.instance)],
-        );
+        let slot = self.slot(number);
+        let keys = [u64::from(number), u64::from(instance)];
+        let mut draw = Draw::new(self.seed, Purpose::Instance, &keys);
         let tail = draw.chance(0.01);
         let never = draw.chance(world.never_ready_share);
         let factor = |slow: f64| if tail { slow } else { 1.0 };
@@ -267,35 +297,24 @@ impl Fleet {
             Start::InPlace => ms(draw.between(world.prefetch_s_low, world.prefetch_s_high)),
             _ => 0,
         };
-        slot.version = version;
-        slot.fate = match slot.initial {
+        let fate = match slot.initial {
             InitialState::Pending => Fate::Nothing,
             InitialState::SidecarCrashing => Fate::Crashing,
             _ if at_fault && self.fault == Fault::Crash => Fate::Crashing,
             _ if never && matches!(how, Start::Cold | Start::InPlace) => Fate::NeverReady,
             _ => Fate::Up,
         };
-        slot.up_at = now + fetch + ms(seconds * 0.7);
-        slot.ready_at = if slot.fate == Fate::Up {
-            now + fetch + ms(seconds)
-        } else {
-            NEVER
-        };
-        if how == Start::Cold {
-            // A new pod comes with an open way in.
-            slot.open = true;
-            slot.ingress_at = now;
-            slot.reopen_at = NEVER;
+        Instance {
+            number: instance,
+            version,
+            fate,
+            up_at: now + fetch + ms(seconds * 0.7),
+            ready_at: if fate == Fate::Up {
+                now + fetch + ms(seconds)
+            } else {
+                NEVER
+            },
         }
-        if let (Fault::Leak { per_hour }, true, Fate::Up) = (self.fault, at_fault, slot.fate) {
-            self.events.push(Event {
-                at_ms: slot.ready_at.saturating_add(ms(0.5 / per_hour * 3_600.0)),
-                what: What::Killed,
-                slot: number,
-                instance: slot.instance,
-            });
-        }
-        self.place(number);
     }
 
     /// Puts a place into the arm where its counts belong now, and arranges to look again when that changes with age.
@@ -381,6 +400,7 @@ impl Fleet {
                         self.now + ms(draw.between(self.world.prefetch_s_low, self.world.prefetch_s_high));
                 }
             }
+            Act::Spawn(_) | Act::Stop(_) | Act::Reset(_) | Act::HandOver(..) => self.act_beside(number, act),
             Act::Ingress(order) => self.order_ingress(number, order),
             Act::Config(version) => {
                 let at_ms = self.now + CONFIG_MS;
@@ -431,24 +451,36 @@ impl Fleet {
 
     fn entry(&self, number: u32, act: Act, key: Option<&EffectKey>) -> Entry {
         let text = |version: u8| Some(self.versions[usize::from(version)].to_string());
-        let (effect, version, reopen_by_ms, generation) = match act {
-            Act::Replace(version) => (EntryKind::Replace, text(version), None, None),
-            Act::ReplaceInPlace(version) => (EntryKind::ReplaceInPlace, text(version), None, None),
-            Act::Prefetch(version) => (EntryKind::Prefetch, text(version), None, None),
-            Act::Config(version) => (EntryKind::Config, text(version), None, None),
-            Act::Ingress(IngressOrder::Open) => (EntryKind::Open, None, None, None),
-            Act::Ingress(IngressOrder::Close { reopen_by_ms }) => (EntryKind::Close, None, Some(reopen_by_ms), None),
-            Act::Fence(generation) => (EntryKind::Fence, None, None, Some(generation)),
-        };
-        Entry {
-            t: self.now,
-            target: self.population.name(number).to_owned(),
-            effect,
-            version,
+        let mut entry = Entry {
             key: key.map(ToString::to_string),
-            reopen_by_ms,
-            generation,
-        }
+            ..Entry::new(self.now, self.population.name(number), EntryKind::Fence)
+        };
+        (entry.effect, entry.version) = match act {
+            Act::Replace(version) => (EntryKind::Replace, text(version)),
+            Act::ReplaceInPlace(version) => (EntryKind::ReplaceInPlace, text(version)),
+            Act::Prefetch(version) => (EntryKind::Prefetch, text(version)),
+            Act::Config(version) => (EntryKind::Config, text(version)),
+            Act::Spawn(version) => (EntryKind::Spawn, text(version)),
+            Act::Reset(version) => (EntryKind::Reset, text(version)),
+            Act::Ingress(IngressOrder::Open) => (EntryKind::Open, None),
+            Act::Ingress(IngressOrder::Close { reopen_by_ms }) => {
+                entry.reopen_by_ms = Some(reopen_by_ms);
+                (EntryKind::Close, None)
+            }
+            Act::Stop(instance) => {
+                entry.instance = Some(instance);
+                (EntryKind::Stop, None)
+            }
+            Act::HandOver(order, from, to) => {
+                (entry.order, entry.from) = (Some(order), text(from));
+                (EntryKind::HandOver, text(to))
+            }
+            Act::Fence(generation) => {
+                entry.generation = Some(generation);
+                (EntryKind::Fence, None)
+            }
+        };
+        entry
     }
 
     fn write(&mut self, entry: &Entry) {
@@ -489,17 +521,25 @@ impl Fleet {
             .population
             .find(&entry.target)
             .ok_or("no such target lives at that time")?;
-        let version = |fleet: &mut Self| -> Result<u8, String> {
-            let text = entry.version.as_deref().ok_or("it has no version")?;
+        let numbered = |fleet: &mut Self, text: Option<&str>| -> Result<u8, String> {
+            let text = text.ok_or("it has no version")?;
             fleet
                 .intern(&Version::from(text))
                 .ok_or_else(|| "there are too many versions".to_owned())
         };
+        let version = |fleet: &mut Self| numbered(fleet, entry.version.as_deref());
         let act = match entry.effect {
             EntryKind::Replace => Act::Replace(version(self)?),
             EntryKind::ReplaceInPlace => Act::ReplaceInPlace(version(self)?),
             EntryKind::Prefetch => Act::Prefetch(version(self)?),
             EntryKind::Config => Act::Config(version(self)?),
+            EntryKind::Spawn => Act::Spawn(version(self)?),
+            EntryKind::Reset => Act::Reset(version(self)?),
+            EntryKind::Stop => Act::Stop(entry.instance.ok_or("it has no instance")?),
+            EntryKind::HandOver => {
+                let order = entry.order.ok_or("it has no order")?;
+                Act::HandOver(order, numbered(self, entry.from.as_deref())?, version(self)?)
+            }
             EntryKind::Open => Act::Ingress(IngressOrder::Open),
             EntryKind::Close => Act::Ingress(IngressOrder::Close {
                 reopen_by_ms: entry.reopen_by_ms.ok_or("it has no reopen_by_ms")?,
@@ -543,6 +583,9 @@ impl Fleet {
             add(slot.generation);
             add(slot.config_at);
             add(hash_text(self.versions[usize::from(slot.config)].as_str()));
+        }
+        for (number, twin) in &self.twins {
+            add(hash_text(&format!("{number} {twin:?}")));
         }
         for news in &self.news {
             add(hash_text(&format!("{news:?}")));

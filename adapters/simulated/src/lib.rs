@@ -69,6 +69,7 @@ mod samples;
 mod simulated;
 mod spec;
 mod strata;
+mod twins;
 mod weather;
 mod world;
 

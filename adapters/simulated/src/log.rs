@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use unattended_upgrade::{AttemptId, EffectKey, Generation};
+use unattended_upgrade::{AttemptId, EffectKey, Generation, HandoverOrder};
 
 use crate::SimConfig;
 use crate::draw::{hash_text, mix};
@@ -100,6 +100,10 @@ pub(crate) enum EntryKind {
     Close,
     Prefetch,
     Config,
+    Spawn,
+    Stop,
+    Reset,
+    HandOver,
     Fence,
     Born,
     Died,
@@ -121,6 +125,32 @@ pub(crate) struct Entry {
     pub(crate) reopen_by_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<u64>,
+    /// Of a hand-over: the old version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) order: Option<HandoverOrder>,
+    /// Its number in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<u32>,
+}
+
+impl Entry {
+    /// With nothing that is not always there.
+    pub(crate) fn new(t: u64, target: &str, effect: EntryKind) -> Self {
+        Self {
+            t,
+            target: target.to_owned(),
+            effect,
+            version: None,
+            key: None,
+            reopen_by_ms: None,
+            generation: None,
+            from: None,
+            order: None,
+            instance: None,
+        }
+    }
 }
 
 /// Reads a key as it is printed.

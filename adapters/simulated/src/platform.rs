@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use unattended_upgrade::{
-    AttemptId, Capabilities, ConfigSeen, EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, InstanceId, News,
-    Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
+    AttemptId, Capabilities, ConfigSeen, EffectKey, EffectOutcome, Generation, HandoverOrder, Ingress, IngressOrder,
+    InstanceId, News, Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
 };
 
 use crate::Simulated;
@@ -50,7 +50,7 @@ impl Platform for Simulated {
             seen.extend(
                 numbers
                     .into_iter()
-                    .map(|number| look(&fleet, number, self.capabilities.config)),
+                    .map(|number| look(&fleet, number, &self.capabilities)),
             );
         }
         Ok(seen)
@@ -108,6 +108,50 @@ impl Platform for Simulated {
         self.act(target, key, |_| Some(Act::Ingress(order)))
     }
 
+    async fn spawn(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.slots {
+            return EffectOutcome::Unsupported;
+        }
+        self.with_version(target, version, key, Act::Spawn)
+    }
+
+    async fn stop(&self, target: &TargetId, instance: InstanceId, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.slots {
+            return EffectOutcome::Unsupported;
+        }
+        // The upper half is the place: an instance of another one is none of this target's.
+        let place = u32::try_from(instance.0 >> 32).ok();
+        let number = u32::try_from(instance.0 & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        self.act(target, key, |fleet| {
+            let here = fleet.population.find(target.as_str());
+            Some(Act::Stop(if here == place { number } else { u32::MAX }))
+        })
+    }
+
+    async fn reset(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.slots {
+            return EffectOutcome::Unsupported;
+        }
+        self.with_version(target, version, key, Act::Reset)
+    }
+
+    async fn hand_over(
+        &self,
+        target: &TargetId,
+        order: HandoverOrder,
+        from: &Version,
+        to: &Version,
+        key: &EffectKey,
+    ) -> EffectOutcome {
+        if !self.capabilities.hand_over {
+            return EffectOutcome::Unsupported;
+        }
+        self.act(target, key, |fleet| {
+            let (from, to) = (fleet.intern(from)?, fleet.intern(to)?);
+            Some(Act::HandOver(order, from, to))
+        })
+    }
+
     async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         if !self.capabilities.config {
             return EffectOutcome::Unsupported;
@@ -157,6 +201,9 @@ impl Simulated {
                 reason: "this world knows 256 versions at most".into(),
             };
         };
+        if let Some(objection) = fleet.objection(number, act) {
+            return objection;
+        }
         let delivery = deliver(&fleet, number, key);
         carry_out(delivery, || {
             // The second of two deliveries finds the key and does nothing.
@@ -225,7 +272,7 @@ fn gone(target: &TargetId) -> EffectOutcome {
     }
 }
 
-fn look(fleet: &Fleet, number: Option<u32>, config: bool) -> Observation {
+fn look(fleet: &Fleet, number: Option<u32>, able: &Capabilities) -> Observation {
     let Some(number) = number else {
         return Observation {
             phase: Phase::Gone,
@@ -248,6 +295,7 @@ fn look(fleet: &Fleet, number: Option<u32>, config: bool) -> Observation {
         Fate::Up | Fate::NeverReady => Phase::Running,
     };
     let ready = slot.is_ready(now);
+    let active = if ready { connections(slot, now) } else { 0 };
     Observation {
         phase,
         version: (phase != Phase::Stopped).then(|| fleet.versions[usize::from(slot.version)].clone()),
@@ -264,9 +312,9 @@ fn look(fleet: &Fleet, number: Option<u32>, config: bool) -> Observation {
         } else {
             Ingress::Closed
         },
-        active: Some(if ready { connections(slot, now) } else { 0 }),
-        pair: None,
-        config: config.then(|| {
+        active: Some(active),
+        pair: able.slots.then(|| fleet.pair(number, active)),
+        config: able.config.then(|| {
             Box::new(ConfigSeen {
                 acknowledged: (phase == Phase::Running && now >= slot.config_at)
                     .then(|| fleet.versions[usize::from(slot.config)].clone()),
@@ -276,10 +324,15 @@ fn look(fleet: &Fleet, number: Option<u32>, config: bool) -> Observation {
     }
 }
 
+/// Connections while traffic comes in.
+pub(crate) fn steady_connections(slot: &Slot) -> u32 {
+    let steady = 1 + floor_to_u64(slot.rate() * CONNECTIONS_PER_RATE);
+    u32::try_from(steady).unwrap_or(u32::MAX)
+}
+
 /// Open connections: a steady number while traffic comes in, a line down to 0 after the way was closed.
 fn connections(slot: &Slot, now: u64) -> u32 {
-    let steady = 1 + floor_to_u64(slot.rate() * CONNECTIONS_PER_RATE);
-    let steady = u32::try_from(steady).unwrap_or(u32::MAX);
+    let steady = steady_connections(slot);
     // A new instance behind a closed way has none.
     if slot.is_open(now) {
         return steady;

@@ -62,9 +62,15 @@ fn faults_at_its_boundaries_break_nothing() {
 
 #[test]
 fn any_of_its_capabilities_can_be_left_out() {
-    let all = SimConfig::default().capabilities.with_config();
+    let all = SimConfig::default().capabilities.with_config().with_slots();
     let none = Capabilities::none();
-    for capabilities in [none, none.with_fence().with_config(), none.with_ingress(), all] {
+    for capabilities in [
+        none,
+        none.with_fence().with_config(),
+        none.with_ingress(),
+        all,
+        all.with_hand_over(),
+    ] {
         let config = SimConfig {
             capabilities,
             ..config(fleet(2, 2), at_rest(), "good")

@@ -4,6 +4,7 @@ mod config;
 mod fencing;
 mod ingress;
 mod orders;
+mod slots;
 mod trial;
 mod watching;
 
@@ -55,6 +56,11 @@ impl Subject {
             quiet_ms: 60_000,
             poll_ms: 1_000,
         }
+    }
+
+    /// A version that nothing runs.
+    fn nobody_version(&self) -> Version {
+        Version::from(self.nobody.as_str())
     }
 
     /// Sets [`configs`](Self::configs).
@@ -145,6 +151,10 @@ impl Disturb for Undisturbed {
 /// | `barrier.early`, `barrier.never` | the barrier is reached behind a closed way, and not before |
 /// | `in_place.opened` | a replacement in place leaves a closed way closed |
 /// | `config.acknowledged`, `config.disturbs` | a pushed configuration is acknowledged, and nothing restarts for it |
+/// | `spawn.not-done`, `spawn.twice`, `spawn.disturbs` | a version starts in the free slot, once, and what serves is left alone |
+/// | `stop.wrong` | only the instance that is named is ended |
+/// | `reset.not-done`, `reset.disturbs` | a slot becomes empty, and the other one is left alone |
+/// | `handover.not-done`, `handover.done`, `handover.nobody` | the agents do as told, and somebody accepts all the while |
 /// | `probe.count`, `probe.other` | one answer for each target, by the instance that a look shows |
 /// | `endpoint.shared`, `endpoint.unstable` | each instance has an address of its own, the same each time |
 /// | `desired.touched`, `desired.stale` | what newborns run touches nobody; a lower generation is `Stale` |
@@ -167,6 +177,7 @@ where
             trial.ingress(target).await?;
             trial.in_place(target).await?;
             trial.config(target).await?;
+            trial.slots(target).await?;
             trial.asking(target).await?;
             trial.fencing(target).await?;
         }

@@ -1,7 +1,9 @@
 //! Replacing and prefetching: done, once, here, and shown.
 use super::trial::{Ask, Trial, give, runs};
 use crate::conformance::Breach;
-use crate::{Capabilities, Clock, EffectKey, EffectOutcome, Generation, IngressOrder, Platform, TargetId, Version};
+use crate::{
+    Capabilities, Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, Platform, TargetId, Version,
+};
 
 impl<P, C> Trial<'_, P, C>
 where
@@ -128,12 +130,21 @@ where
             in_place,
             prefetch,
             config,
+            slots,
+            hand_over,
             ..
         } = self.able;
         let reopen_by_ms = self.clock.now().saturating_add(self.subject.patience_ms);
         let asks = [
             (in_place, Ask::InPlace(version.clone())),
-            (prefetch, Ask::Prefetch(version)),
+            (prefetch, Ask::Prefetch(version.clone())),
+            (slots, Ask::Spawn(version.clone())),
+            (slots, Ask::Stop(crate::InstanceId(u64::MAX - 7))),
+            (slots, Ask::Reset(version.clone())),
+            (
+                hand_over,
+                Ask::HandOver(HandoverOrder::Return, version.clone(), self.subject.nobody_version()),
+            ),
             (config, Ask::Config(self.subject.configs[1].clone())),
             (ingress, Ask::Ingress(IngressOrder::Close { reopen_by_ms })),
         ];
@@ -166,6 +177,14 @@ where
         }
         if self.able.prefetch {
             asks.push(Ask::Prefetch(version.clone()));
+        }
+        if self.able.slots {
+            asks.push(Ask::Spawn(version.clone()));
+            asks.push(Ask::Reset(version.clone()));
+        }
+        if self.able.hand_over {
+            let order = HandoverOrder::Return;
+            asks.push(Ask::HandOver(order, version.clone(), self.subject.nobody_version()));
         }
         if self.able.config {
             asks.push(Ask::Config(self.subject.configs[1].clone()));

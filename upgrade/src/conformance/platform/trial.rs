@@ -5,8 +5,8 @@ use std::pin::Pin;
 use crate::conformance::Breach;
 use crate::conformance::platform::Subject;
 use crate::{
-    AttemptId, Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, Ingress, IngressOrder,
-    InstanceId, Moves, Observation, Phase, Platform, SelfCheck, TargetId, Version,
+    AttemptId, Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder, Ingress,
+    IngressOrder, InstanceId, Moves, Observation, Phase, Platform, SelfCheck, TargetId, Version,
 };
 
 /// How often a look or an order may go unanswered.
@@ -20,6 +20,10 @@ pub(super) enum Ask {
     Prefetch(Version),
     Ingress(IngressOrder),
     Config(Version),
+    Spawn(Version),
+    Stop(InstanceId),
+    Reset(Version),
+    HandOver(HandoverOrder, Version, Version),
 }
 
 /// What a platform must still know when its adapter is started anew.
@@ -460,6 +464,10 @@ pub(super) fn give<'f, P: Platform + ?Sized>(
         Ask::Prefetch(version) => platform.prefetch(target, version, key),
         Ask::Ingress(order) => platform.ingress(target, *order, key),
         Ask::Config(version) => platform.apply_config(target, version, key),
+        Ask::Spawn(version) => platform.spawn(target, version, key),
+        Ask::Stop(instance) => platform.stop(target, *instance, key),
+        Ask::Reset(version) => platform.reset(target, version, key),
+        Ask::HandOver(order, from, to) => platform.hand_over(target, *order, from, to, key),
     }
 }
 

@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 use unattended_batching::{AppIndex, Plan, Proof, verify};
 use unattended_defense::{Direction, Guard, Need};
 use unattended_health::{Member, MetricSource};
-use unattended_upgrade::{Clock, DriverConfig, Facts, Journal, ModeChoice, Platform, Wanted, choose_mode};
+use unattended_upgrade::{
+    Clock, DriverConfig, Facts, Journal, LONGEST_TEXT, ModeChoice, Platform, Wanted, choose_mode,
+};
 
 use crate::driver::{Planned, Run, World};
 use crate::handle::Shared;
@@ -306,6 +308,18 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             return Err(StartError::SameVersion(change.from.to_string()));
         }
         let fleet = Arc::clone(&change.fleet);
+        let versions = [change.from.as_str(), change.to.as_str()];
+        for name in versions
+            .into_iter()
+            .chain(fleet.targets().map(|target| fleet.id(target)))
+        {
+            if name.is_empty() || name.len() > LONGEST_TEXT {
+                return Err(StartError::Name {
+                    begins: name.chars().take(24).collect(),
+                    bytes: name.len(),
+                });
+            }
+        }
         self.rules.check_keys(fleet.keys())?;
         let plan = Plan::build(&fleet, &change.policy, change.seed)?;
         let proof: Proof = verify(&fleet, &change.policy, &plan)?;

@@ -1,7 +1,7 @@
 use unattended_batching::{PlanError, Violations};
 use unattended_defense::PackErrors;
 use unattended_health::{JudgeError, SourceError};
-use unattended_upgrade::{ConfigError, DriverError, JournalError, ModeError, SubmitError};
+use unattended_upgrade::{ConfigError, DriverError, JournalError, LONGEST_TEXT, ModeError, SubmitError};
 
 use crate::Level;
 
@@ -24,6 +24,16 @@ pub enum StartError {
     /// The change leads nowhere.
     #[error("the change goes from {0} to {0}: give two different versions")]
     SameVersion(String),
+    /// A name that no journal takes.
+    #[error(
+        "the name `{begins}…` has {bytes} bytes: targets and versions are named with 1 to {LONGEST_TEXT} bytes; shorten it"
+    )]
+    Name {
+        /// How it begins.
+        begins: String,
+        /// Its length.
+        bytes: usize,
+    },
     /// A setting contradicts itself.
     #[error("{0}")]
     Settings(String),

@@ -221,3 +221,31 @@ fn a_question_that_was_open_at_a_kill_is_asked_again() {
     assert_eq!(second.notices.len(), 1, "{:?}", second.notices);
     assert_eq!(second.summary.human_actions, 1);
 }
+
+/// What was overruled is the refusal that was seen: a gate that refuses on and on is asked about again.
+#[test]
+fn going_on_over_a_gate_is_no_leave_for_all_it_will_refuse() {
+    let stage = Case::calm(8, 30).release("crash").level(Level::L3).stage();
+    let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
+    let ended = stage.run_beside(async move {
+        let asked = |times: usize| {
+            let (clock, pager) = (clock.clone(), Arc::clone(&pager));
+            async move {
+                while pager.notices().len() < times {
+                    clock.sleep_until(clock.now() + MINUTE_MS).await;
+                }
+            }
+        };
+        asked(1).await;
+        handle.resume(person(), "one bad node").unwrap();
+        asked(2).await;
+        handle.approve(person(), "no, it is the release").unwrap();
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+    for notice in &ended.notices {
+        assert_eq!(notice.question.as_ref().unwrap().kind, QuestionKind::RollBack);
+        assert!(notice.text.contains("its gate failed"), "{}", notice.text);
+    }
+    assert_eq!((ended.notices.len(), ended.summary.human_actions), (2, 2));
+}

@@ -197,6 +197,18 @@ fn a_change_that_leads_nowhere_is_refused() {
     assert!(error.to_string().contains("from mesh-2 to mesh-2"), "{error}");
 }
 
+/// No journal could take it: better said before anything happened.
+#[test]
+fn a_name_too_long_to_be_journaled_is_refused() {
+    let mut case = Case::calm(2, 5);
+    case.targets[3].id = "x".repeat(5_000);
+    let error = start(&case, OLD, NEW, able(), Wanted::Auto).unwrap_err();
+    assert!(matches!(error, StartError::Name { bytes: 5_000, .. }), "{error}");
+    let version = "v".repeat(2_000);
+    let error = start(&Case::calm(2, 5), OLD, &version, able(), Wanted::Auto).unwrap_err();
+    assert!(matches!(error, StartError::Name { bytes: 2_000, .. }), "{error}");
+}
+
 #[test]
 fn a_platform_that_cannot_fence_or_cannot_do_the_mode_is_refused() {
     let case = Case::calm(2, 5);

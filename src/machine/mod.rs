@@ -5,6 +5,7 @@ mod classes;
 pub(crate) mod lanes;
 mod metrics;
 mod news;
+mod questions;
 mod receipts;
 mod record;
 mod stop;
@@ -146,7 +147,7 @@ pub(crate) struct Machine {
     /// Since when it is being aborted: it ends as soon as nothing is in flight.
     aborting: Option<u64>,
     /// A person resumed over what had stopped the change.
-    overruled: Option<stop::Overruled>,
+    overruled: stop::Overruled,
     /// A person said that the rollback need not wait for the rules.
     back_by_person: bool,
     question: Option<Question>,
@@ -258,7 +259,7 @@ impl Machine {
             course: Course::Forward,
             frozen: None,
             aborting: None,
-            overruled: None,
+            overruled: stop::Overruled::default(),
             back_by_person: false,
             parked: Vec::new(),
             question: None,
@@ -455,90 +456,6 @@ impl Machine {
         }
     }
 
-    /// A person takes up what a check has stopped: over the evidence too, if that is what stopped it.
-    fn resume(&mut self) {
-        match self.question.take() {
-            Some(question) if question.kind == QuestionKind::RollBack => self.overrule(),
-            Some(question) => self.grant(question),
-            None => {}
-        }
-    }
-
-    /// The answer to a question was "yes".
-    fn grant(&mut self, question: Question) {
-        self.moved_ms = self.now_ms;
-        match question.kind {
-            QuestionKind::RollBack => {
-                let text = self.stop_text.clone().unwrap_or(question.text);
-                self.begin_rollback(text);
-            }
-            QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
-            QuestionKind::RuleWantsPerson => self.allow_by_person(),
-            QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
-            QuestionKind::Stalled => self.leave_the_rest(),
-            QuestionKind::RollBackNow => {
-                self.back_by_person = true;
-                self.scan_due = true;
-            }
-        }
-    }
-
-    /// Asks a person, one question at a time: one that weighs more takes the place of one that weighs less, which is
-    /// asked again when there is room.
-    fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) {
-        if self
-            .question
-            .as_ref()
-            .is_some_and(|open| open.kind.weight() >= kind.weight())
-        {
-            return;
-        }
-        let patience_ms = self.setup.change.settings.person_patience_ms;
-        let by_ms = self.now_ms.saturating_add(patience_ms);
-        let otherwise = format!(
-            "{otherwise}; after {} hours without an answer the run ends as waiting, and a later one goes on from there",
-            patience_ms / 3_600_000
-        );
-        let question = Question {
-            kind,
-            text: text.clone(),
-            otherwise,
-            asked_ms: self.now_ms,
-            by_ms,
-        };
-        self.decide_text("person.asked", text, None);
-        self.question = Some(question);
-        commands.notices.extend(self.open_question());
-    }
-
-    /// The notice of the open question. A run that resumes sends it once more: the one before may have been killed before
-    /// it had.
-    pub(crate) fn open_question(&self) -> Option<Notice> {
-        let question = self.question.clone()?;
-        Some(Notice {
-            code: "person.asked".to_owned(),
-            dedup_key: format!("{}/{:?}", self.setup.change.id, question.kind),
-            text: question.text.clone(),
-            question: Some(question),
-        })
-    }
-
-    /// The open question waits for its person too long: the run ends, and a later one resumes.
-    fn check_patience(&mut self, commands: &mut Commands) {
-        if let Some(question) = &self.question
-            && self.now_ms >= question.by_ms
-            && (question.kind == QuestionKind::RollBack || self.stands_still())
-            && !(question.kind == QuestionKind::RollBackNow && self.lanes.iter().any(Lane::waits_for_a_window))
-        {
-            self.end(Outcome::Waiting, commands);
-        }
-        if let Some(since) = self.frozen
-            && self.now_ms >= since.saturating_add(self.setup.change.settings.person_patience_ms)
-        {
-            self.end(Outcome::Frozen, commands);
-        }
-    }
-
     fn end(&mut self, outcome: Outcome, commands: &mut Commands) {
         if outcome != Outcome::Waiting {
             self.question = None;
@@ -571,8 +488,8 @@ impl Machine {
 
     /// A waiting run is taken up again.
     pub(crate) fn reopen(&mut self) {
-        self.frozen = self.frozen.map(|_| self.now_ms);
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
+            self.frozen = self.frozen.map(|_| self.now_ms);
             self.course = if self.stop_began() {
                 Course::Back
             } else {
@@ -586,9 +503,12 @@ impl Machine {
     /// A target was lost to the plan; its application owes it. `excused` where it had not been healthy before, or where
     /// others' health keeps it from being touched.
     fn owe(&mut self, target: TargetIndex, excused: bool, reason: String) {
+        let state = self.targets[target.0 as usize];
+        if state.owed {
+            return;
+        }
         self.faulted += u64::from(!excused);
         self.targets[target.0 as usize].faulted = !excused;
-        let state = self.targets[target.0 as usize];
         if !state.ever_touched {
             self.redeem(state.stratum);
         }

@@ -12,10 +12,11 @@ use super::lanes::Lane;
 use super::{Check, Commands, Course, Direction, Machine, Start, Target};
 
 /// What a person has seen and went on over: it stops nothing twice. Evidence that keeps growing is the same evidence; a
-/// gate that refuses twice as many targets, or one that had not refused yet, is not the same refusal.
-#[derive(Clone, Copy, Debug)]
+/// gate that refuses more than twice as many targets is not the same refusal.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Overruled {
     evidence: bool,
+    /// Targets that the gate had refused then; 0 where it was not the gate.
     gate_failures: usize,
 }
 
@@ -81,7 +82,7 @@ impl StartFailures {
 impl Machine {
     /// Whether a stop has been authorised and somebody has yet to act on it.
     pub(super) const fn stop_pending(&self) -> bool {
-        self.stop_text.is_some() && self.overruled.is_none() && matches!(self.course, Course::Forward)
+        self.stop_text.is_some() && matches!(self.course, Course::Forward)
     }
 
     pub(super) const fn stop_began(&self) -> bool {
@@ -91,7 +92,6 @@ impl Machine {
     /// Stops where the evidence or the gate says so: by itself at L4, by asking at L3.
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
         let Some((code, text)) = self.stop_found() else { return };
-        self.overruled = None;
         if self.stop_text.is_none() {
             let otherwise = if code == "stop.gate" {
                 "starts that succeed would have let it go on".to_owned()
@@ -118,22 +118,22 @@ impl Machine {
 
     /// What there is to stop for: the gate first, as it is certain.
     fn stop_found(&self) -> Option<(&'static str, String)> {
-        let failures = self.overruled.map_or(0, |seen| seen.gate_failures);
         if let Some(text) = self.start_failures.rejects()
-            && self.start_failures.count() > 2 * failures
+            && self.start_failures.count() > 2 * self.overruled.gate_failures
         {
             return Some(("stop.gate", text));
         }
-        let stops = self.judge.stopped().is_some() && !self.evidence_is_overruled();
+        let stops = self.judge.stopped().is_some() && !self.overruled.evidence;
         stops.then(|| ("stop.evidence", self.judge.explain().headline()))
     }
 
     /// A person goes on over what stopped the change, or what speaks against it.
     pub(super) fn overrule(&mut self) {
-        self.overruled = Some(Overruled {
-            evidence: self.judge.stopped().is_some() || self.start_failures.rejects().is_none(),
-            gate_failures: self.start_failures.count(),
-        });
+        if matches!(self.stop_found(), Some(("stop.gate", _))) {
+            self.overruled.gate_failures = self.start_failures.count();
+        } else {
+            self.overruled.evidence = true;
+        }
         self.stop_text = None;
         self.stop_ln_e = None;
         self.stop_scope = None;
@@ -141,8 +141,8 @@ impl Machine {
     }
 
     /// A person went on over the evidence: it is asked no more.
-    pub(super) fn evidence_is_overruled(&self) -> bool {
-        self.overruled.is_some_and(|seen| seen.evidence)
+    pub(super) const fn evidence_is_overruled(&self) -> bool {
+        self.overruled.evidence
     }
 
     pub(super) fn begin_rollback(&mut self, text: String) {
@@ -325,19 +325,23 @@ impl Machine {
         }
         if self.in_flight > 0 || finished {
             // No word lets go what the platform or the metrics do not answer for.
-            let text = match self.judge.verdict() {
-                Verdict::Hold(reason) if self.in_flight == 0 => {
-                    format!("everything is upgraded and cannot be judged for {hours} hours: {reason}")
-                }
-                _ => format!(
-                    "nothing has been seen of the platform for {hours} hours, with {} attempts under way",
-                    self.in_flight
+            let (code, text) = match self.judge.verdict() {
+                Verdict::Hold(reason) if self.in_flight == 0 => (
+                    "change.unjudged",
+                    format!("everything is upgraded and cannot be judged for {hours} hours: {reason}"),
+                ),
+                _ => (
+                    "attempts.unseen",
+                    format!(
+                        "nothing has been seen of the platform for {hours} hours, with {} attempts under way",
+                        self.in_flight
+                    ),
                 ),
             };
-            self.decide_text("attempts.unseen", text.clone(), None);
+            self.decide_text(code, text.clone(), None);
             commands.notices.push(Notice {
-                code: "attempts.unseen".to_owned(),
-                dedup_key: format!("{}/unseen", self.setup.change.id),
+                code: code.to_owned(),
+                dedup_key: format!("{}/{code}", self.setup.change.id),
                 text,
                 question: None,
             });

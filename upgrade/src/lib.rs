@@ -137,3 +137,4 @@ pub use platform::{
 pub use receipt::{Reason, Receipt, Serving, Step, Terminal};
 pub use record::{RecordError, Told, UpgradeRecord};
 pub use timing::{ConfigError, Timing};
+pub use wire::LONGEST_TEXT;

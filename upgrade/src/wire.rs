@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use crate::RecordError;
 
-/// The longest text in a record, in bytes.
-pub(crate) const LONGEST_TEXT: usize = 1024;
+/// The longest text in a record, in bytes: the longest name of a target, a version or a group.
+pub const LONGEST_TEXT: usize = 1024;
 
 pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     loop {

@@ -1,0 +1,92 @@
+//! What people are asked, and what follows from their answers.
+
+use crate::{Notice, Outcome, Question, QuestionKind};
+
+use super::lanes::Lane;
+use super::{Commands, Machine};
+
+impl Machine {
+    /// A person takes up what a check has stopped: over the evidence too, if that is what stopped it.
+    pub(super) fn resume(&mut self) {
+        match self.question.take() {
+            Some(question) if question.kind == QuestionKind::RollBack => self.overrule(),
+            Some(question) => self.grant(question),
+            None => {}
+        }
+    }
+
+    /// The answer to a question was "yes".
+    pub(super) fn grant(&mut self, question: Question) {
+        self.moved_ms = self.now_ms;
+        match question.kind {
+            QuestionKind::RollBack => {
+                let text = self.stop_text.clone().unwrap_or(question.text);
+                self.begin_rollback(text);
+            }
+            QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
+            QuestionKind::RuleWantsPerson => self.allow_by_person(),
+            QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
+            QuestionKind::Stalled => self.leave_the_rest(),
+            QuestionKind::RollBackNow => {
+                self.back_by_person = true;
+                self.scan_due = true;
+            }
+        }
+    }
+
+    /// Asks a person, one question at a time: one that weighs more takes the place of one that weighs less, which is
+    /// asked again when there is room.
+    pub(super) fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) {
+        if self
+            .question
+            .as_ref()
+            .is_some_and(|open| open.kind.weight() >= kind.weight())
+        {
+            return;
+        }
+        let patience_ms = self.setup.change.settings.person_patience_ms;
+        let by_ms = self.now_ms.saturating_add(patience_ms);
+        let otherwise = format!(
+            "{otherwise}; after {} hours without an answer the run ends as waiting, and a later one goes on from there",
+            patience_ms / 3_600_000
+        );
+        let question = Question {
+            kind,
+            text: text.clone(),
+            otherwise,
+            asked_ms: self.now_ms,
+            by_ms,
+        };
+        self.decide_text("person.asked", text, None);
+        self.question = Some(question);
+        commands.notices.extend(self.open_question());
+    }
+
+    /// The notice of the open question. A run that resumes sends it once more: the one before may have been killed before
+    /// it had.
+    pub(crate) fn open_question(&self) -> Option<Notice> {
+        let question = self.question.clone()?;
+        Some(Notice {
+            code: "person.asked".to_owned(),
+            dedup_key: format!("{}/{:?}", self.setup.change.id, question.kind),
+            text: question.text.clone(),
+            question: Some(question),
+        })
+    }
+
+    /// The open question waits for its person too long: the run ends, and a later one resumes.
+    pub(super) fn check_patience(&mut self, commands: &mut Commands) {
+        if let Some(question) = &self.question
+            && self.now_ms >= question.by_ms
+            && (question.kind == QuestionKind::RollBack || self.stands_still())
+            && !(question.kind == QuestionKind::RollBackNow && self.lanes.iter().any(Lane::waits_for_a_window))
+        {
+            self.end(Outcome::Waiting, commands);
+        }
+        if let Some(since) = self.frozen
+            && self.now_ms >= since.saturating_add(self.setup.change.settings.person_patience_ms)
+        {
+            self.end(Outcome::Frozen, commands);
+        }
+    }
+}

@@ -2,37 +2,19 @@
 //!
 //! `cargo run -p unattended-upgrade --example own_platform`
 
+mod clock;
 mod host;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::executor::block_on;
 use unattended_upgrade::conformance::{Disturb, Subject, platform_holds, platform_suite};
 use unattended_upgrade::{Clock, Driver, DriverConfig, Job, MemoryJournal, Mode, TargetId, Version};
 
+use clock::Jumping;
 use host::Host;
-
-/// Time that passes when somebody waits for it.
-#[derive(Default)]
-struct Jumping(AtomicU64);
-
-#[async_trait]
-impl Clock for Jumping {
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn wall(&self) -> i64 {
-        0
-    }
-
-    async fn sleep_until(&self, at_ms: u64) {
-        self.0.fetch_max(at_ms, Ordering::Relaxed);
-    }
-}
 
 #[async_trait]
 impl<C: Clock> Disturb for Host<C> {

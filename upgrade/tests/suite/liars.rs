@@ -8,25 +8,8 @@ use parking_lot::Mutex;
 use unattended_upgrade::conformance::{Breach, Disturb, Subject, platform_holds, platform_suite};
 use unattended_upgrade::*;
 
+use crate::clock::Jumping;
 use crate::host::Host;
-
-#[derive(Default)]
-struct Jumping(AtomicU64);
-
-#[async_trait]
-impl Clock for Jumping {
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn wall(&self) -> i64 {
-        0
-    }
-
-    async fn sleep_until(&self, at_ms: u64) {
-        self.0.fetch_max(at_ms, Ordering::Relaxed);
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {

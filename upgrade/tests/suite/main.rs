@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod choosing;
+#[path = "../../examples/own_platform/clock.rs"]
+mod clock;
 mod compaction;
 mod control;
 mod crashes;

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::DetectorError;
+use crate::outcome::Outcome;
 use crate::run_length::{Walk, ln};
-use crate::verdict::{Evidence, Outcome, Shortage, Verdict};
+use crate::verdict::{Evidence, Shortage, Verdict};
 
 /// Seconds of a Julian year, 365.25 days.
 const SECONDS_PER_YEAR: f64 = 31_557_600.0;

@@ -77,13 +77,17 @@
 //!   real time arrives there. Give it a monotonic clock.
 //! - Slow answers are not seen unless the caller calls them failures.
 
+mod delta;
 mod detector;
 mod error;
+mod outcome;
 mod ring;
 mod run_length;
 mod verdict;
 
+pub use delta::{DELTA_LATENCY_BUCKETS, Delta, NodeIndex, OutcomeCounts};
 pub use detector::{Detector, FalseAlarms, NodeState};
 pub use error::{DetectorError, RingError};
+pub use outcome::{Ending, Outcome};
 pub use ring::{Counts, Ring};
-pub use verdict::{Evidence, Outcome, Shortage, Verdict};
+pub use verdict::{Evidence, Shortage, Verdict};

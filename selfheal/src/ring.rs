@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::RingError;
-use crate::verdict::Outcome;
+use crate::outcome::Outcome;
 
 /// Bits of one count within a word.
 const COUNT_BITS: u32 = 24;

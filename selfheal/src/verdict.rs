@@ -4,21 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How one request to a node ended, as its caller sees it.
-///
-/// What was not the node's doing (the caller hung up, a limiter refused) is neither: do not record it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the test is a Bernoulli test: there is no third outcome"
-)]
-pub enum Outcome {
-    /// The node did what was asked.
-    Success,
-    /// The node did not: an error of its own, a refused connection, no answer in time.
-    Failure,
-}
-
 /// What the [`Detector`](crate::Detector) says about one node.
 ///
 /// The order of precedence is `Bad`, `Suspect`, `NotEnough`, `Healthy`: a lack of data only ever takes the place of

@@ -126,7 +126,7 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FaultView {
-    /// `own`, `infrastructure` or `business`.
+    /// A word of [`FaultClass`](unattended_health::FaultClass), e.g. `own`; classes that nobody measured are left out.
     pub class: String,
     /// On new instances: bad events and requests.
     pub canary_bad: u64,

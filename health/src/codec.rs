@@ -109,14 +109,7 @@ impl Interval {
         }
         put(out, self.totals.len() as u64);
         for total in &self.totals {
-            put(
-                out,
-                match total.class {
-                    FaultClass::Own => 0,
-                    FaultClass::Infrastructure => 1,
-                    FaultClass::Business => 2,
-                },
-            );
+            put(out, total.class.index() as u64);
             for counts in [total.canary, total.control] {
                 put(out, counts.bad);
                 put(out, counts.total);
@@ -198,12 +191,9 @@ impl Interval {
         let count = from.length("number of totals", 5)?;
         let mut by_class = Vec::with_capacity(count);
         for _ in 0..count {
-            let class = match from.varint()? {
-                0 => FaultClass::Own,
-                1 => FaultClass::Infrastructure,
-                2 => FaultClass::Business,
-                _ => return Err(from.range("fault class")),
-            };
+            let number = usize::try_from(from.varint()?).unwrap_or(usize::MAX);
+            let class = FaultClass::ALL.get(number).copied();
+            let class = class.ok_or_else(|| from.range("fault class"))?;
             let canary = Counts::new(from.varint()?, from.varint()?);
             let control = Counts::new(from.varint()?, from.varint()?);
             by_class.push(ClassTotals { class, canary, control });

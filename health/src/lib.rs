@@ -72,6 +72,7 @@
 //! - The ratio's confidence sequence adds up rows whose traffic split differs by less than a quarter octave; it is for
 //!   people, no verdict reads it.
 
+mod attribution;
 mod codec;
 mod config;
 mod dispersion;
@@ -97,6 +98,10 @@ mod validate;
 mod value;
 mod verdict;
 
+pub use attribution::{
+    Attributed, Attribution, AttributionBuilder, AttributionError, Edge, EdgeReport, EdgeTally, End, Interference,
+    InterferenceError, Meaning, RequestFaults, Side,
+};
 pub use codec::DecodeError;
 pub use config::{JudgeConfig, MetricSpec, StratumInfo, Topology};
 pub use error::{JudgeError, RowError};

@@ -114,20 +114,51 @@ pub struct HostSample {
     pub hosts: Vec<HostCounts>,
 }
 
-/// Whose fault an error is.
+/// Whose fault an error is: a closed list, one class for each request that failed.
+///
+/// Every class but [`Policy`](Self::Policy) may be judged; [`Own`](Self::Own) is by default. Classes are separate
+/// metrics: a class that matters less has a lower weight in the stop statistic, never fractional counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a closed list: whoever counts by class counts all of them"
+)]
 pub enum FaultClass {
-    /// The changed component's own: crashes, resets it caused, codec errors. The only class that is judged by default.
+    /// The changed component's own: crashes, resets it caused, codec errors. What nobody knows is counted here too.
     Own,
-    /// Network, hosts, name service: shared by everybody.
+    /// Network, hosts, name service, reachability of others: shared by everybody.
     Infrastructure,
-    /// The application behind the component answered with an error.
+    /// The application behind the component, or its peer, answered with an error that was passed on.
     Business,
+    /// The caller: it went away, or sent what nobody can serve.
+    Client,
+    /// Routes, clusters, certificates: what the control plane gave the component.
+    Config,
+    /// Intended: rate limits, denied access, injected faults. Counted, and not an error.
+    Policy,
+    /// Own queueing or a slow peer, own codec or a broken one: only the comparison of the arms tells.
+    Ambiguous,
 }
 
 impl FaultClass {
+    /// Every class, in the order of [`index`](Self::index).
+    pub const ALL: [Self; 7] = [
+        Self::Own,
+        Self::Infrastructure,
+        Self::Business,
+        Self::Client,
+        Self::Config,
+        Self::Policy,
+        Self::Ambiguous,
+    ];
+
+    /// Place in [`ALL`](Self::ALL); also the number on the wire.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The class as a word for people and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -135,7 +166,17 @@ impl FaultClass {
             Self::Own => "own",
             Self::Infrastructure => "infrastructure",
             Self::Business => "business",
+            Self::Client => "client",
+            Self::Config => "config",
+            Self::Policy => "policy",
+            Self::Ambiguous => "ambiguous",
         }
+    }
+
+    /// The class of a word, as [`as_str`](Self::as_str) writes it.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == word)
     }
 }
 

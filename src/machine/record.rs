@@ -76,7 +76,7 @@ pub(super) struct Record {
     dropped: u64,
     pub(super) holds: Vec<HoldView>,
     pub(super) batches: Vec<BatchLife>,
-    faults: [(FaultClass, Counts, Counts); 3],
+    faults: [(FaultClass, Counts, Counts); FaultClass::ALL.len()],
     durations: Histogram<u64>,
     outages: Histogram<u64>,
     attempts: u64,
@@ -104,8 +104,7 @@ impl Record {
             dropped: 0,
             holds: Vec::new(),
             batches: vec![BatchLife::default(); usize::from(batches)],
-            faults: [FaultClass::Own, FaultClass::Infrastructure, FaultClass::Business]
-                .map(|class| (class, Counts::default(), Counts::default())),
+            faults: FaultClass::ALL.map(|class| (class, Counts::default(), Counts::default())),
             durations: durations(),
             outages: durations(),
             attempts: 0,
@@ -148,14 +147,11 @@ impl Record {
             ln_safety: ln_safety.unwrap_or(0.0),
         });
         for totals in &interval.totals {
-            for (class, canary, control) in &mut self.faults {
-                if *class == totals.class {
-                    canary.bad += totals.canary.bad;
-                    canary.total += totals.canary.total;
-                    control.bad += totals.control.bad;
-                    control.total += totals.control.total;
-                }
-            }
+            let (_, canary, control) = &mut self.faults[totals.class.index()];
+            canary.bad += totals.canary.bad;
+            canary.total += totals.canary.total;
+            control.bad += totals.control.bad;
+            control.total += totals.control.total;
         }
     }
 
@@ -253,15 +249,12 @@ impl Record {
     }
 
     pub(super) fn faults(&self) -> Vec<FaultView> {
+        let measured = |canary: &Counts, control: &Counts| canary.total + control.total > 0;
         self.faults
             .iter()
+            .filter(|(_, canary, control)| measured(canary, control))
             .map(|(class, canary, control)| FaultView {
-                class: match class {
-                    FaultClass::Infrastructure => "infrastructure",
-                    FaultClass::Business => "business",
-                    _ => "own",
-                }
-                .to_owned(),
+                class: class.as_str().to_owned(),
                 canary_bad: canary.bad,
                 canary_total: canary.total,
                 control_bad: control.bad,

@@ -36,11 +36,7 @@ fn intervals() -> impl Strategy<Value = Interval> {
             hosts,
         },
     );
-    let class = prop_oneof![
-        Just(FaultClass::Own),
-        Just(FaultClass::Infrastructure),
-        Just(FaultClass::Business)
-    ];
+    let class = proptest::sample::select(FaultClass::ALL.to_vec());
     let totals =
         (class, counts(), counts()).prop_map(|(class, canary, control)| ClassTotals { class, canary, control });
     let coverage = (any::<u32>(), any::<u32>()).prop_map(|(reported, expected)| Coverage { reported, expected });

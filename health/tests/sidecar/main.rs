@@ -1,0 +1,10 @@
+//! The parts that a sidecar and its controller use directly, as their users meet them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "tests: a panic is a failure, numbers are small"
+)]
+
+mod attribution;
+mod support;

@@ -54,8 +54,10 @@ fn interval(index: u64, low: f64, high: f64) -> Interval {
                 stratum,
                 metric,
                 fresh,
+                level: 0,
                 canary: Counts::new(poisson(&mut random, rate, canary), canary),
                 control: Counts::new(poisson(&mut random, rate, control), control),
+                missing: 0,
             });
         }
     }

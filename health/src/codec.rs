@@ -1,20 +1,28 @@
 //! Intervals as bytes: LEB128 varints, strata as differences, a version byte in front.
 //!
 //! ```text
-//! interval = version, index, end_ms, coverage ×2, #rows row*, #samples sample*, #totals total*
-//! row      = zigzag(stratum − previous stratum), head, [canary.bad, control.bad], [canary.total, control.total]
-//! head     = metric << 3 | no bad events << 2 | totals as in the row before << 1 | fresh
-//! sample   = zigzag(stratum − previous), metric << 1 | control, #hosts (distinct, bad − distinct, total)*
+//! interval = version, index, end_ms, coverage ×2, #rows row*, #samples sample*, #totals total*,
+//!            #splits split*, #signatures signature*
+//! row      = zigzag(stratum − previous stratum), head, [canary.bad, control.bad], [canary.total, control.total], [missing], [level]
+//! head     = metric << 5 | level above 0 << 4 | something is missing << 3 | no bad events << 2 | totals as in the row before << 1 | fresh
+//! sample   = zigzag(stratum − previous), metric << 2 | fresh << 1 | control, #hosts (host, level, distinct, bad − distinct, total)*
 //! total    = class, canary.bad, canary.total, control.bad, control.total
+//! split    = zigzag(stratum − previous), canary, control
+//! signature = #bytes UTF-8, canary.bad, canary.total, control.bad, control.total
 //! ```
 
 use crate::row::MAX_SAMPLE_HOSTS;
-use crate::{Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, Row};
+use crate::{
+    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, PlannedSplit, Row,
+    SignatureCounts,
+};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const FRESH: u64 = 1;
 const SAME_TOTALS: u64 = 2;
 const NO_BAD: u64 = 4;
+const MISSING: u64 = 8;
+const LEVEL: u64 = 16;
 
 /// Why bytes are not an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +75,7 @@ impl Interval {
         for row in &self.rows {
             put(out, zigzag(row.stratum, stratum));
             stratum = row.stratum;
-            let mut head = u64::from(row.metric) << 3;
+            let mut head = u64::from(row.metric) << 5;
             if row.fresh {
                 head |= FRESH;
             }
@@ -79,6 +87,12 @@ impl Interval {
             if clean {
                 head |= NO_BAD;
             }
+            if row.missing > 0 {
+                head |= MISSING;
+            }
+            if row.level > 0 {
+                head |= LEVEL;
+            }
             put(out, head);
             if !clean {
                 put(out, row.canary.bad);
@@ -89,6 +103,12 @@ impl Interval {
                 put(out, these.1);
                 totals = these;
             }
+            if row.missing > 0 {
+                put(out, row.missing);
+            }
+            if row.level > 0 {
+                put(out, row.level.into());
+            }
         }
         put(out, self.samples.len() as u64);
         let mut stratum = 0;
@@ -97,10 +117,12 @@ impl Interval {
             stratum = sample.stratum;
             put(
                 out,
-                u64::from(sample.metric) << 1 | u64::from(sample.arm == Arm::Control),
+                u64::from(sample.metric) << 2 | u64::from(sample.fresh) << 1 | u64::from(sample.arm == Arm::Control),
             );
             put(out, sample.hosts.len() as u64);
             for host in &sample.hosts {
+                put(out, host.host.into());
+                put(out, host.level.into());
                 put(out, host.distinct);
                 // Wrapping keeps even an invalid host (distinct above bad) readable, so that it is refused by name later.
                 put(out, host.bad.wrapping_sub(host.distinct));
@@ -111,6 +133,23 @@ impl Interval {
         for total in &self.totals {
             put(out, total.class.index() as u64);
             for counts in [total.canary, total.control] {
+                put(out, counts.bad);
+                put(out, counts.total);
+            }
+        }
+        put(out, self.splits.len() as u64);
+        let mut stratum = 0;
+        for split in &self.splits {
+            put(out, zigzag(split.stratum, stratum));
+            stratum = split.stratum;
+            put(out, split.canary.into());
+            put(out, split.control.into());
+        }
+        put(out, self.signatures.len() as u64);
+        for one in &self.signatures {
+            put(out, one.signature.len() as u64);
+            out.extend_from_slice(one.signature.as_bytes());
+            for counts in [one.canary, one.control] {
                 put(out, counts.bad);
                 put(out, counts.total);
             }
@@ -140,7 +179,7 @@ impl Interval {
         for _ in 0..count {
             stratum = from.stratum(stratum)?;
             let head = from.varint()?;
-            let metric = u8::try_from(head >> 3).map_err(|_| from.range("metric of a row"))?;
+            let metric = u8::try_from(head >> 5).map_err(|_| from.range("metric of a row"))?;
             let bad = if head & NO_BAD == 0 {
                 (from.varint()?, from.varint()?)
             } else {
@@ -149,12 +188,16 @@ impl Interval {
             if head & SAME_TOTALS == 0 {
                 totals = (from.varint()?, from.varint()?);
             }
+            let missing = if head & MISSING == 0 { 0 } else { from.varint()? };
+            let level = if head & LEVEL == 0 { 0 } else { from.level()? };
             rows.push(Row {
                 stratum,
                 metric,
                 fresh: head & FRESH != 0,
+                level,
                 canary: Counts::new(bad.0, totals.0),
                 control: Counts::new(bad.1, totals.1),
+                missing,
             });
         }
 
@@ -164,16 +207,22 @@ impl Interval {
         for _ in 0..count {
             stratum = from.stratum(stratum)?;
             let head = from.varint()?;
-            let metric = u8::try_from(head >> 1).map_err(|_| from.range("metric of a sample"))?;
+            let metric = u8::try_from(head >> 2).map_err(|_| from.range("metric of a sample"))?;
             let arm = if head & 1 == 0 { Arm::Canary } else { Arm::Control };
-            let hosts = from.length("number of hosts", 3)?;
+            let fresh = head & 2 != 0;
+            let hosts = from.length("number of hosts", 5)?;
             if hosts > MAX_SAMPLE_HOSTS {
                 return Err(from.range("number of hosts"));
             }
             let hosts = (0..hosts)
                 .map(|_| {
+                    let host = from.varint()?;
+                    let host = u32::try_from(host).map_err(|_| from.range("number of a host"))?;
+                    let level = from.level()?;
                     let distinct = from.varint()?;
                     Ok(HostCounts {
+                        host,
+                        level,
                         distinct,
                         bad: from.varint()?.wrapping_add(distinct),
                         total: from.varint()?,
@@ -184,6 +233,7 @@ impl Interval {
                 stratum,
                 metric,
                 arm,
+                fresh,
                 hosts,
             });
         }
@@ -198,6 +248,31 @@ impl Interval {
             let control = Counts::new(from.varint()?, from.varint()?);
             by_class.push(ClassTotals { class, canary, control });
         }
+        let count = from.length("number of splits", 3)?;
+        let mut splits = Vec::with_capacity(count);
+        let mut stratum = 0;
+        for _ in 0..count {
+            stratum = from.stratum(stratum)?;
+            let (canary, control) = from.pair("part of a split")?;
+            splits.push(PlannedSplit {
+                stratum,
+                canary,
+                control,
+            });
+        }
+
+        let count = from.length("number of signatures", 5)?;
+        let mut signatures = Vec::with_capacity(count);
+        for _ in 0..count {
+            let signature = from.text("signature")?;
+            let canary = Counts::new(from.varint()?, from.varint()?);
+            let control = Counts::new(from.varint()?, from.varint()?);
+            signatures.push(SignatureCounts {
+                signature,
+                canary,
+                control,
+            });
+        }
         if from.at != bytes.len() {
             return Err(DecodeError::Trailing { at: from.at });
         }
@@ -207,6 +282,8 @@ impl Interval {
             rows,
             samples,
             totals: by_class,
+            splits,
+            signatures,
             canary_hosts,
             control_hosts,
         })
@@ -279,11 +356,29 @@ impl Reader<'_> {
             .ok_or_else(|| self.range("stratum"))
     }
 
-    fn coverage(&mut self) -> Result<Coverage, DecodeError> {
-        let (reported, expected) = (self.varint()?, self.varint()?);
-        match (u32::try_from(reported), u32::try_from(expected)) {
-            (Ok(reported), Ok(expected)) => Ok(Coverage { reported, expected }),
-            _ => Err(self.range("number of hosts")),
+    fn level(&mut self) -> Result<u8, DecodeError> {
+        let level = self.varint()?;
+        u8::try_from(level).map_err(|_| self.range("level"))
+    }
+
+    fn pair(&mut self, field: &'static str) -> Result<(u32, u32), DecodeError> {
+        let (first, second) = (self.varint()?, self.varint()?);
+        match (u32::try_from(first), u32::try_from(second)) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            _ => Err(self.range(field)),
         }
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<String, DecodeError> {
+        let length = self.length(field, 1)?;
+        let bytes = &self.bytes[self.at..self.at + length];
+        let text = core::str::from_utf8(bytes).map_err(|_| self.range(field))?.to_owned();
+        self.at += length;
+        Ok(text)
+    }
+
+    fn coverage(&mut self) -> Result<Coverage, DecodeError> {
+        let (reported, expected) = self.pair("number of hosts")?;
+        Ok(Coverage { reported, expected })
     }
 }

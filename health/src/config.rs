@@ -87,10 +87,17 @@ pub struct JudgeConfig {
     pub dispersion_default: f64,
     /// Host-intervals (one host seen in one interval in which its sample had bad events) before the estimate is used.
     pub dispersion_after: u64,
+    /// Intervals a stage is observed at least before [`Verdict::Promote`](crate::Verdict::Promote).
+    pub bake: u64,
+    /// Intervals after which a hold that has not ended by itself is a matter for a person.
+    pub hold_patience: u64,
+    /// Intervals a stage may go without enough evidence of safety before the judge holds and says how much is missing.
+    pub patience: u64,
 }
 
 impl JudgeConfig {
-    /// The budgets α = 0.01, β = 0.05, δ = 0.5 and the given metrics.
+    /// The budgets α = 0.01, β = 0.05, δ = 0.5 and the given metrics; patience for intervals of ten seconds: five minutes
+    /// for a hold, three days for evidence of safety.
     #[must_use]
     pub fn new(metrics: Vec<MetricSpec>) -> Self {
         Self {
@@ -104,6 +111,9 @@ impl JudgeConfig {
             min_coverage: 0.9,
             dispersion_default: 2.0,
             dispersion_after: 20,
+            bake: 0,
+            hold_patience: 30,
+            patience: 25_920,
         }
     }
 

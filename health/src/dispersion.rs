@@ -1,16 +1,16 @@
 //! Dispersion: how much more host counts vary than independent events would.
 
-use crate::HostSample;
 use crate::row::to_f64;
+use crate::{HostCounts, HostSample};
 
 /// Bounds of the estimate.
 const RANGE: (f64, f64) = (1.0, 50.0);
 
 /// φ of one metric, from control hosts of past intervals only, so that it is known before the row it tempers.
 ///
-/// Per sample, χ² = Σ_h (x_h − μ_h)²/μ_h over hosts with exposure n_h, μ_h = n_h Σx/Σn, has expectation H − 1 for
-/// independent events; φ is the sum of χ² over the sum of H − 1. A batch of mean size B in place of each event
-/// gives 2B − 1.
+/// Per sample and level, χ² = Σ_h (x_h − μ_h)²/μ_h over hosts with exposure n_h, μ_h = n_h Σx/Σn, has expectation H − 1
+/// for independent events; φ is the sum of χ² over the sum of H − 1. A batch of mean size B in place of each event
+/// gives 2B − 1. Rows compare hosts of one level, so what hosts of different levels differ by is no dispersion.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Dispersion {
     pub(crate) chi_squared: f64,
@@ -19,25 +19,29 @@ pub(crate) struct Dispersion {
 }
 
 impl Dispersion {
-    /// Learns from a sample of control hosts. One without any bad event, or with fewer than two hosts, tells nothing.
+    /// Learns from a sample of control hosts, whatever their order. Hosts of a level without any bad event, or alone at
+    /// theirs, tell nothing.
     pub(crate) fn learn(&mut self, sample: &HostSample) {
-        let exposed = || sample.hosts.iter().filter(|host| host.total > 0);
-        let hosts = u64::try_from(exposed().count()).unwrap_or(u64::MAX);
-        let bad: f64 = exposed().map(|host| to_f64(host.distinct)).sum();
-        let total: f64 = exposed().map(|host| to_f64(host.total)).sum();
-        if hosts < 2 || bad <= 0.0 {
-            return;
+        let mut hosts: Vec<&HostCounts> = sample.hosts.iter().filter(|host| host.total > 0).collect();
+        hosts.sort_unstable_by_key(|host| (host.level, host.host));
+        for peers in hosts.chunk_by(|a, b| a.level == b.level) {
+            let bad: f64 = peers.iter().map(|host| to_f64(host.distinct)).sum();
+            let total: f64 = peers.iter().map(|host| to_f64(host.total)).sum();
+            if peers.len() < 2 || bad <= 0.0 {
+                continue;
+            }
+            self.chi_squared += peers
+                .iter()
+                .map(|host| {
+                    let expected = bad * (to_f64(host.total) / total);
+                    let excess = to_f64(host.distinct) - expected;
+                    excess * excess / expected
+                })
+                .sum::<f64>();
+            let count = u64::try_from(peers.len()).unwrap_or(u64::MAX);
+            self.freedom = self.freedom.saturating_add(count - 1);
+            self.host_intervals = self.host_intervals.saturating_add(count);
         }
-        let chi_squared: f64 = exposed()
-            .map(|host| {
-                let expected = bad * (to_f64(host.total) / total);
-                let excess = to_f64(host.distinct) - expected;
-                excess * excess / expected
-            })
-            .sum();
-        self.chi_squared += chi_squared;
-        self.freedom = self.freedom.saturating_add(hosts - 1);
-        self.host_intervals = self.host_intervals.saturating_add(hosts);
     }
 
     /// The estimate, clipped to 1..=50; `default` until `after` host-intervals were seen.
@@ -55,9 +59,11 @@ mod tests {
     use crate::{Arm, HostCounts};
 
     fn sample(hosts: &[(u64, u64)]) -> HostSample {
-        let hosts = hosts
-            .iter()
-            .map(|&(distinct, total)| HostCounts {
+        let hosts = (0..)
+            .zip(hosts)
+            .map(|(host, &(distinct, total))| HostCounts {
+                host,
+                level: 0,
                 bad: distinct,
                 total,
                 distinct,
@@ -67,6 +73,7 @@ mod tests {
             stratum: 0,
             metric: 0,
             arm: Arm::Control,
+            fresh: false,
             hosts,
         }
     }

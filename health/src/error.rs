@@ -102,7 +102,7 @@ pub enum RowError {
     },
     /// A count above [`MAX_COUNT`](crate::MAX_COUNT).
     #[error(
-        "stratum {stratum}, metric {metric}: a count of {count} in one interval is above 2^53; is it a difference of counters?"
+        "stratum {stratum}, metric {metric}: a count of {count} in one interval is above 2^63; is it a difference of counters?"
     )]
     TooLarge {
         /// Where.
@@ -112,8 +112,34 @@ pub enum RowError {
         /// The count.
         count: u64,
     },
-    /// Two rows for one (stratum, metric, fresh).
-    #[error("stratum {stratum}, metric {metric} has two rows (fresh: {fresh}) in one interval; add them up before")]
+    /// Reported and missing requests are more than [`MAX_COUNT`](crate::MAX_COUNT) together.
+    #[error(
+        "stratum {stratum}, metric {metric}: {missing} missing beside {total} reported is not possible; missing is what was expected and not reported"
+    )]
+    Missing {
+        /// Where.
+        stratum: u32,
+        /// Which metric.
+        metric: u8,
+        /// Missing requests.
+        missing: u64,
+        /// Reported requests of the canary.
+        total: u64,
+    },
+    /// One host twice in a sample.
+    #[error("the host sample of stratum {stratum}, metric {metric} has host {host} twice; add its counts up")]
+    DuplicateHost {
+        /// Where.
+        stratum: u32,
+        /// Which metric.
+        metric: u8,
+        /// The host.
+        host: u32,
+    },
+    /// Two rows for one (stratum, metric, fresh, level).
+    #[error(
+        "stratum {stratum}, metric {metric} has two rows (fresh: {fresh}, level {level}) in one interval; add them up before"
+    )]
     DuplicateRow {
         /// Where.
         stratum: u32,
@@ -121,6 +147,26 @@ pub enum RowError {
         metric: u8,
         /// Whether the rows are of fresh instances.
         fresh: bool,
+        /// Their level.
+        level: u8,
+    },
+    /// A planned split without parts for both arms, or a second one for a stratum.
+    #[error(
+        "the planned split of stratum {stratum} is {canary} to {control}; give each stratum one plan, with parts above 0 for both arms"
+    )]
+    Split {
+        /// Where.
+        stratum: u32,
+        /// Parts of the canary.
+        canary: u32,
+        /// Parts of the control.
+        control: u32,
+    },
+    /// A signature with impossible counts, or without a name, or with one above 256 bytes.
+    #[error("the counts of signature {signature:?} are not possible, or its name is empty or above 256 bytes")]
+    Signature {
+        /// Its name, cut.
+        signature: String,
     },
     /// A sample with too many hosts.
     #[error(

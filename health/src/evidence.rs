@@ -9,8 +9,8 @@
 //! exponent is proportional to π(r₀)(a − 1) + (1 − π(r₀))(b − 1) = 0. Trends, shared incidents and changing splits
 //! cancel; independent requests and exposures fixed before outcomes are assumed, dispersion pays for the former.
 
+use crate::Counts;
 use crate::row::to_f64;
-use crate::{Counts, series};
 
 /// Rate ratios that the alternative is spread over, each with weight 1/6.
 pub(crate) const GRID: [f64; 6] = [1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
@@ -34,27 +34,39 @@ const MAX_TERMS: f64 = 20_000.0;
 /// One logarithmic value per ratio of the grid.
 pub(crate) type GridVector = [f64; 6];
 
-/// ln e-value of a row for every ratio r₀·r of the grid against the null "ratio at most r₀"; zeros without
-/// bad events or with an arm that has no exposure.
-pub(crate) fn row_evidence(canary: Counts, control: Counts, null_ratio: f64) -> GridVector {
-    if !compares(canary, control) {
-        return [0.0; 6];
-    }
+/// ln e-value of a row for every ratio r₀·r of the grid against the null "ratio at most r₀", and what one bad event of the
+/// canary has of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowEvidence {
+    pub(crate) row: GridVector,
+    /// At least 0: one event more on the canary never speaks for it.
+    pub(crate) event: GridVector,
+}
+
+/// Evidence of a row against the null "ratio at most `null_ratio`". The row must [compare](compares).
+pub(crate) fn row_evidence(canary: Counts, control: Counts, null_ratio: f64) -> RowEvidence {
     let rho = share(canary.total, control.total);
     from_growth(canary, control, &growth(rho, null_ratio, null_ratio))
 }
 
 /// [`row_evidence`] against the null "ratio at most 1", and the ln e-value for "the ratio is 1" against the null "the ratio
-/// is at least `bad_ratio`", from one set of logarithms.
-pub(crate) fn settled_evidence(canary: Counts, control: Counts, bad_ratio: BadRatio) -> (GridVector, f64) {
-    if !compares(canary, control) {
-        return ([0.0; 6], 0.0);
-    }
+/// is at least `bad_ratio`", from one set of logarithms. The row must [compare](compares).
+pub(crate) fn settled_evidence(canary: Counts, control: Counts, bad_ratio: BadRatio) -> (RowEvidence, f64) {
     let growth = growth(share(canary.total, control.total), 1.0, bad_ratio.ratio);
     (
         from_growth(canary, control, &growth),
         relative_from_growth(canary, control, bad_ratio, growth[BAD]),
     )
+}
+
+/// ln e-value of a row for "the ratio is 1" against the null "the ratio is at least `bad_ratio`"; 0 where it compares
+/// nothing.
+pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: BadRatio) -> f64 {
+    if !compares(canary, control) {
+        return 0.0;
+    }
+    let growth = libm::log1p(share(canary.total, control.total) * (bad_ratio.ratio - 1.0));
+    relative_from_growth(canary, control, bad_ratio, growth)
 }
 
 /// Whether a row compares anything: bad events, and exposure in both arms.
@@ -71,16 +83,27 @@ const BAD: usize = 7;
 fn growth(rho: f64, null_ratio: f64, bad_ratio: f64) -> [f64; 8] {
     let mut values = [0.0; 8];
     for (value, ratio) in values.iter_mut().zip(GRID) {
-        *value = rho * (null_ratio * ratio - 1.0);
+        *value = libm::log1p(rho * (null_ratio * ratio - 1.0));
     }
-    values[NULL] = rho * (null_ratio - 1.0);
-    values[BAD] = rho * (bad_ratio - 1.0);
-    series::ln_1p(values)
+    values[NULL] = libm::log1p(rho * (null_ratio - 1.0));
+    values[BAD] = libm::log1p(rho * (bad_ratio - 1.0));
+    values
 }
 
-fn from_growth(canary: Counts, control: Counts, growth: &[f64; 8]) -> GridVector {
-    let (bad, events) = (to_f64(canary.bad), to_f64(canary.bad + control.bad));
-    core::array::from_fn(|i| bad * LN_GRID[i] - events * (growth[i] - growth[NULL]))
+fn from_growth(canary: Counts, control: Counts, growth: &[f64; 8]) -> RowEvidence {
+    let (bad, other) = (to_f64(canary.bad), to_f64(control.bad));
+    let event = core::array::from_fn(|i| LN_GRID[i] - (growth[i] - growth[NULL]));
+    RowEvidence {
+        row: core::array::from_fn(|i| bad * event[i] - other * (growth[i] - growth[NULL])),
+        event,
+    }
+}
+
+/// ln e-values of x_c events on one side and x_b on the other, where `share` of them is expected on the first, against
+/// the null "ratio at most `null_ratio`".
+pub(crate) fn shared_evidence(canary: f64, control: f64, share: f64, null_ratio: f64) -> GridVector {
+    let growth = growth(share, null_ratio, null_ratio);
+    core::array::from_fn(|i| canary * LN_GRID[i] - (canary + control) * (growth[i] - growth[NULL]))
 }
 
 fn share(canary: u64, control: u64) -> f64 {
@@ -101,12 +124,10 @@ impl BadRatio {
             ln: libm::log(ratio),
         }
     }
-}
 
-/// The second of [`settled_evidence`].
-#[cfg(test)]
-pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: f64) -> f64 {
-    settled_evidence(canary, control, BadRatio::new(bad_ratio)).1
+    pub(crate) const fn ratio(self) -> f64 {
+        self.ratio
+    }
 }
 
 /// ln e-value of a row for "the ratio is 1" against the null "the ratio is at least `bad_ratio`"; `growth` is
@@ -115,25 +136,23 @@ pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: f64) -
 /// With few bad events the binomial form, which is valid for the ratio of probabilities. With many, the exact
 /// conditional form, which is valid given their number and for the ratio of odds too.
 fn relative_from_growth(canary: Counts, control: Counts, bad_ratio: BadRatio, growth: f64) -> f64 {
-    let events = canary.bad + control.bad;
-    let all = to_f64(canary.total) + to_f64(control.total);
-    let growth = if to_f64(events) > EXACT_ABOVE * all {
-        ln_normalizer_growth(canary.total, control.total, events, 1.0, bad_ratio.ratio)
+    let events = to_f64(canary.bad) + to_f64(control.bad);
+    let (n_c, n_b) = (to_f64(canary.total), to_f64(control.total));
+    let growth = if events > EXACT_ABOVE * (n_c + n_b) {
+        ln_normalizer_growth(n_c, n_b, events, 1.0, bad_ratio.ratio)
     } else {
-        to_f64(events) * growth
+        events * growth
     };
     growth - to_f64(canary.bad) * bad_ratio.ln
 }
 
 /// ln Z(high) − ln Z(low) for Z(r) = Σ_k C(n_c, k) C(n_b, e − k) r^k, low < high; where the sum is too long, a lower
 /// bound of it less than 4·ln(high/low) below.
-pub(crate) fn ln_normalizer_growth(canary: u64, control: u64, events: u64, low: f64, high: f64) -> f64 {
-    let first = events.saturating_sub(control);
-    let last = events.min(canary);
-    let (n_c, n_b, e) = (to_f64(canary), to_f64(control), to_f64(events));
+pub(crate) fn ln_normalizer_growth(n_c: f64, n_b: f64, e: f64, low: f64, high: f64) -> f64 {
+    let (first, last) = ((e - n_b).max(0.0), e.min(n_c));
     let (low_centre, high_centre) = (centre(n_c, n_b, e, low), centre(n_c, n_b, e, high));
-    let start = (low_centre - reach(n_c, n_b, e, low_centre)).max(to_f64(first));
-    let end = (high_centre + reach(n_c, n_b, e, high_centre)).min(to_f64(last));
+    let start = (low_centre - reach(n_c, n_b, e, low_centre)).max(first);
+    let end = (high_centre + reach(n_c, n_b, e, high_centre)).min(last);
     if end - start > MAX_TERMS {
         return growth_bound(n_c, n_b, e, low, high);
     }
@@ -251,6 +270,17 @@ impl Limit {
             per_bad: libm::log(expected / theta),
             per_good: libm::log1p(-expected) - libm::log1p(-theta),
         }
+    }
+
+    /// What a request of a release that has the rate q adds on average.
+    pub(crate) fn gain(self) -> f64 {
+        // per_bad = ln(q/θ) and per_good = ln((1 − q)/(1 − θ)) give q back: q = (1 − e^−g)/(e^−b − e^−g).
+        let (bad, good) = (libm::exp(-self.per_bad), libm::exp(-self.per_good));
+        if bad <= good {
+            return 0.0;
+        }
+        let expected = (1.0 - good) / (bad - good);
+        expected * self.per_bad + (1.0 - expected) * self.per_good
     }
 
     /// ln e-value of the canary's counts for "the rate is q" against the null "the rate is at least θ".

@@ -5,7 +5,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Judge;
-use crate::{Counts, Coverage, FaultClass, HoldReason, Ratio, Verdict};
+use crate::{Counts, Coverage, Exit, FaultClass, Hold, HoldReason, HostEvent, Origin, Ratio, Signature, Verdict};
 
 /// A verdict with everything that led to it, for the person who reads it at three in the morning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,8 +84,25 @@ pub enum Finding {
     },
     /// Why the change holds.
     Hold {
-        /// The reason.
-        reason: HoldReason,
+        /// Reason, exit and deadline.
+        hold: Hold,
+        /// Name of the metric, where the reason has one.
+        metric: Option<String>,
+    },
+    /// A host that is to be rolled back alone.
+    Host {
+        /// Which, and by how many bad events of which metric.
+        event: HostEvent,
+    },
+    /// An error that nobody had before the change, and that the control does not have.
+    NewSignature {
+        /// What it is called, with its counts.
+        signature: Signature,
+    },
+    /// An error of the canary that was there before or is on the control as often.
+    PreExisting {
+        /// What it is called, with its counts.
+        signature: Signature,
     },
     /// Errors that are not the component's own, counted and not judged.
     Elsewhere {
@@ -117,9 +134,14 @@ impl Judge {
                 ln_e: stop.ln_e,
             });
         }
-        if let Verdict::Hold(reason) = verdict {
-            findings.push(Finding::Hold { reason });
+        if let Verdict::Hold(hold) = verdict {
+            let metric = match hold.reason {
+                HoldReason::Interference { metric, .. } => Some(self.config.metrics[usize::from(metric)].name.clone()),
+                _ => None,
+            };
+            findings.push(Finding::Hold { hold, metric });
         }
+        findings.extend(self.hosts.iter().cloned().map(|event| Finding::Host { event }));
         let first = order.iter().copied().find(|metric| self.was_measured(*metric));
         for &metric in &order {
             if Some(metric) == first || self.scopes[0].has_events(metric) {
@@ -140,8 +162,17 @@ impl Judge {
             needed,
             requests_seen,
         });
+        findings.extend(
+            self.signatures()
+                .into_iter()
+                .filter_map(|signature| match signature.origin {
+                    Origin::New => Some(Finding::NewSignature { signature }),
+                    Origin::PreExisting => Some(Finding::PreExisting { signature }),
+                    Origin::Worse => None,
+                }),
+        );
         for total in &self.totals {
-            if total.class != FaultClass::Own && total.canary.bad + total.control.bad > 0 {
+            if total.class != FaultClass::Own && (total.canary.bad > 0 || total.control.bad > 0) {
                 let (class, canary, control) = (total.class, total.canary, total.control);
                 findings.push(Finding::Elsewhere { class, canary, control });
             }
@@ -326,7 +357,8 @@ impl Explanation {
             .iter()
             .any(|finding| matches!(finding, Finding::Counts { control, .. } if control.total > 0));
         match self.verdict {
-            Verdict::Hold(reason) => reason.to_string(),
+            Verdict::Reject => "a required self-check did not pass".to_owned(),
+            Verdict::Hold(hold) => hold.to_string(),
             _ if on_canary && on_control => "no sign that the new version is worse".to_owned(),
             _ if on_canary => "there is no control to compare the new version with".to_owned(),
             _ => "nothing was measured on the new version yet".to_owned(),
@@ -424,7 +456,34 @@ impl fmt::Display for Finding {
                     E(*needed)
                 )
             }
-            Self::Hold { reason } => reason.fmt(f),
+            Self::Hold { hold, metric } => {
+                hold.fmt(f)?;
+                metric.as_ref().map_or(Ok(()), |metric| write!(f, " (metric {metric})"))
+            }
+            Self::Host { event } => write!(
+                f,
+                "host {} of stratum {} alone has at least {} of {}: roll it back by itself",
+                event.host,
+                event.stratum,
+                Grouped(event.bad),
+                event.metric
+            ),
+            Self::NewSignature { signature } => write!(
+                f,
+                "new with the change: {} on canary {} of {}",
+                signature.name,
+                Grouped(signature.canary.bad),
+                Grouped(signature.canary.total)
+            ),
+            Self::PreExisting { signature } => write!(
+                f,
+                "not new: {} on canary {} of {} vs {} of {} on control",
+                signature.name,
+                Grouped(signature.canary.bad),
+                Grouped(signature.canary.total),
+                Grouped(signature.control.bad),
+                Grouped(signature.control.total)
+            ),
             Self::Elsewhere { class, canary, control } => {
                 write!(f, "{} errors (not judged)", class.as_str())?;
                 if canary.total > 0 {
@@ -469,6 +528,44 @@ impl fmt::Display for HoldReason {
                     E(*ln_hold)
                 )
             }
+            Self::SampleRatio { stratum, ln_bayes } => write!(
+                f,
+                "holds: traffic of stratum {stratum} is not divided as planned, {} to one",
+                E(*ln_bayes)
+            ),
+            Self::Interference { ln_e, .. } => write!(
+                f,
+                "holds: control hosts beside the new version do worse than others, evidence {}",
+                E(*ln_e)
+            ),
+            Self::Burn { usage } => write!(
+                f,
+                "holds: the component burns {} times the budget that pages a person",
+                Short(*usage)
+            ),
+            Self::Insufficient { ln_s, needed } => write!(
+                f,
+                "holds: evidence of safety {} of {} needed, and the patience is over",
+                E(*ln_s),
+                E(*needed)
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)?;
+        match self.exit {
+            // Their reasons say so.
+            Exit::EvidenceBelow(_) if matches!(self.reason, HoldReason::Suspicion { .. }) => Ok(()),
+            Exit::HostsReport(_) if matches!(self.reason, HoldReason::NoData) => Ok(()),
+            Exit::HostsReport(share) => write!(f, "; ends when {:.0} % of the hosts report", 100.0 * share),
+            Exit::EvidenceBelow(ln_e) => write!(f, "; ends below {}", E(ln_e)),
+            Exit::SplitAsPlanned => f.write_str("; ends when it is"),
+            Exit::BurnBelowBudget => f.write_str("; ends below once the budget"),
+            Exit::Requests(u64::MAX) => f.write_str("; no amount of this traffic suffices"),
+            Exit::Requests(more) => write!(f, "; about {} canary requests more would do", Grouped(more)),
         }
     }
 }

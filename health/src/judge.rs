@@ -2,15 +2,17 @@
 
 use crate::dispersion::Dispersion;
 use crate::evidence::{BadRatio, Limit};
+use crate::guards::Guards;
 use crate::process::{Process, Steps};
 use crate::ratio::Splits;
 use crate::row::to_f64;
 use crate::scope::Scope;
+use crate::signatures::Signatures;
 use crate::sums::{ClassSets, Sums};
 use crate::value::EValue;
 use crate::{
-    Arm, ClassTotals, Coverage, History, HoldReason, JudgeConfig, JudgeError, Safety, StopEvidence, Topology, Verdict,
-    validate,
+    Arm, ClassTotals, Coverage, GateVerdict, History, HostEvent, JudgeConfig, JudgeError, Safety, Signature,
+    StopEvidence, Topology, validate,
 };
 
 /// Weight of the pooled part of the stop statistic; classes and applications share the rest.
@@ -61,6 +63,18 @@ pub struct Judge {
     pub(crate) totals: Vec<ClassTotals>,
     pub(crate) ln_e: f64,
     pub(crate) stop: Option<StopEvidence>,
+    pub(crate) guards: Guards,
+    pub(crate) signatures: Signatures,
+    /// Hosts to be rolled back alone.
+    pub(crate) hosts: Vec<HostEvent>,
+    /// A required self-check did not pass.
+    pub(crate) rejected: bool,
+    /// Share of self-checks that passed.
+    pub(crate) gate: f64,
+    /// Share of the budget's line burnt.
+    pub(crate) burn: f64,
+    /// The kind of hold there is, and since which interval.
+    pub(crate) hold: Option<(u8, u64)>,
     /// Nodes whose processes changed in the interval at hand; empty between calls.
     pub(crate) dirty: Vec<bool>,
     /// Follows from the topology.
@@ -74,14 +88,14 @@ pub(crate) struct Rules {
     /// Weights of the metrics, summing to 1.
     pub(crate) weights: Vec<f64>,
     /// The weight of each process of a node, in the order of [`Judge::slot`].
-    shares: Vec<f64>,
+    pub(crate) shares: Vec<f64>,
     /// ln(1/α).
     pub(crate) ln_needed: f64,
     /// ln(1/β).
     pub(crate) ln_safe: f64,
     /// 1 + δ.
     pub(crate) bad_ratio: BadRatio,
-    ln_hold: f64,
+    pub(crate) ln_hold: f64,
 }
 
 impl Rules {
@@ -152,7 +166,9 @@ impl Judge {
                 _ => 0.0,
             })
             .collect();
-        Ok(Self::assembled(config, topology, dispersions, historic))
+        let mut judge = Self::assembled(config, topology, dispersions, historic);
+        judge.signatures = Signatures::known_before(history.iter().flat_map(|past| &past.signatures));
+        Ok(judge)
     }
 
     /// The state before the first interval; the arguments fit each other.
@@ -180,6 +196,13 @@ impl Judge {
             totals: Vec::new(),
             ln_e: 0.0,
             stop: None,
+            guards: Guards::new(metrics),
+            signatures: Signatures::default(),
+            hosts: Vec::new(),
+            rejected: false,
+            gate: 1.0,
+            burn: 0.0,
+            hold: None,
             dirty: vec![false; nodes],
             sums: Sums::new(sets.len(), metrics),
             sets,
@@ -195,6 +218,7 @@ impl Judge {
         for process in &mut self.processes {
             process.step(self.steps);
         }
+        self.guards.step();
         self.sum_up_nodes(|_| true);
         self.ln_e = self.stop_statistic(&self.nodes);
     }
@@ -207,13 +231,13 @@ impl Judge {
     /// Recomputes Σ_k v_k M*_k of the chosen nodes.
     pub(crate) fn sum_up_nodes(&mut self, chosen: impl Fn(usize) -> bool) {
         let per_node = self.config.metrics.len() * 2;
-        let ln_waiting = self.steps.ln_waiting();
+        let waiting = self.steps.waiting();
         for (node, processes) in self.processes.chunks_exact_mut(per_node).enumerate() {
             if !chosen(node) {
                 continue;
             }
             for process in &mut *processes {
-                process.settle(ln_waiting);
+                process.settle(waiting);
             }
             if processes.iter().all(|process| process.saved().is_none()) {
                 continue;
@@ -320,43 +344,41 @@ impl Judge {
         self.scopes[0].restart();
     }
 
-    /// What the evidence calls for, in this order: rollback once stopped; hold while data is missing or suspicion
-    /// is high; else continue.
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        if self.stop.is_some() {
-            return Verdict::Rollback;
-        }
-        let Some((canary, control)) = self.coverage else {
-            return Verdict::Hold(HoldReason::NoData);
-        };
-        let silent = |coverage: Coverage| coverage.share() < self.config.min_coverage;
-        match (silent(canary), silent(control)) {
-            (true, true) => Verdict::Hold(HoldReason::BothSilent { canary, control }),
-            (true, false) => Verdict::Hold(HoldReason::CanarySilent(canary)),
-            (false, true) => Verdict::Hold(HoldReason::ControlSilent(control)),
-            (false, false) if self.ln_e >= self.rules.ln_hold => Verdict::Hold(HoldReason::Suspicion {
-                ln_e: self.ln_e,
-                ln_hold: self.rules.ln_hold,
-            }),
-            (false, false) => Verdict::Continue,
+    /// What an instance's self-checks came to. One that did not pass rejects the change for good; of those that did, the
+    /// lowest share of passed checks lowers the score.
+    pub fn observe_gate(&mut self, gate: &GateVerdict) {
+        match gate {
+            GateVerdict::Pass { score } => self.gate = self.gate.min(score.clamp(0.0, 1.0)),
+            GateVerdict::Fail { .. } => (self.gate, self.rejected) = (0.0, true),
         }
     }
 
-    /// 0 (known to be bad) to 100 (known to be good), 50 knows nothing: min(50·(1 + s − h), 50 + 50·coverage) with
-    /// h = ln Ē/ln(1/α) and s = ln S/ln(1/β), each within 0 and 1; h stays 1 once stopped. For display and ranking.
+    /// How much of the line that pages a person the component's own errors burn: 1 is the line itself. At or above it the
+    /// change holds; it is never rolled back for it. What is not a number at least 0 counts as the line.
+    pub fn set_burn(&mut self, usage: f64) {
+        self.burn = if usage >= 0.0 { usage.min(f64::MAX) } else { 1.0 };
+    }
+
+    /// Hosts whose trouble alone would have stopped the change: each is to be rolled back by itself, once.
     #[must_use]
-    pub fn score(&self) -> f64 {
-        let harm = if self.stop.is_some() {
-            1.0
-        } else {
-            (self.ln_e / self.rules.ln_needed).clamp(0.0, 1.0)
-        };
-        let safe = (self.scopes[0].ln_s(&self.config) / self.rules.ln_safe).clamp(0.0, 1.0);
-        let covered = self
-            .coverage
-            .map_or(0.0, |(canary, control)| canary.share().min(control.share()));
-        (50.0 * (1.0 + safe - harm)).min(50.0 + 50.0 * covered)
+    pub fn host_events(&self) -> &[HostEvent] {
+        &self.hosts
+    }
+
+    /// Error signatures on the canary: new ones first, then those it has more of, then those that are none of its doing.
+    #[must_use]
+    pub fn signatures(&self) -> Vec<Signature> {
+        self.signatures.report()
+    }
+
+    /// ln M* of one metric over all strata, without fresh instances: the mean over the grid and over the restarts, before
+    /// weights and before classes and applications join; 0 (nothing known) for a metric that does not exist.
+    #[must_use]
+    pub fn metric_ln_m(&self, metric: u8) -> f64 {
+        if usize::from(metric) >= self.config.metrics.len() {
+            return 0.0;
+        }
+        self.processes[self.slot(0, usize::from(metric), false)].value().ln()
     }
 
     /// The latest interval observed.

@@ -16,7 +16,7 @@
 //! let all = Coverage { reported: 40, expected: 40 };
 //! for index in 0..8 {
 //!     let (canary, control) = (Counts::new(15, 1_060), Counts::new(30, 17_700));
-//!     let rows = vec![Row { stratum: 0, metric: 0, fresh: false, canary, control }];
+//!     let rows = vec![Row { stratum: 0, metric: 0, fresh: false, level: 0, canary, control, missing: 0 }];
 //!     judge.observe(&Interval { index, rows, canary_hosts: all, control_hosts: all, ..Interval::default() })?;
 //! }
 //! assert_eq!(judge.verdict(), Verdict::Rollback);
@@ -58,7 +58,7 @@
 //!   healthy restart stop nothing; they never count as evidence of safety.
 //! - **Unknown is never a pass**: missing checks fail the gate, missing data holds, impossible data is a named error
 //!   that changes nothing.
-//! - **Same input, same bytes**: `ln` and `exp` come from `libm` or from series written out here, sums have a fixed order, the order of rows in an
+//! - **Same input, same bytes**: `ln` and `exp` come from `libm`, sums have a fixed order, the order of rows in an
 //!   interval does not matter, and a judge restored from its serialized form continues to the same bytes.
 //!
 //! # Limits
@@ -75,19 +75,25 @@
 mod attribution;
 mod codec;
 mod config;
+mod decide;
 mod dispersion;
 mod error;
 mod evidence;
 mod exact;
 mod explanation;
 mod gate;
+mod guards;
+mod hosts;
+mod influence;
 mod judge;
 mod observe;
+mod power;
 mod process;
 mod ratio;
 mod row;
 mod scope;
-mod series;
+mod score;
+mod signatures;
 mod snapshot;
 mod source;
 mod stop;
@@ -107,10 +113,15 @@ pub use config::{JudgeConfig, MetricSpec, StratumInfo, Topology};
 pub use error::{JudgeError, RowError};
 pub use explanation::{Explanation, Finding};
 pub use gate::{CheckOutcome, CheckResult, Gate, GateVerdict, RequiredCheck, SELF_CHECK_SCHEMA, SelfCheckReport};
+pub use hosts::{FirstFailure, HostRecord, HostRows};
 pub use judge::Judge;
+pub use power::{Canary, Demand, Design, PowerError, Traffic, baseline_events};
 pub use ratio::Ratio;
 pub use row::{
-    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, MAX_COUNT, MAX_SAMPLE_HOSTS, Row,
+    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, MAX_COUNT, MAX_SAMPLE_HOSTS,
+    PlannedSplit, Row, SignatureCounts,
 };
+pub use score::{Score, ScoreTerm};
+pub use signatures::{Origin, Signature};
 pub use source::{History, Member, MetricSource, SourceError};
-pub use verdict::{Contributor, HoldReason, Look, MetricSafety, Safety, StopEvidence, Verdict};
+pub use verdict::{Contributor, Exit, Hold, HoldReason, HostEvent, Look, MetricSafety, Safety, StopEvidence, Verdict};

@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::evidence::{compares, row_evidence, settled_evidence};
+use crate::evidence::{GridVector, RowEvidence, compares, relative_safety, row_evidence, settled_evidence};
+use crate::influence::HostKey;
 use crate::judge::{Judge, index};
+use crate::row::to_f64;
 use crate::sums::{Key, Place};
-use crate::{Arm, Interval, Look, Row, RowError, validate};
+use crate::{Arm, Counts, HostSample, Interval, Look, Row, RowError, validate};
+
+/// Canary samples in the order of their rows: stratum, metric, freshness.
+type Strongest<'a> = Vec<&'a HostSample>;
 
 impl Judge {
     /// Learns from one interval.
@@ -25,11 +30,18 @@ impl Judge {
             rows.to_mut().sort_unstable_by_key(validate::key);
             validate::no_duplicates(&rows)?;
         }
+        // Sums of floats follow the order of samples: it is theirs, not the sender's.
+        let mut samples: Vec<&HostSample> = interval.samples.iter().collect();
+        samples.sort_unstable_by_key(|one| (one.stratum, one.metric, one.fresh, one.arm));
+        let (strongest, control): (Strongest<'_>, Vec<_>) =
+            samples.into_iter().partition(|sample| sample.arm == Arm::Canary);
 
         if self.steps.0 == 0 && rows.iter().any(|row| self.begins(row)) {
             self.step_traffic();
         }
-        self.learn(&rows);
+        self.guards
+            .look(&rows, interval, &self.topology, &self.historic, &self.phi());
+        self.learn(&rows, &strongest);
         let mut dirty = core::mem::take(&mut self.dirty);
         self.sum_up_nodes(|node| dirty[node]);
         dirty.fill(false);
@@ -40,7 +52,7 @@ impl Judge {
         self.ln_e = self.stop_statistic(&self.nodes);
 
         // What this interval says about dispersion tempers the next one: the factor of a row is fixed before the row.
-        for sample in interval.samples.iter().filter(|sample| sample.arm == Arm::Control) {
+        for sample in control {
             self.dispersions[usize::from(sample.metric)].learn(sample);
         }
         for total in &interval.totals {
@@ -57,6 +69,7 @@ impl Judge {
                 _ => self.totals.insert(position, *total),
             }
         }
+        self.signatures.learn(&interval.signatures);
         self.coverage = Some((interval.canary_hosts, interval.control_hosts));
         self.last = Some(interval.index);
 
@@ -64,6 +77,10 @@ impl Judge {
         if crossed_now {
             self.stop = Some(self.stop_evidence());
         }
+        if self.stop.is_none() {
+            self.name_host(interval.index);
+        }
+        self.note_hold(interval.index);
         Ok(Look {
             index: interval.index,
             ln_e: self.ln_e,
@@ -80,12 +97,23 @@ impl Judge {
         row.canary.total > 0 && !may_be_missing
     }
 
+    /// Dispersion of every metric, as this interval uses it.
+    fn phi(&self) -> Vec<f64> {
+        (0..self.config.metrics.len())
+            .map(|metric| self.dispersion_of(metric))
+            .collect()
+    }
+
     /// Applies valid rows in the order of [`validate::key`].
-    fn learn(&mut self, rows: &[Row]) {
+    fn learn(&mut self, rows: &[Row], strongest: &Strongest<'_>) {
         let metrics = self.config.metrics.len();
         // Dividing once per metric and interval, in place of once per row.
-        let tempers: Vec<f64> = (0..metrics).map(|metric| 1.0 / self.dispersion_of(metric)).collect();
-        for row in rows {
+        let tempers: Vec<f64> = self.phi().iter().map(|phi| 1.0 / phi).collect();
+        for levels in rows.chunk_by(|a, b| (a.stratum, a.metric, a.fresh) == (b.stratum, b.metric, b.fresh)) {
+            let row = &levels[0];
+            if self.guards.excludes(row.stratum) {
+                continue;
+            }
             let Place { app, set } = self.sets.places[index(row.stratum)];
             let (set, metric) = (index(set), usize::from(row.metric));
             let key = Key {
@@ -93,40 +121,98 @@ impl Judge {
                 metric,
                 fresh: row.fresh,
             };
+            let whole = Whole::of(levels);
             let (slot, sum) = self.sums.at(key);
-            sum.canary.add(row.canary);
+            sum.canary.add(whole.canary);
             if !row.fresh {
-                sum.control.add(row.control);
-                sum.absolute += self.limits[index(app) * metrics + metric].evidence(row.canary);
+                sum.control.add(whole.control);
+                sum.absolute += self.limits[index(app) * metrics + metric].evidence(whole.pessimistic());
             }
-            if compares(row.canary, row.control) {
-                self.compare(row, key, slot, index(app), tempers[metric]);
+            if !whole.has_events() {
+                continue;
+            }
+            let spot = Spot {
+                key,
+                slot,
+                app: index(app),
+                temper: tempers[metric],
+            };
+            let hosts = hosts_of(strongest, row);
+            let ln_relative = match levels {
+                [row] => self.compare(row, &spot, hosts),
+                _ => {
+                    for row in levels {
+                        self.compare(row, &spot, hosts);
+                    }
+                    relative_safety(whole.pessimistic(), whole.control, self.rules.bad_ratio)
+                }
+            };
+            if !row.fresh {
+                self.sums.splits(set, metric).add(whole.canary, whole.control);
+                self.sums.compared(slot).relative += ln_relative * spot.temper;
             }
         }
         self.distribute(&tempers);
     }
 
-    /// Evidence of a row with events in it and exposure in both arms.
-    fn compare(&mut self, row: &Row, key: Key, slot: usize, app: usize, temper: f64) {
-        let (mut evidence, relative) = if row.fresh {
-            (
-                row_evidence(row.canary, row.control, self.config.fresh_ratio_limit),
+    /// Evidence of harm in one row, and what it says about safety were it alone.
+    fn compare(&mut self, row: &Row, spot: &Spot, hosts: Option<&HostSample>) -> f64 {
+        let optimistic = Counts::new(row.canary.bad, row.canary.total + row.missing);
+        let pessimistic = Counts::new(row.canary.bad + row.missing, optimistic.total);
+        let (mut evidence, relative) = match (compares(optimistic, row.control), row.fresh) {
+            (false, true) => return 0.0,
+            (false, false) => return relative_safety(pessimistic, row.control, self.rules.bad_ratio),
+            (true, true) => (
+                row_evidence(optimistic, row.control, self.config.fresh_ratio_limit),
                 0.0,
-            )
-        } else {
-            self.sums.splits(key.set, key.metric).add(row.canary, row.control);
-            settled_evidence(row.canary, row.control, self.rules.bad_ratio)
+            ),
+            (true, false) => {
+                let (evidence, relative) = settled_evidence(optimistic, row.control, self.rules.bad_ratio);
+                let relative = if row.missing == 0 {
+                    relative
+                } else {
+                    relative_safety(pessimistic, row.control, self.rules.bad_ratio)
+                };
+                (evidence, relative)
+            }
         };
-        let compared = self.sums.compared(slot);
-        compared.relative += relative * temper;
-        for (ln, sum) in evidence.iter_mut().zip(&mut compared.evidence) {
-            *ln *= temper;
+        let RowEvidence { row: sums, event } = &mut evidence;
+        for (ln, sum) in sums.iter_mut().zip(&mut self.sums.compared(spot.slot).evidence) {
+            *ln *= spot.temper;
             *sum += *ln;
         }
-        let node = 1 + self.topology.classes.len() + app;
-        let at = self.slot(node, key.metric, key.fresh);
-        self.processes[at].add(&evidence, self.steps);
+        let node = 1 + self.topology.classes.len() + spot.app;
+        let at = self.slot(node, spot.key.metric, spot.key.fresh);
+        self.processes[at].add(sums, self.steps);
         self.dirty[node] = true;
+        if let Some(sample) = hosts {
+            self.add_hosts(row, spot, at, sample, &event.map(|ln| ln * spot.temper));
+        }
+        relative
+    }
+
+    /// Says whose the bad events of a row are, to the processes of its application, its classes and all strata.
+    fn add_hosts(&mut self, row: &Row, spot: &Spot, own: usize, sample: &HostSample, event: &GridVector) {
+        let mut hosts: Vec<_> = sample
+            .hosts
+            .iter()
+            .filter(|host| host.level == row.level && host.distinct > 0)
+            .collect();
+        hosts.sort_unstable_by_key(|host| host.host);
+        for host in hosts {
+            let (key, events) = (
+                HostKey {
+                    stratum: row.stratum,
+                    host: host.host,
+                },
+                to_f64(host.distinct),
+            );
+            self.processes[own].add_host(key, events, event);
+            for scope in self.sets.scopes(spot.key.set) {
+                let at = self.slot(index(*scope), spot.key.metric, spot.key.fresh);
+                self.processes[at].add_host(key, events, event);
+            }
+        }
     }
 
     /// Adds the sums of the interval to all strata and to the classes.
@@ -163,6 +249,64 @@ impl Judge {
     }
 }
 
+/// Where the evidence of some rows goes.
+struct Spot {
+    key: Key,
+    slot: usize,
+    app: usize,
+    temper: f64,
+}
+
+/// The rows of one stratum, metric and freshness together, whatever their level.
+///
+/// Evidence of safety needs them together: where the change makes every host worse, its hosts climb the levels sooner, and
+/// within a level they look like the control.
+struct Whole {
+    canary: Counts,
+    control: Counts,
+    missing: u64,
+}
+
+impl Whole {
+    fn of(levels: &[Row]) -> Self {
+        let mut whole = Self {
+            canary: levels[0].canary,
+            control: levels[0].control,
+            missing: levels[0].missing,
+        };
+        for row in &levels[1..] {
+            whole.canary.add(row.canary);
+            whole.control.add(row.control);
+            whole.missing = whole.missing.saturating_add(row.missing);
+        }
+        whole
+    }
+
+    /// The canary with what is missing counted as bad.
+    const fn pessimistic(&self) -> Counts {
+        Counts::new(
+            self.canary.bad.saturating_add(self.missing),
+            self.canary.total.saturating_add(self.missing),
+        )
+    }
+
+    const fn has_events(&self) -> bool {
+        self.canary.bad > 0 || self.control.bad > 0 || self.missing > 0
+    }
+}
+
+/// The canary's hosts of a row.
+fn hosts_of<'a>(strongest: &Strongest<'a>, row: &Row) -> Option<&'a HostSample> {
+    if strongest.is_empty() {
+        return None;
+    }
+    let key = |sample: &&HostSample| (sample.stratum, sample.metric, sample.fresh);
+    strongest
+        .binary_search_by_key(&(row.stratum, row.metric, row.fresh), key)
+        .ok()
+        .map(|at| strongest[at])
+}
+
 const fn has_events(row: &Row) -> bool {
-    row.canary.bad > 0 || row.control.bad > 0
+    row.canary.bad > 0 || row.control.bad > 0 || row.missing > 0
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::Counts;
-use crate::evidence::{GRID, ln_mixture};
+use crate::evidence::{GRID, compares, ln_mixture};
 use crate::row::to_f64;
 
 /// A rate ratio, canary to control.
@@ -35,7 +35,7 @@ pub(crate) struct Splits(BTreeMap<u16, (Counts, Counts)>);
 
 impl Splits {
     pub(crate) fn add(&mut self, canary: Counts, control: Counts) {
-        if canary.bad + control.bad == 0 || canary.total == 0 || control.total == 0 {
+        if !compares(canary, control) {
             return;
         }
         // Exponent and two bits of the mantissa: twelve bits and never a sign.

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Most hosts a [`HostSample`] may carry. More would not make the dispersion better, only the journal larger.
 pub const MAX_SAMPLE_HOSTS: usize = 64;
 
-/// Largest count a row may carry: 2^53, up to which a count is exact in the arithmetic of evidence.
-pub const MAX_COUNT: u64 = 1 << 53;
+/// Largest count a row may carry: 2^63. Counts are added as integers; in the arithmetic of evidence one is exact up to
+/// 2^53 and within one part in 2^53 above.
+pub const MAX_COUNT: u64 = 1 << 63;
 
 /// Bad events among an exposure, of one arm in one interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,13 +42,23 @@ impl Counts {
     }
 }
 
-/// A count as a float: exact up to [`MAX_COUNT`], rounded to nearest above.
+/// A count as a float: exact up to 2^53, rounded to nearest above.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "rows above 2^53 are refused; sums above are for display"
+    reason = "one part in 2^53 of a count is far below its own spread"
 )]
 pub(crate) const fn to_f64(count: u64) -> f64 {
     count as f64
+}
+
+/// The integer part of a float within 0 and 2^53, where every integer is one; `None` of others.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "within 0 and 2^53 nothing but the fraction is lost"
+)]
+pub(crate) fn floor_to_u64(value: f64) -> Option<u64> {
+    (0.0..=9_007_199_254_740_992.0).contains(&value).then_some(value as u64)
 }
 
 /// One metric in one stratum during one interval: the canary beside its matched control.
@@ -70,10 +81,17 @@ pub struct Row {
     /// The canary members of this row are not warmed up yet: reconnects and cold pools are expected, so the row
     /// is judged against a far higher ratio and never counts as evidence of safety.
     pub fresh: bool,
+    /// The row has only hosts with about this much trouble behind them; see [`HostRows`](crate::HostRows). 0 where hosts
+    /// are not told apart.
+    pub level: u8,
     /// Members on the new version.
     pub canary: Counts,
     /// Members of the control cohort on the old version, past their warm-up.
     pub control: Counts,
+    /// Original requests sent to the canary that nobody reported: expected minus reported, 0 where nothing is expected.
+    /// What is not known counts against what one would like to conclude: as good where harm is to be shown, as bad where
+    /// safety is.
+    pub missing: u64,
 }
 
 /// Which side of the comparison.
@@ -91,6 +109,10 @@ pub enum Arm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
 pub struct HostCounts {
+    /// Which host: any number that stays the same for as long as the host does.
+    pub host: u32,
+    /// [`Row::level`] of the row that counts the host.
+    pub level: u8,
     /// Bad events, each one counted.
     pub bad: u64,
     /// Original requests.
@@ -100,7 +122,8 @@ pub struct HostCounts {
     pub distinct: u64,
 }
 
-/// Some hosts of one stratum, one by one: what the dispersion of a metric is estimated from.
+/// Some hosts of one stratum, one by one: of the control, what the dispersion of a metric is estimated from; of the canary,
+/// what bounds the influence of each host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
 pub struct HostSample {
@@ -108,9 +131,12 @@ pub struct HostSample {
     pub stratum: u32,
     /// Index into [`JudgeConfig::metrics`](crate::JudgeConfig::metrics).
     pub metric: u8,
-    /// Only control samples shape the dispersion; canary samples are kept for display.
+    /// Which side.
     pub arm: Arm,
-    /// At most [`MAX_SAMPLE_HOSTS`], chosen without looking at their counts.
+    /// The hosts are not warmed up yet; see [`Row::fresh`].
+    pub fresh: bool,
+    /// At most [`MAX_SAMPLE_HOSTS`]. Of the control, chosen without looking at their counts. Of the canary, those with
+    /// most [`distinct`](HostCounts::distinct) bad events; hosts without any may be left out.
     pub hosts: Vec<HostCounts>,
 }
 
@@ -214,6 +240,30 @@ impl Coverage {
     }
 }
 
+/// How exposure should divide between the arms of one stratum, as whoever routes the traffic set it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
+pub struct PlannedSplit {
+    /// Index into [`Topology::strata`](crate::Topology::strata).
+    pub stratum: u32,
+    /// Parts for the canary, warm and fresh.
+    pub canary: u32,
+    /// Parts for the control. A split of 5 % is 5 to 95.
+    pub control: u32,
+}
+
+/// Bad events of one signature (an error code, a panic message) over the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
+pub struct SignatureCounts {
+    /// What it is called.
+    pub signature: String,
+    /// On the new version.
+    pub canary: Counts,
+    /// In the control cohort.
+    pub control: Counts,
+}
+
 /// Everything a judge learns from one interval. Rows may come in any order; the verdict does not depend on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "written literally by every metric source")]
@@ -223,12 +273,17 @@ pub struct Interval {
     /// When it ended, in milliseconds on the clock of the run: the monotonic clock its driver reads, not time since
     /// 1970. For the record; no verdict reads it.
     pub end_ms: u64,
-    /// At most one row per (stratum, metric, fresh).
+    /// At most one row per (stratum, metric, fresh, level).
     pub rows: Vec<Row>,
     /// Host samples for the dispersion; few are enough.
     pub samples: Vec<HostSample>,
     /// Errors of the fleet by fault class.
     pub totals: Vec<ClassTotals>,
+    /// Strata whose split between the arms is controlled, and how: what the sample-ratio check compares exposures with.
+    /// Only where routing fixes it; where hosts take what they get, shares of hosts are no plan for shares of requests.
+    pub splits: Vec<PlannedSplit>,
+    /// Bad events by signature; the most frequent are enough.
+    pub signatures: Vec<SignatureCounts>,
     /// Reporting hosts on the new version.
     pub canary_hosts: Coverage,
     /// Reporting hosts of the control cohort.

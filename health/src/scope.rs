@@ -16,7 +16,7 @@ pub(crate) struct SafetyProcess {
 
 impl SafetyProcess {
     /// ln of the mean of two e-processes, which is one too.
-    fn ln_s(&self) -> f64 {
+    pub(crate) fn ln_s(&self) -> f64 {
         ln_sum_exp(&[self.ln_relative, self.ln_absolute]) - core::f64::consts::LN_2
     }
 }
@@ -38,6 +38,8 @@ pub(crate) struct Scope {
     /// One per metric.
     pub(crate) tallies: Vec<Tally>,
     pub(crate) satisfied: bool,
+    /// Intervals since the stage began.
+    pub(crate) looks: u64,
 }
 
 impl Scope {
@@ -46,12 +48,24 @@ impl Scope {
             safety: vec![SafetyProcess::default(); metrics],
             tallies: vec![Tally::default(); metrics],
             satisfied: false,
+            looks: 0,
         }
+    }
+
+    /// Whether the canary had traffic since the stage began.
+    pub(crate) fn was_exposed(&self, config: &JudgeConfig) -> bool {
+        let mut required = self
+            .safety
+            .iter()
+            .zip(&config.metrics)
+            .filter(|(_, spec)| spec.required);
+        required.any(|(process, _)| process.exposure > 0)
     }
 
     pub(crate) fn restart(&mut self) {
         self.safety.fill(SafetyProcess::default());
         self.satisfied = false;
+        self.looks = 0;
     }
 
     /// Smallest ln S over the metrics that promotion needs.
@@ -67,6 +81,7 @@ impl Scope {
     }
 
     pub(crate) fn look(&mut self, config: &JudgeConfig, needed: f64) {
+        self.looks = self.looks.saturating_add(1);
         self.satisfied |= self.ln_s(config) >= needed;
     }
 

@@ -4,13 +4,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dispersion::Dispersion;
 use crate::exact::Exact;
+use crate::guards::SplitState;
+use crate::influence::{HostKey, Influence, KEPT, Strong};
 use crate::judge::Judge;
 use crate::process::{Process, Steps};
 use crate::ratio::Splits;
 use crate::scope::{SafetyProcess, Tally};
-use crate::{ClassTotals, Counts, Coverage, JudgeConfig, JudgeError, StopEvidence, Topology, validate};
+use crate::signatures::Signatures;
+use crate::{ClassTotals, Counts, Coverage, HostEvent, JudgeConfig, JudgeError, StopEvidence, Topology, validate};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
@@ -23,7 +26,7 @@ struct Snapshot {
     last: Option<u64>,
     coverage: Option<(Coverage, Coverage)>,
     /// Only processes that have rows, with their position.
-    processes: Vec<(usize, [Exact; 6])>,
+    processes: Vec<SavedProcess>,
     dispersions: Vec<(Exact, u64, u64)>,
     historic: Vec<Exact>,
     scopes: Vec<SavedScope>,
@@ -31,11 +34,27 @@ struct Snapshot {
     stop: Option<StopEvidence>,
     /// The floats of `stop`, exactly.
     stop_bits: Vec<Exact>,
+    /// Stratum, canary, control, ln of the Bayes factor, alarmed.
+    splits: Vec<(u32, u64, u64, Exact, bool)>,
+    interference: Vec<[Exact; 6]>,
+    signatures: Signatures,
+    hosts: Vec<HostEvent>,
+    rejected: bool,
+    gate: Exact,
+    burn: Exact,
+    hold: Option<(u8, u64)>,
 }
+
+/// Position, W_r, strongest hosts.
+type SavedProcess = (usize, [Exact; 6], Vec<SavedHost>);
+
+/// Stratum, host, events, evidence.
+type SavedHost = (u32, u32, Exact, [Exact; 6]);
 
 #[derive(Serialize, Deserialize)]
 struct SavedScope {
     satisfied: bool,
+    looks: u64,
     metrics: Vec<SavedMetric>,
 }
 
@@ -61,6 +80,9 @@ fn config_floats(config: &mut JudgeConfig) -> Vec<&mut f64> {
         min_coverage,
         dispersion_default,
         dispersion_after: _,
+        bake: _,
+        hold_patience: _,
+        patience: _,
     } = config;
     let fixed = [
         alpha,
@@ -126,7 +148,14 @@ impl Snapshot {
     fn of(judge: &Judge) -> Self {
         let mut config = judge.config.clone();
         let mut stop = judge.stop.clone();
-        let saved = |process: &Process| process.saved().map(|weighted| weighted.map(Exact));
+        let host = |host: &Strong| {
+            let HostKey { stratum, host: number } = host.key;
+            (stratum, number, Exact(host.events), host.evidence.map(Exact))
+        };
+        let saved = |(at, process): (usize, &Process)| -> Option<SavedProcess> {
+            let (weighted, influence) = process.saved()?;
+            Some((at, weighted.map(Exact), influence.0.iter().map(host).collect()))
+        };
         Self {
             version: VERSION,
             config_bits: bits(config_floats(&mut config)),
@@ -136,12 +165,7 @@ impl Snapshot {
             steps: judge.steps.0,
             last: judge.last,
             coverage: judge.coverage,
-            processes: judge
-                .processes
-                .iter()
-                .enumerate()
-                .filter_map(|(i, one)| Some((i, saved(one)?)))
-                .collect(),
+            processes: judge.processes.iter().enumerate().filter_map(saved).collect(),
             dispersions: judge
                 .dispersions
                 .iter()
@@ -154,6 +178,7 @@ impl Snapshot {
                 .enumerate()
                 .map(|(number, scope)| SavedScope {
                     satisfied: scope.satisfied,
+                    looks: scope.looks,
                     metrics: scope
                         .safety
                         .iter()
@@ -171,6 +196,19 @@ impl Snapshot {
                 .collect(),
             totals: judge.totals.clone(),
             stop,
+            splits: judge
+                .guards
+                .splits
+                .iter()
+                .map(|(stratum, one)| (*stratum, one.canary, one.control, Exact(one.ln_bayes), one.alarmed))
+                .collect(),
+            interference: judge.guards.interference.iter().map(|one| one.map(Exact)).collect(),
+            signatures: judge.signatures.clone(),
+            hosts: judge.hosts.clone(),
+            rejected: judge.rejected,
+            gate: Exact(judge.gate),
+            burn: Exact(judge.burn),
+            hold: judge.hold,
         }
     }
 
@@ -220,18 +258,18 @@ impl Snapshot {
         let historic = self.historic.iter().map(|rate| rate.0).collect();
         let mut judge = Judge::assembled(self.config, self.topology, dispersions, historic);
         judge.steps = Steps(self.steps);
-        for (slot, weighted) in self.processes {
+        for (slot, weighted, hosts) in self.processes {
             let weighted = weighted.map(|exact| exact.0);
-            match judge.processes.get_mut(slot) {
-                Some(process) if weighted.iter().all(|ln| *ln < f64::INFINITY) => {
-                    *process = Process::restored(weighted);
-                }
-                _ => return Err(damaged(format!("process {slot} does not exist or is infinite"))),
+            let finite = weighted.iter().all(|ln| *ln < f64::INFINITY);
+            match (judge.processes.get_mut(slot), influence(hosts)) {
+                (Some(process), Some(influence)) if finite => *process = Process::restored(weighted, influence),
+                _ => return Err(damaged(format!("process {slot} does not exist or is not finite"))),
             }
         }
         for (scope, saved) in judge.scopes.iter_mut().zip(self.scopes) {
             expect("metrics in a scope", saved.metrics.len(), metrics)?;
             scope.satisfied = saved.satisfied;
+            scope.looks = saved.looks;
             for ((safety, tally), saved) in scope.safety.iter_mut().zip(&mut scope.tallies).zip(saved.metrics) {
                 let (relative, absolute, exposure) = saved.safety;
                 *safety = SafetyProcess {
@@ -247,6 +285,27 @@ impl Snapshot {
                 };
             }
         }
+        expect("metrics of interference", self.interference.len(), metrics)?;
+        judge.guards.interference = self.interference.into_iter().map(|one| one.map(|ln| ln.0)).collect();
+        for (stratum, canary, control, ln_bayes, alarmed) in self.splits {
+            let ln_bayes = ln_bayes.0;
+            let state = SplitState {
+                canary,
+                control,
+                ln_bayes,
+                alarmed,
+            };
+            judge.guards.splits.insert(stratum, state);
+        }
+        judge.signatures = self.signatures;
+        judge.hosts = self.hosts;
+        (judge.rejected, judge.gate, judge.burn) = (self.rejected, self.gate.0, self.burn.0);
+        if !(0.0..=1.0).contains(&judge.gate) || judge.burn < 0.0 {
+            return Err(damaged(
+                "the share of self-checks or the burn is out of range".to_owned(),
+            ));
+        }
+        judge.hold = self.hold;
         judge.last = self.last;
         judge.coverage = self.coverage;
         judge.totals = self.totals;
@@ -255,6 +314,20 @@ impl Snapshot {
         judge.ln_e = judge.stop_statistic(&judge.nodes);
         Ok(judge)
     }
+}
+
+/// The strongest hosts of a process, where they are possible.
+fn influence(saved: Vec<SavedHost>) -> Option<Influence> {
+    let possible = |(_, _, events, evidence): &SavedHost| {
+        let finite = |ln: &Exact| ln.0 >= 0.0 && ln.0 < f64::INFINITY;
+        events.0 > 0.0 && events.0 < f64::INFINITY && evidence.iter().all(finite)
+    };
+    let host = |(stratum, host, events, evidence): SavedHost| Strong {
+        key: HostKey { stratum, host },
+        events: events.0,
+        evidence: evidence.map(|ln| ln.0),
+    };
+    (saved.len() <= KEPT && saved.iter().all(possible)).then(|| Influence(saved.into_iter().map(host).collect()))
 }
 
 impl Serialize for Judge {

@@ -32,6 +32,9 @@ pub struct History {
     /// One sample per past interval, for the dispersion. Empty is allowed: a few strata with samples serve the
     /// whole metric.
     pub samples: Vec<HostSample>,
+    /// Error signatures seen in the days before the change: whatever it does, these it did not bring.
+    #[serde(default)]
+    pub signatures: Vec<String>,
 }
 
 /// Why a metric source could not answer. None of these is ever read as "healthy".

@@ -1,13 +1,27 @@
 //! Tests of the arithmetic itself: reference values, and e-values with expectation at most 1.
 
 use crate::dispersion::Dispersion;
+use crate::evidence;
 use crate::evidence::{
-    EXACT_ABOVE, GRID, GridVector, Limit, growth_bound, ln_mixture, ln_normalizer_growth, ln_sum_exp, relative_safety,
-    row_evidence,
+    BadRatio, EXACT_ABOVE, GRID, GridVector, Limit, compares, growth_bound, ln_mixture, ln_normalizer_growth,
+    ln_sum_exp,
 };
 use crate::process::{Process, Steps};
 use crate::row::to_f64;
 use crate::{Arm, Counts, HostCounts, HostSample};
+
+/// Zeros where nothing is compared.
+fn row_evidence(canary: Counts, control: Counts, null_ratio: f64) -> GridVector {
+    if compares(canary, control) {
+        evidence::row_evidence(canary, control, null_ratio).row
+    } else {
+        [0.0; 6]
+    }
+}
+
+fn relative_safety(canary: Counts, control: Counts, bad_ratio: f64) -> f64 {
+    evidence::relative_safety(canary, control, BadRatio::new(bad_ratio))
+}
 
 fn numbers(text: &str) -> Vec<f64> {
     text.split_whitespace().map(|number| number.parse().unwrap()).collect()
@@ -46,7 +60,13 @@ fn computed(function: &str, input: &str) -> Vec<f64> {
         }
         "exact" => {
             let (canary, control) = rows(left)[0];
-            let growth = ln_normalizer_growth(canary.total, control.total, canary.bad + control.bad, 1.0, right[0]);
+            let growth = ln_normalizer_growth(
+                to_f64(canary.total),
+                to_f64(control.total),
+                to_f64(canary.bad + control.bad),
+                1.0,
+                right[0],
+            );
             vec![to_f64(canary.bad) * libm::log(right[0]) - growth]
         }
         "binomial" => {
@@ -69,19 +89,22 @@ fn computed(function: &str, input: &str) -> Vec<f64> {
         "dispersion" => {
             let mut dispersion = Dispersion::default();
             for interval in left.split('|') {
-                let host = |bad: &str| {
+                let host = |(host, bad): (u32, &str)| {
                     let bad = bad.parse().unwrap();
                     HostCounts {
+                        host,
+                        level: 0,
                         bad,
                         total: 1_000,
                         distinct: bad,
                     }
                 };
-                let hosts = interval.split_whitespace().map(host).collect();
+                let hosts = (0..).zip(interval.split_whitespace()).map(host).collect();
                 dispersion.learn(&HostSample {
                     stratum: 0,
                     metric: 0,
                     arm: Arm::Control,
+                    fresh: false,
                     hosts,
                 });
             }
@@ -202,23 +225,23 @@ fn the_exact_form_has_expectation_one_given_the_number_of_bad_events() {
 #[test]
 fn long_hypergeometric_sums_are_bounded_from_below() {
     for (n_c, n_b, e) in [
-        (1_000, 9_000, 100),
-        (50_000, 950_000, 9_000),
-        (1_000_000, 1_000_000, 20_000),
-        (40, 40, 60),
+        (1_000.0, 9_000.0, 100.0),
+        (50_000.0, 950_000.0, 9_000.0),
+        (1_000_000.0, 1_000_000.0, 20_000.0),
+        (40.0, 40.0, 60.0),
     ] {
         let summed = ln_normalizer_growth(n_c, n_b, e, 1.0, 1.5);
-        let bound = growth_bound(to_f64(n_c), to_f64(n_b), to_f64(e), 1.0, 1.5);
+        let bound = growth_bound(n_c, n_b, e, 1.0, 1.5);
         assert!(
             bound <= summed && summed - bound < 4.0 * libm::log(1.5),
             "{bound} for {summed}"
         );
     }
     // A hundred million events are bounded, not summed: the same shape a thousand times larger says the same.
-    let growth = |scale: u64| ln_normalizer_growth(1_000_000 * scale, 9_000_000 * scale, 100_000 * scale, 1.0, 1.5);
-    let (summed, bounded) = (growth(1), growth(1_000) / 1_000.0);
+    let growth = |scale: f64| ln_normalizer_growth(1e6 * scale, 9e6 * scale, 1e5 * scale, 1.0, 1.5);
+    let (summed, bounded) = (growth(1.0), growth(1_000.0) / 1_000.0);
     assert!((summed - bounded).abs() < 0.2, "{summed} and {bounded}");
-    let huge = ln_normalizer_growth(1 << 53, 1 << 53, 1 << 53, 1.0, 1.5);
+    let huge = ln_normalizer_growth(9.2e18, 9.2e18, 9.2e18, 1.0, 1.5);
     assert!(huge.is_finite() && huge > 0.0);
 }
 
@@ -270,7 +293,7 @@ fn restarts_in_six_numbers_equal_restarts_kept_one_by_one() {
                 *sum += ln;
             }
         }
-        process.settle(steps.ln_waiting());
+        process.settle(steps.waiting());
         let started: f64 = one_by_one.iter().map(|(weight, _)| weight).sum();
         let direct: f64 = one_by_one
             .iter()
@@ -294,11 +317,11 @@ fn a_restart_does_not_change_the_value_it_starts_from() {
         &row_evidence(Counts::new(8, 5_000), Counts::new(12, 45_000), 1.0),
         steps,
     );
-    process.settle(steps.ln_waiting());
+    process.settle(steps.waiting());
     let before = process.ln_m();
     steps.0 += 1;
     process.step(steps);
-    process.settle(steps.ln_waiting());
+    process.settle(steps.waiting());
     assert!((process.ln_m() - before).abs() < 1e-12);
 }
 

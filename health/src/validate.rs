@@ -1,8 +1,8 @@
 //! Everything that can be wrong with input, checked before anything changes.
 
 use crate::{
-    Arm, Counts, Coverage, HostSample, Interval, JudgeConfig, JudgeError, MAX_COUNT, MAX_SAMPLE_HOSTS, Row, RowError,
-    Topology,
+    Arm, Counts, Coverage, HostSample, Interval, JudgeConfig, JudgeError, MAX_COUNT, MAX_SAMPLE_HOSTS, PlannedSplit,
+    Row, RowError, SignatureCounts, Topology,
 };
 
 pub(crate) fn config(config: &JudgeConfig) -> Result<(), JudgeError> {
@@ -126,6 +126,19 @@ pub(crate) fn place(stratum: u32, metric: u8, strata: usize, metrics: usize) -> 
     Ok(())
 }
 
+/// Whether the canary's exposure fits together with what is missing of it.
+fn missing(row: &Row) -> Result<(), RowError> {
+    if row.missing > MAX_COUNT - row.canary.total {
+        return Err(RowError::Missing {
+            stratum: row.stratum,
+            metric: row.metric,
+            missing: row.missing,
+            total: row.canary.total,
+        });
+    }
+    Ok(())
+}
+
 pub(crate) fn counts(stratum: u32, metric: u8, arm: Arm, counts: Counts) -> Result<(), RowError> {
     if counts.total > MAX_COUNT {
         return Err(RowError::TooLarge {
@@ -151,6 +164,7 @@ pub(crate) fn sample(sample: &HostSample, strata: usize, metrics: usize) -> Resu
         stratum,
         metric,
         arm,
+        fresh: _,
         ref hosts,
     } = *sample;
     place(stratum, metric, strata, metrics)?;
@@ -161,7 +175,12 @@ pub(crate) fn sample(sample: &HostSample, strata: usize, metrics: usize) -> Resu
             hosts: hosts.len(),
         });
     }
-    for host in hosts {
+    for (at, host) in hosts.iter().enumerate() {
+        // At most 64 of them.
+        if hosts[..at].iter().any(|earlier| earlier.host == host.host) {
+            let host = host.host;
+            return Err(RowError::DuplicateHost { stratum, metric, host });
+        }
         counts(stratum, metric, arm, Counts::new(host.bad, host.total))?;
         if host.distinct > host.bad {
             return Err(RowError::DistinctAboveBad {
@@ -176,8 +195,8 @@ pub(crate) fn sample(sample: &HostSample, strata: usize, metrics: usize) -> Resu
 }
 
 /// Rows in the order in which they are applied.
-pub(crate) const fn key(row: &Row) -> (u32, u8, bool) {
-    (row.stratum, row.metric, row.fresh)
+pub(crate) const fn key(row: &Row) -> (u32, u8, bool, u8) {
+    (row.stratum, row.metric, row.fresh, row.level)
 }
 
 /// Checks everything; whether the rows are in order already, and no two alike. Where they are not in order, two alike show
@@ -218,12 +237,46 @@ pub(crate) fn interval(
         place(row.stratum, row.metric, strata, metrics)?;
         counts(row.stratum, row.metric, Arm::Canary, row.canary)?;
         counts(row.stratum, row.metric, Arm::Control, row.control)?;
+        missing(row)?;
     }
     interval
         .samples
         .iter()
         .try_for_each(|one| sample(one, strata, metrics))?;
+    splits(&interval.splits, strata)?;
+    interval.signatures.iter().try_for_each(signature)?;
     Ok(sorted)
+}
+
+fn splits(plans: &[PlannedSplit], strata: usize) -> Result<(), RowError> {
+    let mut seen = std::collections::BTreeSet::new();
+    for &PlannedSplit {
+        stratum,
+        canary,
+        control,
+    } in plans
+    {
+        place(stratum, 0, strata, 1)?;
+        if canary == 0 || control == 0 || !seen.insert(stratum) {
+            return Err(RowError::Split {
+                stratum,
+                canary,
+                control,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn signature(one: &SignatureCounts) -> Result<(), RowError> {
+    let possible = |counts: Counts| counts.total <= MAX_COUNT && counts.bad <= counts.total;
+    let named = (1..=256).contains(&one.signature.len());
+    if named && possible(one.canary) && possible(one.control) {
+        return Ok(());
+    }
+    Err(RowError::Signature {
+        signature: one.signature.chars().take(64).collect(),
+    })
 }
 
 /// Whether every row is possible, and whether their keys rise, in one pass without branches.
@@ -232,10 +285,14 @@ fn look_over(rows: &[Row], strata: usize, metrics: usize) -> (bool, bool) {
     let (mut good, mut sorted, mut last) = (true, true, 0);
     for row in rows {
         let possible = |counts: Counts| (counts.total <= MAX_COUNT) & (counts.bad <= counts.total);
-        good &=
-            (row.stratum < strata) & (usize::from(row.metric) < metrics) & possible(row.canary) & possible(row.control);
+        good &= (row.stratum < strata)
+            & (usize::from(row.metric) < metrics)
+            & possible(row.canary)
+            & possible(row.control)
+            & (row.missing <= MAX_COUNT.wrapping_sub(row.canary.total));
         // Above 0, so that the first row is in order too.
-        let key = (u64::from(row.stratum) << 9 | u64::from(row.metric) << 1 | u64::from(row.fresh)) + 1;
+        let place = u64::from(row.stratum) << 8 | u64::from(row.metric);
+        let key = (place << 9 | u64::from(row.fresh) << 8 | u64::from(row.level)) + 1;
         sorted &= key > last;
         last = key;
     }
@@ -247,9 +304,18 @@ pub(crate) fn no_duplicates(sorted: &[Row]) -> Result<(), RowError> {
         None => Ok(()),
         Some(pair) => {
             let Row {
-                stratum, metric, fresh, ..
+                stratum,
+                metric,
+                fresh,
+                level,
+                ..
             } = pair[0];
-            Err(RowError::DuplicateRow { stratum, metric, fresh })
+            Err(RowError::DuplicateRow {
+                stratum,
+                metric,
+                fresh,
+                level,
+            })
         }
     }
 }

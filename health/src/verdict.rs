@@ -20,17 +20,51 @@ pub struct Look {
     pub crossed_now: bool,
 }
 
-/// What the evidence calls for. Promotion is decided per lane by the caller, with [`Judge::safety`](crate::Judge::safety).
+/// What the evidence calls for. A lane is promoted by the caller, with the [`safety`](crate::Judge::safety) of its classes;
+/// [`Promote`](Self::Promote) says that all of them may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "a caller must handle every verdict")]
 pub enum Verdict {
+    /// A required self-check did not pass: no traffic for it at all. Sticky.
+    Reject,
     /// The change made things worse; sticky.
     Rollback,
-    /// Start nothing more until the reason is gone. It goes by itself, with the next good interval.
-    Hold(HoldReason),
-    /// Nothing speaks against going on; whether something speaks *for* it is asked of the safety evidence.
+    /// Start nothing more until the reason is gone.
+    Hold(Hold),
+    /// There is enough evidence of safety everywhere the new version runs: the next batch may start.
+    Promote,
+    /// Nothing speaks against what runs, and nothing yet for running more.
     Continue,
+}
+
+/// A hold: why, what ends it, and from when on a person should be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Hold {
+    /// Why nothing more should start.
+    pub reason: HoldReason,
+    /// What ends it, without anybody's doing.
+    pub exit: Exit,
+    /// Interval from which on a person should be asked, where it has not ended by then.
+    pub deadline: u64,
+}
+
+/// What ends a hold by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Exit {
+    /// The next interval in which at least this share of either arm's hosts report.
+    HostsReport(f64),
+    /// ln e-value below this.
+    EvidenceBelow(f64),
+    /// Traffic that is divided as planned.
+    SplitAsPlanned,
+    /// Less than the whole budget burnt.
+    BurnBelowBudget,
+    /// About so many more requests on the canary, if it is as good as it should be.
+    Requests(u64),
 }
 
 /// Why nothing more should start.
@@ -51,6 +85,27 @@ pub enum HoldReason {
         /// Of the control cohort.
         control: Coverage,
     },
+    /// Traffic of a stratum is not divided as planned: its rows say nothing until it is.
+    SampleRatio {
+        /// The stratum.
+        stratum: u32,
+        /// ln of the Bayes factor against the plan.
+        ln_bayes: f64,
+    },
+    /// Control hosts beside the canary do worse than those far from it: the change reaches them too, and comparing with
+    /// them would hide it.
+    Interference {
+        /// Number of the metric.
+        metric: u8,
+        /// ln e-value.
+        ln_e: f64,
+    },
+    /// The component itself burns its error budget faster than a page allows. That somebody is at fault is no evidence
+    /// that the change is.
+    Burn {
+        /// Burn as a share of the page's line.
+        usage: f64,
+    },
     /// Evidence against the change is piling up, though not enough to stop it.
     Suspicion {
         /// ln Ē now.
@@ -58,6 +113,47 @@ pub enum HoldReason {
         /// ln of the e-value from which on the judge holds.
         ln_hold: f64,
     },
+    /// The patience is over and there is neither evidence of harm nor enough of safety.
+    Insufficient {
+        /// ln S now.
+        ln_s: f64,
+        /// ln(1/β).
+        needed: f64,
+    },
+}
+
+impl HoldReason {
+    /// A number per kind, so that a hold is the same one while its numbers change.
+    pub(crate) const fn kind(&self) -> u8 {
+        match self {
+            Self::NoData => 0,
+            Self::CanarySilent(_) => 1,
+            Self::ControlSilent(_) => 2,
+            Self::BothSilent { .. } => 3,
+            Self::SampleRatio { .. } => 4,
+            Self::Interference { .. } => 5,
+            Self::Burn { .. } => 6,
+            Self::Suspicion { .. } => 7,
+            Self::Insufficient { .. } => 8,
+        }
+    }
+}
+
+/// A host whose trouble alone would stop the change: a bad node, not a bad release. It is to be rolled back alone, and the
+/// change goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HostEvent {
+    /// Interval in which it was named.
+    pub index: u64,
+    /// Its stratum.
+    pub stratum: u32,
+    /// Its number, as the samples gave it.
+    pub host: u32,
+    /// Name of the metric.
+    pub metric: String,
+    /// Its bad events since the last traffic step, at least.
+    pub bad: u64,
 }
 
 /// Evidence that one class (or all strata together) is healthy, since its present stage began.

@@ -1,6 +1,6 @@
 //! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
 
-use unattended_health::{HoldReason, Interval, MetricSafety, Safety, Verdict};
+use unattended_health::{Hold, HoldReason, Interval, MetricSafety, Safety, Verdict};
 
 use crate::{QuestionKind, Settings};
 
@@ -173,9 +173,13 @@ impl Machine {
     /// Nothing speaks against going on, or a person went on over what does. Lost telemetry nobody can overrule.
     pub(super) fn is_calm(&self) -> bool {
         match self.judge.verdict() {
-            Verdict::Continue => true,
-            Verdict::Rollback | Verdict::Hold(HoldReason::Suspicion { .. }) => self.evidence_is_overruled(),
-            Verdict::Hold(_) => false,
+            Verdict::Continue | Verdict::Promote => true,
+            Verdict::Rollback
+            | Verdict::Hold(Hold {
+                reason: HoldReason::Suspicion { .. },
+                ..
+            }) => self.evidence_is_overruled(),
+            Verdict::Hold(_) | Verdict::Reject => false,
         }
     }
 

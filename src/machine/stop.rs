@@ -326,9 +326,9 @@ impl Machine {
         if self.in_flight > 0 || finished {
             // No word lets go what the platform or the metrics do not answer for.
             let (code, text) = match self.judge.verdict() {
-                Verdict::Hold(reason) if self.in_flight == 0 => (
+                Verdict::Hold(hold) if self.in_flight == 0 => (
                     "change.unjudged",
-                    format!("everything is upgraded and cannot be judged for {hours} hours: {reason}"),
+                    format!("everything is upgraded and cannot be judged for {hours} hours: {hold}"),
                 ),
                 _ => (
                     "attempts.unseen",
@@ -352,7 +352,7 @@ impl Machine {
             return;
         }
         let why = match self.judge.verdict() {
-            Verdict::Hold(reason) => format!(" ({reason})"),
+            Verdict::Hold(hold) => format!(" ({hold})"),
             _ => String::new(),
         };
         let text = format!("nothing has moved for {hours} hours{why}: leave the rest as it is?");

@@ -44,6 +44,7 @@ impl Fleet {
                         stratum: number,
                         metric,
                         arm: Arm::Control,
+                        fresh: false,
                         hosts,
                     })
                     .collect()
@@ -65,6 +66,7 @@ impl Fleet {
                     metric,
                     counts: Counts::new(bad, total),
                     samples: samples(metric),
+                    signatures: Vec::new(),
                 });
             }
             // Exposure of restarts is hosts times intervals.
@@ -79,6 +81,7 @@ impl Fleet {
                 metric: RESTARTS,
                 counts: Counts::new(bad, total),
                 samples: Vec::new(),
+                signatures: Vec::new(),
             });
             let sent = f64::from(stratum.members.hosts) * SECONDS * self.world.self_tests_per_second;
             let total = floor_to_u64(sent);
@@ -90,6 +93,7 @@ impl Fleet {
                 metric: SELF_TEST,
                 counts: Counts::new(bad, total),
                 samples: samples(SELF_TEST),
+                signatures: Vec::new(),
             });
         }
         all

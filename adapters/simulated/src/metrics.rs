@@ -168,6 +168,8 @@ impl MetricSource for Simulated {
             rows,
             samples: interval.samples.clone(),
             totals: interval.totals.clone(),
+            splits: Vec::new(),
+            signatures: Vec::new(),
             ..interval
         });
         Ok(interval)
@@ -248,8 +250,10 @@ impl Fleet {
                             stratum: prospect.stratum,
                             metric,
                             fresh: prospect.side == Side::Fresh,
+                            level: 0,
                             canary,
                             control,
+                            missing: 0,
                         });
                     }
                 }

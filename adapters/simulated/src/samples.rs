@@ -42,6 +42,7 @@ impl Fleet {
                         stratum: number,
                         metric,
                         arm: unattended_health::Arm::Control,
+                        fresh: false,
                         hosts,
                     });
                 }
@@ -91,6 +92,8 @@ impl Fleet {
                     let total = draw.round(seconds * self.world.self_tests_per_second);
                     let bad = draw.poisson(seconds * self.world.self_tests_per_second * p).min(total);
                     return HostCounts {
+                        host,
+                        level: 0,
                         bad,
                         total,
                         distinct: bad,
@@ -106,6 +109,8 @@ impl Fleet {
                     draw.round(to_f64(distinct) * self.world.burst_mean)
                 };
                 HostCounts {
+                    host,
+                    level: 0,
                     bad: bad.min(total),
                     total,
                     distinct,

@@ -3,7 +3,8 @@
 use crate::support::{SplitMix, interval, row};
 use proptest::prelude::*;
 use unattended_health::{
-    Arm, ClassTotals, Counts, Coverage, DecodeError, FaultClass, HostCounts, HostSample, Interval, Row,
+    Arm, ClassTotals, Counts, Coverage, DecodeError, FaultClass, HostCounts, HostSample, Interval, PlannedSplit, Row,
+    SignatureCounts,
 };
 
 fn counts() -> impl Strategy<Value = Counts> {
@@ -13,32 +14,62 @@ fn counts() -> impl Strategy<Value = Counts> {
 }
 
 fn intervals() -> impl Strategy<Value = Interval> {
-    let rows = (any::<u32>(), any::<u8>(), any::<bool>(), counts(), counts()).prop_map(
-        |(stratum, metric, fresh, canary, control)| Row {
+    let extra = || prop_oneof![3 => Just(0), 1 => any::<u64>()];
+    let rows = (
+        any::<u32>(),
+        any::<u8>(),
+        any::<bool>(),
+        counts(),
+        counts(),
+        extra(),
+        extra(),
+    )
+        .prop_map(|(stratum, metric, fresh, canary, control, missing, level)| Row {
             stratum,
             metric,
             fresh,
+            level: level.to_le_bytes()[0],
             canary,
             control,
+            missing,
+        });
+    let host = (any::<u32>(), any::<u8>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(host, level, bad, total, distinct)| HostCounts {
+            host,
+            level,
+            bad,
+            total,
+            distinct,
         },
     );
-    let host = (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(bad, total, distinct)| HostCounts {
-        bad,
-        total,
-        distinct,
-    });
     let arm = prop_oneof![Just(Arm::Canary), Just(Arm::Control)];
-    let samples = (any::<u32>(), any::<u8>(), arm, prop::collection::vec(host, 0..=64)).prop_map(
-        |(stratum, metric, arm, hosts)| HostSample {
+    let samples = (
+        any::<u32>(),
+        any::<u8>(),
+        arm,
+        any::<bool>(),
+        prop::collection::vec(host, 0..=64),
+    )
+        .prop_map(|(stratum, metric, arm, fresh, hosts)| HostSample {
             stratum,
             metric,
             arm,
+            fresh,
             hosts,
-        },
-    );
+        });
     let class = proptest::sample::select(FaultClass::ALL.to_vec());
     let totals =
         (class, counts(), counts()).prop_map(|(class, canary, control)| ClassTotals { class, canary, control });
+    let splits = (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(stratum, canary, control)| PlannedSplit {
+        stratum,
+        canary,
+        control,
+    });
+    let signatures = (".{0,8}", counts(), counts()).prop_map(|(signature, canary, control)| SignatureCounts {
+        signature,
+        canary,
+        control,
+    });
     let coverage = (any::<u32>(), any::<u32>()).prop_map(|(reported, expected)| Coverage { reported, expected });
     (
         any::<u64>(),
@@ -46,16 +77,22 @@ fn intervals() -> impl Strategy<Value = Interval> {
         prop::collection::vec(rows, 0..30),
         prop::collection::vec(samples, 0..3),
         prop::collection::vec(totals, 0..4),
+        (
+            prop::collection::vec(splits, 0..3),
+            prop::collection::vec(signatures, 0..3),
+        ),
         coverage.clone(),
         coverage,
     )
         .prop_map(
-            |(index, end_ms, rows, samples, totals, canary_hosts, control_hosts)| Interval {
+            |(index, end_ms, rows, samples, totals, (splits, signatures), canary_hosts, control_hosts)| Interval {
                 index,
                 end_ms,
                 rows,
                 samples,
                 totals,
+                splits,
+                signatures,
                 canary_hosts,
                 control_hosts,
             },
@@ -87,7 +124,7 @@ proptest! {
     fn garbage_is_refused_or_read_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = Interval::decode(&bytes);
         if let Some(version) = bytes.first_mut() {
-            *version = 1;
+            *version = 2;
         }
         if let Ok(interval) = Interval::decode(&bytes) {
             prop_assert!(interval.rows.len() <= bytes.len() / 2);
@@ -107,7 +144,7 @@ proptest! {
 #[test]
 fn a_length_that_cannot_be_true_allocates_nothing() {
     // Version, index, end, coverage twice, then 2^63 rows.
-    let mut bytes = vec![1, 0, 0, 0, 0, 0, 0];
+    let mut bytes = vec![2, 0, 0, 0, 0, 0, 0];
     bytes.extend([0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01]);
     let error = Interval::decode(&bytes).unwrap_err();
     assert!(
@@ -123,7 +160,7 @@ fn a_length_that_cannot_be_true_allocates_nothing() {
     assert_eq!(Interval::decode(&[9]), Err(DecodeError::Version { found: 9 }));
     assert_eq!(Interval::decode(&[]), Err(DecodeError::Truncated { at: 0 }));
     assert!(
-        Interval::decode(&[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err(),
+        Interval::decode(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err(),
         "above 2^64"
     );
 }

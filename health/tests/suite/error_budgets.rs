@@ -75,22 +75,30 @@ fn the_same_transients_compared_with_warm_instances_would_stop_most() {
 
 /// Errors come in bursts of geometric size on one host; rows are sums over hosts.
 fn bursty(random: &mut SplitMix, tell_dispersion: bool) -> bool {
-    let hosts = 40;
+    let hosts = 40_u32;
     let burst = 5.0;
     let host_counts = |random: &mut SplitMix| {
         let bursts = random.poisson(2_000.0 * 1e-3 / burst);
         let bad = (0..bursts).map(|_| random.geometric(burst)).sum::<u64>().min(2_000);
         HostCounts {
+            host: 0,
+            level: 0,
             bad,
             total: 2_000,
             distinct: bad,
         }
     };
-    let sample = |random: &mut SplitMix, hosts: usize| HostSample {
+    let sample = |random: &mut SplitMix, hosts: u32| HostSample {
         stratum: 0,
         metric: 0,
         arm: Arm::Control,
-        hosts: (0..hosts).map(|_| host_counts(random)).collect(),
+        fresh: false,
+        hosts: (0..hosts)
+            .map(|host| HostCounts {
+                host,
+                ..host_counts(random)
+            })
+            .collect(),
     };
     let summed = |sample: &HostSample| {
         Counts::new(
@@ -106,6 +114,7 @@ fn bursty(random: &mut SplitMix, tell_dispersion: bool) -> bool {
         metric: 0,
         counts: Counts::new(0, 0),
         samples: if tell_dispersion { past } else { Vec::new() },
+        signatures: Vec::new(),
     }];
     let mut judge = Judge::new(config, topology(), &history).unwrap();
     for t in 0..120 {
@@ -180,6 +189,7 @@ fn promoted(random: &mut SplitMix, historic: f64, ratio: f64, class: u32) -> boo
             metric,
             counts: Counts::new((historic * 1e8) as u64, 100_000_000),
             samples: Vec::new(),
+            signatures: Vec::new(),
         })
         .collect();
     let mut judge = Judge::new(config(), topology(), &history).unwrap();

@@ -1,6 +1,6 @@
 //! The judge as its users meet it: refusals, shuffles, snapshots, verdicts, explanations.
 
-use crate::support::{SplitMix, config, interval, row, single, topology};
+use crate::support::{SplitMix, config, held, interval, row, single, topology};
 use unattended_health::{
     Arm, ClassTotals, Counts, Coverage, FaultClass, Finding, History, HoldReason, HostCounts, HostSample, Interval,
     Judge, JudgeConfig, JudgeError, MAX_COUNT, Row, RowError, Verdict,
@@ -29,9 +29,11 @@ fn fleet(random: &mut SplitMix, index: u64, ratio: f64) -> Interval {
         });
     }
     let mut next = interval(index, rows);
-    let hosts = (0..30).map(|_| {
+    let hosts = (0..30).map(|host| {
         let bad = random.poisson(2.0);
         HostCounts {
+            host,
+            level: 0,
             bad,
             total: 1_000,
             distinct: bad,
@@ -41,6 +43,7 @@ fn fleet(random: &mut SplitMix, index: u64, ratio: f64) -> Interval {
         stratum: 0,
         metric: 0,
         arm: Arm::Control,
+        fresh: false,
         hosts: hosts.collect(),
     });
     next.totals.push(ClassTotals {
@@ -57,6 +60,7 @@ fn history() -> Vec<History> {
         metric,
         counts: Counts::new(bad, 1_000_000),
         samples: Vec::new(),
+        signatures: Vec::new(),
     };
     (0..8)
         .flat_map(|stratum| [one(stratum, 0, 2_000), one(stratum, 1, 10_000)])
@@ -274,7 +278,7 @@ fn a_damaged_snapshot_is_refused() {
     judge.observe(&fleet(&mut random, 3, 1.0)).unwrap();
     let good: serde_json::Value = serde_json::from_str(&bytes(&judge)).unwrap();
     let damages: [(&str, serde_json::Value); 8] = [
-        ("/version", 2.into()),
+        ("/version", 3.into()),
         ("/config_bits", serde_json::json!([])),
         ("/config_bits/0", f64::NAN.to_bits().into()),
         ("/config_bits/1", 2.0_f64.to_bits().into()),
@@ -303,6 +307,8 @@ fn impossible_input_is_refused_by_name_and_changes_nothing() {
         next
     };
     let host = HostCounts {
+        host: 0,
+        level: 0,
         bad: 1,
         total: 10,
         distinct: 1,
@@ -311,6 +317,7 @@ fn impossible_input_is_refused_by_name_and_changes_nothing() {
         stratum: 0,
         metric: 0,
         arm: Arm::Canary,
+        fresh: false,
         hosts,
     };
     let cases: [(Interval, RowError); 11] = [
@@ -352,6 +359,7 @@ fn impossible_input_is_refused_by_name_and_changes_nothing() {
                 stratum: 0,
                 metric: 0,
                 fresh: false,
+                level: 0,
             },
         ),
         (
@@ -434,7 +442,7 @@ fn impossible_configurations_are_refused_by_name() {
 #[test]
 fn no_canary_traffic_is_neither_good_nor_bad() {
     let mut judge = judge();
-    assert_eq!(judge.verdict(), Verdict::Hold(HoldReason::NoData));
+    assert_eq!(held(judge.verdict()), Some(HoldReason::NoData));
     assert!(judge.score() <= 50.0);
     for t in 0..50 {
         let rows = (0..8)
@@ -468,15 +476,15 @@ fn silence_holds_and_says_who_is_silent() {
         expected: 100,
     };
     let (verdict, score, text) = with(20, 100);
-    assert_eq!(verdict, Verdict::Hold(HoldReason::CanarySilent(coverage(20))));
+    assert_eq!(held(verdict), Some(HoldReason::CanarySilent(coverage(20))));
     assert!(
         score <= 60.0 && text.contains("20 of 100 hosts report on the new version"),
         "{text}"
     );
-    assert_eq!(with(100, 89).0, Verdict::Hold(HoldReason::ControlSilent(coverage(89))));
+    assert_eq!(held(with(100, 89).0), Some(HoldReason::ControlSilent(coverage(89))));
     assert_eq!(
-        with(0, 0).0,
-        Verdict::Hold(HoldReason::BothSilent {
+        held(with(0, 0).0),
+        Some(HoldReason::BothSilent {
             canary: coverage(0),
             control: coverage(0)
         })
@@ -492,7 +500,7 @@ fn suspicion_holds_before_it_stops() {
         .map(|t| {
             let rows = vec![row(0, 0, Counts::new(4, 2_000), Counts::new(20, 20_000))];
             judge.observe(&interval(t, rows)).unwrap();
-            matches!(judge.verdict(), Verdict::Hold(HoldReason::Suspicion { ln_e, .. }) if ln_e < judge.config().alpha.ln().abs())
+            matches!(held(judge.verdict()), Some(HoldReason::Suspicion { ln_e, .. }) if ln_e < judge.config().alpha.ln().abs())
         })
         .collect();
     assert!(seen.contains(&true) && judge.verdict() == Verdict::Rollback);
@@ -577,7 +585,10 @@ fn dispersion_comes_from_control_hosts_and_tempers_the_next_interval() {
     let bursts = |arm| {
         let hosts = (0..40).map(|i| if i % 10 == 0 { 40 } else { 0 });
         let hosts = hosts
-            .map(|bad| HostCounts {
+            .zip(0..)
+            .map(|(bad, host)| HostCounts {
+                host,
+                level: 0,
                 bad,
                 total: 1_000,
                 distinct: bad,
@@ -587,6 +598,7 @@ fn dispersion_comes_from_control_hosts_and_tempers_the_next_interval() {
             stratum: 0,
             metric: 0,
             arm,
+            fresh: false,
             hosts,
         }
     };

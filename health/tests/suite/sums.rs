@@ -110,7 +110,8 @@ fn rows_out_of_order_are_checked_for_doubles_too() {
         Err(RowError::DuplicateRow {
             stratum: 5,
             metric: 1,
-            fresh: false
+            fresh: false,
+            level: 0
         })
     );
     let last_is_wrong = vec![row(0, 0, counts, more), row(1, 0, counts, Counts::new(2, 1))];

@@ -1,7 +1,8 @@
 //! What the tests share: a seeded generator and a small fleet.
 
 use unattended_health::{
-    Counts, Coverage, FaultClass, Interval, Judge, JudgeConfig, MetricSpec, Row, StratumInfo, Topology,
+    Counts, Coverage, FaultClass, HoldReason, Interval, Judge, JudgeConfig, MetricSpec, Row, StratumInfo, Topology,
+    Verdict,
 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -96,8 +97,10 @@ pub(crate) fn row(stratum: u32, metric: u8, canary: Counts, control: Counts) -> 
         stratum,
         metric,
         fresh: false,
+        level: 0,
         canary,
         control,
+        missing: 0,
     }
 }
 
@@ -113,5 +116,13 @@ pub(crate) fn interval(index: u64, rows: Vec<Row>) -> Interval {
         canary_hosts: all,
         control_hosts: all,
         ..Interval::default()
+    }
+}
+
+/// Why a verdict holds.
+pub(crate) fn held(verdict: Verdict) -> Option<HoldReason> {
+    match verdict {
+        Verdict::Hold(hold) => Some(hold.reason),
+        _ => None,
     }
 }

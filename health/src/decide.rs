@@ -1,0 +1,187 @@
+//! From evidence to a verdict.
+
+use crate::judge::Judge;
+use crate::power::{Information, promotion_information};
+use crate::row::{floor_to_u64, to_f64};
+use crate::value::EValue;
+use crate::{Coverage, Exit, Hold, HoldReason, HostEvent, Verdict};
+
+/// Most hosts that are named in one change. Where there are more, it is no longer about hosts.
+const NAMED: usize = 64;
+
+impl Judge {
+    /// What the evidence calls for, in this order: reject once a self-check failed; rollback once stopped; hold while data
+    /// is missing or cannot be believed, the budget burns, or suspicion is high; promote with enough evidence of safety
+    /// wherever the new version runs; hold when the patience is over; else continue.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if self.rejected {
+            return Verdict::Reject;
+        }
+        if self.stop.is_some() {
+            return Verdict::Rollback;
+        }
+        match self.obstacle() {
+            Some((reason, exit)) => {
+                let now = self.last.unwrap_or(0);
+                let since = self
+                    .hold
+                    .filter(|(kind, _)| *kind == reason.kind())
+                    .map_or(now, |(_, since)| since);
+                Verdict::Hold(Hold {
+                    reason,
+                    exit,
+                    deadline: since.saturating_add(self.config.hold_patience),
+                })
+            }
+            None if self.promotes() => Verdict::Promote,
+            None => Verdict::Continue,
+        }
+    }
+
+    /// Remembers since when the change holds for this reason.
+    pub(crate) fn note_hold(&mut self, index: u64) {
+        let kind = self.obstacle().map(|(reason, _)| reason.kind());
+        self.hold = kind.map(|kind| match self.hold {
+            Some((known, since)) if known == kind => (kind, since),
+            _ => (kind, index),
+        });
+    }
+
+    fn obstacle(&self) -> Option<(HoldReason, Exit)> {
+        let report = Exit::HostsReport(self.config.min_coverage);
+        let Some((canary, control)) = self.coverage else {
+            return Some((HoldReason::NoData, report));
+        };
+        let silent = |coverage: Coverage| coverage.share() < self.config.min_coverage;
+        match (silent(canary), silent(control)) {
+            (true, true) => return Some((HoldReason::BothSilent { canary, control }, report)),
+            (true, false) => return Some((HoldReason::CanarySilent(canary), report)),
+            (false, true) => return Some((HoldReason::ControlSilent(control), report)),
+            (false, false) => {}
+        }
+        if let Some((stratum, ln_bayes)) = self.guards.mismatch() {
+            return Some((HoldReason::SampleRatio { stratum, ln_bayes }, Exit::SplitAsPlanned));
+        }
+        if let Some((metric, ln_e)) = self.guards.worst_interference()
+            && ln_e >= self.rules.ln_needed
+        {
+            return Some((
+                HoldReason::Interference { metric, ln_e },
+                Exit::EvidenceBelow(self.rules.ln_needed),
+            ));
+        }
+        if self.burn >= 1.0 {
+            return Some((HoldReason::Burn { usage: self.burn }, Exit::BurnBelowBudget));
+        }
+        let (ln_e, ln_hold) = (self.ln_e, self.rules.ln_hold);
+        if ln_e >= ln_hold {
+            return Some((HoldReason::Suspicion { ln_e, ln_hold }, Exit::EvidenceBelow(ln_hold)));
+        }
+        let whole = &self.scopes[0];
+        if whole.looks > self.config.patience && !whole.satisfied {
+            let (ln_s, needed) = (whole.ln_s(&self.config), self.rules.ln_safe);
+            let more = self.needed_requests().unwrap_or(u64::MAX);
+            return Some((HoldReason::Insufficient { ln_s, needed }, Exit::Requests(more)));
+        }
+        None
+    }
+
+    /// All strata together, and every class in which the new version was seen since its stage began, are safe, and the bake
+    /// is over. Nowhere seen is nowhere safe.
+    fn promotes(&self) -> bool {
+        let (whole, classes) = (&self.scopes[0], &self.scopes[1..]);
+        let ready = |looks: u64, satisfied: bool| looks >= self.config.bake && satisfied;
+        ready(whole.looks, whole.satisfied)
+            && classes
+                .iter()
+                .all(|class| !class.was_exposed(&self.config) || ready(class.looks, class.satisfied))
+    }
+
+    /// Canary requests still needed for evidence of safety over all strata, were the release as good as the old version:
+    /// the largest over the required metrics; `None` where nothing is known to reckon with, or no number suffices.
+    #[must_use]
+    pub fn needed_requests(&self) -> Option<u64> {
+        let metrics = self.config.metrics.len();
+        let mut most = 0.0_f64;
+        for (metric, spec) in self.config.metrics.iter().enumerate().filter(|(_, spec)| spec.required) {
+            let (tally, safety) = (&self.scopes[0].tallies[metric], &self.scopes[0].safety[metric]);
+            let missing = self.rules.ln_safe - safety.ln_s();
+            if missing <= 0.0 {
+                continue;
+            }
+            let (n_c, n_b) = (to_f64(tally.canary.total), to_f64(tally.control.total));
+            // The control's rate, as if one bad event more had been seen.
+            let rate = (to_f64(tally.control.bad) + 1.0) / (n_b + 1.0 / spec.floor);
+            let relative = if n_c > 0.0 && n_b > 0.0 {
+                let share = n_c / (n_c + n_b);
+                let Information { per_event, .. } = promotion_information(share, self.rules.bad_ratio.ratio());
+                per_event * rate / share
+            } else {
+                0.0
+            };
+            let apps = || (0..self.topology.apps.len()).map(|app| self.limits[app * metrics + metric].gain());
+            let absolute = apps().fold(f64::INFINITY, f64::min);
+            // Of the mean of the two only one need grow: that costs ln 2.
+            let gain = relative.max(if absolute.is_finite() { absolute } else { 0.0 }) / self.dispersion_of(metric);
+            let lacking = self.rules.ln_safe + core::f64::consts::LN_2 - safety.ln_relative.max(safety.ln_absolute);
+            if gain <= 0.0 {
+                return None;
+            }
+            most = most.max(lacking.max(missing) / gain);
+        }
+        floor_to_u64(most.ceil())
+    }
+
+    /// Names the strongest host where the evidence would stop the change with all of it counted, and does not with what
+    /// one host may add.
+    pub(crate) fn name_host(&mut self, at: u64) {
+        if self.hosts.len() >= NAMED || !self.processes.iter().any(|process| process.bounds()) {
+            return;
+        }
+        let per_node = self.rules.shares.len();
+        let nodes: Vec<EValue> = self
+            .processes
+            .chunks_exact(per_node)
+            .zip(&self.nodes)
+            .map(|(processes, bounded)| {
+                if processes.iter().any(|process| process.bounds()) {
+                    let values = processes.iter().map(|process| process.unbounded());
+                    EValue::weighted(self.rules.shares.iter().copied().zip(values))
+                } else {
+                    *bounded
+                }
+            })
+            .collect();
+        if self.stop_statistic(&nodes) < self.rules.ln_needed {
+            return;
+        }
+        let held_back = |process: usize| {
+            let share = libm::log(self.rules.shares[process % per_node]);
+            share + self.processes[process].unbounded().ln()
+        };
+        let strongest = (0..self.processes.len())
+            .filter(|process| self.processes[*process].bounds())
+            .reduce(|best, next| if held_back(next) > held_back(best) { next } else { best });
+        let Some((process, host)) =
+            strongest.and_then(|process| Some((process, self.processes[process].influence().strongest()?)))
+        else {
+            return;
+        };
+        if self
+            .hosts
+            .iter()
+            .any(|known| (known.stratum, known.host) == (host.key.stratum, host.key.host))
+        {
+            return;
+        }
+        let event = HostEvent {
+            index: at,
+            stratum: host.key.stratum,
+            host: host.key.host,
+            metric: self.config.metrics[process % per_node / 2].name.clone(),
+            bad: floor_to_u64(host.events).unwrap_or(u64::MAX),
+        };
+        self.hosts.push(event);
+    }
+}

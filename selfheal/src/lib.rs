@@ -47,6 +47,14 @@
 //!                      └────────────────────────────────────────────────┘
 //! ```
 //!
+//! # The center
+//!
+//! One observer cannot tell a bad node from a bad wire, nor see one that it calls once a minute. [`Center`] merges the
+//! reports of many: who fails for everybody is isolated after some five failures in the whole fleet, and who sees
+//! everybody fail is not believed. It tells a bad target from a bad reporter, a cut network, a zone that is down, a common
+//! cause, a bad route, a bad release and the victim of another, has probes confirm before it isolates, and says
+//! everything with a lease. [`Reporter`] and [`Follower`] are its other end, [`Healer`] its hands.
+//!
 //! # Guarantees
 //!
 //! - **False alarms.** If requests fail independently with a probability of at most the healthy rate, the mean number
@@ -62,8 +70,17 @@
 //! - **Replay.** Nothing reads a clock or draws a random number, and the arithmetic is plain IEEE 754 operations: the
 //!   same calls give the same bytes everywhere.
 //!
+//! - **Liars.** Two hosts, whatever they report, accuse nobody. Of hosts that have called a node often enough to have an
+//!   opinion, more than two thirds must accuse it; so fewer than a third who lie can neither have a healthy node
+//!   isolated nor protect a bad one for long. Nobody can report in another's name.
+//! - **Blast radius.** However many are accused, no more are isolated, restarted, replaced or drained than the
+//!   [`Budgets`] allow, and never the last node of a service.
+//! - **Leases.** What a center has said is void a lease after it was last heard.
+//!
 //! # Limits
 //!
+//! - The center isolates nobody for whom fewer than three hosts report, and sees nodes that fail less than about one call
+//!   in fifteen as healthy: those are for each caller's own test.
 //! - Failures that come in bursts (one dropped connection fails twenty requests) are not independent: count the burst
 //!   as one outcome, or expect more false alarms than promised.
 //! - The healthy rate is yours to state. If a shared dependency breaks, every node is reported bad; nothing here
@@ -77,6 +94,7 @@
 //!   real time arrives there. Give it a monotonic clock.
 //! - Slow answers are not seen unless the caller calls them failures.
 
+mod center;
 mod delta;
 mod detector;
 mod error;
@@ -85,6 +103,12 @@ mod ring;
 mod run_length;
 mod verdict;
 
+pub use center::{
+    Basis, Budgets, Bulletin, BulletinError, Cause, Center, CenterSettings, Command, Epoch, Event, Finding, Follower,
+    HealAction, HealError, HealOrder, HealOutcome, Healer, HostId, Isolation, Member, Mode, NodeId, Notice, ProbeOrder,
+    Refusal, Report, ReportCounts, ReportError, Reporter, RouteId, Scope, Seen, ServiceId, SettingsError, Slots,
+    StaleBulletin, Way, Word, ZoneId, carry_out,
+};
 pub use delta::{DELTA_LATENCY_BUCKETS, Delta, NodeIndex, OutcomeCounts};
 pub use detector::{Detector, FalseAlarms, NodeState};
 pub use error::{DetectorError, RingError};

@@ -77,6 +77,7 @@ mod input;
 mod machine;
 mod ports;
 pub mod report;
+mod self_check;
 mod settings;
 mod summary;
 
@@ -87,6 +88,7 @@ pub use error::{RunError, StartError};
 pub use handle::{Command, CommandError, Handle, Progress};
 pub use machine::metrics;
 pub use ports::{AlwaysPermit, Notice, Notifier, Permit, PermitError, Question, QuestionKind};
+pub use self_check::self_check;
 pub use settings::Settings;
 pub use summary::{
     Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Next,

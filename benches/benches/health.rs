@@ -1,11 +1,17 @@
-//! The judge beside the logarithms it cannot do without, and the codec beside a copy of its bytes.
+//! The judge beside the logarithms it cannot do without, the codec beside a copy of its bytes, and recording an event beside
+//! an atomic addition.
 
 use std::cell::LazyCell;
 use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use criterion::BatchSize;
 use unattended_benches::{SplitMix64, Suite};
-use unattended_health::{Counts, Coverage, Interval, Judge, JudgeConfig, Row, StratumInfo, Topology};
+use unattended_health::{
+    Counts, Coverage, FaultClass, Instance, Interval, Judge, JudgeConfig, Recorder, Row, StratumInfo, Topology,
+};
 
 const APPS: u32 = 3_000;
 const STRATA: u32 = 5_000;
@@ -18,6 +24,7 @@ fn main() {
     judge(&mut suite, "ordinary", 1e-6, 1e-3);
     judge(&mut suite, "noisy", 2e-3, 1e-2);
     codec(&mut suite);
+    recording(&mut suite);
     suite.finish();
 }
 
@@ -170,4 +177,109 @@ fn codec(suite: &mut Suite) {
     let doing = "memcpy of the encoded bytes";
     suite.compare("encode 10000 rows", "row", "encode", "copy", doing);
     suite.compare("decode 10000 rows", "row", "decode", "copy", doing);
+}
+
+/// Events of one iteration.
+const EVENTS: u64 = 1_024;
+
+/// An event has an outcome and a latency, goes into a bucket and into the sum. The yardstick knows nothing of that: one
+/// relaxed addition to a counter that nobody else touches.
+fn recording(suite: &mut Suite) {
+    let mut random = SplitMix64::new(3);
+    // From 16 µs to a minute: buckets are as scattered as they get.
+    let latencies: Vec<u64> = (0..EVENTS).map(|_| 16 << random.below(22)).collect();
+    let instance = || Instance {
+        host: "pod-7".into(),
+        version: "1.9.2".into(),
+        epoch: 1,
+    };
+    let recorder = || Recorder::new(instance(), 0).expect("the names are plain");
+
+    let counter = AtomicU64::new(0);
+    suite.measure("atomic_add", EVENTS, |b| {
+        b.iter(|| {
+            for latency in &latencies {
+                black_box(&counter).fetch_add(black_box(*latency), Relaxed);
+            }
+        });
+    });
+    let mut writer = recorder().writer();
+    suite.measure("record_served", EVENTS, |b| {
+        b.iter(|| {
+            for latency in &latencies {
+                black_box(&mut writer).served(black_box(*latency));
+            }
+        });
+    });
+    suite.measure("record_failed", EVENTS, |b| {
+        b.iter(|| {
+            for latency in &latencies {
+                // 64 clients retry.
+                black_box(&mut writer).failed(FaultClass::Own, black_box(*latency), 1 + *latency % 64);
+            }
+        });
+    });
+    suite.measure("atomic_add_2_threads", 2 * EVENTS, |b| {
+        let counters = [AtomicU64::new(0), AtomicU64::new(0)];
+        b.iter_custom(|rounds| {
+            let shared = &counters[0];
+            let add = || latencies.iter().for_each(|latency| {
+                black_box(shared).fetch_add(black_box(*latency), Relaxed);
+            });
+            two_threads(rounds, [add, add])
+        });
+    });
+    suite.measure("atomic_add_2_threads_apart", 2 * EVENTS, |b| {
+        b.iter_custom(|rounds| {
+            let adder = || {
+                let counter = Box::new([const { AtomicU64::new(0) }; 32]);
+                let latencies = &latencies;
+                move || latencies.iter().for_each(|latency| {
+                    black_box(&counter[16]).fetch_add(black_box(*latency), Relaxed);
+                })
+            };
+            two_threads(rounds, [adder(), adder()])
+        });
+    });
+    suite.measure("record_2_threads", 2 * EVENTS, |b| {
+        let recorder = recorder();
+        b.iter_custom(|rounds| {
+            let events = || {
+                let mut writer = recorder.writer();
+                let latencies = &latencies;
+                move || latencies.iter().for_each(|latency| black_box(&mut writer).served(black_box(*latency)))
+            };
+            two_threads(rounds, [events(), events()])
+        });
+    });
+    suite.compare("record a request, 1 thread", "event", "record_served", "atomic_add", "one relaxed fetch_add");
+    suite.compare("record a failure, 1 thread", "event", "record_failed", "atomic_add", "one relaxed fetch_add");
+    let shared = "one relaxed fetch_add to the same counter, 2 threads";
+    suite.compare("record a request, 2 threads", "event", "record_2_threads", "atomic_add_2_threads", shared);
+    let apart = "one relaxed fetch_add to an own counter, 2 threads";
+    suite.compare("record a request, 2 threads", "event", "record_2_threads", "atomic_add_2_threads_apart", apart);
+}
+
+/// So many rounds of both at once; the time until the slower one has done them.
+fn two_threads(rounds: u64, each: [impl FnMut() + Send; 2]) -> Duration {
+    let barrier = Barrier::new(2);
+    let times = std::thread::scope(|scope| {
+        let run = |mut round: Box<dyn FnMut() + Send + '_>| {
+            barrier.wait();
+            let began = now();
+            (0..rounds).for_each(|_| round());
+            began.elapsed()
+        };
+        let run = &run;
+        let [one, two] = each.map(|round| -> Box<dyn FnMut() + Send + '_> { Box::new(round) });
+        let other = scope.spawn(move || run(two));
+        let mine = run(one);
+        mine.max(other.join().expect("adding does not panic"))
+    });
+    times
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -349,6 +349,8 @@ impl Judge {
     pub fn observe_gate(&mut self, gate: &GateVerdict) {
         match gate {
             GateVerdict::Pass { score } => self.gate = self.gate.min(score.clamp(0.0, 1.0)),
+            // Still checking itself: it has no traffic yet, and its last word comes.
+            GateVerdict::Pending { .. } => {}
             GateVerdict::Fail { .. } => (self.gate, self.rejected) = (0.0, true),
         }
     }

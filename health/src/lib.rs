@@ -28,7 +28,9 @@
 //! ```
 //!
 //! ```text
-//!  self-checks of an instance ──► Gate::evaluate ──► GateVerdict     may it take traffic at all?
+//!  Check, GoldenRequest ──► Startup ──► SelfCheckReport ──► Gate::evaluate      may it take traffic at all?
+//!
+//!  codes ──► Attribution ──► Writer ──► Snapshot ──► Ledger ──► Delta           what it counts, and whose fault
 //!
 //!  MetricSource ──► Interval {rows, host samples, coverage}
 //!                      │                 ┌─ ln_e, stopped   evidence of harm:   over the whole change
@@ -81,7 +83,6 @@ mod error;
 mod evidence;
 mod exact;
 mod explanation;
-mod gate;
 mod guards;
 mod hosts;
 mod influence;
@@ -90,12 +91,14 @@ mod observe;
 mod power;
 mod process;
 mod ratio;
+mod recorder;
 mod row;
 mod scope;
 mod score;
 mod signatures;
 mod snapshot;
 mod source;
+mod startup;
 mod stop;
 mod sums;
 #[cfg(test)]
@@ -103,20 +106,24 @@ mod tests;
 mod validate;
 mod value;
 mod verdict;
+mod wire;
 
 pub use attribution::{
-    Attributed, Attribution, AttributionBuilder, AttributionError, Edge, EdgeReport, EdgeTally, End, Interference,
-    InterferenceError, Meaning, RequestFaults, Side,
+    Attributed, Attribution, AttributionBuilder, AttributionError, Edge, EdgeReport, EdgeTally, End, Meaning,
+    RequestFaults, Side,
 };
 pub use codec::DecodeError;
 pub use config::{JudgeConfig, MetricSpec, StratumInfo, Topology};
 pub use error::{JudgeError, RowError};
 pub use explanation::{Explanation, Finding};
-pub use gate::{CheckOutcome, CheckResult, Gate, GateVerdict, RequiredCheck, SELF_CHECK_SCHEMA, SelfCheckReport};
 pub use hosts::{FirstFailure, HostRecord, HostRows};
 pub use judge::Judge;
 pub use power::{Canary, Demand, Design, PowerError, Traffic, baseline_events};
 pub use ratio::Ratio;
+pub use recorder::{
+    Counters, Delta, Instance, LOG_MARKER, LatencyBound, Ledger, LedgerError, LogError, Recorder, RecorderError,
+    SNAPSHOT_SCHEMA, Snapshot, Taken, Writer, read_log,
+};
 pub use row::{
     Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, MAX_COUNT, MAX_SAMPLE_HOSTS,
     PlannedSplit, Row, SignatureCounts,
@@ -124,4 +131,9 @@ pub use row::{
 pub use score::{Score, ScoreTerm};
 pub use signatures::{Origin, Signature};
 pub use source::{History, Member, MetricSource, SourceError};
+pub use startup::{
+    Attempt, Check, CheckAnswer, CheckOutcome, CheckResult, Exchange, Gate, GateFailure, GateVerdict, GoldenError,
+    GoldenRequest, GoldenResponse, SELF_CHECK_SCHEMA, SelfCheckReport, Startup, StartupError, Step,
+};
 pub use verdict::{Contributor, Exit, Hold, HoldReason, HostEvent, Look, MetricSafety, Safety, StopEvidence, Verdict};
+pub use wire::WireError;

@@ -2,11 +2,9 @@
 
 use proptest::prelude::*;
 use unattended_health::{
-    Arm, Attribution, AttributionError, Counts, Edge, EdgeReport, EdgeTally, End, FaultClass, Interference, Meaning,
-    RequestFaults, Side,
+    Arm, Attribution, AttributionError, Counts, Edge, EdgeReport, EdgeTally, End, FaultClass, Meaning, RequestFaults,
+    Side,
 };
-
-use crate::support::Random;
 
 #[test]
 fn every_code_has_the_class_of_the_list() {
@@ -180,58 +178,4 @@ fn an_edge_that_touches_a_new_instance_is_the_change_s() {
     tally.add(report(Old, Old, End::Callee, 2));
     tally.add(report(Other, Other, End::Caller, 500));
     assert_eq!(tally.arms(), (Counts::new(40, 1_000), Counts::new(3, 1_000)));
-}
-
-#[test]
-fn a_control_that_worsens_near_the_change_is_seen_and_an_incident_is_not() {
-    let history = (Counts::new(120, 100_000), Counts::new(800, 1_000_000));
-    let run = |near_rate: f64, far_rate: f64, seed: u64| {
-        let mut random = Random(seed);
-        let mut watch = Interference::new(history.0, history.1, 1.0).unwrap();
-        let mut highest = 0_f64;
-        for _ in 0..120 {
-            // A wave and, now and then, an incident that hits everybody.
-            let level = if random.next().is_multiple_of(20) { 20.0 } else { 1.0 };
-            let near = random.counts(2_000, near_rate * level);
-            let far = random.counts(20_000, far_rate * level);
-            watch.observe(near, far, 1.0).unwrap();
-            highest = highest.max(watch.ln_e());
-        }
-        highest
-    };
-    let quiet = (0..200)
-        .filter(|seed| run(1.2e-3, 0.8e-3, *seed) >= 100_f64.ln())
-        .count();
-    assert!(quiet <= 2, "{quiet} of 200 alarms at 1 %, though nothing spreads");
-    let caught = (0..20)
-        .filter(|seed| run(9.6e-3, 0.8e-3, *seed) >= 100_f64.ln())
-        .count();
-    assert_eq!(caught, 20);
-    assert!(
-        Interference::new(Counts::new(9, 100), history.1, 1.0).is_err(),
-        "unknown, not absent"
-    );
-    assert!(Interference::new(history.0, history.1, f64::NAN).is_err());
-    let mut watch = Interference::new(history.0, history.1, 1.0).unwrap();
-    assert!(watch.observe(Counts::new(2, 1), Counts::new(0, 1), 1.0).is_err());
-    assert!(watch.ln_e().abs() < 1e-12);
-}
-
-#[test]
-fn the_expectation_of_the_interference_e_value_is_at_most_one() {
-    // All outcomes of one interval: 3 of near and 9 of far, each bad with the same probability, given all bad ones.
-    let watch = Interference::new(Counts::new(100, 10_000), Counts::new(100, 10_000), 1.0).unwrap();
-    for bad in 1..=12_u64 {
-        let choose = |n: u64, k: u64| (0..k).map(|i| (n - i) as f64 / (i + 1) as f64).product::<f64>();
-        let mean: f64 = (0..=bad.min(3))
-            .filter(|near| bad - near <= 9)
-            .map(|near| {
-                let mut next = watch.clone();
-                next.observe(Counts::new(near, 3), Counts::new(bad - near, 9), 1.0)
-                    .unwrap();
-                choose(3, near) * choose(9, bad - near) / choose(12, bad) * next.ln_e().exp()
-            })
-            .sum();
-        assert!(mean <= 1.0 + 1e-12, "{bad}: {mean}");
-    }
 }

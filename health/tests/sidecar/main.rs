@@ -2,9 +2,12 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::cast_precision_loss,
     reason = "tests: a panic is a failure, numbers are small"
 )]
 
 mod attribution;
+mod recorder;
+mod startup;
 mod support;

@@ -1,7 +1,5 @@
 //! A seeded generator.
 
-use unattended_health::Counts;
-
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Random(pub(crate) u64);
 
@@ -12,28 +10,5 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    }
-
-    /// Uniform in [0, 1).
-    pub(crate) fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Poisson bad events of a total, never above it; by inversion in pieces of mean 30 at most.
-    pub(crate) fn counts(&mut self, total: u64, rate: f64) -> Counts {
-        let (mut sum, mut mean) = (0, total as f64 * rate);
-        while mean > 0.0 {
-            let piece = mean.min(30.0);
-            mean -= piece;
-            let (mut left, mut mass) = (self.unit(), (-piece).exp());
-            let mut k = 0;
-            while left >= mass && k < 400 {
-                left -= mass;
-                k += 1;
-                mass *= piece / f64::from(k);
-            }
-            sum += k;
-        }
-        Counts::new(u64::try_from(sum).unwrap().min(total), total)
     }
 }

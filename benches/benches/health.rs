@@ -223,9 +223,11 @@ fn recording(suite: &mut Suite) {
         let counters = [AtomicU64::new(0), AtomicU64::new(0)];
         b.iter_custom(|rounds| {
             let shared = &counters[0];
-            let add = || latencies.iter().for_each(|latency| {
-                black_box(shared).fetch_add(black_box(*latency), Relaxed);
-            });
+            let add = || {
+                latencies.iter().for_each(|latency| {
+                    black_box(shared).fetch_add(black_box(*latency), Relaxed);
+                })
+            };
             two_threads(rounds, [add, add])
         });
     });
@@ -234,9 +236,11 @@ fn recording(suite: &mut Suite) {
             let adder = || {
                 let counter = Box::new([const { AtomicU64::new(0) }; 32]);
                 let latencies = &latencies;
-                move || latencies.iter().for_each(|latency| {
-                    black_box(&counter[16]).fetch_add(black_box(*latency), Relaxed);
-                })
+                move || {
+                    latencies.iter().for_each(|latency| {
+                        black_box(&counter[16]).fetch_add(black_box(*latency), Relaxed);
+                    })
+                }
             };
             two_threads(rounds, [adder(), adder()])
         });
@@ -247,17 +251,45 @@ fn recording(suite: &mut Suite) {
             let events = || {
                 let mut writer = recorder.writer();
                 let latencies = &latencies;
-                move || latencies.iter().for_each(|latency| black_box(&mut writer).served(black_box(*latency)))
+                move || {
+                    latencies
+                        .iter()
+                        .for_each(|latency| black_box(&mut writer).served(black_box(*latency)))
+                }
             };
             two_threads(rounds, [events(), events()])
         });
     });
-    suite.compare("record a request, 1 thread", "event", "record_served", "atomic_add", "one relaxed fetch_add");
-    suite.compare("record a failure, 1 thread", "event", "record_failed", "atomic_add", "one relaxed fetch_add");
+    suite.compare(
+        "record a request, 1 thread",
+        "event",
+        "record_served",
+        "atomic_add",
+        "one relaxed fetch_add",
+    );
+    suite.compare(
+        "record a failure, 1 thread",
+        "event",
+        "record_failed",
+        "atomic_add",
+        "one relaxed fetch_add",
+    );
     let shared = "one relaxed fetch_add to the same counter, 2 threads";
-    suite.compare("record a request, 2 threads", "event", "record_2_threads", "atomic_add_2_threads", shared);
+    suite.compare(
+        "record a request, 2 threads",
+        "event",
+        "record_2_threads",
+        "atomic_add_2_threads",
+        shared,
+    );
     let apart = "one relaxed fetch_add to an own counter, 2 threads";
-    suite.compare("record a request, 2 threads", "event", "record_2_threads", "atomic_add_2_threads_apart", apart);
+    suite.compare(
+        "record a request, 2 threads",
+        "event",
+        "record_2_threads",
+        "atomic_add_2_threads_apart",
+        apart,
+    );
 }
 
 /// So many rounds of both at once; the time until the slower one has done them.

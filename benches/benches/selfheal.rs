@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use unattended_benches::{SplitMix64, Suite};
-use unattended_selfheal::{Detector, FalseAlarms, NodeState, Outcome, Ring};
+use unattended_selfheal::{FalseAlarms, Outcome, Ring, Score, SequentialTest};
 
 const REQUESTS: u32 = 10_000;
 
@@ -22,7 +22,7 @@ fn main() {
     let requests = requests();
     let count = u64::from(REQUESTS);
 
-    let ring = Ring::new(10, 1_000).expect("ten slices of a second");
+    let ring = Ring::<10>::new(1_000).expect("ten slices of a second");
     // Time goes on from iteration to iteration, as it does.
     let mut start_ms = 0;
     suite.measure("ring_record", count, |b| {
@@ -51,15 +51,14 @@ fn main() {
     );
 
     let budget = FalseAlarms::per_node_year(1.0, 1_000.0).expect("one alarm in a year");
-    let detector = Detector::new(0.02, 0.20, budget, 60_000).expect("2 % is healthy, 20 % is bad");
-    let mut node = NodeState::new();
-    let mut start_ms = 0;
+    let detector = SequentialTest::new(0.02, 0.20, budget).expect("2 % is healthy, 20 % is bad");
+    let steps = detector.steps();
+    let mut score = Score::ZERO;
     suite.measure("detector_record", count, |b| {
         b.iter(|| {
-            for (now_ms, outcome) in &requests {
-                detector.record(black_box(&mut node), *outcome, start_ms + now_ms);
+            for (_, outcome) in &requests {
+                score = steps.after(black_box(score), *outcome);
             }
-            start_ms += count;
         });
     });
     let mut average = 0.0_f64;

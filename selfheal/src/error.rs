@@ -6,21 +6,15 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RingError {
-    /// The number of slices is zero or above [`Ring::MAX_SLICES`](crate::Ring::MAX_SLICES).
-    #[error("a ring of {slices} slices: give 1 to {max}; ten is usual", max = crate::Ring::MAX_SLICES)]
-    Slices {
-        /// What was given.
-        slices: u32,
-    },
     /// A slice is to last zero milliseconds.
     #[error("slices of 0 ms hold no time: give the length of a slice in milliseconds, at least 1")]
     SliceLength,
 }
 
-/// A [`Detector`](crate::Detector) that cannot be made, or a question it cannot answer.
+/// A [`SequentialTest`](crate::SequentialTest) that cannot be made, or a question it cannot answer.
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
 #[non_exhaustive]
-pub enum DetectorError {
+pub enum TestError {
     /// A failure rate is not a number, or outside the open interval from 0 to 1.
     #[error("{which} failure rate {rate}: give a fraction above 0 and below 1 (one per cent is 0.01)")]
     Rate {
@@ -77,7 +71,108 @@ pub enum DetectorError {
         /// What was given.
         per_second: f64,
     },
-    /// Every verdict would be stale at once.
-    #[error("a silence limit of 0 ms makes every verdict stale: give how long an answer stays good, such as 60000")]
-    Silence,
+}
+
+/// A [`Policy`](crate::Policy) that contradicts itself or leaves its ranges.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A fraction outside the open interval from 0 to 1.
+    #[error("{field} = {value}: give a fraction above 0 and below 1 (one per cent is 0.01)")]
+    Fraction {
+        /// The field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// A share outside 0 to 1.
+    #[error("{field} = {value}: give a fraction from 0 to 1")]
+    Share {
+        /// The field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// A number that must be positive and is not.
+    #[error("{field} = {value}: give a number above 0")]
+    Positive {
+        /// The field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// A length of time of zero, or beyond 100 years.
+    #[error("{field} = {value}: give a whole number from 1 to 100 years")]
+    Time {
+        /// The field.
+        field: &'static str,
+        /// What was given.
+        value: u64,
+    },
+    /// A number that must be above another one.
+    #[error("{field} = {value} must be above {above} ({limit}): raise it")]
+    Order {
+        /// The field.
+        field: &'static str,
+        /// What was given.
+        value: f64,
+        /// What it must be above.
+        above: &'static str,
+        /// The value of that.
+        limit: f64,
+    },
+    /// The longest isolation is shorter than the first.
+    #[error("max_isolation_ms = {max_ms} is below base_isolation_ms = {base_ms}: raise it")]
+    Longest {
+        /// The first isolation.
+        base_ms: u64,
+        /// The longest.
+        max_ms: u64,
+    },
+    /// The fast test cannot be made of these rates and budgets.
+    #[error("healthy_rate, bad_rate, false_isolations_per_node_year and peak_requests_per_second: {0}")]
+    Test(TestError),
+}
+
+/// A request about a node that cannot be met.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// No node has this number, or has it any more.
+    #[error("node {0} is not known: add it first, and use the number that this returned")]
+    Unknown(u32),
+    /// The table is full.
+    #[error("more than {0} nodes: use a detector per cluster")]
+    TooMany(u32),
+    /// A capacity that is not a positive number.
+    #[error("a capacity of {0} calls per second: give a number above 0, or none if it is not known")]
+    Capacity(f64),
+}
+
+/// A configuration that the system it belongs to refuses as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CompatError {
+    /// More than all.
+    #[error("{field}: {percent} per cent: give 0 to 100")]
+    Percent {
+        /// The field.
+        field: &'static str,
+        /// What was given.
+        percent: u32,
+    },
+    /// A time of zero.
+    #[error("{field}: 0 seconds: give a time above 0, such as \"10s\"")]
+    Zero {
+        /// The field.
+        field: &'static str,
+    },
+    /// The longest ejection is shorter than the first.
+    #[error("max_ejection_time: {max_ms} ms is below base_ejection_time of {base_ms} ms: raise it, or leave it out")]
+    Longest {
+        /// The longest.
+        max_ms: u64,
+        /// The first.
+        base_ms: u64,
+    },
 }

@@ -1,51 +1,58 @@
-//! Which node is bad: an exact ring of recent outcomes and a sequential test, both per node.
+//! Which node is bad, and what to do about it: detection with stated false isolations, ejection and return.
 //!
-//! A caller sees every request it sends to a node succeed or fail. From that stream alone this crate answers two
-//! questions: *how did the last seconds go?* ([`Ring`]) and *has this node become bad?* ([`Detector`]). The second
-//! answer comes with a false-alarm rate that was computed, not hoped for: you say how many healthy nodes you are
-//! willing to accuse per node and year, and the threshold follows.
+//! A caller sees every request it sends to a node succeed, fail or hang. From that alone this crate finds the node that
+//! went bad, takes it out of use within the second, and brings it back when it is well, without ever taking out more than
+//! the rest can carry. You say how many healthy nodes you are willing to isolate per node and year; thresholds follow.
 //!
-//! It is not a load balancer, a circuit breaker or a health checker. It takes no node out of use, knows no peers and
-//! sends no probes; it holds no clock, no lock and no thread. Whoever acts on [`Verdict::Bad`] also owns how many
-//! nodes may be out at once and when one of them gets another chance.
+//! It is not a load balancer and not a health checker: it sends nothing and picks nothing, it answers whether a call may go
+//! to a node. It holds no clock, no lock and no thread.
 //!
 //! ```
-//! use unattended_selfheal::{Detector, FalseAlarms, NodeState, Outcome, Ring, Verdict};
+//! use unattended_selfheal::{Detector, Ending, Policy, Standing};
 //!
-//! // At most one false accusation per node and year at 100 requests/s: 1 % failures are healthy, 20 % are bad.
-//! let budget = FalseAlarms::per_node_year(1.0, 100.0)?;
-//! let detector = Detector::new(0.01, 0.20, budget, 60_000)?;
-//! let ring = Ring::new(10, 1_000)?; // ten slices of one second
-//!
-//! let mut node = NodeState::new();
-//! for request in 0..1_000_u64 {
-//!     let now_ms = request * 10;
-//!     // The node breaks at request 900: from then on every second request fails.
-//!     let outcome = if request >= 900 && request % 2 == 0 { Outcome::Failure } else { Outcome::Success };
-//!     ring.record(now_ms, outcome);
-//!     detector.record(&mut node, outcome, now_ms);
+//! let mut detector = Detector::new(Policy::default(), 7)?;
+//! let nodes: Vec<_> = (0..4).map(|_| detector.add(0, None)).collect::<Result<_, _>>()?;
+//! for now_ms in 0..3_000_u64 {
+//!     for node in &nodes {
+//!         // Node 2 breaks after two seconds: from then on every second call to it fails.
+//!         let broken = node.index().0 == 2 && now_ms >= 2_000 && now_ms % 2 == 0;
+//!         if node.admits(now_ms, 0) {
+//!             node.record(now_ms, if broken { Ending::ServerError } else { Ending::Answered }, Some(800));
+//!         }
+//!     }
+//!     if now_ms % 250 == 0 {
+//!         for action in detector.sweep(now_ms) {
+//!             assert_eq!(action.node, Some(nodes[2].index()), "{action}");
+//!         }
+//!     }
 //! }
-//!
-//! assert_eq!(ring.counts(9_990).failures, 50);
-//! let Verdict::Bad { since_ms, evidence } = detector.verdict(&node, 9_990) else { panic!("not found") };
-//! assert_eq!(evidence.began_ms, Some(9_000)); // when the trouble began
-//! assert_eq!(since_ms, 9_120); // when it was certain: at the 13th request, the 7th failure
+//! assert!(matches!(detector.standing(nodes[2].index())?, Standing::Isolated { .. }));
+//! assert!(!nodes[2].admits(3_000, 0));
+//! // Nobody sweeps any more: the lease runs out, and the node is in service again.
+//! assert!(nodes[2].admits(60_000, 0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! ```text
-//!                      ┌───────────────────── Ring ─────────────────────┐
-//!                      │ slice   n-3    n-2    n-1     n (now)          │
-//!  outcome, now_ms ──┬►│ ok      991    987    990    412               ├─► Counts { successes, failures }
-//!  (any thread)      │ │ failed    9     13     10      4               │   of the window
-//!                    │ └────────────────────────────────────────────────┘
-//!                    │ ┌─────────────────── NodeState ──────────────────┐
-//!                    │ │ score   threshold ─────────────────────────●   │
-//!                    └►│                                    ╱╲╱╲╱╲╱╱    ├─► Verdict: Healthy, Suspect, Bad,
-//!  (the node's owner)  │  0 ──╱╲────╱╲────────────╱╲───╱╲╱              │   NotEnough, each with its Evidence
-//!                      │   a failure: + up,  a success: - down, floor 0 │
-//!                      └────────────────────────────────────────────────┘
+//!  callers, any thread                         owner, once a slice
+//!  ┌───────────────────────────┐              ┌──────────────────────────────────────────────────┐
+//!  │ admits(now, draw) ◄───────┼── service ◄──┤ sweep(now)                                       │
+//!  │ call / record             │   word       │   sequential test  half of all calls fail, now   │
+//!  │   attribution filter      │   + lease    │   peers            5 % more than the median      │
+//!  │     ├─► ring of slices ───┼─────────────►│   speed            slower at equal load          │─► Action
+//!  │     ├─► score, one word ──┼─────────────►│   common cause     all got worse: freeze         │   + Evidence
+//!  │     └─► latency sketch ───┼─────────────►│   cap, isolation, probe, 1 → 5 → 25 → 100 %      │
+//!  └───────────────────────────┘              └──────────────────────────────────────────────────┘
 //! ```
+//!
+//! # What is here
+//!
+//! - [`Node`] and [`Call`]: recording, also of calls that are dropped; [`Ending::charge`] tells what a node is to blame for.
+//! - [`Detector`]: the machine above. [`Policy`] has its rules, [`Standing`] is what it thinks of a node,
+//!   [`Detector::unhealthy`] the list of all that are not in full service, with reasons.
+//! - [`Replay`], [`replay`] and [`difference`]: what other rules would have done with the same traffic.
+//! - [`Envoy`] and [`GrpcA50`]: the rules of those two, decision for decision, for migration and comparison.
+//! - [`SequentialTest`] and [`Ring`]: the parts, for use alone.
 //!
 //! # The center
 //!
@@ -57,18 +64,22 @@
 //!
 //! # Guarantees
 //!
-//! - **False alarms.** If requests fail independently with a probability of at most the healthy rate, the mean number
-//!   of requests from a fresh state to the alarm is at least what was asked for, and the expected number of alarms
-//!   within any `n` requests of a node is at most `n / average_run_length` (see [`Detector`] for the argument). The
-//!   figure is the solution of the score's own Markov chain, with sums of non-negative terms only: no
-//!   approximation, no simulation, no cancellation. Rounding the steps to integers costs a little speed, never
-//!   validity, since the chain that is solved is the chain that runs.
-//! - **Counts.** A ring loses no count under any number of threads, never waits, and each count is in the sum exactly
-//!   while its slice is one of the newest `slices`. It stays right after any pause, and a clock that goes back cannot
-//!   make it panic, go negative or drop a count.
-//! - **Unknown is not healthy.** Too few requests, or none for too long, is [`Verdict::NotEnough`] with the reason.
-//! - **Replay.** Nothing reads a clock or draws a random number, and the arithmetic is plain IEEE 754 operations: the
-//!   same calls give the same bytes everywhere.
+//! - **False isolations.** The budget of [`Policy::false_isolations_per_node_year`] is split over the tests. The sequential
+//!   test's share is exact: if calls fail independently with at most the healthy rate, the mean number of calls between
+//!   false alarms is at least what was asked for, solved from the score's own Markov chain without approximation. The test
+//!   against peers is a test martingale with the same promise per slice, as far as the median is right. The
+//!   speed test's is measured, not proved.
+//! - **Never everybody.** With capacities: never more than the rest can carry. Without: at most half. The last one always
+//!   stays. At every moment, whatever joins, leaves or fails; only nodes that left the cluster can overdraw it, and then
+//!   somebody comes back in the same call.
+//! - **Common cause.** If more than half of the nodes with traffic got worse together, nobody is isolated, and a
+//!   [`Step::Freeze`] says so.
+//! - **Leases.** What is withheld from a node is given back `lease_ms` after the last sweep, by the callers themselves.
+//! - **Counts.** A ring loses no count under any number of threads and never waits. A clock that goes back cannot make it
+//!   panic, go negative or drop a count.
+//! - **Memory.** 512 bytes a node at most, and nothing is allocated while recording; a node that is not in full service
+//!   has one [`Action`] in the list besides.
+//! - **Replay.** Nothing reads a clock or draws a number of its own: equal calls give equal actions, everywhere.
 //!
 //! - **Liars.** Two hosts, whatever they report, accuse nobody. Of hosts that have called a node often enough to have an
 //!   opinion, more than two thirds must accuse it; so fewer than a third who lie can neither have a healthy node
@@ -79,39 +90,52 @@
 //!
 //! # Limits
 //!
+//! - Failures that come in bursts (one dropped connection fails twenty requests) are not independent: record the burst
+//!   once, or expect more false alarms than promised. Within one slice order does not matter.
+//! - Nodes with a few calls a minute need minutes: one observer sees what it sees. Merging observers is for a center.
+//! - A detector compares nodes that do the same work. Give each cluster, and each class of requests that differs much in
+//!   latency, one of its own.
+//! - With two or three nodes most of the power is in the sequential test: a median of three is what two of them say.
 //! - The center isolates nobody for whom fewer than three hosts report, and sees nodes that fail less than about one call
 //!   in fifteen as healthy: those are for each caller's own test.
-//! - Failures that come in bursts (one dropped connection fails twenty requests) are not independent: count the burst
-//!   as one outcome, or expect more false alarms than promised.
-//! - The healthy rate is yours to state. If a shared dependency breaks, every node is reported bad; nothing here
-//!   compares nodes, so cap what you isolate.
-//! - The detector wants outcomes one by one and in the order in which they ended. Sums of a whole slice do not say
-//!   that order, so there is no way to feed them.
-//! - A detector's state has one owner. Spread over workers, each sees a part of the traffic and each has a
-//!   false-alarm budget of its own.
 //! - A slice counts 16,777,215 outcomes of a kind; beyond that it stays there and [`Counts::saturated`] says so.
-//! - A clock that leaps far ahead and returns leaves the ring in the future: counts pile up in that one slice until
-//!   real time arrives there. Give it a monotonic clock.
-//! - Slow answers are not seen unless the caller calls them failures.
 
+mod action;
+mod call;
 mod center;
+mod compat;
 mod delta;
 mod detector;
 mod error;
+mod node;
 mod outcome;
+mod policy;
+mod replay;
 mod ring;
 mod run_length;
-mod verdict;
+mod sequential;
+mod sketch;
+mod statistics;
+mod sync;
 
+pub use action::{Action, Evidence, Reason, Step};
+pub use call::Call;
 pub use center::{
     Basis, Budgets, Bulletin, BulletinError, Cause, Center, CenterSettings, Command, Epoch, Event, Finding, Follower,
     HealAction, HealError, HealOrder, HealOutcome, Healer, HostId, Isolation, Member, Mode, NodeId, Notice, ProbeOrder,
     Refusal, Report, ReportCounts, ReportError, Reporter, RouteId, Scope, Seen, ServiceId, SettingsError, Slots,
     StaleBulletin, Way, Word, ZoneId, carry_out,
 };
+pub use compat::{
+    Ejection, EjectionCause, Envoy, EnvoyConfig, EnvoyResult, FailurePercentageEjection, GrpcA50, GrpcConfig,
+    RateEvidence, SuccessRateEjection,
+};
 pub use delta::{DELTA_LATENCY_BUCKETS, Delta, NodeIndex, OutcomeCounts};
-pub use detector::{Detector, FalseAlarms, NodeState};
-pub use error::{DetectorError, RingError};
+pub use detector::{Detector, Standing};
+pub use error::{CompatError, NodeError, PolicyError, RingError, TestError};
+pub use node::Node;
 pub use outcome::{Ending, Outcome};
+pub use policy::Policy;
+pub use replay::{Decision, Difference, Kind, Record, RecordEvent, Replay, ReplayError, difference, replay};
 pub use ring::{Counts, Ring};
-pub use verdict::{Evidence, Shortage, Verdict};
+pub use sequential::{FalseAlarms, Score, SequentialTest, Steps};

@@ -1,9 +1,8 @@
 //! Exact counts of the last few slices of time, shared by any number of threads without a lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::error::RingError;
 use crate::outcome::Outcome;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Bits of one count within a word.
 const COUNT_BITS: u32 = 24;
@@ -26,14 +25,17 @@ pub struct Counts {
     pub saturated: bool,
 }
 
-/// Successes and failures of one node in the newest `slices` slices of time, each `slice_ms` long.
+/// Successes and failures of one node in the newest `SLICES` slices of time, each `slice_ms` long.
+///
+/// `SLICES` is 1 to 1,024 (checked when it compiles), far below the 65,536 that a word's 16 bits of slice number tell
+/// apart. Takes `8 * SLICES + 16` bytes, and no memory elsewhere.
 ///
 /// # Which outcomes are in the sum
 ///
 /// Time is cut at the multiples of `slice_ms`: slice number `n` holds the instants from `n * slice_ms` up to but not
 /// including `(n + 1) * slice_ms`. An outcome of slice `m` is in [`counts`](Self::counts) at slice `n` exactly if
-/// `n - m < slices`. So the window reaches back at least `(slices - 1) * slice_ms` and less than
-/// `slices * slice_ms`: the running slice is counted although it is not over, and the oldest one goes all at once.
+/// `n - m < SLICES`. So the window reaches back at least `(SLICES - 1) * slice_ms` and less than
+/// `SLICES * slice_ms`: the running slice is counted although it is not over, and the oldest one goes all at once.
 ///
 /// # Clocks
 ///
@@ -46,27 +48,22 @@ pub struct Counts {
 /// other. Each slice is one word, changed as a whole, so its two counts always belong together; a sum over slices is
 /// not a snapshot of one instant while others write.
 #[derive(Debug)]
-pub struct Ring {
+pub struct Ring<const SLICES: usize> {
     slice_ms: u64,
     /// Number of the newest slice. Only grows.
     head: AtomicU64,
-    /// Slice `n` lives in `slots[n % len]`: low 16 bits of `n`, failures (24 bits), successes (24 bits).
-    slots: Box<[AtomicU64]>,
+    /// Slice `n` lives in `slots[n % SLICES]`: low 16 bits of `n`, failures (24 bits), successes (24 bits).
+    slots: [AtomicU64; SLICES],
 }
 
-impl Ring {
-    /// The most slices a ring may have. Far below the 65,536 that a word's 16 bits of slice number tell apart.
-    pub const MAX_SLICES: u32 = 1024;
-
-    /// An empty ring of `slices` slices, each `slice_ms` milliseconds long. Takes 8 bytes a slice.
+impl<const SLICES: usize> Ring<SLICES> {
+    /// An empty ring of slices that are `slice_ms` milliseconds long.
     ///
     /// # Errors
     ///
-    /// [`RingError`] for no slices, more than [`MAX_SLICES`](Self::MAX_SLICES), or slices of no length.
-    pub fn new(slices: u32, slice_ms: u64) -> Result<Self, RingError> {
-        if slices == 0 || slices > Self::MAX_SLICES {
-            return Err(RingError::Slices { slices });
-        }
+    /// [`RingError`] for slices of no length.
+    pub fn new(slice_ms: u64) -> Result<Self, RingError> {
+        const { assert!(SLICES >= 1 && SLICES <= 1024, "a ring has 1 to 1,024 slices") };
         if slice_ms == 0 {
             return Err(RingError::SliceLength);
         }
@@ -75,17 +72,17 @@ impl Ring {
         Ok(Self {
             slice_ms,
             head: AtomicU64::new(0),
-            slots: (0..slices).map(|_| AtomicU64::new(0)).collect(),
+            slots: std::array::from_fn(|_| AtomicU64::new(0)),
         })
     }
 
     /// Counts one outcome at `now_ms`.
     pub fn record(&self, now_ms: u64, outcome: Outcome) {
-        let told = now_ms / self.slice_ms;
         loop {
             let head = self.head.load(Ordering::Acquire);
-            if told > head {
-                self.advance(head, told);
+            // Not `now_ms / slice_ms > head`: a division costs more than all the rest, and is needed once a slice.
+            if now_ms - now_ms.min(head.saturating_mul(self.slice_ms)) >= self.slice_ms {
+                self.advance(head, now_ms / self.slice_ms);
             } else if self.count_into(head, outcome) {
                 // Into `head`, whatever `told` was: the clock may have gone back.
                 return;
@@ -98,24 +95,43 @@ impl Ring {
     /// Changes nothing: asking about the future does not move the ring there.
     #[must_use]
     pub fn counts(&self, now_ms: u64) -> Counts {
+        self.counts_since(0, now_ms)
+    }
+
+    /// As [`counts`](Self::counts), but of the slices from number `first` on only.
+    #[must_use]
+    pub fn counts_since(&self, first: u64, now_ms: u64) -> Counts {
         let head = self.head.load(Ordering::Acquire);
         let newest = (now_ms / self.slice_ms).max(head);
         // In the first lap of the clock the window would start before slice 0.
-        let oldest = newest.saturating_sub(self.len() - 1);
+        let oldest = newest.saturating_sub(SLICES as u64 - 1).max(first);
         let mut sum = Counts::default();
         // Empty if the whole window lies after the last record.
         for number in oldest..=head {
-            let word = self.slot(number).load(Ordering::Acquire);
-            // Another number: the slice has just left the window under our eyes. It is gone, not zero of the new one.
-            if tag(word) == tag(empty(number)) {
-                let (successes, failures) = (word & COUNT_MAX, (word >> COUNT_BITS) & COUNT_MAX);
-                // At most 1024 slices of 24 bits: no overflow.
-                sum.successes += successes;
-                sum.failures += failures;
-                sum.saturated |= successes == COUNT_MAX || failures == COUNT_MAX;
-            }
+            let slice = self.read(number);
+            // At most 1,024 slices of 24 bits: no overflow.
+            sum.successes += slice.successes;
+            sum.failures += slice.failures;
+            sum.saturated |= slice.saturated;
         }
         sum
+    }
+
+    /// The counts of slice `number` alone; nothing if it has left the window or is still to come.
+    #[must_use]
+    pub fn slice(&self, number: u64) -> Counts {
+        let head = self.head.load(Ordering::Acquire);
+        if number <= head && head - number < SLICES as u64 {
+            self.read(number)
+        } else {
+            Counts::default()
+        }
+    }
+
+    /// The number of the newest slice that anything was recorded in.
+    #[must_use]
+    pub fn newest_slice(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
     }
 
     /// The length of a slice, in milliseconds.
@@ -153,7 +169,7 @@ impl Ring {
     /// would pass for the present, after a pause of days.
     fn advance(&self, from: u64, to: u64) {
         // A leap longer than the ring empties each slot once.
-        let first = (from + 1).max(to.saturating_sub(self.len() - 1));
+        let first = (from + 1).max(to.saturating_sub(SLICES as u64 - 1));
         for number in first..=to {
             let (slot, emptied) = (self.slot(number), empty(number));
             let mut word = slot.load(Ordering::Acquire);
@@ -180,8 +196,19 @@ impl Ring {
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    const fn len(&self) -> u64 {
-        self.slots.len() as u64
+    /// What is counted in a slice of the window.
+    fn read(&self, number: u64) -> Counts {
+        let word = self.slot(number).load(Ordering::Acquire);
+        // Another number: the slice has just left the window under our eyes. It is gone, not zero of the new one.
+        if tag(word) != tag(empty(number)) {
+            return Counts::default();
+        }
+        let (successes, failures) = (word & COUNT_MAX, (word >> COUNT_BITS) & COUNT_MAX);
+        Counts {
+            successes,
+            failures,
+            saturated: successes == COUNT_MAX || failures == COUNT_MAX,
+        }
     }
 
     #[expect(
@@ -189,7 +216,7 @@ impl Ring {
         reason = "a remainder of the length, which is a usize"
     )]
     fn slot(&self, number: u64) -> &AtomicU64 {
-        &self.slots[(number % self.len()) as usize]
+        &self.slots[(number % SLICES as u64) as usize]
     }
 }
 
@@ -222,7 +249,7 @@ mod tests {
 
     #[test]
     fn full_counts_stay_full_and_apart() {
-        let ring = Ring::new(4, 1).unwrap();
+        let ring = Ring::<4>::new(1).unwrap();
         ring.record(5, Outcome::Success);
         ring.slot(5).store(empty(5) | (COUNT_MAX - 1), Ordering::Relaxed);
         ring.record(5, Outcome::Success);
@@ -248,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_late_count_does_not_overwrite_the_slice_that_took_its_slot() {
-        let ring = Ring::new(4, 1).unwrap();
+        let ring = Ring::<4>::new(1).unwrap();
         ring.record(5, Outcome::Success);
         ring.record(9, Outcome::Failure);
         assert!(!ring.count_into(5, Outcome::Success), "slot 1 is slice 9's by now");
@@ -261,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_late_advance_leaves_the_ring_alone() {
-        let ring = Ring::new(4, 1).unwrap();
+        let ring = Ring::<4>::new(1).unwrap();
         for now_ms in [5, 6, 7, 8, 9] {
             ring.record(now_ms, Outcome::Failure);
         }
@@ -279,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_an_overtaken_thread_left_behind_is_replaced() {
-        let ring = Ring::new(4, 1).unwrap();
+        let ring = Ring::<4>::new(1).unwrap();
         ring.record(9, Outcome::Success);
         // A late write to slice 5, whose slot now belongs to slice 9.
         ring.slot(9).store(empty(5) | 77, Ordering::Relaxed);

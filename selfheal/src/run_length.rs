@@ -102,34 +102,9 @@ impl Walk {
     }
 }
 
-/// Natural logarithm of a positive normal number, from IEEE operations only.
-///
-/// The platform's own differs in the last bit from system to system, which could round a step differently on two
-/// machines. `x = m * 2^e` with `m` near 1, and `ln m = 2 artanh((m - 1) / (m + 1))` by its power series; twelve terms
-/// leave an error below 1e-18 for |(m - 1) / (m + 1)| < 0.172.
-pub(crate) fn ln(x: f64) -> f64 {
-    let (mut m, mut exponent) = (x, 0.0);
-    while m > std::f64::consts::SQRT_2 {
-        m *= 0.5;
-        exponent += 1.0;
-    }
-    while m < std::f64::consts::FRAC_1_SQRT_2 {
-        m *= 2.0;
-        exponent -= 1.0;
-    }
-    let s = (m - 1.0) / (m + 1.0);
-    let square = s * s;
-    let mut series = 0.0;
-    // Smallest term first.
-    for odd in [23.0, 21.0, 19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-        series = series * square + 1.0 / odd;
-    }
-    exponent * std::f64::consts::LN_2 + 2.0 * s * series
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Walk, ln};
+    use super::Walk;
 
     /// The textbook way: one equation per score, Gaussian elimination with pivoting.
     fn dense(walk: Walk, threshold: usize) -> f64 {
@@ -243,13 +218,5 @@ mod tests {
             .mean_until_alarm(|_, _| false)
             .is_none()
         );
-    }
-
-    #[test]
-    fn logarithm() {
-        for x in [1e-9, 0.01, 0.5, 0.9999, 1.0, 1.0001, 2.0, 20.0, 1e12] {
-            let (got, want) = (ln(x), f64::ln(x));
-            assert!((got - want).abs() <= 4e-16 * want.abs(), "ln {x} = {got}, not {want}");
-        }
     }
 }

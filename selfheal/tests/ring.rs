@@ -59,42 +59,74 @@ proptest! {
 
     #[test]
     fn ring_equals_the_naive_count(
-        slices in 1_u32..14,
         slice_ms in 1_u64..30,
         start in prop_oneof![Just(0_u64), 0_u64..2_000_000, any::<u64>()],
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        let ring = Ring::new(slices, slice_ms).unwrap();
-        let mut oracle =
-            Oracle { slices: slices.into(), slice_ms: slice_ms.into(), newest: 0, all: Vec::new() };
-        let mut now_ms = start;
-        for step in steps {
-            match step {
-                Step::Forward(ms) => now_ms = now_ms.saturating_add(ms),
-                Step::Back(ms) => now_ms = now_ms.saturating_sub(ms),
-                Step::Jump(to_ms) => now_ms = to_ms,
-                Step::Laps(laps, off) => {
-                    now_ms = now_ms.saturating_add((laps * 65_536).saturating_add_signed(off) * slice_ms);
-                }
-                Step::Record(outcome, times) => for _ in 0..times {
+        against_the_oracle::<1>(slice_ms, start, &steps)?;
+        against_the_oracle::<3>(slice_ms, start, &steps)?;
+        against_the_oracle::<8>(slice_ms, start, &steps)?;
+        against_the_oracle::<13>(slice_ms, start, &steps)?;
+    }
+}
+
+#[expect(clippy::unwrap_used, reason = "a slice of a positive length is accepted")]
+fn against_the_oracle<const SLICES: usize>(slice_ms: u64, start: u64, steps: &[Step]) -> Result<(), TestCaseError> {
+    let ring = Ring::<SLICES>::new(slice_ms).unwrap();
+    let mut oracle = Oracle {
+        slices: SLICES as u128,
+        slice_ms: slice_ms.into(),
+        newest: 0,
+        all: Vec::new(),
+    };
+    let mut now_ms = start;
+    for step in steps.iter().cloned() {
+        match step {
+            Step::Forward(ms) => now_ms = now_ms.saturating_add(ms),
+            Step::Back(ms) => now_ms = now_ms.saturating_sub(ms),
+            Step::Jump(to_ms) => now_ms = to_ms,
+            Step::Laps(laps, off) => {
+                now_ms = now_ms.saturating_add((laps * 65_536).saturating_add_signed(off) * slice_ms);
+            }
+            Step::Record(outcome, times) => {
+                for _ in 0..times {
                     ring.record(now_ms, outcome);
                     oracle.record(now_ms, outcome);
                 }
             }
-            // Asked now, in the past and in the future; asking must not change the answer of the next question.
-            for at_ms in [now_ms, now_ms.saturating_sub(50), now_ms.saturating_add(50), u64::MAX, now_ms] {
-                let counts = ring.counts(at_ms);
-                prop_assert_eq!(counts.successes, oracle.count(at_ms, Outcome::Success));
-                prop_assert_eq!(counts.failures, oracle.count(at_ms, Outcome::Failure));
-                prop_assert!(!counts.saturated);
-            }
         }
+        // Asked now, in the past and in the future; asking must not change the answer of the next question.
+        for at_ms in [
+            now_ms,
+            now_ms.saturating_sub(50),
+            now_ms.saturating_add(50),
+            u64::MAX,
+            now_ms,
+        ] {
+            let counts = ring.counts(at_ms);
+            prop_assert_eq!(counts.successes, oracle.count(at_ms, Outcome::Success));
+            prop_assert_eq!(counts.failures, oracle.count(at_ms, Outcome::Failure));
+            prop_assert!(!counts.saturated);
+        }
+        // Slice by slice it is the same, and nothing is counted in two of them.
+        let newest = ring.newest_slice();
+        let single: u64 = (newest.saturating_sub(SLICES as u64 - 1)..=newest)
+            .map(|n| ring.slice(n).failures)
+            .sum();
+        prop_assert_eq!(single, ring.counts(0).failures);
+        prop_assert_eq!(ring.slice(newest.wrapping_add(1)).failures, 0);
+        let late = newest.saturating_sub(1);
+        let since: u64 = (late.max(newest.saturating_sub(SLICES as u64 - 1))..=newest)
+            .map(|n| ring.slice(n).successes)
+            .sum();
+        prop_assert_eq!(ring.counts_since(late, 0).successes, since);
     }
+    Ok(())
 }
 
 #[test]
 fn edges_of_the_window() {
-    let ring = Ring::new(3, 10).unwrap();
+    let ring = Ring::<3>::new(10).unwrap();
     ring.record(0, Outcome::Failure);
     ring.record(9, Outcome::Failure);
     ring.record(10, Outcome::Success);
@@ -110,14 +142,8 @@ fn edges_of_the_window() {
 
 #[test]
 fn bad_parameters_are_typed() {
-    assert_eq!(Ring::new(0, 10).unwrap_err(), RingError::Slices { slices: 0 });
-    assert_eq!(
-        Ring::new(Ring::MAX_SLICES + 1, 10).unwrap_err(),
-        RingError::Slices { slices: 1025 }
-    );
-    assert_eq!(Ring::new(4, 0).unwrap_err(), RingError::SliceLength);
-    assert!(Ring::new(Ring::MAX_SLICES, 1).is_ok());
-    assert!(Ring::new(0, 10).unwrap_err().to_string().contains("1 to 1024"));
+    assert_eq!(Ring::<4>::new(0).unwrap_err(), RingError::SliceLength);
+    assert!(Ring::<1024>::new(1).is_ok());
 }
 
 /// Two threads, one per outcome, which spin for each other before every round so that they truly meet in it. After
@@ -147,7 +173,7 @@ fn meet(rounds: u64, write: impl Fn(u64, Outcome) + Sync, check: impl Fn(u64) + 
 fn threads_lose_nothing_while_slices_turn() {
     // Rounds longer than a scheduler's slice, so that the two do run at once even on a busy machine.
     const EACH: u64 = 1_500_000;
-    let ring = Ring::new(8, 100).unwrap();
+    let ring = Ring::<8>::new(100).unwrap();
     meet(
         6,
         |round, outcome| {
@@ -170,7 +196,7 @@ fn threads_lose_nothing_while_slices_turn() {
 fn threads_lose_nothing_at_the_first_record_after_a_pause() {
     // Every round starts with slots full of old counts and a leap over the whole ring; every third leap is a whole
     // number of laps of the 16-bit slice number.
-    let ring = Ring::new(16, 1).unwrap();
+    let ring = Ring::<16>::new(1).unwrap();
     let at = |round: u64| round / 3 * 16 * 65_536 + [0, 1_000, 4 * 65_536][(round % 3) as usize];
     meet(
         20_000,

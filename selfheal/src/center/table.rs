@@ -9,7 +9,7 @@ use super::ids::{NodeId, RouteId, ServiceId, ZoneId};
 use super::members::{Members, Slot, at};
 use super::rollouts::Rollouts;
 use super::votes::Scale;
-use crate::run_length::ln;
+use libm::log as ln;
 
 /// Bad calls of one reporter, target and route that count for the question which routes fail.
 const ROUTE_WEIGHT: f64 = 4.0;

@@ -10,7 +10,7 @@
 //! All steps are rounded to 1/256. A sum of votes below 65,536 is then exact in an `f32`, so the order in which things
 //! are added cannot matter: not the order of arrival, and not the order of members.
 
-use crate::run_length::ln;
+use libm::log as ln;
 
 /// Rates that a fault may have.
 const RATES: [f64; LANES] = [0.10, 0.25, 0.50, 0.95];

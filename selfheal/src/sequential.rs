@@ -1,11 +1,10 @@
-//! The sequential test of one node.
+//! The sequential test of one node: exact thresholds, and a score that fits one word.
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::DetectorError;
+use crate::error::TestError;
 use crate::outcome::Outcome;
-use crate::run_length::{Walk, ln};
-use crate::verdict::{Evidence, Shortage, Verdict};
+use crate::run_length::Walk;
 
 /// Seconds of a Julian year, 365.25 days.
 const SECONDS_PER_YEAR: f64 = 31_557_600.0;
@@ -31,12 +30,12 @@ impl FalseAlarms {
     ///
     /// # Errors
     ///
-    /// [`DetectorError::RunLength`] outside 1 to [`MAX_RUN_LENGTH`](Self::MAX_RUN_LENGTH).
-    pub fn every_requests(requests: f64) -> Result<Self, DetectorError> {
+    /// [`TestError::RunLength`] outside 1 to [`MAX_RUN_LENGTH`](Self::MAX_RUN_LENGTH).
+    pub fn every_requests(requests: f64) -> Result<Self, TestError> {
         if (1.0..=Self::MAX_RUN_LENGTH).contains(&requests) {
             Ok(Self { run_length: requests })
         } else {
-            Err(DetectorError::RunLength { run_length: requests })
+            Err(TestError::RunLength { run_length: requests })
         }
     }
 
@@ -47,14 +46,14 @@ impl FalseAlarms {
     ///
     /// # Errors
     ///
-    /// [`DetectorError`] if a number is not positive and finite, or the run length is outside 1 to
+    /// [`TestError`] if a number is not positive and finite, or the run length is outside 1 to
     /// [`MAX_RUN_LENGTH`](Self::MAX_RUN_LENGTH).
-    pub fn per_node_year(isolations: f64, requests_per_second: f64) -> Result<Self, DetectorError> {
+    pub fn per_node_year(isolations: f64, requests_per_second: f64) -> Result<Self, TestError> {
         if !(isolations.is_finite() && isolations > 0.0) {
-            return Err(DetectorError::Isolations { isolations });
+            return Err(TestError::Isolations { isolations });
         }
         if !(requests_per_second.is_finite() && requests_per_second > 0.0) {
-            return Err(DetectorError::RequestRate {
+            return Err(TestError::RequestRate {
                 per_second: requests_per_second,
             });
         }
@@ -84,7 +83,7 @@ impl FalseAlarms {
 /// Markov's inequality this also bounds the probability of any alarm within `n` requests. A lower failure rate than
 /// `p0` only makes alarms rarer.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Detector {
+pub struct SequentialTest {
     healthy_rate: f64,
     bad_rate: f64,
     failure_step: u32,
@@ -92,78 +91,182 @@ pub struct Detector {
     threshold: u32,
     average_run_length: f64,
     warm_up_requests: u64,
-    max_silence_ms: u64,
 }
 
-/// What is known about one node: 64 bytes, to be copied, stored and restored at will.
+/// What each outcome does to a [`Score`], and where the alarm is. One word.
 ///
-/// Belongs to the [`Detector`] that filled it; another one's steps make no sense of its score.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeState {
-    score: u32,
-    failures: u64,
-    successes: u64,
-    began_ms: u64,
-    /// Requests since the start or the last long silence.
-    seen: u64,
-    last_ms: u64,
-    bad_since_ms: Option<u64>,
-}
+/// Low to high: threshold 20 bits, failure step 20 bits, success step 6 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps(u64);
 
-impl NodeState {
-    /// A node nothing is known about. Also the way to give a bad node another chance.
+impl Steps {
+    pub(crate) const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The score at which a node is bad.
     #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            score: 0,
-            failures: 0,
-            successes: 0,
-            began_ms: 0,
-            seen: 0,
-            last_ms: 0,
-            bad_since_ms: None,
+    pub const fn threshold(self) -> u32 {
+        (self.0 & SCORE_MASK) as u32
+    }
+
+    /// What a failure adds to the score.
+    #[must_use]
+    pub const fn failure(self) -> u32 {
+        ((self.0 >> 20) & SCORE_MASK) as u32
+    }
+
+    /// What a success takes from it.
+    #[must_use]
+    pub const fn success(self) -> u32 {
+        (self.0 >> 40) as u32
+    }
+
+    /// The score after one more outcome.
+    ///
+    /// It stops at the threshold, and the first time it gets there raises the alarm, which stays with the counts as they
+    /// were until the score is back at zero. So whoever looks seldom misses none, and a node that has recovered clears
+    /// itself.
+    #[must_use]
+    #[inline]
+    pub const fn after(self, score: Score, outcome: Outcome) -> Score {
+        let value = score.0 & SCORE_MASK;
+        match outcome {
+            Outcome::Success => {
+                let step = self.0 >> 40;
+                if value <= step {
+                    // At the floor the run is over and its counts with it; what is cut off below zero is forgotten.
+                    return Score::ZERO;
+                }
+                // One success more, unless the alarm froze the counts or they are full.
+                let free = !score.alarmed() && score.successes() < SUCCESSES_MAX;
+                Score(score.0 - step + ((free as u64) << SUCCESSES_SHIFT))
+            }
+            Outcome::Failure => {
+                let threshold = self.0 & SCORE_MASK;
+                let raised = value + ((self.0 >> 20) & SCORE_MASK);
+                let free = !score.alarmed() && score.failures() < FAILURES_MAX;
+                let rest = (score.0 & !SCORE_MASK) + ((free as u64) << FAILURES_SHIFT);
+                if raised >= threshold {
+                    Score(rest | threshold | ALARM)
+                } else {
+                    Score(rest | raised)
+                }
+            }
         }
     }
 }
 
-impl Detector {
+const SCORE_MASK: u64 = (1 << 20) - 1;
+const ALARM: u64 = 1 << 20;
+const FAILURES_SHIFT: u32 = 21;
+const FAILURES_MASK: u64 = (1 << 21) - 1;
+const FAILURES_MAX: u32 = (1 << 21) - 1;
+const SUCCESSES_SHIFT: u32 = 42;
+const SUCCESSES_MAX: u32 = (1 << 22) - 1;
+
+/// The state of the test of one node: one word, to be copied, stored and restored at will.
+///
+/// Belongs to the [`Steps`] that made it; other steps make no sense of its value. Low to high: value 20 bits, alarm,
+/// failures 21 bits, successes 22 bits. Until the alarm, `value = failure step * failures - success step * successes`;
+/// the counts are those of the *run*, everything since the value was last zero, and stop where they are full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Score(u64);
+
+impl Score {
+    /// A node that nothing speaks against.
+    pub const ZERO: Self = Self(0);
+
+    pub(crate) const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// The value, in lattice steps.
+    #[must_use]
+    pub const fn value(self) -> u32 {
+        (self.0 & SCORE_MASK) as u32
+    }
+
+    /// The threshold was reached, and the value has not been zero since.
+    #[must_use]
+    pub const fn alarmed(self) -> bool {
+        self.0 & ALARM != 0
+    }
+
+    /// Failures of the run, up to the alarm.
+    #[must_use]
+    pub const fn failures(self) -> u32 {
+        ((self.0 >> FAILURES_SHIFT) & FAILURES_MASK) as u32
+    }
+
+    /// Successes of the run, up to the alarm.
+    #[must_use]
+    pub const fn successes(self) -> u32 {
+        (self.0 >> SUCCESSES_SHIFT) as u32
+    }
+
+    /// The same run under other steps: what its counts are worth there.
+    #[must_use]
+    pub(crate) fn under(self, steps: Steps) -> Self {
+        if self.0 == 0 {
+            return self;
+        }
+        let up = u64::from(self.failures()) * u64::from(steps.failure());
+        let value = up.saturating_sub(u64::from(self.successes()) * u64::from(steps.success()));
+        let counts = self.0 & !(SCORE_MASK | ALARM);
+        match value {
+            0 => Self::ZERO,
+            value if value >= u64::from(steps.threshold()) => Self(counts | u64::from(steps.threshold()) | ALARM),
+            value => Self(counts | value),
+        }
+    }
+
+    /// Half-way to the alarm, for a node that has been bad: it needs half the failures (the fast initial response of
+    /// Lucas and Crosier, 1982).
+    #[must_use]
+    pub(crate) const fn head_start(steps: Steps) -> Self {
+        Self((steps.threshold() / 2) as u64)
+    }
+}
+
+impl SequentialTest {
     /// A test of `healthy_rate` (p0) against `bad_rate` (p1), both fractions of requests that fail.
     ///
-    /// `max_silence_ms` is how long after its last request a node may still be called healthy.
     /// Computes the threshold exactly; microseconds for rates of a per cent, about a second for the finest accepted
     /// (0.01 % against 0.1 % takes a quarter of one). Build it once and share it.
     ///
     /// # Errors
     ///
-    /// [`DetectorError`] if a rate is not between 0 and 1, `bad_rate` is not above `healthy_rate`, the two are too
-    /// close together or too small for the exact computation, or `max_silence_ms` is 0.
-    pub fn new(
-        healthy_rate: f64,
-        bad_rate: f64,
-        false_alarms: FalseAlarms,
-        max_silence_ms: u64,
-    ) -> Result<Self, DetectorError> {
+    /// [`TestError`] if a rate is not between 0 and 1, `bad_rate` is not above `healthy_rate`, the two are too
+    /// close together or too small for the exact computation.
+    pub fn new(healthy_rate: f64, bad_rate: f64, false_alarms: FalseAlarms) -> Result<Self, TestError> {
         let (healthy, bad) = (healthy_rate, bad_rate);
         for (which, rate) in [("healthy", healthy), ("bad", bad)] {
             // Written so that NaN fails.
             if !(rate > 0.0 && rate < 1.0) {
-                return Err(DetectorError::Rate { which, rate });
+                return Err(TestError::Rate { which, rate });
             }
         }
         if healthy >= bad {
-            return Err(DetectorError::RatesNotOrdered { healthy, bad });
+            return Err(TestError::RatesNotOrdered { healthy, bad });
         }
-        if max_silence_ms == 0 {
-            return Err(DetectorError::Silence);
-        }
-        let (failure_step, success_step) = steps(healthy, bad).ok_or(DetectorError::TooClose { healthy, bad })?;
+        let (failure_step, success_step) = steps(healthy, bad).ok_or(TestError::TooClose { healthy, bad })?;
         let walk = |failure_rate| Walk {
             up: failure_step,
             down: success_step,
             failure_rate,
         };
         let wanted = false_alarms.run_length();
-        let too_fine = DetectorError::TooFine {
+        let too_fine = TestError::TooFine {
             healthy,
             bad,
             run_length: wanted,
@@ -180,86 +283,7 @@ impl Detector {
             threshold,
             average_run_length,
             warm_up_requests: whole(delay.ceil()),
-            max_silence_ms,
         })
-    }
-
-    /// Adds one outcome to what is known about a node.
-    ///
-    /// Outcomes count in the order of the calls. `now_ms` only dates them; a clock that goes back is taken to stand
-    /// still. After the alarm the state no longer changes, so that the evidence stays what it was.
-    pub fn record(&self, node: &mut NodeState, outcome: Outcome, now_ms: u64) {
-        if node.bad_since_ms.is_some() {
-            return;
-        }
-        let now_ms = now_ms.max(node.last_ms);
-        // After a long silence "healthy" must be earned again. The score stays: silence excuses nothing.
-        if now_ms - node.last_ms > self.max_silence_ms {
-            node.seen = 0;
-        }
-        node.seen = node.seen.saturating_add(1);
-        node.last_ms = now_ms;
-        match outcome {
-            Outcome::Failure => {
-                if node.score == 0 {
-                    node.began_ms = now_ms;
-                }
-                node.failures = node.failures.saturating_add(1);
-                node.score = node.score.saturating_add(self.failure_step);
-                if node.score >= self.threshold {
-                    node.bad_since_ms = Some(now_ms);
-                }
-            }
-            // At the floor the run is over and its counts with it; what is cut off below zero is forgotten.
-            Outcome::Success if node.score <= self.success_step => {
-                node.score = 0;
-                node.failures = 0;
-                node.successes = 0;
-            }
-            Outcome::Success => {
-                node.score -= self.success_step;
-                node.successes = node.successes.saturating_add(1);
-            }
-        }
-    }
-
-    /// What is to be said about a node at `now_ms`.
-    #[must_use]
-    pub fn verdict(&self, node: &NodeState, now_ms: u64) -> Verdict {
-        let evidence = Evidence {
-            failures: node.failures,
-            successes: node.successes,
-            began_ms: (node.score > 0).then_some(node.began_ms),
-            score: node.score,
-            threshold: self.threshold,
-            failure_step: self.failure_step,
-            success_step: self.success_step,
-            healthy_rate: self.healthy_rate,
-            bad_rate: self.bad_rate,
-            average_run_length: self.average_run_length,
-        };
-        let silent_ms = now_ms.saturating_sub(node.last_ms);
-        if let Some(since_ms) = node.bad_since_ms {
-            Verdict::Bad { since_ms, evidence }
-        } else if node.score >= self.threshold.div_ceil(2) {
-            Verdict::Suspect { evidence }
-        } else if node.seen > 0 && silent_ms > self.max_silence_ms {
-            Verdict::NotEnough {
-                shortage: Shortage::Silence {
-                    last_ms: node.last_ms,
-                    silent_ms,
-                },
-                evidence,
-            }
-        } else if node.seen < self.warm_up_requests {
-            let shortage = Shortage::Requests {
-                seen: node.seen,
-                needed: self.warm_up_requests,
-            };
-            Verdict::NotEnough { shortage, evidence }
-        } else {
-            Verdict::Healthy { evidence }
-        }
     }
 
     /// Mean number of requests from a fresh state to the alarm, at a constant failure rate, the alarming request
@@ -269,9 +293,9 @@ impl Detector {
     ///
     /// # Errors
     ///
-    /// [`DetectorError::Rate`] unless the rate is above 0 and at most 1.
-    pub fn mean_requests_to_alarm(&self, failure_rate: f64) -> Result<f64, DetectorError> {
-        let bad_input = DetectorError::Rate {
+    /// [`TestError::Rate`] unless the rate is above 0 and at most 1.
+    pub fn mean_requests_to_alarm(&self, failure_rate: f64) -> Result<f64, TestError> {
+        let bad_input = TestError::Rate {
             which: "assumed",
             rate: failure_rate,
         };
@@ -302,28 +326,30 @@ impl Detector {
         self.warm_up_requests
     }
 
-    /// The score at which a node is bad.
+    /// The steps and the threshold.
     #[must_use]
-    pub const fn threshold(&self) -> u32 {
-        self.threshold
+    pub const fn steps(&self) -> Steps {
+        // Both are within 2^18 and 32: the table that was solved bounds them.
+        Steps((self.threshold as u64) | ((self.failure_step as u64) << 20) | ((self.success_step as u64) << 40))
     }
 
-    /// What a failure adds to the score.
+    /// The failure rate that counts as healthy, a fraction.
     #[must_use]
-    pub const fn failure_step(&self) -> u32 {
-        self.failure_step
+    pub const fn healthy_rate(&self) -> f64 {
+        self.healthy_rate
     }
 
-    /// What a success takes from the score.
+    /// The failure rate the test is tuned to find, a fraction.
     #[must_use]
-    pub const fn success_step(&self) -> u32 {
-        self.success_step
+    pub const fn bad_rate(&self) -> f64 {
+        self.bad_rate
     }
 }
 
 /// The smallest integers close enough to the ideal ratio of the steps, that of the two log likelihood ratios.
 fn steps(p0: f64, p1: f64) -> Option<(u32, u32)> {
-    let ratio = ln(p1 / p0) / ln((1.0 - p0) / (1.0 - p1));
+    // From `libm`: the platform's own differs in the last bit from system to system, which could round a step apart.
+    let ratio = libm::log(p1 / p0) / libm::log((1.0 - p0) / (1.0 - p1));
     (1..=MAX_SUCCESS_STEP).find_map(|down| {
         let success = f64::from(down);
         let failure = (ratio * success).round();

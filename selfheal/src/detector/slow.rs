@@ -1,0 +1,237 @@
+//! Slow nodes: latency at equal load, beside peers and beside the node's own past.
+
+use super::{Detector, Phase};
+use crate::outcome::Ending;
+use crate::policy::Policy;
+use crate::sketch;
+use crate::statistics::lower_median;
+
+/// Calls with a latency from which a reading is taken.
+const CALLS_PER_READING: u64 = 10;
+/// A node is read at most every so many slices, and a quarter of the nodes in each slice.
+const SLICES_PER_READING: u64 = 4;
+/// Standard errors of a reading, and standard deviations among peers, by which a slow one must stand out. Three of four
+/// readings do so by chance less often than the budget of the tests for failures allows.
+const READING_ERRORS: f32 = 3.5;
+const PEER_DEVIATIONS: f32 = 4.5;
+/// Peers differ by at least this much in the logarithm: half a bucket, and what nobody would notice.
+const LEAST_DEVIATION: f32 = 0.08;
+/// Nodes from which a slope is fitted; below, load is left out.
+const NODES_FOR_SLOPE: usize = 9;
+/// Nodes that the fit looks at, at most: medians of more are no better.
+const NODES_IN_FIT: usize = 255;
+/// Readings that are remembered of a node, when it is slow and when it is not.
+const MEMORY: f32 = 64.0;
+const MEMORY_WHILE_SLOW: f32 = 600.0;
+
+/// How latency depends on load among peers: `log latency = intercept + slope * log load`, and how far they scatter.
+#[derive(Debug)]
+pub(super) struct Pace {
+    intercept: f32,
+    slope: f32,
+    /// Robust standard deviations: of nodes around the line, and of nodes around their own usual distance from it.
+    between: f32,
+    within: f32,
+    /// Nodes that were in the fit.
+    nodes: usize,
+    slow: f32,
+    very_slow: f32,
+    points: Vec<(f32, f32)>,
+    values: Vec<f32>,
+}
+
+/// What is known of the speed of one node. Logarithms are natural ones.
+#[derive(Debug, Default)]
+pub(super) struct Speed {
+    log_latency: f32,
+    log_load: f32,
+    /// Its usual distance from the line of its peers.
+    usual: f32,
+    /// How far the last reading lay above that.
+    shift: f32,
+    readings: u8,
+    /// The last four readings, the newest lowest: was it slow?
+    slow: u8,
+    /// Caller's time-outs around the last reading, and those not yet reported.
+    time_outs: u32,
+    unreported_time_outs: u32,
+}
+
+impl Speed {
+    /// Slow in three of the last four readings.
+    pub(super) const fn is_slow(&self) -> bool {
+        (self.slow & 0b1111).count_ones() >= 3
+    }
+
+    /// In none of them, and there were four.
+    pub(super) const fn is_usual(&self) -> bool {
+        self.slow & 0b1111 == 0
+    }
+
+    /// Its latency as a multiple of its usual one.
+    pub(super) fn ratio(&self) -> f32 {
+        libm::expf(self.shift)
+    }
+
+    pub(super) const fn take_time_outs(&mut self) -> u32 {
+        std::mem::replace(&mut self.unreported_time_outs, 0)
+    }
+
+    /// Forgets whether it was slow: it has been away.
+    pub(super) const fn start_anew(&mut self) {
+        self.slow = 0;
+        self.shift = 0.0;
+    }
+}
+
+impl Pace {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let mut pace = Self {
+            intercept: 0.0,
+            slope: 0.0,
+            between: LEAST_DEVIATION,
+            within: LEAST_DEVIATION,
+            nodes: 0,
+            slow: 0.0,
+            very_slow: 0.0,
+            points: Vec::new(),
+            values: Vec::new(),
+        };
+        pace.configure(policy);
+        pace
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "logarithms of ratios")]
+    pub(super) fn configure(&mut self, policy: &Policy) {
+        self.slow = libm::log(policy.slow_ratio) as f32;
+        self.very_slow = libm::log(policy.very_slow_ratio) as f32;
+    }
+
+    fn residual(&self, log_load: f32, log_latency: f32) -> f32 {
+        log_latency - self.intercept - self.slope * log_load
+    }
+
+    /// Tukey's resistant line: medians of the outer thirds give the slope, the median of what is left the intercept.
+    fn fit(&mut self) {
+        self.nodes = self.points.len();
+        self.slope = 0.0;
+        if self.nodes >= NODES_FOR_SLOPE {
+            self.points
+                .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+            let third = self.nodes / 3;
+            let mut median = |points: &[(f32, f32)], pick: fn(&(f32, f32)) -> f32| {
+                self.values.clear();
+                self.values.extend(points.iter().map(pick));
+                lower_median(&mut self.values).unwrap_or(0.0)
+            };
+            let (low, high) = (&self.points[..third], &self.points[self.nodes - third..]);
+            let run = median(high, |p| p.0) - median(low, |p| p.0);
+            let rise = median(high, |p| p.1) - median(low, |p| p.1);
+            // Loads that hardly differ fix no slope. More load never makes a node faster, and latency that grows faster
+            // than load is a node's own trouble.
+            if run > 0.2 {
+                self.slope = (rise / run).clamp(0.0, 1.0);
+            }
+        }
+        self.values.clear();
+        self.values.extend(self.points.iter().map(|(x, y)| y - self.slope * x));
+        let Some(intercept) = lower_median(&mut self.values) else {
+            return;
+        };
+        self.intercept = intercept;
+        self.values
+            .iter_mut()
+            .for_each(|value| *value = (*value - intercept).abs());
+        self.between = (1.4826 * lower_median(&mut self.values).unwrap_or(0.0)).max(LEAST_DEVIATION);
+    }
+
+    fn scatter(&mut self, shifts: impl Iterator<Item = f32>) {
+        self.values.clear();
+        self.values.extend(shifts.map(f32::abs));
+        self.within = (1.4826 * lower_median(&mut self.values).unwrap_or(0.0)).max(LEAST_DEVIATION);
+    }
+}
+
+impl Detector {
+    /// Takes the readings that are due in this slice, and draws the line of peers anew when all had their turn.
+    pub(super) fn look_at_speed(&mut self, now_ms: u64) {
+        let turn = now_ms / self.policy.slice_ms % SLICES_PER_READING;
+        if turn == 0 {
+            let stride = self.rows.len().div_ceil(NODES_IN_FIT).max(1);
+            let read = || {
+                let rows = self.rows.iter().step_by(stride).flatten();
+                rows.filter(|row| row.speed.readings > 0 && !row.phase.is_out())
+            };
+            self.pace.points.clear();
+            self.pace
+                .points
+                .extend(read().map(|row| (row.speed.log_load, row.speed.log_latency)));
+            self.pace.fit();
+            let shifts = read().map(|row| row.speed.shift);
+            self.pace.scatter(shifts);
+        }
+        let floor_us = self.policy.latency_floor_us;
+        for (place, row) in self.rows.iter_mut().enumerate() {
+            let Some(row) = row else { continue };
+            if place as u64 % SLICES_PER_READING != turn {
+                continue;
+            }
+            let histogram = row.cell.latency.read();
+            let calls = sketch::total(&histogram);
+            if calls < CALLS_PER_READING {
+                continue;
+            }
+            row.cell.latency.subtract(&histogram);
+            row.report_latency(&histogram, floor_us);
+            let time_outs = row.cell.take_ending(Ending::TimedOut);
+            let speed = &mut row.speed;
+            speed.unreported_time_outs = speed.unreported_time_outs.saturating_add(time_outs);
+            speed.time_outs = time_outs;
+            // Half-way between the median and the ninth decile: sees a node that is slow for all of its calls, and one
+            // that is very slow for a fifth of them.
+            let (Some(median), Some(ninth)) = (
+                sketch::log_quantile(&histogram, 0.5),
+                sketch::log_quantile(&histogram, 0.9),
+            ) else {
+                continue;
+            };
+            #[expect(clippy::cast_precision_loss, reason = "a count under a root")]
+            let error = 1.4 * ((ninth - median) / 1.2816).max(0.15) / (calls as f32).sqrt();
+            speed.log_latency = 0.5 * (median + ninth);
+            speed.log_load = libm::logf(row.load.max(0.001));
+            speed.readings = speed.readings.saturating_add(1);
+            if matches!(row.phase, Phase::Serving) {
+                speed.judge(&self.pace, error);
+            }
+        }
+    }
+
+    /// A slow node's calls also time out, and it is slower than that by the second limit.
+    pub(super) fn is_very_slow(&self, speed: &Speed) -> bool {
+        speed.is_slow() && speed.time_outs > 0 && speed.shift >= self.pace.very_slow
+    }
+}
+
+impl Speed {
+    fn judge(&mut self, pace: &Pace, error: f32) {
+        // Without peers there is nothing to compare with: a line through one point fits it.
+        if pace.nodes < 2 {
+            return;
+        }
+        let residual = pace.residual(self.log_load, self.log_latency);
+        if self.readings <= 2 {
+            // The first line was drawn before it was read. What peers differ by anyway is its own way; more is not.
+            self.usual = residual.clamp(-2.0 * pace.between, 2.0 * pace.between);
+        }
+        self.shift = residual - self.usual;
+        let limit = pace.slow.max(READING_ERRORS * error).max(PEER_DEVIATIONS * pace.within);
+        let slow = self.shift > limit;
+        self.slow = (self.slow << 1) | u8::from(slow);
+        let memory = if slow {
+            MEMORY_WHILE_SLOW
+        } else {
+            MEMORY.min(f32::from(self.readings))
+        };
+        self.usual += self.shift / memory;
+    }
+}

@@ -295,20 +295,18 @@ fn recording(suite: &mut Suite) {
 /// So many rounds of both at once; the time until the slower one has done them.
 fn two_threads(rounds: u64, each: [impl FnMut() + Send; 2]) -> Duration {
     let barrier = Barrier::new(2);
-    let times = std::thread::scope(|scope| {
-        let run = |mut round: Box<dyn FnMut() + Send + '_>| {
-            barrier.wait();
-            let began = now();
-            (0..rounds).for_each(|_| round());
-            began.elapsed()
-        };
-        let run = &run;
-        let [one, two] = each.map(|round| -> Box<dyn FnMut() + Send + '_> { Box::new(round) });
-        let other = scope.spawn(move || run(two));
+    let run = |mut round: Box<dyn FnMut() + Send + '_>| {
+        barrier.wait();
+        let began = now();
+        (0..rounds).for_each(|_| round());
+        began.elapsed()
+    };
+    let [one, two] = each.map(|round| -> Box<dyn FnMut() + Send + '_> { Box::new(round) });
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(two));
         let mine = run(one);
         mine.max(other.join().expect("adding does not panic"))
-    });
-    times
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]

@@ -1,2 +1,3 @@
 //! What each fuzz target does with its bytes.
 include!("defense.rs");
+include!("health.rs");

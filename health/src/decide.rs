@@ -71,8 +71,8 @@ impl Judge {
                 Exit::EvidenceBelow(self.rules.ln_needed),
             ));
         }
-        if self.burn >= 1.0 {
-            return Some((HoldReason::Burn { usage: self.burn }, Exit::BurnBelowBudget));
+        if let Some(freeze) = self.freeze {
+            return Some((HoldReason::Burn(freeze), Exit::BurnBelowBudget));
         }
         let (ln_e, ln_hold) = (self.ln_e, self.rules.ln_hold);
         if ln_e >= ln_hold {

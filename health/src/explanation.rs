@@ -5,7 +5,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Judge;
-use crate::{Counts, Coverage, Exit, FaultClass, Hold, HoldReason, HostEvent, Origin, Ratio, Signature, Verdict};
+use crate::{
+    BurnFreeze, Counts, Coverage, Exit, FaultClass, Hold, HoldReason, HostEvent, Origin, Ratio, Signature, Verdict,
+};
 
 /// A verdict with everything that led to it, for the person who reads it at three in the morning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -538,10 +540,17 @@ impl fmt::Display for HoldReason {
                 "holds: control hosts beside the new version do worse than others, evidence {}",
                 E(*ln_e)
             ),
-            Self::Burn { usage } => write!(
+            Self::Burn(BurnFreeze {
+                slo,
+                class,
+                burn,
+                limit,
+            }) => write!(
                 f,
-                "holds: the component burns {} times the budget that pages a person",
-                Short(*usage)
+                "holds: {} errors burn the budget of objective {slo} {} times too fast, a person is paged at {}",
+                class.map_or("all", FaultClass::as_str),
+                Short(*burn),
+                Short(*limit)
             ),
             Self::Insufficient { ln_s, needed } => write!(
                 f,
@@ -563,7 +572,7 @@ impl fmt::Display for Hold {
             Exit::HostsReport(share) => write!(f, "; ends when {:.0} % of the hosts report", 100.0 * share),
             Exit::EvidenceBelow(ln_e) => write!(f, "; ends below {}", E(ln_e)),
             Exit::SplitAsPlanned => f.write_str("; ends when it is"),
-            Exit::BurnBelowBudget => f.write_str("; ends below once the budget"),
+            Exit::BurnBelowBudget => f.write_str("; ends below that"),
             Exit::Requests(u64::MAX) => f.write_str("; no amount of this traffic suffices"),
             Exit::Requests(more) => write!(f, "; about {} canary requests more would do", Grouped(more)),
         }

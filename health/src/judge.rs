@@ -11,8 +11,8 @@ use crate::signatures::Signatures;
 use crate::sums::{ClassSets, Sums};
 use crate::value::EValue;
 use crate::{
-    Arm, ClassTotals, Coverage, GateVerdict, History, HostEvent, JudgeConfig, JudgeError, Safety, Signature,
-    StopEvidence, Topology, validate,
+    Arm, BurnFreeze, BurnState, ClassTotals, Coverage, FaultClass, GateVerdict, History, HostEvent, JudgeConfig,
+    JudgeError, Safety, Signature, StopEvidence, Topology, validate,
 };
 
 /// Weight of the pooled part of the stop statistic; classes and applications share the rest.
@@ -71,8 +71,10 @@ pub struct Judge {
     pub(crate) rejected: bool,
     /// Share of self-checks that passed.
     pub(crate) gate: f64,
-    /// Share of the budget's line burnt.
+    /// What the component's own errors burn, as a share of a page line.
     pub(crate) burn: f64,
+    /// The page line that is reached.
+    pub(crate) freeze: Option<BurnFreeze>,
     /// The kind of hold there is, and since which interval.
     pub(crate) hold: Option<(u8, u64)>,
     /// Nodes whose processes changed in the interval at hand; empty between calls.
@@ -202,6 +204,7 @@ impl Judge {
             rejected: false,
             gate: 1.0,
             burn: 0.0,
+            freeze: None,
             hold: None,
             dirty: vec![false; nodes],
             sums: Sums::new(sets.len(), metrics),
@@ -355,10 +358,12 @@ impl Judge {
         }
     }
 
-    /// How much of the line that pages a person the component's own errors burn: 1 is the line itself. At or above it the
-    /// change holds; it is never rolled back for it. What is not a number at least 0 counts as the line.
-    pub fn set_burn(&mut self, usage: f64) {
-        self.burn = if usage >= 0.0 { usage.min(f64::MAX) } else { 1.0 };
+    /// How fast budgets burn, from now on: a page line that is reached holds the change, whoever's fault it is; it is never
+    /// rolled back for it. What the component's own errors burn lowers the score; unknown lowers nothing, since missing
+    /// traffic holds by itself.
+    pub fn observe_burn(&mut self, state: &BurnState) {
+        self.burn = state.usage(FaultClass::Own).unwrap_or(0.0);
+        self.freeze = state.freeze();
     }
 
     /// Hosts whose trouble alone would have stopped the change: each is to be rolled back by itself, once.

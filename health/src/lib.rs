@@ -75,6 +75,7 @@
 //!   people, no verdict reads it.
 
 mod attribution;
+mod blame;
 mod codec;
 mod config;
 mod decide;
@@ -96,6 +97,7 @@ mod row;
 mod scope;
 mod score;
 mod signatures;
+mod slo;
 mod snapshot;
 mod source;
 mod startup;
@@ -103,6 +105,7 @@ mod stop;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod trend;
 mod validate;
 mod value;
 mod verdict;
@@ -112,6 +115,7 @@ pub use attribution::{
     Attributed, Attribution, AttributionBuilder, AttributionError, Edge, EdgeReport, EdgeTally, End, Meaning,
     RequestFaults, Side,
 };
+pub use blame::{Blame, BlameConfig, BlameError, BlameReport, BlameVerdict, Suspect, Vote, temporal_correlation};
 pub use codec::DecodeError;
 pub use config::{JudgeConfig, MetricSpec, StratumInfo, Topology};
 pub use error::{JudgeError, RowError};
@@ -130,10 +134,20 @@ pub use row::{
 };
 pub use score::{Score, ScoreTerm};
 pub use signatures::{Origin, Signature};
+pub use slo::{
+    Burn, BurnError, BurnFreeze, BurnLine, BurnState, ImportError, ImportErrors, Numerator, Query, Severity, Sli, Slo,
+    SloError, import_openslo,
+};
 pub use source::{History, Member, MetricSource, SourceError};
 pub use startup::{
     Attempt, Check, CheckAnswer, CheckOutcome, CheckResult, Exchange, Gate, GateFailure, GateVerdict, GoldenError,
     GoldenRequest, GoldenResponse, SELF_CHECK_SCHEMA, SelfCheckReport, Startup, StartupError, Step,
 };
+pub use trend::{Resource, Trend, TrendConfig, TrendError, TrendReading, TrendReport};
 pub use verdict::{Contributor, Exit, Hold, HoldReason, HostEvent, Look, MetricSafety, Safety, StopEvidence, Verdict};
 pub use wire::WireError;
+
+/// The snippets of the guide's page for sidecars compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/sidecar.md")]
+struct SidecarDoctests;

@@ -27,7 +27,7 @@ pub struct Score {
     pub gate: f64,
     /// D = 50·(1 + s − h), with h = ln Ē/ln(1/α) and s = ln S/ln(1/β), each within 0 and 1; h stays 1 once stopped.
     pub evidence: f64,
-    /// B = 100·(1 − min(1, u)²) with the burn u as told by [`Judge::set_burn`].
+    /// B = 100·(1 − min(1, u)²) with the burn u of the component's own errors, as told by [`Judge::observe_burn`].
     pub burn: f64,
     /// C = 50 + 50·share of hosts that report, on the arm that reports less.
     pub coverage: f64,

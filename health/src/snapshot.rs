@@ -11,7 +11,10 @@ use crate::process::{Process, Steps};
 use crate::ratio::Splits;
 use crate::scope::{SafetyProcess, Tally};
 use crate::signatures::Signatures;
-use crate::{ClassTotals, Counts, Coverage, HostEvent, JudgeConfig, JudgeError, StopEvidence, Topology, validate};
+use crate::{
+    BurnFreeze, ClassTotals, Counts, Coverage, FaultClass, HostEvent, JudgeConfig, JudgeError, StopEvidence, Topology,
+    validate,
+};
 
 const VERSION: u32 = 2;
 
@@ -42,6 +45,8 @@ struct Snapshot {
     rejected: bool,
     gate: Exact,
     burn: Exact,
+    /// Objective, class, burn, limit.
+    freeze: Option<(u32, Option<FaultClass>, Exact, Exact)>,
     hold: Option<(u8, u64)>,
 }
 
@@ -208,6 +213,14 @@ impl Snapshot {
             rejected: judge.rejected,
             gate: Exact(judge.gate),
             burn: Exact(judge.burn),
+            freeze: judge.freeze.map(
+                |BurnFreeze {
+                     slo,
+                     class,
+                     burn,
+                     limit,
+                 }| (slo, class, Exact(burn), Exact(limit)),
+            ),
             hold: judge.hold,
         }
     }
@@ -305,6 +318,12 @@ impl Snapshot {
                 "the share of self-checks or the burn is out of range".to_owned(),
             ));
         }
+        judge.freeze = self.freeze.map(|(slo, class, burn, limit)| BurnFreeze {
+            slo,
+            class,
+            burn: burn.0,
+            limit: limit.0,
+        });
         judge.hold = self.hold;
         judge.last = self.last;
         judge.coverage = self.coverage;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Coverage;
+use crate::{BurnFreeze, Coverage};
 
 /// The state of the evidence after one interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub enum Exit {
     EvidenceBelow(f64),
     /// Traffic that is divided as planned.
     SplitAsPlanned,
-    /// Less than the whole budget burnt.
+    /// Budgets that no page line is reached for.
     BurnBelowBudget,
     /// About so many more requests on the canary, if it is as good as it should be.
     Requests(u64),
@@ -100,12 +100,8 @@ pub enum HoldReason {
         /// ln e-value.
         ln_e: f64,
     },
-    /// The component itself burns its error budget faster than a page allows. That somebody is at fault is no evidence
-    /// that the change is.
-    Burn {
-        /// Burn as a share of the page's line.
-        usage: f64,
-    },
+    /// An error budget burns faster than a page allows. That somebody is at fault is no evidence that the change is.
+    Burn(BurnFreeze),
     /// Evidence against the change is piling up, though not enough to stop it.
     Suspicion {
         /// ln Ē now.
@@ -132,7 +128,7 @@ impl HoldReason {
             Self::BothSilent { .. } => 3,
             Self::SampleRatio { .. } => 4,
             Self::Interference { .. } => 5,
-            Self::Burn { .. } => 6,
+            Self::Burn(_) => 6,
             Self::Suspicion { .. } => 7,
             Self::Insufficient { .. } => 8,
         }

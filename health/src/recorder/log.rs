@@ -99,7 +99,7 @@ fn parse(text: &str) -> Result<Snapshot, Fault> {
     let (mut host, mut version) = (None, None);
     let mut parts = CounterParts::default();
     for word in words {
-        let Some((key, value)) = word.split_once('=') else {
+        let Some((key, value)) = word.split_once('=').filter(|(key, _)| !key.is_empty()) else {
             return Err(fault("line", format!("`{}` is not key=value", shortened(word))));
         };
         let wrong = |what: String| fault(&shortened(key), what);

@@ -8,6 +8,10 @@
 )]
 
 mod attribution;
+mod blame;
+mod fuzzed;
 mod recorder;
+mod slo;
 mod startup;
 mod support;
+mod trend;

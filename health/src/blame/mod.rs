@@ -1,0 +1,7 @@
+//! Which of several concurrent changes a fault comes from.
+
+mod history;
+mod score;
+
+pub use history::{Blame, BlameConfig, BlameError};
+pub use score::{BlameReport, BlameVerdict, Suspect, Vote, temporal_correlation};

@@ -1,0 +1,230 @@
+//! Slow leaks: never more false alarms than promised, and found while hosts still have memory.
+
+use unattended_health::{Arm, Resource, Trend, TrendConfig, TrendError, TrendReading};
+
+use crate::support::Random;
+
+/// A fleet whose hosts differ in level, leak by themselves in one case of five, and read with heavy tails: a reading in
+/// twenty is off by far more than the rest, noise lasts, and rubbish is collected in waves.
+struct Fleet {
+    hosts: Vec<(f64, f64, f64)>,
+    random: Random,
+}
+
+impl Fleet {
+    fn new(hosts: usize, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let hosts = (0..hosts)
+            .map(|_| {
+                let level = 1e8 * (1.0 + 9.0 * random.unit());
+                let own_leak = if random.unit() < 0.2 { 0.08 * random.unit() } else { 0.0 };
+                (level, own_leak, 0.0)
+            })
+            .collect();
+        Self { hosts, random }
+    }
+
+    fn read(&mut self, host: usize, hours: f64, leak: f64) -> f64 {
+        let (level, own_leak, lasting) = &mut self.hosts[host];
+        *lasting = 0.9 * *lasting + 0.004 * (self.random.unit() - 0.5);
+        let spike = if self.random.unit() < 0.05 {
+            self.random.unit().powi(-2).min(50.0) * 0.02
+        } else {
+            0.0
+        };
+        let wave = 0.03 * (hours * 7.0 + host as f64).fract();
+        *level * (1.0 + (*own_leak + leak) * hours + *lasting + spike + wave)
+    }
+}
+
+/// Evidence after each hour of a run; canary hosts are the first ones, which is as random as any choice.
+fn run(seed: u64, canary: usize, all: usize, hours: u32, leak: f64) -> Vec<f64> {
+    let mut fleet = Fleet::new(all, seed);
+    let mut trend = Trend::new(Resource::Memory, TrendConfig::default()).unwrap();
+    let mut evidence = Vec::new();
+    for step in 0..hours * 30 {
+        let at_ms = u64::from(step) * 120_000;
+        for host in 0..all {
+            let (arm, leak) = if host < canary {
+                (Arm::Canary, leak)
+            } else {
+                (Arm::Control, 0.0)
+            };
+            let value = fleet.read(host, f64::from(step) / 30.0, leak);
+            let host = u32::try_from(host).unwrap();
+            // Two groups, of which each has both arms.
+            let group = host % 2;
+            trend
+                .observe(TrendReading {
+                    group,
+                    arm,
+                    host,
+                    epoch: 1,
+                    at_ms,
+                    value,
+                })
+                .unwrap();
+        }
+        trend.look(at_ms);
+        if step % 30 == 29 {
+            evidence.push(trend.ln_e());
+        }
+    }
+    assert!(evidence.is_sorted(), "evidence never falls");
+    evidence
+}
+
+#[test]
+fn healthy_releases_alarm_less_often_than_promised_although_hosts_leak() {
+    // At 10 % of 60 runs, 6 are allowed on average; a test that multiplied looks would alarm in most.
+    let last: Vec<f64> = (0..60).map(|seed| run(seed, 10, 40, 9, 0.0)[8]).collect();
+    let alarms = |alpha: f64| last.iter().filter(|ln| **ln >= -alpha.ln()).count();
+    assert!(
+        alarms(0.1) <= 6 && alarms(0.01) <= 1,
+        "{} at 10 %, {} at 1 %",
+        alarms(0.1),
+        alarms(0.01)
+    );
+    let mean = last.iter().map(|ln| ln.exp()).sum::<f64>() / 60.0;
+    assert!(
+        (0.5..1.5).contains(&mean),
+        "expectation at most 1, and at least the ½ it begins with: {mean}"
+    );
+}
+
+#[test]
+fn leaks_are_found_the_sooner_the_faster_they_are() {
+    let found = |leak: f64| {
+        let mut hours: Vec<usize> = (100..109)
+            .map(|seed| {
+                run(seed, 10, 40, 17, leak)
+                    .iter()
+                    .position(|ln| *ln >= 100_f64.ln())
+                    .map_or(99, |at| at + 1)
+            })
+            .collect();
+        hours.sort_unstable();
+        hours[4]
+    };
+    let (slow, fast) = (found(0.05), found(0.30));
+    assert!(fast <= 5, "30 % an hour: {fast} h");
+    assert!(fast <= slow && slow <= 17, "5 % an hour: {slow} h");
+}
+
+#[test]
+fn restarts_begin_anew_and_young_hosts_wait() {
+    let mut trend = Trend::new(Resource::Descriptors, TrendConfig::default()).unwrap();
+    let reading = |host, epoch, minute: u64, value| TrendReading {
+        group: 0,
+        arm: if host < 10 { Arm::Canary } else { Arm::Control },
+        host,
+        epoch,
+        at_ms: minute * 60_000,
+        value,
+    };
+    for minute in 0..=240_u64 {
+        for host in 0..40 {
+            // Canary hosts are restarted just before each look is due, and grow as long as they live.
+            let due = [30, 60, 120, 240].into_iter().find(|due| minute <= *due).unwrap();
+            let born = due - 10;
+            let (epoch, value) = match host {
+                0..10 if minute >= born => (born, 100.0 + (minute - born) as f64),
+                0..10 => (due / 2, 100.0),
+                _ => (0, 100.0 + f64::from(host)),
+            };
+            trend.observe(reading(host, epoch, minute, value)).unwrap();
+        }
+        trend.look(minute * 60_000);
+        if [30, 60, 120, 240].contains(&minute) {
+            assert_eq!(
+                (trend.report().canary_hosts, trend.report().control_hosts),
+                (0, 30),
+                "too young at {minute}"
+            );
+        }
+    }
+    assert_eq!(trend.report().looks, 4);
+    // Nobody to compare with is evidence of nothing: ½, and 1 for each look.
+    let nothing = 0.5 + (1..=4).map(|k| 0.5 / f64::from(k * (k + 1))).sum::<f64>();
+    assert!((trend.ln_e() - nothing.ln()).abs() < 1e-12);
+}
+
+#[test]
+fn a_missed_look_is_made_up_for_once() {
+    let mut trend = Trend::new(Resource::Threads, TrendConfig::default()).unwrap();
+    assert!(!trend.look(9_000_000), "nothing was read");
+    let first = TrendReading {
+        group: 0,
+        arm: Arm::Control,
+        host: 1,
+        epoch: 0,
+        at_ms: 5_000,
+        value: 7.0,
+    };
+    trend.observe(first).unwrap();
+    assert!(!trend.look(5_000 + 1_799_999));
+    assert!(trend.look(5_000 + 1_800_000) && !trend.look(5_000 + 1_800_000));
+    assert!(!trend.look(5_000 + 3_599_999));
+    // The looks at one, two and four hours fall into one.
+    assert!(trend.look(5_000 + 5 * 3_600_000) && !trend.look(5_000 + 7 * 3_600_000));
+    assert!(trend.look(5_000 + 8 * 3_600_000));
+    assert_eq!(trend.report().looks, 3);
+    assert!(!trend.look(0), "a clock that goes back is not due");
+}
+
+#[test]
+fn what_is_no_reading_is_refused() {
+    let mut trend = Trend::new(Resource::CpuPerRequest, TrendConfig::default()).unwrap();
+    let good = TrendReading {
+        group: 3,
+        arm: Arm::Canary,
+        host: 1,
+        epoch: 5,
+        at_ms: 1_000,
+        value: 80.0,
+    };
+    for value in [f64::NAN, f64::INFINITY, -1.0] {
+        assert!(matches!(
+            trend.observe(TrendReading { value, ..good }),
+            Err(TrendError::Value { group: 3, host: 1, .. })
+        ));
+    }
+    trend.observe(good).unwrap();
+    assert!(matches!(
+        trend.observe(TrendReading { at_ms: 999, ..good }),
+        Err(TrendError::Late { last_ms: 1_000, .. })
+    ));
+    assert!(matches!(
+        trend.observe(TrendReading {
+            arm: Arm::Control,
+            ..good
+        }),
+        Err(TrendError::Arm { .. })
+    ));
+    trend
+        .observe(TrendReading {
+            arm: Arm::Control,
+            epoch: 6,
+            ..good
+        })
+        .unwrap();
+    for (first_look_ms, tolerance_per_hour) in [(239_999, 0.1), (240_000, -0.1), (240_000, f64::NAN)] {
+        let mut config = TrendConfig::default();
+        (config.first_look_ms, config.tolerance_per_hour) = (first_look_ms, tolerance_per_hour);
+        assert!(matches!(
+            Trend::new(Resource::Memory, config),
+            Err(TrendError::Config { .. })
+        ));
+    }
+    // Beyond 256 hosts of an arm, nobody's reading chooses who is followed.
+    for host in 0..1_000 {
+        trend
+            .observe(TrendReading {
+                host,
+                arm: Arm::Control,
+                epoch: 6,
+                ..good
+            })
+            .unwrap();
+    }
+}

@@ -37,6 +37,7 @@ pub(crate) enum Purpose {
     Samples,
     Totals,
     History,
+    Barrier,
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64 bits that scatters well.

@@ -1,43 +1,24 @@
 //! The state of the world, and the laws by which it moves.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::Path;
 
 use unattended_upgrade::{EffectKey, FleetChange, HandoverOrder, IngressOrder, TargetId, Version};
 
+use crate::births::{Hook, Word};
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
 use crate::events::{Event, Events, What};
-use crate::log::{Entry, EntryKind, LogError, WorldLog, parse_key};
+use crate::log::WorldLog;
 use crate::metrics::Meter;
 use crate::population::{Arm, Fate, LastKey, NEVER, NEW, NO_STRATUM, OLD, Population, Slot, at};
 use crate::strata::{Crash, Strata};
 use crate::twins::{Instance, Twin};
-use crate::{Fault, InitialState, Newborn, SimConfig, World};
+use crate::{Fault, InitialState, SimConfig, World};
 
 /// Outages up to this long are not told as news.
 const LONG_OUTAGE_MS: u64 = 30_000;
 
 /// A pushed configuration is acknowledged after so long.
 const CONFIG_MS: u64 = 2_000;
-
-type BirthHook = Box<dyn Fn(&Newborn) -> Version + Send + Sync>;
-
-/// Says what a newborn runs.
-#[derive(Default)]
-pub(crate) struct Hook(Option<BirthHook>);
-
-impl Hook {
-    pub(crate) fn set(&mut self, hook: BirthHook) {
-        self.0 = Some(hook);
-    }
-}
-
-impl fmt::Debug for Hook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Hook(set)" } else { "Hook(none)" })
-    }
-}
 
 /// How an instance comes to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +70,10 @@ pub(crate) struct Fleet {
     events: Events,
     /// Of places that have or had a second instance.
     pub(crate) twins: BTreeMap<u32, Twin>,
+    /// What newborns are to run, by scope; the latest last.
+    pub(crate) words: Vec<Word>,
     /// While a log is replayed: what newborns were told to run.
-    told: BTreeMap<String, u8>,
+    pub(crate) told: BTreeMap<String, u8>,
 }
 
 impl Fleet {
@@ -113,6 +96,7 @@ impl Fleet {
             log_failure: None,
             events: Events::default(),
             twins: BTreeMap::new(),
+            words: Vec::new(),
             told: BTreeMap::new(),
         }
     }
@@ -138,12 +122,19 @@ impl Fleet {
         let same = slot.instance == event.instance;
         match event.what {
             What::Aged if same => self.place(event.slot),
-            What::Reopen if !slot.open && slot.reopen_at == event.at_ms && slot.is_ready(self.now) => {
+            // Somebody has opened it, or put it off.
+            What::Reopen if slot.open || slot.reopen_at > event.at_ms => {}
+            What::Reopen if slot.is_ready(self.now) => {
                 let slot = &mut self.population.slots[at(event.slot)];
                 slot.open = true;
                 slot.ingress_at = self.now;
                 slot.reopen_at = NEVER;
                 self.place(event.slot);
+            }
+            // The watchdog opens onto an instance that is ready, and waits for one.
+            What::Reopen if slot.ready_at != NEVER && slot.ready_at > self.now => {
+                let at_ms = slot.ready_at;
+                self.events.push(Event { at_ms, ..event });
             }
             What::Healed if same => {
                 let target = TargetId::new(self.population.name(event.slot));
@@ -184,55 +175,6 @@ impl Fleet {
         }
     }
 
-    /// The occupant dies and another is born in its place.
-    fn bear(&mut self, number: u32) {
-        let dead = self.population.name(number).to_owned();
-        let slot = &mut self.population.slots[at(number)];
-        self.strata.leave(number, slot);
-        self.strata.part(slot);
-        slot.open = true;
-        slot.ingress_at = self.now;
-        slot.reopen_at = NEVER;
-        slot.prefetched = OLD;
-        slot.prefetched_at = 0;
-        slot.generation = 0;
-        slot.last_key = LastKey::default();
-        slot.config = OLD;
-        self.twins.remove(&number);
-        let name = self.population.rename(number);
-        let kind = self.population.kind_of(&self.population.slots[at(number)]);
-        let newborn = Newborn {
-            target: TargetId::new(std::sync::Arc::clone(&name)),
-            app: std::sync::Arc::clone(&kind.app),
-            labels: kind.labels.clone(),
-            at_ms: self.now,
-        };
-        let version = match self.told.get(&*name) {
-            Some(version) => *version,
-            None => {
-                let wanted = self.hook.0.as_ref().map(|hook| hook(&newborn));
-                wanted.and_then(|v| self.intern(&v)).unwrap_or(OLD)
-            }
-        };
-        let entry = |effect, target: &str, version| Entry {
-            version,
-            ..Entry::new(newborn.at_ms, target, effect)
-        };
-        self.write(&entry(EntryKind::Died, &dead, None));
-        let text = self.versions[usize::from(version)].to_string();
-        self.write(&entry(EntryKind::Born, &name, Some(text)));
-        self.news.push(FleetChange::Left {
-            target: TargetId::new(dead),
-        });
-        self.news.push(FleetChange::Joined {
-            target: newborn.target,
-            app: newborn.app,
-            labels: newborn.labels,
-            version: self.versions[usize::from(version)].clone(),
-        });
-        self.start(number, version, Start::Birth);
-    }
-
     /// The version's number; `None` when there are too many.
     pub(crate) fn intern(&mut self, version: &Version) -> Option<u8> {
         let known = self.versions.iter().position(|v| v == version);
@@ -246,12 +188,12 @@ impl Fleet {
 
     /// Begins a new instance in a place.
     pub(crate) fn start(&mut self, number: u32, version: u8, how: Start) {
-        let mut highest = self.slot(number).instance;
-        if let Some(twin) = self.twins.get(&number) {
-            highest = highest.max(twin.highest());
+        let mut next = self.slot(number).instance + 1;
+        if let Some(twin) = self.twins.get_mut(&number) {
+            next = twin.next_number();
             self.serving_restarts(number, version);
         }
-        let instance = self.drawn(number, highest + 1, version, how);
+        let instance = self.drawn(number, next, version, how);
         let now = self.now;
         let slot = &mut self.population.slots[at(number)];
         self.strata.leave(number, slot);
@@ -449,116 +391,6 @@ impl Fleet {
         self.place(number);
     }
 
-    fn entry(&self, number: u32, act: Act, key: Option<&EffectKey>) -> Entry {
-        let text = |version: u8| Some(self.versions[usize::from(version)].to_string());
-        let mut entry = Entry {
-            key: key.map(ToString::to_string),
-            ..Entry::new(self.now, self.population.name(number), EntryKind::Fence)
-        };
-        (entry.effect, entry.version) = match act {
-            Act::Replace(version) => (EntryKind::Replace, text(version)),
-            Act::ReplaceInPlace(version) => (EntryKind::ReplaceInPlace, text(version)),
-            Act::Prefetch(version) => (EntryKind::Prefetch, text(version)),
-            Act::Config(version) => (EntryKind::Config, text(version)),
-            Act::Spawn(version) => (EntryKind::Spawn, text(version)),
-            Act::Reset(version) => (EntryKind::Reset, text(version)),
-            Act::Ingress(IngressOrder::Open) => (EntryKind::Open, None),
-            Act::Ingress(IngressOrder::Close { reopen_by_ms }) => {
-                entry.reopen_by_ms = Some(reopen_by_ms);
-                (EntryKind::Close, None)
-            }
-            Act::Stop(instance) => {
-                entry.instance = Some(instance);
-                (EntryKind::Stop, None)
-            }
-            Act::HandOver(order, from, to) => {
-                (entry.order, entry.from) = (Some(order), text(from));
-                (EntryKind::HandOver, text(to))
-            }
-            Act::Fence(generation) => {
-                entry.generation = Some(generation);
-                (EntryKind::Fence, None)
-            }
-        };
-        entry
-    }
-
-    fn write(&mut self, entry: &Entry) {
-        if let (Some(log), None) = (&mut self.log, &self.log_failure)
-            && let Err(e) = log.append(entry)
-        {
-            self.log_failure = Some(format!("the world's log cannot be written: {e}"));
-        }
-    }
-
-    /// Lives through what the log tells.
-    pub(crate) fn replay(&mut self, path: &Path, entries: Vec<Entry>) -> Result<(), LogError> {
-        for entry in &entries {
-            if let (EntryKind::Born, Some(version)) = (entry.effect, &entry.version)
-                && let Some(number) = self.intern(&Version::from(version.as_str()))
-            {
-                self.told.insert(entry.target.clone(), number);
-            }
-        }
-        for (i, entry) in entries.iter().enumerate() {
-            self.settle(entry.t);
-            self.replay_one(entry).map_err(|reason| LogError::Line {
-                path: path.to_owned(),
-                // After the header, and lines count from 1.
-                line: i + 2,
-                reason,
-            })?;
-        }
-        self.told.clear();
-        Ok(())
-    }
-
-    fn replay_one(&mut self, entry: &Entry) -> Result<(), String> {
-        if matches!(entry.effect, EntryKind::Born | EntryKind::Died) {
-            return Ok(());
-        }
-        let number = self
-            .population
-            .find(&entry.target)
-            .ok_or("no such target lives at that time")?;
-        let numbered = |fleet: &mut Self, text: Option<&str>| -> Result<u8, String> {
-            let text = text.ok_or("it has no version")?;
-            fleet
-                .intern(&Version::from(text))
-                .ok_or_else(|| "there are too many versions".to_owned())
-        };
-        let version = |fleet: &mut Self| numbered(fleet, entry.version.as_deref());
-        let act = match entry.effect {
-            EntryKind::Replace => Act::Replace(version(self)?),
-            EntryKind::ReplaceInPlace => Act::ReplaceInPlace(version(self)?),
-            EntryKind::Prefetch => Act::Prefetch(version(self)?),
-            EntryKind::Config => Act::Config(version(self)?),
-            EntryKind::Spawn => Act::Spawn(version(self)?),
-            EntryKind::Reset => Act::Reset(version(self)?),
-            EntryKind::Stop => Act::Stop(entry.instance.ok_or("it has no instance")?),
-            EntryKind::HandOver => {
-                let order = entry.order.ok_or("it has no order")?;
-                Act::HandOver(order, numbered(self, entry.from.as_deref())?, version(self)?)
-            }
-            EntryKind::Open => Act::Ingress(IngressOrder::Open),
-            EntryKind::Close => Act::Ingress(IngressOrder::Close {
-                reopen_by_ms: entry.reopen_by_ms.ok_or("it has no reopen_by_ms")?,
-            }),
-            EntryKind::Fence => Act::Fence(entry.generation.ok_or("it has no generation")?),
-            EntryKind::Born | EntryKind::Died => return Ok(()),
-        };
-        let key = match &entry.key {
-            Some(text) => Some(parse_key(text).ok_or("its key is not attempt/generation/step/ordinal")?),
-            None => None,
-        };
-        if let (Some(key), Some(last)) = (key, self.last_key(number))
-            && (key == last || key.is_older_than(&last))
-        {
-            return Err("its key, or a later one, was applied before".to_owned());
-        }
-        self.apply(number, act, key.as_ref())
-    }
-
     /// A fingerprint of every place and of the news.
     pub(crate) fn digest(&self) -> u64 {
         let mut h = mix(self.now);
@@ -586,6 +418,9 @@ impl Fleet {
         }
         for (number, twin) in &self.twins {
             add(hash_text(&format!("{number} {twin:?}")));
+        }
+        for word in &self.words {
+            add(hash_text(&format!("{word:?}")));
         }
         for news in &self.news {
             add(hash_text(&format!("{news:?}")));

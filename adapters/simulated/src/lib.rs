@@ -53,6 +53,7 @@
 //!   is given again as it was.
 //! - The log is handed to the operating system, not synced to the disk: it survives a kill of the process, not of the machine.
 
+mod births;
 mod clock;
 mod draw;
 mod events;
@@ -65,6 +66,7 @@ mod metrics;
 mod nearest;
 mod platform;
 mod population;
+mod replay;
 mod samples;
 mod simulated;
 mod spec;

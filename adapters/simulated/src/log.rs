@@ -105,6 +105,8 @@ pub(crate) enum EntryKind {
     Reset,
     HandOver,
     Fence,
+    /// What newborns of a scope run; the scope stands in the target's place.
+    Desired,
     Born,
     Died,
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use unattended_upgrade::{
-    AttemptId, Capabilities, ConfigSeen, EffectKey, EffectOutcome, Generation, HandoverOrder, Ingress, IngressOrder,
-    InstanceId, News, Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
+    AttemptId, Barrier, Capabilities, ConfigSeen, EffectKey, EffectOutcome, Generation, HandoverOrder, Ingress,
+    IngressOrder, InstanceId, News, Observation, Phase, Platform, PlatformError, Probe, SelfCheck, TargetId, Version,
 };
 
 use crate::Simulated;
+use crate::births::Scope;
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, to_f64};
-use crate::fleet::{Act, Fleet};
+use crate::fleet::{Act, Fleet, ms};
 use crate::population::{Fate, Slot};
 
 /// Connections that are open per request per second.
@@ -37,13 +38,7 @@ impl Platform for Simulated {
 
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
         let fleet = self.present();
-        let first = targets.first().map_or(0, |t| hash_text(t.as_str()));
-        let keys = [fleet.now, first, targets.len() as u64];
-        if Draw::new(fleet.seed, Purpose::Observe, &keys).chance(fleet.world.fault_observe) {
-            return Err(PlatformError::Unavailable(
-                "the simulated control plane did not answer".to_owned(),
-            ));
-        }
+        answers(&fleet, Question::Look, targets)?;
         let mut seen = Vec::with_capacity(targets.len());
         for some in targets.chunks(LOOKED_UP_AT_ONCE) {
             let numbers = fleet.population.find_all(some.iter().map(TargetId::as_str));
@@ -159,6 +154,78 @@ impl Platform for Simulated {
         self.with_version(target, version, key, Act::Config)
     }
 
+    async fn ingress_barrier(&self, targets: &[TargetId]) -> Result<Vec<Barrier>, PlatformError> {
+        if !self.capabilities.barrier {
+            return Err(PlatformError::Unsupported("barrier"));
+        }
+        let fleet = self.present();
+        answers(&fleet, Question::Barrier, targets)?;
+        let numbers = fleet.population.find_all(targets.iter().map(TargetId::as_str));
+        let barrier = |number: Option<u32>| number.map_or_else(Barrier::default, |number| barrier(&fleet, number));
+        Ok(numbers.into_iter().map(barrier).collect())
+    }
+
+    async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
+        if !self.capabilities.probe {
+            return Err(PlatformError::Unsupported("probe"));
+        }
+        let fleet = self.present();
+        answers(&fleet, Question::Probe, targets)?;
+        let numbers = fleet.population.find_all(targets.iter().map(TargetId::as_str));
+        // Whoever serves answers, once it runs; before it is ready it says nothing of itself.
+        let answer = |number| {
+            let seen = look(&fleet, number, &self.capabilities);
+            let runs = seen.phase == Phase::Running;
+            Probe {
+                instance: seen.instance.filter(|_| runs),
+                version: seen.version.filter(|_| runs),
+                self_check: seen.self_check,
+            }
+        };
+        Ok(numbers.into_iter().map(answer).collect())
+    }
+
+    async fn control_endpoint(&self, target: &TargetId, version: &Version) -> Result<Arc<str>, PlatformError> {
+        if !self.capabilities.endpoint {
+            return Err(PlatformError::Unsupported("endpoint"));
+        }
+        let fleet = self.present();
+        answers(&fleet, Question::Endpoint, std::slice::from_ref(target))?;
+        let number = fleet.population.find(target.as_str());
+        let seen = look(&fleet, number, &Capabilities::none().with_slots());
+        let mut slots = seen.pair.iter().flat_map(|pair| pair.slots.iter());
+        let instance = slots.find_map(|slot| slot.instance.filter(|_| slot.version.as_ref() == Some(version)));
+        let instance = instance
+            .ok_or_else(|| PlatformError::Unavailable(format!("nothing runs in a slot of {version} at {target}")))?;
+        Ok(format!("simulated:{target}/{:x}", instance.0).into())
+    }
+
+    async fn desired(&self, scope: &str, version: &Version, key: &EffectKey) -> EffectOutcome {
+        if !self.capabilities.desired {
+            return EffectOutcome::Unsupported;
+        }
+        let mut fleet = self.present();
+        let Some(births) = Scope::parse(scope) else {
+            let reason = format!("`{scope}` is no scope of this world: give *, app=NAME or KEY=VALUE").into();
+            return EffectOutcome::Failed { reason };
+        };
+        match fleet.word_on(&births).map(|word| word.key) {
+            Some(last) if last == *key => return EffectOutcome::AlreadyApplied,
+            Some(last) if key.is_older_than(&last) => return EffectOutcome::Stale,
+            _ => {}
+        }
+        let Some(version) = fleet.intern(version) else {
+            return too_many_versions();
+        };
+        let delivery = deliver(&fleet, u32::MAX, key);
+        carry_out(delivery, || {
+            if fleet.word_on(&births).is_some_and(|word| word.key == *key) {
+                return Ok(());
+            }
+            fleet.order_births(scope, births.clone(), version, *key)
+        })
+    }
+
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
         if !self.capabilities.watch {
             return Err(PlatformError::Unsupported("watch"));
@@ -197,9 +264,7 @@ impl Simulated {
             _ => {}
         }
         let Some(act) = act(&mut fleet) else {
-            return EffectOutcome::Failed {
-                reason: "this world knows 256 versions at most".into(),
-            };
+            return too_many_versions();
         };
         if let Some(objection) = fleet.objection(number, act) {
             return objection;
@@ -263,6 +328,55 @@ fn deliver(fleet: &Fleet, number: u32, key: &EffectKey) -> Delivery {
         Delivery::Twice
     } else {
         Delivery::Good
+    }
+}
+
+fn too_many_versions() -> EffectOutcome {
+    EffectOutcome::Failed {
+        reason: "this world knows 256 versions at most".into(),
+    }
+}
+
+/// A question to the control plane.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Look,
+    Barrier,
+    Probe,
+    Endpoint,
+}
+
+/// Whether the control plane answers it just now.
+fn answers(fleet: &Fleet, question: Question, targets: &[TargetId]) -> Result<(), PlatformError> {
+    let first = targets.first().map_or(0, |t| hash_text(t.as_str()));
+    let keys = [fleet.now, first ^ question as u64, targets.len() as u64];
+    if Draw::new(fleet.seed, Purpose::Observe, &keys).chance(fleet.world.fault_observe) {
+        let words = "the simulated control plane did not answer";
+        return Err(PlatformError::Unavailable(words.to_owned()));
+    }
+    Ok(())
+}
+
+/// What those who send traffic have heard of a closing. The last of them hears of it as long after the platform as the
+/// platform after the order, at most; until then new connections come.
+fn barrier(fleet: &Fleet, number: u32) -> Barrier {
+    let (slot, now) = (fleet.slot(number), fleet.now);
+    let nobody = Barrier {
+        told: false,
+        quiet_ms: Some(0),
+    };
+    if slot.open || now < slot.ingress_at {
+        return nobody;
+    }
+    let keys = [u64::from(number), slot.ingress_at];
+    let mut draw = Draw::new(fleet.seed, Purpose::Barrier, &keys);
+    let last = slot.ingress_at + ms(draw.between(fleet.world.ingress_s_low, fleet.world.ingress_s_high));
+    if now < last {
+        return nobody;
+    }
+    Barrier {
+        told: true,
+        quiet_ms: Some(now - last),
     }
 }
 

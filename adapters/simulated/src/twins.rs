@@ -79,6 +79,8 @@ struct Agent {
 pub(crate) struct Twin {
     /// The other slot: what runs beside the instance that serves; `None` if it is empty.
     other: Option<Instance>,
+    /// The highest number that an instance here ever had: none is given twice.
+    highest: u32,
     /// Of the instance that serves, and of the other.
     agents: [Agent; 2],
     /// Which of the two slots the serving one is in.
@@ -97,6 +99,7 @@ impl Twin {
     fn new(serving: &Instance) -> Self {
         Self {
             other: None,
+            highest: serving.number,
             agents: [Agent::serving(), Agent::default()],
             flipped: false,
             session: None,
@@ -107,8 +110,10 @@ impl Twin {
         }
     }
 
-    pub(crate) fn highest(&self) -> u32 {
-        self.other.map_or(0, |other| other.number)
+    /// A number for one more instance.
+    pub(crate) fn next_number(&mut self) -> u32 {
+        self.highest += 1;
+        self.highest
     }
 
     /// Connections of those that were there, at the instance of a version.
@@ -308,8 +313,8 @@ impl Fleet {
         if self.other_mut(number).is_some_and(|other| lives(other)) {
             return;
         }
-        let highest = main.number.max(self.twins.get(&number).map_or(0, Twin::highest));
-        let instance = self.drawn(number, highest + 1, version, Start::InPlace);
+        let next = self.twins.get_mut(&number).map_or(main.number + 1, Twin::next_number);
+        let instance = self.drawn(number, next, version, Start::InPlace);
         let alone = main.fate == Fate::Nothing;
         if let Some(twin) = self.twins.get_mut(&number) {
             twin.other = Some(instance);

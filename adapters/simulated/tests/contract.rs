@@ -24,7 +24,17 @@ fn subject() -> Subject {
     let targets = ["app-0-0", "app-0-1", "app-1-0"].map(id);
     let subject = Subject::new(targets, "old".into(), "new".into());
     let subject = subject.configs(["old".into(), "config-2".into()]);
-    subject.times(3_600_000, 300_000, 1_000)
+    subject.times(3_600_000, 300_000, 1_000).scope("app=app-0")
+}
+
+/// Everything it can do.
+fn all() -> Capabilities {
+    let watched = SimConfig::default()
+        .capabilities
+        .with_config()
+        .with_slots()
+        .with_hand_over();
+    watched.with_barrier().with_probe().with_endpoint().with_desired()
 }
 
 fn tried(config: SimConfig) -> Result<Memory, Breach> {
@@ -38,7 +48,13 @@ fn tried(config: SimConfig) -> Result<Memory, Breach> {
 
 #[test]
 fn the_simulated_platform_keeps_the_contract() {
-    assert_eq!(tried(config(fleet(2, 2), at_rest(), "good")).map(drop), Ok(()));
+    for capabilities in [SimConfig::default().capabilities, all()] {
+        let config = SimConfig {
+            capabilities,
+            ..config(fleet(2, 2), at_rest(), "good")
+        };
+        assert_eq!(tried(config).map(drop), Ok(()), "{capabilities:?}");
+    }
 }
 
 #[test]
@@ -54,6 +70,7 @@ fn faults_at_its_boundaries_break_nothing() {
     for seed in 0..3 {
         let config = SimConfig {
             seed,
+            capabilities: all(),
             ..config(fleet(2, 2), world.clone(), "good")
         };
         assert_eq!(tried(config).map(drop), Ok(()), "seed {seed}");
@@ -62,14 +79,17 @@ fn faults_at_its_boundaries_break_nothing() {
 
 #[test]
 fn any_of_its_capabilities_can_be_left_out() {
-    let all = SimConfig::default().capabilities.with_config().with_slots();
+    let slots = SimConfig::default().capabilities.with_config().with_slots();
     let none = Capabilities::none();
     for capabilities in [
         none,
         none.with_fence().with_config(),
         none.with_ingress(),
-        all,
-        all.with_hand_over(),
+        none.with_ingress().with_barrier(),
+        none.with_slots().with_endpoint(),
+        none.with_fence().with_probe().with_desired(),
+        slots,
+        slots.with_hand_over(),
     ] {
         let config = SimConfig {
             capabilities,
@@ -84,6 +104,7 @@ fn what_it_was_told_outlives_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = || SimConfig {
         log: Some(dir.path().join("world")),
+        capabilities: all(),
         ..config(fleet(2, 2), at_rest(), "good")
     };
     let memory = tried(config()).unwrap();

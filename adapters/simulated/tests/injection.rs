@@ -1,4 +1,5 @@
-//! A controller that falls at every boundary, in every mode, in fair weather and foul.
+//! A controller that falls at every await of its driver, in every mode, in fair weather and foul, whatever the platform can be
+//! asked.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod support;
@@ -55,6 +56,8 @@ enum Sent {
 #[derive(Debug, Default)]
 struct State {
     passed: usize,
+    barriers: usize,
+    probes: usize,
     fall: Option<(usize, Fall)>,
     /// On its way since the fall.
     late: Option<(usize, Sent)>,
@@ -95,9 +98,18 @@ impl Boundary {
         (here, falls.map(|(_, fall)| fall))
     }
 
+    /// A look or another question: the controller falls while it waits for the answer, or it does not.
+    async fn question(&self) {
+        if self.boundary().1.is_some() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn send(&self, sent: Sent, key: Option<&EffectKey>) -> EffectOutcome {
         let (here, falls) = self.boundary();
-        let late = self.state.lock().late.take_if(|(from, _)| here >= *from + 3);
+        // Behind the fence of the next controller.
+        let fenced = !matches!(sent, Sent::Fence(_));
+        let late = self.state.lock().late.take_if(|(from, _)| fenced && here > *from);
         if let Some((_, late)) = late {
             let outcome = self.perform(&late).await;
             assert!(
@@ -132,7 +144,20 @@ impl Platform for Boundary {
     }
 
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        self.question().await;
         self.sim.observe(targets).await
+    }
+
+    async fn ingress_barrier(&self, targets: &[TargetId]) -> Result<Vec<Barrier>, PlatformError> {
+        self.question().await;
+        self.state.lock().barriers += 1;
+        self.sim.ingress_barrier(targets).await
+    }
+
+    async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
+        self.question().await;
+        self.state.lock().probes += 1;
+        self.sim.probe(targets).await
     }
 
     async fn fence(&self, _: &TargetId, generation: Generation) -> EffectOutcome {
@@ -211,6 +236,7 @@ impl Journal for Boundary {
     }
 
     async fn end(&self) -> Result<Position, JournalError> {
+        self.question().await;
         self.journal.end().await
     }
 }
@@ -246,16 +272,19 @@ fn world(weather: Weather) -> World {
     }
 }
 
-/// One upgrade to its end, with a fall on the way; gives the receipt and how many boundaries there were.
-fn run(mode: Mode, weather: Weather, fall: Option<(usize, Fall)>) -> (Receipt, usize) {
-    let what = format!("{mode} in {weather:?} weather, falling at {fall:?}");
+/// One upgrade to its end, with a fall on the way; gives the receipt and how many boundaries there were. Where the platform
+/// can be asked for barriers and by probes, it is.
+fn run(mode: Mode, weather: Weather, asked: bool, fall: Option<(usize, Fall)>) -> (Receipt, usize) {
+    let what = format!("{mode} in {weather:?} weather (asked: {asked}), falling at {fall:?}");
     let release = if weather == Weather::Crashing { "crash" } else { "good" };
+    let capabilities = SimConfig::default().capabilities;
+    let capabilities = capabilities.with_slots().with_hand_over().with_config();
     let sim = Simulated::new(SimConfig {
-        capabilities: SimConfig::default()
-            .capabilities
-            .with_slots()
-            .with_hand_over()
-            .with_config(),
+        capabilities: if asked {
+            capabilities.with_barrier().with_probe()
+        } else {
+            capabilities
+        },
         ..config(fleet(1, 1), world(weather), release)
     })
     .unwrap();
@@ -328,6 +357,11 @@ fn run(mode: Mode, weather: Weather, fall: Option<(usize, Fall)>) -> (Receipt, u
         Terminal::Gone | Terminal::Superseded => assert_eq!(None, Some(&receipt), "{what}"),
     }
     assert_eq!(seen.ingress, Ingress::Open, "{what}: {receipt:?}");
+    if receipt.terminal == Terminal::Done {
+        let state = world.state.lock();
+        let found = (state.barriers > 0, state.probes > 0);
+        assert_eq!(found, (asked && mode == Mode::Warm, asked), "{what}: barriers, probes");
+    }
     let pair = seen.pair.unwrap();
     let empty = pair.slots.iter().filter(|slot| slot.is_empty()).count();
     assert_eq!(empty, 1, "{what}: one slot is live and one is empty: {pair:?}");
@@ -343,29 +377,35 @@ fn every_fall(mode: Mode) {
         Weather::NeverReady,
         Weather::Restless,
     ] {
-        let (undisturbed, boundaries) = run(mode, weather, None);
-        match weather {
-            Weather::Fair => assert_eq!(undisturbed.terminal, Terminal::Done, "{undisturbed:?}"),
-            Weather::Crashing if mode != Mode::Config => assert!(
-                matches!(undisturbed.terminal, Terminal::RolledBack { .. }),
-                "{undisturbed:?}"
-            ),
-            _ => {}
+        for asked in [false, true] {
+            every_fall_in(mode, weather, asked);
         }
-        for at in 0..boundaries {
-            for fall in [Fall::Before, Fall::Unreported, Fall::Duplicated] {
-                let (receipt, _) = run(mode, weather, Some((at, fall)));
-                if weather == Weather::Fair {
-                    // A fall alone is nobody's fault and stops nothing.
-                    let what = format!("{mode}, {fall:?} at {at}: {receipt:?}");
-                    assert_eq!(receipt.terminal, Terminal::Done, "{what}");
-                }
-                if weather == Weather::Crashing && mode != Mode::Config {
-                    assert!(
-                        matches!(receipt.terminal, Terminal::RolledBack { .. }),
-                        "{mode}, {fall:?} at {at}: {receipt:?}"
-                    );
-                }
+    }
+}
+
+fn every_fall_in(mode: Mode, weather: Weather, asked: bool) {
+    let (undisturbed, boundaries) = run(mode, weather, asked, None);
+    match weather {
+        Weather::Fair => assert_eq!(undisturbed.terminal, Terminal::Done, "{undisturbed:?}"),
+        Weather::Crashing if mode != Mode::Config => assert!(
+            matches!(undisturbed.terminal, Terminal::RolledBack { .. }),
+            "{undisturbed:?}"
+        ),
+        _ => {}
+    }
+    for at in 0..boundaries {
+        for fall in [Fall::Before, Fall::Unreported, Fall::Duplicated] {
+            let (receipt, _) = run(mode, weather, asked, Some((at, fall)));
+            if weather == Weather::Fair {
+                // A fall alone is nobody's fault and stops nothing.
+                let what = format!("{mode}, {fall:?} at {at}: {receipt:?}");
+                assert_eq!(receipt.terminal, Terminal::Done, "{what}");
+            }
+            if weather == Weather::Crashing && mode != Mode::Config {
+                assert!(
+                    matches!(receipt.terminal, Terminal::RolledBack { .. }),
+                    "{mode}, {fall:?} at {at}: {receipt:?}"
+                );
             }
         }
     }

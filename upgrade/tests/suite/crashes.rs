@@ -1,4 +1,4 @@
-//! A kill at every boundary: before and after each append, each fence and each effect.
+//! A kill at every await: while a look is pending, and before and after each append, each fence and each effect.
 
 use std::collections::BTreeMap;
 

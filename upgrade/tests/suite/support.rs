@@ -8,7 +8,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use unattended_upgrade::*;
 
-/// Stops whoever asks at a numbered boundary: its future never completes, and the test drops it.
+/// Stops whoever asks at a numbered boundary, which is every await of a turn: its future never completes, and the test drops it.
 #[derive(Debug, Default)]
 pub(crate) struct Kill {
     passed: AtomicU64,
@@ -93,6 +93,7 @@ impl Journal for TestJournal {
     }
 
     async fn end(&self) -> Result<Position, JournalError> {
+        self.kill.boundary().await;
         self.inner.end().await
     }
 }
@@ -325,6 +326,7 @@ impl Platform for World {
     }
 
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        self.kill.boundary().await;
         let now = self.clock.now();
         let mut state = self.state.lock();
         if state.blind {

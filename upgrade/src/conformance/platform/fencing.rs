@@ -1,5 +1,5 @@
 //! Generations that are over do nothing any more.
-use super::trial::{Trial, give};
+use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
 use crate::{Clock, EffectKey, EffectOutcome, Generation, Platform, TargetId};
 
@@ -13,16 +13,23 @@ where
             return Ok(());
         }
         let old = self.generations[target];
-        let new = Generation(old.0 + 2);
+        // Some keep but half of a number.
+        let new = Generation(old.0 + if self.far { 1 << 32 } else { 2 });
+        let before = self.last.get(target).cloned();
         self.fence_at(target, new).await?;
         // Given twice, as after a lost answer.
         self.fence_at(target, new).await?;
         self.nothing_happens("fence.leaky", target).await?;
-        for below in [old, Generation(new.0 - 1)] {
-            self.all_stale(target, below).await?;
+        if let Some((ask, key)) = before {
+            // The fence comes before the key.
+            self.is_stale(target, &ask, &key, "fence.stale").await?;
+        }
+        let below = [Generation(0), old, Generation(new.0 - 1)];
+        for below in below {
+            self.all_stale(target, below, "fence.stale").await?;
         }
         self.nothing_happens("fence.leaky", target).await?;
-        for back in [old, Generation(new.0 - 1)] {
+        for back in below {
             let outcome = self.platform.fence(target, back).await;
             if outcome != EffectOutcome::Stale {
                 let told = format!(
@@ -32,43 +39,50 @@ where
                 return Err(Breach::new("fence.back", told));
             }
         }
-        self.all_stale(target, old).await.map_err(|breach| Breach {
-            rule: if breach.rule == "fence.stale" {
-                "fence.back"
-            } else {
-                breach.rule
-            },
-            ..breach
-        })?;
+        self.all_stale(target, old, "fence.back").await?;
         self.nothing_happens("fence.leaky", target).await?;
         // What is not below it goes on as before.
-        let ask = super::trial::Ask::Replace(self.other_version(target));
+        let ask = Ask::Replace(self.other_version(target));
         let key = self.key(target, 4);
         let shut = |breach: Breach| match breach.rule {
             "fence.wide" => Breach::new("fence.shut", breach.told),
             _ => breach,
         };
         self.order(target, &ask, &key).await.map_err(shut)?;
-        let wanted = self.other_version(target);
-        self.until("order.not-done", target, |seen| super::trial::runs(seen, &wanted))
-            .await
+        self.replaced(target).await?;
+        // It outlives what it was set for.
+        self.all_stale(target, old, "fence.forgets").await?;
+        self.nothing_happens("fence.leaky", target).await
     }
 
     /// One order of each kind, none of which may be taken.
-    async fn all_stale(&mut self, target: &TargetId, below: Generation) -> Result<(), Breach> {
+    pub(super) async fn all_stale(
+        &mut self,
+        target: &TargetId,
+        below: Generation,
+        rule: &'static str,
+    ) -> Result<(), Breach> {
         let version = self.other_version(target);
-        for (step, ask) in (1..).zip(self.every_ask(&version)) {
-            let key = EffectKey {
-                generation: below,
-                ..self.key(target, step)
-            };
-            let outcome = give(self.platform, target, &ask, &key).await;
-            if outcome != EffectOutcome::Stale {
-                let at = self.generations[target].0;
-                let told = format!("{target} is fenced at {at}; {ask:?} by {key} gave {outcome:?}");
-                return Err(Breach::new("fence.stale", told));
-            }
+        for (step, ask) in (1..).zip(self.every_ask(target, &version)) {
+            let key = self.strange_key(below, step);
+            self.is_stale(target, &ask, &key, rule).await?;
         }
         Ok(())
+    }
+
+    async fn is_stale(
+        &mut self,
+        target: &TargetId,
+        ask: &Ask,
+        key: &EffectKey,
+        rule: &'static str,
+    ) -> Result<(), Breach> {
+        let outcome = self.answer(target, ask, key).await?;
+        if outcome == EffectOutcome::Stale {
+            return Ok(());
+        }
+        let at = self.generations[target].0;
+        let told = format!("{target} is fenced at {at}; {ask:?} by {key} gave {outcome:?}");
+        Err(Breach::new(rule, told))
     }
 }

@@ -12,30 +12,82 @@ where
         if !self.able.ingress {
             return Ok(());
         }
-        self.no_barrier_yet(target).await?;
+        self.no_barrier_yet().await?;
+        self.reaches(target, true, "ingress.opened").await?;
         let (closing, close) = self.close_for_long(target).await?;
         self.again(target, &close, &closing).await?;
         self.barrier_comes(target).await?;
-        self.no_more_connections(target).await?;
+        self.drains(target).await?;
+        self.reaches(target, false, "ingress.leaks").await?;
         self.nothing_happens("ingress.closed", target).await?;
         self.open(target).await?;
-        self.no_barrier_yet(target).await?;
+        self.no_barrier_yet().await?;
+        self.reaches(target, true, "ingress.opened").await?;
         // The closing arrives once more, late.
         self.late(target, &close, &closing, true).await?;
         self.nothing_happens("key.late", target).await?;
-        self.watchdog(target).await
+        self.there_and_back(target).await?;
+        self.watchdog(target).await?;
+        self.watchdog_waits(target).await
+    }
+
+    /// A client tries the way that traffic takes, where the tests can do that.
+    async fn reaches(&mut self, target: &TargetId, wanted: bool, rule: &'static str) -> Result<(), Breach> {
+        match self.disturb.reaches(target).await {
+            Some(found) if found != wanted => {
+                let told = format!(
+                    "the way to {target} is shown {}, and a client ",
+                    if wanted { "open" } else { "closed" }
+                );
+                let told = told + if found { "gets through" } else { "does not get through" };
+                Err(Breach::new(rule, told))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One order on the heels of another: the later one holds.
+    async fn there_and_back(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let reopen_by_ms = self.far_away();
+        let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+        let open = Ask::Ingress(IngressOrder::Open);
+        for last in [Ingress::Open, Ingress::Closed] {
+            let asks = if last == Ingress::Open {
+                [&close, &open]
+            } else {
+                [&open, &close]
+            };
+            for ask in asks {
+                let key = self.key(target, 2);
+                self.order(target, ask, &key).await?;
+                self.moving.insert(target.clone());
+            }
+            self.until("order.swapped", target, |seen| seen.ingress == last).await?;
+            if let Err(breach) = self.nothing_happens("order.swapped", target).await {
+                // What takes a while may have shown the way as it was before the two.
+                if breach.rule != "order.swapped" {
+                    return Err(breach);
+                }
+                self.moving.insert(target.clone());
+                self.until("order.swapped", target, |seen| seen.ingress == last).await?;
+                self.nothing_happens("order.swapped", target).await?;
+            }
+        }
+        self.open(target).await
     }
 
     /// Closes for longer than the suite looks on.
     pub(super) async fn close_for_long(&mut self, target: &TargetId) -> Result<(EffectKey, Ask), Breach> {
-        let reopen_by_ms = self
-            .clock
-            .now()
-            .saturating_add(self.subject.patience_ms.saturating_mul(1_000));
+        let reopen_by_ms = self.far_away();
         let ask = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
         let key = self.key(target, 2);
         self.close(target, &ask, &key).await?;
         Ok((key, ask))
+    }
+
+    fn far_away(&self) -> u64 {
+        let long_ms = self.subject.patience_ms.saturating_mul(1_000);
+        self.clock.now().saturating_add(long_ms)
     }
 
     async fn close(&mut self, target: &TargetId, ask: &Ask, key: &EffectKey) -> Result<(), Breach> {
@@ -51,26 +103,77 @@ where
             .await
     }
 
-    /// Behind a closed way connections only get fewer.
-    async fn no_more_connections(&mut self, target: &TargetId) -> Result<(), Breach> {
-        let until = self.clock.now().saturating_add(self.subject.quiet_ms);
+    /// Behind a closed way connections only get fewer, until there are none; and then none come.
+    async fn drains(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let quiet = self.clock.now().saturating_add(self.subject.quiet_ms);
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
         let mut before = u32::MAX;
         loop {
-            let seen = self.look().await?;
-            if let Some(active) = seen[target].active {
+            let seen = &self.look().await?[target];
+            let now = self.clock.now();
+            if let Some(active) = seen.active {
                 if active > before {
                     let told = format!("the way to {target} is closed; it had {before} connections and has {active}");
                     return Err(Breach::new("ingress.leaks", told));
                 }
                 before = active;
             }
-            if self.clock.now() >= until {
-                break;
+            let empty = seen.active.is_none_or(|active| active == 0);
+            if empty && now >= quiet {
+                return Ok(());
+            }
+            if now >= until {
+                let told = format!(
+                    "the way to {target} has been closed for long, and it still has {:?}",
+                    seen.active
+                );
+                return Err(Breach::new("ingress.drains", told));
             }
             self.pass(self.subject.poll_ms).await;
         }
-        // A minute of quiet is long for a connection that was there before, and short for one that comes anew.
-        Ok(())
+    }
+
+    /// At its time the way opens onto an instance that is ready, and onto no other: it waits for one.
+    async fn watchdog_waits(&mut self, target: &TargetId) -> Result<(), Breach> {
+        if !self.able.in_place {
+            return Ok(());
+        }
+        self.close_for_long(target).await?;
+        let wanted = self.other_version(target);
+        let key = self.key(target, 4);
+        self.order(target, &Ask::InPlace(wanted.clone()), &key).await?;
+        self.moving.insert(target.clone());
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
+        let mut told = false;
+        loop {
+            let seen = self.look().await?.remove(target);
+            let Some(seen) = seen else { break };
+            let now = self.clock.now();
+            if !seen.ready && !told {
+                // It restarts just now, and its time comes while it does.
+                told = true;
+                let reopen_by_ms = now.saturating_add(self.subject.poll_ms);
+                let key = self.key(target, 2);
+                let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+                self.order(target, &close, &key).await?;
+            } else if !seen.ready && seen.ingress == Ingress::Open {
+                let told = format!("the way to {target} has opened onto {seen:?}");
+                return Err(Breach::new("ingress.unverified", told));
+            }
+            if super::looks::runs(&seen, &wanted) {
+                break;
+            }
+            if now >= until {
+                return Err(Breach::new("order.not-done", format!("{target} is still {seen:?}")));
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
+        if !told {
+            // It was too fast to be seen.
+            self.open(target).await?;
+        }
+        let done = |seen: &crate::Observation| super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open;
+        self.until("ingress.watchdog", target, done).await
     }
 
     /// Nobody opens, and it opens at its time; a closing given later puts that off.

@@ -1,10 +1,16 @@
 //! The suite for platforms: `mod` has what it is given, `trial` how orders are given and looked after, the others the rules.
 mod asking;
+mod barrier;
+mod births;
 mod config;
 mod fencing;
+mod history;
 mod ingress;
+mod looks;
 mod orders;
 mod slots;
+mod soak;
+mod together;
 mod trial;
 mod watching;
 
@@ -32,7 +38,10 @@ pub struct Subject {
     pub configs: [Version; 2],
     /// A target that does not exist.
     pub nobody: TargetId,
-    /// A generation above all that the targets have had. Default 1.
+    /// A scope in the platform's own notation, for platforms that can be told what newborns run. Default `conformance`.
+    pub scope: String,
+    /// A generation above all that the targets, and newborns of the scope, have had. Default 1. The suite takes some
+    /// thousands of millions of generations: whoever drives these targets afterwards goes on above them.
     pub generation: Generation,
     /// The longest time that anything ordered may take until it shows, in milliseconds. Default ten minutes.
     pub patience_ms: u64,
@@ -40,6 +49,10 @@ pub struct Subject {
     pub quiet_ms: u64,
     /// Time between looks, in milliseconds. Default one second.
     pub poll_ms: u64,
+    /// How many deeds are drawn after all that are planned. Default 120.
+    pub deeds: u32,
+    /// The seed from which they are drawn. Default 1.
+    pub seed: u64,
 }
 
 impl Subject {
@@ -55,6 +68,9 @@ impl Subject {
             patience_ms: 600_000,
             quiet_ms: 60_000,
             poll_ms: 1_000,
+            deeds: 120,
+            seed: 1,
+            scope: "conformance".to_owned(),
         }
     }
 
@@ -67,6 +83,21 @@ impl Subject {
     #[must_use]
     pub fn configs(mut self, configs: [Version; 2]) -> Self {
         self.configs = configs;
+        self
+    }
+
+    /// Sets [`scope`](Self::scope).
+    #[must_use]
+    pub fn scope(mut self, scope: &str) -> Self {
+        scope.clone_into(&mut self.scope);
+        self
+    }
+
+    /// Sets [`deeds`](Self::deeds) and [`seed`](Self::seed).
+    #[must_use]
+    pub const fn drawn(mut self, deeds: u32, seed: u64) -> Self {
+        self.deeds = deeds;
+        self.seed = seed;
         self
     }
 
@@ -88,14 +119,27 @@ impl Subject {
 }
 
 /// Things that happen to targets without an order. A platform's tests implement it to have its watch and its looks
-/// tried in full; both answers `false` mean that it cannot be done here, and what needs it is left out.
+/// tried in full; an answer of `false` or `None` means that it cannot be done here, and what needs it is left out.
 #[async_trait]
 pub trait Disturb: Send + Sync {
-    /// Ends the instance, so that the platform's own means start another one.
+    /// Ends the instance, so that the platform's own means start another one. On return of `true` it has ended, and the
+    /// platform's own records say so.
     async fn restart(&self, target: &TargetId) -> bool;
 
     /// Ends the target for good.
     async fn kill(&self, target: &TargetId) -> bool;
+
+    /// Lets a target be born within a scope, and gives its name.
+    async fn bear(&self, scope: &str) -> Option<TargetId> {
+        let _ = scope;
+        None
+    }
+
+    /// Whether a new client that takes the way of traffic ends up at this target, by whichever balancer may lead it there.
+    async fn reaches(&self, target: &TargetId) -> Option<bool> {
+        let _ = target;
+        None
+    }
 }
 
 /// Nothing happens that was not ordered.
@@ -169,22 +213,29 @@ where
     P: Platform + ?Sized,
     C: Clock + ?Sized,
 {
-    let mut trial = Trial::begin(platform, clock, subject).await?;
+    let mut trial = Trial::begin(platform, clock, subject, disturb).await?;
     trial.begin_watch().await?;
-    for _ in 0..2 {
+    trial.none_and_many().await?;
+    for round in 0..2 {
+        trial.far = round == 1;
         for target in &subject.targets {
             trial.orders(target).await?;
             trial.ingress(target).await?;
             trial.in_place(target).await?;
             trial.config(target).await?;
             trial.slots(target).await?;
-            trial.asking(target).await?;
+            trial.probing().await?;
+            trial.endpoints().await?;
             trial.fencing(target).await?;
         }
     }
+    trial.births().await?;
+    trial.together().await?;
+    trial.soak().await?;
     trial.orders_for_nobody().await?;
     trial.unclaimed().await?;
-    trial.disturbed(disturb).await?;
+    trial.disturbed().await?;
+    trial.orders_for_nobody().await?;
     trial.end_watch().await?;
     trial.memory().await
 }

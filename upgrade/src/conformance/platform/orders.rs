@@ -1,8 +1,10 @@
 //! Replacing and prefetching: done, once, here, and shown.
-use super::trial::{Ask, Trial, give, runs};
+use super::looks::runs;
+use super::trial::{Ask, Trial, give};
 use crate::conformance::Breach;
 use crate::{
-    Capabilities, Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, Platform, TargetId, Version,
+    Capabilities, Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, Observation, Platform,
+    TargetId, Version,
 };
 
 impl<P, C> Trial<'_, P, C>
@@ -78,7 +80,7 @@ where
     }
 
     /// The replacement shows: the other version, in another instance, and everything else as before.
-    async fn replaced(&mut self, target: &TargetId) -> Result<(), Breach> {
+    pub(super) async fn replaced(&mut self, target: &TargetId) -> Result<(), Breach> {
         let before = self.rest[target].clone();
         let wanted = self.other_version(target);
         self.until("order.not-done", target, |seen| runs(seen, &wanted)).await?;
@@ -87,6 +89,13 @@ where
             let told = format!("{target} runs {wanted} in the instance that ran another version: {now:?}");
             return Err(Breach::new("replace.instance", told));
         }
+        let born = self.history.born(target);
+        if born > 1 {
+            let told = format!("one order for {target} made {born} instances one after the other");
+            return Err(Breach::new("key.twice", told));
+        }
+        let now = now.clone();
+        self.says_so_itself(target, &now).await?;
         if self.able.ingress && now.ingress != before.ingress {
             let rule = match before.ingress {
                 crate::Ingress::Closed => "in_place.opened",
@@ -95,21 +104,26 @@ where
             let told = format!("the way to {target} was {:?} and is {:?}", before.ingress, now.ingress);
             return Err(Breach::new(rule, told));
         }
+        let acknowledged = |seen: &Observation| seen.config.as_ref().and_then(|config| config.acknowledged.clone());
+        if self.able.config && acknowledged(&now) != acknowledged(&before) {
+            let kept = acknowledged(&before);
+            self.until("config.lost", target, |seen| acknowledged(seen) == kept)
+                .await?;
+        }
         Ok(())
     }
 
     /// Orders for a target that does not exist.
     pub(super) async fn orders_for_nobody(&mut self) -> Result<(), Breach> {
         let nobody = self.subject.nobody.clone();
-        for ask in self.every_ask(&self.subject.second.clone()) {
-            let key = EffectKey {
-                generation: Generation(u64::MAX >> 1),
-                ..self.key(&self.subject.targets[0].clone(), 4)
-            };
-            let outcome = give(self.platform, &nobody, &ask, &key).await;
-            if matches!(outcome, EffectOutcome::Applied | EffectOutcome::AlreadyApplied) {
-                let told = format!("{ask:?} of {nobody}, which does not exist, gave {outcome:?}");
-                return Err(Breach::new("order.nobody", told));
+        for ask in self.every_ask(&nobody, &self.subject.second.clone()) {
+            let key = self.strange_key(Generation(u64::MAX >> 1), 4);
+            for target in std::iter::once(&nobody).chain(&self.dead.clone()) {
+                let outcome = self.answer(target, &ask, &key).await?;
+                if !matches!(outcome, EffectOutcome::Failed { .. }) {
+                    let told = format!("{ask:?} of {target}, which does not exist, gave {outcome:?}");
+                    return Err(Breach::new("order.nobody", told));
+                }
             }
         }
         let first = self.subject.targets[0].clone();
@@ -118,7 +132,7 @@ where
 
     /// What is not claimed is not there.
     pub(super) async fn unclaimed(&mut self) -> Result<(), Breach> {
-        let target = self.subject.targets[0].clone();
+        let target = self.alive();
         if self.platform.capabilities() != self.able {
             let told = format!("they were {:?} and are {:?}", self.able, self.platform.capabilities());
             return Err(Breach::new("capability.constant", told));
@@ -134,6 +148,12 @@ where
             hand_over,
             ..
         } = self.able;
+        if !self.able.barrier {
+            match self.platform.ingress_barrier(std::slice::from_ref(&target)).await {
+                Err(crate::PlatformError::Unsupported(_)) => {}
+                other => return Err(Breach::new("capability.unclaimed", format!("a barrier gave {other:?}"))),
+            }
+        }
         let reopen_by_ms = self.clock.now().saturating_add(self.subject.patience_ms);
         let asks = [
             (in_place, Ask::InPlace(version.clone())),
@@ -170,7 +190,7 @@ where
     }
 
     /// One order of each kind that the platform claims.
-    pub(super) fn every_ask(&self, version: &Version) -> Vec<Ask> {
+    pub(super) fn every_ask(&self, target: &TargetId, version: &Version) -> Vec<Ask> {
         let mut asks = vec![Ask::Replace(version.clone())];
         if self.able.in_place {
             asks.push(Ask::InPlace(version.clone()));
@@ -179,12 +199,16 @@ where
             asks.push(Ask::Prefetch(version.clone()));
         }
         if self.able.slots {
+            let rest = self.rest.get(target);
             asks.push(Ask::Spawn(version.clone()));
+            asks.extend(rest.and_then(|rest| rest.instance).map(Ask::Stop));
+            asks.extend(rest.and_then(|rest| rest.version.clone()).map(Ask::Reset));
             asks.push(Ask::Reset(version.clone()));
         }
         if self.able.hand_over {
-            let order = HandoverOrder::Return;
-            asks.push(Ask::HandOver(order, version.clone(), self.subject.nobody_version()));
+            let runs = self.rest.get(target).and_then(|rest| rest.version.clone());
+            let from = runs.unwrap_or_else(|| self.subject.first.clone());
+            asks.extend(EVERY_HAND_OVER.map(|order| Ask::HandOver(order, from.clone(), version.clone())));
         }
         if self.able.config {
             asks.push(Ask::Config(self.subject.configs[1].clone()));
@@ -197,6 +221,16 @@ where
         asks
     }
 }
+
+const EVERY_HAND_OVER: [HandoverOrder; 7] = [
+    HandoverOrder::Offer,
+    HandoverOrder::Accept,
+    HandoverOrder::Quiesce,
+    HandoverOrder::Migrate,
+    HandoverOrder::Commit,
+    HandoverOrder::Retire,
+    HandoverOrder::Return,
+];
 
 fn confused(breach: Breach, key: &EffectKey) -> Breach {
     match breach.rule {

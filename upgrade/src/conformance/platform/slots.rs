@@ -1,7 +1,8 @@
 //! Two slots, and what the agents in them agree on: there, beside, back, and away.
-use super::trial::{Ask, Trial, runs};
+use super::looks::runs;
+use super::trial::{Ask, Trial, give};
 use crate::conformance::Breach;
-use crate::{Clock, HandoverOrder, InstanceId, Pair, Platform, SlotSeen, TargetId, Version};
+use crate::{Clock, EffectKey, HandoverOrder, InstanceId, Moves, Pair, Platform, SlotSeen, TargetId, Version};
 
 /// The slot that has a version.
 fn slot<'a>(pair: Option<&'a Pair>, version: &Version) -> Option<&'a SlotSeen> {
@@ -22,23 +23,30 @@ where
         };
         let new = self.other_version(target);
         self.spawned(target, &old, &new).await?;
-
-        // Another instance than the one that is named is left alone.
-        let strange = Ask::Stop(InstanceId(u64::MAX - 7));
-        let key = self.key(target, 14);
-        self.no_stop(target, &strange, &key).await?;
-
+        self.endpoints().await?;
+        self.left_alone(target, &old, &new).await?;
+        self.stopped(target, &old, &new, "stop.not-done").await?;
         self.emptied(target, &old, &new).await?;
         if !self.able.hand_over {
             return Ok(());
         }
-        // There and back again, then there for good; each time somebody accepts all the while.
+        // There and back again, then as far, where the new one dies, and then there for good; each time somebody accepts all
+        // the while.
         self.spawned(target, &old, &new).await?;
-        self.handed_over(target, &old, &new).await?;
+        let retire = self.handed_over(target, &old, &new).await?;
         self.hand(target, HandoverOrder::Return, &old, &new, |old, new| {
-            old.accepting && !new.accepting && new.connections == Some(0)
+            old.accepting && !new.accepting && new.connections.unwrap_or(0) == 0
         })
         .await?;
+        // What was refused on the way comes late.
+        let (ask, key) = retire;
+        self.late(target, &ask, &key, false).await?;
+        self.nothing_happens("key.late", target).await?;
+        self.emptied(target, &old, &new).await?;
+        self.nobody_to_return_from(target, &old, &new).await?;
+        self.spawned(target, &old, &new).await?;
+        self.handed_over(target, &old, &new).await?;
+        self.stopped(target, &old, &new, "handover.lease").await?;
         self.emptied(target, &old, &new).await?;
         self.spawned(target, &old, &new).await?;
         self.handed_over(target, &old, &new).await?;
@@ -56,6 +64,93 @@ where
             return Err(Breach::new("handover.done", told));
         }
         Ok(())
+    }
+
+    /// Orders that name what is there already, or what is not there.
+    async fn left_alone(&mut self, target: &TargetId, old: &Version, new: &Version) -> Result<(), Breach> {
+        for version in [old, new] {
+            let ask = Ask::Spawn(version.clone());
+            let key = self.key(target, 15);
+            self.order(target, &ask, &key).await?;
+            self.nothing_happens("spawn.twice", target).await?;
+        }
+        // Another instance than the one that is named is left alone.
+        let strange = Ask::Stop(InstanceId(u64::MAX - 7));
+        let key = self.key(target, 14);
+        self.order(target, &strange, &key).await?;
+        self.nothing_happens("stop.wrong", target).await?;
+        let nothing = Ask::Reset(self.subject.nobody_version());
+        let key = self.key(target, 16);
+        self.order(target, &nothing, &key).await?;
+        self.nothing_happens("reset.disturbs", target).await
+    }
+
+    /// Ends the new instance, and no other: the old one accepts, or does so again.
+    async fn stopped(
+        &mut self,
+        target: &TargetId,
+        old: &Version,
+        new: &Version,
+        rule: &'static str,
+    ) -> Result<(), Breach> {
+        let pair = self.rest[target].pair.clone();
+        let of = |version| slot(pair.as_deref(), version).and_then(|slot| slot.instance);
+        let (stays, Some(ends)) = (of(old), of(new)) else {
+            return Ok(());
+        };
+        let ask = Ask::Stop(ends);
+        let key = self.key(target, 14);
+        self.order(target, &ask, &key).await?;
+        let shown = self.until(rule, target, |seen| {
+            let Some(pair) = seen.pair.as_deref() else { return false };
+            let ended = pair.slots.iter().all(|slot| slot.instance != Some(ends));
+            let accepts = slot(Some(pair), old).is_some_and(|old| old.accepting);
+            ended && accepts
+        });
+        shown.await?;
+        if slot(self.rest[target].pair.as_deref(), old).and_then(|slot| slot.instance) != stays {
+            let told = format!("{new} was ended at {target}, which shows {:?}", self.rest[target]);
+            return Err(Breach::new("stop.disturbs", told));
+        }
+        // What runs in its slot may be started again, and then it stays passive.
+        let later = self.until("stop.restarts", target, |seen| {
+            let new = slot(seen.pair.as_deref(), new);
+            new.is_none_or(|new| !new.accepting && (new.instance.is_none() || new.ready))
+        });
+        later.await?;
+        self.again(target, &ask, &key).await?;
+        // The instance that is named is over: whatever runs now is another one.
+        let key = self.key(target, 14);
+        self.order(target, &ask, &key).await?;
+        self.old_goes_on(target, old, "stop.wrong").await
+    }
+
+    /// Looks on for a while: the old instance serves.
+    async fn old_goes_on(&mut self, target: &TargetId, old: &Version, rule: &'static str) -> Result<(), Breach> {
+        let until = self.clock.now().saturating_add(self.subject.quiet_ms);
+        let serving = slot(self.rest[target].pair.as_deref(), old).and_then(|slot| slot.instance);
+        loop {
+            let mut all = self.look().await?;
+            let Some(seen) = all.remove(target) else { return Ok(()) };
+            let now = slot(seen.pair.as_deref(), old);
+            if !now.is_some_and(|now| now.accepting && now.instance == serving) {
+                let told = format!("{old} at {target} was to go on, and it shows {seen:?}");
+                return Err(Breach::new(rule, told));
+            }
+            self.rest.insert(target.clone(), seen);
+            if self.clock.now() >= until {
+                return Ok(());
+            }
+            self.pass(self.subject.poll_ms.max(self.subject.quiet_ms / 8)).await;
+        }
+    }
+
+    /// Without a session, the old instance just polls.
+    async fn nobody_to_return_from(&mut self, target: &TargetId, old: &Version, new: &Version) -> Result<(), Breach> {
+        let ask = Ask::HandOver(HandoverOrder::Return, old.clone(), new.clone());
+        let key = self.key(target, 17);
+        self.order(target, &ask, &key).await?;
+        self.nothing_happens("handover.disturbs", target).await
     }
 
     /// Starts a version in the free slot: it runs there, once, and disturbs nothing.
@@ -77,12 +172,8 @@ where
             let told = format!("{new} was started beside {old} at {target}, which shows {seen:?}");
             return Err(Breach::new("spawn.disturbs", told));
         }
+        self.spawn = Some((ask, key));
         self.nothing_happens("spawn.twice", target).await
-    }
-
-    async fn no_stop(&mut self, target: &TargetId, ask: &Ask, key: &crate::EffectKey) -> Result<(), Breach> {
-        self.order(target, ask, key).await?;
-        self.nothing_happens("stop.wrong", target).await
     }
 
     /// Empties the slot of a version; the other one stays as it is.
@@ -102,15 +193,30 @@ where
             let told = format!("the slot of {goes} at {target} was emptied, and {stays} shows {seen:?}");
             return Err(Breach::new("reset.disturbs", told));
         }
-        self.nothing_happens("reset.disturbs", target).await
+        self.nothing_happens("reset.disturbs", target).await?;
+        // A spawn that was late must not fill the slot after it.
+        if let Some((ask, key)) = self.spawn.take() {
+            self.late(target, &ask, &key, true).await?;
+            self.nothing_happens("reset.filled", target).await?;
+        }
+        Ok(())
     }
 
-    /// Up to where all connections are at the new instance, and the way back is open.
-    async fn handed_over(&mut self, target: &TargetId, old: &Version, new: &Version) -> Result<(), Breach> {
+    /// Up to where all connections are at the new instance, and the way back is open. Orders that come before their time are
+    /// not obeyed; gives the last of them.
+    async fn handed_over(
+        &mut self,
+        target: &TargetId,
+        old: &Version,
+        new: &Version,
+    ) -> Result<(Ask, EffectKey), Breach> {
+        self.moves = Moves::default();
         self.hand(target, HandoverOrder::Offer, old, new, |_, new| {
             new.listeners && !new.accepting
         })
         .await?;
+        // The new one does not poll yet.
+        self.too_early(target, HandoverOrder::Quiesce, old, new).await?;
         self.hand(target, HandoverOrder::Accept, old, new, |old, new| {
             old.accepting && new.accepting
         })
@@ -120,9 +226,31 @@ where
         })
         .await?;
         self.hand(target, HandoverOrder::Migrate, old, new, |old, _| {
-            old.connections == Some(0)
+            old.connections.unwrap_or(0) == 0
         })
-        .await
+        .await?;
+        let lost = self.moves.lost;
+        if lost > 0 {
+            let told = format!("no process died at {target}, and {lost} connections were lost");
+            return Err(Breach::new("handover.lost", told));
+        }
+        // The new one has not committed yet.
+        self.too_early(target, HandoverOrder::Retire, old, new).await
+    }
+
+    /// An order before its time: whatever it is answered, everything stays as it is.
+    async fn too_early(
+        &mut self,
+        target: &TargetId,
+        order: HandoverOrder,
+        old: &Version,
+        new: &Version,
+    ) -> Result<(Ask, EffectKey), Breach> {
+        let ask = Ask::HandOver(order, old.clone(), new.clone());
+        let key = self.key(target, 17);
+        let _ = give(self.platform, target, &ask, &key).await;
+        self.nothing_happens("handover.unguarded", target).await?;
+        Ok((ask, key))
     }
 
     /// Gives one order to the agents and looks on until it shows. In the meantime somebody accepts, always.
@@ -156,6 +284,18 @@ where
         shown.map_err(|breach| Breach {
             told: format!("{order:?}: {}", breach.told),
             ..breach
-        })
+        })?;
+        let counted = self.rest[target].pair.as_ref().map_or(self.moves, |pair| pair.moves);
+        let counts = |moves: &Moves| [moves.moved, moves.declined, moves.cut, moves.lost];
+        let fewer = counts(&self.moves)
+            .iter()
+            .zip(counts(&counted))
+            .any(|(before, now)| now < *before);
+        if fewer || counted.bytes < self.moves.bytes {
+            let told = format!("{target} had counted {:?} and counts {counted:?}", self.moves);
+            return Err(Breach::new("handover.uncounts", told));
+        }
+        self.moves = counted;
+        Ok(())
     }
 }

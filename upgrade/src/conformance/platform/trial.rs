@@ -1,16 +1,19 @@
+//! How the suite gives orders, and what it knows while it does.
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 
+use super::history::History;
+use super::looks::runs;
 use crate::conformance::Breach;
-use crate::conformance::platform::Subject;
+use crate::conformance::platform::{Disturb, Subject};
 use crate::{
     AttemptId, Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder, Ingress,
-    IngressOrder, InstanceId, Moves, Observation, Phase, Platform, SelfCheck, TargetId, Version,
+    IngressOrder, InstanceId, Moves, Observation, Platform, TargetId, Version,
 };
 
 /// How often a look or an order may go unanswered.
-const PATIENT_TRIES: u32 = 200;
+pub(super) const PATIENT_TRIES: u32 = 200;
 
 /// An order that the suite gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +32,20 @@ pub(super) enum Ask {
 /// What a platform must still know when its adapter is started anew.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// For each target its generation, and the last replacement.
     left: Vec<Left>,
 }
 
+/// What a target was left with.
 #[derive(Clone, Debug)]
 struct Left {
     target: TargetId,
+    /// The fence was raised after the last order.
     fenced: bool,
+    /// The last order that was taken.
     ask: Ask,
     key: EffectKey,
+    /// As it was at rest after that.
+    rest: Observation,
 }
 
 /// A suite under way.
@@ -49,8 +56,9 @@ pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
     pub(super) able: Capabilities,
     /// As each target was seen last, when it was at rest.
     pub(super) rest: BTreeMap<TargetId, Observation>,
-    /// Instances that were seen replaced.
-    over: BTreeSet<(TargetId, InstanceId)>,
+    /// Targets with an order under way that nobody has waited for yet.
+    pub(super) moving: BTreeSet<TargetId>,
+    pub(super) history: History,
     pub(super) generations: BTreeMap<TargetId, Generation>,
     /// Targets that were killed on purpose.
     pub(super) dead: BTreeSet<TargetId>,
@@ -60,7 +68,14 @@ pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
     attempts: u64,
     /// The last ordinal of each target in its generation.
     ordinals: BTreeMap<TargetId, u8>,
-    looks: u64,
+    pub(super) looks: u64,
+    /// Generations are far from one another.
+    pub(super) far: bool,
+    /// The last order that started something in a free slot.
+    pub(super) spawn: Option<(Ask, EffectKey)>,
+    /// What was counted of the hand-over under way.
+    pub(super) moves: Moves,
+    pub(super) disturb: &'a dyn Disturb,
 }
 
 impl<'a, P, C> Trial<'a, P, C>
@@ -68,14 +83,21 @@ where
     P: Platform + ?Sized,
     C: Clock + ?Sized,
 {
-    pub(super) async fn begin(platform: &'a P, clock: &'a C, subject: &'a Subject) -> Result<Self, Breach> {
+    pub(super) async fn begin(
+        platform: &'a P,
+        clock: &'a C,
+        subject: &'a Subject,
+        disturb: &'a dyn Disturb,
+    ) -> Result<Self, Breach> {
+        let able = platform.capabilities();
         let mut trial = Self {
             platform,
             clock,
             subject,
-            able: platform.capabilities(),
+            able,
             rest: BTreeMap::new(),
-            over: BTreeSet::new(),
+            moving: BTreeSet::new(),
+            history: History::new(able, [subject.first.clone(), subject.second.clone()]),
             generations: subject
                 .targets
                 .iter()
@@ -88,6 +110,10 @@ where
             attempts: 0,
             ordinals: BTreeMap::new(),
             looks: 0,
+            far: false,
+            spawn: None,
+            moves: Moves::default(),
+            disturb,
         };
         if let Some(words) = trial.able.contradiction() {
             return Err(Breach::new("capability.claimed", words));
@@ -130,12 +156,14 @@ where
             if fenced {
                 self.fence_at(target, Generation(key.generation.0 + 1)).await?;
             }
+            let rest = self.rest[target].clone();
             let target = target.clone();
             left.push(Left {
                 target,
                 fenced,
                 ask,
                 key,
+                rest,
             });
         }
         Ok(Memory { left })
@@ -152,8 +180,10 @@ where
             fenced,
             ask,
             key,
+            rest,
         } in &memory.left
         {
+            still_holds(platform, clock, subject, target, rest).await?;
             if *fenced {
                 let later = EffectKey {
                     ordinal: key.ordinal.saturating_add(1),
@@ -190,6 +220,13 @@ where
         self.attempts += 1;
         let ordinal = self.ordinals.entry(target.clone()).or_default();
         *ordinal = ordinal.saturating_add(1);
+        // Where nobody fences, a key of the next generation is simply a later one.
+        if !self.able.fence
+            && *ordinal == u8::MAX
+            && let Some(generation) = self.generations.get_mut(target)
+        {
+            (*ordinal, generation.0) = (1, generation.0 + 1);
+        }
         EffectKey {
             attempt: AttemptId(self.attempts),
             generation: self.generations[target],
@@ -198,142 +235,14 @@ where
         }
     }
 
-    /// Looks at these, however often it takes to be answered.
-    pub(super) async fn look_at(&mut self, targets: &[TargetId]) -> Result<Vec<Observation>, Breach> {
-        let mut last = String::new();
-        for _ in 0..PATIENT_TRIES {
-            match self.platform.observe(targets).await {
-                Ok(seen) if seen.len() == targets.len() => return Ok(seen),
-                Ok(seen) => {
-                    let told = format!("{} observations of {} targets", seen.len(), targets.len());
-                    return Err(Breach::new("observe.count", told));
-                }
-                Err(error) => last = error.to_string(),
-            }
-            self.pass(self.subject.poll_ms).await;
-        }
-        Err(Breach::new("observe.unanswered", last))
-    }
-
-    /// Looks at everybody, in another order each time, with somebody who does not exist and somebody who is named twice.
-    pub(super) async fn look(&mut self) -> Result<BTreeMap<TargetId, Observation>, Breach> {
-        let mut asked = self.subject.targets.clone();
-        let turn = usize::try_from(self.looks).unwrap_or(0);
-        self.looks += 1;
-        let by = turn % asked.len();
-        asked.rotate_left(by);
-        if turn % 3 == 1 {
-            asked.reverse();
-        }
-        let stranger = turn % (asked.len() + 1);
-        asked.insert(stranger, self.subject.nobody.clone());
-        let twice = asked[(turn / 2) % asked.len()].clone();
-        asked.push(twice);
-        let seen = self.look_at(&asked).await?;
-        let mut found: BTreeMap<TargetId, Observation> = BTreeMap::new();
-        for (target, seen) in asked.iter().zip(seen) {
-            if *target == self.subject.nobody {
-                if seen.phase != Phase::Gone {
-                    let told = format!("{target} does not exist and is shown as {seen:?}");
-                    return Err(Breach::new("observe.invented", told));
-                }
-                continue;
-            }
-            if seen.phase == Phase::Gone && !self.dead.contains(target) {
-                return Err(Breach::new("observe.order", format!("{target} is shown as gone")));
-            }
-            if let Some(instance) = seen.instance
-                && self.over.contains(&(target.clone(), instance))
-            {
-                let told = format!("{target} shows instance {}, which was replaced before", instance.0);
-                return Err(Breach::new("observe.old-state", told));
-            }
-            if let Some(other) = found.insert(target.clone(), seen.clone())
-                && alike(&other) != alike(&seen)
-            {
-                let told = format!("{target}, named twice, is shown as {other:?} and as {seen:?}");
-                return Err(Breach::new("observe.order", told));
-            }
-        }
-        Ok(found)
-    }
-
-    pub(super) async fn pass(&self, ms: u64) {
-        self.clock.sleep_until(self.clock.now().saturating_add(ms)).await;
-    }
-
-    pub(super) fn is_at_rest(&self, rule: &'static str, target: &TargetId, seen: &Observation) -> Result<(), Breach> {
-        let before = &self.rest[target];
-        if alike(before) == alike(seen) {
-            return Ok(());
-        }
-        Err(Breach::new(rule, format!("{target} was {before:?} and is {seen:?}")))
-    }
-
-    /// Looks on for a while: nothing may change, at this target by `rule` and at no other one either.
-    pub(super) async fn nothing_happens(&mut self, rule: &'static str, target: &TargetId) -> Result<(), Breach> {
-        let until = self.clock.now().saturating_add(self.subject.quiet_ms);
-        loop {
-            let seen = self.look().await?;
-            for (name, seen) in &seen {
-                self.is_at_rest(if name == target { rule } else { "order.other" }, name, seen)?;
-            }
-            if self.clock.now() >= until {
-                return Ok(());
-            }
-            // In larger steps as time goes on: most of what happens happens soon.
-            self.pass(self.subject.poll_ms.max(self.subject.quiet_ms / 8)).await;
-        }
-    }
-
-    /// Looks on until this target is as it should be, which becomes its new state of rest. No other one may change.
-    pub(super) async fn until(
-        &mut self,
-        rule: &'static str,
-        target: &TargetId,
-        wanted: impl Fn(&Observation) -> bool + Send,
-    ) -> Result<(), Breach> {
-        let until = self.clock.now().saturating_add(self.subject.patience_ms);
-        loop {
-            let mut all = self.look().await?;
-            for (name, seen) in all.iter().filter(|(name, _)| *name != target) {
-                self.is_at_rest("order.other", name, seen)?;
-            }
-            let Some(seen) = all.remove(target) else {
-                return Err(Breach::new("observe.count", format!("{target} is not shown")));
-            };
-            if wanted(&seen) {
-                self.settle(target, seen);
-                return Ok(());
-            }
-            if self.clock.now() >= until {
-                let told = format!("{target} is still {seen:?} after {} ms", self.subject.patience_ms);
-                return Err(Breach::new(rule, told));
-            }
-            self.pass(self.subject.poll_ms).await;
-        }
-    }
-
-    fn settle(&mut self, target: &TargetId, seen: Observation) {
-        let new = seen.instance;
-        let before = self.rest.insert(target.clone(), seen);
-        if let Some(instance) = before
-            .and_then(|before| before.instance)
-            .filter(|old| Some(*old) != new)
-        {
-            self.over.insert((target.clone(), instance));
-        }
-    }
-
     /// Gives an order until it is taken. What is put off must not be done.
     pub(super) async fn order(&mut self, target: &TargetId, ask: &Ask, key: &EffectKey) -> Result<(), Breach> {
         let mut unsure = false;
+        self.history.expect(target);
         for _ in 0..PATIENT_TRIES {
             match give(self.platform, target, ask, key).await {
                 EffectOutcome::Applied | EffectOutcome::AlreadyApplied => {
-                    if matches!(ask, Ask::Replace(_) | Ask::InPlace(_)) {
-                        self.last.insert(target.clone(), (ask.clone(), *key));
-                    }
+                    self.last.insert(target.clone(), (ask.clone(), *key));
                     return Ok(());
                 }
                 EffectOutcome::Retry { after_ms } => {
@@ -366,6 +275,17 @@ where
         ))
     }
 
+    /// A key of another generation, which is not to be taken.
+    pub(super) fn strange_key(&mut self, generation: Generation, step: u8) -> EffectKey {
+        self.attempts += 1;
+        EffectKey {
+            attempt: AttemptId(self.attempts),
+            generation,
+            step,
+            ordinal: u8::MAX,
+        }
+    }
+
     /// Gives the last order that was applied again: it is told so.
     pub(super) async fn again(&mut self, target: &TargetId, ask: &Ask, key: &EffectKey) -> Result<(), Breach> {
         match self.answer(target, ask, key).await? {
@@ -396,7 +316,12 @@ where
     }
 
     /// An answer that says something.
-    async fn answer(&mut self, target: &TargetId, ask: &Ask, key: &EffectKey) -> Result<EffectOutcome, Breach> {
+    pub(super) async fn answer(
+        &mut self,
+        target: &TargetId,
+        ask: &Ask,
+        key: &EffectKey,
+    ) -> Result<EffectOutcome, Breach> {
         for _ in 0..PATIENT_TRIES {
             match give(self.platform, target, ask, key).await {
                 EffectOutcome::Unknown { .. } => self.pass(self.subject.poll_ms).await,
@@ -441,6 +366,17 @@ where
         ))
     }
 
+    /// The targets that have not been killed: the first of them never is.
+    pub(super) fn living(&self) -> Vec<TargetId> {
+        let targets = self.subject.targets.iter();
+        targets.filter(|target| !self.dead.contains(*target)).cloned().collect()
+    }
+
+    /// A target that lives.
+    pub(super) fn alive(&self) -> TargetId {
+        self.subject.targets[0].clone()
+    }
+
     /// The version that the target does not run at rest.
     pub(super) fn other_version(&self, target: &TargetId) -> Version {
         if self.rest[target].version.as_ref() == Some(&self.subject.first) {
@@ -448,6 +384,38 @@ where
         } else {
             self.subject.first.clone()
         }
+    }
+}
+
+/// What was ordered still is so, or becomes so again, after the adapter was started anew.
+async fn still_holds<P, C>(
+    platform: &P,
+    clock: &C,
+    subject: &Subject,
+    target: &TargetId,
+    rest: &Observation,
+) -> Result<(), Breach>
+where
+    P: Platform + ?Sized,
+    C: Clock + ?Sized,
+{
+    let config = |seen: &Observation| seen.config.as_ref().and_then(|config| config.acknowledged.clone());
+    let until = clock.now().saturating_add(subject.patience_ms);
+    loop {
+        let seen = platform.observe(std::slice::from_ref(target)).await;
+        let holds = |seen: &Observation| {
+            seen.version == rest.version
+                && (seen.ready, seen.ingress) == (rest.ready, rest.ingress)
+                && config(seen) == config(rest)
+        };
+        if seen.as_ref().is_ok_and(|seen| seen.len() == 1 && holds(&seen[0])) {
+            return Ok(());
+        }
+        if clock.now() >= until {
+            let told = format!("{target} was left as {rest:?} and is {seen:?}");
+            return Err(Breach::new("durable.order", told));
+        }
+        clock.sleep_until(clock.now().saturating_add(subject.poll_ms)).await;
     }
 }
 
@@ -469,28 +437,4 @@ pub(super) fn give<'f, P: Platform + ?Sized>(
         Ask::Reset(version) => platform.reset(target, version, key),
         Ask::HandOver(order, from, to) => platform.hand_over(target, *order, from, to, key),
     }
-}
-
-/// Runs this version, is ready and says so.
-pub(super) fn runs(seen: &Observation, version: &Version) -> bool {
-    seen.phase == Phase::Running
-        && seen.version.as_ref() == Some(version)
-        && seen.instance.is_some()
-        && seen.ready
-        && seen.self_check == SelfCheck::Passed
-}
-
-/// What does not change by itself: everything but the connections.
-pub(super) fn alike(seen: &Observation) -> Observation {
-    let mut alike = Observation {
-        active: None,
-        ..seen.clone()
-    };
-    if let Some(pair) = &mut alike.pair {
-        pair.moves = Moves::default();
-        for slot in &mut pair.slots {
-            (slot.accepted, slot.connections) = (None, None);
-        }
-    }
-    alike
 }

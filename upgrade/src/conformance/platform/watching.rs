@@ -1,10 +1,9 @@
 //! News: true, complete, and the same however often they are asked for.
 use std::collections::BTreeMap;
 
-use super::Disturb;
 use super::trial::Trial;
 use crate::conformance::Breach;
-use crate::{Clock, FleetChange, Observation, Phase, Platform, PlatformError, TargetId};
+use crate::{Clock, FleetChange, Generation, Observation, Phase, Platform, PlatformError, TargetId};
 
 /// How often a question may go unanswered.
 const TRIES: u32 = 50;
@@ -91,14 +90,18 @@ where
     }
 
     async fn news_are_true(&mut self) -> Result<(), Breach> {
-        // The last word on each counts.
+        // The last word on each counts, and nobody comes or goes twice.
         let mut alive: BTreeMap<&TargetId, bool> = BTreeMap::new();
         for change in &self.news {
-            match change {
-                FleetChange::Joined { target, .. } => alive.insert(target, true),
-                FleetChange::Left { target } => alive.insert(target, false),
-                FleetChange::BecameUnhealthy { .. } | FleetChange::BecameHealthy { .. } => None,
+            let (target, here) = match change {
+                FleetChange::Joined { target, .. } => (target, true),
+                FleetChange::Left { target } => (target, false),
+                FleetChange::BecameUnhealthy { .. } | FleetChange::BecameHealthy { .. } => continue,
             };
+            if alive.insert(target, here) == Some(here) {
+                let told = format!("{target} is said twice to have {}", if here { "come" } else { "left" });
+                return Err(Breach::new("watch.lies", told));
+            }
         }
         for target in &self.subject.targets {
             if alive.get(target) == Some(&false) && !self.dead.contains(target) {
@@ -132,22 +135,36 @@ where
     }
 
     /// Things happen that nobody ordered.
-    pub(super) async fn disturbed(&mut self, disturb: &dyn Disturb) -> Result<(), Breach> {
+    pub(super) async fn disturbed(&mut self) -> Result<(), Breach> {
         let Some(target) = self.subject.targets.first().cloned() else {
             return Ok(());
         };
-        if disturb.restart(&target).await {
+        if self.disturb.restart(&target).await {
             let before = self.rest[&target].instance;
             let version = self.rest[&target].version.clone();
+            let seen = self.look_alone(&target).await?;
+            if seen.instance == before && seen.ready {
+                let told = format!("{target} was restarted, and a look after that shows {seen:?}");
+                return Err(Breach::new("observe.restart", told));
+            }
             self.until("observe.restart", &target, |seen| {
                 seen.ready && seen.instance != before && seen.version == version
             })
             .await?;
+            // A restart forgets no order, and brings none back.
+            if let Some((ask, key)) = self.last.get(&target).cloned() {
+                self.again(&target, &ask, &key).await?;
+            }
+            if self.able.fence {
+                let below = Generation(self.generations[&target].0.saturating_sub(1));
+                self.all_stale(&target, below, "fence.forgets").await?;
+            }
+            self.nothing_happens("key.forgotten", &target).await?;
         }
         let Some(target) = self.subject.targets.last().cloned() else {
             return Ok(());
         };
-        if disturb.kill(&target).await {
+        if self.disturb.kill(&target).await {
             self.dead.insert(target.clone());
             self.until("observe.gone", &target, |seen| seen.phase == Phase::Gone)
                 .await?;
@@ -166,6 +183,12 @@ where
             self.news.extend(changes);
             let told = |change: &FleetChange| matches!(change, FleetChange::Left { target } if target == dead);
             if self.news.iter().any(told) {
+                // What was told is so from then on, for every look.
+                let seen = self.look_alone(dead).await?;
+                if seen.phase != Phase::Gone {
+                    let told = format!("{dead} is said to have left, and a look after that shows {seen:?}");
+                    return Err(Breach::new("observe.old-state", told));
+                }
                 return Ok(());
             }
             if self.clock.now() >= until {

@@ -168,7 +168,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Why a journal did not do what it was asked. Nothing has been appended.
+/// Why a journal did not do what it was asked. Where it was an append, [`Journal::append`] says what may be there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -221,8 +221,10 @@ pub struct Snapshot {
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Appends the group. On return it is durable as a whole, it follows every group appended before, and the
-    /// position of its first record is given. After an error nothing of it is there, now or after the journal is
-    /// opened anew. Two appends at once are both done, one after the other. An empty group changes nothing.
+    /// position of its first record is given. After an error all of it is there or nothing, since an answer may get lost:
+    /// [`end`](Self::end) tells which, unless the journal refuses everything until it is opened anew. What it tells stays so
+    /// once something was appended after it. Two appends at once are both done, one after the other. An empty group
+    /// changes nothing.
     async fn append(&self, group: &Group) -> Result<Position, JournalError>;
 
     /// Reads up to about `max_groups` whole groups, beginning with the first group that has a record at or after

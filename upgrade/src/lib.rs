@@ -85,14 +85,15 @@
 //! - Hot: unless a process dies, somebody accepts at every instant; there is a way back until the old instance has left.
 //!
 //! They hold in an exhaustive exploration of every mode ([`explore`](mod@explore), which lists the invariants and what is
-//! wrong without each rule) and under a kill at every append and every effect; both are among this crate's tests, on the
+//! wrong without each rule) and under a kill at every await of the driver; both are among this crate's tests, on the
 //! very [`Machine`] that is shipped.
 //!
 //! # Limits
 //!
 //! - Hot says when which agent does what; the agents, which pass listeners and connections, are not here.
 //! - The exploration knows one target, one connection, and up to three faults on one way; time in it is abstract.
-//! - Closing ingress is believed when the platform shows it; there is no barrier at the consumers of its endpoints.
+//! - Where a platform has no [`Capabilities::barrier`], closing ingress is believed when the platform shows it, and where it
+//!   has no [`Capabilities::probe`], an instance is what a look says of it.
 //! - A look that the platform answers for a target is a snapshot: outages are measured as coarsely as looks are apart.
 //! - Without [`Capabilities::fence`] two controllers at one fleet are not kept apart.
 

@@ -4,10 +4,12 @@
 use std::io::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures::executor::block_on;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 use unattended_redb::Redb;
+use unattended_upgrade::conformance::{Medium, journal_faults};
 use unattended_upgrade::{Group, Journal, JournalError, Stream};
 
 /// Something that was done to the storage.
@@ -26,6 +28,8 @@ enum Deed {
 #[derive(Debug, Default)]
 struct Disk {
     bytes: Vec<u8>,
+    /// What a loss of power leaves.
+    synced: Vec<u8>,
     deeds: Vec<Deed>,
     /// It fails from this deed on, and then for ever.
     fails_at: Option<usize>,
@@ -49,7 +53,11 @@ struct Memory(Arc<Mutex<Disk>>);
 impl Memory {
     fn of(bytes: Vec<u8>) -> Self {
         let memory = Self::default();
-        memory.0.lock().bytes = bytes;
+        {
+            let mut disk = memory.0.lock();
+            disk.synced.clone_from(&bytes);
+            disk.bytes = bytes;
+        }
         memory
     }
 }
@@ -82,6 +90,7 @@ impl StorageBackend for Memory {
     fn sync_data(&self) -> Result<()> {
         let mut disk = self.0.lock();
         disk.may()?;
+        disk.synced = disk.bytes.clone();
         disk.deeds.push(Deed::Sync);
         Ok(())
     }
@@ -263,4 +272,30 @@ fn a_disk_that_fails_at_any_deed_loses_nothing_and_says_so() {
         }
     }
     assert!(refused > 20, "{refused} of {deeds}");
+}
+
+/// A storage that loses what was not synced whenever the journal on it is opened anew.
+struct Shelf(Mutex<Memory>);
+
+#[async_trait]
+impl Medium for Shelf {
+    type Journal = Redb;
+
+    async fn open(&self) -> std::result::Result<Redb, JournalError> {
+        let mut memory = self.0.lock();
+        let left = memory.0.lock().synced.clone();
+        *memory = Memory::of(left);
+        Redb::on(memory.clone())
+    }
+
+    fn fail_at(&self, write: Option<u64>) {
+        let memory = self.0.lock();
+        let mut disk = memory.0.lock();
+        disk.fails_at = write.map(|write| disk.done + usize::try_from(write).unwrap());
+    }
+}
+
+#[test]
+fn a_disk_that_fails_and_recovers_keeps_the_contract() {
+    assert_eq!(block_on(journal_faults(&Shelf(Mutex::default()))), Ok(()));
 }

@@ -1,11 +1,13 @@
 //! What every platform and every journal must do, as suites to run against an own one.
 //!
 //! A suite gives `Ok` or the first [`Breach`]: the rule that is broken under a stable name, and what was seen.
+mod faults;
 mod journal;
 mod platform;
 
 use std::fmt;
 
+pub use faults::{Medium, journal_faults};
 pub use journal::{journal_holds, journal_suite};
 pub use platform::{Disturb, Memory, Subject, Undisturbed, platform_holds, platform_suite};
 

@@ -13,6 +13,7 @@ mod formats;
 #[path = "../../examples/own_platform/host.rs"]
 mod host;
 mod liars;
+mod lying_journals;
 mod records;
 mod sequences;
 mod support;

@@ -39,10 +39,12 @@ where
         let mut before: Option<(Barrier, u64)> = None;
         let mut known_since = None;
         let mut reached = None;
+        let mut turns = 0;
         loop {
-            // In the middle, so that an answer cannot be the right one by its place.
+            // First and last in turn, so that an answer is not the right one by its place.
             let mut asked = others.clone();
-            let place = asked.len() / 2;
+            turns += 1;
+            let place = if turns % 2 == 0 { 0 } else { asked.len() };
             asked.insert(place, target.clone());
             let asked_at = self.clock.now();
             let mut barriers = self.barriers(&asked).await?;

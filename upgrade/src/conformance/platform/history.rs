@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use crate::conformance::Breach;
-use crate::{Capabilities, InstanceId, Observation, Pair, Phase, SelfCheck, SlotSeen, TargetId, Version};
+use crate::{Capabilities, InstanceId, Moves, Observation, Pair, Phase, SelfCheck, SlotSeen, TargetId, Version};
 
 /// Every instance that was ever shown.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct History {
     present: BTreeMap<TargetId, Vec<InstanceId>>,
     /// The instances that were shown for the first time since [`History::expect`].
     born: BTreeMap<TargetId, Vec<InstanceId>>,
+    /// What was counted last of the hand-over under way.
+    moves: BTreeMap<TargetId, Moves>,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,38 @@ impl History {
             lives: BTreeMap::new(),
             present: BTreeMap::new(),
             born: BTreeMap::new(),
+            moves: BTreeMap::new(),
         }
+    }
+
+    /// From here on, what becomes of connections at this target is counted anew.
+    pub(super) fn count_anew(&mut self, target: &TargetId) {
+        self.moves.remove(target);
+    }
+
+    /// Counts of one hand-over only grow.
+    fn take_moves(&mut self, target: &TargetId, now: Moves) -> Result<(), Breach> {
+        let counts = |moves: Moves| {
+            let Moves {
+                moved,
+                declined,
+                cut,
+                lost,
+                bytes,
+                ..
+            } = moves;
+            [moved.into(), declined.into(), cut.into(), lost.into(), bytes]
+        };
+        let before = self.moves.insert(target.clone(), now).unwrap_or(now);
+        if counts(before)
+            .iter()
+            .zip(counts(now))
+            .any(|(before, now)| now < *before)
+        {
+            let told = format!("{target} had counted {before:?} and counts {now:?}");
+            return Err(Breach::new("handover.uncounts", told));
+        }
+        Ok(())
     }
 
     /// From here on, what appears at this target is counted anew.
@@ -52,6 +85,9 @@ impl History {
                 "observe.contradicts",
                 format!("{target} {words}: {seen:?}"),
             ));
+        }
+        if let Some(pair) = &seen.pair {
+            self.take_moves(target, pair.moves)?;
         }
         let shown = instances(seen);
         let stranger = shown.iter().map(|(version, _)| *version).chain([seen.version.as_ref()]);

@@ -1,6 +1,7 @@
 //! Looks, by all and by some, until something shows or to see that nothing does.
 use std::collections::BTreeMap;
 
+use super::draw::Draw;
 use super::trial::{PATIENT_TRIES, Trial};
 use crate::conformance::Breach;
 use crate::{Clock, Moves, Observation, Phase, Platform, SelfCheck, TargetId, Version};
@@ -80,9 +81,11 @@ where
     /// Nobody, and very many at once, are answered as well as a few.
     pub(super) async fn none_and_many(&mut self) -> Result<(), Breach> {
         self.look_at(&[]).await?;
-        let (nobody, targets) = (&self.subject.nobody, &self.subject.targets);
-        let one_turn = targets.iter().chain([nobody]);
-        let asked: Vec<TargetId> = one_turn.cycle().take(MANY).cloned().collect();
+        let nobody = &self.subject.nobody;
+        let pool: Vec<&TargetId> = self.subject.targets.iter().chain([nobody]).collect();
+        // In no order that a page could repeat.
+        let mut draw = Draw::new(self.subject.seed);
+        let asked: Vec<TargetId> = (0..MANY).map(|_| pool[draw.below(pool.len())].clone()).collect();
         let seen = self.look_at(&asked).await?;
         for (target, seen) in asked.iter().zip(&seen) {
             if target == nobody && seen.phase != Phase::Gone {

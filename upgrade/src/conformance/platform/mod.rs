@@ -3,6 +3,7 @@ mod asking;
 mod barrier;
 mod births;
 mod config;
+mod draw;
 mod fencing;
 mod history;
 mod ingress;
@@ -28,7 +29,7 @@ use trial::Trial;
 #[non_exhaustive]
 pub struct Subject {
     /// Two or more targets, running [`first`](Self::first), ready, self-checked, and open where the platform controls
-    /// ingress.
+    /// ingress; their connections end within [`patience_ms`](Self::patience_ms) once no new ones come.
     pub targets: Vec<TargetId>,
     /// What they run.
     pub first: Version,
@@ -160,48 +161,66 @@ impl Disturb for Undisturbed {
 
 /// Drives a platform through the contract of [`Platform`] and names the rule that it breaks, if it breaks one.
 ///
-/// It replaces the targets' versions there and back, opens and closes their ways, and uses every capability that is
-/// claimed. It gives orders twice, gives them again after others, drops the answer half-way and asks again, gives orders
-/// of generations that are over, and looks on in between: whatever was not ordered must not happen, at this target or at
-/// another one. Every target is tried, twice, in turn. A target that `disturb` kills is killed last.
+/// It replaces the targets' versions there and back, opens and closes their ways, hands them over, and uses every capability
+/// that is claimed. It gives orders twice, at once, on the heels of one another, again after others, drops the answer half-way
+/// and asks again, gives orders of generations that are over, draws [`Subject::deeds`] more from a seed, and looks on in
+/// between and for long afterwards. Two things are asked of all looks together, whatever was ordered: that no look contradicts
+/// itself or one before it (an instance keeps its version and never comes back; counts only grow), and that nothing changes
+/// that was not ordered, at this target or at another one. Every target is tried, twice, in turn. A target that `disturb`
+/// kills is killed last.
 ///
-/// Takes some dozen times [`Subject::quiet_ms`] for each target. Gives what [`platform_holds`] needs.
+/// Takes some dozen times [`Subject::quiet_ms`] and once [`Subject::patience_ms`] for each target. Gives what
+/// [`platform_holds`] needs.
 ///
 /// | rule | what it says |
 /// | --- | --- |
 /// | `subject` | the targets are what [`Subject`] says |
-/// | `observe.count`, `observe.order` | one observation for each target asked for, in that order, whoever else is asked for |
+/// | `observe.count`, `observe.order` | one observation for each target asked for, in that order, whoever else and how many are asked for |
+/// | `observe.contradicts` | what one look says fits together: nothing is ready that does not run, nor serves that has left |
+/// | `observe.version` | no version is shown that nobody ordered |
 /// | `observe.invented` | a target that does not exist is [`Phase::Gone`](crate::Phase::Gone) |
-/// | `observe.old-state` | an instance that was seen replaced is not shown again |
+/// | `observe.old-state` | an instance that was over is not shown again, nor anything from before what was told |
 /// | `observe.unanswered` | looks are answered, at least now and then |
 /// | `observe.restart`, `observe.gone` | what happens unasked shows |
 /// | `capability.constant`, `capability.claimed`, `capability.unclaimed` | capabilities do not change; what is claimed works, and what is not is `Unsupported` |
-/// | `order.nobody` | an order for a target that does not exist is not taken |
+/// | `order.nobody` | an order for a target that does not exist, or not any more, is `Failed` |
 /// | `order.refused`, `order.never` | an order that can be carried out is taken |
 /// | `order.not-done` | what was taken is carried out, and shows |
+/// | `order.swapped` | of two orders the later one holds |
 /// | `order.other` | no other target changes |
 /// | `order.undone` | what was refused, or put off, is not done |
-/// | `replace.instance` | a replacement makes a new instance |
+/// | `replace.instance` | a replacement makes a new instance, and an instance keeps its version |
 /// | `key.answer` | the last key that was applied is answered `AlreadyApplied`; an older one so or `Stale` |
 /// | `key.overtaken` | a key that was not applied when a later one was is `Stale` |
-/// | `key.twice`, `key.late` | and nothing is done again, at once or later, also not in the order's own time |
+/// | `key.at-once` | two deliveries at once are one order |
+/// | `key.twice`, `key.late` | nothing is done again, at once or later, also not in the order's own time: one order makes one instance |
 /// | `key.lost-answer` | nor where the first answer was never read |
 /// | `key.confused` | a key with a higher ordinal is another order, also of the same step |
-/// | `fence.taken`, `fence.stale`, `fence.leaky` | a fence is taken; below it every kind of order is `Stale`, and nothing is done |
+/// | `key.forgotten` | a key is known after a long time, and after a restart of the target |
+/// | `fence.taken`, `fence.stale`, `fence.leaky` | a fence is taken; below it every kind of order is `Stale`, whatever its key, and nothing is done |
 /// | `fence.back`, `fence.wide`, `fence.shut` | a lower fence does not lower it; it bars no other target, nor its own generation |
+/// | `fence.forgets` | it outlives the orders after it, a long time, and a restart of the target |
 /// | `prefetch.touched` | a prefetch stops and starts nothing |
-/// | `ingress.closed`, `ingress.opened`, `ingress.leaks` | closing and opening show; a closed way brings no more connections |
+/// | `ingress.closed`, `ingress.opened` | closing and opening show, and clients find it so |
+/// | `ingress.drains`, `ingress.leaks` | behind a closed way connections get fewer until there are none, and none come anew |
 /// | `ingress.watchdog`, `ingress.early`, `ingress.deadline` | a closed way opens by itself at its time, not before, and a later closing puts the time off |
-/// | `barrier.early`, `barrier.never` | the barrier is reached behind a closed way, and not before |
+/// | `ingress.unverified` | and opens onto an instance that is ready, and no other |
+/// | `barrier.early`, `barrier.never`, `barrier.back` | the barrier is told behind a closed way, for this target alone, not before, and stays |
+/// | `barrier.count`, `barrier.quiet` | one barrier for each target; it is quiet no longer than time has passed |
 /// | `in_place.opened` | a replacement in place leaves a closed way closed |
-/// | `config.acknowledged`, `config.disturbs` | a pushed configuration is acknowledged, and nothing restarts for it |
+/// | `config.acknowledged`, `config.disturbs`, `config.lost` | a pushed configuration is acknowledged, nothing restarts for it, and it outlives a replacement |
 /// | `spawn.not-done`, `spawn.twice`, `spawn.disturbs` | a version starts in the free slot, once, and what serves is left alone |
-/// | `stop.wrong` | only the instance that is named is ended |
-/// | `reset.not-done`, `reset.disturbs` | a slot becomes empty, and the other one is left alone |
+/// | `stop.not-done`, `stop.wrong`, `stop.disturbs`, `stop.restarts` | the instance that is named is ended, and no other; what is started in its slot after it stays passive |
+/// | `reset.not-done`, `reset.disturbs`, `reset.filled` | a slot becomes empty and stays so, and the other one is left alone |
 /// | `handover.not-done`, `handover.done`, `handover.nobody` | the agents do as told, and somebody accepts all the while |
-/// | `probe.count`, `probe.other` | one answer for each target, by the instance that a look shows |
-/// | `endpoint.shared`, `endpoint.unstable` | each instance has an address of its own, the same each time |
-/// | `desired.touched`, `desired.stale` | what newborns run touches nobody; a lower generation is `Stale` |
+/// | `handover.unguarded` | what comes before its time is not obeyed: nobody is quiet while the other one does not accept, nobody leaves before the commit |
+/// | `handover.lease` | the old instance accepts again when the new one dies |
+/// | `handover.disturbs` | a return without a hand-over changes nothing |
+/// | `handover.lost`, `handover.uncounts` | no connection is lost while both live; what was counted stays counted |
+/// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too |
+/// | `endpoint.shared`, `endpoint.unstable`, `endpoint.invented`, `endpoint.unanswered` | each slot in which something runs has an address of its own, the same each time |
+/// | `desired.refused`, `desired.twice`, `desired.stale` | what newborns run is taken, once, and not from an older word |
+/// | `desired.touched`, `desired.obeyed` | nobody who lives is touched, and those who are born obey |
 /// | `watch.cursor`, `watch.forgets`, `watch.lies`, `watch.lost` | news from a cursor are what followed, the same each time, true, and complete |
 pub async fn platform_suite<P, C>(
     platform: &P,
@@ -247,6 +266,7 @@ where
 /// | --- | --- |
 /// | `durable.fence` | a fence survives |
 /// | `durable.key` | an applied key survives |
+/// | `durable.order` | what was ordered is so, or becomes so again |
 pub async fn platform_holds<P, C>(platform: &P, clock: &C, subject: &Subject, memory: &Memory) -> Result<(), Breach>
 where
     P: Platform + ?Sized,

@@ -1,6 +1,7 @@
 //! Deeds in an order that nobody thought of: drawn from a seed, with what each must come to.
 use std::collections::BTreeMap;
 
+use super::draw::Draw;
 use super::looks::runs;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
@@ -27,7 +28,7 @@ where
 {
     /// So many deeds as [`Subject::deeds`](super::Subject::deeds) says, then a long look at what has become of them.
     pub(super) async fn soak(&mut self) -> Result<(), Breach> {
-        let mut draw = Draw(self.subject.seed);
+        let mut draw = Draw::new(self.subject.seed);
         let mut wanted: BTreeMap<TargetId, Wanted> = BTreeMap::new();
         let mut given: BTreeMap<TargetId, Given> = BTreeMap::new();
         let targets = self.living();
@@ -182,18 +183,4 @@ where
 
 fn acknowledged(seen: &Observation) -> Option<&Version> {
     seen.config.as_ref()?.acknowledged.as_ref()
-}
-
-/// The same numbers for the same seed, everywhere: SplitMix64.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        usize::try_from(z % bound.max(1) as u64).unwrap_or(0)
-    }
 }

@@ -9,7 +9,7 @@ use crate::conformance::Breach;
 use crate::conformance::platform::{Disturb, Subject};
 use crate::{
     AttemptId, Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder, Ingress,
-    IngressOrder, InstanceId, Moves, Observation, Platform, TargetId, Version,
+    IngressOrder, InstanceId, Observation, Platform, TargetId, Version,
 };
 
 /// How often a look or an order may go unanswered.
@@ -73,8 +73,6 @@ pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
     pub(super) far: bool,
     /// The last order that started something in a free slot.
     pub(super) spawn: Option<(Ask, EffectKey)>,
-    /// What was counted of the hand-over under way.
-    pub(super) moves: Moves,
     pub(super) disturb: &'a dyn Disturb,
 }
 
@@ -112,7 +110,6 @@ where
             looks: 0,
             far: false,
             spawn: None,
-            moves: Moves::default(),
             disturb,
         };
         if let Some(words) = trial.able.contradiction() {

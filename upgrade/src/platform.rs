@@ -437,6 +437,8 @@ pub trait Platform: Send + Sync {
     /// Says what a target runs that is born within `scope` from now on, in the platform's own notation of scopes (a
     /// namespace, a label). On return of `Applied` every birth that follows obeys. No living target is touched. Scopes are
     /// not fenced: the highest generation of a scope's keys counts, and a lower one is [`EffectOutcome::Stale`].
+    ///
+    /// The driver does not call it: who decides about births does.
     async fn desired(&self, scope: &str, version: &Version, key: &EffectKey) -> EffectOutcome {
         let _ = (scope, version, key);
         EffectOutcome::Unsupported

@@ -1,4 +1,4 @@
-//! What the examples share: fleet inventories from CSV, JSON lines, Kubernetes and synthesis.
+//! What the examples share: fleet inventories from CSV, JSON lines, Kubernetes and synthesis, and the judges of others.
 //!
 //! It is no part of the product and depends on none of its crates: an example turns [`Target`]s into the fleet of a
 //! planner, or into a simulated world.
@@ -59,6 +59,7 @@ mod guard;
 mod inventory;
 mod jsonl;
 mod mapping;
+pub mod peers;
 mod pods;
 mod rng;
 mod source;

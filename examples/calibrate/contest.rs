@@ -64,7 +64,7 @@ fn release(family: &Family, number: u64, bad: bool, run: u32, seed: u64) -> Resu
             reports.push(world.before(t, zone));
         }
     }
-    let mut ours = Ours::new(family, &history).map_err(|error| error.to_string())?;
+    let mut ours = Ours::new(family, &history)?;
     let mut peers: Vec<(Box<dyn Peer>, Option<usize>)> = contenders(family)
         .into_iter()
         .filter_map(|contender| Some((peer(contender, family)?, None)))

@@ -237,6 +237,11 @@ impl Family {
         self.stages.iter().map(|stage| stage.0).sum()
     }
 
+    /// Whether our judge is given hosts one by one; else sums, and some hosts of the control.
+    pub(crate) fn per_host(&self) -> bool {
+        self.transients || self.noise != Noise::Independent
+    }
+
     /// The stage of an interval, and whether the interval is its first.
     pub(crate) fn stage(&self, t: usize) -> (usize, bool) {
         let mut since = 0;

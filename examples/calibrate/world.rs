@@ -1,6 +1,6 @@
 //! One release in one world: what a metric source would report, interval by interval.
 
-use unattended::health::{Counts, Coverage, HostCounts};
+use unattended::health::{Arm, Counts, Coverage, HostRecord};
 
 use crate::draws::{Draws, float, whole};
 use crate::family::{Family, Incidents, Loss, Noise};
@@ -13,18 +13,16 @@ const RESTARTING_S: f64 = 120.0;
 const WARM_S: f64 = 180.0;
 /// Intervals before the change.
 pub(crate) const HISTORY: usize = 60;
-/// Most hosts reported one by one.
-const SAMPLE: usize = 64;
-
 /// What one zone reports for one interval.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     pub(crate) canary: Counts,
     pub(crate) fresh: Counts,
     pub(crate) control: Counts,
-    /// Some hosts one by one.
-    pub(crate) canary_hosts: Vec<HostCounts>,
-    pub(crate) control_hosts: Vec<HostCounts>,
+    /// Requests that the balancer sent to settled canary hosts.
+    pub(crate) sent: u64,
+    /// Every host that reports.
+    pub(crate) hosts: Vec<HostRecord>,
     pub(crate) canary_coverage: Coverage,
     pub(crate) control_coverage: Coverage,
 }
@@ -95,7 +93,7 @@ impl<'a> World<'a> {
         } else {
             rate
         };
-        self.report(zone, rate, 0, (0, 0), None)
+        self.report(zone, rate, 0, 0, None)
     }
 
     /// Interval `t` of the change, of one zone.
@@ -115,11 +113,11 @@ impl<'a> World<'a> {
         } else {
             changed(family.stages[stage - 1].1)
         };
-        self.report(zone, rate, now, (before, t), Some(t))
+        self.report(zone, rate, now, before, Some(t))
     }
 
-    /// `changed`: hosts on the new version; `before`: those of earlier stages, with the interval.
-    fn report(&mut self, zone: usize, rate: f64, changed: usize, before: (usize, usize), t: Option<usize>) -> Report {
+    /// `changed`: hosts on the new version; `before`: those of earlier stages.
+    fn report(&mut self, zone: usize, rate: f64, changed: usize, before: usize, t: Option<usize>) -> Report {
         let family = self.family;
         let hosts = family.hosts / family.zones;
         let requests = float(family.requests) / small(family.zones);
@@ -127,12 +125,11 @@ impl<'a> World<'a> {
         let ratio = if bad { family.ratio } else { 1.0 };
         let per_host = requests / small(hosts);
 
-        let (mut settled, mut fresh) = (changed, Fresh::default());
-        let mut old = hosts - changed;
+        let (mut settled, mut fresh) = (changed, Vec::new());
+        // Who waits for the restart of this stage is in neither arm.
+        let old = hosts - changed;
         if let (true, Some(t)) = (family.transients, t) {
             (settled, fresh) = self.restarting(before, changed, t, per_host);
-            // Who waits for the restart of this stage is in neither arm.
-            old = hosts - changed;
         }
         // Traffic follows the share exactly where hosts are only what events fall on.
         let share = match (t, family.transients || family.noise == Noise::Hosts) {
@@ -152,6 +149,7 @@ impl<'a> World<'a> {
         let mut canary = Events::new(settled, canary_requests);
         let mut control = Events::new(old, control_requests);
         let draws = &mut self.draws;
+        let stratum = u32::try_from(zone).unwrap_or(u32::MAX);
         let zone = &mut self.zones[zone];
         match family.noise {
             Noise::Independent => {
@@ -172,14 +170,32 @@ impl<'a> World<'a> {
                 zone.fail(&mut canary, &mut control, changed, draws);
             }
         }
-        let fresh_bad = draws.binomial(fresh.requests, (rate * ratio * fresh.factor).min(0.9));
+        let mut records = Vec::with_capacity(hosts);
+        canary.records(Arm::Canary, 0, &mut records);
+        let mut fresh_counts = Counts::default();
+        for restarted in &fresh {
+            let bad = draws.binomial(restarted.requests, (rate * ratio * restarted.factor).min(0.9));
+            fresh_counts.bad += bad;
+            fresh_counts.total += restarted.requests;
+            records.push(record(
+                Arm::Canary,
+                true,
+                restarted.host,
+                (bad, bad),
+                restarted.requests,
+            ));
+        }
+        control.records(Arm::Control, changed, &mut records);
+        for record in &mut records {
+            record.stratum = stratum;
+        }
         let mut report = Report {
             canary: canary.counts(),
-            fresh: Counts::new(fresh_bad, fresh.requests),
+            fresh: fresh_counts,
             control: control.counts(),
-            canary_hosts: canary.sample(),
-            control_hosts: control.sample(),
-            canary_coverage: everybody(settled + fresh.hosts),
+            sent: canary_requests,
+            hosts: records,
+            canary_coverage: everybody(settled + fresh.len()),
             control_coverage: everybody(old),
         };
         if t.is_some() {
@@ -188,16 +204,13 @@ impl<'a> World<'a> {
         report
     }
 
-    /// Settled hosts, and what the fresh ones do: `before` are those of earlier stages.
-    fn restarting(&self, before: (usize, usize), changed: usize, t: usize, per_host: f64) -> (usize, Fresh) {
-        let (before, _) = before;
+    /// How many hosts are settled, and the fresh ones: `before` are those of earlier stages.
+    fn restarting(&self, before: usize, changed: usize, t: usize, per_host: f64) -> (usize, Vec<Fresh>) {
         let (factor, seconds) = self.transient;
-        let start: usize = (0..t)
-            .rev()
-            .take_while(|earlier| self.family.stage(*earlier).0 == self.family.stage(t).0)
-            .count();
+        let stage = |t: usize| self.family.stage(t).0;
+        let start = (0..t).rev().take_while(|earlier| stage(*earlier) == stage(t)).count();
         let ended = small(start + 1) * INTERVAL_S;
-        let (mut settled, mut requests, mut weighted, mut hosts) = (before, 0.0, 0.0, 0_usize);
+        let (mut settled, mut fresh) = (before, Vec::new());
         for host in 0..changed - before {
             let restarted = RESTARTING_S * (small(host) + 0.5) / small(changed - before);
             let age = ended - restarted;
@@ -206,26 +219,36 @@ impl<'a> World<'a> {
             } else if age > 0.0 {
                 let present = age.min(INTERVAL_S);
                 let ill = (seconds - (age - present)).clamp(0.0, present);
-                requests += per_host * present / INTERVAL_S;
-                weighted += per_host * (present + (factor - 1.0) * ill) / INTERVAL_S;
-                hosts += 1;
+                fresh.push(Fresh {
+                    host: before + host,
+                    requests: whole((per_host * present / INTERVAL_S).round()),
+                    factor: 1.0 + (factor - 1.0) * ill / present,
+                });
             }
         }
-        let fresh = Fresh {
-            hosts,
-            requests: whole(requests.round()),
-            factor: if requests > 0.0 { weighted / requests } else { 1.0 },
-        };
         (settled, fresh)
     }
 }
 
-#[derive(Clone, Copy, Default)]
+/// A host that restarted not long ago.
 struct Fresh {
-    hosts: usize,
+    host: usize,
     requests: u64,
-    /// Mean factor of the rate.
+    /// Factor of the rate.
     factor: f64,
+}
+
+fn record(arm: Arm, fresh: bool, host: usize, (bad, distinct): (u64, u64), total: u64) -> HostRecord {
+    HostRecord {
+        stratum: 0,
+        metric: 0,
+        arm,
+        fresh,
+        host: u32::try_from(host).unwrap_or(u32::MAX),
+        bad: bad.min(total),
+        total,
+        distinct: distinct.min(total),
+    }
 }
 
 /// Bad events of one arm, with the hosts they fall on.
@@ -277,15 +300,13 @@ impl Events {
         Counts::new(distinct.min(self.requests), self.requests)
     }
 
-    fn sample(&self) -> Vec<HostCounts> {
+    /// One record a host, requests spread evenly; the first host has the number `first`.
+    fn records(&self, arm: Arm, first: usize, records: &mut Vec<HostRecord>) {
         let hosts = u64::try_from(self.hosts.len().max(1)).unwrap_or(1);
-        let total = (self.requests / hosts).max(u64::from(self.requests > 0));
-        let counts = |&(bad, distinct): &(u64, u64)| HostCounts {
-            bad: bad.min(total),
-            total,
-            distinct: distinct.min(total),
-        };
-        self.hosts.iter().rev().take(SAMPLE).map(counts).collect()
+        let (each, more) = (self.requests / hosts, self.requests % hosts);
+        for ((number, bad), at) in (first..).zip(&self.hosts).zip(0_u64..) {
+            records.push(record(arm, false, number, *bad, each + u64::from(at < more)));
+        }
     }
 }
 
@@ -386,11 +407,12 @@ fn lose(family: &Family, bad: bool, report: &mut Report, draws: &mut Draws) {
     };
     report.canary = thin(report.canary, kept_bad);
     report.canary_coverage = reported(report.canary_coverage);
-    report.canary_hosts.clear();
-    if family.loss == Loss::Both {
+    // Who is silent says nothing about itself either.
+    let both = family.loss == Loss::Both;
+    report.hosts.retain(|host| host.arm == Arm::Control && !both);
+    if both {
         report.control = thin(report.control, kept);
         report.control_coverage = reported(report.control_coverage);
-        report.control_hosts.clear();
     }
 }
 

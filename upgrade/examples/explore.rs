@@ -4,7 +4,7 @@
 //! cargo run --release -p unattended-upgrade --example explore              # for people
 //! cargo run --release -p unattended-upgrade --example explore -- --json    # for programs
 //! cargo run --release -p unattended-upgrade --example explore -- --dot     # the transition tables, for Graphviz
-//! cargo run --release -p unattended-upgrade --example explore -- --markdown   # the same, as docs/upgrade.md has them
+//! cargo run --release -p unattended-upgrade --example explore -- --markdown   # the same, as docs/upgrade-tables.md has them
 //! ```
 //!
 //! Exit code 0: every invariant holds in every mode, and every ablation has a counterexample; 1: not so; 2: bad options.

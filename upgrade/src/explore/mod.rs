@@ -49,7 +49,7 @@ use world::{Kind, Progress};
 
 /// A rule to take away, to see what it is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 #[expect(clippy::exhaustive_enums, reason = "the table of ablations has a line for each")]
 pub enum Ablation {
     /// The old agent neither polls again when the session ends, nor stays until its lease is sure.
@@ -57,11 +57,11 @@ pub enum Ablation {
     /// The old agent gives its copy of a connection away before it has been adopted.
     KeepUntilAdopted,
     /// The controller may decide on what it saw last instead of looking.
-    Reprobe,
+    ReProbe,
     /// Platform and agents obey old generations and late messages.
     Fencing,
     /// The intent of an effect becomes durable after the effect.
-    IntentFirst,
+    IntentBeforeEffect,
 }
 
 impl Ablation {
@@ -69,19 +69,19 @@ impl Ablation {
     pub const ALL: [Self; 5] = [
         Self::Lease,
         Self::KeepUntilAdopted,
-        Self::Reprobe,
+        Self::ReProbe,
         Self::Fencing,
-        Self::IntentFirst,
+        Self::IntentBeforeEffect,
     ];
 
     /// The name, as it is serialized.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lease => "lease",
-            Self::KeepUntilAdopted => "keep_until_adopted",
-            Self::Reprobe => "reprobe",
+            Self::KeepUntilAdopted => "keep-until-adopted",
+            Self::ReProbe => "re-probe",
             Self::Fencing => "fencing",
-            Self::IntentFirst => "intent_first",
+            Self::IntentBeforeEffect => "intent-before-effect",
         }
     }
 }
@@ -208,7 +208,7 @@ pub fn ablate(rule: Ablation) -> Option<(Mode, Counterexample)> {
     // The lease and the copies are rules of agents, which only a hot upgrade has.
     let modes: &[Mode] = match rule {
         Ablation::Lease | Ablation::KeepUntilAdopted => &[Mode::Hot],
-        Ablation::Reprobe | Ablation::Fencing | Ablation::IntentFirst => &Mode::ALL,
+        Ablation::ReProbe | Ablation::Fencing | Ablation::IntentBeforeEffect => &Mode::ALL,
     };
     let mut best: Option<(Mode, Counterexample)> = None;
     for mode in modes {

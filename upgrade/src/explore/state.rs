@@ -249,7 +249,7 @@ impl State {
                 for wait_ms in [0, QUIET_MS, LATE_MS] {
                     let seen = self.world.observe();
                     all.push(self.look(machine, &seen, wait_ms, false, rules));
-                    if rules.without == Some(Ablation::Reprobe)
+                    if rules.without == Some(Ablation::ReProbe)
                         && let Some(memory) = &self.memory
                     {
                         all.push(self.look(machine, memory, wait_ms, true, rules));
@@ -298,7 +298,7 @@ impl State {
         let before = machine.step();
         let now_ms = NOW_MS + wait_ms;
         let command = machine.next(Event::Observed { now_ms, seen });
-        if rules.without == Some(Ablation::Reprobe) && !remembered {
+        if rules.without == Some(Ablation::ReProbe) && !remembered {
             to.memory = Some(Box::new(seen.clone()));
         }
         let label = if remembered {
@@ -350,7 +350,7 @@ impl State {
                 broken = at_order(&self, &machine, effect);
                 let journal = self.journal.clone();
                 self.journal.note(&machine, step, key);
-                if rules.without == Some(Ablation::IntentFirst) && self.journal != journal {
+                if rules.without == Some(Ablation::IntentBeforeEffect) && self.journal != journal {
                     self.before = Some(Box::new(journal));
                 }
                 self.sending = Some((effect, key));

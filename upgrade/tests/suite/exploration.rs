@@ -60,9 +60,9 @@ fn each_rule_is_needed() {
     let expected = [
         (Ablation::Lease, "S2"),
         (Ablation::KeepUntilAdopted, "S5"),
-        (Ablation::Reprobe, "L2"),
+        (Ablation::ReProbe, "L2"),
         (Ablation::Fencing, "L6"),
-        (Ablation::IntentFirst, "S6"),
+        (Ablation::IntentBeforeEffect, "S6"),
     ];
     for (rule, invariant) in expected {
         let (mode, example) = ablate(rule).unwrap_or_else(|| panic!("nothing is wrong without {}", rule.name()));

@@ -31,7 +31,9 @@ pub struct Decision {
     pub next_feasible: Option<i64>,
     /// How many packs speak, or may speak, for the scope. Zero: allowed because nobody has said anything.
     pub packs: usize,
-    /// A digest of request, rules and time, 32 hexadecimal digits: equal inputs, equal digest. Not cryptographic.
+    /// The digest of request, rules and time, 64 hexadecimal digits: equal inputs, equal digest. It is the SHA-256 of, each
+    /// with its length before it in 8 bytes, the least significant first: `decision/3` and the digest of the rules; then of
+    /// the time in 8 bytes; then, with its length, of the request as JSON, its `others` in the order of their own JSON.
     pub digest: String,
 }
 

@@ -1,4 +1,4 @@
-//! Label selectors, and an index over many of them.
+//! Label selectors, and how they meet a scope.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -44,21 +44,16 @@ impl Selector {
     }
 
     pub(crate) fn matches(&self, labels: &Labels<'_>) -> Match<'_> {
-        let mut answer = Match::All;
-        for (key, wanted) in &self.0 {
+        meets(self.0.iter().map(|(key, wanted)| {
             let known = labels.of_key(key);
-            let hits = known.iter().filter(|(_, value)| wanted.contains(*value)).count();
-            if known.is_empty() {
-                if !matches!(answer, Match::Maybe(_)) {
-                    answer = Match::Maybe(key);
-                }
-            } else if hits == 0 {
-                return Match::No;
-            } else if hits < known.len() && answer == Match::All {
-                answer = Match::Part;
-            }
-        }
-        answer
+            let hits = known.iter().filter(|(_, value)| wanted.contains(*value));
+            (key.as_str(), known.len(), hits.count())
+        }))
+    }
+
+    /// The labels it asks for, by key.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
+        self.0.iter().map(|(key, values)| (key.as_str(), values))
     }
 
     /// Whether everything this selector selects is selected by `wider` too.
@@ -88,12 +83,28 @@ impl Selector {
         )
     }
 
-    /// The term to index by: the application where there is one, else the one with the fewest values.
-    fn anchor(&self) -> Option<(&String, &BTreeSet<String>)> {
-        self.0
-            .get_key_value(APP)
-            .or_else(|| self.0.iter().min_by_key(|(_, values)| values.len()))
+    /// The key to find it by: the application where it names one, else the one with the fewest values.
+    pub(crate) fn anchor(&self) -> Option<&str> {
+        let fewest = || self.0.iter().min_by_key(|(_, values)| values.len());
+        self.0.get_key_value(APP).or_else(fewest).map(|(key, _)| key.as_str())
     }
+}
+
+/// How terms meet a scope, given for each its key, how many values the scope has under it, and how many of them are wanted.
+pub(crate) fn meets<'k>(terms: impl Iterator<Item = (&'k str, usize, usize)>) -> Match<'k> {
+    let mut answer = Match::All;
+    for (key, known, hits) in terms {
+        if known == 0 {
+            if !matches!(answer, Match::Maybe(_)) {
+                answer = Match::Maybe(key);
+            }
+        } else if hits == 0 {
+            return Match::No;
+        } else if hits < known && answer == Match::All {
+            answer = Match::Part;
+        }
+    }
+    answer
 }
 
 /// As a pack writes it.
@@ -112,55 +123,5 @@ impl fmt::Display for Selector {
             }
         }
         f.write_str("}`")
-    }
-}
-
-/// Finds the few selectors that may meet a scope without looking at the others.
-#[derive(Debug, Default)]
-pub(crate) struct Index {
-    everything: Vec<usize>,
-    by_key: BTreeMap<String, Anchored>,
-}
-
-#[derive(Debug, Default)]
-struct Anchored {
-    by_value: BTreeMap<String, Vec<usize>>,
-    all: Vec<usize>,
-}
-
-impl Index {
-    pub(crate) fn new<'s>(selectors: impl Iterator<Item = &'s Selector>) -> Self {
-        let mut index = Self::default();
-        for (id, selector) in selectors.enumerate() {
-            let Some((key, values)) = selector.anchor() else {
-                index.everything.push(id);
-                continue;
-            };
-            let anchored = index.by_key.entry(key.clone()).or_default();
-            anchored.all.push(id);
-            for value in values {
-                anchored.by_value.entry(value.clone()).or_default().push(id);
-            }
-        }
-        index
-    }
-
-    /// Every selector that may meet the scope, and few others; ascending, distinct.
-    pub(crate) fn candidates(&self, labels: &Labels<'_>) -> Vec<usize> {
-        let mut found = self.everything.clone();
-        for (key, anchored) in &self.by_key {
-            let known = labels.of_key(key);
-            if known.is_empty() {
-                found.extend_from_slice(&anchored.all);
-            }
-            for (_, value) in known {
-                if let Some(ids) = anchored.by_value.get(*value) {
-                    found.extend_from_slice(ids);
-                }
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
     }
 }

@@ -115,7 +115,8 @@ pub enum Verdict {
     Allow,
     /// Go, with at most this many targets now. Zero means none.
     AllowLimited(u32),
-    /// The engine cannot tell. Never a pass: ask a person, or supply what is missing.
+    /// The engine cannot tell. Never a pass: ask a person, or supply what is missing. A rule says what its own unknown
+    /// becomes, so a decision is this only where no rule was asked.
     Unknown(UnknownReason),
     /// A person decides.
     NeedsPerson,

@@ -104,8 +104,40 @@ fn no_pack_is_too_strange() {
     let sound = file("example.yaml");
     targets::pack(sound.as_bytes());
     let mut random = Random(5);
-    for _ in 0..1_500 {
+    for _ in 0..1_000 {
         targets::pack(&mutate(&sound, &mut random));
+    }
+}
+
+#[test]
+fn no_rule_is_too_strange() {
+    let sound = file("rules.yaml");
+    targets::pack(sound.as_bytes());
+    let mut random = Random(8);
+    for _ in 0..1_000 {
+        targets::pack(&mutate(&sound, &mut random));
+    }
+}
+
+#[test]
+fn no_request_is_too_strange() {
+    let sound = file("../../docs/request.yaml");
+    targets::request(sound.as_bytes());
+    let mut random = Random(9);
+    for _ in 0..1_000 {
+        targets::request(&mutate(&sound, &mut random));
+    }
+}
+
+#[test]
+fn no_chain_but_the_written_one_is_whole() {
+    let (written, anchor) = targets::chain();
+    let text = String::from_utf8(written.clone()).expect("JSON");
+    targets::audit(&written);
+    assert!(unattended_defense::audit::verify(&*written, &[anchor.head]).is_ok());
+    let mut random = Random(10);
+    for _ in 0..1_500 {
+        targets::audit(&mutate(&text, &mut random));
     }
 }
 
@@ -115,7 +147,7 @@ fn no_calendar_is_too_strange() {
     for (seed, sound) in [(6, file("holidays.ics")), (7, more.to_owned())] {
         targets::calendar(sound.as_bytes());
         let mut random = Random(seed);
-        for _ in 0..1_500 {
+        for _ in 0..1_000 {
             targets::calendar(&mutate(&sound, &mut random));
         }
     }

@@ -14,13 +14,13 @@ use crate::{SCHEMA, chain, print, stamp};
 /// The answer as programs read it. Times are RFC 3339 in UTC.
 #[derive(Serialize)]
 struct Json<'d> {
-    schema: u32,
     verdict: &'static str,
     until: Option<String>,
     limit: Option<u32>,
     findings: Vec<JsonFinding<'d>>,
     next_feasible: Option<String>,
     digest: &'d str,
+    schema: u32,
 }
 
 #[derive(Serialize)]
@@ -76,7 +76,6 @@ fn json(decision: &Decision) -> Json<'_> {
         _ => (None, None),
     };
     Json {
-        schema: SCHEMA,
         verdict: name(decision.verdict),
         until: until.map(stamp),
         limit,
@@ -95,6 +94,7 @@ fn json(decision: &Decision) -> Json<'_> {
             .collect(),
         next_feasible: decision.next_feasible.map(stamp),
         digest: &decision.digest,
+        schema: SCHEMA,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Ask rule packs whether a change may go now, why not, and when.
 //!
 //! ```text
-//! cargo run --release --example admit -- --rules docs/pack.yaml --request docs/request.yaml
-//! cargo run --release --example admit -- --rules docs/pack.yaml --timeline 14 --synthetic 300000x3000
+//! cargo run --release --example admit -- --rules docs/packs --request docs/request.yaml
+//! cargo run --release --example admit -- --rules docs/packs --timeline 14 --synthetic 300000x3000
 //! cargo run --release --example admit -- --help
 //! ```
 

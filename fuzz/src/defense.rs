@@ -1,3 +1,4 @@
+use unattended_defense::audit::{Anchor, Chain, Entry, Log, verify};
 use unattended_defense::{Guard, Need, PackErrors, Request, app};
 
 /// Asks a guard everything one can ask. Whatever was loaded, answers come, and agree with each other.
@@ -6,7 +7,7 @@ fn ask(guard: &Guard) {
     for now in [0, 1_793_577_600_000, 1_792_893_600_000, 1_709_164_800_000, 7_258_118_399_999] {
         for scope in [app("pay").label("business", "payments").label("tier", "gold"), app("pay")] {
             let decision = guard.decide(&Request::pre("c").scope(scope.clone()), now);
-            assert_eq!(decision.digest.len(), 32);
+            assert_eq!(decision.digest.len(), 64);
             assert!(!decision.why().is_empty());
             let closed = guard.why_not_now(&scope, now);
             assert!(closed.iter().all(|blocker| blocker.from <= now && blocker.until.is_none_or(|until| until > now)));
@@ -48,5 +49,53 @@ pub fn calendar(data: &[u8]) {
     match Guard::from_packs([("p.yaml", PACK), ("h.ics", text)]) {
         Ok(guard) => ask(&guard),
         Err(errors) => check(&errors),
+    }
+}
+
+/// Rules of every kind, to be asked with strange requests.
+const RULES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../defense/packs/rules.yaml"));
+
+/// Any bytes as a request.
+pub fn request(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let request = match Request::from_text("fuzz.yaml", text) {
+        Ok(request) => request,
+        Err(errors) => return check(&errors),
+    };
+    let json = serde_json::to_string(&request).expect("a request is plain data");
+    let again = Request::from_text("fuzz.json", &json).expect("it reads what it writes");
+    let guard = Guard::from_yaml("rules.yaml", RULES).expect("the example is sound");
+    for now in [0, 1_795_176_000_000, 7_258_118_399_999] {
+        let decision = guard.decide(&request, now);
+        assert!(!decision.why().is_empty());
+        assert_eq!(decision, guard.decide(&again, now), "the same question, the same answer");
+    }
+}
+
+/// A chain of three records, and its end, kept elsewhere.
+pub fn chain() -> (Vec<u8>, Anchor) {
+    let guard = Guard::from_yaml("rules.yaml", RULES).expect("the example is sound");
+    let now = 1_795_176_000_000;
+    let mut log = Log::begin(Vec::new(), "fuzz", now).expect("a vector takes everything");
+    for id in ["a", "b"] {
+        let request = Request::pre(id).scope(app("pay"));
+        let decision = guard.decide(&request, now);
+        log.append(now, &Entry::decision(guard.digest(), &request, now, &decision)).expect("a vector takes everything");
+    }
+    let anchor = Anchor::of(log.head());
+    (log.into_inner(), anchor)
+}
+
+/// Any bytes as a chain. Nothing but what was written, and what follows it, is taken for it.
+pub fn audit(data: &[u8]) {
+    let (written, anchor) = chain();
+    let verified = verify(data, std::slice::from_ref(&anchor.head));
+    assert!(verified.is_err() || data.starts_with(&written), "a forged chain passes for the anchored one");
+    if let Ok(resumed) = Chain::resume(data) {
+        let keep = usize::try_from(resumed.keep).expect("no longer than what was read");
+        assert!(verify(&data[..keep], &[]).is_ok(), "what is kept is whole");
+    }
+    if let Ok(line) = std::str::from_utf8(data) {
+        let _ = Anchor::parse(line);
     }
 }

@@ -130,9 +130,9 @@ codes! {
     /// An incident is open. `incident`, `severity`.
     IncidentOpen = "incident.open":
         "incident {incident} of severity {severity} is open, says {rule} {who}" => "it is over when the incident is";
-    /// Not enough people agreed. `level`, `wanted`, `have`, `author`.
+    /// Not enough people agreed. `level`, `wanted`, `have`, `author`, `what`.
     ApprovalMissing = "approval.missing":
-        "{have} of {wanted} people of level {level} have agreed, {author} not counted, says {rule} {who}" => "let others look at it";
+        "{have} of {wanted} people of level {level} have agreed to {what}, {author} not counted, says {rule} {who}" => "let others look at it, and let each approval name what it is for";
     /// An old change. `what`, `since_ms`.
     AgeExceeded = "age.exceeded":
         "{what} is {since_ms}, too long ago, says {rule} {who}" => "make it anew, or ask {owner}";

@@ -3,7 +3,7 @@
 use super::{Guard, HORIZON_MS, RANGE_REASON, RANGE_RULE};
 use crate::decision::{Blocker, NextFeasible, Span};
 use crate::request::{Direction, Need};
-use crate::scope::{Labels, Scope};
+use crate::scope::Scope;
 use crate::time::{END_MS, FIRST_MS, in_range};
 use crate::verdict::UnknownReason;
 use crate::window::{Block, Bound, Room, WindowKind, earliest_of_all};
@@ -18,7 +18,7 @@ impl Guard {
         }
         let limit = now_ms + HORIZON_MS;
         let mut blockers: Vec<Blocker> = self
-            .bounds(&Labels::of(scope), Room::instant())
+            .bounds(&self.known(scope), Room::instant())
             .iter()
             .filter_map(|bound| bound.block(now_ms, limit).map(|block| self.blocker(bound, block)))
             .collect();
@@ -40,7 +40,7 @@ impl Guard {
             return never(vec![clock_blocker(now_ms)]);
         }
         let limit = now_ms + HORIZON_MS;
-        let bounds = self.bounds(&Labels::of(scope), Room::new(Direction::Forward, need));
+        let bounds = self.bounds(&self.known(scope), Room::new(Direction::Forward, need));
         earliest_of_all(&bounds, now_ms, limit).map_or_else(
             || {
                 never(
@@ -61,7 +61,7 @@ impl Guard {
         let from_ms = from_ms.clamp(FIRST_MS, END_MS);
         let until_ms = until_ms.clamp(FIRST_MS, END_MS);
         let mut spans: Vec<Span> = self
-            .bounds(&Labels::of(scope), Room::instant())
+            .bounds(&self.known(scope), Room::instant())
             .iter()
             .flat_map(|bound| {
                 let window = bound.window();

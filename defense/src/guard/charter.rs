@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Guard;
 use crate::finding::{Code, Finding};
+use crate::index::Known;
 use crate::pack::TIER;
 use crate::scope::Labels;
 use crate::selector::Match;
@@ -21,7 +22,7 @@ impl Guard {
 
     /// A critical tier without rules of its own is not permission: a pack for everything says nothing about the one
     /// application that must not fail. A scope whose tier nobody knows may be critical.
-    pub(super) fn unruled(&self, labels: &Labels<'_>) -> Option<Finding> {
+    pub(super) fn unruled(&self, labels: &Labels<'_>, known: &Known<'_>) -> Option<Finding> {
         let charter = self.0.decoded.charter.as_ref()?;
         if charter.critical.is_empty() {
             return None;
@@ -34,10 +35,10 @@ impl Guard {
             return None;
         }
         let packs = &self.0.decoded.packs;
-        let ruled = self.0.by_pack_scope.candidates(labels).iter().any(|pack| {
-            let scope = &packs[*pack].scope;
-            !scope.is_everything() && matches!(scope.matches(labels), Match::All | Match::Part)
-        });
+        let ruled =
+            self.0.by_pack_scope.meeting(known).any(|(pack, matched)| {
+                !packs[pack].scope.is_everything() && matches!(matched, Match::All | Match::Part)
+            });
         if ruled {
             return None;
         }

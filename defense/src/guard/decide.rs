@@ -17,8 +17,9 @@ impl Guard {
     /// May this happen now? `now_ms` is in unix milliseconds.
     pub fn decide(&self, request: &Request, now_ms: i64) -> Decision {
         let labels = Labels::with_facts(&request.scope, &request.facts);
-        let digest = request.digest(&self.0.digest, now_ms);
-        let packs = self.speaking(&labels);
+        let digest = request.digest(&self.0.asked, now_ms);
+        let known = self.0.vocabulary.look_up(&labels);
+        let packs = self.0.by_pack_scope.meeting(&known).count();
         if !in_range(now_ms) {
             let finding = out_of_range(now_ms, &digest);
             return Decision {
@@ -31,24 +32,36 @@ impl Guard {
             };
         }
         let limit = now_ms + HORIZON_MS;
-        let bounds = self.bounds(&labels, Room::new(request.change.direction, request.need));
+        let bounds = self.bounds(&known, Room::new(request.change.direction, request.need));
         let Found {
             counted: mut findings,
             mut shadow,
-        } = self.ask_rules(request, &labels, now_ms);
+        } = self.ask_rules(request, &labels, &known, now_ms);
         findings.extend(conflict::findings(request, &labels));
-        findings.extend(self.unruled(&labels));
+        findings.extend(self.unruled(&labels, &known));
         // When all but the windows would let it pass: none knows better than the latest, or one does not know.
         let floor_ms = findings
             .iter()
             .filter(|finding| !finding.verdict.may_start())
             .try_fold(now_ms, |floor_ms, finding| Some(floor_ms.max(finding.until?)));
+        let blocks: Vec<(&Bound<'_>, Block)> = bounds
+            .iter()
+            .filter_map(|bound| Some((bound, bound.block(now_ms, limit)?)))
+            .collect();
+        // No start is feasible before each of them lets it pass; where none stands in the way, none need be asked again.
+        let next_feasible = floor_ms.and_then(|floor_ms| {
+            let mut untils = blocks.iter().map(|(_, block)| block.until);
+            let floor_ms = untils.try_fold(floor_ms, |floor_ms, until| Some(floor_ms.max(until?)))?;
+            if floor_ms == now_ms {
+                return Some(now_ms);
+            }
+            earliest_of_all(&bounds, floor_ms, limit)
+        });
         findings.extend(
-            bounds
-                .iter()
-                .filter_map(|bound| bound.block(now_ms, limit).map(|block| self.finding(bound, block))),
+            blocks
+                .into_iter()
+                .map(|(bound, block)| self.finding(bound, block, &labels)),
         );
-        let next_feasible = floor_ms.and_then(|floor_ms| earliest_of_all(&bounds, floor_ms, limit));
         for findings in [&mut findings, &mut shadow] {
             only_holds(request.phase, findings);
             for finding in findings.iter_mut() {
@@ -69,7 +82,7 @@ impl Guard {
         }
     }
 
-    fn finding(&self, bound: &Bound<'_>, block: Block) -> Finding {
+    fn finding(&self, bound: &Bound<'_>, block: Block, labels: &Labels<'_>) -> Finding {
         let window = bound.window();
         let pack = &self.0.decoded.packs[window.pack];
         let mut params = BTreeMap::from([
@@ -95,11 +108,11 @@ impl Guard {
         Finding {
             code,
             params,
-            rule: format!("{}/{}", pack.name, window.id),
+            rule: [&pack.name, "/", &window.id].concat(),
             version: pack.version.clone(),
             owner: window.owner.clone(),
             reason: window.reason_at(block.from),
-            verdict: bound.verdict(block.until),
+            verdict: bound.verdict(block.until, labels.of_key(self.tier())),
             until: block.until,
             unknown: bound.doubt().map(|(reason, _)| reason),
             evidence: Vec::new(),

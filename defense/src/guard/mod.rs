@@ -14,9 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::Seal;
+use crate::index::{Index, Known, Vocabulary};
 use crate::pack::{self, Decoded, PackErrors};
-use crate::scope::Labels;
-use crate::selector::{Index, Match};
+use crate::scope::{Labels, Scope};
 use crate::time::DAY_MS;
 use crate::window::{Bound, Room};
 
@@ -32,10 +32,13 @@ pub struct Guard(Arc<Rules>);
 #[derive(Debug)]
 struct Rules {
     decoded: Decoded,
+    vocabulary: Vocabulary,
     by_pack_scope: Index,
     by_window: Index,
     by_rule: Index,
     digest: String,
+    /// The beginning of the digest of every question.
+    asked: Seal,
 }
 
 impl Guard {
@@ -77,12 +80,18 @@ impl Guard {
     /// Reads packs from pairs of file name and text. Their order does not matter.
     ///
     /// # Errors
-    /// All faults of all texts, and nothing is loaded.
+    /// All faults of all texts, and nothing is loaded; also when there is no pack among them.
     pub fn from_packs<N: Into<String>, T: Into<String>>(
         packs: impl IntoIterator<Item = (N, T)>,
     ) -> Result<Self, PackErrors> {
         let sources = packs.into_iter().map(|(name, text)| (name.into(), text.into()));
-        let guard = Self::of(pack::decode_all(sources)?);
+        let decoded = pack::decode_all(sources)?;
+        if decoded.packs.is_empty() {
+            return Err(pack::none(
+                decoded.charter.map_or_else(String::new, |charter| charter.file.clone()),
+            ));
+        }
+        let guard = Self::of(decoded);
         guard.check_least_open()?;
         Ok(guard)
     }
@@ -95,11 +104,18 @@ impl Guard {
         if let Some(charter) = &decoded.charter {
             digest = digest.text("charter").text(&charter.version);
         }
+        let digest = digest.hex();
+        let scopes = || decoded.packs.iter().map(|pack| &pack.scope);
+        let of_windows = || decoded.windows.iter().map(|window| &window.selector);
+        let of_rules = || decoded.rules.iter().map(|rule| &rule.selector);
+        let vocabulary = Vocabulary::of(scopes().chain(of_windows()).chain(of_rules()));
         Self(Arc::new(Rules {
-            by_pack_scope: Index::new(decoded.packs.iter().map(|pack| &pack.scope)),
-            by_window: Index::new(decoded.windows.iter().map(|window| &window.selector)),
-            by_rule: Index::new(decoded.rules.iter().map(|rule| &rule.selector)),
-            digest: digest.hex(),
+            by_pack_scope: Index::new(&vocabulary, scopes()),
+            by_window: Index::new(&vocabulary, of_windows()),
+            by_rule: Index::new(&vocabulary, of_rules()),
+            vocabulary,
+            asked: Seal::new("decision/3").text(&digest),
+            digest,
             decoded,
         }))
     }
@@ -136,18 +152,17 @@ impl Guard {
         pack::check_keys(&self.0.decoded.keys, known)
     }
 
-    fn bounds(&self, labels: &Labels<'_>, room: Room) -> Vec<Bound<'_>> {
-        let candidates = self.0.by_window.candidates(labels);
-        Bound::collect(candidates.iter().map(|id| &self.0.decoded.windows[*id]), labels, room)
+    /// A scope in the numbers of the indexes.
+    fn known(&self, scope: &Scope) -> Known<'_> {
+        self.0.vocabulary.look_up(&Labels::of(scope))
     }
 
-    fn speaking(&self, labels: &Labels<'_>) -> usize {
-        self.0
-            .by_pack_scope
-            .candidates(labels)
-            .iter()
-            .filter(|id| self.0.decoded.packs[**id].scope.matches(labels) != Match::No)
-            .count()
+    fn bounds<'g>(&'g self, known: &Known<'g>, room: Room) -> Vec<Bound<'g>> {
+        let meeting = self.0.by_window.meeting(known);
+        Bound::collect(
+            meeting.map(|(id, matched)| (&self.0.decoded.windows[id], matched)),
+            room,
+        )
     }
 }
 

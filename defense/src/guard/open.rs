@@ -6,8 +6,8 @@ use super::Guard;
 use crate::decision::NextFeasible;
 use crate::pack::{Pack, PackError, PackErrors};
 use crate::request::Need;
-use crate::scope::{Labels, Scope};
-use crate::selector::Selector;
+use crate::scope::Scope;
+use crate::selector::{Match, Selector};
 use crate::time::{DAY_MS, END_MS, FIRST_MS, render};
 use crate::window::{Bound, Occurrence, Room, Window, WindowKind};
 
@@ -81,7 +81,7 @@ impl Guard {
     pub fn open_time(&self, scope: &Scope, from_ms: i64, until_ms: i64) -> OpenTime {
         let from_ms = from_ms.clamp(FIRST_MS, END_MS);
         let until_ms = until_ms.clamp(from_ms, END_MS);
-        let bounds = self.bounds(&Labels::of(scope), Room::instant());
+        let bounds = self.bounds(&self.known(scope), Room::instant());
         let closed: Vec<Vec<Occurrence>> = bounds.iter().map(|bound| bound.closed(from_ms, until_ms)).collect();
         let mut closed_by: Vec<Closed> = bounds
             .iter()
@@ -216,10 +216,11 @@ impl Guard {
     /// The least open time of any part of a pack's scope in a sample fortnight, with its beginning and who closes it.
     fn least_open(&self, pack: &Pack) -> Option<(i64, i64, Selector, Vec<Closed>)> {
         let windows = &self.0.decoded.windows;
-        let touching = self.0.by_window.candidates(&pack.scope.labels());
-        let recurring: Vec<&Window> = touching
-            .iter()
-            .map(|id| &windows[*id])
+        let recurring: Vec<&Window> = self
+            .0
+            .by_window
+            .meeting(&self.0.vocabulary.look_up(&pack.scope.labels()))
+            .map(|(id, _)| &windows[id])
             .filter(|window| window.kind == WindowKind::Change || window.when.recurs())
             .collect();
         let mut scopes: Vec<Selector> = recurring
@@ -232,12 +233,11 @@ impl Guard {
         scopes.dedup();
         let mut least: Option<(i64, i64, Selector, Vec<Closed>)> = None;
         for scope in scopes {
-            let labels = scope.labels();
             let speaking = recurring
                 .iter()
-                .copied()
-                .filter(|window| scope.within(&window.selector));
-            let bounds = Bound::collect(speaking, &labels, Room::instant());
+                .filter(|window| scope.within(&window.selector))
+                .map(|window| (*window, Match::All));
+            let bounds = Bound::collect(speaking, Room::instant());
             for from_ms in SAMPLES_MS {
                 let closed: Vec<_> = bounds
                     .iter()

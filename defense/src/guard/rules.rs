@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Guard;
 use crate::digest::Seal;
 use crate::finding::{Code, Finding};
+use crate::index::Known;
 use crate::pack::{Decoded, Pack, PackError, PackErrors};
 use crate::request::{Phase, Request};
 use crate::rule::{Answer, Ask, Entry, Imposed, OnUnknown};
@@ -67,7 +68,7 @@ impl Source<'_> {
         Finding {
             code,
             params,
-            rule: format!("{}/{}", self.pack, self.id),
+            rule: [self.pack, "/", self.id].concat(),
             version: self.version.to_owned(),
             verdict,
             until,
@@ -177,17 +178,13 @@ impl Guard {
     }
 
     /// What built-in rules say, those that may apply for all the scope says among them.
-    pub(super) fn ask_rules(&self, request: &Request, labels: &Labels<'_>, now_ms: i64) -> Found {
+    pub(super) fn ask_rules(&self, request: &Request, labels: &Labels<'_>, known: &Known<'_>, now_ms: i64) -> Found {
         let mut found = Found::default();
-        for id in self.0.by_rule.candidates(labels) {
+        for (id, matched) in self.0.by_rule.meeting(known) {
             let entry = &self.0.decoded.rules[id];
             if entry.phase.is_some_and(|phase| phase != request.phase)
                 || entry.step.is_some_and(|step| step != request.step)
             {
-                continue;
-            }
-            let matched = entry.selector.matches(labels);
-            if matched == Match::No {
                 continue;
             }
             let ask = Ask {

@@ -24,7 +24,7 @@ pub(crate) struct Charter {
     /// Those that may not be touched unless a pack of their own speaks for them.
     pub(crate) critical: Vec<String>,
     grants: BTreeMap<String, Vec<Selector>>,
-    pub(super) file: String,
+    pub(crate) file: String,
     pub(super) at: At,
 }
 

@@ -113,11 +113,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
                     }
                 }
                 if !packs {
-                    fault(
-                        path,
-                        "no pack in this directory, and no rules are not permission".to_owned(),
-                        "add a .yaml file, or say Guard::empty() where no rules are wanted",
-                    );
+                    fault(path, NONE.to_owned(), ADD);
                 }
             }
             Err(error) => fault(
@@ -144,6 +140,20 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
     }
     PackErrors::check(errors)?;
     Ok(texts)
+}
+
+const NONE: &str = "there is no pack here, and no rules are not permission";
+const ADD: &str = "add a pack (.yaml), or say Guard::empty() where no rules are wanted";
+
+/// There is no pack where some were looked for.
+pub(crate) fn none(file: String) -> PackErrors {
+    PackErrors::one(PackError {
+        file,
+        line: 0,
+        column: 0,
+        what: NONE.to_owned(),
+        fix: ADD.to_owned(),
+    })
 }
 
 /// The calendars in the directory of a pack, which it may name. If they cannot be listed the pack says what it lacks.

@@ -209,7 +209,7 @@ impl Reader<'_> {
     }
 
     /// `unknown: deny`, or by tier: `unknown: {gold: deny, otherwise: needs_person}`.
-    fn on_unknown(&mut self, fields: &Fields<'_>) -> Option<OnUnknown> {
+    pub(super) fn on_unknown(&mut self, fields: &Fields<'_>) -> Option<OnUnknown> {
         let Some(node) = fields.get("unknown") else {
             return Some(OnUnknown::default());
         };

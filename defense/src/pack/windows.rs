@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::fields::{Fields, Reader};
 use super::yaml::{At, Node};
+use crate::rule::OnUnknown;
 use crate::selector::Selector;
 use crate::suggest::nearest;
 use crate::window::{Rollback, When, Window, WindowKind};
@@ -20,13 +21,14 @@ struct Shared<'n> {
     selector: Option<Selector>,
     reason: Option<&'n str>,
     rollback: Option<Rollback>,
+    unknown: Option<OnUnknown>,
 }
 
 impl Reader<'_> {
     pub(super) fn window(&mut self, node: &Node, owner: Option<&str>, scope: &Selector) -> Option<(Window, At)> {
         let known = [
             "id", "kind", "weekly", "cron", "dated", "yearly", "holidays", "zone", "select", "owner", "reason",
-            "rollback",
+            "rollback", "unknown",
         ];
         let fields = self.fields(node, "a window", &known)?;
         let shared = self.shared(&fields, scope, "friday-evening");
@@ -46,6 +48,7 @@ impl Reader<'_> {
             when: schedule.when,
             events: schedule.events,
             rollback: shared.rollback?,
+            unknown: shared.unknown?,
             owner: own.unwrap_or(owner)?.to_owned(),
             reason: shared.reason?.to_owned(),
         };
@@ -53,7 +56,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn freeze(&mut self, node: &Node, scope: &Selector) -> Option<(Window, At)> {
-        let known = ["id", "from", "until", "zone", "select", "owner", "reason", "rollback"];
+        let known = [
+            "id", "from", "until", "zone", "select", "owner", "reason", "rollback", "unknown",
+        ];
         let fields = self.fields(node, "a freeze", &known)?;
         let shared = self.shared(&fields, scope, "singles-day");
         let span = self.span(&fields, shared.zone.as_deref(), WindowKind::Freeze);
@@ -69,6 +74,7 @@ impl Reader<'_> {
             when: When::once(span.from, span.until),
             events: Arc::default(),
             rollback: shared.rollback?,
+            unknown: shared.unknown?,
             owner: owner?.to_owned(),
             reason: shared.reason?.to_owned(),
         };
@@ -84,6 +90,7 @@ impl Reader<'_> {
             rollback: fields.get("rollback").map_or(Some(Rollback::Forbidden), |node| {
                 self.word(node, "rollback", &ROLLBACKS)
             }),
+            unknown: self.on_unknown(fields),
         }
     }
 

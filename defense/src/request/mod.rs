@@ -12,8 +12,7 @@ pub use facts::{Act, Approval, Call, Facts, Incident, Known, Ledger, Neighbour, 
 
 pub(crate) use form::OneOrMany;
 
-use crate::canonical;
-use crate::digest::Digest;
+use crate::digest::Seal;
 use crate::scope::Scope;
 
 /// When the guard is asked.
@@ -301,31 +300,31 @@ impl Request {
         })
     }
 
-    /// The digest of the question: what was asked, of which rules, about which instant.
-    pub(crate) fn digest(&self, rules: &str, now_ms: i64) -> String {
-        // Every field is named here, so that none is left out by oversight.
-        let Self {
-            change,
-            actor,
-            phase,
-            step,
-            scope,
-            counts,
-            need,
-            facts,
-            others,
-        } = self;
-        let question = (change, actor, phase, step, scope, counts, need, facts);
-        let digest = canonical::feed(Digest::new("decision/2").text(rules).number(now_ms), &question);
-        let Some(others) = others else {
-            return digest.hex();
-        };
-        // The order in which the caller lists the others does not change the answer, so not the digest either.
-        let mut each: Vec<String> = others
-            .iter()
-            .map(|other| canonical::feed(Digest::new("other"), other).hex())
-            .collect();
-        each.sort_unstable();
-        canonical::feed(digest, &each).hex()
+    /// The digest of the question: what is asked, about which instant, of the rules that `asked` has seen.
+    pub(crate) fn digest(&self, asked: &Seal, now_ms: i64) -> String {
+        let asked = asked.clone().number(now_ms);
+        match self.others.as_deref() {
+            // The order in which the caller lists the others does not change the answer, so not the digest either.
+            Some(others @ [_, _, ..]) => {
+                let mut sorted = others.to_vec();
+                sorted.sort_by_cached_key(json);
+                asked.bytes(&json(&Self {
+                    others: Some(sorted),
+                    ..self.clone()
+                }))
+            }
+            _ => asked.bytes(&json(self)),
+        }
+        .hex()
+    }
+}
+
+/// A value as JSON. Its own serialization names every field, so none is forgotten here.
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut text = Vec::with_capacity(512);
+    match serde_json::to_writer(&mut text, value) {
+        Ok(()) => text,
+        // Nothing in a request has a map with keys that are no texts, the only thing JSON cannot say.
+        Err(error) => error.to_string().into_bytes(),
     }
 }

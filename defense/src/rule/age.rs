@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::answer::{Answer, CLOCK_TOLERANCE_MS, Judged, said};
+use super::answer::{Answer, Judged, is_future, said};
 use super::{Ask, BuiltIn, Over, Rule, Wrong, judged};
 use crate::finding::Code;
 use crate::request::form;
@@ -54,40 +54,41 @@ impl BuiltIn for Age {
 
 impl Rule for Age {
     fn judge(&self, ask: &Ask<'_>) -> Vec<Answer> {
-        judged(self.old(ask))
+        let mut answers = judged(self.old(ask));
+        answers.extend(self.late(ask));
+        answers
     }
 }
 
 impl Age {
+    fn late(&self, ask: &Ask<'_>) -> Option<Answer> {
+        let deadline_ms = ask.request.change.deadline_ms?;
+        (deadline_ms < ask.now_ms).then(|| {
+            self.over
+                .answer(Code::AgeDeadline, None)
+                .with("deadline_ms", deadline_ms)
+        })
+    }
+
     fn old(&self, ask: &Ask<'_>) -> Judged {
         let change = &ask.request.change;
-        let mut answers = Vec::new();
-        if let Some(deadline_ms) = change.deadline_ms.filter(|deadline_ms| *deadline_ms < ask.now_ms) {
-            answers.push(
-                self.over
-                    .answer(Code::AgeDeadline, None)
-                    .with("deadline_ms", deadline_ms),
-            );
-        }
         let (name, since_ms) = match self.since {
             Since::Made => ("change.made", Some(said(change.made_ms, "change.made")?)),
             Since::Started => ("change.started", ask.request.known_start()),
         };
         let Some(since_ms) = since_ms else {
-            return Ok(answers);
+            return Ok(Vec::new());
         };
-        let age_ms = i128::from(ask.now_ms) - i128::from(since_ms);
-        if age_ms < -i128::from(CLOCK_TOLERANCE_MS) {
+        if is_future(since_ms, ask.now_ms) {
             return Err(Answer::unknown(UnknownReason::FutureFact, name).with("seen_ms", since_ms));
         }
-        if age_ms > i128::from(self.max) {
-            answers.push(
-                self.over
-                    .answer(Code::AgeExceeded, None)
-                    .with("what", name)
-                    .with("since_ms", since_ms),
-            );
-        }
-        Ok(answers)
+        let age_ms = i128::from(ask.now_ms) - i128::from(since_ms);
+        let exceeded = || {
+            self.over
+                .answer(Code::AgeExceeded, None)
+                .with("what", name)
+                .with("since_ms", since_ms)
+        };
+        Ok((age_ms > i128::from(self.max)).then(exceeded).into_iter().collect())
     }
 }

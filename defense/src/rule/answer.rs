@@ -7,7 +7,7 @@ use crate::request::Known;
 use crate::verdict::{UnknownReason, Verdict};
 
 /// A fact may lie this far in the future before two clocks are said to disagree, in milliseconds.
-pub(crate) const CLOCK_TOLERANCE_MS: i64 = 60_000;
+const CLOCK_TOLERANCE_MS: i64 = 60_000;
 
 /// One reason against going now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,11 @@ impl Answer {
 /// What a rule says: nothing, some reasons, or that it cannot tell.
 pub(crate) type Judged = Result<Vec<Answer>, Answer>;
 
+/// Whether an instant lies in the future, whatever two clocks may differ by.
+pub(crate) fn is_future(at_ms: i64, now_ms: i64) -> bool {
+    at_ms > now_ms.saturating_add(CLOCK_TOLERANCE_MS)
+}
+
 /// A fact that is there, neither too old nor from the future.
 pub(crate) fn fresh<'k, T>(
     known: Option<&'k Known<T>>,
@@ -108,11 +113,10 @@ pub(crate) fn fresh<'k, T>(
     now_ms: i64,
 ) -> Result<&'k Known<T>, Answer> {
     let known = known.ok_or_else(|| Answer::unknown(UnknownReason::MissingFact, name))?;
-    let age_ms = i128::from(now_ms) - i128::from(known.at_ms);
-    if age_ms < -i128::from(CLOCK_TOLERANCE_MS) {
+    if is_future(known.at_ms, now_ms) {
         return Err(Answer::unknown(UnknownReason::FutureFact, name).with("seen_ms", known.at_ms));
     }
-    if age_ms > i128::from(max_age_ms) {
+    if i128::from(now_ms) - i128::from(known.at_ms) > i128::from(max_age_ms) {
         return Err(Answer::unknown(UnknownReason::StaleFact, name)
             .with("seen_ms", known.at_ms)
             .with("max_age_s", max_age_ms / 1_000));

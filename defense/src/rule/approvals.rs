@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::answer::{Answer, CLOCK_TOLERANCE_MS, Judged, fresh, said};
+use super::answer::{Answer, Judged, fresh, is_future, said};
 use super::{Ask, BuiltIn, Rule, Wrong, judged};
 use crate::finding::Code;
 use crate::request::{ActorKind, form};
 
-/// Who must have agreed. Only people count, each once, and only to the artefact that is rolled out.
+/// Who must have agreed. Only people count, each once, and only to the artefact that is rolled out: an approval of another
+/// one says nothing, nor does one of something where the change names nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Approvals {
@@ -68,7 +69,7 @@ impl Approvals {
         )?;
         let holds = |at_ms: i64| {
             let age_ms = i128::from(ask.now_ms) - i128::from(at_ms);
-            age_ms >= -i128::from(CLOCK_TOLERANCE_MS) && self.valid.is_none_or(|valid| age_ms <= i128::from(valid))
+            !is_future(at_ms, ask.now_ms) && self.valid.is_none_or(|valid| age_ms <= i128::from(valid))
         };
         let people: BTreeSet<&str> = known
             .value
@@ -78,7 +79,7 @@ impl Approvals {
                     && !approval.by.is(author)
                     && approval.level >= self.level
                     && holds(approval.at_ms)
-                    && (change.artefact.is_none() || approval.artefact == change.artefact)
+                    && approval.artefact == change.artefact
             })
             .map(|approval| approval.by.id.as_str())
             .collect();
@@ -91,6 +92,10 @@ impl Approvals {
                 .with("wanted", self.count)
                 .with("have", people.len())
                 .with("author", &author.id)
+                .with(
+                    "what",
+                    change.artefact.as_deref().unwrap_or("a change that names no artefact"),
+                )
                 .seen(
                     "facts.approvals",
                     known.at_ms,

@@ -81,7 +81,7 @@ impl Conflict {
             let apps = theirs.of_key(APP);
             if limit > 0 && apps.is_empty() {
                 let what = format!("others[{}].scope.app", other.change_id);
-                return Err(Answer::unknown(UnknownReason::MissingFact, what));
+                answers.push(Answer::unknown(UnknownReason::MissingFact, what));
             }
             let nearest = apps
                 .iter()

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::answer::{Answer, CLOCK_TOLERANCE_MS, Judged, fresh, said};
+use super::answer::{Answer, Judged, fresh, is_future, said};
 use super::{Ask, BuiltIn, Over, Rule, Wrong, judged};
 use crate::conflict::goes_first;
 use crate::finding::Code;
@@ -102,7 +102,7 @@ impl Limit {
             _ => {}
         }
         let Some(label) = &self.by else {
-            return self.left_of(ask, None).map(|answer| answer.into_iter().collect());
+            return self.left_of(ask, None);
         };
         let values = ask.labels.of_key(label);
         if values.is_empty() {
@@ -110,13 +110,13 @@ impl Limit {
         }
         let mut answers = Vec::new();
         for (key, value) in values {
-            answers.extend(self.left_of(ask, Some((key, value)))?);
+            answers.extend(judged(self.left_of(ask, Some((key, value)))));
         }
         Ok(answers)
     }
 
     /// What is left of one budget, if it is not enough.
-    fn left_of(&self, ask: &Ask<'_>, group: Option<(&str, &str)>) -> Result<Option<Answer>, Answer> {
+    fn left_of(&self, ask: &Ask<'_>, group: Option<(&str, &str)>) -> Judged {
         let (used, until) = match self.per {
             None => (self.at_once(ask, group)?, None),
             Some(per_ms) => self.lately(ask, group, per_ms)?,
@@ -126,7 +126,7 @@ impl Limit {
         let answer = if left == 0 {
             self.over.answer(code, until)
         } else if self.of != Of::Targets || ask.request.counts.batch.is_some_and(|batch| batch <= left) {
-            return Ok(None);
+            return Ok(Vec::new());
         } else {
             Answer::limit(code, left)
         };
@@ -134,7 +134,7 @@ impl Limit {
         let over = self
             .per
             .map_or_else(|| "at once".to_owned(), |ms| format!("within {}", length(ms)));
-        Ok(Some(
+        Ok(vec![
             answer
                 .with("of", format!("{:?}", self.of).to_lowercase())
                 .with("max", self.max)
@@ -144,7 +144,7 @@ impl Limit {
                     "group",
                     format!("{label}{}{value}", if label.is_empty() { "" } else { "=" }),
                 ),
-        ))
+        ])
     }
 
     /// Whether a scope counts for a budget. What nobody says may.
@@ -185,11 +185,7 @@ impl Limit {
                     .with("seen_ms", ledger.since_ms),
             );
         }
-        if let Some(act) = ledger
-            .acts
-            .iter()
-            .find(|act| act.at_ms > ask.now_ms.saturating_add(CLOCK_TOLERANCE_MS))
-        {
+        if let Some(act) = ledger.acts.iter().find(|act| is_future(act.at_ms, ask.now_ms)) {
             return Err(Answer::unknown(UnknownReason::FutureFact, "facts.ledger").with("seen_ms", act.at_ms));
         }
         let mut acts: Vec<&Act> = ledger

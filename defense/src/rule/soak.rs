@@ -78,12 +78,12 @@ impl Soak {
         }
         let mut answers = Vec::new();
         for stage in &tried {
-            answers.extend(self.stage(stage, ask.now_ms)?);
+            answers.extend(judged(self.stage(stage, ask.now_ms)));
         }
         for label in &self.covers {
             let values = ask.labels.of_key(label);
             if values.is_empty() {
-                return Err(Answer::unknown(UnknownReason::MissingLabel, label.as_str()));
+                answers.push(Answer::unknown(UnknownReason::MissingLabel, label.as_str()));
             }
             for (_, value) in values {
                 if !tried
@@ -104,7 +104,7 @@ impl Soak {
             .collect())
     }
 
-    fn stage(&self, stage: &Stage, now_ms: i64) -> Result<Option<Answer>, Answer> {
+    fn stage(&self, stage: &Stage, now_ms: i64) -> Judged {
         let of = |answer: Answer| {
             answer
                 .with("stage", &stage.name)
@@ -116,9 +116,9 @@ impl Soak {
             return Err(of(Answer::unknown(UnknownReason::Unreadable, what)));
         }
         if u128::from(stage.done) * 100 < u128::from(stage.targets) * u128::from(self.coverage) {
-            return Ok(Some(of(
+            return Ok(vec![of(
                 Answer::hold(Code::SoakCoverage, None).with("coverage", self.coverage)
-            )));
+            )]);
         }
         let since_ms = said(stage.since_ms, &format!("facts.stages[{}].since", stage.name))?;
         if since_ms > now_ms {
@@ -126,6 +126,7 @@ impl Soak {
             return Err(Answer::unknown(UnknownReason::FutureFact, what).with("seen_ms", since_ms));
         }
         let ends_ms = since_ms.saturating_add(i64::try_from(self.at_least).unwrap_or(i64::MAX));
-        Ok((ends_ms > now_ms).then(|| of(Answer::hold(Code::SoakShort, Some(ends_ms)).with("since_ms", since_ms))))
+        let short = || of(Answer::hold(Code::SoakShort, Some(ends_ms)).with("since_ms", since_ms));
+        Ok((ends_ms > now_ms).then(short).into_iter().collect())
     }
 }

@@ -20,7 +20,7 @@ enum Pre {
 impl Version {
     /// `None` for what is no version: a branch, a digest, `latest`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix('v').unwrap_or(text);
+        let text = bare(text);
         let text = text.split_once('+').map_or(text, |(version, _)| version);
         let (release, pre) = text.split_once('-').map_or((text, None), |(r, p)| (r, Some(p)));
         let number = |part: &str| {
@@ -53,6 +53,14 @@ impl Version {
     /// How many minor versions lie between two of one major version; `None` across major versions.
     pub(crate) fn minors_apart(&self, other: &Self) -> Option<u64> {
         (self.number(0) == other.number(0)).then(|| self.number(1).abs_diff(other.number(1)))
+    }
+}
+
+/// Without the `v` that some write before the number.
+fn bare(version: &str) -> &str {
+    match version.strip_prefix('v') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => rest,
+        _ => version,
     }
 }
 
@@ -92,12 +100,21 @@ pub(crate) enum Is {
 }
 
 impl Range {
-    /// `None` for a comparison with what is no version.
+    /// `None` for a comparison with what is no version, and for what other programs mean by `^1.9`, `~1.9`, `=1.9` or `1.x`:
+    /// taken for the name of a version it would never be met, and a denied version would run.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if !text.starts_with(['<', '>']) {
-            return Some(match text.strip_suffix(".*") {
-                Some(beginning) => Self::Beginning(format!("{beginning}.")),
-                None => Self::Exactly(text.to_owned()),
+            let (name, beginning) = text.strip_suffix(".*").map_or((text, false), |name| (name, true));
+            let foreign = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_'));
+            let part_open = |part: &str| part.is_empty() || part.eq_ignore_ascii_case("x");
+            if name.contains(foreign) || name.split('.').any(part_open) {
+                return None;
+            }
+            let name = bare(name);
+            return Some(if beginning {
+                Self::Beginning(format!("{name}."))
+            } else {
+                Self::Exactly(name.to_owned())
             });
         }
         let one = |part: &str| {
@@ -117,8 +134,8 @@ impl Range {
     /// Whether a version is one of them; `None` when it cannot be compared.
     pub(crate) fn has(&self, version: &str) -> Option<bool> {
         match self {
-            Self::Exactly(one) => Some(one == version),
-            Self::Beginning(beginning) => Some(version.starts_with(beginning.as_str())),
+            Self::Exactly(one) => Some(one == bare(version)),
+            Self::Beginning(beginning) => Some(bare(version).starts_with(beginning.as_str())),
             Self::All(bounds) => {
                 let version = Version::parse(version)?;
                 Some(bounds.iter().all(|(is, bound)| match is {
@@ -187,6 +204,15 @@ mod tests {
         assert_eq!(has(">=1.8, <2", "2.0.0"), Some(false));
         assert_eq!((has(">1.8", "1.8.0"), has("<=1.8", "1.8.0")), (Some(false), Some(true)));
         assert_eq!(has(">=1.8", "latest"), None);
-        assert!(Range::parse(">=latest").is_none());
+        // With and without a `v` it is one version.
+        assert_eq!(
+            (has("1.9.2", "v1.9.2"), has("v1.9.*", "1.9.2")),
+            (Some(true), Some(true))
+        );
+        for wrong in [
+            ">=latest", "^1.9", "~1.9", "=1.9.2", "==1.9.2", "1.x", "1.9.X", "*", "1.*.2", "1.9 ", "1.9,2.0", "",
+        ] {
+            assert!(Range::parse(wrong).is_none(), "{wrong}");
+        }
     }
 }

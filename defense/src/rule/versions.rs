@@ -5,9 +5,9 @@ use serde::de::{Deserializer, Error};
 
 use super::answer::{Answer, Judged, fresh, said};
 use super::version::{Range, Version};
-use super::{Ask, BuiltIn, Over, Rule, judged};
+use super::{Ask, BuiltIn, Over, Rule, Wrong, judged};
 use crate::finding::Code;
-use crate::request::{Change, Direction, Protocol, form};
+use crate::request::{Direction, Neighbour, Protocol, form};
 use crate::verdict::UnknownReason;
 
 /// Whether a tag that can be moved may stand for an artefact.
@@ -81,6 +81,19 @@ const fn hour() -> u64 {
 
 impl BuiltIn for Versions {
     const KIND: &'static str = "versions";
+
+    fn check(&self) -> Result<(), Wrong> {
+        let denied = |allowed: &Written| self.deny.iter().any(|denied| denied.text == allowed.text);
+        match &self.allow {
+            // None of none: that nothing is allowed, too.
+            Some(allow) if allow.iter().all(denied) => Err(Wrong {
+                field: "allow",
+                what: "no version is left that may run".to_owned(),
+                fix: "name one that is not denied, such as \"1.9.*\", or remove `allow`".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Rule for Versions {
@@ -168,80 +181,58 @@ impl Versions {
         let Some(skew) = self.skew else {
             return Ok(Vec::new());
         };
-        let request = ask.request;
-        let to = &said(request.change.versions.as_ref(), "change.versions")?.to;
-        let known = fresh(
-            request.facts.neighbours.as_ref(),
-            "facts.neighbours",
-            self.max_age,
-            ask.now_ms,
-        )?;
-        let mut answers = Vec::new();
-        for neighbour in &known.value {
-            if version(to)?
-                .minors_apart(&version(&neighbour.version)?)
-                .is_none_or(|apart| apart > skew)
-            {
-                answers.push(
-                    Answer::hold(Code::VersionSkew, None)
-                        .with("version", to)
-                        .with("app", &neighbour.app)
-                        .with("theirs", &neighbour.version)
-                        .with("skew", skew)
-                        .seen(
-                            "facts.neighbours",
-                            known.at_ms,
-                            format!("{} {}", neighbour.app, neighbour.version),
-                        ),
-                );
-            }
-        }
-        Ok(answers)
+        let to = &said(ask.request.change.versions.as_ref(), "change.versions")?.to;
+        let ours = version(to)?;
+        self.beside(ask, |neighbour| {
+            let apart = ours.minors_apart(&version(&neighbour.version)?);
+            let too_far = || {
+                Answer::hold(Code::VersionSkew, None)
+                    .with("version", to)
+                    .with("app", &neighbour.app)
+                    .with("theirs", &neighbour.version)
+                    .with("skew", skew)
+            };
+            let near = apart.is_some_and(|apart| apart <= skew);
+            Ok((!near).then(too_far).into_iter().collect())
+        })
     }
 
     fn talk(&self, ask: &Ask<'_>) -> Judged {
         if !self.compatible {
             return Ok(Vec::new());
         }
-        let request = ask.request;
-        let ours = said(request.change.protocol.as_ref(), "change.protocol")?;
-        let known = fresh(
-            request.facts.neighbours.as_ref(),
-            "facts.neighbours",
-            self.max_age,
-            ask.now_ms,
-        )?;
-        let mut answers = Vec::new();
-        for neighbour in &known.value {
+        let change = &ask.request.change;
+        let ours = said(change.protocol.as_ref(), "change.protocol")?;
+        let own = change.versions.as_ref().map_or(&change.id, |versions| &versions.to);
+        self.beside(ask, |neighbour| {
             let name = format!("facts.neighbours[{}].protocol", neighbour.app);
             let theirs = said(neighbour.protocol.as_ref(), &name)?;
-            for (from, to, missing) in [
-                (
-                    change_name(&request.change),
-                    neighbour.app.as_str(),
-                    unread(ours, theirs),
-                ),
-                (
-                    neighbour.app.as_str(),
-                    change_name(&request.change),
-                    unread(theirs, ours),
-                ),
-            ] {
-                answers.extend(missing.into_iter().map(|format| {
+            let silent = |from: &str, to: &str, sender, reader| -> Vec<Answer> {
+                let answer = |format| {
                     Answer::hold(Code::VersionProtocol, None)
                         .with("format", format)
                         .with("from", from)
                         .with("to", to)
-                        .seen("facts.neighbours", known.at_ms, &neighbour.app)
-                }));
-            }
-        }
-        Ok(answers)
+                };
+                unread(sender, reader).into_iter().map(answer).collect()
+            };
+            let mut answers = silent(own, &neighbour.app, ours, theirs);
+            answers.extend(silent(&neighbour.app, own, theirs, ours));
+            Ok(answers)
+        })
     }
-}
 
-fn change_name(change: &Change) -> &str {
-    change.versions.as_ref().map_or(&change.id, |versions| &versions.to)
+    /// What one condition says about each neighbour. Of one nobody may know enough, and another stand against it.
+    fn beside(&self, ask: &Ask<'_>, condition: impl Fn(&Neighbour) -> Judged) -> Judged {
+        let name = "facts.neighbours";
+        let known = fresh(ask.request.facts.neighbours.as_ref(), name, self.max_age, ask.now_ms)?;
+        let of = |neighbour: &Neighbour| {
+            let seen = format!("{} {}", neighbour.app, neighbour.version);
+            let answers = judged(condition(neighbour)).into_iter();
+            answers.map(move |answer| answer.seen(name, known.at_ms, &seen))
+        };
+        Ok(known.value.iter().flat_map(of).collect())
+    }
 }
 
 /// What one sends and the other does not understand.

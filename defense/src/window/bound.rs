@@ -1,9 +1,9 @@
 //! What bounds the time of one request: closed spans, and the change hours of a pack.
 
+use crate::index::{Index, Vocabulary};
 use crate::pack::Pack;
 use crate::request::{Direction, Need};
-use crate::scope::Labels;
-use crate::selector::{Index, Match};
+use crate::selector::Match;
 use crate::time::DAY_MS;
 use crate::verdict::{UnknownReason, Verdict};
 use crate::window::Occurrence;
@@ -59,7 +59,9 @@ pub(crate) enum Bound<'g> {
         rollback: Rollback,
         /// Those that select the whole scope; only they grant anything.
         grants: Vec<&'g Window>,
+        /// Why none does, and all that might.
         doubt: Option<(UnknownReason, &'g str)>,
+        doubtful: Vec<&'g Window>,
         room_ms: i64,
     },
 }
@@ -75,15 +77,12 @@ pub(crate) struct Block {
 }
 
 impl<'g> Bound<'g> {
-    /// The bounds that windows set to a request, in the order of the windows. `windows` ascend by pack.
-    pub(crate) fn collect(windows: impl Iterator<Item = &'g Window>, labels: &Labels<'_>, room: Room) -> Vec<Self> {
+    /// The bounds that windows set to a request whose scope they meet, or may, in the order of the windows. `windows` ascend
+    /// by pack.
+    pub(crate) fn collect(windows: impl Iterator<Item = (&'g Window, Match<'g>)>, room: Room) -> Vec<Self> {
         let mut bounds = Vec::new();
         let mut hours: Vec<(&'g Window, Match<'g>)> = Vec::new();
-        for window in windows {
-            let matched = window.selector.matches(labels);
-            if matched == Match::No {
-                continue;
-            }
+        for (window, matched) in windows {
             if window.kind == WindowKind::Change {
                 if hours.first().is_some_and(|(first, _)| first.pack != window.pack) {
                     bounds.extend(Self::hours(&hours, room));
@@ -128,11 +127,16 @@ impl<'g> Bound<'g> {
                 _ => None,
             })
         };
+        let doubtful = match doubt {
+            Some(_) => touching.iter().map(|(window, _)| *window).collect(),
+            None => Vec::new(),
+        };
         Some(Self::Hours {
             first,
             rollback: strictest,
             grants,
             doubt,
+            doubtful,
             room_ms,
         })
     }
@@ -179,20 +183,20 @@ impl<'g> Bound<'g> {
 
     /// How this bound stops a start at `start`, if it does.
     pub(crate) fn block(&self, start: i64, limit: i64) -> Option<Block> {
-        let until = self.earliest(start, limit);
-        if until == Some(start) {
-            return None;
-        }
         match self {
-            Self::Closed { window, .. } => {
-                let now = window.when.first_ending_after(start)?;
-                Some(Block {
-                    from: now.from,
-                    until,
-                    active: now.from <= start,
+            Self::Closed { window, room_ms, .. } => {
+                let next = window.when.first_ending_after(start)?;
+                (next.from < start + room_ms).then(|| Block {
+                    from: next.from,
+                    until: self.earliest(next.until, limit),
+                    active: next.from <= start,
                 })
             }
             Self::Hours { grants, .. } => {
+                let until = self.earliest(start, limit);
+                if until == Some(start) {
+                    return None;
+                }
                 let open_until = Hours::of(grants).open_until(start, limit);
                 let active = open_until == start;
                 let from = if active {
@@ -243,19 +247,21 @@ impl<'g> Bound<'g> {
 
 /// The earliest start at or after `start` that every bound allows.
 ///
-/// Each bound moves the start to the earliest it could accept. That never passes over a feasible one, so when a
-/// full round moves nothing the start is the earliest of all.
+/// Each bound moves the start to the earliest it could accept. That never passes over a feasible one, so when all have
+/// agreed to one start it is the earliest of all.
 pub(crate) fn earliest_of_all(bounds: &[Bound<'_>], start: i64, limit: i64) -> Option<i64> {
     let mut at = start;
-    loop {
-        let before = at;
-        for bound in bounds {
-            at = bound.earliest(at, limit)?;
+    let mut agreed = 0;
+    for bound in bounds.iter().cycle() {
+        if agreed == bounds.len() {
+            break;
         }
-        if at == before {
-            return Some(at);
-        }
+        let earliest = bound.earliest(at, limit)?;
+        // Who moves the start agrees to it.
+        agreed = if earliest == at { agreed + 1 } else { 1 };
+        at = earliest;
     }
+    Some(at)
 }
 
 /// The change windows of a pack on a way forward in time, each with the occurrence it has come to.
@@ -340,10 +346,19 @@ fn closing_before(grants: &[&Window], closed: i64) -> i64 {
 }
 
 impl Bound<'_> {
-    /// The verdict of a blocked start.
-    pub(crate) fn verdict(&self, until: Option<i64>) -> Verdict {
-        self.doubt()
-            .map_or(Verdict::Hold { until }, |(reason, _)| Verdict::Unknown(reason))
+    /// The verdict of a blocked start of a scope with these labels of its tier.
+    pub(crate) fn verdict(&self, until: Option<i64>, tiers: &[(&str, &str)]) -> Verdict {
+        let Some((reason, _)) = self.doubt() else {
+            return Verdict::Hold { until };
+        };
+        let windows = match self {
+            Self::Closed { window, .. } => std::slice::from_ref(window),
+            Self::Hours { doubtful, .. } => doubtful,
+        };
+        windows
+            .iter()
+            .map(|window| window.unknown.verdict(tiers.iter().map(|(_, tier)| *tier)))
+            .fold(Verdict::Unknown(reason), Verdict::join)
     }
 }
 
@@ -360,13 +375,13 @@ pub(crate) fn never_open<'g>(windows: &'g [Window], pack: &Pack) -> Option<&'g W
     scopes.push(&pack.scope);
     scopes.sort_unstable();
     scopes.dedup();
-    let index = Index::new(lasting.iter().map(|window| &window.selector));
+    let vocabulary = Vocabulary::of(scopes.iter().copied());
+    let index = Index::new(&vocabulary, lasting.iter().map(|window| &window.selector));
     for scope in scopes {
         // A window that selects all of the scope is among those that may meet it.
         let speaking: Vec<_> = index
-            .candidates(&scope.labels())
-            .into_iter()
-            .map(|id| lasting[id])
+            .meeting(&vocabulary.look_up(&scope.labels()))
+            .map(|(id, _)| lasting[id])
             .filter(|window| scope.within(&window.selector))
             .collect();
         let (hours, closed): (Vec<_>, Vec<_>) = speaking
@@ -388,6 +403,7 @@ pub(crate) fn never_open<'g>(windows: &'g [Window], pack: &Pack) -> Option<&'g W
                 rollback: first.rollback,
                 grants: hours.clone(),
                 doubt: None,
+                doubtful: Vec::new(),
                 room_ms: 1,
             });
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rule::OnUnknown;
 use crate::selector::Selector;
 
 /// What kind of rule closes a scope.
@@ -50,6 +51,8 @@ pub(crate) struct Window {
     /// The spans that have a name of their own, ascending.
     pub(crate) events: Arc<[(Occurrence, String)]>,
     pub(crate) rollback: Rollback,
+    /// What it becomes when nobody can tell whether it applies.
+    pub(crate) unknown: OnUnknown,
     pub(crate) owner: String,
     pub(crate) reason: String,
 }

@@ -145,6 +145,15 @@ fn parameters_that_do_not_fit_are_named() {
             "kind: versions, allow: [\">=main\"]",
             "is not a range of versions; fix: write 1.9.2",
         ),
+        (
+            "kind: versions, deny: [\"^1.9\"]",
+            "is not a range of versions; fix: write 1.9.2",
+        ),
+        ("kind: versions, allow: []", "no version is left that may run"),
+        (
+            "kind: versions, allow: [\"1.9.*\"], deny: [\"1.9.*\"]",
+            "no version is left that may run",
+        ),
         ("kind: conflict, hops: 2, mixed_hops: 1", "let it be at least `hops`"),
         ("kind: person, phase: during", "use one of: pre, post, both"),
         ("kind: person, step: batches", "did you mean `batch`?"),
@@ -155,6 +164,78 @@ fn parameters_that_do_not_fit_are_named() {
         assert!(
             error.starts_with("p.yaml:6:") && error.contains(expected),
             "{rule}\n{error}"
+        );
+    }
+}
+
+#[test]
+fn a_clear_no_does_not_hide_behind_what_nobody_knows() {
+    let both = |rule: &str, request: String, no: &str, open: &str, verdict: Verdict| {
+        let (mut found, joined) = codes(rule, &request);
+        found.sort();
+        let mut wanted = vec![no.to_owned(), open.to_owned()];
+        wanted.sort();
+        assert_eq!((found, joined), (wanted, verdict), "{rule}");
+    };
+    both(
+        "kind: age, max: 1d, over: deny",
+        "change: {id: c, deadline: 1}\nscope: {tier: gold}\n".to_owned(),
+        "age.deadline",
+        "fact.missing",
+        Verdict::Deny,
+    );
+    let facts = |facts: &str| {
+        format!(
+            "change: {{id: c, versions: {{from: \"1.8\", to: \"1.9\"}}}}\nscope: {{app: a, tier: gold}}\nothers: [{}]\nfacts: {{{facts}}}\n",
+            "{change_id: x, scope: {tier: silver}, started: 1}, {change_id: y, scope: {app: b}, started: 1}"
+        )
+    };
+    both(
+        "kind: soak, at_least: 1h",
+        facts(&format!(
+            "stages: {{at: {NOW}, value: [{{name: a, targets: 1, done: 0}}, {{name: b, targets: 1, done: 1}}]}}"
+        )),
+        "soak.coverage",
+        "fact.missing",
+        HOLD,
+    );
+    both(
+        "kind: versions, mutable_tags: allowed, skew: 1",
+        facts(&format!(
+            "neighbours: {{at: {NOW}, value: [{{app: b, version: main}}, {{app: d, version: \"1.2\"}}]}}"
+        )),
+        "version.skew",
+        "fact.unreadable",
+        HOLD,
+    );
+    both(
+        "kind: complete",
+        facts(&format!(
+            "reality: {{at: {NOW}, value: {{expected: 0, running: [{{count: 1, version: a, declared: b, ready: true}}]}}}}"
+        )) + "phase: post\n",
+        "complete.mismatch",
+        "fact.none",
+        HOLD,
+    );
+}
+
+#[test]
+fn an_approval_is_for_what_was_looked_at() {
+    let rule = "kind: approvals, level: 2";
+    let asked = |of_change: &str, of_approval: &str| {
+        let request = format!(
+            "change: {{id: c, author: {{id: li, kind: person}}{of_change}}}\nscope: {{tier: gold}}\nfacts: {{approvals: {{at: {NOW}, value: [{{by: {{id: wu, kind: person}}, level: 2, at: {NOW}{of_approval}}}]}}}}\n"
+        );
+        codes(rule, &request).1
+    };
+    let (one, other) = (", artefact: m@1", ", artefact: m@2");
+    assert_eq!(asked(one, one), Verdict::Allow);
+    assert_eq!(asked("", ""), Verdict::Allow);
+    for (of_change, of_approval) in [(one, other), (one, ""), ("", one)] {
+        assert_eq!(
+            asked(of_change, of_approval),
+            Verdict::NeedsPerson,
+            "{of_change} {of_approval}"
         );
     }
 }

@@ -1,13 +1,16 @@
 //! The bars of the page, as SVG written by hand: thousands of them, and each byte counts.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use unattended::defense::WindowKind;
 
 use super::rows::{Picture, Range, Reason, Row, Segment};
 
-/// So many marks stay quick in a browser. Above, days are drawn instead of spans; rows that do not fit even so are listed.
-pub(crate) const MARKS: usize = 60_000;
+/// So many rows of a group are seen at once; the rest are folded.
+pub(crate) const SEEN: usize = 25;
+/// So many marks stay quick in a browser. Above, days are drawn of folded rows, and rows that do not fit even so are listed.
+const MARKS: usize = 60_000;
 /// The height of a row in its own units.
 const HEIGHT: u32 = 10;
 /// The finest step of a strip that counts applications.
@@ -180,41 +183,58 @@ impl Days {
     }
 }
 
-/// What is drawn of each row, given all of them.
+/// What is drawn of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
     /// Every span.
     Spans,
     /// Days.
     Days,
+    /// Nothing; it is named.
+    Name,
 }
 
-/// How fine the rows are drawn, and how many of them.
-pub(crate) fn detail(picture: &Picture, range: &Range) -> (Detail, usize) {
+/// How fine each row is drawn: all span by span if that fits; else those of each group that are seen at once, and of the
+/// others days, as far as they fit.
+pub(crate) fn details(picture: &Picture, range: &Range) -> Vec<Detail> {
     let spans: usize = picture.rows.iter().map(|row| row.segments.len()).sum();
     // Spans of less than two pixels of a large screen show nothing that days do not.
-    if spans <= MARKS && range.days.len() <= 70 {
-        return (Detail::Spans, picture.rows.len());
+    let fine = range.days.len() <= 70;
+    if fine && spans <= MARKS {
+        return vec![Detail::Spans; picture.rows.len()];
     }
     let mut marks = 0;
-    let fits = picture
-        .rows
-        .iter()
-        .take_while(|row| {
-            marks += Days::of(row, range).marks.len();
-            marks <= MARKS
-        })
-        .count();
-    (Detail::Days, fits)
+    let mut fits = |more: usize| {
+        let fits = marks + more <= MARKS;
+        marks += if fits { more } else { 0 };
+        fits
+    };
+    let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut details = vec![Detail::Name; picture.rows.len()];
+    for (row, detail) in picture.rows.iter().zip(&mut details) {
+        let place = groups.entry(&row.group).or_default();
+        *place += 1;
+        if fine && *place <= SEEN && fits(row.segments.len()) {
+            *detail = Detail::Spans;
+        }
+    }
+    for (row, detail) in picture.rows.iter().zip(&mut details) {
+        if *detail == Detail::Name && fits(Days::of(row, range).marks.len()) {
+            *detail = Detail::Days;
+        }
+    }
+    details
 }
 
 /// The bar of one row.
-pub(crate) fn row(row: &Row, detail: &Detail, picture: &Picture, range: &Range) -> String {
+pub(crate) fn row(row: &Row, detail: Detail, picture: &Picture, range: &Range) -> String {
     let mut svg = String::new();
     let share = row.closed_ms.max(0) * 100 / (range.until - range.from).max(1);
     begin(&mut svg, &format!("closed {share} % of the time"));
     match detail {
         Detail::Spans => spans(row, picture, range, &mut svg),
         Detail::Days => Days::of(row, range).draw(picture, range, &mut svg),
+        Detail::Name => {}
     }
     end(&mut svg);
     svg

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use unattended::defense::Guard;
 
-use super::bars::{self, Detail, length};
+use super::bars::{self, Detail, SEEN, length};
 use super::fleet::{App, Fleet, open};
 use super::rows::{Picture, Range, Row};
 use super::sheet;
 
-/// So many rows of a group are seen at once; the rest are folded.
-const SEEN: usize = 25;
 /// So many names stand in a row before the rest is a number.
 const NAMES: usize = 400;
+
+/// Of a group the rows that are drawn, and those that are only named.
+type Rows<'r> = (Vec<(&'r Row, Detail)>, Vec<&'r Row>);
 
 pub(crate) fn page(
     guard: &Guard,
@@ -23,17 +24,19 @@ pub(crate) fn page(
     range: &Range,
     group: Option<&str>,
 ) -> String {
-    let (detail, drawn) = bars::detail(picture, range);
-    // Of each group the rows that are drawn, and those that are only named.
-    let mut groups: BTreeMap<&str, (Vec<&Row>, Vec<&Row>)> = BTreeMap::new();
-    for (place, row) in picture.rows.iter().enumerate() {
+    let details = bars::details(picture, range);
+    let mut groups: BTreeMap<&str, Rows<'_>> = BTreeMap::new();
+    for (row, detail) in picture.rows.iter().zip(&details) {
         let (bars, named) = groups.entry(&row.group).or_default();
-        if place < drawn { bars } else { named }.push(row);
+        match detail {
+            Detail::Name => named.push(row),
+            Detail::Spans | Detail::Days => bars.push((row, *detail)),
+        }
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     // The group that waits longest comes first, as the rows do.
     groups.sort_by_key(|(name, (bars, named))| {
-        let rows = || bars.iter().chain(named);
+        let rows = || bars.iter().map(|(row, _)| row).chain(named);
         let apps: usize = rows().map(|row| row.apps.len()).sum();
         let closed: i128 = rows()
             .map(|row| i128::from(row.closed_ms) * row.apps.len() as i128)
@@ -62,7 +65,7 @@ pub(crate) fn page(
                         (range.shown(range.until)) " (" (zone(range)) ")"
                     }
                     (facts(picture, fleet, range))
-                    (legend(&detail))
+                    (legend(&details))
                     div.chart {
                         (axis(range))
                         div.row.fleet {
@@ -70,7 +73,7 @@ pub(crate) fn page(
                             (PreEscaped(bars::strip(&fleet.open, fleet.apps, range)))
                         }
                         @for (name, (bars, named)) in &groups {
-                            @let rows: Vec<&Row> = bars.iter().chain(named).copied().collect();
+                            @let rows: Vec<&Row> = bars.iter().map(|(row, _)| row).chain(named).copied().collect();
                             @let count: usize = rows.iter().map(|row| row.apps.len()).sum();
                             details.group open {
                                 summary {
@@ -87,11 +90,11 @@ pub(crate) fn page(
                                     }
                                 }
                                 @let (seen, folded) = bars.split_at(bars.len().min(SEEN));
-                                @for row in seen { (line(row, &detail, picture, apps, range, group)) }
+                                @for (row, detail) in seen { (line(row, *detail, picture, apps, range, group)) }
                                 @if !folded.is_empty() {
                                     details.more {
                                         summary { (folded.len()) " more rows, closed less" }
-                                        @for row in folded { (line(row, &detail, picture, apps, range, group)) }
+                                        @for (row, detail) in folded { (line(row, *detail, picture, apps, range, group)) }
                                     }
                                 }
                                 @if !named.is_empty() { (rest(named, apps, range)) }
@@ -173,17 +176,21 @@ fn facts(picture: &Picture, fleet: &Fleet, range: &Range) -> Markup {
     }
 }
 
-fn legend(detail: &Detail) -> Markup {
+fn legend(details: &[Detail]) -> Markup {
+    let hint = match (details.contains(&Detail::Spans), details.contains(&Detail::Days)) {
+        (_, false) => "rest the pointer on a bar, or open a row, for the reason",
+        (true, true) => {
+            "rest the pointer on a bar, or open a row, for the reason; of folded rows one mark a day or more, the darker the longer closed"
+        }
+        (false, true) => "one mark a day or more, the darker the longer closed; the reason is under the pointer",
+    };
     html! {
         p.legend {
             span { i.o {} "open" }
             span { i.p {} "protected" }
             span { i.c {} "outside change windows" }
             span { i.f {} "freeze" }
-            @match detail {
-                Detail::Spans => span.hint { "rest the pointer on a bar, or open a row, for the reason" },
-                Detail::Days => span.hint { "one mark a day or more, the darker the longer closed; the reason is under the pointer" },
-            }
+            span.hint { (hint) }
         }
     }
 }
@@ -232,7 +239,7 @@ fn shared(row: &Row, apps: &[App], group: Option<&str>) -> String {
     parts.join(", ")
 }
 
-fn line(row: &Row, detail: &Detail, picture: &Picture, apps: &[App], range: &Range, group: Option<&str>) -> Markup {
+fn line(row: &Row, detail: Detail, picture: &Picture, apps: &[App], range: &Range, group: Option<&str>) -> Markup {
     let targets: usize = row.apps.iter().map(|app| apps[*app].targets).sum();
     let whole = range.until - range.from;
     html! {

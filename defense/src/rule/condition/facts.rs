@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::request::{Known, Value};
 use crate::rule::Ask;
+use crate::rule::answer::is_future;
 use crate::verdict::UnknownReason;
 
 /// The type of a fact.
@@ -109,7 +110,7 @@ pub(super) const OF_REQUEST: &[OfRequest] = &[
         kind: Type::Number,
         look: |ask| match ask.request.change.made_ms {
             None => Err(MISSING),
-            Some(made) if made > ask.now_ms => Err(UnknownReason::FutureFact),
+            Some(made) if is_future(made, ask.now_ms) => Err(UnknownReason::FutureFact),
             Some(made) => in_units(ask.now_ms - made, HOUR_MS),
         },
     },
@@ -270,13 +271,12 @@ impl Fact {
             Self::Declared(_, declared) => declared,
         };
         let known = self.supplied(ask).ok_or(MISSING)?;
-        if let Some(max_age_ms) = declared.max_age_ms {
-            if known.at_ms > ask.now_ms {
-                return Err(UnknownReason::FutureFact);
-            }
-            if ask.now_ms.saturating_sub(known.at_ms) > max_age_ms {
-                return Err(UnknownReason::StaleFact);
-            }
+        if is_future(known.at_ms, ask.now_ms) {
+            return Err(UnknownReason::FutureFact);
+        }
+        let age_ms = ask.now_ms.saturating_sub(known.at_ms);
+        if declared.max_age_ms.is_some_and(|max_age_ms| age_ms > max_age_ms) {
+            return Err(UnknownReason::StaleFact);
         }
         let datum = datum(&known.value);
         let fits = matches!(

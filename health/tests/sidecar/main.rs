@@ -9,6 +9,7 @@
 
 mod attribution;
 mod blame;
+mod fleet;
 mod fuzzed;
 mod recorder;
 mod slo;

@@ -2,6 +2,7 @@
 
 use crate::judge::Judge;
 use crate::power::{Information, promotion_information};
+use crate::process::Process;
 use crate::row::{floor_to_u64, to_f64};
 use crate::value::EValue;
 use crate::{Coverage, Exit, Hold, HoldReason, HostEvent, Verdict};
@@ -133,55 +134,42 @@ impl Judge {
         floor_to_u64(most.ceil())
     }
 
-    /// Names the strongest host where the evidence would stop the change with all of it counted, and does not with what
-    /// one host may add.
+    /// Names the strongest host where the evidence of all strata, hosts not told apart, would stop the change, and would not
+    /// even hold it without that host: where all have their share, one host less takes little away.
     pub(crate) fn name_host(&mut self, at: u64) {
-        if self.hosts.len() >= NAMED || !self.processes.iter().any(|process| process.bounds()) {
+        if self.plain.is_empty() || self.hosts.len() >= NAMED {
             return;
         }
-        let per_node = self.rules.shares.len();
-        let nodes: Vec<EValue> = self
-            .processes
-            .chunks_exact(per_node)
-            .zip(&self.nodes)
-            .map(|(processes, bounded)| {
-                if processes.iter().any(|process| process.bounds()) {
-                    let values = processes.iter().map(|process| process.unbounded());
-                    EValue::weighted(self.rules.shares.iter().copied().zip(values))
-                } else {
-                    *bounded
-                }
-            })
-            .collect();
-        if self.stop_statistic(&nodes) < self.rules.ln_needed {
+        let (shares, waiting) = (&self.rules.shares, self.steps.waiting());
+        let sum = |left_out: Option<(usize, EValue)>| {
+            let of = |(at, process): (usize, &Process)| match left_out {
+                Some((without, value)) if without == at => value,
+                _ => process.unbounded(),
+            };
+            let values = self.plain.iter().enumerate().map(of);
+            EValue::weighted(shares.iter().copied().zip(values)).ln()
+        };
+        if sum(None) < self.rules.ln_needed {
             return;
         }
-        let held_back = |process: usize| {
-            let share = libm::log(self.rules.shares[process % per_node]);
-            share + self.processes[process].unbounded().ln()
-        };
-        let strongest = (0..self.processes.len())
-            .filter(|process| self.processes[*process].bounds())
-            .reduce(|best, next| if held_back(next) > held_back(best) { next } else { best });
-        let Some((process, host)) =
-            strongest.and_then(|process| Some((process, self.processes[process].influence().strongest()?)))
-        else {
+        let least = (0..self.plain.len())
+            .filter_map(|at| Some((at, sum(Some((at, self.plain[at].without_strongest(waiting)?.1))))))
+            .reduce(|least, next| if next.1 < least.1 { next } else { least });
+        let Some((process, _)) = least.filter(|(_, ln)| *ln < self.rules.ln_hold) else {
             return;
         };
-        if self
-            .hosts
-            .iter()
-            .any(|known| (known.stratum, known.host) == (host.key.stratum, host.key.host))
-        {
+        let Some(host) = self.plain[process].forget_strongest() else {
             return;
+        };
+        let known = |one: &HostEvent| (one.stratum, one.host) == (host.key.stratum, host.key.host);
+        if !self.hosts.iter().any(known) {
+            self.hosts.push(HostEvent {
+                index: at,
+                stratum: host.key.stratum,
+                host: host.key.host,
+                metric: self.config.metrics[process / 2].name.clone(),
+                bad: floor_to_u64(host.events).unwrap_or(u64::MAX),
+            });
         }
-        let event = HostEvent {
-            index: at,
-            stratum: host.key.stratum,
-            host: host.key.host,
-            metric: self.config.metrics[process % per_node / 2].name.clone(),
-            bad: floor_to_u64(host.events).unwrap_or(u64::MAX),
-        };
-        self.hosts.push(event);
     }
 }

@@ -50,6 +50,9 @@ pub struct Judge {
     pub(crate) coverage: Option<(Coverage, Coverage)>,
     /// Node × metric × (settled, fresh), see [`Judge::slot`].
     pub(crate) processes: Vec<Process>,
+    /// All strata with hosts of every level together, metric × (settled, fresh): names hosts, stops nothing. Empty until a
+    /// sample of the canary's hosts was seen.
+    pub(crate) plain: Vec<Process>,
     /// Σ_k v_k M*_k per node.
     pub(crate) nodes: Vec<EValue>,
     /// One per metric.
@@ -190,6 +193,7 @@ impl Judge {
             last: None,
             coverage: None,
             processes: vec![Process::UNTOUCHED; nodes * metrics * 2],
+            plain: Vec::new(),
             nodes: vec![EValue::ONE; nodes],
             dispersions,
             limits: historic.iter().enumerate().map(limit).collect(),
@@ -218,7 +222,7 @@ impl Judge {
     /// every process, with weight 1/(b(b + 1)). The first canary traffic starts the first one by itself.
     pub fn step_traffic(&mut self) {
         self.steps.0 = self.steps.0.saturating_add(1);
-        for process in &mut self.processes {
+        for process in self.processes.iter_mut().chain(&mut self.plain) {
             process.step(self.steps);
         }
         self.guards.step();
@@ -235,6 +239,9 @@ impl Judge {
     pub(crate) fn sum_up_nodes(&mut self, chosen: impl Fn(usize) -> bool) {
         let per_node = self.config.metrics.len() * 2;
         let waiting = self.steps.waiting();
+        for process in &mut self.plain {
+            process.settle(waiting);
+        }
         for (node, processes) in self.processes.chunks_exact_mut(per_node).enumerate() {
             if !chosen(node) {
                 continue;

@@ -77,6 +77,7 @@
 mod attribution;
 mod blame;
 mod codec;
+mod confidence;
 mod config;
 mod decide;
 mod dispersion;
@@ -88,6 +89,7 @@ mod guards;
 mod hosts;
 mod influence;
 mod judge;
+mod latency;
 mod observe;
 mod power;
 mod process;
@@ -117,11 +119,13 @@ pub use attribution::{
 };
 pub use blame::{Blame, BlameConfig, BlameError, BlameReport, BlameVerdict, Suspect, Vote, temporal_correlation};
 pub use codec::DecodeError;
+pub use confidence::{RateInterval, distribution_band, rate_interval};
 pub use config::{JudgeConfig, MetricSpec, StratumInfo, Topology};
 pub use error::{JudgeError, RowError};
 pub use explanation::{Explanation, Finding};
 pub use hosts::{FirstFailure, HostRecord, HostRows};
 pub use judge::Judge;
+pub use latency::slower_than;
 pub use power::{Canary, Demand, Design, PowerError, Traffic, baseline_events};
 pub use ratio::Ratio;
 pub use recorder::{

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use crate::evidence::{GridVector, RowEvidence, compares, relative_safety, row_evidence, settled_evidence};
 use crate::influence::HostKey;
 use crate::judge::{Judge, index};
+use crate::process::Process;
 use crate::row::to_f64;
 use crate::sums::{Key, Place};
-use crate::{Arm, Counts, HostSample, Interval, Look, Row, RowError, validate};
+use crate::{Arm, Counts, HostCounts, HostSample, Interval, Look, Row, RowError, validate};
 
 /// Canary samples in the order of their rows: stratum, metric, freshness.
 type Strongest<'a> = Vec<&'a HostSample>;
@@ -107,6 +108,9 @@ impl Judge {
     /// Applies valid rows in the order of [`validate::key`].
     fn learn(&mut self, rows: &[Row], strongest: &Strongest<'_>) {
         let metrics = self.config.metrics.len();
+        if self.plain.is_empty() && !strongest.is_empty() {
+            self.plain = vec![Process::UNTOUCHED; metrics * 2];
+        }
         // Dividing once per metric and interval, in place of once per row.
         let tempers: Vec<f64> = self.phi().iter().map(|phi| 1.0 / phi).collect();
         for levels in rows.chunk_by(|a, b| (a.stratum, a.metric, a.fresh) == (b.stratum, b.metric, b.fresh)) {
@@ -138,6 +142,9 @@ impl Judge {
                 temper: tempers[metric],
             };
             let hosts = hosts_of(strongest, row);
+            if !self.plain.is_empty() {
+                self.add_plain(&whole, row, &spot, hosts);
+            }
             let ln_relative = match levels {
                 [row] => self.compare(row, &spot, hosts),
                 _ => {
@@ -191,22 +198,26 @@ impl Judge {
         relative
     }
 
+    /// Evidence as it would be were hosts not told apart, and whose it is.
+    fn add_plain(&mut self, whole: &Whole, row: &Row, spot: &Spot, hosts: Option<&HostSample>) {
+        let canary = Counts::new(whole.canary.bad, whole.canary.total.saturating_add(whole.missing));
+        if !compares(canary, whole.control) {
+            return;
+        }
+        let null_ratio = if row.fresh { self.config.fresh_ratio_limit } else { 1.0 };
+        let evidence = row_evidence(canary, whole.control, null_ratio);
+        let process = &mut self.plain[spot.key.metric * 2 + usize::from(row.fresh)];
+        process.add(&evidence.row.map(|ln| ln * spot.temper), self.steps);
+        let event = evidence.event.map(|ln| ln * spot.temper);
+        for (key, events) in named(row.stratum, hosts.into_iter().flat_map(|sample| &sample.hosts)) {
+            process.add_host(key, events, &event);
+        }
+    }
+
     /// Says whose the bad events of a row are, to the processes of its application, its classes and all strata.
     fn add_hosts(&mut self, row: &Row, spot: &Spot, own: usize, sample: &HostSample, event: &GridVector) {
-        let mut hosts: Vec<_> = sample
-            .hosts
-            .iter()
-            .filter(|host| host.level == row.level && host.distinct > 0)
-            .collect();
-        hosts.sort_unstable_by_key(|host| host.host);
-        for host in hosts {
-            let (key, events) = (
-                HostKey {
-                    stratum: row.stratum,
-                    host: host.host,
-                },
-                to_f64(host.distinct),
-            );
+        let at_level = sample.hosts.iter().filter(|host| host.level == row.level);
+        for (key, events) in named(row.stratum, at_level) {
             self.processes[own].add_host(key, events, event);
             for scope in self.sets.scopes(spot.key.set) {
                 let at = self.slot(index(*scope), spot.key.metric, spot.key.fresh);
@@ -293,6 +304,24 @@ impl Whole {
     const fn has_events(&self) -> bool {
         self.canary.bad > 0 || self.control.bad > 0 || self.missing > 0
     }
+}
+
+/// Hosts with bad events, in the order of their numbers.
+fn named<'a>(stratum: u32, hosts: impl Iterator<Item = &'a HostCounts>) -> Vec<(HostKey, f64)> {
+    let mut named: Vec<(HostKey, f64)> = hosts
+        .filter(|host| host.distinct > 0)
+        .map(|host| {
+            (
+                HostKey {
+                    stratum,
+                    host: host.host,
+                },
+                to_f64(host.distinct),
+            )
+        })
+        .collect();
+    named.sort_unstable_by_key(|(key, _)| *key);
+    named
 }
 
 /// The canary's hosts of a row.

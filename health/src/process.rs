@@ -7,7 +7,7 @@
 //! restarts costs six numbers, and none need ever be merged or dropped to keep the state small.
 
 use crate::evidence::{GridVector, ln_sum_exp};
-use crate::influence::{HostKey, Influence};
+use crate::influence::{HostKey, Influence, Strong};
 use crate::row::to_f64;
 use crate::value::{EValue, LN_PLAIN};
 
@@ -131,13 +131,19 @@ impl Process {
         self.unbounded
     }
 
-    /// Something of its strongest host is withheld.
-    pub(crate) fn bounds(&self) -> bool {
-        self.value != self.unbounded
+    /// The strongest host, and M* as it would be without any of its bad events.
+    pub(crate) fn without_strongest(&self, waiting: f64) -> Option<(&Strong, EValue)> {
+        let strongest = self.influence.strongest()?;
+        Some((strongest, mixture(&less(&self.weighted, &strongest.evidence), waiting)))
     }
 
-    pub(crate) const fn influence(&self) -> &Influence {
-        &self.influence
+    /// Takes out the bad events of the strongest host for good.
+    pub(crate) fn forget_strongest(&mut self) -> Option<Strong> {
+        let strongest = *self.influence.strongest()?;
+        self.weighted = less(&self.weighted, &strongest.evidence);
+        self.influence.0.retain(|known| known.key != strongest.key);
+        self.stale = true;
+        Some(strongest)
     }
 
     #[cfg(test)]

@@ -28,7 +28,8 @@ struct Snapshot {
     steps: u64,
     last: Option<u64>,
     coverage: Option<(Coverage, Coverage)>,
-    /// Only processes that have rows, with their position.
+    /// Only processes that have rows, with their position; those that name hosts come last.
+    names_hosts: bool,
     processes: Vec<SavedProcess>,
     dispersions: Vec<(Exact, u64, u64)>,
     historic: Vec<Exact>,
@@ -168,6 +169,7 @@ impl Snapshot {
             config,
             topology: judge.topology.clone(),
             steps: judge.steps.0,
+            names_hosts: !judge.plain.is_empty(),
             last: judge.last,
             coverage: judge.coverage,
             processes: judge.processes.iter().enumerate().filter_map(saved).collect(),
@@ -271,10 +273,19 @@ impl Snapshot {
         let historic = self.historic.iter().map(|rate| rate.0).collect();
         let mut judge = Judge::assembled(self.config, self.topology, dispersions, historic);
         judge.steps = Steps(self.steps);
+        if self.names_hosts {
+            judge.plain = vec![Process::UNTOUCHED; metrics * 2];
+        }
+        let of_nodes = judge.processes.len();
         for (slot, weighted, hosts) in self.processes {
             let weighted = weighted.map(|exact| exact.0);
             let finite = weighted.iter().all(|ln| *ln < f64::INFINITY);
-            match (judge.processes.get_mut(slot), influence(hosts)) {
+            let process = if slot < of_nodes {
+                judge.processes.get_mut(slot)
+            } else {
+                judge.plain.get_mut(slot - of_nodes)
+            };
+            match (process, influence(hosts)) {
                 (Some(process), Some(influence)) if finite => *process = Process::restored(weighted, influence),
                 _ => return Err(damaged(format!("process {slot} does not exist or is not finite"))),
             }

@@ -12,3 +12,4 @@ mod headline;
 mod judge;
 mod sums;
 mod support;
+mod trust;

@@ -49,6 +49,10 @@
 //! averaged, and at every traffic step a fresh product starts, so that a fault that begins late is not paid for by earlier
 //! good behaviour (all restarts together cost six numbers, exactly).
 //!
+//! Hosts are not alike: a client that never stops or a dying disk gives a few hosts most of the errors. [`HostRows`]
+//! compares hosts with their like (as many bad events behind them), and the strongest host of the canary may lead the next
+//! by two events only; beyond that it is [named](Judge::host_events), to be rolled back alone, and the change goes on.
+//!
 //! # Guarantees
 //!
 //! - **Stop**: a change without effect is ever [stopped](Judge::stopped) with probability at most α = 0.01, over all
@@ -56,6 +60,8 @@
 //! - **Go**: in one stage, a class where the rate ratio is at least 1 + δ *and* the rate at least
 //!   θ = max(2 × its application's history, floor) gets [enough evidence of safety](Judge::safety) with probability at
 //!   most β = 0.05. Rows of one class never count for another; no rows are no evidence.
+//! - **Hosts that differ for good**, by whatever law, do not break the first guarantee where rows come from [`HostRows`]:
+//!   within a level both arms have the same rate. Enumerated in the tests, where sums of the same hosts break it.
 //! - **Fresh instances** are judged against ten times the control's rate, so that reconnects and cold pools after a
 //!   healthy restart stop nothing; they never count as evidence of safety.
 //! - **Unknown is never a pass**: missing checks fail the gate, missing data holds, impossible data is a named error
@@ -68,7 +74,9 @@
 //! - Exposure must be fixed before outcomes (count original requests, not retries), and strata must catch whatever
 //!   rollout order depends on.
 //! - Events that come in bursts are divided by a dispersion φ estimated from control hosts. It is an estimate: for heavy
-//!   tails, count bad events once per client and interval, as [`Counts::bad`] says.
+//!   tails, count bad events once per client and interval, as [`Counts::bad`] says, and make rows by [`HostRows`].
+//! - A canary of a single host can be named, not found guilty: a bad node and a bad release look the same on it.
+//! - Evidence of safety adds all levels up, so it is tempered by the dispersion within levels alone.
 //! - A fault that canary and control share, e.g. through a bad common configuration, shows in no comparison.
 //! - α bounds false stops, not missed faults: a regression below ratio 1.25 or without traffic is found late or never.
 //! - The ratio's confidence sequence adds up rows whose traffic split differs by less than a quarter octave; it is for
@@ -90,6 +98,7 @@ mod hosts;
 mod influence;
 mod judge;
 mod latency;
+mod numbers;
 mod observe;
 mod power;
 mod process;

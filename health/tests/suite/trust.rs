@@ -4,8 +4,8 @@ use crate::support::{SplitMix, config, held, interval, row, single, topology};
 use proptest::prelude::*;
 use unattended_health::{
     Arm, CheckOutcome, CheckResult, Counts, Exit, FirstFailure, Gate, History, HoldReason, HostRecord, HostRows,
-    Interval, Judge, Origin, PlannedSplit, RequiredCheck, Row, RowError, ScoreTerm, SelfCheckReport, SignatureCounts,
-    StratumInfo, Topology, Verdict,
+    Interval, Judge, Origin, PlannedSplit, Row, RowError, SelfCheckReport, SignatureCounts, StratumInfo, Topology,
+    Verdict,
 };
 
 fn record(host: u32, canary: bool, bad: u64) -> HostRecord {
@@ -358,14 +358,9 @@ fn requests_still_needed_are_about_those_that_are_needed() {
 #[test]
 fn a_failed_self_check_rejects_for_good() {
     let check = |outcome| {
-        let result = CheckResult {
-            id: "golden".to_owned(),
-            required: true,
-            outcome,
-            detail: String::new(),
-        };
+        let result = CheckResult::new("golden", true, outcome);
         let report = SelfCheckReport::new("pod-1", "2", vec![result]);
-        Gate::evaluate(&[RequiredCheck::new("golden")], &report)
+        Gate::new(["golden"]).evaluate(&report)
     };
     let mut judge = single();
     judge
@@ -379,29 +374,6 @@ fn a_failed_self_check_rejects_for_good() {
     judge.observe_gate(&check(CheckOutcome::Timeout));
     judge.observe_gate(&check(CheckOutcome::Pass));
     assert!(judge.verdict() == Verdict::Reject && judge.score() < 1e-9);
-}
-
-#[test]
-fn a_burning_budget_holds_and_lowers_the_score() {
-    let mut judge = single();
-    judge
-        .observe(&interval(
-            0,
-            vec![row(0, 0, Counts::new(0, 9_000), Counts::new(9, 90_000))],
-        ))
-        .unwrap();
-    judge.set_burn(0.9);
-    let score = judge.score_terms();
-    assert!(score.binding == ScoreTerm::Burn && (score.value - 19.0).abs() < 1e-9);
-    assert_eq!(held(judge.verdict()), None);
-    judge.set_burn(f64::NAN);
-    assert_eq!(
-        held(judge.verdict()),
-        Some(HoldReason::Burn { usage: 1.0 }),
-        "unknown is not below the line"
-    );
-    judge.set_burn(0.0);
-    assert_eq!(judge.score_terms().binding, ScoreTerm::Evidence);
 }
 
 #[test]

@@ -1,3 +1,4 @@
 //! What each fuzz target does with its bytes.
 include!("defense.rs");
 include!("health.rs");
+include!("selfheal.rs");

@@ -1,6 +1,6 @@
 //! The rate at which healthy nodes of this fleet fail.
 
-use super::edges::Edges;
+use super::edges::{Edges, HORIZONS};
 use super::fit::Layout;
 use super::members::at;
 
@@ -52,7 +52,11 @@ impl Baseline {
             self.frozen_ms = None;
         }
         match self.learnt {
-            None => self.learnt = median(edges, layout, 1).map(|rate| rate * MARGIN),
+            None => {
+                self.learnt = (1..HORIZONS)
+                    .find_map(|horizon| median(edges, layout, horizon))
+                    .map(|rate| rate * MARGIN)
+            }
             Some(learnt) if turned => {
                 if let Some(rate) = median(edges, layout, 2) {
                     self.learnt = Some(learnt + (rate * MARGIN - learnt) / 4.0);

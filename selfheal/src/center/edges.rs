@@ -241,8 +241,18 @@ impl Edges {
     /// Forgets what was seen of a target: it gets another chance.
     pub(crate) fn forget_target(&mut self, target: Slot) {
         let places: Vec<usize> = self.column(target).iter().map(|edge| at(*edge)).collect();
+        self.forget(&places);
+    }
+
+    /// Forgets what a reporter saw: it was at fault itself.
+    pub(crate) fn forget_reporter(&mut self, reporter: Slot) {
+        let places: Vec<usize> = self.row(reporter).map(at).collect();
+        self.forget(&places);
+    }
+
+    fn forget(&mut self, places: &[usize]) {
         for window in &mut self.windows {
-            for place in &places {
+            for place in places {
                 window.sum[*place] = Calls::default();
                 window.current[*place] = Calls::default();
             }

@@ -420,15 +420,31 @@ impl<'a> Terms<'a> {
         })
     }
 
-    /// Whether the edges of a term speak for its health over this horizon.
-    pub(crate) fn well(&self, term: Term) -> bool {
+    /// Whether the edges of a term speak for its health over this horizon, those apart that other terms explain.
+    fn well(&self, term: Term, known: &[Term]) -> bool {
         let mut sum = [0.0; LANES];
         self.edges_of(term, |edge| {
-            for (sum, vote) in sum.iter_mut().zip(self.votes(edge)) {
-                *sum += f64::from(vote);
+            let others = known.iter().any(|other| *other != term && self.covers(*other, edge));
+            if !others {
+                for (sum, vote) in sum.iter_mut().zip(self.votes(edge)) {
+                    *sum += f64::from(vote);
+                }
             }
         });
         best(&sum).1 <= HEALTHY
+    }
+
+    /// Whether an edge is one of a term's.
+    fn covers(&self, term: Term, edge: u32) -> bool {
+        let key = self.edges.key(edge);
+        match term {
+            Term::Row(reporter) => key.reporter == reporter,
+            Term::Column(target) => key.target == target,
+            Term::Service(service) => self.layout.service[at(key.target)] == service,
+            Term::Block(from, to) => {
+                (self.layout.zone[at(key.reporter)], self.layout.zone[at(key.target)]) == (from, to)
+            }
+        }
     }
 
     /// Whether anything bad was seen on the edges of a term over this horizon.
@@ -508,7 +524,7 @@ pub(crate) fn explain(edges: &Edges, layout: &Layout, scale: &Scale) -> Vec<(usi
             let shorter = (0..horizon).map(|shorter| Terms::new(edges, shorter, layout, scale));
             // A way that everybody avoids shows nothing any more: after half a minute without news it is tried again.
             let old = !Terms::new(edges, horizon.min(NEWS), layout, scale).fails(support.term);
-            let over = old || shorter.into_iter().any(|shorter| shorter.well(support.term));
+            let over = old || shorter.into_iter().any(|shorter| shorter.well(support.term, &known));
             known.push(support.term);
             if !over {
                 found.push((horizon, support));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Center;
 use super::budget::Strength;
 use super::bulletin::Scope;
-use super::edges::Calls;
+use super::edges::{Calls, HORIZONS};
 use super::event::{Command, HealAction, Notice};
 use super::finding::{Cause, Finding};
 use super::fit::Terms;
@@ -17,7 +17,6 @@ use super::settings::Mode;
 use super::slots::{STAGES, Slots};
 use super::standing::{Isolated, Replacing, Returning, Stage, Standing, Verifying};
 use super::tick::Freezes;
-use super::votes::{best, widen};
 
 /// Rounds of probes that get no answer before nobody is asked for a while.
 const ATTEMPTS: u32 = 3;
@@ -32,18 +31,20 @@ impl Center {
     pub(crate) fn step(&mut self, freezes: &Freezes, commands: &mut Vec<Command>) {
         self.accuse(freezes, commands);
         let nodes: Vec<NodeId> = self.standings.keys().copied().collect();
+        let mut moved = false;
         for node in nodes {
             let Some(standing) = self.standings.remove(&node) else {
                 continue;
             };
             let was_out = standing.out();
             let next = self.next(node, standing, freezes, commands);
-            if was_out != next.as_ref().is_some_and(Standing::out) {
-                self.layout = None;
-            }
+            moved |= was_out != next.as_ref().is_some_and(Standing::out);
             if let Some(standing) = next {
                 self.standings.insert(node, standing);
             }
+        }
+        if moved {
+            self.layout = None;
         }
     }
 
@@ -336,6 +337,29 @@ impl Center {
         }
     }
 
+    /// The capped votes about a node since it was last forgotten, at the lane that fits best.
+    fn suspicion(&self, node: NodeId) -> f64 {
+        let parts = self.layout.as_ref().zip(self.members.slot(node));
+        parts.map_or(0.0, |(layout, slot)| {
+            Terms::new(&self.edges, HORIZONS - 1, layout, &self.scale).suspicion(slot)
+        })
+    }
+
+    /// Reporters that have called a node of the same service lately.
+    fn callers(&self, node: NodeId) -> BTreeSet<NodeId> {
+        let service_of = |slot| self.members.get(slot).and_then(|member| member.service);
+        let service = self.members.of(node).and_then(|member| member.service);
+        let edges = self
+            .edges
+            .keys()
+            .iter()
+            .filter(|edge| service_of(edge.target) == service);
+        edges
+            .filter_map(|edge| self.members.get(edge.reporter))
+            .map(|member| member.node)
+            .collect()
+    }
+
     /// What the node's service can spare.
     fn strength(&self, node: NodeId) -> Option<Strength> {
         let service = self.members.of(node)?.service?;
@@ -401,7 +425,10 @@ impl Center {
                 }
             },
             Some(Said::Pending) => {}
-            Some(Said::Well) => return self.come_back(node, standing, isolated.scope, 0, commands),
+            Some(Said::Well) => {
+                let round = mix::word(self.settings.seed, u64::from(node.0), self.now_ms);
+                return self.come_back(node, standing, (isolated.scope, 0, round), commands);
+            }
             Some(Said::Ill | Said::IllFrom(_)) => {
                 isolated.asked = isolated.asked.saturating_add(1);
                 let span = standing.span_ms(&self.settings, node, isolated.asked);
@@ -447,23 +474,24 @@ impl Center {
         }
     }
 
-    /// Opens a stage of the return: other reporters than in any round before.
+    /// Opens a stage of the return. In one `round` every stage has the reporters of the one before and more; a new round
+    /// has others.
     fn come_back(
         &mut self,
         node: NodeId,
         standing: Standing,
-        scope: Scope,
-        step: usize,
+        (scope, step, round): (Scope, usize, u64),
         commands: &mut Vec<Command>,
     ) -> Standing {
         let percent = STAGES[step.min(STAGES.len() - 1)];
         self.forget(node);
-        let round = mix::word(self.settings.seed, u64::from(node.0), self.now_ms);
         let lease_ms = self.settings.lease_ms();
-        let heard = self
-            .hearing
-            .reporters()
-            .filter(|r| self.hearing.hears(*r, self.now_ms, lease_ms));
+        // A slot is for somebody who calls: else nobody would see how the node does.
+        let callers = self.callers(node);
+        let heard = self.hearing.reporters().filter(|reporter| {
+            let calls = callers.is_empty() || callers.contains(reporter);
+            calls && self.hearing.hears(*reporter, self.now_ms, lease_ms)
+        });
         let in_scope = heard.filter(|reporter| match scope {
             Scope::Everywhere => true,
             Scope::From(zone) => self.members.of(*reporter).is_some_and(|member| member.zone == zone),
@@ -490,8 +518,8 @@ impl Center {
     ) -> Standing {
         let accused = self.accusation(node).is_some() && !self.frozen(node, freezes);
         let calls = returning.calls;
-        let score = best(&widen(&self.scale.votes(calls.good, calls.bad, f32::MAX))).1;
-        // A few reporters see it now, and one of them may lie: probes decide about bad news, and about none.
+        // Capped by host: one reporter that lies, or is ill itself, is no news.
+        let score = self.suspicion(node);
         let bad_news = accused || score >= f64::from(self.scale.alarm) / 2.0;
         let no_news = self.now_ms.saturating_sub(returning.since_ms) >= self.settings.stage_patience_ms;
         match returning
@@ -500,18 +528,17 @@ impl Center {
             .map(|round| round.said(&self.scale, self.now_ms))
         {
             Some(Said::Pending) => {}
-            Some(Said::Ill) => {
+            // Probes call a node that has little to do. Under load three hosts may see more than they.
+            Some(said) if said == Said::Ill || accused => {
                 standing.relapses = standing.relapses.saturating_add(1);
                 return self.isolate(node, standing, returning.scope, commands);
             }
-            // One failure in thirty calls happens to the healthy as well. The stage is tried again, by others.
-            Some(Said::IllFrom(_)) => return self.come_back(node, standing, returning.scope, returning.step, commands),
-            Some(Said::Well) if bad_news => {
-                return self.come_back(node, standing, returning.scope, returning.step, commands);
-            }
-            Some(Said::Well) => return self.advance(node, standing, &returning, commands),
-            Some(Said::Unknown) => {
+            Some(Said::Well) if !bad_news => return self.advance(node, standing, &returning, commands),
+            // They disagree: one failure in thirty calls happens to the healthy as well. The stage goes on.
+            Some(_) => {
+                self.forget(node);
                 returning.round = None;
+                returning.calls = Calls::default();
                 returning.since_ms = self.now_ms;
             }
             #[expect(clippy::cast_precision_loss, reason = "at most a million")]
@@ -537,7 +564,8 @@ impl Center {
         commands: &mut Vec<Command>,
     ) -> Standing {
         if returning.step + 1 < STAGES.len() {
-            self.come_back(node, standing, returning.scope, returning.step + 1, commands)
+            let next = (returning.scope, returning.step + 1, returning.slots.round);
+            self.come_back(node, standing, next, commands)
         } else {
             self.restore(node, standing, returning.scope, commands)
         }

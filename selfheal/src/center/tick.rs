@@ -69,6 +69,18 @@ impl Center {
         let findings = self.conclude(&layout);
         self.layout = Some(layout);
         let mut commands = self.notices(&findings);
+        // What a reporter saw while it was at fault proves nothing once it is not.
+        for command in &commands {
+            if let Command::Notice(Notice::Over(Finding {
+                cause: Cause::Reporter { node },
+                ..
+            })) = command
+                && let Some(slot) = self.members.slot(*node)
+            {
+                self.edges.forget_reporter(slot);
+                self.routes.forget_reporter(slot);
+            }
+        }
         let freezes = self.freezes(&findings);
         self.findings = findings;
         self.step(&freezes, &mut commands);

@@ -187,21 +187,37 @@ fn a_slip_is_named_with_file_line_field_and_fix() {
         ),
         (
             "change: {id: a}\nneed: {batch: soon}\n",
-            "r.yaml:2:15: `need.batch`: string \"soon\" does not fit here; fix: write a length: 90m, 14h, 1h30m, 2d, or \
+            "r.yaml:2:15: `need.batch`: the text \"soon\" does not fit here; fix: write a length: 90m, 14h, 1h30m, 2d, or \
              milliseconds",
         ),
         (
             "change: {id: a}\nscope: {zone: 3}\n",
-            "r.yaml:2:15: `scope.zone`: this is integer `3`, not a text or a list of texts (numbers in quotes); fix: write \
+            "r.yaml:2:15: `scope.zone`: this is the number 3, not a text or a list of texts (numbers in quotes); fix: write \
              a text or a list of texts (numbers in quotes)",
         ),
         (
             "change: {id: a}\nfacts: {values: {x: {at: 1, value: .nan}}}\n",
             "r.yaml:2:36: not a readable YAML document: non-finite float",
         ),
-        ("change: {id: a}\ncounts: {batch: -1}\n", "`counts.batch`: "),
+        (
+            "change: {id: a}\ncounts: {batch: -1}\n",
+            "`counts.batch`: the number -1 does not fit here; fix: write a whole number, not below zero",
+        ),
+        // A list of its values in their order is no mapping, though serde would take it for one.
+        (
+            "change: {id: a}\nfacts: {incidents: []}\n",
+            "r.yaml:2:20: `facts.incidents`: this is a list, not a mapping; fix: write fields: at, value",
+        ),
+        (
+            "change: {id: a, author: [li, person]}\n",
+            "`change.author`: this is a list, not a mapping; fix: write fields: id, kind, via",
+        ),
+        (
+            "change: a\n",
+            "`change`: this is a text, not a mapping; fix: write fields: id, kind, direction",
+        ),
         ("change: {id: a\n", "not a readable YAML document"),
-        ("", "not"),
+        ("", "this is nothing, not a mapping; fix: write fields: change, actor"),
     ] {
         let error = Request::from_text("r.yaml", text).expect_err(text).to_string();
         assert!(error.contains(expected), "{text}\n{error}\n{expected}");

@@ -63,6 +63,34 @@ fn one_of(word: &str, known: &[&str]) -> String {
     )
 }
 
+/// What serde expected, as people say it.
+fn in_words(expected: &dyn Expected) -> String {
+    let expected = expected.to_string();
+    match expected.as_str() {
+        "u8" | "u16" | "u32" | "u64" => "a whole number, not below zero".to_owned(),
+        "i8" | "i16" | "i32" | "i64" => "a whole number".to_owned(),
+        "a string" => "a text, in quotes where it looks like something else".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a mapping".to_owned(),
+        _ => expected,
+    }
+}
+
+/// What serde found, as people say it.
+fn found_in_words(found: Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Bool(truth) => format!("the truth value `{truth}`"),
+        Unexpected::Unsigned(number) => format!("the number {number}"),
+        Unexpected::Signed(number) => format!("the number {number}"),
+        Unexpected::Float(number) => format!("the number {number}"),
+        Unexpected::Str(text) => format!("the text \"{text}\""),
+        Unexpected::Unit => "nothing".to_owned(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a mapping".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 impl de::Error for Misfit {
     /// A message may name its remedy after `; fix: `.
     fn custom<T: fmt::Display>(message: T) -> Self {
@@ -72,11 +100,18 @@ impl de::Error for Misfit {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::unplaced(format!("this is {found}, not {expected}"), format!("write {expected}"))
+        let expected = in_words(expected);
+        Self::unplaced(
+            format!("this is {}, not {expected}", found_in_words(found)),
+            format!("write {expected}"),
+        )
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::unplaced(format!("{found} does not fit here"), format!("write {expected}"))
+        Self::unplaced(
+            format!("{} does not fit here", found_in_words(found)),
+            format!("write {}", in_words(expected)),
+        )
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
@@ -139,6 +174,23 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
+    /// Fields by name only: a list of their values is nothing that anybody could read.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Misfit> {
+        match &self.value {
+            Value::Map(_) => self.deserialize_any(visitor),
+            other => Err(Misfit::new(
+                self.at,
+                format!("this is {}, not a mapping", other.kind()),
+                format!("write fields: {}", fields.join(", ")),
+            )),
+        }
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Misfit> {
         visitor
             .visit_newtype_struct(self)
@@ -170,7 +222,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        tuple_struct map identifier ignored_any
     }
 }
 

@@ -180,7 +180,7 @@ impl Reader<'_> {
                 self.fault(
                     version.at,
                     "this is not version 1 of the pack format, the only one this program reads",
-                    "write `version: 1`, or use a newer program",
+                    "write `version: 1`, a number without quotes, or use a newer program",
                 );
                 false
             }

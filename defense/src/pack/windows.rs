@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fields::{Fields, Reader};
-use super::yaml::{At, Node};
+use super::yaml::{At, Node, Value};
 use crate::rule::OnUnknown;
 use crate::selector::Selector;
 use crate::suggest::nearest;
@@ -34,7 +34,7 @@ impl Reader<'_> {
         let shared = self.shared(&fields, scope, "friday-evening");
         let kind = self
             .require(&fields, "kind", "protected")
-            .and_then(|node| self.word(node, "kind", &KINDS));
+            .and_then(|node| self.window_kind(node));
         let own = fields.get("owner").map(|node| self.text(node, "owner"));
         let schedule = self.schedule(&fields, shared.zone.as_ref(), kind);
         let (id, at) = shared.id?;
@@ -53,6 +53,14 @@ impl Reader<'_> {
             reason: shared.reason?.to_owned(),
         };
         Some((window, at))
+    }
+
+    fn window_kind(&mut self, node: &Node) -> Option<WindowKind> {
+        if matches!(&node.value, Value::Text(word) if word == "freeze") {
+            self.fault(node.at, "a freeze is no window", "put it into the list `freezes`");
+            return None;
+        }
+        self.word(node, "kind", &KINDS)
     }
 
     pub(super) fn freeze(&mut self, node: &Node, scope: &Selector) -> Option<(Window, At)> {

@@ -90,7 +90,8 @@ pub(crate) struct Index {
     selectors: Vec<Range<usize>>,
     pairs: Vec<u32>,
     everything: Vec<usize>,
-    by_pair: Vec<Vec<usize>>,
+    /// For each pair, the selectors that are found by it, and whether they ask for nothing else.
+    by_pair: Vec<Vec<(usize, bool)>>,
     /// For each key, the selectors that are found by it.
     by_key: Vec<Vec<usize>>,
 }
@@ -106,6 +107,7 @@ impl Index {
         for (id, selector) in selectors.enumerate() {
             let first = index.terms.len();
             let anchor = selector.anchor();
+            let alone = selector.terms().count() == 1;
             if anchor.is_none() {
                 index.everything.push(id);
             }
@@ -118,7 +120,7 @@ impl Index {
                 if anchor == Some(name) {
                     index.by_key[key].push(id);
                     for pair in &index.pairs[pairs.clone()] {
-                        index.by_pair[*pair as usize].push(id);
+                        index.by_pair[*pair as usize].push((id, alone));
                     }
                 }
                 index.terms.push(Term { key, pairs });
@@ -131,22 +133,24 @@ impl Index {
     /// Every selector that meets the scope, or may, and how; ascending.
     pub(crate) fn meeting<'i, 'v: 'i>(&'i self, known: &'i Known<'v>) -> impl Iterator<Item = (usize, Match<'v>)> + 'i {
         // Room for what an application usually has.
-        let mut found = Vec::with_capacity(self.everything.len() + 16);
-        found.extend_from_slice(&self.everything);
+        let mut found: Vec<(usize, bool)> = Vec::with_capacity(self.everything.len() + 16);
+        found.extend(self.everything.iter().map(|id| (*id, true)));
         for (key, (values, pairs)) in known.keys.iter().enumerate() {
             if *values == 0 {
-                found.extend_from_slice(&self.by_key[key]);
+                found.extend(self.by_key[key].iter().map(|id| (*id, false)));
             }
             for pair in &known.pairs[pairs.clone()] {
-                found.extend_from_slice(&self.by_pair[*pair as usize]);
+                // What asks for this value alone selects all of a scope that has no other.
+                let whole = |(id, alone): &(usize, bool)| (*id, *alone && *values == 1);
+                found.extend(self.by_pair[*pair as usize].iter().map(whole));
             }
         }
         found.sort_unstable();
         found.dedup();
-        found.into_iter().filter_map(|id| match self.matched(id, known) {
-            Match::No => None,
-            matched => Some((id, matched)),
-        })
+        found
+            .into_iter()
+            .map(|(id, whole)| (id, if whole { Match::All } else { self.matched(id, known) }))
+            .filter(|(_, matched)| *matched != Match::No)
     }
 
     fn matched<'v>(&self, id: usize, known: &Known<'v>) -> Match<'v> {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use criterion::BatchSize;
 use unattended_benches::{SplitMix64, Suite};
 use unattended_health::{
-    Counts, Coverage, FaultClass, Instance, Interval, Judge, JudgeConfig, Recorder, Row, StratumInfo, Topology,
+    Counts, Coverage, FaultClass, Instance, Interval, Judge, JudgeConfig, MetricSpec, Recorder, Row, StratumInfo,
+    Topology,
 };
 
 const APPS: u32 = 3_000;
@@ -23,6 +24,8 @@ fn main() {
     let mut suite = Suite::new("health", 1);
     judge(&mut suite, "ordinary", 1e-6, 1e-3);
     judge(&mut suite, "noisy", 2e-3, 1e-2);
+    every_application(&mut suite);
+    one_row(&mut suite);
     codec(&mut suite);
     recording(&mut suite);
     suite.finish();
@@ -68,16 +71,9 @@ fn interval(index: u64, low: f64, high: f64) -> Interval {
             });
         }
     }
-    let all = Coverage {
-        reported: 20_000,
-        expected: 20_000,
-    };
     Interval {
-        index,
         rows,
-        canary_hosts: all,
-        control_hosts: all,
-        ..Interval::default()
+        ..interval_of(index)
     }
 }
 
@@ -128,6 +124,128 @@ fn judge(suite: &mut Suite, name: &str, low: f64, high: f64) {
         &floor,
         "8 libm::log1p for each row with bad events",
     );
+}
+
+/// 3,000 applications with ten metrics over one stratum each, for one interval: bad events in nearly every row, the dearest
+/// case.
+fn every_application(suite: &mut Suite) {
+    const METRICS: u8 = 10;
+    let metrics = (0..METRICS)
+        .map(|n| MetricSpec::new(format!("metric-{n}"), FaultClass::Own, 1.0))
+        .collect();
+    let topology = Topology {
+        strata: (0..APPS)
+            .map(|app| StratumInfo {
+                app,
+                classes: vec![app % 5, 5 + app % 7 % 5],
+            })
+            .collect(),
+        ..topology()
+    };
+    let next = |index: u64| {
+        let mut random = SplitMix64::new(2_000 + index);
+        let rows = (0..APPS)
+            .flat_map(|stratum| (0..METRICS).map(move |metric| (stratum, metric)))
+            .map(|(stratum, metric)| Row {
+                stratum,
+                metric,
+                fresh: false,
+                level: 0,
+                canary: Counts::new(poisson(&mut random, 1e-2, 500), 500),
+                control: Counts::new(poisson(&mut random, 1e-2, 4_500), 4_500),
+                missing: 0,
+            })
+            .collect();
+        Interval {
+            rows,
+            ..interval_of(index)
+        }
+    };
+    let looked = LazyCell::new(|| {
+        let mut judge = Judge::new(JudgeConfig::new(metrics), topology, &[]).expect("the topology fits");
+        for index in 0..4 {
+            judge.step_traffic();
+            judge.observe(&next(index)).expect("the rows fit");
+        }
+        judge
+    });
+    let rows = LazyCell::new(|| next(4));
+    let count = u64::from(APPS) * u64::from(METRICS);
+    suite.measure("observe_applications", count, |b| {
+        b.iter_batched_ref(
+            || looked.clone(),
+            |judge| judge.observe(&rows).expect("the rows fit"),
+            BatchSize::PerIteration,
+        );
+    });
+    suite.measure("logarithms_applications", count, |b| {
+        let rows = LazyCell::force(&rows);
+        b.iter(|| rows.rows.iter().map(logarithms).sum::<f64>());
+    });
+    suite.compare(
+        "observe 3000 applications x 10 metrics",
+        "row",
+        "observe_applications",
+        "logarithms_applications",
+        "8 libm::log1p for each row with bad events",
+    );
+}
+
+/// One row into a judge of one stratum after three restarts: the row's evidence, and M* of its application, its class and
+/// the fleet.
+fn one_row(suite: &mut Suite) {
+    let topology = Topology {
+        strata: vec![StratumInfo {
+            app: 0,
+            classes: vec![0],
+        }],
+        classes: vec!["class".to_owned()],
+        apps: vec!["app".to_owned()],
+    };
+    let config = JudgeConfig::new(vec![MetricSpec::new("errors", FaultClass::Own, 1.0)]);
+    let mut judge = Judge::new(config, topology, &[]).expect("the topology fits");
+    (0..3).for_each(|_| judge.step_traffic());
+    let mut next = Interval {
+        rows: vec![Row {
+            stratum: 0,
+            metric: 0,
+            fresh: false,
+            level: 0,
+            canary: Counts::new(1, 1_000),
+            control: Counts::new(9, 9_000),
+            missing: 0,
+        }],
+        ..interval_of(0)
+    };
+    let row = next.rows[0];
+    suite.measure("observe_one_row", 1, |b| {
+        b.iter(|| {
+            next.index += 1;
+            judge.observe(&next).expect("the row fits")
+        });
+    });
+    suite.measure("logarithms_one_row", 1, |b| b.iter(|| logarithms(black_box(&row))));
+    suite.compare(
+        "observe one row, 3 nodes, 3 restarts",
+        "row",
+        "observe_one_row",
+        "logarithms_one_row",
+        "8 libm::log1p",
+    );
+}
+
+/// An interval in which everybody reports, without rows.
+fn interval_of(index: u64) -> Interval {
+    let all = Coverage {
+        reported: 20_000,
+        expected: 20_000,
+    };
+    Interval {
+        index,
+        canary_hosts: all,
+        control_hosts: all,
+        ..Interval::default()
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "totals are far below 2^53")]

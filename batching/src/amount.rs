@@ -9,8 +9,8 @@ const MILLION: u64 = 1_000_000;
 
 /// How many of a set.
 ///
-/// Shares are exact in parts per million, up to 4,294 % where more than the whole can be meant. A ramp rounds up (1 % of 1
-/// is that one); how a [`Cap`](crate::Cap) rounds is part of the cap.
+/// Shares are exact in parts per million, up to 4,294 % where more than the whole can be meant. The first batch of a ramp that grows never
+/// exceeds its share, but has one; steps round up, as elsewhere; how a [`Cap`](crate::Cap) rounds is part of the cap.
 ///
 /// As text (and so in JSON and YAML) a share is `"5 %"` or `"0.1%"`, with at most four decimals; a count is a plain number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,12 @@ impl Amount {
             Self::PartsPerMillion(ppm) => clip((u64::from(n) * u64::from(ppm)).div_ceil(MILLION), n),
             Self::Count(count) => count.min(n),
         }
+    }
+
+    /// The amount of a set of `n`, rounded down, but at least one: 0.1 % of 23,871 is 23, and 1 % of one is that one.
+    #[must_use]
+    pub fn at_most_of(self, n: u32) -> u32 {
+        self.floor_of(n).max(1).min(n)
     }
 
     /// A load and so much more, rounded up.
@@ -201,6 +207,11 @@ mod tests {
         // OpenKruise rollouts: 1 % of one is that one.
         assert_eq!(pct(1).ceil_of(1), 1);
         assert_eq!(permille(1).ceil_of(23_871), 24);
+        assert_eq!(permille(1).at_most_of(23_871), 23);
+        assert_eq!(
+            [pct(1).at_most_of(1), pct(1).at_most_of(0), pct(100).at_most_of(7)],
+            [1, 0, 7]
+        );
         assert_eq!(pct(50).floor_of(3), 1);
         assert_eq!(pct(50).ceil_of(3), 2);
         assert_eq!(pct(500).floor_of(3), 3);

@@ -49,6 +49,7 @@ pub(crate) struct Limits<'a> {
 }
 
 pub(crate) struct Cover {
+    /// Seats.
     pub(crate) picks: Vec<u32>,
     pub(crate) uncovered: Vec<Uncovered>,
     /// Classes of the cover keys in the fleet.
@@ -69,17 +70,17 @@ pub(crate) fn cover(fleet: &Fleet, keys: &[KeyIndex], limits: &Limits<'_>) -> Co
     let cells = Cells::new(fleet, keys, limits);
     let mut taker = Taker::new(fleet, limits, &cells);
     let mut seen = vec![false; classes as usize];
-    let classes_of = |target: u32| {
+    let classes_of = |target: TargetIndex| {
         keys.iter()
             .zip(&class_first)
-            .filter_map(move |(&key, &base)| match fleet.raw_label(target, key) {
+            .filter_map(move |(&key, &base)| match fleet.raw_label(target.0, key) {
                 NONE => None,
                 value => Some((base + value) as usize),
             })
     };
     for strata in limits.new_classes {
         if let Some(pick) = taker.first_of_class(strata) {
-            classes_of(pick).for_each(|class| seen[class] = true);
+            classes_of(limits.draw.target(pick)).for_each(|class| seen[class] = true);
         }
     }
     let gain = |seen: &[bool], combo: u32| {
@@ -105,7 +106,7 @@ pub(crate) fn cover(fleet: &Fleet, keys: &[KeyIndex], limits: &Limits<'_>) -> Co
         let Some(pick) = taker.first_of_cells(cells.of_combo(combo)) else {
             continue;
         };
-        classes_of(pick).for_each(|class| seen[class] = true);
+        classes_of(limits.draw.target(pick)).for_each(|class| seen[class] = true);
     }
     let picks = taker.picks;
     let uncovered = if seen.contains(&false) {
@@ -123,7 +124,7 @@ pub(crate) fn cover(fleet: &Fleet, keys: &[KeyIndex], limits: &Limits<'_>) -> Co
 /// Targets alike in stratum, cover labels and tier, in hash order; and cells alike in cover labels and tier.
 struct Cells<'a> {
     limits: &'a Limits<'a>,
-    /// Where strata are not fine enough: the targets of each cell. Otherwise a cell is a stratum.
+    /// Where strata are not fine enough: the seats of each cell. Otherwise a cell is a stratum.
     finer: Option<(Vec<u32>, Vec<u32>)>,
     stratum_of: Vec<u32>,
     first: Vec<u32>,
@@ -138,20 +139,20 @@ impl<'a> Cells<'a> {
         let (finer, stratum_of) = if fine {
             (None, (0..narrow(draw.strata.len())).collect())
         } else {
-            let mut cell_of = draw.stratum_of.clone();
+            let mut cell_of: Vec<u32> = draw.seats.iter().map(|seat| seat.stratum).collect();
             let mut cells = narrow(draw.strata.len());
             for &key in keys {
                 cells = refine(&mut cell_of, cells, fleet.value_count(key), |at| {
-                    fleet.raw_label(narrow(at), key)
+                    fleet.raw_label(draw.seats[at].target.0, key)
                 });
             }
             if !limits.tier.is_empty() {
-                let tier = |at| u32::from(fleet.weights(TargetIndex(narrow(at))).tier);
+                let tier = |at: usize| u32::from(fleet.weights(draw.seats[at].target).tier);
                 cells = refine(&mut cell_of, cells, 256, tier);
             }
-            let finer = group(cells, draw.members.iter().copied(), |target| cell_of[target as usize]);
+            let finer = group(cells, draw.members.iter().copied(), |seat| cell_of[seat as usize]);
             let stratum_of = (0..cells as usize)
-                .map(|cell| draw.stratum_of[finer.1[finer.0[cell] as usize] as usize])
+                .map(|cell| draw.stratum_of(finer.1[finer.0[cell] as usize]))
                 .collect();
             (Some(finer), stratum_of)
         };
@@ -166,27 +167,22 @@ impl<'a> Cells<'a> {
         let mut combo_of = vec![0_u32; cells.stratum_of.len()];
         let mut combos = 1;
         for &key in keys {
-            combos = refine(&mut combo_of, combos, fleet.value_count(key), |cell| {
-                fleet.raw_label(cells.any_of(narrow(cell)), key)
+            let at = limits.spread.iter().position(|&spread| spread == key);
+            combos = refine(&mut combo_of, combos, fleet.value_count(key), |cell| match at {
+                Some(at) => draw.labels[cells.stratum_of[cell] as usize * limits.spread.len() + at],
+                None => fleet.raw_label(cells.any_of(narrow(cell)).0, key),
             });
         }
-        let tier = |cell| fleet.weights(TargetIndex(cells.any_of(cell))).tier;
+        let tier = |cell| fleet.weights(cells.any_of(cell)).tier;
         if !limits.tier.is_empty() {
             combos = refine(&mut combo_of, combos, 256, |cell| u32::from(tier(narrow(cell))));
         }
         // Only what can be taken: ready targets of applications of several.
-        let useful = |&cell: &u32| {
-            let several = limits.draw.strata[cells.stratum_of[cell as usize] as usize].app;
-            fleet.app_size(several) >= 2 && cells.members(cell).iter().any(|&t| fleet.ready(TargetIndex(t)))
-        };
         let all_ready = fleet.all_ready();
-        let useful = (0..narrow(combo_of.len())).filter(|cell| {
-            let app = limits.draw.strata[cells.stratum_of[*cell as usize] as usize].app;
-            if all_ready {
-                fleet.app_size(app) >= 2
-            } else {
-                useful(cell)
-            }
+        let useful = (0..narrow(combo_of.len())).filter(|&cell| {
+            let app = draw.strata[cells.stratum_of[cell as usize] as usize].app;
+            let ready = |&seat: &u32| fleet.ready(draw.target(seat));
+            fleet.app_size(app) >= 2 && (all_ready || cells.members(cell).iter().any(ready))
         });
         let (first, grouped) = group(combos, useful, |cell| combo_of[cell as usize]);
         let tiers = (0..combos as usize)
@@ -221,8 +217,8 @@ impl<'a> Cells<'a> {
         }
     }
 
-    fn any_of(&self, cell: u32) -> u32 {
-        self.members(cell)[0]
+    fn any_of(&self, cell: u32) -> TargetIndex {
+        self.limits.draw.target(self.members(cell)[0])
     }
 }
 
@@ -270,33 +266,33 @@ impl<'a> Taker<'a> {
         let pick = candidates
             .filter(|&stratum| self.has_room(stratum))
             .filter_map(|stratum| {
-                let ready = |&&t: &&u32| self.fleet.ready(TargetIndex(t));
-                let target = draw.members_of(stratum).iter().find(ready)?;
+                let ready = |&&seat: &&u32| self.fleet.ready(draw.target(seat));
+                let seat = *draw.members_of(stratum).iter().find(ready)?;
                 let tier = self.limits.tier.get(stratum as usize).copied().unwrap_or(0);
-                Some((Reverse(tier), draw.hashes[*target as usize], *target, stratum))
+                Some((Reverse(tier), draw.hash(seat), seat))
             })
             .min()?;
-        Some(self.take(pick.2, pick.3))
+        Some(self.take(pick.2))
     }
 
     fn first_of_cells(&mut self, cells: &[u32]) -> Option<u32> {
         let draw = self.limits.draw;
-        let mut best: Option<(u64, u32, u32)> = None;
+        let mut best: Option<(u64, u32)> = None;
         for &cell in cells {
             let stratum = self.cells.stratum_of[cell as usize];
             if self.closed[stratum as usize] || !self.has_room(stratum) {
                 continue;
             }
-            let free = |&&target: &&u32| self.fleet.ready(TargetIndex(target)) && !self.is_taken(target, stratum);
-            if let Some(&target) = self.cells.members(cell).iter().find(free) {
-                let entry = (draw.hashes[target as usize], target, stratum);
+            let free = |&&seat: &&u32| self.fleet.ready(draw.target(seat)) && !self.is_taken(seat, stratum);
+            if let Some(&seat) = self.cells.members(cell).iter().find(free) {
+                let entry = (draw.hash(seat), seat);
                 if best.is_none_or(|best| entry < best) {
                     best = Some(entry);
                 }
             }
         }
-        let (_, target, stratum) = best?;
-        Some(self.take(target, stratum))
+        let (_, seat) = best?;
+        Some(self.take(seat))
     }
 
     /// Whether one batch may take one more of a stratum.
@@ -307,15 +303,16 @@ impl<'a> Taker<'a> {
             && self.app_used[app.at()] < self.limits.half[app.at()]
     }
 
-    fn is_taken(&self, target: u32, stratum: u32) -> bool {
-        self.stratum_used[stratum as usize] > 0 && self.picks.contains(&target)
+    fn is_taken(&self, seat: u32, stratum: u32) -> bool {
+        self.stratum_used[stratum as usize] > 0 && self.picks.contains(&seat)
     }
 
-    fn take(&mut self, target: u32, stratum: u32) -> u32 {
-        self.stratum_used[stratum as usize] += 1;
-        self.app_used[self.limits.draw.strata[stratum as usize].app.at()] += 1;
-        self.picks.push(target);
-        target
+    fn take(&mut self, seat: u32) -> u32 {
+        let stratum = self.limits.draw.stratum_of(seat) as usize;
+        self.stratum_used[stratum] += 1;
+        self.app_used[self.limits.draw.strata[stratum].app.at()] += 1;
+        self.picks.push(seat);
+        seat
     }
 }
 

@@ -43,6 +43,9 @@ index!(
 /// No value. Builders refuse to grow so far that a real index could equal it.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// A key that no target has.
+pub(crate) const NO_KEY: KeyIndex = KeyIndex(NONE);
+
 /// A length as an index. [`FleetBuilder`](crate::FleetBuilder) and `Frontier::join` keep every collection below `u32::MAX`.
 pub(crate) fn narrow(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(NONE)

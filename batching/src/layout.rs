@@ -1,10 +1,12 @@
 //! The part of a plan that never changes, shared by the plan and its frontiers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::{Fleet, group};
+use crate::fleet::Fleet;
 use crate::hash::{fingerprint, mix};
-use crate::index::{KeyIndex, NONE, narrow};
+use crate::index::{KeyIndex, NONE, ValueIndex};
 use crate::refine::slot;
 use crate::strata::Stratum;
 
@@ -31,6 +33,8 @@ pub(crate) struct Layout {
     pub(crate) seed: u64,
     pub(crate) last_batch: u16,
     pub(crate) strata: Vec<Stratum>,
+    /// For each stratum the values of the spread keys, `NONE` for none.
+    pub(crate) labels: Vec<u32>,
     /// Strata of application `a`: `app_first[a]..app_first[a + 1]`.
     pub(crate) app_first: Vec<u32>,
     /// Cohorts of stratum `s`: `cohorts[cohort_first[s]..cohort_first[s + 1]]`, by batch; only batches that take from it.
@@ -78,29 +82,50 @@ impl Layout {
         &self.opening[begin as usize..end as usize]
     }
 
-    /// Takes in cohorts in any order of strata, each stratum's by batch.
-    pub(crate) fn set_cohorts(&mut self, cohorts: &[Cohort]) {
-        let (first, order) = group(narrow(self.strata.len()), 0..narrow(cohorts.len()), |at| {
-            cohorts[at as usize].stratum
-        });
-        self.cohorts = order.iter().map(|&at| cohorts[at as usize]).collect();
-        self.cohort_first = first;
-        self.opening = (0..narrow(cohorts.len())).collect();
-        for app in 0..self.app_first.len().saturating_sub(1) {
-            let at = |edge: usize| self.cohort_first[self.app_first[edge] as usize] as usize;
-            let all = &self.cohorts;
-            self.opening[at(app)..at(app + 1)].sort_by_key(|&cohort| all[cohort as usize].batch);
+    /// Takes in cohorts that stand by stratum, then batch.
+    pub(crate) fn set_cohorts(&mut self, cohorts: Vec<Cohort>) {
+        self.cohort_first = vec![0; self.strata.len() + 1];
+        for (at, cohort) in (1..).zip(&cohorts) {
+            self.cohort_first[cohort.stratum as usize + 1] = at;
         }
+        for at in 1..self.cohort_first.len() {
+            // A stratum without any ends where the one before does.
+            self.cohort_first[at] = self.cohort_first[at].max(self.cohort_first[at - 1]);
+        }
+        self.opening = Vec::with_capacity(cohorts.len());
+        let mut sorted: Vec<(u16, u32)> = Vec::new();
+        for edges in self.app_first.windows(2) {
+            let (begin, end) = (
+                self.cohort_first[edges[0] as usize],
+                self.cohort_first[edges[1] as usize],
+            );
+            sorted.clear();
+            sorted.extend((begin..end).map(|at| (cohorts[at as usize].batch, at)));
+            sorted.sort_unstable();
+            self.opening.extend(sorted.iter().map(|&(_, at)| at));
+        }
+        self.cohorts = cohorts;
     }
 
     pub(crate) fn index_strata(&mut self, fleet: &Fleet, spread: &[KeyIndex]) {
         let places = (self.strata.len() * 2).next_power_of_two();
         self.table = vec![NONE; places];
         self.prints = Vec::with_capacity(self.strata.len());
+        // Strata stand by application, and have few different labels.
+        let mut app = (NONE, 0);
+        let mut of_labels: BTreeMap<&[u32], u64> = BTreeMap::new();
         for (at, stratum) in (0..).zip(&self.strata) {
-            let labels = spread.iter().zip(&stratum.labels);
-            let labels = labels.map(|(&key, label)| label.map(|value| fleet.value_name(key, value)));
-            let print = print_of(fleet.app_name(stratum.app), labels);
+            if app.0 != stratum.app.0 {
+                app = (stratum.app.0, print_of_app(fleet.app_name(stratum.app)));
+            }
+            let begin = at as usize * spread.len();
+            let labels = &self.labels[begin..begin + spread.len()];
+            let text =
+                |(&key, &value): (&KeyIndex, &u32)| (value != NONE).then(|| fleet.value_name(key, ValueIndex(value)));
+            let labels = *of_labels
+                .entry(labels)
+                .or_insert_with(|| print_of_labels(spread.iter().zip(labels).map(text)));
+            let print = print_of(app.1, labels);
             self.prints.push(print);
             let mut place = slot(print, places - 1);
             while self.table[place] != NONE {
@@ -111,12 +136,19 @@ impl Layout {
     }
 }
 
-/// The fingerprint of an application and its spread labels. Two strata with one print would be taken for one by births: among 100,000 that
-/// happens once in 10⁹ fleets.
-pub(crate) fn print_of<'a>(app: &str, labels: impl Iterator<Item = Option<&'a str>>) -> u64 {
-    let start = fingerprint(1, app);
-    mix(labels.fold(start, |state, label| match label {
+/// The fingerprint of a stratum, of those of its application and of its spread labels. Two strata with one print would be taken for one by
+/// births: among 100,000 that happens once in 10⁹ fleets.
+pub(crate) const fn print_of(app: u64, labels: u64) -> u64 {
+    mix(app ^ labels)
+}
+
+pub(crate) fn print_of_app(app: &str) -> u64 {
+    fingerprint(1, app)
+}
+
+pub(crate) fn print_of_labels<'a>(labels: impl Iterator<Item = Option<&'a str>>) -> u64 {
+    labels.fold(2, |state, label| match label {
         Some(text) => fingerprint(state, text),
         None => mix(state),
-    }))
+    })
 }

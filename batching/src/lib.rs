@@ -57,7 +57,8 @@
 //! - The first batch shows every class of the cover keys, or [`Plan::uncovered`] says why not. Missing labels make no class.
 //! - Caps hold at every instant, over everything that is in flight or unhealthy: per application, label value and fleet, in a
 //!   rolling window, over ready capacity, and between values that exclude each other. A cap says how it rounds, and is never
-//!   nothing where there are two or more. Failures, births and deaths do not lift it; the one exception, for fixes, is bounded.
+//!   nothing where there are two or more. Failures, births and deaths do not lift it; the one exception, for fixes, is bounded,
+//!   and off unless the policy asks for it.
 //! - [`verify_trace`] checks an execution against the same caps with counts of its own.
 //! - A birth runs the new version only within its cohort and its stratum's share, unpinned, and never once a rollback is decided.
 //! - A repaired plan moves nobody, and nobody joins a frozen batch.

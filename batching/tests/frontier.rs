@@ -68,7 +68,8 @@ fn unhealthy_targets_consume_the_allowance_and_a_fix_may_still_enter() {
         builder.push(&format!("a-{n}"), "a", [], n >= 10).unwrap();
     }
     let fleet = builder.build().unwrap();
-    let mut live = live(&fleet, &Policy::new().per_app(pct(25)).total_in_flight(pct(100)));
+    let fixes = Policy::new().fix_in_flight_per_app(pct(100));
+    let mut live = live(&fleet, &fixes.per_app(pct(25)).total_in_flight(pct(100)));
     open_all(&mut live);
     // Half is not ready: the limit of five does not vanish, and no healthy target may join them.
     let first = live.startable(0, 100);
@@ -86,6 +87,29 @@ fn unhealthy_targets_consume_the_allowance_and_a_fix_may_still_enter() {
     }
     // All are well: healthy ones follow, five at a time.
     assert_eq!(live.startable(0, 100).len(), 5);
+}
+
+/// Nobody asked for the exception: the ill start in their own places as long as they are within the cap, and beyond it nobody of the
+/// application starts, while others go on.
+#[test]
+fn without_the_exception_nobody_enters_beyond_a_cap() {
+    let mut builder = Fleet::builder();
+    for n in 0..20 {
+        builder.push(&format!("a-{n}"), "a", [], n >= 6).unwrap();
+        builder.push(&format!("b-{n}"), "b", [], n >= 5).unwrap();
+    }
+    let fleet = builder.build().unwrap();
+    let mut live = live(&fleet, &Policy::new().per_app(pct(25)).total_in_flight(pct(100)));
+    open_all(&mut live);
+    let first = live.startable(0, 100);
+    assert_eq!(first.len(), 5);
+    assert!(first.iter().all(|&t| fleet.app_of(t).0 == 1 && !fleet.ready(t)));
+    let blocked = Some(Blocked::UnhealthyConsumeAllowance { unhealthy: 6, cap: 5 });
+    assert_eq!(live.lane(AppIndex(0)).blocked, blocked);
+    live.on(Event::BecameHealthy { id: TargetIndex(0) });
+    let next = live.startable(0, 100);
+    assert_eq!(next.len(), 5, "within the cap again: {next:?}");
+    assert!(next.iter().all(|&t| fleet.app_of(t).0 == 0 && !fleet.ready(t)));
 }
 
 #[test]
@@ -133,7 +157,7 @@ fn label_and_total_caps_say_so_too() {
             .unwrap();
     }
     let fleet = builder.build().unwrap();
-    let all = Policy::new().per_app(pct(50));
+    let all = Policy::new().per_app(pct(50)).fix_in_flight_per_app(pct(100));
     let mut zoned = live(
         &fleet,
         &all.clone().per_label("zone", count(4)).total_in_flight(pct(100)),
@@ -161,7 +185,8 @@ fn fixes_reach_every_lane_of_a_fleet_in_trouble() {
             .unwrap();
     }
     let fleet = builder.build().unwrap();
-    let mut live = live(&fleet, &Policy::new().per_app(pct(50)).total_in_flight(count(2)));
+    let fixes = Policy::new().fix_in_flight_per_app(pct(100));
+    let mut live = live(&fleet, &fixes.per_app(pct(50)).total_in_flight(count(2)));
     open_all(&mut live);
     let mut fixed = Vec::new();
     while fixed.len() < 12 {

@@ -1,10 +1,13 @@
 //! Laws of plans.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 
 use std::collections::BTreeMap;
 
+use cases::cases;
 use common::{fleet, policies, rows};
 use proptest::prelude::*;
 use unattended_batching::{
@@ -68,7 +71,8 @@ fn the_first_batch_of_a_real_shape_is_small_and_sees_both_stacks() {
     let plan = Plan::build(&fleet, &policy, 2).unwrap();
     let proof = verify(&fleet, &policy, &plan).unwrap();
     assert_eq!(proof.classes_covered, 2);
-    assert_eq!(plan.batch(0).size, 24);
+    // 0.1 % is not exceeded: 23.87 is 23.
+    assert_eq!(plan.batch(0).size, 23);
     assert!(plan.batch(3).cumulative <= 23_871 / 20, "{:?}", sizes(&plan));
     assert!(plan.uncovered().is_empty());
     assert!(
@@ -92,7 +96,7 @@ fn classes_of_singletons_and_unready_ones_are_reported() {
     }
     builder.push("a-none", "a", [], true).unwrap();
     let fleet = builder.build().unwrap();
-    let policy = Policy::new().spread(["zone"]);
+    let policy = Policy::new().spread(["zone"]).fix_in_flight_per_app(count(1));
     let plan = Plan::build(&fleet, &policy, 1).unwrap();
     verify(&fleet, &policy, &plan).unwrap();
     let found: Vec<_> = plan
@@ -173,7 +177,7 @@ fn growth_by_ten_never_takes_more_than_half() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn every_plan_is_proved_and_repeatable(rows in rows(12, 150), policy in policies(), seed: u64) {

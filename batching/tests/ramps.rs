@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 
+use cases::cases;
 use common::{fleet, policies, rows};
 use proptest::prelude::*;
 use unattended_batching::{
@@ -38,7 +41,7 @@ fn ramps() -> impl Strategy<Value = Ramp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn sizes_rise_from_what_coverage_needs_to_the_whole(ramp in ramps(), fleet in 1_u32..5_000, least in 0_u32..50) {

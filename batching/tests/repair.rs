@@ -1,14 +1,18 @@
 //! Replanning under churn, and refusals before anything is planned.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/cases.rs"]
+mod cases;
 mod common;
 
 use std::collections::BTreeMap;
 
+use cases::cases;
 use common::{fleet, policies, rows};
 use proptest::prelude::*;
 use unattended_batching::{
-    Fleet, Plan, PlanError, Policy, Previous, PreviousError, Target, Violation, count, pct, verify, verify_repair,
+    Fleet, Pin, PinScope, Plan, PlanError, Policy, Previous, PreviousError, Target, Violation, count, pct, verify,
+    verify_repair,
 };
 
 /// Targets `t{n}` of the rows; those in `gone` are left out, and `born` more join.
@@ -26,7 +30,7 @@ fn changed(rows: &[common::Row], gone: &[bool], born: &[common::Row]) -> Vec<Tar
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_500) })]
+    #![proptest_config(cases(1_500))]
 
     #[test]
     fn repairing_moves_nobody_and_keeps_frozen_batches(
@@ -37,9 +41,9 @@ proptest! {
         let plan = Plan::build(&before, &policy, seed).unwrap();
         let previous = Previous::of(&plan, &before).unwrap().frozen_before(frozen);
         let Ok(after) = Fleet::from_targets(changed(&rows, &gone, &born)) else { return Ok(()) };
+        // Even where a key is gone with its last target.
         let repaired = match Plan::repair(&after, &policy, seed, &previous) {
-            // A key may be gone with its last target.
-            Err(PlanError::UnknownKey { .. }) => return Ok(()),
+            Err(PlanError::UnknownKey { .. }) if after.targets().all(|t| previous.batch_of(after.id(t)).is_none()) => return Ok(()),
             repaired => repaired.unwrap(),
         };
         let proof = verify_repair(&after, &policy, &repaired, &previous);
@@ -167,10 +171,44 @@ fn what_can_never_progress_is_refused_with_the_smallest_change() {
         "{said}"
     );
     assert!(Plan::build(&ill(3), &strict.clone().per_app(count(3)), 0).is_ok());
-    let said = refused(&ill(3), &strict.clone().per_app(count(3)).per_label("zone", count(1)));
+    // One zone beyond its cap keeps the other from nothing; both keep everybody from all.
+    let zoned = strict.clone().per_app(count(4)).per_label("zone", count(1));
+    assert!(Plan::build(&ill(3), &zoned, 0).is_ok());
+    let said = refused(&ill(4), &zoned);
     assert!(said.contains("per_label `zone`: 2 of 4 targets of zone=z0"), "{said}");
+    assert!(
+        said.contains("allow 2, or let fixes in with fix_in_flight_per_app: 1"),
+        "{said}"
+    );
+    assert!(Plan::build(&ill(4), &zoned.fix_in_flight_per_app(count(1)), 0).is_ok());
     let said = refused(&ill(3), &strict.per_app(count(3)).total_in_flight(count(2)));
     assert!(said.contains("total_in_flight: 3 of 8 targets of the fleet"), "{said}");
+    // A rule for nobody is a misspelt one, and is refused; not so in a repaired plan, whose people may be gone.
+    let pinned = |app: Option<&str>, zone: &str| {
+        let labels = [("zone".to_owned(), zone.to_owned())].into();
+        Policy::new().pin(Pin {
+            scope: PinScope {
+                app: app.map(Into::into),
+                labels,
+            },
+            version: "1".into(),
+            until_ms: 9,
+            owner: "li".into(),
+            reason: "audit".into(),
+        })
+    };
+    assert!(Plan::build(&ill(0), &pinned(Some("a"), "z1"), 0).is_ok());
+    let earlier = Plan::build(&ill(0), &Policy::new(), 0).unwrap();
+    let earlier = Previous::of(&earlier, &ill(0)).unwrap();
+    for nobody in [
+        pinned(Some("pay"), "z1"),
+        pinned(None, "z7"),
+        Policy::new().spread(["zone"]).new_class("zone", "z7"),
+    ] {
+        let said = refused(&ill(0), &nobody);
+        assert!(said.contains("no target of the fleet is of"), "{said}");
+        assert!(Plan::repair(&ill(0), &nobody, 0, &earlier).is_ok());
+    }
     for policy in [
         Policy::new().one_value_per_app("rack"),
         Policy::new().one_first_exposure("rack"),
@@ -217,9 +255,9 @@ fn new_classes_begin_with_one_and_less_critical_targets_go_first() {
     let without = Plan::build(&fleet, &plain, 1).unwrap();
     let found = verify(&fleet, &policy, &without).unwrap_err();
     assert!(
-        found
-            .to_string()
-            .contains("new class stack=node: 2 targets up to batch 0"),
+        found.to_string().contains(
+            "new class stack=node: 120 targets up to batch 0; growing from one as the ramp does it has at most 1"
+        ),
         "{found}"
     );
     // Two classes, one target each, both of the less critical tier.

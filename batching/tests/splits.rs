@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use unattended_batching::{
-    Amount, Cap, Event, Fleet, Frontier, Plan, Policy, PolicyError, Previous, Ramp, count, pct, verify, verify_repair,
+    Amount, Cap, Event, Fleet, Frontier, Plan, PlanError, Policy, PolicyError, Previous, Ramp, count, pct, verify,
+    verify_repair,
 };
 
 #[test]
@@ -99,10 +100,24 @@ fn one_percent_of_one_is_that_one() {
 #[test]
 fn a_limit_does_not_vanish_when_half_the_fleet_is_unready() {
     let fleet = fleet(&[("a", 40)], |n| n % 2 == 0);
-    let plan = Plan::build(&fleet, &Policy::new().per_app(pct(25)).total_in_flight(pct(100)), 1).unwrap();
+    let policy = Policy::new().per_app(pct(25)).total_in_flight(pct(100));
+    let refused = Plan::build(&fleet, &policy, 1).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            PlanError::Overdrawn {
+                unhealthy: 20,
+                size: 40,
+                cap: 10,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    let plan = Plan::build(&fleet, &policy.fix_in_flight_per_app(pct(100)), 1).unwrap();
     let mut live = plan.frontier();
     open_all(&mut live);
-    // Twenty of forty are ill, ten is the cap: no healthy one may go, and of the ill ones at most ten at a time.
+    // Twenty of forty are ill, ten is the cap: no healthy one may go, and of the ill ones, with the exception, at most ten at a time.
     let starts = live.startable(0, usize::MAX);
     assert!(starts.iter().all(|&t| !fleet.ready(t)), "a healthy one was taken");
     assert_eq!(starts.len(), 10);
@@ -113,7 +128,8 @@ fn a_limit_does_not_vanish_when_half_the_fleet_is_unready() {
 #[test]
 fn a_fix_enters_a_fleet_of_which_nobody_is_well() {
     let fleet = fleet(&[("a", 12)], |_| false);
-    let plan = Plan::build(&fleet, &Policy::new().total_in_flight(pct(100)), 1).unwrap();
+    let fixes = Policy::new().fix_in_flight_per_app(count(1));
+    let plan = Plan::build(&fleet, &fixes.total_in_flight(pct(100)), 1).unwrap();
     finish(&mut plan.frontier());
 }
 

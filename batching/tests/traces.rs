@@ -4,9 +4,15 @@
 
 #[path = "common/caller.rs"]
 mod caller;
+#[path = "common/cases.rs"]
+mod cases;
+
+use std::cell::RefCell;
 
 use caller::promote;
+use cases::cases;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use unattended_batching::{
     AppIndex, Cap, Event, Fleet, Frontier, Pin, PinScope, Plan, Policy, Ramp, Rate, RollbackPace, Side, Target,
     TargetIndex, TraceStep, count, pct, verify, verify_trace,
@@ -98,7 +104,7 @@ fn rules() -> impl Strategy<Value = Rules> {
     })
 }
 
-fn policy(rules: &Rules) -> Policy {
+fn policy(rules: &Rules, fleet: &Fleet) -> Policy {
     let app = if rules.up {
         Cap::rounded_up(pct(rules.app))
     } else {
@@ -138,14 +144,27 @@ fn policy(rules: &Rules) -> Policy {
     }
     for &(app, zone, until_ms) in &rules.pins {
         let zone = ZONES.get(usize::from(zone));
+        let scope = PinScope {
+            app: (app < 6 || zone.is_none()).then(|| format!("app{}", app % 6)),
+            labels: zone
+                .map(|zone| ("zone".to_owned(), (*zone).to_owned()))
+                .into_iter()
+                .collect(),
+        };
+        // One that holds nobody is refused.
+        let holds = |target: TargetIndex| {
+            let target = fleet.target(target);
+            scope.app.as_ref().is_none_or(|app| *app == target.app)
+                && scope
+                    .labels
+                    .iter()
+                    .all(|(key, value)| target.labels.get(key) == Some(value))
+        };
+        if !fleet.targets().any(holds) {
+            continue;
+        }
         policy = policy.pin(Pin {
-            scope: PinScope {
-                app: (app < 6 || zone.is_none()).then(|| format!("app{}", app % 6)),
-                labels: zone
-                    .map(|zone| ("zone".to_owned(), (*zone).to_owned()))
-                    .into_iter()
-                    .collect(),
-            },
+            scope,
             version: "1".into(),
             until_ms,
             owner: "li".into(),
@@ -345,20 +364,26 @@ impl Run {
     }
 }
 
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(cases)
-    }
+/// How much the cases came to, so that none of it is checked in name only.
+#[derive(Debug, Default)]
+struct Seen {
+    planned: u32,
+    starts: u64,
+    births: u64,
+    comparisons: u64,
 }
 
-proptest! {
-    #![proptest_config(config(10_000))]
-
-    #[test]
-    fn every_cap_holds_under_any_interleaving(rows in rows(), rules in rules(), steps in steps(), seed: u64) {
-        let (fleet, policy) = (fleet(&rows), policy(&rules));
-        let Ok(plan) = Plan::build(&fleet, &policy, seed) else { return Ok(()) };
+#[test]
+fn every_cap_holds_under_any_interleaving() {
+    let seen = RefCell::new(Seen::default());
+    let drawn = (rows(), rules(), steps(), any::<u64>());
+    let outcome = TestRunner::new(cases(10_000)).run(&drawn, |(rows, rules, steps, seed)| {
+        let fleet = fleet(&rows);
+        let policy = policy(&rules, &fleet);
+        // Some are refused: caps under which nobody could start.
+        let Ok(plan) = Plan::build(&fleet, &policy, seed) else {
+            return Ok(());
+        };
         let proof = verify(&fleet, &policy, &plan);
         prop_assert!(proof.is_ok(), "{}", proof.unwrap_err());
         let mut run = Run::new(&plan);
@@ -368,7 +393,22 @@ proptest! {
         run.finish(steps.len() as u64)?;
         let proof = verify_trace(&fleet, &policy, &plan, &run.trace);
         prop_assert!(proof.is_ok(), "{}\n{:?}", proof.unwrap_err(), run.trace);
+        let (proof, mut seen) = (proof.unwrap(), seen.borrow_mut());
+        seen.planned += 1;
+        seen.starts += proof.starts;
+        seen.births += proof.births;
+        seen.comparisons += proof.comparisons;
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
     }
+    let seen = seen.into_inner();
+    assert!(seen.planned >= 8_000, "{seen:?}");
+    assert!(
+        seen.starts >= 100_000 && seen.births >= 10_000 && seen.comparisons >= 500_000,
+        "{seen:?}"
+    );
 }
 
 /// A fleet of two applications, four targets in each of two zones and regions, with capacity for all but one.

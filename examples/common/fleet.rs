@@ -46,8 +46,10 @@ pub(crate) fn spread_keys(fleet: &Fleet) -> Vec<String> {
                     .targets()
                     .filter(|&target| fleet.label(target, index).is_some())
                     .count();
-                // A label that only some have, or that is another name of the application, makes no classes.
-                CLASS_VALUES.contains(&values) && values < fleet.app_count().max(3) && labelled * 10 >= fleet.len() * 9
+                // A label that only some have, or that may be another name of the application, makes no classes; a stack is one, however few
+                // applications there are.
+                let own = KNOWN_KEYS.contains(&key.as_str()) || values < fleet.app_count().max(3);
+                CLASS_VALUES.contains(&values) && own && labelled * 10 >= fleet.len() * 9
             })
         })
         .collect();

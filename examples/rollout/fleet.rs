@@ -9,7 +9,8 @@ use crate::common::spread_keys;
 
 /// Doubling batches, spread over every label that can make classes; at most a quarter of each application in flight or
 /// unhealthy at once, and of the whole fleet a quarter beside what was ill before: that is the matter of its own
-/// application, not of the others.
+/// application, not of the others. What is ill may be replaced even where it has used up its application's quarter: a
+/// release may be the cure.
 pub(crate) fn policy(fleet: &Fleet) -> Result<Policy, Failure> {
     let keys = spread_keys(fleet);
     let targets = u32::try_from(fleet.len()).unwrap_or(u32::MAX);
@@ -18,6 +19,7 @@ pub(crate) fn policy(fleet: &Fleet) -> Result<Policy, Failure> {
     Policy::new()
         .per_app(pct(25))
         .total_in_flight(count(fleet_wide))
+        .fix_in_flight_per_app(pct(100))
         .spread(keys.iter().cloned())
         .first_batch_covers(keys)
         .map_err(Failure::input)

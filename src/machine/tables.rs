@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use unattended_batching::{AppIndex, Fleet, KeyIndex, Plan, ValueIndex};
+use unattended_batching::{AppIndex, Fleet, KeyIndex, Plan, StratumIndex, ValueIndex};
 
 /// One lane's part of one batch.
 #[derive(Clone, Debug)]
@@ -85,14 +85,15 @@ impl Tables {
         let mut strata_apps = Vec::with_capacity(plan.strata().len());
         let mut strata_by_labels = BTreeMap::new();
         for (at, stratum) in (0u32..).zip(plan.strata()) {
+            let labels = plan.labels_of(StratumIndex(at));
             let mut members = vec![0u32];
             let mut values = Vec::with_capacity(spread.len());
-            for ((key, index), value) in spread.iter().zip(&spread_keys).zip(&stratum.labels) {
+            for ((key, index), value) in spread.iter().zip(&spread_keys).zip(labels) {
                 let (Some(index), Some(value)) = (index, value) else {
                     values.push(String::new());
                     continue;
                 };
-                let text = fleet.value_name(*index, *value);
+                let text = fleet.value_name(*index, value);
                 values.push(text.to_owned());
                 let name = format!("{key}={text}");
                 let next = u32::try_from(classes.len()).unwrap_or(u32::MAX);

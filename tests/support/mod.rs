@@ -78,6 +78,7 @@ impl Case {
             policy: Policy::new()
                 .per_app(pct(25))
                 .total_in_flight(pct(25))
+                .fix_in_flight_per_app(pct(100))
                 .spread(["zone", "stack"]),
             rules: String::new(),
             log: None,

@@ -198,10 +198,10 @@ impl Fleet {
             .map(|at| KeyIndex(narrow(at)))
     }
 
-    /// A target's value of a key; `None` where it has no such label (no class is invented for it).
+    /// A target's value of a key; `None` where it has no such label (no class is invented for it), and for a key of another fleet.
     #[must_use]
     pub fn label(&self, target: TargetIndex, key: KeyIndex) -> Option<ValueIndex> {
-        match self.columns[key.at()].get(target.at()) {
+        match self.raw_label(target.0, key) {
             NONE => None,
             value => Some(ValueIndex(value)),
         }
@@ -213,10 +213,10 @@ impl Fleet {
         self.values[key.at()].name(value.0)
     }
 
-    /// Number of different values of a key.
+    /// Number of different values of a key; 0 for a key of another fleet.
     #[must_use]
     pub fn value_count(&self, key: KeyIndex) -> u32 {
-        self.values[key.at()].len()
+        self.values.get(key.at()).map_or(0, Names::len)
     }
 
     /// Whether a target was ready when the fleet was read. One that was not consumes allowances from the start.
@@ -301,8 +301,10 @@ impl Fleet {
     }
 
     /// As [`label`](Self::label), with `NONE` for no label.
+    #[inline]
     pub(crate) fn raw_label(&self, target: u32, key: KeyIndex) -> u32 {
-        self.columns[key.at()].get(target as usize)
+        let column = self.columns.get(key.at());
+        column.map_or(NONE, |column| column.get(target as usize))
     }
 }
 

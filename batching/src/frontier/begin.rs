@@ -1,14 +1,15 @@
 //! How a frontier begins.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::lane::{Lane, NO_SET, Phase, State, Usage, steps_of};
 use super::{Frontier, LiveStratum, Rules, TrackedKey};
 use crate::fleet::Fleet;
 use crate::hash::mix;
-use crate::index::{AppIndex, KeyIndex, NONE, narrow};
+use crate::index::{AppIndex, NO_KEY, NONE, narrow};
 use crate::layout::{Layout, Segment};
+use crate::names::Names;
 use crate::policy::Policy;
 
 impl Frontier {
@@ -118,14 +119,12 @@ fn by_criticality(fleet: &Fleet) -> Vec<u32> {
 fn tracked_keys(fleet: &Fleet, policy: &Policy, sets: &mut Vec<Usage>) -> Vec<TrackedKey> {
     let mut names: Vec<&String> = policy.per_label.keys().collect();
     names.extend(policy.one_value_per_app.iter().chain(&policy.one_first_exposure));
-    let mut keys: BTreeMap<KeyIndex, &String> = BTreeMap::new();
-    for name in names {
-        if let Some(key) = fleet.key_index(name) {
-            keys.insert(key, name);
-        }
-    }
+    names.sort_unstable();
+    names.dedup();
     let mut tracked = Vec::new();
-    for (at, (key, name)) in (0..).zip(keys) {
+    for (at, name) in (0..).zip(names) {
+        // Of a repaired plan nobody may be left who has it; some may be born.
+        let key = fleet.key_index(name).unwrap_or(NO_KEY);
         let of_key = || Usage {
             key: at,
             ..Usage::default()
@@ -144,7 +143,11 @@ fn tracked_keys(fleet: &Fleet, policy: &Policy, sets: &mut Vec<Usage>) -> Vec<Tr
             one_value: policy.one_value_per_app.contains(name),
             first_line,
             exposing: None,
-            values: fleet.values_of(key).clone(),
+            values: if key == NO_KEY {
+                Names::default()
+            } else {
+                fleet.values_of(key).clone()
+            },
             sets: (first..first + count).collect(),
         });
     }
@@ -173,7 +176,8 @@ fn lanes(fleet: &Fleet, policy: &Policy, layout: &Layout, mut segments: &[Segmen
     (0..fleet.app_count())
         .map(|app| {
             let (begin, end) = (layout.lane_first[app as usize], layout.lane_first[app as usize + 1]);
-            let (own, rest) = segments.split_at(segments.partition_point(|segment| segment.end <= end));
+            let batches = segments.iter().take_while(|segment| segment.end <= end).count();
+            let (own, rest) = segments.split_at(batches);
             segments = rest;
             let mut lane = Lane {
                 size: end - begin,

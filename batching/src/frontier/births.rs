@@ -5,7 +5,7 @@ use super::lane::{Lane, NO_SET, Phase, State, Usage};
 use super::{Frontier, narrow};
 use crate::hash::{ends_of, position_from};
 use crate::index::{NONE, TargetIndex};
-use crate::layout::print_of;
+use crate::layout::{print_of, print_of_app, print_of_labels};
 use crate::refine::slot;
 
 /// Where a born target belongs.
@@ -67,7 +67,7 @@ impl Frontier {
             let label = label.or_else(|| labels.iter().find(|(name, _)| same(name, key)));
             label.map(|(_, value)| *value)
         });
-        let print = print_of(app, values);
+        let print = print_of(print_of_app(app), print_of_labels(values));
         let mask = self.layout.table.len().checked_sub(1)?;
         let mut place = slot(print, mask);
         loop {

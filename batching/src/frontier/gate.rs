@@ -29,7 +29,7 @@ impl Frontier {
     /// Whether the caps let a target start (or go back) now.
     ///
     /// A healthy target takes a slot of each of its sets: what is in flight or unhealthy must stay within the cap. An unhealthy one has its slot
-    /// already. Where the unhealthy alone are beyond a cap it goes by the exception for fixes: few of its application
+    /// already. Where the unhealthy alone are beyond a cap it goes by the exception for fixes, if the policy has it: few of its application
     /// are in flight, and what is in flight keeps within the cap.
     pub(super) fn gate(&self, target: u32) -> Gate {
         let app = self.app_of[target as usize];

@@ -32,9 +32,9 @@ use lane::{EXPOSED, Lane, NO_SET, PINNED, Phase, State, UNHEALTHY, Usage};
 /// order give the same answers.
 ///
 /// - A target that `startable` returned is in flight until [`Event::Finished`], [`Event::Failed`] or [`Event::Left`].
-/// - At every instant, for every application, capped label value and the fleet: in flight + unhealthy at rest ≤ cap before
-///   each start of a healthy target. An unhealthy target may start while in flight < cap: it takes no further slot, so a fix can enter an
-///   unhealthy fleet.
+/// - After each start, for every application, capped label value and the fleet: in flight + unhealthy at rest ≤ cap. An unhealthy target
+///   starts in its own place: it takes no further slot. Only with [`fix_in_flight_per_app`](crate::Policy::fix_in_flight_per_app) may it
+///   start where the unhealthy are beyond a cap, so that a fix can enter an unhealthy fleet; in flight ≤ cap even then.
 /// - Lanes are served in turn, one target each; within a lane in plan order. A lane whose next target has no slot leaves
 ///   the others alone.
 /// - Targets without health events count as healthy, except those not ready in the fleet and those whose attempt failed.

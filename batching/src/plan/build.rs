@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::check::{Keys, check};
+use super::check::{Keys, Origin, check};
 use super::{Plan, PlanError};
-use crate::apportion::{Shares, apportion};
+use crate::apportion::{Cut, Shares, apportion};
 use crate::cover::{Cover, Limits, Uncovered, cover};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, group};
 use crate::frontier::Frontier;
 use crate::index::{AppIndex, TargetIndex, narrow};
 use crate::layout::{Cohort, Layout, Segment};
 use crate::policy::{Policy, PolicyError};
 use crate::ramp::{MOST_BATCHES, RampError};
 use crate::refine::refine;
-use crate::strata::{Draw, Row};
+use crate::strata::Draw;
 
 impl Plan {
     /// Plans a fleet.
@@ -21,17 +21,16 @@ impl Plan {
     /// # Errors
     /// [`PlanError`], before anything is planned.
     pub fn build(fleet: &Fleet, policy: &Policy, seed: u64) -> Result<Self, PlanError> {
-        let keys = check(fleet, policy)?;
+        let keys = check(fleet, policy, Origin::New)?;
         let mut draw = Draw::new(fleet, &keys.spread, seed);
         let len = narrow(fleet.len());
-        let sizes: Vec<u32> = (0..fleet.app_count())
-            .map(|app| fleet.app_size(AppIndex(app)))
+        let half: Vec<u32> = (0..fleet.app_count())
+            .map(|app| fleet.app_size(AppIndex(app)).div_ceil(2))
             .collect();
-        let half: Vec<u32> = sizes.iter().map(|&n| n.div_ceil(2)).collect();
         let main: Vec<u32> = draw
             .strata
             .iter()
-            .map(|s| s.size - held_of(policy, s.size, sizes[s.app.at()]))
+            .map(|s| s.size - held_of(policy, s.size, fleet.app_size(s.app)))
             .collect();
         let new_classes = new_classes(fleet, policy, &keys, &draw);
         let tier = tiers(fleet, &draw);
@@ -53,10 +52,9 @@ impl Plan {
         let mut picked = vec![false; if picks.is_empty() { 0 } else { fleet.len() }];
         for &pick in &picks {
             picked[pick as usize] = true;
-            taken[draw.stratum_of[pick as usize] as usize] += 1;
+            taken[draw.stratum_of(pick) as usize] += 1;
         }
-        let mut held = vec![false; fleet.len()];
-        order_members(fleet, &mut draw, &main, &taken, &picked, &mut held);
+        order_members(fleet, &mut draw, &main, &taken, &picked);
 
         let pool = main.iter().sum();
         let least = narrow(picks.len()).max(policy.detection_targets.min(pool));
@@ -64,41 +62,21 @@ impl Plan {
         // What is held back is a batch of its own, after the ramp.
         ramp.retain(|&size| size < pool);
         ramp.extend((pool > 0).then_some(pool));
-        let apps: Vec<u32> = draw.strata.iter().map(|s| s.app.0).collect();
-        let mut batch_of = vec![0_u16; fleet.len()];
-        let mut cohorts: Vec<Cohort> = Vec::new();
         let shares = Shares {
+            strata: &draw.strata,
             main: &main,
-            app_of: &apps,
             half: &half,
             tier: &tier,
             new_classes: &new_classes,
-            taken: taken.clone(),
+            taken: &taken,
             sizes: &ramp,
             seed,
         };
-        let ramped = apportion(shares, MOST_BATCHES, |batch, stratum, from, to| {
-            let slice = &draw.members_of(stratum)[..main[stratum as usize] as usize];
-            for &target in &slice[from as usize..to as usize] {
-                batch_of[target as usize] = batch;
-            }
-            cohorts.push(Cohort {
-                below: end_of(slice, to as usize, taken[stratum as usize] as usize, &draw.hashes),
-                stratum,
-                cumulative: to,
-                batch,
-            });
-        })
-        .ok_or(PolicyError::Ramp(RampError::TooManyBatches { most: MOST_BATCHES }))?;
+        let (cuts, ramped) = apportion(&shares, MOST_BATCHES)
+            .ok_or(PolicyError::Ramp(RampError::TooManyBatches { most: MOST_BATCHES }))?;
         // Everything may already be in the ramp: then its last batch is the last of all.
         let last_batch = if pool == len { ramped - 1 } else { ramped };
-        if pool < len {
-            for (stratum, &main) in (0..).zip(&main) {
-                for &target in &draw.members_of(stratum)[main as usize..] {
-                    batch_of[target as usize] = last_batch;
-                }
-            }
-        }
+        let (batches, cohorts) = carry_out(&draw, &main, &taken, &cuts, last_batch);
         Ok(Self::assemble(
             fleet,
             policy,
@@ -106,10 +84,9 @@ impl Plan {
             seed,
             Drawn {
                 draw,
-                batch_of,
+                batches,
                 last_batch,
                 cohorts,
-                held,
                 uncovered,
                 classes,
                 kept: Vec::new(),
@@ -121,19 +98,20 @@ impl Plan {
     pub(super) fn assemble(fleet: &Fleet, policy: &Policy, keys: &Keys, seed: u64, drawn: Drawn) -> Self {
         let Drawn {
             draw,
-            batch_of,
+            batches,
             last_batch,
             cohorts,
-            held,
             mut uncovered,
             classes,
             kept,
         } = drawn;
         let Lanes {
-            first: lane_first,
             order: lane_order,
             segments,
-        } = lanes(fleet, keys, &draw.rows, &batch_of, last_batch);
+            batch_of,
+            stratum_of,
+            held,
+        } = lanes(fleet, keys, &draw, &batches, last_batch);
         let (first, order) = by_batch(&lane_order, &segments, last_batch);
         // Filling up the first batch may have brought in what the cover could not take.
         let first_batch = &order[..first[1] as usize];
@@ -142,12 +120,13 @@ impl Plan {
             seed,
             last_batch,
             strata: draw.strata,
+            labels: draw.labels,
             app_first: draw.app_first,
             lane_order,
-            lane_first,
+            lane_first: fleet.app_starts().to_vec(),
             ..Layout::default()
         };
-        layout.set_cohorts(&cohorts);
+        layout.set_cohorts(cohorts);
         layout.index_strata(fleet, &keys.spread);
         let layout = Arc::new(layout);
         let apps = (0..fleet.app_count()).map(AppIndex);
@@ -158,7 +137,7 @@ impl Plan {
                 Arc::clone(&layout),
                 &segments,
                 batch_of,
-                draw.stratum_of,
+                stratum_of,
             )),
             layout,
             order,
@@ -176,10 +155,11 @@ impl Plan {
 /// Everyone's batch, and what led to it.
 pub(super) struct Drawn {
     pub(super) draw: Draw,
-    pub(super) batch_of: Vec<u16>,
+    /// By seat.
+    pub(super) batches: Vec<u16>,
     pub(super) last_batch: u16,
+    /// By stratum, then batch.
     pub(super) cohorts: Vec<Cohort>,
-    pub(super) held: Vec<bool>,
     pub(super) uncovered: Vec<Uncovered>,
     pub(super) classes: u32,
     pub(super) kept: Vec<bool>,
@@ -201,9 +181,9 @@ fn tiers(fleet: &Fleet, draw: &Draw) -> Vec<u8> {
         return Vec::new();
     }
     let mut tier = vec![u8::MAX; draw.strata.len()];
-    for target in fleet.targets() {
-        let place = &mut tier[draw.stratum_of[target.at()] as usize];
-        *place = (*place).min(fleet.weights(target).tier);
+    for seat in &draw.seats {
+        let place = &mut tier[seat.stratum as usize];
+        *place = (*place).min(fleet.weights(seat.target).tier);
     }
     tier
 }
@@ -213,80 +193,112 @@ fn new_classes(fleet: &Fleet, policy: &Policy, keys: &Keys, draw: &Draw) -> Vec<
     let classes = policy.new_classes.iter().filter_map(|class| {
         let at = policy.spread.iter().position(|key| *key == class.key)?;
         let value = fleet.values_of(keys.spread[at]).get(&class.value)?;
-        let has = |&stratum: &u32| draw.strata[stratum as usize].labels[at].map(|label| label.0) == Some(value);
+        let has = |&stratum: &u32| draw.labels[stratum as usize * keys.spread.len() + at] == value;
         Some((0..narrow(draw.strata.len())).filter(has).collect())
     });
     classes.collect()
 }
 
 /// Brings each stratum into the order in which it changes: chosen for coverage, by hash, held back.
-fn order_members(fleet: &Fleet, draw: &mut Draw, main: &[u32], taken: &[u32], picked: &[bool], held: &mut [bool]) {
+fn order_members(fleet: &Fleet, draw: &mut Draw, main: &[u32], taken: &[u32], picked: &[bool]) {
     let all_ready = fleet.all_ready();
-    let mut scratch = Vec::new();
+    let Draw {
+        seats, members, first, ..
+    } = draw;
+    let ready = |seat: u32| fleet.ready(seats[seat as usize].target);
+    let mut ordered = Vec::new();
     for (stratum, (&main, &taken)) in main.iter().zip(taken).enumerate() {
-        let (begin, end) = (draw.first[stratum] as usize, draw.first[stratum + 1] as usize);
-        let slice = &mut draw.members[begin..end];
-        // One alone is held for another reason: it is no control.
-        let several = slice.len() >= 2;
-        if taken == 0 && (all_ready || slice.iter().all(|&t| fleet.ready(TargetIndex(t)))) {
-            for &target in &slice[main as usize..] {
-                held[target as usize] = several;
-            }
+        let slice = &mut members[first[stratum] as usize..first[stratum + 1] as usize];
+        if taken == 0 && (all_ready || slice.iter().all(|&seat| ready(seat))) {
             continue;
         }
-        let is_picked = |target: u32| picked.get(target as usize).copied().unwrap_or(false);
-        hold_back(slice, slice.len() - main as usize, fleet, is_picked, held);
-        scratch.clear();
-        scratch.extend_from_slice(slice);
-        scratch.sort_by_key(|&t| (held[t as usize], !is_picked(t)));
-        slice.copy_from_slice(&scratch);
-        if !several {
-            held[slice[0] as usize] = false;
+        let is_picked = |seat: u32| picked.get(seat as usize).copied().unwrap_or(false);
+        let held = held_back(slice, slice.len() - main as usize, ready, is_picked);
+        ordered.clear();
+        ordered.extend(
+            slice
+                .iter()
+                .zip(held)
+                .map(|(&seat, held)| (held, !is_picked(seat), seat)),
+        );
+        ordered.sort_by_key(|&(held, late, _)| (held, late));
+        for (place, &(_, _, seat)) in slice.iter_mut().zip(&ordered) {
+            *place = seat;
         }
     }
 }
 
-/// Marks the last `count` of a stratum, ready ones first: an unready target compares with nothing.
-fn hold_back(slice: &[u32], count: usize, fleet: &Fleet, picked: impl Fn(u32) -> bool, held: &mut [bool]) {
-    let free = |&&t: &&u32| !picked(t);
-    let ready = |&&t: &&u32| fleet.ready(TargetIndex(t));
-    let chosen = slice.iter().rev().filter(free).filter(ready).take(count);
+/// Which of a stratum are held back: the last `count`, ready ones first, since an unready target compares with nothing.
+fn held_back(slice: &[u32], count: usize, ready: impl Fn(u32) -> bool, picked: impl Fn(u32) -> bool) -> Vec<bool> {
+    let mut held = vec![false; slice.len()];
     let mut missing = count;
-    for &target in chosen {
-        held[target as usize] = true;
-        missing -= 1;
+    for wanted in [true, false] {
+        for (&seat, held) in slice.iter().zip(&mut held).rev() {
+            if missing > 0 && ready(seat) == wanted && !picked(seat) {
+                *held = true;
+                missing -= 1;
+            }
+        }
     }
-    for &target in slice.iter().rev().filter(free).filter(|t| !ready(t)).take(missing) {
-        held[target as usize] = true;
+    held
+}
+
+/// The batch of every seat, and the cohorts of every stratum.
+fn carry_out(draw: &Draw, main: &[u32], taken: &[u32], cuts: &[Cut], last_batch: u16) -> (Vec<u16>, Vec<Cohort>) {
+    let mut batches = vec![last_batch; draw.seats.len()];
+    let mut cohorts = Vec::with_capacity(cuts.len());
+    let (first, by_stratum) = group(narrow(main.len()), 0..narrow(cuts.len()), |at| {
+        cuts[at as usize].stratum
+    });
+    for (stratum, (&main, &taken)) in (0..).zip(main.iter().zip(taken)) {
+        let slice = &draw.members_of(stratum)[..main as usize];
+        let mut from = 0;
+        for &at in &by_stratum[first[stratum as usize] as usize..first[stratum as usize + 1] as usize] {
+            let Cut { batch, cumulative, .. } = cuts[at as usize];
+            let to = cumulative as usize;
+            for &seat in &slice[from..to] {
+                batches[seat as usize] = batch;
+            }
+            cohorts.push(Cohort {
+                below: end_of(draw, slice, to, taken as usize),
+                stratum,
+                cumulative,
+                batch,
+            });
+            from = to;
+        }
     }
+    (batches, cohorts)
 }
 
 /// Hashes below the result belong to the first `to` of a stratum, whose first `picked` were chosen for coverage: a chosen one that stands far
 /// back in hash order must not pull births with it.
-fn end_of(main: &[u32], to: usize, picked: usize, hashes: &[u64]) -> u64 {
-    let hash = |target: u32| hashes[target as usize];
+fn end_of(draw: &Draw, main: &[u32], to: usize, picked: usize) -> u64 {
     if to > picked {
-        return hash(main[to - 1]).saturating_add(1);
+        return draw.hash(main[to - 1]).saturating_add(1);
     }
-    let next = main.get(picked).map_or(u64::MAX, |&target| hash(target));
+    let next = main.get(picked).map_or(u64::MAX, |&seat| draw.hash(seat));
     main[..to]
         .iter()
-        .map(|&target| hash(target))
+        .map(|&seat| draw.hash(seat))
         .filter(|&chosen| chosen < next)
         .max()
         .map_or(0, |chosen| chosen.saturating_add(1))
 }
 
-/// Targets by lane, then batch, then hash.
+/// Targets by lane, then batch, then hash; and what is known of each target, by target.
 struct Lanes {
-    first: Vec<u32>,
     order: Vec<u32>,
     segments: Vec<Segment>,
+    batch_of: Vec<u16>,
+    stratum_of: Vec<u32>,
+    /// Of a stratum of two or more, and in the last batch.
+    held: Vec<bool>,
 }
 
 /// Where values exclude each other within an application, targets of one value stand together in a batch, so that a lane need not wait at
 /// every other target.
-fn lanes(fleet: &Fleet, keys: &Keys, rows: &[Row], batch_of: &[u16], last_batch: u16) -> Lanes {
+fn lanes(fleet: &Fleet, keys: &Keys, draw: &Draw, batches: &[u16], last_batch: u16) -> Lanes {
     let mut value_of = Vec::new();
     if !keys.one_value.is_empty() {
         value_of = vec![0_u32; fleet.len()];
@@ -297,44 +309,54 @@ fn lanes(fleet: &Fleet, keys: &Keys, rows: &[Row], batch_of: &[u16], last_batch:
             });
         }
     }
+    let len = fleet.len();
     let mut lanes = Lanes {
-        first: Vec::with_capacity(fleet.app_count() as usize + 1),
-        order: vec![0; rows.len()],
-        segments: Vec::new(),
+        order: vec![0; len],
+        segments: Vec::with_capacity(draw.strata.len()),
+        batch_of: vec![0; len],
+        stratum_of: vec![0; len],
+        held: vec![false; len],
     };
+    for (seat, &batch) in draw.seats.iter().zip(batches) {
+        let at = seat.target.at();
+        lanes.batch_of[at] = batch;
+        lanes.stratum_of[at] = seat.stratum;
+        if batch == last_batch && draw.strata[seat.stratum as usize].size >= 2 {
+            lanes.held[at] = true;
+        }
+    }
     let mut sorted: Vec<u64> = Vec::new();
-    let mut batches: Vec<u16> = Vec::new();
     let mut ends: Vec<u32> = Vec::new();
-    let mut begin = 0;
-    for app in (0..fleet.app_count()).map(AppIndex) {
-        lanes.first.push(narrow(begin));
-        let end = begin + fleet.app_size(app) as usize;
-        let (lane, order) = (&rows[begin..end], &mut lanes.order[begin..end]);
-        batches.clear();
-        batches.extend(lane.iter().map(|row| batch_of[row.target.at()]));
-        if value_of.is_empty() && lane.len() >= 64 && usize::from(last_batch) <= lane.len() {
+    for edges in fleet.app_starts().windows(2) {
+        let (begin, end) = (edges[0] as usize, edges[1] as usize);
+        let (lane, batches, order) = (
+            &draw.seats[begin..end],
+            &batches[begin..end],
+            &mut lanes.order[begin..end],
+        );
+        if value_of.is_empty() && usize::from(last_batch) <= lane.len().max(16) {
             ends.clear();
             ends.resize(usize::from(last_batch) + 2, 0);
-            for &batch in &batches {
+            for &batch in batches {
                 ends[usize::from(batch) + 1] += 1;
             }
             for at in 1..ends.len() {
                 ends[at] += ends[at - 1];
                 if ends[at] > ends[at - 1] {
                     lanes.segments.push(Segment {
-                        end: narrow(begin) + ends[at],
+                        end: edges[0] + ends[at],
                         batch: u16::try_from(at - 1).unwrap_or(last_batch),
                     });
                 }
             }
-            for (row, &batch) in lane.iter().zip(&batches) {
+            for (seat, &batch) in lane.iter().zip(batches) {
                 let place = &mut ends[usize::from(batch)];
-                order[*place as usize] = row.target.0;
+                order[*place as usize] = seat.target.0;
                 *place += 1;
             }
         } else {
             sorted.clear();
-            sorted.extend((0_u64..).zip(&batches).map(|(at, &batch)| u64::from(batch) << 32 | at));
+            sorted.extend((0_u64..).zip(batches).map(|(at, &batch)| u64::from(batch) << 32 | at));
             let place = |entry: u64| usize::try_from(entry & u64::from(u32::MAX)).unwrap_or(0);
             if value_of.is_empty() {
                 sorted.sort_unstable();
@@ -351,9 +373,7 @@ fn lanes(fleet: &Fleet, keys: &Keys, rows: &[Row], batch_of: &[u16], last_batch:
                 }
             }
         }
-        begin = end;
     }
-    lanes.first.push(narrow(begin));
     lanes
 }
 

@@ -19,9 +19,10 @@ pub enum PlanError {
         /// The keys there are.
         known: Vec<String>,
     },
-    /// More targets of a set are unhealthy than may be unavailable, and there is no exception for fixes.
+    /// Nobody could start: of every set more targets are unhealthy than may be unavailable, and there is no exception for fixes.
+    /// This is the first such set.
     #[error(
-        "{rule}: {unhealthy} of {size} targets of {set} are unhealthy, and at most {cap} may be unavailable: nothing of it could start for as long as they are; allow {unhealthy}, or let fixes in with fix_in_flight_per_app: 1"
+        "{rule}: {unhealthy} of {size} targets of {set} are unhealthy, and at most {cap} may be unavailable; nobody of the fleet could start for as long as that is so; allow {unhealthy}, or let fixes in with fix_in_flight_per_app: 1"
     )]
     Overdrawn {
         /// The rule.
@@ -34,6 +35,14 @@ pub enum PlanError {
         size: u32,
         /// The cap.
         cap: u32,
+    },
+    /// A rule for somebody whom the fleet does not have. A repaired plan may have it: they may be gone.
+    #[error("{rule}: no target of the fleet is of {what}; mend the name, or leave the rule out")]
+    Nobody {
+        /// The rule.
+        rule: String,
+        /// Whom it is for.
+        what: String,
     },
     /// Ready capacity is capped, but nobody carries any load.
     #[error(

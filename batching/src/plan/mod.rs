@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cover::Uncovered;
 use crate::frontier::Frontier;
-use crate::index::{AppIndex, StratumIndex, TargetIndex, narrow};
+use crate::index::{AppIndex, NONE, StratumIndex, TargetIndex, ValueIndex, narrow};
 use crate::layout::Layout;
 use crate::strata::Stratum;
 
@@ -151,6 +151,13 @@ impl Plan {
         &self.layout.strata
     }
 
+    /// A stratum's values of the spread keys, in the order of [`spread_keys`](Self::spread_keys); `None` where its targets have no such label.
+    pub fn labels_of(&self, stratum: StratumIndex) -> impl ExactSizeIterator<Item = Option<ValueIndex>> {
+        let keys = self.spread_keys().len();
+        let labels = &self.layout.labels[stratum.at() * keys..(stratum.at() + 1) * keys];
+        labels.iter().map(|&value| (value != NONE).then_some(ValueIndex(value)))
+    }
+
     /// Classes that the first batch should contain and does not, each with the reason.
     #[must_use]
     pub fn uncovered(&self) -> &[Uncovered] {
@@ -198,7 +205,7 @@ impl Plan {
         }
     }
 
-    /// The keys whose values make strata, together with the application. [`Stratum::labels`] follows their order.
+    /// The keys whose values make strata, together with the application. [`labels_of`](Self::labels_of) follows their order.
     pub fn spread_keys(&self) -> impl ExactSizeIterator<Item = &str> {
         self.start.spread_keys()
     }

@@ -1,10 +1,10 @@
 //! Replanning: what an earlier plan has said stays said.
 
 use super::build::{Drawn, held_of};
-use super::check::check;
+use super::check::{Origin, check};
 use super::{Plan, PlanError};
 use crate::fleet::Fleet;
-use crate::index::{AppIndex, NONE, StratumIndex, narrow};
+use crate::index::{AppIndex, NONE, narrow};
 use crate::layout::Cohort;
 use crate::names::Names;
 use crate::policy::Policy;
@@ -125,27 +125,28 @@ impl Plan {
     /// its batch, frozen or not. A target that came since joins its stratum: the batch of the first of its like after it in
     /// hash order, but no frozen one, and none in which its stratum would get a larger share than it had. A stratum nobody
     /// knew begins with one target in the first open batch and grows from there as the earlier plan did. What has gone
-    /// leaves no hole that anybody would wait for. An earlier plan of nobody is no earlier plan: the fleet is planned anew.
+    /// leaves no hole that anybody would wait for. What [`build`](Self::build) refuses of a fleet is no error here: label keys, classes and pinned
+    /// applications of which nobody is left, too many unhealthy, too little capacity. The frontier says who stands still. An earlier plan of nobody is no earlier plan: the fleet is planned anew.
     ///
     /// # Errors
     /// [`PlanError`], before anything is planned.
     pub fn repair(fleet: &Fleet, policy: &Policy, seed: u64, previous: &Previous) -> Result<Self, PlanError> {
-        let kept: Vec<Option<u16>> = fleet
+        let was: Vec<Option<u16>> = fleet
             .targets()
             .map(|target| previous.batch_of(fleet.id(target)))
             .collect();
-        if kept.iter().all(Option::is_none) {
+        if was.iter().all(Option::is_none) {
             return Self::build(fleet, policy, seed);
         }
-        let keys = check(fleet, policy)?;
+        let keys = check(fleet, policy, Origin::Earlier)?;
         let draw = Draw::new(fleet, &keys.spread, seed);
         let last_batch = previous.last_batch;
         let open = previous.first_open();
         let shares = previous.cumulative();
-        let mut batch_of = vec![0_u16; fleet.len()];
-        let mut held = vec![false; fleet.len()];
+        let mut batches = vec![0_u16; fleet.len()];
         let mut cohorts = Vec::new();
-        let mut room = Room::new(fleet, &kept, open);
+        let mut room = Room::new(fleet, &was, open);
+        let kept: Vec<Option<u16>> = draw.seats.iter().map(|seat| was[seat.target.at()]).collect();
         for stratum in 0..narrow(draw.strata.len()) {
             let members = draw.members_of(stratum);
             let app = draw.strata[stratum as usize].app;
@@ -167,13 +168,9 @@ impl Plan {
                 allowed,
                 app,
                 &mut room,
-                &mut batch_of,
+                &mut batches,
             );
-            for &target in members {
-                let last = batch_of[target as usize] == last_batch;
-                held[target as usize] = last && members.len() >= 2;
-            }
-            cohorts_of(StratumIndex(stratum), members, &batch_of, &draw.hashes, &mut cohorts);
+            cohorts_of(&draw, stratum, &batches, &mut cohorts);
         }
         Ok(Self::assemble(
             fleet,
@@ -182,13 +179,12 @@ impl Plan {
             seed,
             Drawn {
                 draw,
-                batch_of,
+                batches,
                 last_batch,
                 cohorts,
-                held,
                 uncovered: Vec::new(),
                 classes: 0,
-                kept: kept.iter().map(Option::is_some).collect(),
+                kept: was.iter().map(Option::is_some).collect(),
             },
         ))
     }
@@ -258,7 +254,7 @@ fn shares_of_unknown(joined: u64, shares: &[u64], open: usize) -> Vec<u64> {
     shares.iter().enumerate().map(share).collect()
 }
 
-/// Gives every joined member of a stratum its batch.
+/// Gives every joined member of a stratum its batch; members, what they keep and their batches are by seat.
 fn place(
     members: &[u32],
     kept: &[Option<u16>],
@@ -266,17 +262,17 @@ fn place(
     allowed: Vec<u64>,
     app: AppIndex,
     room: &mut Room,
-    batch_of: &mut [u16],
+    batches: &mut [u16],
 ) {
     // The batch of the next kept member in hash order, seen from behind.
     let mut next = last;
     let mut wanted = vec![last; members.len()];
     let mut have = vec![0_u64; allowed.len()];
-    for (at, &target) in members.iter().enumerate().rev() {
-        match kept[target as usize] {
+    for (at, &seat) in members.iter().enumerate().rev() {
+        match kept[seat as usize] {
             Some(batch) => {
                 next = batch;
-                batch_of[target as usize] = batch;
+                batches[seat as usize] = batch;
                 have[usize::from(batch)] += 1;
             }
             None => wanted[at] = next.max(open),
@@ -286,8 +282,8 @@ fn place(
     for at in 1..have.len() {
         have[at] += have[at - 1];
     }
-    for (at, &target) in members.iter().enumerate() {
-        if kept[target as usize].is_some() {
+    for (at, &seat) in members.iter().enumerate() {
+        if kept[seat as usize].is_some() {
             continue;
         }
         // In every batch from its own on there is one more.
@@ -306,26 +302,27 @@ fn place(
         for count in &mut have[usize::from(batch)..] {
             *count += 1;
         }
-        batch_of[target as usize] = batch;
+        batches[seat as usize] = batch;
     }
 }
 
 /// A cohort ends before the first hash that comes later.
-fn cohorts_of(stratum: StratumIndex, members: &[u32], batch_of: &[u16], hashes: &[u64], cohorts: &mut Vec<Cohort>) {
-    let mut batches: Vec<(u16, u64)> = members
+fn cohorts_of(draw: &Draw, stratum: u32, batches: &[u16], cohorts: &mut Vec<Cohort>) {
+    let members = draw.members_of(stratum);
+    let mut sorted: Vec<(u16, u64)> = members
         .iter()
-        .map(|&target| (batch_of[target as usize], hashes[target as usize]))
+        .map(|&seat| (batches[seat as usize], draw.hash(seat)))
         .collect();
-    batches.sort_unstable();
+    sorted.sort_unstable();
     let mut below = u64::MAX;
     let mut later = NONE;
     let begin = cohorts.len();
-    for (at, &(batch, hash)) in batches.iter().enumerate().rev() {
+    for (at, &(batch, hash)) in sorted.iter().enumerate().rev() {
         if later != u32::from(batch) {
             later = u32::from(batch);
             cohorts.push(Cohort {
                 below,
-                stratum: stratum.0,
+                stratum,
                 cumulative: narrow(at + 1),
                 batch,
             });

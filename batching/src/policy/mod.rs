@@ -17,8 +17,8 @@ use crate::ramp::Ramp;
 /// The rules of a plan: how fast, spread over what, at most how many at once, what stays behind.
 ///
 /// Defaults: doubling from 0.1 %, at most 25 % of an application and 10 % of the fleet at once, 5 % held back, spread over
-/// applications only, nothing to cover, no other cap; where unhealthy targets have used up an allowance, unhealthy targets
-/// themselves may still start (see [`fix_in_flight_per_app`](Self::fix_in_flight_per_app)).
+/// applications only, nothing to cover, no other cap, and no exception for fixes (see
+/// [`fix_in_flight_per_app`](Self::fix_in_flight_per_app)).
 ///
 /// Written as a map, every field may be left out; a field that does not exist is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl Policy {
             one_first_exposure: Vec::new(),
             rate: None,
             ready_capacity_headroom: None,
-            fix_in_flight_per_app: pct(100),
+            fix_in_flight_per_app: Amount::Count(0),
             rollback: RollbackPace {
                 total_in_flight: None,
                 rate: None,
@@ -223,9 +223,11 @@ impl Policy {
         self
     }
 
-    /// The exception by which a fix enters an unhealthy fleet. Unhealthy targets use up allowances; where they have used
-    /// up one, an unhealthy target may start all the same, as long as at most so many of its application are in flight
-    /// and what is in flight alone keeps within every cap. Rounded down, but 1 of two or more; zero for no exception.
+    /// The exception by which a fix enters an unhealthy fleet, which is there only if it is asked for. Unhealthy targets use up
+    /// allowances: one of them may start in its own place, but where there are more of them than a cap allows, nobody of that application,
+    /// label value or fleet starts. With the exception an unhealthy target may start all the same, as long as at most so many of its application
+    /// are in flight and what is in flight alone keeps within every cap. Rounded down, but at least 1; zero, as it is without this
+    /// call, is no exception.
     #[must_use]
     pub const fn fix_in_flight_per_app(mut self, amount: Amount) -> Self {
         self.fix_in_flight_per_app = amount;

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::Fleet;
+use crate::index::TargetIndex;
+
 /// Whom a pin holds: everything that matches all of what is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -20,7 +23,10 @@ pub struct PinScope {
 /// A scope that stays on the version it has. Until `until_ms` no target of it starts, and one born into it runs the old
 /// version. Every pin expires: there is no way to write one that does not.
 ///
-/// A pinned target keeps its batch, so its lane waits for it as it waits for a held one, and graduates afterwards.
+/// A pinned target keeps its batch: the plan is the same with a pin and without. The [`Frontier`](crate::Frontier) holds it there, its lane
+/// waits for it as it waits for a held one and graduates afterwards, and [`verify_trace`](crate::verify_trace) checks both. Planned into the last
+/// batch instead, a pinned application would change at once, without graduation, as soon as its pin ends. The planner refuses a pin that
+/// holds nobody of the fleet: it would be a misspelt one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "written by users as a literal")]
@@ -35,6 +41,19 @@ pub struct Pin {
     pub owner: String,
     /// Why.
     pub reason: String,
+}
+
+impl PinScope {
+    /// Whether a planned target is in the scope.
+    pub(crate) fn holds(&self, fleet: &Fleet, target: TargetIndex) -> bool {
+        let app = self.app.as_deref();
+        app.is_none_or(|app| fleet.app_name(fleet.app_of(target)) == app)
+            && self.labels.iter().all(|(key, wanted)| {
+                let key = fleet.key_index(key);
+                let label = key.and_then(|key| Some(fleet.value_name(key, fleet.label(target, key)?)));
+                label == Some(wanted)
+            })
+    }
 }
 
 impl Pin {

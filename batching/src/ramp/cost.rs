@@ -105,7 +105,7 @@ impl CostOptimal {
 
     fn geometric(&self, fleet: u32, least: u32, growth_ppm: u64) -> Result<Vec<u32>, RampError> {
         let mut sizes = Sizes::new(fleet, least);
-        grow(&mut sizes, self.first.ceil_of(fleet), growth_ppm)?;
+        grow(&mut sizes, self.first.at_most_of(fleet), growth_ppm)?;
         sizes.end()
     }
 }
@@ -115,7 +115,7 @@ impl Shape for CostOptimal {
         if fleet == 0 {
             return Ok(Vec::new());
         }
-        let begin = self.first.ceil_of(fleet).max(least).min(fleet);
+        let begin = self.first.at_most_of(fleet).max(least).min(fleet);
         // One batch is everything at once: cheap in time, and the whole fleet is exposed.
         let mut best = vec![fleet];
         let mut cost = self.cost_of(&best);

@@ -9,7 +9,7 @@ const MILLION: u128 = 1_000_000;
 /// Fractional bits of the running size: products are exact for growths such as 2, 1.5 and 3, and off by less than 2⁻³² otherwise.
 const FRACTION: u32 = 32;
 
-/// Cumulative sizes `C_k = min(N, ceil(C_0 · g^k))`. See [`Ramp::geometric`](super::Ramp::geometric).
+/// Cumulative sizes `C_k = min(N, ceil(C_0 · g^k))`; a share for `C_0` rounds down, but not to nothing. See [`Ramp::geometric`](super::Ramp::geometric).
 ///
 /// Growth `g` costs `1 + ceil(log_g(N / C_0))` batches. Faster growth means fewer batches and more exposure
 /// to a rare fault; doubling is the cautious end.
@@ -75,7 +75,7 @@ impl Shape for Geometric {
     fn sizes(&self, fleet: u32, least: u32) -> Result<Vec<u32>, RampError> {
         let mut sizes = Sizes::new(fleet, least);
         if fleet > 0 {
-            grow(&mut sizes, self.first.ceil_of(fleet), self.growth_ppm)?;
+            grow(&mut sizes, self.first.at_most_of(fleet), self.growth_ppm)?;
         }
         sizes.end()
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{MOST_BATCHES, RampError, Shape, Sizes};
 use crate::amount::Amount;
 
-/// `first + k·step`; shares round up. See [`Ramp::linear`](super::Ramp::linear).
+/// `first + k·step`; a share for `first` rounds down, but not to nothing, and one for `step` up. See [`Ramp::linear`](super::Ramp::linear).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct Linear {
@@ -51,7 +51,7 @@ impl Linear {
 impl Shape for Linear {
     fn sizes(&self, fleet: u32, least: u32) -> Result<Vec<u32>, RampError> {
         let mut sizes = Sizes::new(fleet, least);
-        let (mut size, step) = (self.first.ceil_of(fleet).max(sizes.least), self.step.ceil_of(fleet));
+        let (mut size, step) = (self.first.at_most_of(fleet).max(sizes.least), self.step.ceil_of(fleet));
         if fleet.saturating_sub(size) / step.max(1) >= MOST_BATCHES {
             return Err(RampError::TooManyBatches { most: MOST_BATCHES });
         }

@@ -63,7 +63,7 @@ pub enum Ramp {
 }
 
 impl Ramp {
-    /// Begins with 0.1 % of the fleet and doubles.
+    /// Begins with 0.1 % of the fleet, rounded down but at least one target, and doubles.
     #[must_use]
     pub const fn doubling() -> Self {
         Self::Geometric(Geometric::DOUBLING)
@@ -156,9 +156,9 @@ impl Ramp {
     /// As [`sizes`](Self::sizes).
     pub fn first_of(&self, fleet: u32) -> Result<u32, RampError> {
         match self {
-            Self::Geometric(shape) => Ok(shape.first().ceil_of(fleet)),
-            Self::CostOptimal(shape) => Ok(shape.first().ceil_of(fleet)),
-            Self::Linear(shape) => Ok(shape.first().ceil_of(fleet)),
+            Self::Geometric(shape) => Ok(shape.first().at_most_of(fleet)),
+            Self::CostOptimal(shape) => Ok(shape.first().at_most_of(fleet)),
+            Self::Linear(shape) => Ok(shape.first().at_most_of(fleet)),
             Self::Steps(_) | Self::Evidence(_) => Ok(self.sizes(fleet, 1)?.first().copied().unwrap_or(0)),
         }
     }

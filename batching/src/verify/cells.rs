@@ -1,12 +1,14 @@
 //! Targets alike in application and spread labels, numbered without the planner's code.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::fleet::Fleet;
-use crate::hash::position;
-use crate::index::{AppIndex, KeyIndex, TargetIndex, narrow};
+use crate::hash::mix;
+use crate::index::{KeyIndex, NO_KEY, TargetIndex, narrow};
+use crate::plan::Plan;
 
-/// What is known of one stratum while batches are read in order.
+/// What is known of one stratum.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cell {
     pub(super) size: u32,
@@ -14,97 +16,118 @@ pub(super) struct Cell {
     pub(super) first: u32,
     /// In the last batch.
     pub(super) last: u32,
-    /// The batch read last, its latest target in hash order, and the latest of all batches before.
-    batch: u16,
-    here: Option<(u64, TargetIndex)>,
-    before: Option<(u64, TargetIndex)>,
-}
-
-impl Cell {
-    /// Reads a target of the middle batches, which come in order; answers one of an earlier batch that should have come later.
-    pub(super) fn read(&mut self, batch: u16, hash: u64, target: TargetIndex) -> Option<TargetIndex> {
-        if batch > self.batch {
-            self.batch = batch;
-            self.before = self.before.max(self.here);
-        }
-        self.here = self.here.max(Some((hash, target)));
-        let (latest, other) = self.before?;
-        (latest > hash).then_some(other)
-    }
 }
 
 /// The stratum of every target.
 pub(super) struct Cells<'a> {
     fleet: &'a Fleet,
     spread: &'a [KeyIndex],
+    /// By target.
     pub(super) of: Vec<u32>,
     pub(super) cells: Vec<Cell>,
-    pub(super) hashes: Vec<u64>,
 }
 
 impl<'a> Cells<'a> {
-    pub(super) fn new(fleet: &'a Fleet, spread: &'a [KeyIndex], seed: u64) -> Self {
-        // One more than values: no label is a stratum too.
-        let widths: Vec<u64> = spread
-            .iter()
-            .map(|&key| u64::from(fleet.value_count(key)) + 1)
-            .collect();
-        let places = widths.iter().try_fold(u64::from(fleet.app_count()), |product, width| {
-            product.checked_mul(*width)
-        });
+    pub(super) fn new(fleet: &'a Fleet, spread: &'a [KeyIndex], plan: &Plan) -> Self {
         let few = (fleet.len() as u64 * 4).max(1 << 16);
-        let digit = |target, at: usize| {
-            fleet
-                .label(target, spread[at])
-                .map_or(0, |value| u64::from(value.0) + 1)
+        let widths: Vec<u64> = spread.iter().map(|&key| width(fleet, key)).collect();
+        let places = widths
+            .iter()
+            .fold(u64::from(fleet.app_count()), |all, width| all.saturating_mul(*width));
+        let of = if places <= few {
+            placed(fleet, spread, &widths, usize::try_from(places).unwrap_or(0))
+        } else {
+            listed(fleet, spread)
         };
-        let (of, count) = match places.filter(|&places| places <= few) {
-            Some(places) => {
-                let number = |target| {
-                    let app = u64::from(fleet.app_of(target).0);
-                    (0..spread.len()).fold(app, |sum, at| sum * widths[at] + digit(target, at))
-                };
-                let of = fleet
-                    .targets()
-                    .map(|target| u32::try_from(number(target)).unwrap_or(u32::MAX));
-                (of.collect::<Vec<u32>>(), usize::try_from(places).unwrap_or(0))
+        let mut cells: Vec<Cell> = Vec::new();
+        for (target, &cell) in fleet.targets().zip(&of) {
+            // Numbers come in the order of first sight.
+            if cell as usize == cells.len() {
+                cells.push(Cell::default());
             }
-            None => {
-                let mut numbers: BTreeMap<(AppIndex, Vec<u64>), u32> = BTreeMap::new();
-                let mut of = Vec::with_capacity(fleet.len());
-                for target in fleet.targets() {
-                    let labels = (0..spread.len()).map(|at| digit(target, at)).collect();
-                    let next = narrow(numbers.len());
-                    of.push(*numbers.entry((fleet.app_of(target), labels)).or_insert(next));
-                }
-                (of, numbers.len())
-            }
-        };
-        let mut cells = vec![Cell::default(); count];
-        for &cell in &of {
-            cells[cell as usize].size += 1;
+            let (cell, batch) = (&mut cells[cell as usize], plan.batch_of(target));
+            cell.size += 1;
+            cell.first += u32::from(batch == 0);
+            cell.last += u32::from(batch + 1 == plan.batch_count());
         }
         Self {
             fleet,
             spread,
             of,
             cells,
-            hashes: fleet.targets().map(|target| position(seed, fleet.id(target))).collect(),
         }
-    }
-
-    pub(super) fn cell(&mut self, target: TargetIndex) -> &mut Cell {
-        &mut self.cells[self.of[target.at()] as usize]
     }
 
     /// The application and labels of a target, for people.
     pub(super) fn name(&self, target: TargetIndex) -> String {
-        let values = self.spread.iter().map(|&key| {
+        let values = self.spread.iter().filter(|&&key| key != NO_KEY).map(|&key| {
             let value = self.fleet.label(target, key);
             let value = value.map_or("(none)", |value| self.fleet.value_name(key, value));
             format!(" {}={value}", self.fleet.keys()[key.at()])
         });
         let app = self.fleet.app_name(self.fleet.app_of(target));
         format!("`{app}`{}", values.collect::<String>())
+    }
+}
+
+/// One more than values: no label is a stratum too.
+fn width(fleet: &Fleet, key: KeyIndex) -> u64 {
+    u64::from(fleet.value_count(key)) + 1
+}
+
+fn digit(fleet: &Fleet, target: TargetIndex, key: KeyIndex) -> u64 {
+    fleet.label(target, key).map_or(0, |value| u64::from(value.0) + 1)
+}
+
+/// Numbers the strata by their places among all that there could be: application and labels are the digits.
+fn placed(fleet: &Fleet, spread: &[KeyIndex], widths: &[u64], places: usize) -> Vec<u32> {
+    // One more than the number of the stratum at each place.
+    let mut numbers = vec![0_u32; places];
+    let mut count = 0;
+    let number = |target| {
+        let app = u64::from(fleet.app_of(target).0);
+        let digits = spread.iter().zip(widths);
+        let place = digits.fold(app, |sum, (&key, width)| sum * width + digit(fleet, target, key));
+        let number = &mut numbers[usize::try_from(place).unwrap_or(usize::MAX)];
+        if *number == 0 {
+            count += 1;
+            *number = count;
+        }
+        *number - 1
+    };
+    fleet.targets().map(number).collect()
+}
+
+/// Numbers the strata key by key: those alike so far, and alike in the next key as well.
+fn listed(fleet: &Fleet, spread: &[KeyIndex]) -> Vec<u32> {
+    let mut of: Vec<u32> = fleet.targets().map(|target| fleet.app_of(target).0).collect();
+    for &key in spread {
+        let mut numbers: HashMap<u64, u32, BuildHasherDefault<Mixed>> = HashMap::default();
+        for (target, number) in fleet.targets().zip(&mut of) {
+            let next = narrow(numbers.len());
+            let pair = u64::from(*number) << 32 | digit(fleet, target, key);
+            *number = *numbers.entry(pair).or_insert(next);
+        }
+    }
+    of
+}
+
+/// Hashes one number.
+#[derive(Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = mix(self.0 ^ number);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
     }
 }

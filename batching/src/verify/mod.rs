@@ -3,17 +3,17 @@
 mod cells;
 mod coverage;
 mod new_classes;
+mod order;
 mod ramp;
 mod repair;
 mod trace;
 
 use crate::fleet::Fleet;
-use crate::index::{AppIndex, KeyIndex, TargetIndex, narrow};
+use crate::index::{KeyIndex, NO_KEY, TargetIndex, narrow};
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::proof::{Proof, Violation, Violations};
 use cells::Cells;
-use new_classes::NewClasses;
 
 pub use repair::verify_repair;
 pub use trace::{TraceProof, TraceStep, verify_trace};
@@ -82,16 +82,16 @@ impl Check<'_> {
         let (Some(spread), Some(covers)) = (self.keys(&self.policy.spread), self.keys(self.policy.cover_keys())) else {
             return;
         };
-        let mut cells = Cells::new(self.fleet, &spread, self.plan.seed());
         self.partition();
-        self.batches(&mut cells);
-        let repaired = self.plan.is_repaired();
-        if !repaired {
+        let cells = Cells::new(self.fleet, &spread, self.plan);
+        self.batches(&cells);
+        self.controls();
+        if !self.plan.is_repaired() {
             self.holdbacks(&cells);
+            new_classes::check(self.fleet, self.policy, self.plan, &mut self.found);
             let classes = self.coverage(&cells, &covers);
             self.ramp(classes);
         }
-        self.controls();
     }
 
     fn keys(&mut self, names: &[String]) -> Option<Vec<KeyIndex>> {
@@ -99,6 +99,8 @@ impl Check<'_> {
         for name in names {
             match self.fleet.key_index(name) {
                 Some(key) => keys.push(key),
+                // Whoever had it is gone.
+                None if self.plan.is_repaired() => keys.push(NO_KEY),
                 None => {
                     self.found.push(Violation::Policy {
                         message: format!("the fleet has no label key `{name}`"),
@@ -110,99 +112,53 @@ impl Check<'_> {
         Some(keys)
     }
 
+    /// Every target is listed once, in the batch it says it is in.
     fn partition(&mut self) {
-        let mut listed = vec![(0_u16, 0_u8); self.fleet.len()];
+        let mut listed = vec![0_u64; self.fleet.len().div_ceil(64)];
+        let mut right = 0;
+        for batch in 0..=self.last {
+            for &target in self.plan.targets(batch) {
+                let (word, bit) = (&mut listed[target.at() / 64], 1_u64 << (target.at() % 64));
+                right += u32::from(*word & bit == 0 && self.plan.batch_of(target) == batch);
+                *word |= bit;
+            }
+        }
+        self.proof.targets = right;
+        if right == narrow(self.fleet.len()) {
+            return;
+        }
+        let mut listed = vec![(0_u16, 0_u32); self.fleet.len()];
         for batch in 0..=self.last {
             for &target in self.plan.targets(batch) {
                 let place = &mut listed[target.at()];
-                *place = (batch, place.1.saturating_add(1));
+                *place = (batch, place.1 + 1);
             }
         }
-        for (target, (batch, times)) in self.fleet.targets().zip(listed) {
+        for (target, (batch, listed)) in self.fleet.targets().zip(listed) {
             let own = self.plan.batch_of(target);
-            if times == 1 && batch == own {
-                self.proof.targets += 1;
-            } else {
+            if listed != 1 || batch != own {
                 self.found.push(Violation::Partition {
                     target: self.fleet.id(target).to_owned(),
-                    listed: u32::from(times),
+                    listed,
                     batch: own,
                 });
             }
         }
     }
 
-    /// Reads all batches in order: at most half of an application in each, singletons in the last only, hash order within strata. In a repaired
-    /// plan what was kept is not judged again, only what joined it.
-    fn batches(&mut self, cells: &mut Cells<'_>) {
-        let mut taken = vec![(0_u32, 0_u32); self.fleet.app_count() as usize];
-        let mut touched: Vec<AppIndex> = Vec::new();
-        let repaired = self.plan.is_repaired();
-        let mut classes = NewClasses::new(self.fleet, self.policy, self.plan);
-        for batch in 0..=self.last {
-            for &target in self.plan.targets(batch) {
-                let app = self.fleet.app_of(target);
-                let joined = !repaired || !self.plan.is_kept(target);
-                let count = &mut taken[app.at()];
-                if count.0 == 0 {
-                    touched.push(app);
-                }
-                *count = (count.0 + 1, count.1 + u32::from(joined));
-                let hash = cells.hashes[target.at()];
-                let cell = cells.cell(target);
-                cell.first += u32::from(batch == 0);
-                cell.last += u32::from(batch == self.last);
-                if batch > 0 && batch < self.last && !repaired {
-                    if let Some(earlier) = cell.read(batch, hash, target) {
-                        self.found.push(Violation::Order {
-                            stratum: cells.name(target),
-                            earlier: self.fleet.id(target).to_owned(),
-                            earlier_batch: batch,
-                            later: self.fleet.id(earlier).to_owned(),
-                            later_batch: self.plan.batch_of(earlier),
-                        });
-                    } else {
-                        self.proof.neighbours += 1;
-                    }
-                }
-                if !repaired && batch < self.last {
-                    classes.read(batch, target, &mut self.found);
-                }
-            }
-            for app in touched.drain(..) {
-                let count = std::mem::take(&mut taken[app.at()]);
-                self.half(app, batch, count);
-            }
-        }
-    }
-
-    fn half(&mut self, app: AppIndex, batch: u16, (taken, joined): (u32, u32)) {
-        let size = self.fleet.app_size(app);
-        let allowed = size / 2 + size % 2;
-        let name = || self.fleet.app_name(app).to_owned();
-        let judged = joined > 0 && !(self.plan.is_repaired() && batch == self.last);
-        if size == 1 {
-            if batch == self.last {
-                self.proof.singletons += 1;
-            } else if judged {
-                let violation = Violation::Singleton {
-                    app: name(),
+    /// Who is there for comparison can be compared.
+    fn controls(&mut self) {
+        for target in self.fleet.targets().filter(|&target| self.plan.is_control(target)) {
+            let batch = self.plan.batch_of(target);
+            if batch == self.last && self.fleet.ready(target) && self.fleet.app_size(self.fleet.app_of(target)) > 1 {
+                self.proof.controls += 1;
+            } else {
+                self.found.push(Violation::Control {
+                    target: self.fleet.id(target).to_owned(),
                     batch,
                     last: self.last,
-                };
-                self.found.push(violation);
+                });
             }
-        } else if judged && taken > allowed {
-            let violation = Violation::Half {
-                batch,
-                app: name(),
-                taken,
-                size,
-                allowed,
-            };
-            self.found.push(violation);
-        } else {
-            self.proof.halves += 1;
         }
     }
 
@@ -264,24 +220,6 @@ impl Check<'_> {
             }
         }
         self.proof.batches += 1;
-    }
-
-    fn controls(&mut self) {
-        for target in self.fleet.targets() {
-            if !self.plan.is_control(target) {
-                continue;
-            }
-            let batch = self.plan.batch_of(target);
-            if batch == self.last && self.fleet.ready(target) && self.fleet.app_size(self.fleet.app_of(target)) > 1 {
-                self.proof.controls += 1;
-            } else {
-                self.found.push(Violation::Control {
-                    target: self.fleet.id(target).to_owned(),
-                    batch,
-                    last: self.last,
-                });
-            }
-        }
     }
 }
 

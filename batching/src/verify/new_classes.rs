@@ -1,73 +1,43 @@
 //! Whether new classes grow by themselves.
 
 use crate::fleet::Fleet;
-use crate::index::{KeyIndex, TargetIndex, ValueIndex};
+use crate::index::ValueIndex;
 use crate::plan::Plan;
 use crate::policy::Policy;
 use crate::proof::Violation;
 
-/// Counts the targets of each new class, batch by batch.
-pub(super) struct NewClasses<'a> {
-    fleet: &'a Fleet,
-    plan: &'a Plan,
-    classes: Vec<Class>,
-}
-
-struct Class {
-    key: KeyIndex,
-    value: ValueIndex,
-    taken: u32,
-    /// It has been found too large.
-    reported: bool,
-}
-
-impl<'a> NewClasses<'a> {
-    pub(super) fn new(fleet: &'a Fleet, policy: &'a Policy, plan: &'a Plan) -> Self {
-        let classes = policy.new_classes.iter().filter_map(|class| {
-            let key = fleet.key_index(&class.key)?;
-            let named = |&value: &ValueIndex| fleet.value_name(key, value) == class.value;
-            Some(Class {
-                key,
-                value: (0..fleet.value_count(key)).map(ValueIndex).find(named)?,
-                taken: 0,
-                reported: false,
-            })
-        });
-        Self {
-            fleet,
-            plan,
-            classes: classes.collect(),
+/// A new class has one target in the first batch, and grows from there at most as the whole does, or doubles where the whole does not.
+pub(super) fn check(fleet: &Fleet, policy: &Policy, plan: &Plan, found: &mut Vec<Violation>) {
+    let before_last = 0..plan.batch_count() - 1;
+    for class in &policy.new_classes {
+        let Some(key) = fleet.key_index(&class.key) else {
+            continue;
+        };
+        let named = |&value: &ValueIndex| fleet.value_name(key, value) == class.value;
+        let value = (0..fleet.value_count(key)).map(ValueIndex).find(named);
+        let mut sizes = vec![0_u32; usize::from(plan.batch_count())];
+        for target in fleet
+            .targets()
+            .filter(|&t| value.is_some() && fleet.label(t, key) == value)
+        {
+            sizes[usize::from(plan.batch_of(target))] += 1;
         }
-    }
-
-    pub(super) fn read(&mut self, batch: u16, target: TargetIndex, found: &mut Vec<Violation>) {
-        for class in &mut self.classes {
-            if self.fleet.label(target, class.key) != Some(class.value) {
-                continue;
-            }
-            class.taken += 1;
-            let allowed = allowed(self.plan, batch);
-            if class.taken > allowed && !class.reported {
-                class.reported = true;
+        let first = u64::from(plan.batch(0).cumulative.max(1));
+        let (mut taken, mut allowed) = (0_u64, 0_u64);
+        for (batch, size) in before_last.clone().zip(sizes) {
+            let grown = u64::from(plan.batch(batch).cumulative).div_ceil(first);
+            allowed = grown.max(allowed.saturating_mul(2));
+            taken += u64::from(size);
+            if taken > allowed {
                 found.push(Violation::NewClass {
-                    key: self.fleet.keys()[class.key.at()].clone(),
-                    value: self.fleet.value_name(class.key, class.value).to_owned(),
+                    key: class.key.clone(),
+                    value: class.value.clone(),
                     batch,
-                    taken: class.taken,
-                    allowed,
+                    taken: u32::try_from(taken).unwrap_or(u32::MAX),
+                    allowed: u32::try_from(allowed).unwrap_or(u32::MAX),
                 });
+                break;
             }
         }
     }
-}
-
-/// What one target has become by batch `k` if it grew as the whole did, or doubled from batch to batch where the whole did not.
-fn allowed(plan: &Plan, batch: u16) -> u32 {
-    let first = u64::from(plan.batch(0).cumulative.max(1));
-    let mut allowed = 1_u64;
-    for batch in 1..=batch {
-        let grown = u64::from(plan.batch(batch).cumulative).div_ceil(first);
-        allowed = grown.max(allowed.saturating_mul(2)).min(u64::from(u32::MAX));
-    }
-    u32::try_from(allowed).unwrap_or(u32::MAX)
 }

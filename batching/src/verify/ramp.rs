@@ -9,8 +9,8 @@ const UNIT: u128 = 1_000_000_000_000;
 /// The size of the first batch, before coverage.
 pub(super) fn first(ramp: &Ramp, fleet: u32) -> u32 {
     match ramp {
-        Ramp::Geometric(shape) => up(shape.first(), fleet),
-        Ramp::Linear(shape) => up(shape.first(), fleet),
+        Ramp::Geometric(shape) => down(shape.first(), fleet),
+        Ramp::Linear(shape) => down(shape.first(), fleet),
         Ramp::Steps(shape) => shape.as_slice().first().map_or(fleet, |&step| up(step, fleet)),
         Ramp::Evidence(shape) => shape.levels().first().map_or(fleet, |level| level.count()),
         // The ramp is defined by its search; to search again in the same way would prove nothing more.
@@ -67,6 +67,17 @@ fn times(begin: u32, growth_ppm: u64) -> impl Iterator<Item = u32> {
             exact = exact.saturating_mul(u128::from(growth_ppm)).div_ceil(1_000_000);
         }
     })
+}
+
+/// An amount that is not exceeded, though one is always meant.
+fn down(amount: Amount, fleet: u32) -> u32 {
+    match amount {
+        Amount::Count(count) => count.min(fleet),
+        Amount::PartsPerMillion(ppm) => {
+            let most = u64::from(fleet) * u64::from(ppm) / 1_000_000;
+            u32::try_from(most).unwrap_or(fleet).clamp(fleet.min(1), fleet)
+        }
+    }
 }
 
 /// An amount rounded up, written as the whole less what is left out.

@@ -65,7 +65,11 @@ pub(crate) fn policies() -> impl Strategy<Value = Policy> {
                 .per_app(per_app)
                 .per_label("zone", per_zone)
                 .total_in_flight(total);
-            let policy = policy.spread(spread).holdback(pct(hold));
+            // With the exception for fixes, so that nobody's health keeps a fleet from being planned.
+            let policy = policy
+                .spread(spread)
+                .holdback(pct(hold))
+                .fix_in_flight_per_app(count(1));
             match cover {
                 Some(keys) => policy.first_batch_covers(keys).unwrap(),
                 None => policy,

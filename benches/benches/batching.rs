@@ -18,9 +18,12 @@ const ANSWER: usize = 500;
 fn main() {
     let mut suite = Suite::new("batching", 1);
     let policy = policy();
-    plans(&mut suite, &policy, "10k", 10_000, 1_000);
-    plans(&mut suite, &policy, "100k", 100_000, 10_000);
+    // As many targets per application in each: what grows is the fleet alone.
+    plans(&mut suite, &policy, "10k", 10_000, 100);
+    plans(&mut suite, &policy, "100k", 100_000, 1_000);
     plans(&mut suite, &policy, "1m", 1_000_000, 10_000);
+    // Few and many targets per application: what an application, and each of its strata, costs beside its targets shows here.
+    plans(&mut suite, &policy, "100k_10000", 100_000, 10_000);
     plans(&mut suite, &policy, "10m", 10_000_000, 10_000);
     frontier(&mut suite, &policy);
     suite.finish();
@@ -83,8 +86,8 @@ fn plans(suite: &mut Suite, policy: &Policy, name: &str, targets: u32, apps: u32
         &format!("verify that plan of {targets}"),
         "target",
         &verify_name,
-        &sort_name,
-        doing,
+        &plan_name,
+        "making that plan",
     );
 }
 

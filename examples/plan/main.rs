@@ -24,9 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use unattended::batching::{
-    Conditions, Fleet, Forecast, Plan, Policy, Proof, Ramp, count as amount, pct, permille, verify,
-};
+use unattended::batching::{Conditions, Fleet, Forecast, Plan, Policy, Proof, count as amount, verify};
 use unattended_examples_support::{Exit, Inventory, load};
 
 use crate::options::Options;
@@ -125,7 +123,7 @@ pub(crate) fn plan_of(
     earlier: Option<&Earlier>,
     seed: u64,
 ) -> Result<Planned, Failure> {
-    let policy = file.policy().cloned().map_or_else(|| default_policy(&fleet), Ok)?;
+    let policy = file.policy().cloned().unwrap_or_else(|| default_policy(&fleet));
     let conditions = file.conditions(&fleet)?;
     let (plan, proof) = match earlier {
         None => {
@@ -150,16 +148,15 @@ pub(crate) fn plan_of(
 }
 
 /// Without a file: batches double, from at most 0.1 % of the fleet, over every label that can make classes; at most a quarter of an
-/// application and a tenth of the fleet at once.
-fn default_policy(fleet: &Fleet) -> Result<Policy, Failure> {
-    let first = permille(1)
-        .floor_of(u32::try_from(fleet.len()).unwrap_or(u32::MAX))
-        .max(1);
-    let ramp = Ramp::geometric(amount(first), 2.0).map_err(Failure::internal)?;
-    Ok(Policy::new()
-        .ramp(ramp)
-        .per_app(pct(25))
-        .spread(common::spread_keys(fleet)))
+/// application and a tenth of the fleet at once. Where the inventory has targets that are not ready, they may be replaced one at a time in each
+/// application, even where they have used up an allowance.
+fn default_policy(fleet: &Fleet) -> Policy {
+    let policy = Policy::new().spread(common::spread_keys(fleet));
+    if fleet.targets().all(|target| fleet.ready(target)) {
+        policy
+    } else {
+        policy.fix_in_flight_per_app(amount(1))
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

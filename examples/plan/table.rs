@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
-use unattended::batching::{Blocker, Finish, KeyIndex, UncoveredReason, ValueIndex};
+use unattended::batching::{AppIndex, Blocked, Blocker, Event, Finish, KeyIndex, Noted, UncoveredReason, ValueIndex};
 use unattended_examples_support::count;
 
 use crate::json::control;
 use crate::{Planned, scatter};
 
-/// Columns of labels in the table: more would not fit on a line.
+/// Columns of labels in the table.
 const COLUMNS: usize = 12;
 /// Late applications that are listed.
 const LATE: usize = 10;
@@ -94,18 +94,19 @@ fn write_all(out: &mut String, planned: &Planned, page: Option<&Path>) -> std::f
             count(new)
         )?;
     }
-    batches(out, planned)?;
+    let width = line_width();
+    batches(out, planned, width)?;
     writeln!(
         out,
         "\nproof: ok, {} checks by code that the planner does not share",
         count(to_usize(proof.checks()))
     )?;
     for line in proved(planned) {
-        writeln!(out, "  {line}")?;
+        writeln!(out, "{}", wrapped(&format!("  {line}"), width))?;
     }
     writeln!(out, "\nforecast, from {}", moment(forecast.start_ms))?;
     for line in expected(planned) {
-        writeln!(out, "  {line}")?;
+        writeln!(out, "{}", wrapped(&format!("  {line}"), width))?;
     }
     writeln!(
         out,
@@ -119,44 +120,115 @@ fn write_all(out: &mut String, planned: &Planned, page: Option<&Path>) -> std::f
     Ok(())
 }
 
-fn batches(out: &mut String, planned: &Planned) -> std::fmt::Result {
+/// Cells of some columns, filled up to their columns' widths and set apart by two blanks.
+struct Columns {
+    rows: Vec<Vec<String>>,
+    width: usize,
+}
+
+impl Columns {
+    fn of(rows: &[Vec<String>]) -> Self {
+        let widths: Vec<usize> = (0..rows[0].len())
+            .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
+            .collect();
+        let fill = |row: &Vec<String>| {
+            row.iter()
+                .zip(&widths)
+                .map(|(cell, &width)| format!("  {cell:>width$}"))
+                .collect()
+        };
+        Self {
+            rows: rows.iter().map(fill).collect(),
+            width: widths.iter().map(|width| width + 2).sum(),
+        }
+    }
+
+    /// How many columns from one on fit into some width.
+    fn fitting(&self, from: usize, room: usize) -> usize {
+        let mut used = 0;
+        let fits = |cell: &&String| {
+            used += cell.chars().count();
+            used <= room
+        };
+        self.rows[0][from..].iter().take_while(fits).count()
+    }
+}
+
+/// How wide the lines may be: as the terminal is, or as it says it is.
+fn line_width() -> usize {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || {
+        console::Term::stdout()
+            .size_checked()
+            .map(|(_, columns)| usize::from(columns))
+    };
+    said.or_else(seen).unwrap_or(100).max(60)
+}
+
+/// A sentence on as many lines as it takes, the later ones indented further.
+fn wrapped(line: &str, width: usize) -> String {
+    let indent = line.chars().take_while(|&letter| letter == ' ').count();
+    let mut text = " ".repeat(indent);
+    let mut used = indent;
+    for (at, word) in line.split_whitespace().enumerate() {
+        let letters = word.chars().count();
+        if at > 0 && used + 1 + letters > width {
+            text.push('\n');
+            text.push_str(&" ".repeat(indent + 4));
+            used = indent + 4;
+        } else if at > 0 {
+            text.push(' ');
+            used += 1;
+        }
+        text.push_str(word);
+        used += letters;
+    }
+    text
+}
+
+fn batches(out: &mut String, planned: &Planned, width: usize) -> std::fmt::Result {
     let Planned {
         fleet, plan, forecast, ..
     } = planned;
     let classes = Classes::of(planned);
-    let mut head = vec![
-        "batch".to_owned(),
-        "targets".to_owned(),
-        "so far".to_owned(),
-        "share".to_owned(),
-    ];
-    head.extend(classes.columns.iter().map(|(_, value)| clip(value)));
-    head.extend(["control".to_owned(), "judged after".to_owned()]);
-    let mut rows = vec![head];
+    let mut ahead = vec![["batch", "targets", "so far", "share"].map(str::to_owned).to_vec()];
+    let mut behind = vec![["control", "judged after"].map(str::to_owned).to_vec()];
+    let mut middle: Vec<Vec<String>> = vec![classes.columns.iter().map(|(_, value)| clip(value)).collect()];
     for (batch, counts) in plan.batches().zip(&classes.counts) {
         let so_far = f64::from(batch.cumulative) * 100.0 / f64::from(u32::try_from(fleet.len()).unwrap_or(u32::MAX));
-        let mut row = vec![
+        ahead.push(vec![
             batch.index.to_string(),
             count(batch.size as usize),
             count(batch.cumulative as usize),
             format!("{so_far:.2} %"),
-        ];
-        row.extend(counts.iter().map(|&n| count(n as usize)));
-        row.push(control(plan, batch.index).to_owned());
+        ]);
+        middle.push(counts.iter().map(|&n| count(n as usize)).collect());
         let judged = forecast.batches[usize::from(batch.index)];
-        row.push(judged.map_or_else(|| "never".to_owned(), |finish| after(finish.p50_ms - forecast.start_ms)));
-        rows.push(row);
+        behind.push(vec![
+            control(plan, batch.index).to_owned(),
+            judged.map_or_else(|| "never".to_owned(), |finish| after(finish.p50_ms - forecast.start_ms)),
+        ]);
     }
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:>width$}"))
-            .collect();
-        writeln!(out, "  {}", cells.join("  "))?;
+    // As many classes as fit on the line; the others below, each line with its batch again.
+    let (ahead, middle, behind) = (Columns::of(&ahead), Columns::of(&middle), Columns::of(&behind));
+    let mut room = width.saturating_sub(ahead.width + behind.width);
+    let mut from = 0;
+    loop {
+        let to = from + middle.fitting(from, room).max(usize::from(from > 0));
+        let to = to.min(classes.columns.len());
+        for (at, batch) in ahead.rows.iter().enumerate() {
+            let mut line = if from == 0 { batch.join("") } else { batch[0].clone() };
+            line.extend(middle.rows[at][from..to].iter().map(String::as_str));
+            if from == 0 {
+                line.push_str(&behind.rows[at].join(""));
+            }
+            writeln!(out, "{line}")?;
+        }
+        if to >= classes.columns.len() {
+            break;
+        }
+        writeln!(out)?;
+        (from, room) = (to, width.saturating_sub(ahead.rows[0][0].chars().count()));
     }
     if classes.left_out > 0 {
         writeln!(
@@ -201,7 +273,7 @@ pub(crate) fn proved(planned: &Planned) -> Vec<String> {
 /// What the forecast holds, in sentences.
 pub(crate) fn expected(planned: &Planned) -> Vec<String> {
     let Planned { fleet, forecast, .. } = planned;
-    let mut lines = Vec::new();
+    let mut lines = standing_still(planned);
     lines.push(match forecast.finish {
         Some(Finish { p50_ms, p95_ms, .. }) => format!(
             "done after {}; in 95 of 100 cases after {}",
@@ -235,6 +307,58 @@ pub(crate) fn expected(planned: &Planned) -> Vec<String> {
             "and {} more that are late; --json has all",
             count(forecast.late.len() - LATE)
         ));
+    }
+    lines
+}
+
+/// Applications that cannot move while their targets are as ill as the inventory says, whatever batch is open.
+fn standing_still(planned: &Planned) -> Vec<String> {
+    let Planned { fleet, plan, .. } = planned;
+    if fleet.targets().all(|target| fleet.ready(target)) {
+        return Vec::new();
+    }
+    let mut live = plan.frontier();
+    let apps = || (0..fleet.app_count()).map(AppIndex);
+    for app in apps() {
+        while live.on(Event::Promoted { app, at: 0 }) == Noted::Applied {}
+    }
+    let still: Vec<String> = apps()
+        .filter_map(|app| {
+            let name = fleet.app_name(app);
+            Some(match live.lane(app).blocked? {
+                Blocked::UnhealthyConsumeAllowance { unhealthy, cap } => {
+                    format!("`{name}`: {unhealthy} of its targets are ill, at most {cap} may be")
+                }
+                Blocked::UnhealthyConsumeLabel {
+                    key,
+                    value,
+                    unhealthy,
+                    cap,
+                } => {
+                    let class = format!("{}={}", fleet.keys()[key.at()], fleet.value_name(key, value));
+                    format!("`{name}`: {unhealthy} targets of {class} are ill, at most {cap} may be")
+                }
+                Blocked::UnhealthyConsumeTotal { unhealthy, cap } => {
+                    format!("`{name}`: {unhealthy} of the fleet are ill, at most {cap} may be")
+                }
+                _ => return None,
+            })
+        })
+        .collect();
+    let more = still.len().saturating_sub(LATE);
+    let mut lines: Vec<String> = still
+        .into_iter()
+        .take(LATE)
+        .map(|line| format!("stands still: {line}"))
+        .collect();
+    if more > 0 {
+        lines.push(format!("and {} more that stand still", count(more)));
+    }
+    if !lines.is_empty() {
+        lines.push(
+            "  (until enough of them are well, or fix_in_flight_per_app lets fixes in; the times take them for well)"
+                .to_owned(),
+        );
     }
     lines
 }

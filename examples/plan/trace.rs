@@ -296,6 +296,12 @@ impl<'i> Run<'i> {
             at: now,
         });
         self.enrol(at);
+        // An application that the plan does not know has a lane that nobody has opened yet.
+        if let Some(app) = self.live.app_of(index) {
+            while self.live.lane(app).open_batch < self.open {
+                self.tell(Event::Promoted { app, at: now });
+            }
+        }
         self.settled[index.at()] = side == Side::New;
         self.tally.born[usize::from(side == Side::New)] += 1;
         self.line(now, "born", index, Some(side))
@@ -388,11 +394,12 @@ impl<'i> Run<'i> {
             died,
         } = self.tally;
         eprintln!(
-            "{} starts, {} finished, {} failed, {} left as debt; {} born with the old version, {} with the new; {} died",
+            "{} starts, {} finished, {} failed, {} left as debt, {} left waiting; {} born with the old version, {} with the new; {} died",
             count(started),
             count(finished),
             count(failed),
             count(debt),
+            count(self.live.remaining() as usize),
             count(born[0]),
             count(born[1]),
             count(died)

@@ -68,7 +68,10 @@ impl Scale {
     pub(crate) fn votes(&self, good: f32, bad: f32, cap: f32) -> Votes {
         let mut votes = [0.0; LANES];
         for (lane, vote) in votes.iter_mut().enumerate() {
-            *vote = (bad * self.up[lane] + good * self.down[lane]).max(-cap).min(cap);
+            let free = bad * self.up[lane] + good * self.down[lane];
+            // Compared by hand: nothing here is a NaN, and `max` and `min` would look for one.
+            let low = if free < -cap { -cap } else { free };
+            *vote = if low > cap { cap } else { low };
         }
         votes
     }

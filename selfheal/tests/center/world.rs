@@ -145,7 +145,8 @@ impl World {
             last: Vec::new(),
         };
         for node in 0..proxies {
-            world.join(node, None);
+            // Servers are 100 and on, backends 200 and on.
+            world.join(if node < 100 { node } else { 900 + node }, None);
         }
         for node in 0..servers {
             world.serve(100 + node, 1);
@@ -207,7 +208,7 @@ impl World {
         let now_ms = self.now_ms;
         let nodes: Vec<u32> = self.reporters.keys().copied().collect();
         for node in &nodes {
-            let proxy = *node < 100;
+            let proxy = !self.servers.contains(node);
             let rate = if proxy {
                 self.calls_per_second
             } else {

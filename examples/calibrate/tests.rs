@@ -42,6 +42,23 @@ fn bounds_hold_where_few_runs_can_show_it() {
     }
 }
 
+/// Each of these worlds alarmed in 4 % to 34 % of healthy releases with a judge that saw sums, or estimated φ as a mean of
+/// ratios.
+#[test]
+fn tails_and_bursts_stop_nothing_healthy() {
+    for (name, most) in [
+        ("heavy-clients", 2),
+        ("heavy-hosts", 2),
+        ("bursts-3", 4),
+        ("bursts-10", 4),
+    ] {
+        let (number, family) = family(name);
+        let healthy = releases(family, number, false, 80, SEED, 2).unwrap();
+        let alarms = healthy.iter().filter(|run| run[0].rolled_back.is_some()).count();
+        assert!(alarms <= most, "{name}: {alarms} of 80");
+    }
+}
+
 #[test]
 fn a_late_fault_is_found_after_its_onset_only() {
     let (number, late) = family("late");

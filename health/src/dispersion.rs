@@ -11,11 +11,19 @@ const RANGE: (f64, f64) = (1.0, 50.0);
 /// Per sample and level, χ² = Σ_h (x_h − μ_h)²/μ_h over hosts with exposure n_h, μ_h = n_h Σx/Σn, has expectation H − 1
 /// for independent events; φ is the sum of χ² over the sum of H − 1. A batch of mean size B in place of each event
 /// gives 2B − 1. Rows compare hosts of one level, so what hosts of different levels differ by is no dispersion.
+///
+/// Where bursts are rare, a sample has one or none, and χ² divides its size by itself: of one burst of size s it is
+/// s (H − 1), on average too small by half. So Σ (x_h − μ_h)² is also summed apart from what independent events would give,
+/// Σ μ_h (1 − n_h/Σn), over all samples, and the larger of both estimates counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Dispersion {
     pub(crate) chi_squared: f64,
     pub(crate) freedom: u64,
     pub(crate) host_intervals: u64,
+    /// Σ (x_h − μ_h)².
+    pub(crate) variation: f64,
+    /// Σ μ_h (1 − n_h/Σn).
+    pub(crate) expected: f64,
 }
 
 impl Dispersion {
@@ -30,18 +38,23 @@ impl Dispersion {
             if peers.len() < 2 || bad <= 0.0 {
                 continue;
             }
-            self.chi_squared += peers
-                .iter()
-                .map(|host| {
-                    let expected = bad * (to_f64(host.total) / total);
-                    let excess = to_f64(host.distinct) - expected;
-                    excess * excess / expected
-                })
-                .sum::<f64>();
+            for host in peers {
+                let share = to_f64(host.total) / total;
+                let expected = bad * share;
+                let excess = to_f64(host.distinct) - expected;
+                self.chi_squared += excess * excess / expected;
+                self.variation += excess * excess;
+                self.expected += expected * (1.0 - share);
+            }
             let count = u64::try_from(peers.len()).unwrap_or(u64::MAX);
             self.freedom = self.freedom.saturating_add(count - 1);
             self.host_intervals = self.host_intervals.saturating_add(count);
         }
+    }
+
+    /// Σ χ² over Σ (H − 1).
+    pub(crate) fn mean_of_samples(&self) -> f64 {
+        self.chi_squared / to_f64(self.freedom)
     }
 
     /// The estimate, clipped to 1..=50; `default` until `after` host-intervals were seen.
@@ -49,7 +62,12 @@ impl Dispersion {
         if self.freedom == 0 || self.host_intervals < after {
             return default;
         }
-        (self.chi_squared / to_f64(self.freedom)).clamp(RANGE.0, RANGE.1)
+        let pooled = if self.expected > 0.0 {
+            self.variation / self.expected
+        } else {
+            0.0
+        };
+        self.mean_of_samples().max(pooled).clamp(RANGE.0, RANGE.1)
     }
 }
 
@@ -87,6 +105,17 @@ mod tests {
             dispersion.chi_squared < 1e-12,
             "counts in proportion to exposure fit perfectly"
         );
+    }
+
+    #[test]
+    fn rare_bursts_are_not_divided_by_themselves() {
+        // One burst of 1 or of 3 in each sample of four: E[s²]/E[s] = 10/4, and not E[s] = 2.
+        let mut dispersion = Dispersion::default();
+        for size in [1, 3, 1, 3, 1, 3] {
+            dispersion.learn(&sample(&[(size, 100), (0, 100), (0, 100), (0, 100)]));
+        }
+        assert!((dispersion.mean_of_samples() - 2.0).abs() < 1e-12);
+        assert!((dispersion.estimate(9.0, 20) - 2.5).abs() < 1e-12);
     }
 
     #[test]

@@ -31,7 +31,7 @@ struct Snapshot {
     /// Only processes that have rows, with their position; those that name hosts come last.
     names_hosts: bool,
     processes: Vec<SavedProcess>,
-    dispersions: Vec<(Exact, u64, u64)>,
+    dispersions: Vec<(Exact, u64, u64, Exact, Exact)>,
     historic: Vec<Exact>,
     scopes: Vec<SavedScope>,
     totals: Vec<ClassTotals>,
@@ -176,7 +176,10 @@ impl Snapshot {
             dispersions: judge
                 .dispersions
                 .iter()
-                .map(|one| (Exact(one.chi_squared), one.freedom, one.host_intervals))
+                .map(|one| {
+                    let [chi_squared, variation, expected] = [one.chi_squared, one.variation, one.expected].map(Exact);
+                    (chi_squared, one.freedom, one.host_intervals, variation, expected)
+                })
                 .collect(),
             historic: judge.historic.iter().copied().map(Exact).collect(),
             scopes: judge
@@ -264,11 +267,15 @@ impl Snapshot {
         let dispersions = self
             .dispersions
             .iter()
-            .map(|&(chi_squared, freedom, host_intervals)| Dispersion {
-                chi_squared: chi_squared.0,
-                freedom,
-                host_intervals,
-            })
+            .map(
+                |&(chi_squared, freedom, host_intervals, variation, expected)| Dispersion {
+                    chi_squared: chi_squared.0,
+                    freedom,
+                    host_intervals,
+                    variation: variation.0,
+                    expected: expected.0,
+                },
+            )
             .collect();
         let historic = self.historic.iter().map(|rate| rate.0).collect();
         let mut judge = Judge::assembled(self.config, self.topology, dispersions, historic);

@@ -172,15 +172,11 @@ fn computed(function: &str, input: &str) -> Vec<f64> {
             let sum = Dispersion {
                 chi_squared: all.iter().map(|one| one.chi_squared).sum(),
                 freedom: all.iter().map(|one| one.freedom).sum(),
-                host_intervals: all.iter().map(|one| one.host_intervals).sum(),
+                ..Dispersion::default()
             };
-            vec![sum.estimate(2.0, 1)]
+            vec![sum.mean_of_samples()]
         }
-        "phi_of_each" => given
-            .split('|')
-            .map(learnt)
-            .map(|one| one.chi_squared / to_f64(one.freedom))
-            .collect(),
+        "phi_of_each" => given.split('|').map(learnt).map(|one| one.mean_of_samples()).collect(),
         "power" | "needed" => {
             let [base_rate, ratio, share] = numbers(given)[..] else {
                 panic!("three numbers")

@@ -179,7 +179,11 @@ fn host_records_are_checked_and_a_failed_host_counts_once() {
         .filter(|row| row.metric == 0)
         .map(|row| row.level)
         .collect();
-    assert_eq!(levels, [0, 1, 7, 8], "0, 1, 60 and 100 events so far");
+    assert_eq!(
+        levels,
+        [0, 1 + 61, 7 + 3 * 61, 8 + 3 * 61],
+        "0, 1, 60 and 100 events so far, all of them in the last interval"
+    );
     assert_eq!((first.canary_hosts.reported, first.control_hosts.expected), (2, 2));
 }
 

@@ -359,7 +359,12 @@ impl Detector {
                     let (failures, successes) = (u64::from(row.since_failures), u64::from(row.since_successes));
                     let Some(row) = self.rows[place].as_ref() else { return };
                     let evidence = self.evidence_against(row, failures, successes, Some(row.since_ms));
-                    self.isolate(now_ms, place, Reason::Relapse, evidence, actions);
+                    let candidate = Candidate {
+                        place,
+                        reason: Reason::Relapse,
+                        evidence,
+                    };
+                    self.isolate_or_hold(now_ms, candidate, actions);
                 }
             }
             Phase::Serving => {

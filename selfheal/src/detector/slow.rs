@@ -10,12 +10,13 @@ use crate::statistics::lower_median;
 const CALLS_PER_READING: u64 = 10;
 /// A node is read at most every so many slices, and a quarter of the nodes in each slice.
 const SLICES_PER_READING: u64 = 4;
-/// Standard errors of a reading, and standard deviations among peers, by which a slow one must stand out. Three of four
-/// readings do so by chance less often than the budget of the tests for failures allows.
+/// Standard errors of a reading, and robust standard deviations among peers, by which a slow one must stand out. Real
+/// latencies wander with tails like Laplace's rather than Gauss's: there six deviations happen once in a thousand
+/// readings, and three of four in a row once in some 10^8, less often than the budget allows.
 const READING_ERRORS: f32 = 3.5;
-const PEER_DEVIATIONS: f32 = 4.5;
-/// Peers differ by at least this much in the logarithm: half a bucket, and what nobody would notice.
-const LEAST_DEVIATION: f32 = 0.08;
+const PEER_DEVIATIONS: f32 = 6.0;
+/// Peers differ by at least this much in the logarithm: so six deviations are never below a ratio of 1.5 for want of it.
+const LEAST_DEVIATION: f32 = 0.065;
 /// Nodes from which a slope is fitted; below, load is left out.
 const NODES_FOR_SLOPE: usize = 9;
 /// Nodes that the fit looks at, at most: medians of more are no better.

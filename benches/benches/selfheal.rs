@@ -170,7 +170,8 @@ fn breakers(suite: &mut Suite, requests: &[(u64, Outcome)]) {
     let layer = CircuitBreakerLayer::builder()
         .failure_rate_threshold(0.5)
         .sliding_window_size(100)
-        .build();
+        .build()
+        .expect("a valid configuration");
     let breaker = layer.layer(tower::service_fn(move |outcome: Outcome| {
         std::future::ready(result(&outcome))
     }));
@@ -252,7 +253,7 @@ fn sweep(suite: &mut Suite) {
                         } else {
                             Ending::Answered
                         };
-                        node.record(now_ms, ending, Some(500 + random.below(2_000)));
+                        node.record(now_ms, ending, Some(500 + u64::from(random.below(2_000))));
                     }
                 }
                 now_ms += 250;

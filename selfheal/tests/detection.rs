@@ -1,8 +1,6 @@
 //! How often healthy nodes are accused and how soon bad ones are found: a small count of what the example `detection`
 //! does at length.
 
-#![expect(clippy::unwrap_used, reason = "what is missing is a failed test")]
-
 #[path = "../examples/detection/finagle.rs"]
 mod finagle;
 #[path = "../examples/detection/mosn.rs"]

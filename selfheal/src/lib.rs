@@ -52,6 +52,7 @@
 //!   [`Detector::unhealthy`] the list of all that are not in full service, with reasons.
 //! - [`Replay`], [`replay`] and [`difference`]: what other rules would have done with the same traffic.
 //! - [`Envoy`] and [`GrpcA50`]: the rules of those two, decision for decision, for migration and comparison.
+//! - [`Limiter`]: how many calls at once, for one class of requests.
 //! - [`SequentialTest`] and [`Ring`]: the parts, for use alone.
 //!
 //! # The center
@@ -107,6 +108,7 @@ mod compat;
 mod delta;
 mod detector;
 mod error;
+mod limiter;
 mod node;
 mod outcome;
 mod policy;
@@ -133,6 +135,7 @@ pub use compat::{
 pub use delta::{DELTA_LATENCY_BUCKETS, Delta, NodeIndex, OutcomeCounts};
 pub use detector::{Detector, Standing};
 pub use error::{CompatError, NodeError, PolicyError, RingError, TestError};
+pub use limiter::{Gate, LimitChange, LimitReason, Limiter, LimiterSettings, PRIORITIES, Pass};
 pub use node::Node;
 pub use outcome::{Ending, Outcome};
 pub use policy::Policy;

@@ -323,11 +323,13 @@ fn what_is_not_the_nodes_doing_is_not_charged() {
         Ending::InjectedFault,
         Ending::DeadlineSpent,
     ];
-    cluster.run(
-        20,
-        50,
-        |node, call| if node == 0 { spared[call as usize % 5] } else { GOOD },
-    );
+    cluster.run(20, 50, |node, call| {
+        if node == 0 {
+            spared[usize::try_from(call % 5).unwrap()]
+        } else {
+            GOOD
+        }
+    });
     assert!(cluster.said.is_empty());
     let deltas = cluster.detector.deltas(cluster.now_ms);
     assert_eq!((deltas[0].counts.total(), deltas[0].counts.uncharged), (0, 1_000));

@@ -137,7 +137,6 @@ fn bad_settings_are_typed() {
             initial,
             lowest,
             highest,
-            ..LimiterSettings::default()
         })
     };
     assert!(matches!(

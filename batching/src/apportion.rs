@@ -64,6 +64,7 @@ pub(crate) fn apportion(shares: &Shares<'_>, limit: u32) -> Option<(Vec<Cut>, u1
     loop {
         let size = shares.sizes.get(usize::from(batch)).copied().unwrap_or(all);
         hands.open(batch, size);
+        let before = hands.total;
         due.clear();
         odd.clear();
         for (number, group) in groups.iter_mut().enumerate() {
@@ -103,6 +104,15 @@ pub(crate) fn apportion(shares: &Shares<'_>, limit: u32) -> Option<(Vec<Cut>, u1
         // A new class leaves others its part of the first batch, which must be large enough to see a fault.
         if batch == 0 && !shares.new_classes.is_empty() {
             hands.top_up();
+        }
+        // All others have their share, and new classes may not take theirs yet. No batch is for nobody: others go ahead; if there are none,
+        // new classes need not wait for a ramp that grows too slowly to let them take one.
+        if batch > 0 && hands.total == before {
+            hands.top_up();
+            if hands.total == before {
+                hands.classes.double();
+                hands.top_up();
+            }
         }
         hands.cut(&mut cuts);
         batch += 1;
@@ -271,15 +281,25 @@ impl<'a> NewClasses<'a> {
         }
     }
 
-    /// Beyond the ramp, where only classes like these are left, they double.
+    /// As the ramp has grown since its first batch. Beyond the ramp, where others wait for their caps at most, they double.
     fn open(&mut self, batch: usize, sizes: &[u32]) {
         if self.classes.is_empty() {
             return;
         }
-        self.limit = match sizes.get(batch) {
-            Some(&size) => u64::from(size).div_ceil(u64::from(sizes[0].max(1))),
-            None => self.limit.saturating_mul(2),
-        };
+        match sizes.get(batch) {
+            Some(&size) => self.limit = self.limit.max(u64::from(size).div_ceil(u64::from(sizes[0].max(1)))),
+            None => self.limit = self.limit.saturating_mul(2),
+        }
+        self.make_room();
+    }
+
+    /// Twice as many as the classes might have so far.
+    fn double(&mut self) {
+        self.limit = self.limit.saturating_mul(2);
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         for (room, have) in self.room.iter_mut().zip(&self.have) {
             *room = u32::try_from(self.limit.saturating_sub(*have)).unwrap_or(u32::MAX);
         }

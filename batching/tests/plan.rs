@@ -46,6 +46,36 @@ fn tiny_fleets() {
     }
 }
 
+proptest! {
+    #![proptest_config(cases(400))]
+    /// New classes of any size, under ramps that grow fast, slowly or hardly at all: planned, and found right by the verifier.
+    #[test]
+    fn new_classes_grow_by_themselves_under_any_ramp(
+        rows in rows(6, 300), first in 1_u32..6, step in 1_u32..60, growth in 1.1_f64..8.0, linear: bool,
+        detection in 0_u32..40, new in prop::sample::subsequence(vec![("stack", "go"), ("stack", "java"), ("zone", "z1")], 1..=3),
+        cover in prop::option::of(prop::sample::subsequence(vec!["stack", "zone"], 0..=2)), seed: u64,
+    ) {
+        let fleet = fleet(&rows);
+        let ramp = if linear { Ramp::linear(count(first), count(step)) } else { Ramp::geometric(count(first), growth) };
+        let mut policy = Policy::new().ramp(ramp.unwrap()).spread(["stack", "zone"]).detection_targets(detection);
+        policy = policy.fix_in_flight_per_app(count(1));
+        for &(key, value) in &new {
+            policy = policy.new_class(key, value);
+        }
+        if let Some(keys) = cover {
+            policy = policy.first_batch_covers(keys).unwrap();
+        }
+        match Plan::build(&fleet, &policy, seed) {
+            // Nobody of the few drawn has the value.
+            Err(PlanError::Nobody { .. }) => {}
+            plan => {
+                let plan = plan.unwrap();
+                prop_assert!(verify(&fleet, &policy, &plan).is_ok(), "{} {:?}", verify(&fleet, &policy, &plan).unwrap_err(), sizes(&plan));
+            }
+        }
+    }
+}
+
 /// The shape of a production fleet: 23,871 targets of 156 applications on two stacks.
 #[test]
 fn the_first_batch_of_a_real_shape_is_small_and_sees_both_stacks() {

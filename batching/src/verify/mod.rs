@@ -88,9 +88,9 @@ impl Check<'_> {
         self.controls();
         if !self.plan.is_repaired() {
             self.holdbacks(&cells);
-            new_classes::check(self.fleet, self.policy, self.plan, &mut self.found);
             let classes = self.coverage(&cells, &covers);
-            self.ramp(classes);
+            let allowed = self.ramp(classes);
+            new_classes::check(self.fleet, self.policy, self.plan, &allowed, &mut self.found);
         }
     }
 
@@ -198,17 +198,18 @@ impl Check<'_> {
         })
     }
 
-    /// The cumulative size of batch `k` is at most the `k`-th size of the ramp, worked out afresh.
-    fn ramp(&mut self, classes: u32) {
+    /// The cumulative size of batch `k` is at most the `k`-th size of the ramp, worked out afresh. Returns these sizes.
+    fn ramp(&mut self, classes: u32) -> Vec<u32> {
         let fleet = narrow(self.fleet.len());
-        // Coverage may need more than the ramp's first size, at most one target for each class.
+        // Coverage may need more than the ramp's first size, at most one target for each class; and each new class has one of its own.
+        let classes = classes.saturating_add(narrow(self.policy.new_classes.len()));
         let first = self.plan.batch(0).size;
         let wanted = ramp::first(&self.policy.ramp, fleet).max(self.policy.detection_targets.min(fleet));
         let begin = if first > wanted { first.min(classes) } else { wanted };
-        let mut sizes = ramp::allowed(&self.policy.ramp, fleet, begin);
-        for batch in 0..self.last {
+        let sizes = ramp::allowed(&self.policy.ramp, fleet, begin);
+        let sizes: Vec<u32> = sizes.chain(std::iter::repeat(fleet)).take(self.last.into()).collect();
+        for (batch, &allowed) in (0..).zip(&sizes) {
             let found = self.plan.batch(batch);
-            let allowed = sizes.next().unwrap_or(fleet);
             if found.cumulative > allowed || found.size == 0 {
                 self.found.push(Violation::Ramp {
                     batch,
@@ -220,6 +221,7 @@ impl Check<'_> {
             }
         }
         self.proof.batches += 1;
+        sizes
     }
 }
 

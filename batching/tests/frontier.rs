@@ -112,6 +112,42 @@ fn without_the_exception_nobody_enters_beyond_a_cap() {
     assert!(next.iter().all(|&t| fleet.app_of(t).0 == 0 && !fleet.ready(t)));
 }
 
+/// Somebody starts a target long before its batch, twice, and fails twice: it waits for its batch again, once.
+#[test]
+fn who_was_started_by_somebody_else_and_failed_waits_for_its_own_batch() {
+    let fleet = apps(&[("a", 8)]);
+    let plan = Plan::build(&fleet, &Policy::new().total_in_flight(pct(100)), 3).unwrap();
+    let mut live = plan.frontier();
+    let last = plan.batch_count() - 1;
+    let &[id] = plan.targets(last) else {
+        panic!("one target is held back: {:?}", plan.targets(last));
+    };
+    for _ in 0..2 {
+        assert_eq!(live.on(Event::Started { id, at: 1 }), Noted::Applied);
+        assert_eq!((live.in_flight(), live.remaining()), (1, 8));
+        let (at, retry) = (2, true);
+        assert_eq!(live.on(Event::Failed { id, at, retry }), Noted::Applied);
+        let lane = live.lane(AppIndex(0));
+        assert_eq!((lane.waiting_in_open, lane.unhealthy, live.remaining()), (1, 1, 8));
+    }
+    live.on(Event::BecameHealthy { id });
+    let mut order = Vec::new();
+    while !live.is_done() {
+        let started = live.startable(3, 100);
+        for &id in &started {
+            live.on(Event::Finished { id, at: 3 });
+            order.push(id);
+        }
+        assert!(
+            !started.is_empty() || promote(&mut live),
+            "stuck: {:?}",
+            live.lane(AppIndex(0))
+        );
+    }
+    assert_eq!((order.len(), order.last()), (8, Some(&id)));
+    assert_eq!(live.lane(AppIndex(0)).waiting_in_open, 0);
+}
+
 #[test]
 fn a_lane_says_why_it_stands_still() {
     let fleet = apps(&[("a", 8), ("b", 8)]);

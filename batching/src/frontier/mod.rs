@@ -252,9 +252,15 @@ impl Frontier {
         if retry && !self.rolling_back {
             self.state[target as usize].phase = Phase::Waiting;
             self.waiting += 1;
-            self.lane_of(target).waiting_open += 1;
-            self.queue_unwell(target);
-            self.spare_the_last(self.app_of[target as usize]);
+            if self.is_open(target) {
+                self.lane_of(target).waiting_open += 1;
+                self.queue_unwell(target);
+                self.spare_the_last(self.app_of[target as usize]);
+            } else {
+                // Somebody else had started it before its batch: it waits for that again.
+                let batch = self.batch_of[target as usize];
+                self.lane_of(target).closed_step(batch).waiting += 1;
+            }
         } else {
             self.state[target as usize].phase = Phase::Debt;
             self.lane_of(target).failed += 1;

@@ -11,8 +11,8 @@ use cases::cases;
 use common::{fleet, policies, rows};
 use proptest::prelude::*;
 use unattended_batching::{
-    Fleet, Pin, PinScope, Plan, PlanError, Policy, Previous, PreviousError, Target, Violation, count, pct, verify,
-    verify_repair,
+    AppIndex, Event, Fleet, Noted, Pin, PinScope, Plan, PlanError, Policy, Previous, PreviousError, Side, Target,
+    TraceStep, Violation, count, pct, verify, verify_repair, verify_trace,
 };
 
 /// Targets `t{n}` of the rows; those in `gone` are left out, and `born` more join.
@@ -66,8 +66,8 @@ proptest! {
         let mut live = repaired.frontier();
         for _ in 0..repaired.batch_count() {
             for app in 0..after.app_count() {
-                let app = unattended_batching::AppIndex(app);
-                live.on(unattended_batching::Event::Promoted { app, at: 0 });
+                let app = AppIndex(app);
+                live.on(Event::Promoted { app, at: 0 });
             }
         }
         prop_assert_eq!(live.lanes().map(|lane| lane.waiting_in_open).sum::<u32>() as usize, after.len());
@@ -100,6 +100,77 @@ fn an_unknown_stratum_begins_with_one_and_grows() {
     assert!(sizes.len() > 4, "{sizes:?}");
     let single = after.index_of("s0").unwrap();
     assert_eq!(repaired.batch_of(single), last);
+}
+
+/// Who is born into a repaired plan runs the new version only where the first of its like after it in hash order is in an open batch.
+#[test]
+fn births_into_a_repaired_plan_keep_to_its_cohorts() {
+    let app = |from: usize, to: usize| {
+        (from..to)
+            .map(|k| Target::new(format!("a{k}"), "a"))
+            .collect::<Vec<_>>()
+    };
+    let policy = Policy::new();
+    let before = Fleet::from_targets(app(0, 60)).unwrap();
+    let plan = Plan::build(&before, &policy, 3).unwrap();
+    let previous = Previous::of(&plan, &before).unwrap();
+    let after = Fleet::from_targets(app(20, 70)).unwrap();
+    let repaired = Plan::repair(&after, &policy, 3, &previous).unwrap();
+    let mut live = repaired.frontier();
+    let (mut steps, mut new) = (Vec::new(), 0);
+    for n in 0..400 {
+        if n % 60 == 59 {
+            let promoted = Event::Promoted {
+                app: AppIndex(0),
+                at: 0,
+            };
+            assert_eq!(live.on(promoted), Noted::Applied);
+            steps.push(TraceStep::Told(promoted));
+        }
+        let (id, at) = (format!("b{n}"), 0);
+        let side = live.version_for(&id, "a", &[]);
+        live.join(&id, "a", &[], side, at).unwrap();
+        new += u32::from(side == Side::New);
+        let (app, labels) = ("a".to_owned(), Vec::new());
+        steps.push(TraceStep::Joined {
+            id,
+            app,
+            labels,
+            side,
+            at,
+        });
+    }
+    assert!(new > 0, "nobody was born new");
+    if let Err(found) = verify_trace(&after, &policy, &repaired, &steps) {
+        panic!("{found}");
+    }
+}
+
+/// 300 applications come at once: they do not all begin in the first open batch, which was meant to be small.
+#[test]
+fn many_unknown_strata_begin_one_after_the_other() {
+    let app = |name: &str, n: usize| {
+        (0..n)
+            .map(|k| Target::new(format!("{name}-{k}"), name))
+            .collect::<Vec<_>>()
+    };
+    let before = Fleet::from_targets(app("a", 1_000)).unwrap();
+    let plan = Plan::build(&before, &Policy::new(), 3).unwrap();
+    let previous = Previous::of(&plan, &before).unwrap();
+    let born = (0..300).flat_map(|n| app(&format!("b{n}"), 2));
+    let after = Fleet::from_targets(app("a", 1_000).into_iter().chain(born)).unwrap();
+    let repaired = Plan::repair(&after, &Policy::new(), 3, &previous).unwrap();
+    verify_repair(&after, &Policy::new(), &repaired, &previous).unwrap();
+    let last = plan.batch_count() - 1;
+    for batch in 0..last - 1 {
+        let (was, is) = (plan.batch(batch).cumulative, repaired.batch(batch).cumulative);
+        assert!(
+            is - was <= (was * 300 / 1_000).max(1),
+            "batch {batch}: {is} after {was}"
+        );
+    }
+    // Every application has one before the last batch and one in it.
+    assert_eq!(repaired.batch(last).size - plan.batch(last).size, 300);
 }
 
 #[test]

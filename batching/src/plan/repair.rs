@@ -4,7 +4,7 @@ use super::build::{Drawn, held_of};
 use super::check::{Origin, check};
 use super::{Plan, PlanError};
 use crate::fleet::Fleet;
-use crate::index::{AppIndex, NONE, narrow};
+use crate::index::{AppIndex, narrow};
 use crate::layout::Cohort;
 use crate::names::Names;
 use crate::policy::Policy;
@@ -124,7 +124,8 @@ impl Plan {
     /// Plans what has become of a fleet without taking anything back. Every target of the earlier plan that is still there keeps
     /// its batch, frozen or not. A target that came since joins its stratum: the batch of the first of its like after it in
     /// hash order, but no frozen one, and none in which its stratum would get a larger share than it had. A stratum nobody
-    /// knew begins with one target in the first open batch and grows from there as the earlier plan did. What has gone
+    /// knew begins with one target and grows from there as the earlier plan did: the first such in the first open batch, and of many no more up to a
+    /// batch than its share, so that a wave of new applications makes no batch larger than it was meant to be. What has gone
     /// leaves no hole that anybody would wait for. What [`build`](Self::build) refuses of a fleet is no error here: label keys, classes and pinned
     /// applications of which nobody is left, too many unhealthy, too little capacity. The frontier says who stands still. An earlier plan of nobody is no earlier plan: the fleet is planned anew.
     ///
@@ -147,6 +148,12 @@ impl Plan {
         let mut cohorts = Vec::new();
         let mut room = Room::new(fleet, &was, open);
         let kept: Vec<Option<u16>> = draw.seats.iter().map(|seat| was[seat.target.at()]).collect();
+        let unknown = (0..narrow(draw.strata.len())).filter(|&stratum| {
+            let new = |&seat: &u32| kept[seat as usize].is_none();
+            fleet.app_size(draw.strata[stratum as usize].app) > 1 && draw.members_of(stratum).iter().all(new)
+        });
+        let unknown = unknown.count() as u64;
+        let mut begun = 0;
         for stratum in 0..narrow(draw.strata.len()) {
             let members = draw.members_of(stratum);
             let app = draw.strata[stratum as usize].app;
@@ -159,7 +166,9 @@ impl Plan {
                 shares_of_kept(members, &kept, usize::from(last_batch))
             } else {
                 let hold = u64::from(held_of(policy, narrow(joined), fleet.app_size(app)));
-                shares_of_unknown(joined as u64 - hold, &shares, usize::from(open))
+                let begin = begin_of(begun, unknown, &shares, usize::from(open));
+                begun += 1;
+                shares_of_unknown(joined as u64 - hold, &shares, begin)
             };
             place(
                 members,
@@ -234,16 +243,26 @@ fn shares_of_kept(members: &[u32], kept: &[Option<u16>], last: usize) -> Vec<u64
     sizes
 }
 
-/// One in the first open batch, then `floor(C_b · m / N)`, so that strata nobody knew together take no more than their share.
-fn shares_of_unknown(joined: u64, shares: &[u64], open: usize) -> Vec<u64> {
+/// The batch in which a stratum nobody knew begins, if it is the `number`-th of `all` such: up to each batch as many of them begin as the
+/// batch and those before had of the earlier plan, but always one in the first open batch, and nobody as late as in the last.
+fn begin_of(number: u64, all: u64, shares: &[u64], open: usize) -> usize {
+    let last = shares.len() - 1;
+    let due = |batch: usize| u128::from(shares[batch]) * u128::from(all) / u128::from(shares[last].max(1));
+    (open..last)
+        .find(|&batch| u128::from(number) < due(batch).max(u128::from(batch == open)))
+        .unwrap_or_else(|| open.max(last.saturating_sub(1)))
+}
+
+/// One in the batch `begin`, then `floor(C_b · m / N)`, so that strata nobody knew together take no more than their share.
+fn shares_of_unknown(joined: u64, shares: &[u64], begin: usize) -> Vec<u64> {
     let all = shares[shares.len() - 1].max(1);
     let share = |(at, &size): (usize, &u64)| {
         let due = (u128::from(size) * u128::from(joined) / u128::from(all))
             .try_into()
             .unwrap_or(joined);
-        if at < open {
+        if at < begin {
             0
-        } else if at == open {
+        } else if at == begin {
             joined.min(1)
         } else if at + 1 == shares.len() {
             u64::MAX
@@ -306,28 +325,38 @@ fn place(
     }
 }
 
-/// A cohort ends before the first hash that comes later.
+/// A cohort ends with the last in hash order before anybody of a later batch: whoever is born between them stands before that one, and joins it.
 fn cohorts_of(draw: &Draw, stratum: u32, batches: &[u16], cohorts: &mut Vec<Cohort>) {
     let members = draw.members_of(stratum);
-    let mut sorted: Vec<(u16, u64)> = members
-        .iter()
-        .map(|&seat| (batches[seat as usize], draw.hash(seat)))
-        .collect();
+    let mut sorted: Vec<u16> = members.iter().map(|&seat| batches[seat as usize]).collect();
     sorted.sort_unstable();
-    let mut below = u64::MAX;
-    let mut later = NONE;
-    let begin = cohorts.len();
-    for (at, &(batch, hash)) in sorted.iter().enumerate().rev() {
-        if later != u32::from(batch) {
-            later = u32::from(batch);
-            cohorts.push(Cohort {
-                below,
-                stratum,
-                cumulative: narrow(at + 1),
-                batch,
-            });
+    let mut by_hash: Vec<(u64, u16)> = members
+        .iter()
+        .map(|&seat| (draw.hash(seat), batches[seat as usize]))
+        .collect();
+    by_hash.sort_unstable();
+    // Up to each place in hash order: the latest batch that anybody has, which only rises.
+    let mut ahead = by_hash.into_iter().scan(0, |latest, (hash, batch)| {
+        *latest = batch.max(*latest);
+        Some((hash, *latest))
+    });
+    let mut next = ahead.next();
+    let mut below = 0;
+    for (at, &batch) in sorted.iter().enumerate() {
+        if sorted.get(at + 1) == Some(&batch) {
+            continue;
         }
-        below = below.min(hash);
+        while let Some((hash, latest)) = next
+            && latest <= batch
+        {
+            below = hash.saturating_add(1);
+            next = ahead.next();
+        }
+        cohorts.push(Cohort {
+            below,
+            stratum,
+            cumulative: narrow(at + 1),
+            batch,
+        });
     }
-    cohorts[begin..].reverse();
 }

@@ -34,7 +34,7 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "trace")]
     pub(crate) json: bool,
     /// Write a page with pictures
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "trace")]
     pub(crate) html: Option<PathBuf>,
     /// Print a simulated execution as JSON lines, with the births and deaths that the inventory knows
     #[arg(long)]

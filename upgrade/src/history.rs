@@ -101,6 +101,13 @@ impl History {
                 attempt, generation, ..
             } => {
                 let open = self.open_mut(*attempt)?;
+                if *generation <= open.generation {
+                    return Err(RecordError::Generation {
+                        attempt: attempt.0,
+                        before: open.generation.0,
+                        found: generation.0,
+                    });
+                }
                 open.generation = *generation;
                 open.recoveries = open.recoveries.saturating_add(1);
                 open.remembered.recoveries_of_step = open.remembered.recoveries_of_step.saturating_add(1);

@@ -229,6 +229,18 @@ pub enum RecordError {
         /// Which.
         attempt: u64,
     },
+    /// An attempt is taken over under a generation that it had already, or a lower one.
+    #[error(
+        "attempt {attempt} goes on under generation {found} after {before}: the journal is damaged or out of order"
+    )]
+    Generation {
+        /// Which attempt.
+        attempt: u64,
+        /// The generation it had.
+        before: u64,
+        /// The one it is said to go on under.
+        found: u64,
+    },
     /// It names a version that has no number, or numbers one out of order.
     #[error("version number {index} is used out of order: the journal is damaged or out of order")]
     VersionNumber {

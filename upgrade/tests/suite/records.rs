@@ -248,6 +248,48 @@ fn a_history_out_of_order_is_refused() {
 }
 
 #[test]
+fn a_generation_that_goes_backwards_is_refused() {
+    let attempt = AttemptId(4);
+    let begun = UpgradeRecord::Begun {
+        attempt,
+        target: "pod-1".into(),
+        generation: Generation(5),
+        mode: Mode::Cold,
+        from: 0,
+        to: 0,
+        at_ms: 0,
+        was_healthy: true,
+        group: None,
+    };
+    let recovered = |generation| UpgradeRecord::Recovered {
+        attempt,
+        generation: Generation(generation),
+        at_ms: 0,
+    };
+    let version = UpgradeRecord::Version {
+        index: 0,
+        version: "1".into(),
+    };
+    for (found, before) in [(9, 9), (8, 9), (0, 9)] {
+        let mut group = Group::new();
+        for record in [version.clone(), begun.clone(), recovered(9), recovered(found)] {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            group.push(Stream::UPGRADE, record.kind(), &bytes);
+        }
+        let mut describer = Describer::new();
+        let told: Vec<_> = group.records().map(|record| describer.describe(&record)).collect();
+        let error = RecordError::Generation {
+            attempt: 4,
+            before,
+            found,
+        };
+        assert!(told[..3].iter().all(Result::is_ok), "{told:?}");
+        assert_eq!(told[3], Err(error));
+    }
+}
+
+#[test]
 fn a_receipt_is_json_that_comes_back() {
     let receipt = r#"{"attempt":3,"target":"pod-1","generation":2,"mode":"warm","from":"1","to":"2",
         "terminal":{"end":"needs_person","reason":{"why":"timed_out","step":"verifying_old"},"serving":"no","ingress":"closed"},

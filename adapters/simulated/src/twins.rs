@@ -388,8 +388,9 @@ impl Fleet {
                 };
             }
             HandoverOrder::Return => {
-                resume(&mut twin.agents[old], now);
+                // One that had left is asked back, and polls before the new one stops.
                 twin.agents[old].retired = false;
+                resume(&mut twin.agents[old], now);
                 if twin.session.is_some() {
                     twin.agents[new].polls_since = None;
                     twin.stop_moving(now);

@@ -4,10 +4,10 @@
 
 mod support;
 
-use support::{config, fleet, id};
+use support::{config, fleet, id, key, new, now, observe, wait};
 use unattended_simulated::{SimConfig, Simulated, World};
 use unattended_upgrade::conformance::{Breach, Memory, Subject, Undisturbed, platform_holds, platform_suite};
-use unattended_upgrade::{Capabilities, Platform};
+use unattended_upgrade::{Capabilities, EffectOutcome, HandoverOrder, Platform};
 
 /// A world in which nothing happens by itself and every order ends.
 fn at_rest() -> World {
@@ -115,4 +115,37 @@ fn what_it_was_told_outlives_it() {
         .run(platform_holds(sim.as_ref(), &clock, &subject, &memory));
     assert_eq!(held.unwrap(), Ok(()));
     assert!(sim.capabilities().fence);
+}
+
+#[test]
+fn one_that_had_left_polls_again_when_it_is_asked_back() {
+    let sim = Simulated::new(SimConfig {
+        capabilities: all(),
+        ..config(fleet(1, 1), at_rest(), "good")
+    })
+    .unwrap();
+    let (target, old) = (id("app-0-0"), "old".into());
+    now(&sim, sim.spawn(&target, &new(), &key(1, 1, 0)));
+    wait(&sim, 3_600_000);
+    let orders = [
+        HandoverOrder::Offer,
+        HandoverOrder::Accept,
+        HandoverOrder::Quiesce,
+        HandoverOrder::Commit,
+        HandoverOrder::Retire,
+        HandoverOrder::Return,
+    ];
+    for (generation, order) in (2..).zip(orders) {
+        let taken = now(
+            &sim,
+            sim.hand_over(&target, order, &old, &new(), &key(1, generation, 0)),
+        );
+        assert_eq!(taken, EffectOutcome::Applied, "{order:?}");
+        let pair = observe(&sim, "app-0-0").pair.unwrap();
+        let accepts = |slot: &unattended_upgrade::SlotSeen| slot.accepting;
+        assert!(
+            pair.slots.iter().any(accepts),
+            "after {order:?} nobody accepts: {pair:?}"
+        );
+    }
 }

@@ -335,7 +335,8 @@ pub trait Platform: Send + Sync {
     /// Refuses from now on every effect on `target` of a generation below `generation`, in whatever hands they are. On
     /// return of [`EffectOutcome::Applied`] or [`EffectOutcome::AlreadyApplied`] this is durable, and effects of lower
     /// generations that were sent before are either done or will never be. A generation below the one that is fenced is
-    /// [`EffectOutcome::Stale`] and changes nothing.
+    /// [`EffectOutcome::Stale`] and changes nothing. Nothing but the fence changes by it: a closed way stays closed, and still
+    /// opens by itself at its time.
     async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
         let _ = (target, generation);
         EffectOutcome::Unsupported
@@ -356,7 +357,8 @@ pub trait Platform: Send + Sync {
 
     /// Opens or closes the way of new traffic to the target. On return the switch is set, durably; that it is seen by the
     /// platform shows in [`Observation::ingress`]. A closing carries the time at which the platform itself reopens a
-    /// verified instance should the controller fall silent; a later order replaces that time.
+    /// verified instance should the controller fall silent; a later order replaces that time. Neither the switch nor the time
+    /// is lost with a restart of the instance, a replacement in place, or a restart of the adapter.
     async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
         let _ = (target, order, key);
         EffectOutcome::Unsupported

@@ -16,4 +16,5 @@ mod liars;
 mod lying_journals;
 mod records;
 mod sequences;
+mod sly;
 mod support;

@@ -1,4 +1,6 @@
 //! Generations that are over do nothing any more.
+use super::looks::runs;
+use super::orders::confused;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
 use crate::{Clock, EffectKey, EffectOutcome, Generation, Platform, TargetId};
@@ -20,9 +22,9 @@ where
         // Given twice, as after a lost answer.
         self.fence_at(target, new).await?;
         self.nothing_happens("fence.leaky", target).await?;
-        if let Some((ask, key)) = before {
+        if let Some((ask, key)) = &before {
             // The fence comes before the key.
-            self.is_stale(target, &ask, &key, "fence.stale").await?;
+            self.is_stale(target, ask, key, "fence.stale").await?;
         }
         let below = [Generation(0), old, Generation(new.0 - 1)];
         for below in below {
@@ -43,15 +45,39 @@ where
         self.nothing_happens("fence.leaky", target).await?;
         // What is not below it goes on as before.
         let ask = Ask::Replace(self.other_version(target));
-        let key = self.key(target, 4);
+        // An attempt that is taken up again begins anew with its steps: only the generation tells the keys apart.
+        let key = match &before {
+            Some((_, key)) => self.key_like(target, key),
+            None => self.key(target, 4),
+        };
         let shut = |breach: Breach| match breach.rule {
             "fence.wide" => Breach::new("fence.shut", breach.told),
             _ => breach,
         };
         self.order(target, &ask, &key).await.map_err(shut)?;
-        self.replaced(target).await?;
+        self.replaced(target).await.map_err(|breach| confused(breach, &key))?;
         // It outlives what it was set for.
         self.all_stale(target, old, "fence.forgets").await?;
+        self.nothing_happens("fence.leaky", target).await?;
+        self.cut_off(target).await
+    }
+
+    /// A call is cut off on its way, and a fence is raised: what was not done by then never is.
+    async fn cut_off(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let (there, back) = (self.other_version(target), self.rest[target].version.clone());
+        let Some(back) = back else { return Ok(()) };
+        let before = self.rest[target].instance;
+        let key = self.key(target, 4);
+        self.lose(target, &Ask::Replace(there), &key).await;
+        self.moving.insert(target.clone());
+        let next = Generation(self.generations[target].0 + 1);
+        self.fence_at(target, next).await?;
+        let key = self.key(target, 4);
+        self.order(target, &Ask::Replace(back.clone()), &key).await?;
+        self.until("order.not-done", target, |seen| {
+            runs(seen, &back) && seen.instance != before
+        })
+        .await?;
         self.nothing_happens("fence.leaky", target).await
     }
 

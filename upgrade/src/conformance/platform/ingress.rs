@@ -1,7 +1,7 @@
 //! The way of new traffic: it closes, stays closed, opens, and opens by itself.
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, Ingress, IngressOrder, Platform, TargetId};
+use crate::{Clock, EffectKey, Generation, Ingress, IngressOrder, Platform, TargetId};
 
 impl<P, C> Trial<'_, P, C>
 where
@@ -176,7 +176,27 @@ where
         self.until("ingress.watchdog", target, done).await
     }
 
-    /// Nobody opens, and it opens at its time; a closing given later puts that off.
+    /// The way is closed, a fence raised, the sidecar replaced, and then the controller falls silent: neither opens the way,
+    /// and neither takes away the time at which it opens.
+    pub(super) async fn left_closed(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let reopen_by_ms = self.clock.now().saturating_add(self.subject.quiet_ms.saturating_mul(2));
+        let key = self.key(target, 2);
+        self.close(target, &Ask::Ingress(IngressOrder::Close { reopen_by_ms }), &key)
+            .await?;
+        if self.able.fence {
+            let next = Generation(self.generations[target].0 + 1);
+            self.fence_at(target, next).await?;
+            self.fence_at(target, next).await?;
+            self.nothing_for(self.subject.poll_ms, "fence.leaky", target).await?;
+        }
+        let wanted = self.other_version(target);
+        let key = self.key(target, 4);
+        self.order(target, &Ask::InPlace(wanted.clone()), &key).await?;
+        let done = |seen: &crate::Observation| super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open;
+        self.until("ingress.watchdog", target, done).await
+    }
+
+    /// Nobody opens, and it opens at its time; a closing given later puts that off, or brings it forward.
     async fn watchdog(&mut self, target: &TargetId) -> Result<(), Breach> {
         let quiet = self.subject.quiet_ms;
         let soon = self.clock.now().saturating_add(quiet);
@@ -203,7 +223,14 @@ where
             }
             self.pass(self.subject.poll_ms).await;
         }
-        self.until("ingress.watchdog", target, |seen| seen.ingress == Ingress::Open)
-            .await
+        let opens = |seen: &crate::Observation| seen.ingress == Ingress::Open;
+        self.until("ingress.watchdog", target, opens).await?;
+        // A later closing may bring the time forward.
+        self.close_for_long(target).await?;
+        let reopen_by_ms = self.clock.now().saturating_add(quiet);
+        let key = self.key(target, 2);
+        let sooner = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+        self.close(target, &sooner, &key).await?;
+        self.until("ingress.watchdog", target, opens).await
     }
 }

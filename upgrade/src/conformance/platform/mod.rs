@@ -182,6 +182,7 @@ impl Disturb for Undisturbed {
 /// | `observe.old-state` | an instance that was over is not shown again, nor anything from before what was told |
 /// | `observe.unanswered` | looks are answered, at least now and then |
 /// | `observe.restart`, `observe.gone` | what happens unasked shows |
+/// | `restart.forgets` | a restart leaves the way closed and the configuration as it was |
 /// | `capability.constant`, `capability.claimed`, `capability.unclaimed` | capabilities do not change; what is claimed works, and what is not is `Unsupported` |
 /// | `order.nobody` | an order for a target that does not exist, or not any more, is `Failed` |
 /// | `order.refused`, `order.never` | an order that can be carried out is taken |
@@ -203,7 +204,7 @@ impl Disturb for Undisturbed {
 /// | `prefetch.touched` | a prefetch stops and starts nothing |
 /// | `ingress.closed`, `ingress.opened` | closing and opening show, and clients find it so |
 /// | `ingress.drains`, `ingress.leaks` | behind a closed way connections get fewer until there are none, and none come anew |
-/// | `ingress.watchdog`, `ingress.early`, `ingress.deadline` | a closed way opens by itself at its time, not before, and a later closing puts the time off |
+/// | `ingress.watchdog`, `ingress.early`, `ingress.deadline` | a closed way opens by itself at its time, not before, also after a fence and a replacement in place; a later closing moves the time |
 /// | `ingress.unverified` | and opens onto an instance that is ready, and no other |
 /// | `barrier.early`, `barrier.never`, `barrier.back` | the barrier is told behind a closed way, for this target alone, not before, and stays |
 /// | `barrier.count`, `barrier.quiet` | one barrier for each target; it is quiet no longer than time has passed |
@@ -216,7 +217,7 @@ impl Disturb for Undisturbed {
 /// | `handover.unguarded` | what comes before its time is not obeyed: nobody is quiet while the other one does not accept, nobody leaves before the commit |
 /// | `handover.lease` | the old instance accepts again when the new one dies |
 /// | `handover.disturbs` | a return without a hand-over changes nothing |
-/// | `handover.lost`, `handover.uncounts` | no connection is lost while both live; what was counted stays counted |
+/// | `handover.lost`, `handover.uncounts` | no connection is lost or cut while both live; what was counted stays counted |
 /// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too |
 /// | `endpoint.shared`, `endpoint.unstable`, `endpoint.invented`, `endpoint.unanswered` | each slot in which something runs has an address of its own, the same each time |
 /// | `desired.refused`, `desired.twice`, `desired.stale` | what newborns run is taken, once, and not from an older word |
@@ -247,6 +248,7 @@ where
             trial.endpoints().await?;
             trial.fencing(target).await?;
         }
+        trial.none_and_many().await?;
     }
     trial.births().await?;
     trial.together().await?;
@@ -266,7 +268,7 @@ where
 /// | --- | --- |
 /// | `durable.fence` | a fence survives |
 /// | `durable.key` | an applied key survives |
-/// | `durable.order` | what was ordered is so, or becomes so again |
+/// | `durable.order` | what was ordered is so, or becomes so: an order that was under way is carried out, and a way that was closed opens at its time |
 pub async fn platform_holds<P, C>(platform: &P, clock: &C, subject: &Subject, memory: &Memory) -> Result<(), Breach>
 where
     P: Platform + ?Sized,

@@ -33,6 +33,7 @@ where
         let back = Ask::Replace(self.other_version(target));
         let second = self.key(target, 4);
         self.lose(target, &back, &second).await;
+        self.moving.insert(target.clone());
         self.order(target, &back, &second).await?;
         self.replaced(target).await?;
         self.again(target, &back, &second).await?;
@@ -73,8 +74,18 @@ where
         self.replaced(target).await?;
         self.again(target, &ask, &key).await?;
         self.nothing_happens("key.twice", target).await?;
+        // The same version again is a new instance too.
+        let (version, before) = (self.rest[target].version.clone(), self.rest[target].instance);
+        let Some(version) = version else { return Ok(()) };
+        let key = self.key(target, 4);
+        self.order(target, &Ask::InPlace(version.clone()), &key).await?;
+        self.until("order.not-done", target, |seen| {
+            runs(seen, &version) && seen.instance != before
+        })
+        .await?;
         if self.able.ingress {
             self.open(target).await?;
+            self.left_closed(target).await?;
         }
         Ok(())
     }
@@ -232,7 +243,7 @@ const EVERY_HAND_OVER: [HandoverOrder; 7] = [
     HandoverOrder::Return,
 ];
 
-fn confused(breach: Breach, key: &EffectKey) -> Breach {
+pub(super) fn confused(breach: Breach, key: &EffectKey) -> Breach {
     match breach.rule {
         "order.not-done" => Breach::new("key.confused", format!("{key} is another order: {}", breach.told)),
         _ => breach,

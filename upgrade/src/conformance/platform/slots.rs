@@ -105,7 +105,7 @@ where
             let Some(pair) = seen.pair.as_deref() else { return false };
             let ended = pair.slots.iter().all(|slot| slot.instance != Some(ends));
             let accepts = slot(Some(pair), old).is_some_and(|old| old.accepting);
-            ended && accepts
+            ended && accepts && !pair.session
         });
         shown.await?;
         if slot(self.rest[target].pair.as_deref(), old).and_then(|slot| slot.instance) != stays {
@@ -215,6 +215,10 @@ where
             new.listeners && !new.accepting
         })
         .await?;
+        self.until("handover.not-done", target, |seen| {
+            seen.pair.as_deref().is_some_and(|pair| pair.session)
+        })
+        .await?;
         // The new one does not poll yet.
         self.too_early(target, HandoverOrder::Quiesce, old, new).await?;
         self.hand(target, HandoverOrder::Accept, old, new, |old, new| {
@@ -229,10 +233,15 @@ where
             old.connections.unwrap_or(0) == 0
         })
         .await?;
-        let lost = self.rest[target].pair.as_ref().map_or(0, |pair| pair.moves.lost);
-        if lost > 0 {
-            let told = format!("no process died at {target}, and {lost} connections were lost");
+        let pair = self.rest[target].pair.as_deref();
+        let (lost, cut) = pair.map_or((0, 0), |pair| (pair.moves.lost, pair.moves.cut));
+        if lost > 0 || cut > 0 {
+            let told = format!("nothing has ended at {target}; {lost} connections were lost and {cut} cut");
             return Err(Breach::new("handover.lost", told));
+        }
+        if slot(pair, new).is_some_and(|new| new.committed) {
+            let told = format!("{new} was not told to commit at {target}, and shows that it has");
+            return Err(Breach::new("handover.unguarded", told));
         }
         // The new one has not committed yet.
         self.too_early(target, HandoverOrder::Retire, old, new).await

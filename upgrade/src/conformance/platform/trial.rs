@@ -142,18 +142,29 @@ where
     }
 
     /// What must still be known when the adapter is started anew: at every other target a fence that no order has
-    /// followed, at the others the last order.
+    /// followed, and when to open a way that is closed; at the others the last order, which is under way.
     pub(super) async fn memory(mut self) -> Result<Memory, Breach> {
         let mut left = Vec::new();
         for (at, target) in self.subject.targets.iter().enumerate() {
             let Some((ask, key)) = self.last.get(target).cloned().filter(|_| !self.dead.contains(target)) else {
                 continue;
             };
+            let mut rest = self.rest[target].clone();
             let fenced = self.able.fence && at % 2 == 0;
+            let (mut ask, mut key) = (ask, key);
+            if at % 2 == 1 {
+                let version = self.other_version(target);
+                (ask, key) = (Ask::Replace(version.clone()), self.key(target, 4));
+                self.order(target, &ask, &key).await?;
+                rest.version = Some(version);
+            } else if self.able.ingress {
+                let reopen_by_ms = self.clock.now().saturating_add(self.subject.quiet_ms);
+                (ask, key) = (Ask::Ingress(IngressOrder::Close { reopen_by_ms }), self.key(target, 2));
+                self.order(target, &ask, &key).await?;
+            }
             if fenced {
                 self.fence_at(target, Generation(key.generation.0 + 1)).await?;
             }
-            let rest = self.rest[target].clone();
             let target = target.clone();
             left.push(Left {
                 target,
@@ -232,6 +243,15 @@ where
         }
     }
 
+    /// The key of an order of this attempt, in the target's present generation: all else is as it was in another one.
+    pub(super) fn key_like(&mut self, target: &TargetId, like: &EffectKey) -> EffectKey {
+        self.ordinals.insert(target.clone(), like.ordinal);
+        EffectKey {
+            generation: self.generations[target],
+            ..*like
+        }
+    }
+
     /// Gives an order until it is taken. What is put off must not be done.
     pub(super) async fn order(&mut self, target: &TargetId, ask: &Ask, key: &EffectKey) -> Result<(), Breach> {
         let mut unsure = false;
@@ -248,6 +268,10 @@ where
                         self.is_at_rest("order.undone", target, &seen[target])?;
                     }
                     self.pass(after_ms.max(1)).await;
+                    if !unsure {
+                        let seen = self.look().await?;
+                        self.is_at_rest("order.undone", target, &seen[target])?;
+                    }
                 }
                 EffectOutcome::Unknown { .. } => {
                     unsure = true;

@@ -1,9 +1,9 @@
 //! News: true, complete, and the same however often they are asked for.
 use std::collections::BTreeMap;
 
-use super::trial::Trial;
+use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, FleetChange, Generation, Observation, Phase, Platform, PlatformError, TargetId};
+use crate::{Clock, FleetChange, Generation, Observation, Phase, Platform, PlatformError, TargetId, Version};
 
 /// How often a question may go unanswered.
 const TRIES: u32 = 50;
@@ -139,9 +139,12 @@ where
         let Some(target) = self.subject.targets.first().cloned() else {
             return Ok(());
         };
+        self.unlike_at_first(&target).await?;
         if self.disturb.restart(&target).await {
             let before = self.rest[&target].instance;
             let version = self.rest[&target].version.clone();
+            let ingress = self.rest[&target].ingress;
+            let config = acknowledged(&self.rest[&target]);
             let seen = self.look_alone(&target).await?;
             if seen.instance == before && seen.ready {
                 let told = format!("{target} was restarted, and a look after that shows {seen:?}");
@@ -149,6 +152,10 @@ where
             }
             self.until("observe.restart", &target, |seen| {
                 seen.ready && seen.instance != before && seen.version == version
+            })
+            .await?;
+            self.until("restart.forgets", &target, |seen| {
+                seen.ingress == ingress && acknowledged(seen) == config
             })
             .await?;
             // A restart forgets no order, and brings none back.
@@ -161,6 +168,9 @@ where
             }
             self.nothing_happens("key.forgotten", &target).await?;
         }
+        if self.able.ingress {
+            self.open(&target).await?;
+        }
         let Some(target) = self.subject.targets.last().cloned() else {
             return Ok(());
         };
@@ -171,6 +181,28 @@ where
             if self.able.watch {
                 self.told_of_death(&target).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Leads a target to where it would not be by default: the second version and configuration, behind a closed way.
+    async fn unlike_at_first(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let second = self.subject.second.clone();
+        if self.rest[target].version.as_ref() != Some(&second) {
+            let key = self.key(target, 4);
+            self.order(target, &Ask::Replace(second), &key).await?;
+            self.replaced(target).await?;
+        }
+        if self.able.config {
+            let config = Some(self.subject.configs[1].clone());
+            let key = self.key(target, 2);
+            self.order(target, &Ask::Config(self.subject.configs[1].clone()), &key)
+                .await?;
+            self.until("config.acknowledged", target, |seen| acknowledged(seen) == config)
+                .await?;
+        }
+        if self.able.ingress {
+            self.close_for_long(target).await?;
         }
         Ok(())
     }
@@ -200,4 +232,8 @@ where
             self.pass(self.subject.poll_ms).await;
         }
     }
+}
+
+fn acknowledged(seen: &Observation) -> Option<Version> {
+    seen.config.as_ref()?.acknowledged.clone()
 }

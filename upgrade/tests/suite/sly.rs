@@ -1,0 +1,285 @@
+//! Platforms that keep the contract order by order and break it between orders: what one order, one fence or one fall does to
+//! what was agreed by another.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::executor::block_on;
+use parking_lot::Mutex;
+use unattended_upgrade::conformance::{Breach, Disturb, Subject, platform_holds, platform_suite};
+use unattended_upgrade::*;
+
+use crate::clock::Jumping;
+use crate::host::{Host, Process};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lie {
+    None,
+    /// A call that was cut off is on its way still, and asks no fence when it arrives.
+    CutOffCallsPassTheFence,
+    InPlaceOfTheSameDoesNothing,
+    ShowsVeryManyFromACache,
+    TellsKeysApartByAttemptAlone,
+    FenceForgetsTheDeadline,
+    FenceOpensTheWay,
+    InPlaceForgetsTheDeadline,
+    KeepsTheLatestDeadline,
+    RestartOpensTheWay,
+    RestartForgetsTheConfiguration,
+    RestartRunsTheFirstVersion,
+    PutsOffAndDoesItMeanwhile,
+    ForgetsDeadlinesOverARestart,
+    ForgetsOrdersUnderWayOverARestart,
+}
+
+struct Sly {
+    inner: Host<Jumping>,
+    lie: Lie,
+    /// Calls on their way: due, target, version, key.
+    under_way: Mutex<Vec<(u64, TargetId, Version, EffectKey)>>,
+    before: Mutex<Vec<(TargetId, Observation)>>,
+    put_off: Mutex<Vec<EffectKey>>,
+}
+
+impl Sly {
+    fn is(&self, lie: Lie) -> bool {
+        self.lie == lie
+    }
+
+    fn alter(&self, target: &TargetId, act: impl FnOnce(&mut Process)) {
+        if let Some(process) = self.inner.disk.lock().processes.get_mut(target) {
+            act(process);
+        }
+    }
+
+    fn arrive(&self, target: &TargetId, version: &Version, key: &EffectKey) {
+        let now = self.inner.clock.now();
+        let mut disk = self.inner.disk.lock();
+        disk.instances += 1;
+        let next = disk.instances;
+        let Some(process) = disk.processes.get_mut(target) else {
+            return;
+        };
+        let overtaken = |last: EffectKey| last == *key || last.generation == key.generation && key.is_older_than(&last);
+        if !process.applied.is_some_and(overtaken) {
+            process.version = version.clone();
+            (process.instance, process.ready_at) = (next, now + 5_000);
+        }
+    }
+
+    fn catch_up(&self) {
+        let now = self.inner.clock.now();
+        let due: Vec<_> = self.under_way.lock().extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, target, version, key) in due {
+            self.arrive(&target, &version, &key);
+        }
+    }
+}
+
+#[async_trait]
+impl Disturb for Sly {
+    async fn restart(&self, target: &TargetId) -> bool {
+        self.alter(target, |process| match self.lie {
+            Lie::RestartOpensTheWay => process.closed_until = None,
+            Lie::RestartForgetsTheConfiguration => process.config = "config-1".into(),
+            Lie::RestartRunsTheFirstVersion => process.version = "old".into(),
+            _ => {}
+        });
+        Host::restart(&self.inner, target)
+    }
+
+    async fn kill(&self, target: &TargetId) -> bool {
+        self.inner.remove(target)
+    }
+}
+
+#[async_trait]
+impl Platform for Sly {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        self.catch_up();
+        let mut seen = self.inner.observe(targets).await?;
+        if self.is(Lie::ShowsVeryManyFromACache) && targets.len() > 100 {
+            let mut before = self.before.lock();
+            for (target, seen) in targets.iter().zip(&mut seen) {
+                match before.iter().find(|(name, _)| name == target) {
+                    Some((_, old)) => *seen = old.clone(),
+                    None => before.push((target.clone(), seen.clone())),
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        self.catch_up();
+        match self.lie {
+            Lie::CutOffCallsPassTheFence => {
+                let at = self.inner.clock.now() + 20_000;
+                self.under_way.lock().push((at, target.clone(), version.clone(), *key));
+                let mut polled = false;
+                futures::future::poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    if std::mem::replace(&mut polled, true) {
+                        std::task::Poll::Ready(())
+                    } else {
+                        std::task::Poll::Pending
+                    }
+                })
+                .await;
+                self.under_way.lock().retain(|(due, _, _, of)| (*due, of) != (at, key));
+            }
+            Lie::TellsKeysApartByAttemptAlone => {
+                let mut same = false;
+                self.alter(target, |process| {
+                    let alike = |last: EffectKey| {
+                        (last.attempt, last.step, last.ordinal) == (key.attempt, key.step, key.ordinal)
+                    };
+                    same = key.generation >= process.fenced && process.applied.is_some_and(alike);
+                });
+                if same {
+                    return EffectOutcome::AlreadyApplied;
+                }
+            }
+            Lie::PutsOffAndDoesItMeanwhile if !self.put_off.lock().contains(key) => {
+                let outcome = self.inner.replace(target, version, key).await;
+                if outcome != EffectOutcome::Applied {
+                    return outcome;
+                }
+                // It shows a little later.
+                self.put_off.lock().push(*key);
+                return EffectOutcome::Retry { after_ms: 10_000 };
+            }
+            _ => {}
+        }
+        self.inner.replace(target, version, key).await
+    }
+
+    async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        self.catch_up();
+        let mut was = None;
+        self.alter(target, |process| {
+            was = Some((process.version.clone(), process.instance, process.ready_at))
+        });
+        let outcome = self.inner.replace_in_place(target, version, key).await;
+        if outcome == EffectOutcome::Applied {
+            self.alter(target, |process| match (self.lie, was) {
+                (Lie::InPlaceOfTheSameDoesNothing, Some((of, instance, ready_at))) if of == *version => {
+                    (process.instance, process.ready_at) = (instance, ready_at);
+                }
+                (Lie::InPlaceForgetsTheDeadline, _) => {
+                    process.closed_until = process.closed_until.map(|_| u64::MAX);
+                }
+                _ => {}
+            });
+        }
+        outcome
+    }
+
+    async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        self.inner.prefetch(target, version, key).await
+    }
+
+    async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
+        self.catch_up();
+        let mut kept = None;
+        self.alter(target, |process| kept = process.closed_until);
+        let order = match order {
+            IngressOrder::Close { reopen_by_ms } if self.is(Lie::KeepsTheLatestDeadline) => IngressOrder::Close {
+                reopen_by_ms: reopen_by_ms.max(kept.unwrap_or(0)),
+            },
+            order => order,
+        };
+        self.inner.ingress(target, order, key).await
+    }
+
+    async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        self.inner.apply_config(target, version, key).await
+    }
+
+    async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
+        let outcome = self.inner.fence(target, generation).await;
+        if outcome == EffectOutcome::Applied {
+            self.alter(target, |process| match self.lie {
+                Lie::FenceForgetsTheDeadline => process.closed_until = process.closed_until.map(|_| u64::MAX),
+                Lie::FenceOpensTheWay => process.closed_until = None,
+                _ => {}
+            });
+        }
+        outcome
+    }
+
+    async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
+        self.inner.watch(cursor).await
+    }
+}
+
+fn tried(lie: Lie) -> Result<(), Breach> {
+    let inner = Host {
+        clock: Arc::new(Jumping::default()),
+        disk: Arc::default(),
+    };
+    let subject = Subject::new(["a", "b", "c"].map(TargetId::from), "old".into(), "new".into());
+    for target in &subject.targets {
+        inner.add(target, &"old".into());
+    }
+    let clock = Arc::clone(&inner.clock);
+    let sly = Sly {
+        inner,
+        lie,
+        under_way: Mutex::default(),
+        before: Mutex::default(),
+        put_off: Mutex::default(),
+    };
+    let memory = block_on(platform_suite(&sly, clock.as_ref(), &subject, &sly))?;
+    for target in &subject.targets {
+        sly.alter(target, |process| match lie {
+            Lie::ForgetsDeadlinesOverARestart => process.closed_until = process.closed_until.map(|_| u64::MAX),
+            Lie::ForgetsOrdersUnderWayOverARestart if clock.now() < process.ready_at => {
+                process.version = if process.version.as_str() == "old" {
+                    "new"
+                } else {
+                    "old"
+                }
+                .into();
+            }
+            _ => {}
+        });
+    }
+    block_on(platform_holds(&sly, clock.as_ref(), &subject, &memory))
+}
+
+#[test]
+fn an_honest_platform_passes() {
+    assert_eq!(tried(Lie::None), Ok(()));
+}
+
+#[test]
+fn every_sly_one_is_found_out_by_name() {
+    let liars = [
+        (Lie::CutOffCallsPassTheFence, "fence.leaky"),
+        (Lie::InPlaceOfTheSameDoesNothing, "order.not-done"),
+        (Lie::ShowsVeryManyFromACache, "observe.order"),
+        (Lie::TellsKeysApartByAttemptAlone, "key.confused"),
+        (Lie::FenceForgetsTheDeadline, "ingress.watchdog"),
+        (Lie::FenceOpensTheWay, "fence.leaky"),
+        (Lie::InPlaceForgetsTheDeadline, "ingress.watchdog"),
+        (Lie::KeepsTheLatestDeadline, "ingress.watchdog"),
+        (Lie::RestartOpensTheWay, "restart.forgets"),
+        (Lie::RestartForgetsTheConfiguration, "restart.forgets"),
+        (Lie::RestartRunsTheFirstVersion, "observe.restart"),
+        (Lie::PutsOffAndDoesItMeanwhile, "order.undone"),
+        (Lie::ForgetsDeadlinesOverARestart, "durable.order"),
+        (Lie::ForgetsOrdersUnderWayOverARestart, "durable.order"),
+    ];
+    let mut wrong = Vec::new();
+    for (lie, rule) in liars {
+        match tried(lie) {
+            Err(breach) if breach.rule == rule => {}
+            other => wrong.push(format!("{lie:?}, wanted {rule}: {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -144,6 +144,17 @@ impl<'r> Labels<'r> {
         &self.0[from..from + len]
     }
 
+    /// The same labels, with one value alone of one key.
+    fn narrowed(&self, key: &str, value: &str) -> Self {
+        Self::from_sorted(self.0.iter().copied().filter(|(k, v)| *k != key || *v == value))
+    }
+
+    /// For each key with several values, the parts of the scope with one of them each.
+    pub(crate) fn divisions(&self) -> impl Iterator<Item = impl Iterator<Item = Self>> {
+        let several = self.0.chunk_by(|a, b| a.0 == b.0).filter(|pairs| pairs.len() > 1);
+        several.map(|pairs| pairs.iter().map(|(key, value)| self.narrowed(key, value)))
+    }
+
     /// Whether two scopes may share a target: unless some key known of both has no value in common.
     pub(crate) fn overlaps(&self, other: &Labels<'_>) -> bool {
         self.0.chunk_by(|a, b| a.0 == b.0).all(|values| {

@@ -127,9 +127,31 @@ fn a_critical_tier_without_rules_of_its_own_is_not_allowed() {
         (of("silver"), of("gold"), of("")),
         (Verdict::Allow, Verdict::NeedsPerson, Verdict::Allow)
     );
+    // Nor is a tier that the charter does not name taken for a harmless one.
+    let misspelt = ask(&[charter(), everything.clone()], app("a").label("tier", "Gold"));
+    assert_eq!(misspelt.verdict, Verdict::NeedsPerson);
+    assert_eq!(misspelt.findings[0].unknown, Some(UnknownReason::Unreadable));
     let unknown = ask(&[charter(), everything.clone()], app("a"));
     assert_eq!(unknown.verdict, Verdict::NeedsPerson);
     assert_eq!(unknown.findings[0].unknown, Some(UnknownReason::MissingLabel));
+}
+
+#[test]
+fn a_pack_for_some_of_a_critical_scope_does_not_speak_for_the_rest() {
+    let of = |packs: &[(String, String)], scope: &Scope| {
+        let guard = load(packs).expect("sound");
+        guard.decide(&Request::pre("c").scope(scope.clone()), MONDAY).verdict
+    };
+    let payments = || pack("p", "pay", "{business: payments}", "");
+    let cards = || pack("q", "pay", "{business: cards}", "");
+    let both = app("a")
+        .label("tier", "gold")
+        .label("business", "payments")
+        .label("business", "cards");
+    assert_eq!(of(&[charter(), payments()], &both), Verdict::NeedsPerson);
+    assert_eq!(of(&[charter(), payments(), cards()], &both), Verdict::Allow);
+    let other = both.label("business", "loans");
+    assert_eq!(of(&[charter(), payments(), cards()], &other), Verdict::NeedsPerson);
 }
 
 #[test]

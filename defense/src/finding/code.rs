@@ -174,7 +174,7 @@ codes! {
         "{rule} {who} panicked: {what}" => "{owner} must mend it";
     /// A critical tier for which no pack of its own speaks. `tier`.
     PackMissing = "pack.missing":
-        "no pack speaks for this scope, and its tier `{tier}` is critical" => "let its owner write one, or ask {owner}";
+        "no pack of its own speaks for all of this scope, and its tier `{tier}` is critical" => "let its owner write one, or ask {owner}";
     /// A rule asks for a person each time. No parameters.
     RulePerson = "rule.person":
         "{rule} {who} asks for a person each time" => "{owner} decides";

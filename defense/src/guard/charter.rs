@@ -21,39 +21,45 @@ impl Guard {
     }
 
     /// A critical tier without rules of its own is not permission: a pack for everything says nothing about the one
-    /// application that must not fail. A scope whose tier nobody knows may be critical.
+    /// application that must not fail. A scope whose tier nobody knows, or the charter does not, may be critical.
     pub(super) fn unruled(&self, labels: &Labels<'_>, known: &Known<'_>) -> Option<Finding> {
         let charter = self.0.decoded.charter.as_ref()?;
         if charter.critical.is_empty() {
             return None;
         }
         let tiers = labels.of_key(&charter.tier);
-        let critical = tiers
+        let named = |tiers: &[String], tier: &str| tiers.iter().any(|named| named == tier);
+        let critical = tiers.iter().find(|(_, tier)| named(&charter.critical, tier));
+        // A misspelt tier may be the critical one.
+        let strange = tiers
             .iter()
-            .find(|(_, tier)| charter.critical.iter().any(|critical| critical == tier));
-        if critical.is_none() && !tiers.is_empty() {
+            .find(|(_, tier)| !tier.is_empty() && !named(&charter.tiers, tier));
+        if critical.is_none() && strange.is_none() && !tiers.is_empty() {
             return None;
         }
-        let packs = &self.0.decoded.packs;
-        let ruled =
-            self.0.by_pack_scope.meeting(known).any(|(pack, matched)| {
-                !packs[pack].scope.is_everything() && matches!(matched, Match::All | Match::Part)
-            });
-        if ruled {
+        if self.ruled(known) || self.ruled_in_parts(labels) {
             return None;
         }
-        let (code, unknown, key, value) = match critical {
-            Some((_, tier)) => (Code::PackMissing, None, "tier", *tier),
-            None => (
+        let (code, unknown, key, value) = match (critical, strange) {
+            (Some((_, tier)), _) => (Code::PackMissing, None, "tier", (*tier).to_owned()),
+            (None, Some((label, tier))) => (
+                Code::FactUnreadable,
+                Some(UnknownReason::Unreadable),
+                "what",
+                format!(
+                    "the {label} `{tier}`, which is none of the charter's, and no pack speaks for all of this scope"
+                ),
+            ),
+            (None, None) => (
                 Code::LabelMissing,
                 Some(UnknownReason::MissingLabel),
                 "label",
-                charter.tier.as_str(),
+                charter.tier.clone(),
             ),
         };
         Some(Finding {
             code,
-            params: BTreeMap::from([(key.to_owned(), value.to_owned())]),
+            params: BTreeMap::from([(key.to_owned(), value)]),
             rule: format!("{}/critical", charter.name),
             version: charter.version.clone(),
             verdict: Verdict::NeedsPerson,
@@ -64,5 +70,22 @@ impl Guard {
             evidence: Vec::new(),
             input: String::new(),
         })
+    }
+
+    /// Whether a pack that does not speak for everything speaks for all of a scope.
+    fn ruled(&self, known: &Known<'_>) -> bool {
+        let packs = &self.0.decoded.packs;
+        self.0
+            .by_pack_scope
+            .meeting(known)
+            .any(|(pack, matched)| matched == Match::All && !packs[pack].scope.is_everything())
+    }
+
+    /// Whether each part of a scope has such a pack, divided by the values of one key. One that speaks for some of the
+    /// scope says nothing about the rest.
+    fn ruled_in_parts(&self, labels: &Labels<'_>) -> bool {
+        labels
+            .divisions()
+            .any(|mut parts| parts.all(|part| self.ruled(&self.0.vocabulary.look_up(&part))))
     }
 }

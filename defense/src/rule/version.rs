@@ -131,6 +131,29 @@ impl Range {
         text.split(',').map(one).collect::<Option<_>>().map(Self::All)
     }
 
+    /// Whether a version is one of them under whatever name: `2.0` and `2.0.0+build` are `2.0.0`, and `1.9` begins with
+    /// `1.9.*`. What is denied must not run for being written otherwise; what is allowed is what is written.
+    pub(crate) fn has_by_any_name(&self, version: &str) -> Option<bool> {
+        let alike = |name: &str, parts: Option<usize>| {
+            let (Some(name), Some(version)) = (Version::parse(name), Version::parse(version)) else {
+                return false;
+            };
+            match parts {
+                None => name == version,
+                Some(parts) => name.pre.is_empty() && (0..parts).all(|at| name.number(at) == version.number(at)),
+            }
+        };
+        let otherwise = match self {
+            Self::Exactly(one) => alike(one, None),
+            Self::Beginning(beginning) => {
+                let name = beginning.strip_suffix('.').unwrap_or(beginning);
+                alike(name, Some(name.split('.').count()))
+            }
+            Self::All(_) => false,
+        };
+        if otherwise { Some(true) } else { self.has(version) }
+    }
+
     /// Whether a version is one of them; `None` when it cannot be compared.
     pub(crate) fn has(&self, version: &str) -> Option<bool> {
         match self {
@@ -192,6 +215,29 @@ mod tests {
         ] {
             assert_eq!(Version::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_other_spelling_escapes_what_is_denied() {
+        let has = |range: &str, version: &str| Range::parse(range).expect("valid").has_by_any_name(version);
+        for version in ["1.9", "v1.9", "1.9.0", "1.9-rc.1", "1.9+hotfix", "01.9.3", "1.9.7"] {
+            assert_eq!(has("1.9.*", version), Some(true), "{version}");
+        }
+        for version in ["2", "2.0", "v2.0.0", "2.0.0+hotfix", "2.0.0.0"] {
+            assert_eq!(has("2.0.0", version), Some(true), "{version}");
+        }
+        for (range, version) in [
+            ("1.9.*", "1.90"),
+            ("1.9.*", "1"),
+            ("2.0.0", "2.0.1"),
+            ("2.0.0", "2.0.0-rc.1"),
+            ("2.0.*", "main"),
+        ] {
+            assert_eq!(has(range, version), Some(false), "{range} {version}");
+        }
+        assert_eq!((has("main", "main"), has(">=2", "latest")), (Some(true), None));
+        // What is allowed is what is written.
+        assert_eq!(Range::parse("2.0.0").expect("valid").has("2.0.0+hotfix"), Some(false));
     }
 
     #[test]

@@ -127,14 +127,17 @@ impl Versions {
         let to = &said(ask.request.change.versions.as_ref(), "change.versions")?.to;
         let mut answers = Vec::new();
         let mut unreadable = None;
-        let mut has = |written: &Written| match written.range.has(to) {
-            Some(has) => has,
-            None => {
+        let mut clear = |has: Option<bool>| {
+            has.unwrap_or_else(|| {
                 unreadable = Some(Answer::unknown(UnknownReason::Unreadable, format!("version {to}")));
                 false
-            }
+            })
         };
-        for written in self.deny.iter().filter(|written| has(written)) {
+        for written in self
+            .deny
+            .iter()
+            .filter(|denied| clear(denied.range.has_by_any_name(to)))
+        {
             answers.push(
                 Answer::deny(Code::VersionDenied)
                     .with("version", to)
@@ -142,7 +145,7 @@ impl Versions {
             );
         }
         if let Some(allow) = &self.allow
-            && !allow.iter().any(&mut has)
+            && !allow.iter().any(|allowed| clear(allowed.range.has(to)))
         {
             let ranges: Vec<&str> = allow.iter().map(|written| written.text.as_str()).collect();
             answers.push(

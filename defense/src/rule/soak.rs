@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::answer::{Answer, Judged, fresh, said};
 use super::{Ask, BuiltIn, Rule, Wrong, judged};
 use crate::finding::Code;
-use crate::request::{Stage, form};
+use crate::request::{Direction, Stage, form};
 use crate::verdict::UnknownReason;
 
 /// Time and coverage that earlier stages must have.
@@ -51,7 +51,11 @@ impl BuiltIn for Soak {
 
 impl Rule for Soak {
     fn judge(&self, ask: &Ask<'_>) -> Vec<Answer> {
-        judged(self.stages(ask))
+        // Going back is no promotion, and what burns must not soak first.
+        match ask.request.change.direction {
+            Direction::Rollback => Vec::new(),
+            Direction::Forward => judged(self.stages(ask)),
+        }
     }
 
     fn label_keys(&self) -> Vec<&str> {

@@ -211,6 +211,12 @@ fn soak_asks_earlier_stages_for_time_and_coverage() {
             (&asked(&stage(95, day)), &[], Verdict::Allow),
             (&young, &["soak.short"], Verdict::Hold { until: Some(NOW + 1) }),
             (&asked(&stage(94, day)), &["soak.coverage"], HOLD),
+            // A rollback is not kept waiting.
+            (
+                &young.replace("id: c,", "id: c, direction: rollback,"),
+                &[],
+                Verdict::Allow,
+            ),
             (&asked(&stage(101, day)), &["fact.unreadable"], Verdict::NeedsPerson),
             (&asked(&stage(95, NOW + 1)), &["fact.future"], Verdict::NeedsPerson),
             (

@@ -127,7 +127,7 @@ fn request(random: &mut Random) -> Request {
         let since = ago(random);
         facts.push(format!(
             "stages: {{at: {at}, value: [{{name: s, targets: 10, done: {}, since: {since}, covers: {{zone: a}}}}]}}",
-            random.below(12)
+            random.of(&["0", "5", "9", "10", "10", "10", "11"])
         ));
     }
     if random.below(2) == 0 {

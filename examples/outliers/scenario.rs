@@ -201,6 +201,11 @@ impl Config {
                 Ok(Self::Envoy(config))
             }
             "grpc_a50" => {
+                // Part of every configuration in use, and nothing to this policy.
+                let mut value = value;
+                if let Value::Object(fields) = &mut value {
+                    fields.remove("childPolicy");
+                }
                 let config: GrpcConfig = typed(value, at)?;
                 config.check().map_err(|error| format!("{at}.{error}"))?;
                 Ok(Self::Grpc(config))

@@ -13,13 +13,14 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 /// Slices of a node's ring.
 pub(crate) const SLICES: usize = 8;
 
+/// Answers of a slice up to which every latency is kept.
+const EVERY_LATENCY: u64 = 32;
+
 /// What all nodes of a detector share, read on every record and seldom written.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The [`Steps`] in force.
     pub(crate) steps: AtomicU64,
-    /// The lower bound of the second latency bucket, in microseconds.
-    pub(crate) latency_floor_us: u32,
 }
 
 /// The memory of one node that callers write to. Fixed in size; nothing in it is ever locked.
@@ -56,14 +57,15 @@ impl AtomicScore {
         }
     }
 
-    /// `true` if this outcome raised the alarm.
+    /// A success of a node that nothing speaks against changes nothing, so nothing is written: the usual case.
     #[inline]
-    pub(crate) fn record(&self, steps: Steps, outcome: Outcome, now_ms: u64) -> bool {
+    fn is_clean(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == 0
+    }
+
+    /// `true` if this outcome raised the alarm.
+    fn record(&self, steps: Steps, outcome: Outcome, now_ms: u64) -> bool {
         let mut word = self.word.load(Ordering::Relaxed);
-        // The usual case: a success of a node that nothing speaks against changes nothing, so nothing is written.
-        if word == 0 && matches!(outcome, Outcome::Success) {
-            return false;
-        }
         loop {
             let before = Score::from_word(word);
             let after = steps.after(before, outcome);
@@ -136,7 +138,7 @@ impl Service {
 }
 
 impl Cell {
-    pub(crate) fn new(index: NodeIndex, ring: Ring<SLICES>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(index: NodeIndex, ring: Ring<SLICES>, latency_floor_us: u32, shared: Arc<Shared>) -> Self {
         Self {
             index,
             service: AtomicU64::new(Service::FULL.0),
@@ -144,9 +146,15 @@ impl Cell {
             ring,
             endings: std::array::from_fn(|_| AtomicU32::new(0)),
             repeats: AtomicU32::new(0),
-            latency: Sketch::new(),
+            latency: Sketch::new(latency_floor_us),
             shared,
         }
+    }
+
+    /// The sequential test takes in an outcome; `true` if that raised its alarm.
+    fn take_in(&self, outcome: Outcome, now_ms: u64) -> bool {
+        let steps = Steps::from_word(self.shared.steps.load(Ordering::Relaxed));
+        self.score.record(steps, outcome, now_ms)
     }
 
     pub(crate) fn publish(&self, service: Service) {
@@ -206,24 +214,38 @@ impl Node {
     ///
     /// `true` if this raised the alarm of the sequential test: a reason to [`sweep`](crate::Detector::sweep) early.
     /// Waits for nobody and takes no lock. An ending that is not the node's doing is counted apart and changes no rate.
+    ///
+    /// Of a busy node one latency in four is kept: beyond 32 answers in a slice the others would not make a median better.
     #[inline]
     pub fn record(&self, now_ms: u64, ending: Ending, latency_us: Option<u64>) -> bool {
         let cell = &*self.cell;
         if !matches!(ending, Ending::Answered) {
-            cell.endings[ending.index() - 1].fetch_add(1, Ordering::Relaxed);
+            return self.record_other(now_ms, ending);
         }
+        let answers = cell.ring.count(now_ms, Outcome::Success);
+        if let Some(latency_us) = latency_us
+            && (answers <= EVERY_LATENCY || answers & 3 == 0)
+        {
+            cell.latency.record(latency_us);
+        }
+        if !cell.score.is_clean() {
+            cell.take_in(Outcome::Success, now_ms);
+        }
+        false
+    }
+
+    #[cold]
+    fn record_other(&self, now_ms: u64, ending: Ending) -> bool {
+        let cell = &*self.cell;
+        cell.endings[ending.index() - 1].fetch_add(1, Ordering::Relaxed);
         let Some(outcome) = ending.charge() else { return false };
-        cell.ring.record(now_ms, outcome);
-        if let Some(latency_us) = latency_us {
-            cell.latency.record(latency_us, cell.shared.latency_floor_us);
-        }
-        let steps = Steps::from_word(cell.shared.steps.load(Ordering::Relaxed));
-        cell.score.record(steps, outcome, now_ms)
+        cell.ring.count(now_ms, outcome);
+        cell.take_in(outcome, now_ms)
     }
 
     /// Notes an answer's latency alone, for callers that learn it apart from the ending.
     pub fn record_latency(&self, latency_us: u64) {
-        self.cell.latency.record(latency_us, self.cell.shared.latency_floor_us);
+        self.cell.latency.record(latency_us);
     }
 
     /// May a call go to this node at `now_ms`?

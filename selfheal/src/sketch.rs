@@ -12,6 +12,8 @@ pub(crate) const LATENCY_BUCKETS: usize = 32;
 /// counts away.
 #[derive(Debug)]
 pub(crate) struct Sketch {
+    /// Half octaves from one microsecond to the floor.
+    floor_halves: u32,
     buckets: [AtomicU32; LATENCY_BUCKETS],
 }
 
@@ -19,15 +21,17 @@ pub(crate) struct Sketch {
 pub(crate) type Histogram = [u32; LATENCY_BUCKETS];
 
 impl Sketch {
-    pub(crate) fn new() -> Self {
+    /// The floor is rounded down to a power of two, which saves a division.
+    pub(crate) fn new(floor_us: u32) -> Self {
         Self {
+            floor_halves: 2 * (floor_us | 1).ilog2(),
             buckets: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
 
     #[inline]
-    pub(crate) fn record(&self, latency_us: u64, floor_us: u32) {
-        self.buckets[bucket(latency_us, floor_us)].fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn record(&self, latency_us: u64) {
+        self.buckets[bucket(latency_us, self.floor_halves)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> Histogram {
@@ -46,15 +50,13 @@ impl Sketch {
 }
 
 /// The bucket of a latency: twice its binary logarithm over that of the floor, rounded down. Whole numbers only.
-///
-/// The floor is rounded down to a power of two, which saves a division.
 #[inline]
-fn bucket(latency_us: u64, floor_us: u32) -> usize {
+fn bucket(latency_us: u64, floor_halves: u32) -> usize {
     // Half octaves above one microsecond: the mantissa, scaled to 32 bits, beside √2.
     let octave = (latency_us | 1).ilog2();
     let mantissa = (latency_us << (63 - octave)) >> 31;
     let halves = 2 * octave + u32::from(mantissa >= 6_074_001_000);
-    (halves.saturating_sub(2 * floor_us.ilog2()) as usize).min(LATENCY_BUCKETS - 1)
+    (halves.saturating_sub(floor_halves) as usize).min(LATENCY_BUCKETS - 1)
 }
 
 /// Calls in the histogram.
@@ -89,10 +91,11 @@ pub(crate) fn log_quantile(histogram: &Histogram, quantile: f32) -> Option<f32> 
 /// Eight buckets of two octaves, as reports carry them: bounds at `64 * 4^i` microseconds.
 pub(crate) fn coarse(histogram: &Histogram, floor_us: u32) -> [u32; crate::delta::DELTA_LATENCY_BUCKETS] {
     let mut out = [0_u32; crate::delta::DELTA_LATENCY_BUCKETS];
+    let floor_octaves = (floor_us | 1).ilog2() as usize;
     for (i, &count) in histogram.iter().enumerate() {
-        // The lower bound of the bucket, from whole octaves: a bucket of half an octave lies in one of two octaves.
-        let low_us = (1_u64 << floor_us.ilog2()) << (i / 2);
-        let place = ((low_us.max(64) / 64).ilog2() / 2).min(7) as usize;
+        // A bucket of half an octave lies in one of two octaves.
+        let octaves = floor_octaves + i / 2;
+        let place = (octaves.saturating_sub(6) / 2).min(out.len() - 1);
         out[place] = out[place].saturating_add(count);
     }
     out
@@ -110,19 +113,26 @@ mod tests {
                 let low = f64::from(floor) * 2_f64.powf(i as f64 / 2.0);
                 let (inside, below) = ((low * 1.01).ceil() as u64, (low * 0.99).floor() as u64);
                 if inside < (low * 1.4) as u64 {
-                    assert_eq!(bucket(inside, floor), i, "{inside} us over {floor}");
-                    assert_eq!(bucket(below, floor), i.saturating_sub(1), "{below} us over {floor}");
+                    assert_eq!(bucket(inside, 2 * floor.ilog2()), i, "{inside} us over {floor}");
+                    assert_eq!(
+                        bucket(below, 2 * floor.ilog2()),
+                        i.saturating_sub(1),
+                        "{below} us over {floor}"
+                    );
                 }
             }
-            assert_eq!((bucket(0, floor), bucket(u64::MAX, floor)), (0, 31));
+            assert_eq!(
+                (bucket(0, 2 * floor.ilog2()), bucket(u64::MAX, 2 * floor.ilog2())),
+                (0, 31)
+            );
         }
-        assert_eq!(bucket(300, 300), bucket(300, 256), "a floor is a power of two");
+        assert_eq!(Sketch::new(300).floor_halves, 16, "a floor is a power of two");
     }
 
     #[test]
     fn quantiles_are_within_half_a_bucket() {
-        let sketch = Sketch::new();
-        (1..=1_000_u64).for_each(|ms| sketch.record(ms * 1_000, 1_024));
+        let sketch = Sketch::new(1_024);
+        (1..=1_000_u64).for_each(|ms| sketch.record(ms * 1_000));
         let histogram = sketch.read();
         for (quantile, want_ms) in [(0.05, 50.0), (0.5, 500.0), (0.95, 950.0)] {
             let ms = log_quantile(&histogram, quantile).unwrap().exp() * 1.024;

@@ -31,7 +31,8 @@ impl Detector {
     pub(super) fn judge(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         self.freeze_or_thaw(now_ms, actions);
         let mut candidates = Vec::new();
-        for place in 0..self.rows.len() {
+        let attention = std::mem::take(&mut self.attention);
+        for &place in &attention {
             match self.rows[place].as_ref().map(|row| row.phase) {
                 None => {}
                 Some(Phase::Isolated { until_ms }) if now_ms >= until_ms => self.open_probe(now_ms, place, actions),
@@ -46,6 +47,7 @@ impl Detector {
                 }
             }
         }
+        self.attention = attention;
         if self.frozen_since_ms.is_some() {
             return;
         }
@@ -64,8 +66,8 @@ impl Detector {
     /// Brings back the least bad while more are isolated than the cap allows now.
     pub(super) fn obey_the_cap(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         loop {
-            let cap = self.cap();
-            if self.isolated() <= cap {
+            let out = self.isolated();
+            if out == 0 || out <= self.cap() {
                 return;
             }
             let least = self
@@ -88,8 +90,8 @@ impl Detector {
     /// Extends the lease of everything that is withheld.
     pub(super) fn renew(&mut self, now_ms: u64) {
         let lease_until_ms = now_ms.saturating_add(self.policy.lease_ms);
-        for row in self.rows.iter().flatten() {
-            if row.weight_permille < 1_000 {
+        for action in &self.unhealthy {
+            if let Some(row) = action.node.and_then(|node| self.rows[node.0 as usize].as_ref()) {
                 row.cell.renew(lease_until_ms);
             }
         }

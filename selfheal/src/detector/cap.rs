@@ -35,14 +35,11 @@ impl Detector {
     /// Calls per second that the nodes in service could carry beyond the present load, within `max_load_share`. `None`
     /// if a capacity is not known.
     fn spare(&self) -> Option<f64> {
-        let mut spare = 0.0;
-        for row in self.rows.iter().flatten() {
-            if row.capacity <= 0.0 {
-                return None;
-            }
-            spare += self.carries(row) - f64::from(row.load);
+        if self.without_capacity > 0 {
+            return None;
         }
-        Some(spare)
+        let rows = self.rows.iter().flatten();
+        Some(rows.map(|row| self.carries(row) - f64::from(row.load)).sum())
     }
 
     fn carries(&self, row: &Row) -> f64 {

@@ -111,7 +111,7 @@ impl Detector {
         let slice = now_ms / self.policy.slice_ms;
         let first = self.swept.unwrap_or(0).max(slice.saturating_sub(SLICES as u64 - 1));
         if self.swept.is_some_and(|swept| slice <= swept) {
-            self.count_worse(slice);
+            self.survey(slice, None);
             return;
         }
         #[expect(
@@ -143,9 +143,9 @@ impl Detector {
         let minimum_effect = self.policy.minimum_effect as f32;
         self.reference.end(minimum_effect, elapsed_ms);
         self.choose_level();
-        self.compare();
-        self.count_worse(slice);
-        self.look_at_speed(now_ms);
+        self.look_at_speed(slice);
+        let weights = self.weights();
+        self.survey(slice, Some(weights));
         self.swept = Some(slice);
     }
 
@@ -161,46 +161,43 @@ impl Detector {
         self.set_level(level);
     }
 
-    /// The test against peers: one step per node with new calls.
-    fn compare(&mut self) {
+    /// What a failure and a success are worth in the test against peers, of this slice.
+    fn weights(&self) -> (f32, f32) {
         let healthy = (self.reference.healthy() + self.reference.effect).clamp(0.001, 0.95);
         // The alternative: three points more, or twice as much.
         let bad = (healthy + healthy.max(0.03)).min(0.5 + 0.5 * healthy);
-        let failure = libm::logf(bad / healthy);
-        let success = libm::logf((1.0 - bad) / (1.0 - healthy));
-        for row in self.rows.iter_mut().flatten() {
-            let (failures, successes) = (row.new_failures, row.new_successes);
-            if failures == 0 && (successes == 0 || row.peer_calls == 0) {
-                continue;
-            }
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "counts of a slice: the last digits do not matter"
-            )]
-            let step = failures as f32 * failure + successes as f32 * success;
-            row.peer_score += step;
-            if row.peer_score <= 0.0 {
-                (row.peer_score, row.peer_failures, row.peer_calls) = (0.0, 0, 0);
-            } else {
-                row.peer_failures = row.peer_failures.saturating_add(failures);
-                row.peer_calls = row.peer_calls.saturating_add(failures).saturating_add(successes);
-            }
-        }
+        (libm::logf(bad / healthy), libm::logf((1.0 - bad) / (1.0 - healthy)))
     }
 
-    /// How many of the nodes that have calls does something speak against?
-    fn count_worse(&mut self, slice: u64) {
+    /// Once over all nodes: a step of the test against peers for those with new calls, how many of those with calls of
+    /// late are worse, and who deserves a closer look.
+    fn survey(&mut self, slice: u64, weights: Option<(f32, f32)>) {
         let limit = self.levels[self.level].steps().threshold() / WORSE_SCORE_SHARE;
         let fresh_slices = FRESH_MS.div_ceil(self.policy.slice_ms);
         let (mut fresh, mut worse) = (0, 0);
-        for row in self.rows.iter().flatten() {
+        self.attention.clear();
+        for (place, row) in self.rows.iter_mut().enumerate() {
+            let Some(row) = row else { continue };
+            if let Some((failure, success)) = weights {
+                row.compare(failure, success);
+            }
+            let score = row.cell.score.load();
             // The running slice is not collected yet: what the ring has is newer.
             let busy = row.busy_slice.max(row.cell.ring.newest_slice());
-            if row.phase.is_out() || slice.saturating_sub(busy) > fresh_slices {
-                continue;
+            if !row.phase.is_out() && slice.saturating_sub(busy) <= fresh_slices {
+                fresh += 1;
+                worse += u32::from(row.peer_score >= WORSE_PEER_SCORE || score.value() >= limit);
             }
-            fresh += 1;
-            worse += u32::from(row.peer_score >= WORSE_PEER_SCORE || row.cell.score.load().value() >= limit);
+            let plain = row.phase == Phase::Serving
+                && row.weight_permille == 1_000
+                && row.multiplier == 0
+                && !row.held
+                && !score.alarmed()
+                && row.peer_score < self.peer_threshold
+                && !row.speed.is_slow();
+            if !plain {
+                self.attention.push(place);
+            }
         }
         (self.reference.fresh, self.reference.worse) = (fresh, worse);
     }
@@ -244,6 +241,26 @@ impl Row {
             self.since_successes = self.since_successes.saturating_add(successes);
             self.report.failures = self.report.failures.saturating_add(failures);
             self.report.successes = self.report.successes.saturating_add(successes);
+        }
+    }
+
+    /// One step of the test against peers.
+    fn compare(&mut self, failure: f32, success: f32) {
+        let (failures, successes) = (self.new_failures, self.new_successes);
+        if failures == 0 && (successes == 0 || self.peer_calls == 0) {
+            return;
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of a slice: the last digits do not matter"
+        )]
+        let step = failures as f32 * failure + successes as f32 * success;
+        self.peer_score += step;
+        if self.peer_score <= 0.0 {
+            (self.peer_score, self.peer_failures, self.peer_calls) = (0.0, 0, 0);
+        } else {
+            self.peer_failures = self.peer_failures.saturating_add(failures);
+            self.peer_calls = self.peer_calls.saturating_add(failures).saturating_add(successes);
         }
     }
 

@@ -48,6 +48,10 @@ pub struct Detector {
     shared: Arc<Shared>,
     rows: Vec<Option<Row>>,
     members: u32,
+    /// Members whose capacity is not known.
+    without_capacity: u32,
+    /// Places of nodes that the last collection found something about, or that are not in plain service.
+    attention: Vec<usize>,
     now_ms: u64,
     /// Every slice below this one has been collected.
     swept: Option<u64>,
@@ -173,7 +177,6 @@ impl Detector {
         let levels = levels(&policy)?;
         let shared = Arc::new(Shared {
             steps: AtomicU64::new(levels[0].steps().word()),
-            latency_floor_us: policy.latency_floor_us,
         });
         Ok(Self {
             pace: Pace::new(&policy),
@@ -184,6 +187,8 @@ impl Detector {
             shared,
             rows: Vec::new(),
             members: 0,
+            without_capacity: 0,
+            attention: Vec::new(),
             now_ms: 0,
             swept: None,
             clock_went_back: 0,
@@ -242,7 +247,12 @@ impl Detector {
             unreachable!("the policy was checked when the detector was made")
         };
         let now_ms = self.forward(now_ms);
-        let cell = Arc::new(Cell::new(NodeIndex(number), ring, Arc::clone(&self.shared)));
+        let cell = Arc::new(Cell::new(
+            NodeIndex(number),
+            ring,
+            self.policy.latency_floor_us,
+            Arc::clone(&self.shared),
+        ));
         #[expect(clippy::cast_possible_truncation, reason = "a capacity needs no more digits")]
         let row = Row::new(Arc::clone(&cell), capacity.unwrap_or(0.0) as f32, now_ms);
         if place == self.rows.len() {
@@ -251,6 +261,7 @@ impl Detector {
             self.rows[place] = Some(row);
         }
         self.members += 1;
+        self.without_capacity += u32::from(capacity.is_none());
         Ok(Node { cell })
     }
 
@@ -265,6 +276,7 @@ impl Detector {
         let place = self.place(node)?;
         if let Some(row) = self.rows[place].take() {
             row.cell.publish(crate::node::Service::FULL);
+            self.without_capacity -= u32::from(row.capacity <= 0.0);
         }
         self.members -= 1;
         self.unhealthy.retain(|action| action.node != Some(node));
@@ -393,8 +405,12 @@ impl Detector {
     /// Nodes that get nothing, or a probe at most.
     #[must_use]
     pub fn isolated(&self) -> u32 {
-        let out = self.rows.iter().flatten().filter(|row| row.phase.is_out()).count();
-        u32::try_from(out).unwrap_or(u32::MAX)
+        // Whoever is out is in the list, and the list is short.
+        let listed = self
+            .unhealthy
+            .iter()
+            .filter_map(|action| self.rows[action.node?.0 as usize].as_ref());
+        u32::try_from(listed.filter(|row| row.phase.is_out()).count()).unwrap_or(u32::MAX)
     }
 
     /// Nodes there are.

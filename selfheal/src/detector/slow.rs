@@ -8,19 +8,24 @@ use crate::statistics::lower_median;
 
 /// Calls with a latency from which a reading is taken.
 const CALLS_PER_READING: u64 = 10;
-/// A node is read at most every so many slices, and a quarter of the nodes in each slice.
-const SLICES_PER_READING: u64 = 4;
+/// Between two readings of a node are at least so many slices.
+const SLICES_PER_READING: u32 = 4;
+/// As many in one slice at most, so that a sweep of many nodes stays short.
+const READINGS_PER_SLICE: usize = 32;
 /// Standard errors of a reading, and robust standard deviations among peers, by which a slow one must stand out. Real
 /// latencies wander with tails like Laplace's rather than Gauss's: there six deviations happen once in a thousand
 /// readings, and three of four in a row once in some 10^8, less often than the budget allows.
 const READING_ERRORS: f32 = 3.5;
 const PEER_DEVIATIONS: f32 = 6.0;
+/// Mean absolute deviations of a node's own readings by which it must stand out from itself; of Laplace's distribution
+/// that is as much as six robust ones.
+const OWN_SCATTERS: f32 = 6.0;
 /// Peers differ by at least this much in the logarithm: so six deviations are never below a ratio of 1.5 for want of it.
 const LEAST_DEVIATION: f32 = 0.065;
 /// Nodes from which a slope is fitted; below, load is left out.
 const NODES_FOR_SLOPE: usize = 9;
 /// Nodes that the fit looks at, at most: medians of more are no better.
-const NODES_IN_FIT: usize = 255;
+const NODES_IN_FIT: usize = 127;
 /// Readings that are remembered of a node, when it is slow and when it is not.
 const MEMORY: f32 = 64.0;
 const MEMORY_WHILE_SLOW: f32 = 600.0;
@@ -39,6 +44,8 @@ pub(super) struct Pace {
     very_slow: f32,
     points: Vec<(f32, f32)>,
     values: Vec<f32>,
+    /// The place at which the next slice goes on reading.
+    cursor: usize,
 }
 
 /// What is known of the speed of one node. Logarithms are natural ones.
@@ -50,6 +57,13 @@ pub(super) struct Speed {
     usual: f32,
     /// How far the last reading lay above that.
     shift: f32,
+    /// How far readings usually lie from it: hosts differ in that, too.
+    scatter: f32,
+    /// Standard deviation of its calls, over many readings: one that caught only the slow half of two kinds of calls looks
+    /// as if they were all alike.
+    spread: f32,
+    /// The slice of the last reading, its low bits.
+    read_slice: u32,
     readings: u8,
     /// The last four readings, the newest lowest: was it slow?
     slow: u8,
@@ -97,6 +111,7 @@ impl Pace {
             very_slow: 0.0,
             points: Vec::new(),
             values: Vec::new(),
+            cursor: 0,
         };
         pace.configure(policy);
         pace
@@ -154,10 +169,9 @@ impl Pace {
 }
 
 impl Detector {
-    /// Takes the readings that are due in this slice, and draws the line of peers anew when all had their turn.
-    pub(super) fn look_at_speed(&mut self, now_ms: u64) {
-        let turn = now_ms / self.policy.slice_ms % SLICES_PER_READING;
-        if turn == 0 {
+    /// Takes the readings that are due in this slice, and draws the line of peers anew every fourth.
+    pub(super) fn look_at_speed(&mut self, slice: u64) {
+        if slice.is_multiple_of(u64::from(SLICES_PER_READING)) {
             let stride = self.rows.len().div_ceil(NODES_IN_FIT).max(1);
             let read = || {
                 let rows = self.rows.iter().step_by(stride).flatten();
@@ -172,9 +186,17 @@ impl Detector {
             self.pace.scatter(shifts);
         }
         let floor_us = self.policy.latency_floor_us;
-        for (place, row) in self.rows.iter_mut().enumerate() {
-            let Some(row) = row else { continue };
-            if place as u64 % SLICES_PER_READING != turn {
+        let places = self.rows.len();
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the low bits are enough to tell four slices"
+        )]
+        let slice = slice as u32;
+        for _ in 0..places.min(READINGS_PER_SLICE) {
+            let place = self.pace.cursor % places;
+            self.pace.cursor = place + 1;
+            let Some(row) = &mut self.rows[place] else { continue };
+            if row.speed.readings > 0 && slice.wrapping_sub(row.speed.read_slice) < SLICES_PER_READING {
                 continue;
             }
             let histogram = row.cell.latency.read();
@@ -182,6 +204,7 @@ impl Detector {
             if calls < CALLS_PER_READING {
                 continue;
             }
+            row.speed.read_slice = slice;
             row.cell.latency.subtract(&histogram);
             row.report_latency(&histogram, floor_us);
             let time_outs = row.cell.take_ending(Ending::TimedOut);
@@ -190,14 +213,15 @@ impl Detector {
             speed.time_outs = time_outs;
             // Half-way between the median and the ninth decile: sees a node that is slow for all of its calls, and one
             // that is very slow for a fifth of them.
-            let (Some(median), Some(ninth)) = (
-                sketch::log_quantile(&histogram, 0.5),
-                sketch::log_quantile(&histogram, 0.9),
-            ) else {
+            let quantile = |share| sketch::log_quantile(&histogram, share);
+            let (Some(first), Some(median), Some(ninth)) = (quantile(0.1), quantile(0.5), quantile(0.9)) else {
                 continue;
             };
+            // Of a normal distribution the outer deciles are 2.56 standard deviations apart.
+            let spread = (ninth - first) / 2.563;
+            speed.spread += (spread - speed.spread) / MEMORY.min(f32::from(speed.readings) + 1.0);
             #[expect(clippy::cast_precision_loss, reason = "a count under a root")]
-            let error = 1.4 * ((ninth - median) / 1.2816).max(0.15) / (calls as f32).sqrt();
+            let error = 1.4 * spread.max(speed.spread).max(0.15) / (calls as f32).sqrt();
             speed.log_latency = 0.5 * (median + ninth);
             speed.log_load = libm::logf(row.load.max(0.001));
             speed.readings = speed.readings.saturating_add(1);
@@ -223,9 +247,14 @@ impl Speed {
         if self.readings <= 2 {
             // The first line was drawn before it was read. What peers differ by anyway is its own way; more is not.
             self.usual = residual.clamp(-2.0 * pace.between, 2.0 * pace.between);
+            self.scatter = pace.within;
         }
         self.shift = residual - self.usual;
-        let limit = pace.slow.max(READING_ERRORS * error).max(PEER_DEVIATIONS * pace.within);
+        let limit = pace
+            .slow
+            .max(READING_ERRORS * error)
+            .max(PEER_DEVIATIONS * pace.within)
+            .max(OWN_SCATTERS * self.scatter);
         let slow = self.shift > limit;
         self.slow = (self.slow << 1) | u8::from(slow);
         let memory = if slow {
@@ -234,5 +263,7 @@ impl Speed {
             MEMORY.min(f32::from(self.readings))
         };
         self.usual += self.shift / memory;
+        // What stands out is not scatter, or a node could get used to being slow by being slow.
+        self.scatter += (self.shift.abs().min(limit) - self.scatter) / memory;
     }
 }

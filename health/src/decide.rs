@@ -135,7 +135,7 @@ impl Judge {
     }
 
     /// Names the strongest host where the evidence of all strata, hosts not told apart, would stop the change, and would not
-    /// even hold it without that host: where all have their share, one host less takes little away.
+    /// even hold it without that host, and it stands out: where all have their share, one host less takes little away.
     pub(crate) fn name_host(&mut self, at: u64) {
         if self.plain.is_empty() || self.hosts.len() >= NAMED {
             return;
@@ -153,7 +153,7 @@ impl Judge {
             return;
         }
         let least = (0..self.plain.len())
-            .filter_map(|at| Some((at, sum(Some((at, self.plain[at].without_strongest(waiting)?.1))))))
+            .filter_map(|at| Some((at, sum(Some((at, self.plain[at].without_strongest(waiting)?))))))
             .reduce(|least, next| if next.1 < least.1 { next } else { least });
         let Some((process, _)) = least.filter(|(_, ln)| *ln < self.rules.ln_hold) else {
             return;
@@ -168,7 +168,7 @@ impl Judge {
                 stratum: host.key.stratum,
                 host: host.key.host,
                 metric: self.config.metrics[process / 2].name.clone(),
-                bad: floor_to_u64(host.events).unwrap_or(u64::MAX),
+                bad: host.events.into(),
             });
         }
     }

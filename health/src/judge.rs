@@ -279,16 +279,18 @@ impl Judge {
         all
     }
 
-    /// φ of a metric as the next row will use it: at least 1, at most 50.
+    /// What the next row of a metric will be divided by: at least 1, at most 50.
     pub(crate) fn dispersion_of(&self, metric: usize) -> f64 {
-        self.dispersions[metric].estimate(self.config.dispersion_default, self.config.dispersion_after)
+        self.dispersions[metric].temper(self.config.dispersion_default, self.config.dispersion_after)
     }
 
-    /// The factor by which the variance of a metric's counts exceeds independent events, 1 to 50, as the next interval
-    /// will use it; `None` for a metric that does not exist.
+    /// φ, the factor by which the variance of a metric's counts exceeds independent events, 1 to 50, as far as it is known
+    /// now; `None` for a metric that does not exist. Rows are divided by it with a standard error on top, φ(1 + √(φ/x))
+    /// after x bad events on the sampled control hosts.
     #[must_use]
     pub fn dispersion(&self, metric: u8) -> Option<f64> {
-        (usize::from(metric) < self.config.metrics.len()).then(|| self.dispersion_of(usize::from(metric)))
+        let known = self.dispersions.get(usize::from(metric))?;
+        Some(known.estimate(self.config.dispersion_default, self.config.dispersion_after))
     }
 
     /// ln Ē now. Only [`stopped`](Self::stopped) is sticky, this may fall again.

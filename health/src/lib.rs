@@ -74,7 +74,8 @@
 //! - Exposure must be fixed before outcomes (count original requests, not retries), and strata must catch whatever
 //!   rollout order depends on.
 //! - Events that come in bursts are divided by a dispersion φ estimated from control hosts. It is an estimate: for heavy
-//!   tails, count bad events once per client and interval, as [`Counts::bad`] says, and make rows by [`HostRows`].
+//!   tails, count bad events once per client and interval, as [`Counts::bad`] says, and make rows by [`HostRows`]. It starts
+//!   from [`History`]; without any, bursts in the first intervals meet a default of 2.
 //! - A canary of a single host can be named, not found guilty: a bad node and a bad release look the same on it.
 //! - Evidence of safety adds all levels up, so it is tempered by the dispersion within levels alone.
 //! - A fault that canary and control share, e.g. through a bad common configuration, shows in no comparison.

@@ -6,7 +6,6 @@ use crate::evidence::{GridVector, RowEvidence, compares, relative_safety, row_ev
 use crate::influence::HostKey;
 use crate::judge::{Judge, index};
 use crate::process::Process;
-use crate::row::to_f64;
 use crate::sums::{Key, Place};
 use crate::{Arm, Counts, HostCounts, HostSample, Interval, Look, Row, RowError, validate};
 
@@ -307,8 +306,8 @@ impl Whole {
 }
 
 /// Hosts with bad events, in the order of their numbers.
-fn named<'a>(stratum: u32, hosts: impl Iterator<Item = &'a HostCounts>) -> Vec<(HostKey, f64)> {
-    let mut named: Vec<(HostKey, f64)> = hosts
+fn named<'a>(stratum: u32, hosts: impl Iterator<Item = &'a HostCounts>) -> Vec<(HostKey, u64)> {
+    let mut named: Vec<(HostKey, u64)> = hosts
         .filter(|host| host.distinct > 0)
         .map(|host| {
             (
@@ -316,7 +315,7 @@ fn named<'a>(stratum: u32, hosts: impl Iterator<Item = &'a HostCounts>) -> Vec<(
                     stratum,
                     host: host.host,
                 },
-                to_f64(host.distinct),
+                host.distinct,
             )
         })
         .collect();

@@ -43,7 +43,8 @@ pub(crate) struct Process {
     value: EValue,
     /// M* as it would be were nothing withheld of its strongest host.
     unbounded: EValue,
-    influence: Influence,
+    /// Only where somebody says which hosts the bad events are of.
+    influence: Option<Box<Influence>>,
     touched: bool,
     /// The values have to be computed anew.
     stale: bool,
@@ -54,16 +55,16 @@ impl Process {
         weighted: [0.0; 6],
         value: EValue::ONE,
         unbounded: EValue::ONE,
-        influence: Influence(Vec::new()),
+        influence: None,
         touched: false,
         stale: false,
     };
 
     /// As it was saved. [`settle`](Self::settle) must follow before the value is read.
-    pub(crate) fn restored(weighted: GridVector, influence: Influence) -> Self {
+    pub(crate) fn restored(weighted: GridVector, influence: Option<Influence>) -> Self {
         Self {
             weighted,
-            influence,
+            influence: influence.map(Box::new),
             touched: true,
             stale: true,
             ..Self::UNTOUCHED
@@ -71,8 +72,8 @@ impl Process {
     }
 
     /// What has to be saved; nothing while untouched.
-    pub(crate) fn saved(&self) -> Option<(&GridVector, &Influence)> {
-        self.touched.then_some((&self.weighted, &self.influence))
+    pub(crate) fn saved(&self) -> Option<(&GridVector, Option<&Influence>)> {
+        self.touched.then_some((&self.weighted, self.influence.as_deref()))
     }
 
     /// Multiplies a row's e-values on. [`settle`](Self::settle) must follow before the value is read.
@@ -88,8 +89,8 @@ impl Process {
     }
 
     /// Says which host so many of the bad events are of, each with this part of the evidence added.
-    pub(crate) fn add_host(&mut self, host: HostKey, events: f64, event: &GridVector) {
-        self.influence.add(host, events, event);
+    pub(crate) fn add_host(&mut self, host: HostKey, events: u64, event: &GridVector) {
+        self.influence.get_or_insert_default().add(host, events, event);
         self.stale = true;
     }
 
@@ -101,10 +102,10 @@ impl Process {
             return;
         }
         self.stale = true;
-        if let Some(withheld) = self.influence.withheld() {
+        if let Some(withheld) = self.withheld() {
             self.weighted = less(&self.weighted, &withheld);
         }
-        self.influence.0.clear();
+        self.influence = None;
         let fresh = steps.ln_weight();
         for weighted in &mut self.weighted {
             *weighted = ln_sum_exp(&[*weighted, fresh]);
@@ -117,7 +118,7 @@ impl Process {
             return;
         }
         self.unbounded = mixture(&self.weighted, waiting);
-        self.value = match self.influence.withheld() {
+        self.value = match self.withheld() {
             Some(withheld) => mixture(&less(&self.weighted, &withheld), waiting),
             None => self.unbounded,
         };
@@ -131,17 +132,23 @@ impl Process {
         self.unbounded
     }
 
-    /// The strongest host, and M* as it would be without any of its bad events.
-    pub(crate) fn without_strongest(&self, waiting: f64) -> Option<(&Strong, EValue)> {
-        let strongest = self.influence.strongest()?;
-        Some((strongest, mixture(&less(&self.weighted, &strongest.evidence), waiting)))
+    fn withheld(&self) -> Option<GridVector> {
+        self.influence.as_ref()?.withheld()
+    }
+
+    /// M* as it would be without any bad event of the strongest host; `None` where no host stands out.
+    pub(crate) fn without_strongest(&self, waiting: f64) -> Option<EValue> {
+        let influence = self.influence.as_ref().filter(|influence| influence.stands_out())?;
+        let worth = influence.worth(influence.strongest()?.events);
+        Some(mixture(&less(&self.weighted, &worth), waiting))
     }
 
     /// Takes out the bad events of the strongest host for good.
     pub(crate) fn forget_strongest(&mut self) -> Option<Strong> {
-        let strongest = *self.influence.strongest()?;
-        self.weighted = less(&self.weighted, &strongest.evidence);
-        self.influence.0.retain(|known| known.key != strongest.key);
+        let influence = self.influence.as_mut()?;
+        let strongest = influence.strongest()?;
+        self.weighted = less(&self.weighted, &influence.worth(strongest.events));
+        influence.hosts.retain(|known| known.key != strongest.key);
         self.stale = true;
         Some(strongest)
     }

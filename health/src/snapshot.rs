@@ -31,7 +31,7 @@ struct Snapshot {
     /// Only processes that have rows, with their position; those that name hosts come last.
     names_hosts: bool,
     processes: Vec<SavedProcess>,
-    dispersions: Vec<(Exact, u64, u64, Exact, Exact)>,
+    dispersions: Vec<(u64, u64, [Exact; 4])>,
     historic: Vec<Exact>,
     scopes: Vec<SavedScope>,
     totals: Vec<ClassTotals>,
@@ -52,10 +52,10 @@ struct Snapshot {
 }
 
 /// Position, W_r, strongest hosts.
-type SavedProcess = (usize, [Exact; 6], Vec<SavedHost>);
+type SavedProcess = (usize, [Exact; 6], Option<SavedInfluence>);
 
-/// Stratum, host, events, evidence.
-type SavedHost = (u32, u32, Exact, [Exact; 6]);
+/// Stratum, host and events of each host; events and evidence of all.
+type SavedInfluence = (Vec<(u32, u32, u32)>, Exact, [Exact; 6]);
 
 #[derive(Serialize, Deserialize)]
 struct SavedScope {
@@ -154,13 +154,14 @@ impl Snapshot {
     fn of(judge: &Judge) -> Self {
         let mut config = judge.config.clone();
         let mut stop = judge.stop.clone();
-        let host = |host: &Strong| {
-            let HostKey { stratum, host: number } = host.key;
-            (stratum, number, Exact(host.events), host.evidence.map(Exact))
-        };
+        let host = |host: &Strong| (host.key.stratum, host.key.host, host.events);
         let saved = |(at, process): (usize, &Process)| -> Option<SavedProcess> {
             let (weighted, influence) = process.saved()?;
-            Some((at, weighted.map(Exact), influence.0.iter().map(host).collect()))
+            let influence = influence.map(|influence| {
+                let hosts = influence.hosts.iter().map(host).collect();
+                (hosts, Exact(influence.events), influence.evidence.map(Exact))
+            });
+            Some((at, weighted.map(Exact), influence))
         };
         Self {
             version: VERSION,
@@ -177,8 +178,8 @@ impl Snapshot {
                 .dispersions
                 .iter()
                 .map(|one| {
-                    let [chi_squared, variation, expected] = [one.chi_squared, one.variation, one.expected].map(Exact);
-                    (chi_squared, one.freedom, one.host_intervals, variation, expected)
+                    let floats = [one.chi_squared, one.variation, one.expected, one.events];
+                    (one.freedom, one.host_intervals, floats.map(Exact))
                 })
                 .collect(),
             historic: judge.historic.iter().copied().map(Exact).collect(),
@@ -267,15 +268,17 @@ impl Snapshot {
         let dispersions = self
             .dispersions
             .iter()
-            .map(
-                |&(chi_squared, freedom, host_intervals, variation, expected)| Dispersion {
-                    chi_squared: chi_squared.0,
+            .map(|&(freedom, host_intervals, floats)| {
+                let [chi_squared, variation, expected, events] = floats.map(|float| float.0);
+                Dispersion {
+                    chi_squared,
                     freedom,
                     host_intervals,
-                    variation: variation.0,
-                    expected: expected.0,
-                },
-            )
+                    variation,
+                    expected,
+                    events,
+                }
+            })
             .collect();
         let historic = self.historic.iter().map(|rate| rate.0).collect();
         let mut judge = Judge::assembled(self.config, self.topology, dispersions, historic);
@@ -292,8 +295,8 @@ impl Snapshot {
             } else {
                 judge.plain.get_mut(slot - of_nodes)
             };
-            match (process, influence(hosts)) {
-                (Some(process), Some(influence)) if finite => *process = Process::restored(weighted, influence),
+            match (process, hosts.map(influence).transpose()) {
+                (Some(process), Ok(influence)) if finite => *process = Process::restored(weighted, influence),
                 _ => return Err(damaged(format!("process {slot} does not exist or is not finite"))),
             }
         }
@@ -354,17 +357,21 @@ impl Snapshot {
 }
 
 /// The strongest hosts of a process, where they are possible.
-fn influence(saved: Vec<SavedHost>) -> Option<Influence> {
-    let possible = |(_, _, events, evidence): &SavedHost| {
-        let finite = |ln: &Exact| ln.0 >= 0.0 && ln.0 < f64::INFINITY;
-        events.0 > 0.0 && events.0 < f64::INFINITY && evidence.iter().all(finite)
-    };
-    let host = |(stratum, host, events, evidence): SavedHost| Strong {
+fn influence((hosts, events, evidence): SavedInfluence) -> Result<Influence, JudgeError> {
+    let finite = |value: &Exact| value.0 >= 0.0 && value.0 < f64::INFINITY;
+    let possible = hosts.len() <= KEPT && hosts.iter().all(|(_, _, events)| *events > 0);
+    let host = |(stratum, host, events)| Strong {
         key: HostKey { stratum, host },
+        events,
+    };
+    if !possible || !finite(&events) || !evidence.iter().all(finite) {
+        return Err(damaged("the hosts of a process are not possible".to_owned()));
+    }
+    Ok(Influence {
+        hosts: hosts.into_iter().map(host).collect(),
         events: events.0,
         evidence: evidence.map(|ln| ln.0),
-    };
-    (saved.len() <= KEPT && saved.iter().all(possible)).then(|| Influence(saved.into_iter().map(host).collect()))
+    })
 }
 
 impl Serialize for Judge {

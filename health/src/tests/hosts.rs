@@ -2,7 +2,7 @@
 
 use super::row_evidence;
 use crate::evidence::{GRID, GridVector};
-use crate::influence::{KEPT, Strong};
+use crate::influence::{Influence, KEPT, Strong};
 use crate::process::Process;
 use crate::{Arm, Counts, HostRecord, HostRows, Row};
 
@@ -79,7 +79,7 @@ fn hosts_compared_with_their_like_keep_the_expectation_that_sums_break() {
 #[test]
 fn an_application_and_metric_take_at_most_a_kilobyte() {
     // Settled and fresh, each with its strongest hosts; the limits and rates of the application; its own e-value.
-    let process = size_of::<Process>() + KEPT * size_of::<Strong>();
+    let process = size_of::<Process>() + size_of::<Influence>() + KEPT * size_of::<Strong>();
     let all = 2 * process + size_of::<crate::evidence::Limit>() + size_of::<f64>() + size_of::<crate::value::EValue>();
     assert!(all <= 1_024, "{all} bytes");
     assert_eq!(size_of::<Counts>(), 16);

@@ -1,6 +1,6 @@
 //! Whether the comparison can be believed: the sample-ratio check, and interference between the arms.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::evidence::{GridVector, ln_mixture, shared_evidence};
 use crate::judge::index;
@@ -96,23 +96,23 @@ impl Guards {
     /// applications that have one are read.
     fn look_around(&mut self, rows: &[Row], topology: &Topology, historic: &[f64], phi: &[f64]) {
         let metrics = self.interference.len();
-        let exposed: BTreeSet<u32> = rows
-            .iter()
-            .filter(|row| row.canary.total > 0)
-            .map(|row| row.stratum)
-            .collect();
-        if exposed.is_empty() || rows.iter().all(|row| exposed.contains(&row.stratum)) {
+        let strata = || rows.chunk_by(|a, b| a.stratum == b.stratum);
+        let exposed = |rows: &[Row]| rows.iter().any(|row| row.canary.total > 0);
+        // Mostly every stratum that is heard of has a canary, and then there is nothing to compare.
+        if !strata().any(exposed) || strata().all(exposed) {
             return;
         }
         let mut sums = vec![[0.0; 4]; metrics];
-        // Rows of fresh instances show the warm control a second time.
-        for row in rows.iter().filter(|row| !row.fresh && !self.excludes(row.stratum)) {
-            let metric = usize::from(row.metric);
-            let app = index(topology.strata[index(row.stratum)].app);
-            let expected = to_f64(row.control.total) * historic[app * metrics + metric];
-            let side = usize::from(!exposed.contains(&row.stratum));
-            sums[metric][side] += to_f64(row.control.bad);
-            sums[metric][2 + side] += expected;
+        for stratum in strata().filter(|rows| !self.excludes(rows[0].stratum)) {
+            let side = usize::from(!exposed(stratum));
+            let app = index(topology.strata[index(stratum[0].stratum)].app);
+            // Rows of fresh instances show the warm control a second time.
+            for row in stratum.iter().filter(|row| !row.fresh) {
+                let metric = usize::from(row.metric);
+                let expected = to_f64(row.control.total) * historic[app * metrics + metric];
+                sums[metric][side] += to_f64(row.control.bad);
+                sums[metric][2 + side] += expected;
+            }
         }
         for ((sum, [beside, far, n_beside, n_far]), phi) in self.interference.iter_mut().zip(sums).zip(phi) {
             if n_beside > 0.0 && n_far > 0.0 && beside + far > 0.0 {

@@ -216,6 +216,7 @@ impl Fleet {
         let mut means = [[0.0_f64; 3]; 2];
         let mut canary_hosts = 0_u64;
         let mut control = [Counts::default(); METRICS.len()];
+        let mut stratum_from = 0;
         let active: Vec<u32> = self.strata.active().collect();
         interval
             .rows
@@ -242,6 +243,7 @@ impl Fleet {
                 means[arm][2] += n * prospect.p;
                 if prospect.side == Side::Control {
                     control = drawn;
+                    stratum_from = interval.rows.len();
                     continue;
                 }
                 for ((metric, canary), control) in METRICS.into_iter().zip(drawn).zip(control) {
@@ -256,6 +258,10 @@ impl Fleet {
                             missing: 0,
                         });
                     }
+                }
+                if prospect.side == Side::Fresh {
+                    // In the order that the judge wants, or it would sort the rows of all strata.
+                    interval.rows[stratum_from..].sort_unstable_by_key(|row| (row.metric, row.fresh));
                 }
             }
         }

@@ -21,6 +21,7 @@ svg { display: block; font: 11px system-ui, sans-serif } svg text { fill: var(--
 .key { display: flex; flex-wrap: wrap; gap: 18px; margin: 12px 0 } .key svg { display: inline-block; vertical-align: -2px }
 .well { fill: var(--well) } .none { fill: var(--none) } .bad { fill: var(--bad) }
 .center { fill: none; stroke: var(--center); stroke-width: 2 } .own { fill: none; stroke: var(--own); stroke-width: 2 }
+.less { fill: none; stroke: var(--own); stroke-width: 1.4; stroke-dasharray: 2 2 }
 .avoid { stroke: var(--center); stroke-width: 1.2 }
 ";
 
@@ -70,6 +71,7 @@ fn key() -> Markup {
             span { (sample(Cell { total: 2, bad: 1, ..Cell::default() })) " half of them bad" }
             span { (sample(Cell { total: 1, bad: 1, ..Cell::default() })) " all bad" }
             span { (sample(Cell::default())) " no calls" }
+            span { (sample(Cell { less: true, ..Cell::default() })) " less than its share" }
             span { (sample(Cell { by_itself: true, ..Cell::default() })) " isolated by the proxy itself" }
             span { (sample(Cell { by_center: true, ..Cell::default() })) " isolated by the center" }
             span { (sample(Cell { avoids: true, ..Cell::default() })) " other zones preferred" }
@@ -95,11 +97,16 @@ fn scene(log: &Log, number: usize, outcome: &Outcome) -> Markup {
             p class="wrong" { "The center did not say " (outcome.expected) "." }
         }
         p class="soft" {
+            @if outcome.eased_ms_median.is_some() {
+                "Half of the proxies gave it less than its share after " (ms(outcome.eased_ms_median)) ", the last after "
+                (ms(outcome.eased_ms_worst)) ". "
+            }
             @if outcome.isolated_ms_median.is_some() {
                 "Half of the proxies had stopped using it after " (ms(outcome.isolated_ms_median)) ", the last after "
                 (ms(outcome.isolated_ms_worst)) ". "
             }
-            (outcome.lost) " of " (outcome.requests) " requests lost, " (outcome.wrong_isolations) " wrong isolations."
+            (outcome.lost) " of " (outcome.requests) " requests lost, " (outcome.wrong_isolations) " wrong isolations, "
+            (outcome.wrong_weights) " wrong weights."
         }
         div class="frames" {
             @for period in shown {
@@ -151,6 +158,9 @@ fn square(cell: &Cell, x: usize, y: usize) -> Markup {
         }
         @if cell.avoids {
             line class="avoid" x1=(x) y1=(y + SIZE - 1) x2=(x + SIZE - 1) y2=(y) {}
+        }
+        @if cell.less && !cell.by_center && !cell.by_itself {
+            rect class="less" x=(x + 1) y=(y + 1) width=(SIZE - 3) height=(SIZE - 3) {}
         }
         @if cell.by_center || cell.by_itself {
             rect class=(if cell.by_center { "center" } else { "own" }) x=(x + 1) y=(y + 1) width=(SIZE - 3) height=(SIZE - 3) {}

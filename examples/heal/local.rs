@@ -1,9 +1,9 @@
 //! What a proxy does by itself, without waiting for anybody.
 
-use unattended::selfheal::{Detector, Ending, Node, Policy, Standing};
+use unattended::selfheal::{Delta, Detector, Ending, Node, Policy, RouteId, Seen, Standing};
 use unattended_examples_support::Failure;
 
-use crate::scenes::{PERIOD_MS, SERVERS};
+use crate::scenes::{PERIOD_MS, SERVERS, server_id};
 
 /// The detector of `unattended-selfheal` over all servers.
 #[derive(Debug)]
@@ -42,6 +42,21 @@ impl Local {
         }
     }
 
+    /// Whether an answer of this server was slow.
+    pub(crate) fn is_slow(&self, server: usize, latency_us: u64) -> bool {
+        self.nodes[server].is_slow(latency_us)
+    }
+
+    /// What was seen since it was last asked, in the words of a report.
+    pub(crate) fn seen(&mut self, now_ms: u64) -> Vec<Seen> {
+        let deltas = self.detector.deltas(now_ms);
+        let name = |delta: &Delta| server_id(usize::try_from(delta.node.0).unwrap_or(usize::MAX));
+        deltas
+            .iter()
+            .map(|delta| delta.seen(name(delta), RouteId::ANY))
+            .collect()
+    }
+
     /// Whether a call may go to a server; `draw` decides where only some may.
     pub(crate) fn admits(&self, server: usize, now_ms: u64, draw: u32) -> bool {
         self.nodes[server].admits(now_ms, draw)
@@ -51,6 +66,12 @@ impl Local {
     pub(crate) fn isolated(&self, server: usize) -> bool {
         let standing = self.detector.standing(self.nodes[server].index());
         self.may && matches!(standing, Ok(Standing::Isolated { .. } | Standing::Probing))
+    }
+
+    /// Whether it is in use and gets less than its share.
+    pub(crate) fn sub_healthy(&self, server: usize) -> bool {
+        let standing = self.detector.standing(self.nodes[server].index());
+        self.may && matches!(standing, Ok(Standing::SubHealthy { .. }))
     }
 
     /// Ends an isolation of its own.

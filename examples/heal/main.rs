@@ -47,6 +47,8 @@ struct Answer {
     dead_failures_to_verdict: Option<usize>,
     /// Over all scenes, and before the first.
     wrong_isolations: u64,
+    /// The same of servers that were given less.
+    wrong_weights: u64,
     requests: u64,
     lost: u64,
     /// Every fault was laid at the right door.
@@ -98,6 +100,7 @@ fn answer(options: &Options, log: &Log, desk: &Desk) -> Answer {
         dead_isolated_ms_worst: dead.and_then(|scene| scene.isolated_ms_worst),
         dead_failures_to_verdict: dead.filter(|scene| scene.right).map(|scene| scene.failures_to_verdict),
         wrong_isolations: log.wrong_before + scenes.iter().map(|scene| scene.wrong_isolations).sum::<u64>(),
+        wrong_weights: log.wrong_weights_before + scenes.iter().map(|scene| scene.wrong_weights).sum::<u64>(),
         requests: scenes.iter().map(|scene| scene.requests).sum(),
         lost: scenes.iter().map(|scene| scene.lost).sum(),
         right: scenes.iter().all(|scene| scene.right),
@@ -148,6 +151,12 @@ fn told(answer: &Answer) -> String {
         } else {
             lines.push(format!("  NOT FOUND: {} was to be", scene.expected));
         }
+        if scene.eased_ms_median.is_some() {
+            let (median, worst) = (ms(scene.eased_ms_median), ms(scene.eased_ms_worst));
+            lines.push(format!(
+                "  half of the proxies gave it less than its share after {median}, the last after {worst}"
+            ));
+        }
         if scene.isolated_ms_median.is_some() {
             let (median, worst) = (ms(scene.isolated_ms_median), ms(scene.isolated_ms_worst));
             lines.push(format!(
@@ -155,8 +164,8 @@ fn told(answer: &Answer) -> String {
             ));
         }
         lines.push(format!(
-            "  {} of {} requests lost, {} wrong isolations",
-            scene.lost, scene.requests, scene.wrong_isolations
+            "  {} of {} requests lost, {} wrong isolations, {} wrong weights",
+            scene.lost, scene.requests, scene.wrong_isolations, scene.wrong_weights
         ));
         lines.extend(scene.others.iter().map(|other| format!("  also said: {other}")));
     }

@@ -1,23 +1,18 @@
 //! One proxy: chooses servers, records what comes of it, reports, and obeys. The same over sockets and on virtual time.
 
-use std::collections::VecDeque;
-
-use unattended::selfheal::{Bulletin, Ending, Follower, Reporter, RouteId, Seen, Word};
+use unattended::selfheal::{Bulletin, Ending, Follower, Reporter, Word};
 use unattended_examples_support::Failure;
 
 use crate::local::Local;
 use crate::random::Random;
 use crate::scenes::{PROXIES, SERVERS, SERVICE, proxy_id, server_id, zone};
 
-/// Answers that take so many times as long as the usual are slow.
-const SLOW_FACTOR: u64 = 3;
-/// Latencies that make up the usual.
-const REMEMBERED: usize = 256;
-
 /// Who keeps a proxy from using a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keeps {
     Nobody,
+    /// Nobody, but it gets less than its share, by the proxy's own rules or the center's.
+    Less,
     /// Its own test.
     Itself,
     Center,
@@ -30,10 +25,6 @@ pub(crate) struct Proxy {
     local: Local,
     reporter: Reporter,
     follower: Follower,
-    latencies: VecDeque<u64>,
-    /// The median of what is remembered.
-    usual_us: u64,
-    recorded: u64,
 }
 
 impl Proxy {
@@ -45,9 +36,6 @@ impl Proxy {
             random,
             reporter: Reporter::new(1),
             follower: Follower::new(proxy_id(number), zone(number)),
-            latencies: VecDeque::new(),
-            usual_us: u64::MAX,
-            recorded: 0,
         })
     }
 
@@ -66,8 +54,17 @@ impl Proxy {
         while !from.is_empty() {
             let server = from.swap_remove(self.random.below(from.len()));
             let draw = u32::try_from(self.random.next() >> 32).unwrap_or(0);
-            let invited = self.follower.word(server_id(server), now_ms) == Word::Returning;
-            if invited || self.local.admits(server, now_ms, draw) {
+            // One draw for both, so that the smaller of two weights holds and not their product.
+            let admitted = match self.follower.word(server_id(server), now_ms) {
+                Word::Returning => true,
+                Word::SubHealthy { weight_permille }
+                    if (u64::from(draw) * 1_000) >> 32 < 1_000 - u64::from(weight_permille) =>
+                {
+                    false
+                }
+                _ => self.local.admits(server, now_ms, draw),
+            };
+            if admitted {
                 return server;
             }
         }
@@ -79,7 +76,9 @@ impl Proxy {
             Word::Isolated => Keeps::Center,
             // The center lets it in: its own old grudge does not count.
             Word::Returning => Keeps::Nobody,
-            Word::Open | Word::Lost if self.local.isolated(server) => Keeps::Itself,
+            _ if self.local.isolated(server) => Keeps::Itself,
+            Word::SubHealthy { .. } => Keeps::Less,
+            Word::Open | Word::Lost if self.local.sub_healthy(server) => Keeps::Less,
             Word::Open | Word::Lost => Keeps::Nobody,
         }
     }
@@ -89,64 +88,48 @@ impl Proxy {
         self.follower.avoids(zone(server), now_ms)
     }
 
-    /// Whether a good answer was slow beside the usual one.
-    pub(crate) fn is_slow(&self, latency_us: u64) -> bool {
-        latency_us > self.usual_us.saturating_mul(SLOW_FACTOR)
+    /// Whether a good answer of a server was slow beside its usual ones.
+    pub(crate) fn is_slow(&self, server: usize, latency_us: u64) -> bool {
+        self.local.is_slow(server, latency_us)
     }
 
     /// Records how a request ended; whether it was a bad one.
     pub(crate) fn done(&mut self, server: usize, ending: Ending, latency_us: u64, now_ms: u64) -> bool {
         let failed = ending != Ending::Answered;
-        let slow = !failed && self.is_slow(latency_us);
-        if !failed {
-            self.remember(latency_us);
-        }
+        let slow = !failed && self.is_slow(server, latency_us);
         self.local.record(server, ending, latency_us, now_ms);
-        self.reporter.add(Seen {
-            target: server_id(server),
-            route: RouteId::ANY,
-            total: 1,
-            failed: u32::from(failed),
-            slow: u32::from(slow),
-        });
         failed || slow
-    }
-
-    fn remember(&mut self, latency_us: u64) {
-        if self.latencies.len() == REMEMBERED {
-            self.latencies.pop_front();
-        }
-        self.latencies.push_back(latency_us);
-        self.recorded += 1;
-        if self.recorded.is_multiple_of(16) {
-            let mut sorted: Vec<u64> = self.latencies.iter().copied().collect();
-            sorted.sort_unstable();
-            self.usual_us = sorted[sorted.len() / 2];
-        }
     }
 
     /// Once a period: its own rules, and the bytes of its report.
     pub(crate) fn period(&mut self, now_ms: u64) -> Result<Vec<u8>, Failure> {
         let may = self.follower.may_isolate(SERVICE, now_ms);
         let cap_percent = self.follower.local_cap_percent(50, now_ms);
+        for seen in self.local.seen(now_ms) {
+            self.reporter.add(seen);
+        }
         self.local.period(now_ms, may, cap_percent)?;
         self.reporter.report().encode().map_err(Failure::internal)
     }
 
     /// Obeys a bulletin, unless it is old news.
     pub(crate) fn hear(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), Failure> {
-        let isolated = |follower: &Follower| -> Vec<bool> {
+        let withheld = |follower: &Follower| -> Vec<bool> {
+            let word = |server| follower.word(server_id(server), now_ms);
             (0..SERVERS)
-                .map(|server| follower.word(server_id(server), now_ms) == Word::Isolated)
+                .map(|server| {
+                    matches!(word(server), Word::Isolated | Word::SubHealthy { .. })
+                        || follower.avoids(zone(server), now_ms)
+                })
                 .collect()
         };
-        let before = isolated(&self.follower);
+        let before = withheld(&self.follower);
         if let Ok(bulletin) = Bulletin::decode(bytes) {
             // One that was overtaken changes nothing.
             let _ = self.follower.apply(bulletin, now_ms);
         }
-        // Whom the center lets in again, it knows more about: an old grudge is over.
-        for (server, (before, after)) in before.into_iter().zip(isolated(&self.follower)).enumerate() {
+        // Whom the center lets in again, it knows more about: what was seen before is over.
+        for (server, (before, after)) in before.into_iter().zip(withheld(&self.follower)).enumerate() {
             if before && !after {
                 self.local.lift(server, now_ms)?;
             }

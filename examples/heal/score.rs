@@ -20,6 +20,8 @@ pub(crate) struct Cell {
     /// Kept from it by itself, by the center; told to keep away from its zone.
     pub(crate) by_itself: bool,
     pub(crate) by_center: bool,
+    /// In use, with less than its share.
+    pub(crate) less: bool,
     pub(crate) avoids: bool,
 }
 
@@ -31,10 +33,13 @@ pub(crate) struct Log {
     pub(crate) timing: Timing,
     pub(crate) frames: Vec<Frame>,
     kept: [[bool; SERVERS]; PROXIES],
+    eased: [[bool; SERVERS]; PROXIES],
     /// When a fault last stood between a proxy and a server.
     faulty_ms: [[Option<u64>; SERVERS]; PROXIES],
     scenes: [Tally; SCENES.len()],
+    /// Isolations and weights before the first scene, all wrong.
     pub(crate) wrong_before: u64,
+    pub(crate) wrong_weights_before: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -42,6 +47,9 @@ struct Tally {
     requests: u64,
     lost: u64,
     wrong: u64,
+    wrong_weights: u64,
+    /// When each proxy gave the server at fault less than its share, or nothing.
+    eased_ms: [Option<u64>; PROXIES],
     /// When each proxy stopped using the server at fault.
     stopped_ms: [Option<u64>; PROXIES],
     /// When bad calls that met the fault ended, up to [`COUNTED`] of them.
@@ -54,9 +62,11 @@ impl Log {
             timing,
             frames: Vec::new(),
             kept: [[false; SERVERS]; PROXIES],
+            eased: [[false; SERVERS]; PROXIES],
             faulty_ms: [[None; SERVERS]; PROXIES],
             scenes: std::array::from_fn(|_| Tally::default()),
             wrong_before: 0,
+            wrong_weights_before: 0,
         }
     }
 
@@ -94,21 +104,32 @@ impl Log {
         let cell = &mut self.frame(now_ms)[proxy][server];
         cell.by_itself |= keeps == Keeps::Itself;
         cell.by_center |= keeps == Keeps::Center;
+        cell.less |= keeps == Keeps::Less;
         cell.avoids |= avoids;
-        let kept = keeps != Keeps::Nobody;
-        let began = kept && !std::mem::replace(&mut self.kept[proxy][server], kept);
-        self.kept[proxy][server] = kept;
+        let (eased, kept) = (keeps != Keeps::Nobody, matches!(keeps, Keeps::Itself | Keeps::Center));
+        let was_kept = std::mem::replace(&mut self.kept[proxy][server], kept);
+        let was_eased = std::mem::replace(&mut self.eased[proxy][server], eased);
         let excused = self.faulty_ms[proxy][server].is_some_and(|at_ms| now_ms.saturating_sub(at_ms) <= GRACE_MS);
-        let wrong = u64::from(began && !excused);
+        let wrong = u64::from(kept && !was_kept && !excused);
+        let wrong_weight = u64::from(keeps == Keeps::Less && !was_eased && !excused);
         match scene {
             Some(scene) => {
                 let tally = &mut self.scenes[scene];
                 tally.wrong += wrong;
-                if kept && faulty && broken.server() == Some(server) {
-                    tally.stopped_ms[proxy].get_or_insert(now_ms);
+                tally.wrong_weights += wrong_weight;
+                if faulty && broken.server() == Some(server) {
+                    if kept {
+                        tally.stopped_ms[proxy].get_or_insert(now_ms);
+                    }
+                    if eased {
+                        tally.eased_ms[proxy].get_or_insert(now_ms);
+                    }
                 }
             }
-            None => self.wrong_before += wrong,
+            None => {
+                self.wrong_before += wrong;
+                self.wrong_weights_before += wrong_weight;
+            }
         }
     }
 
@@ -137,9 +158,14 @@ impl Log {
             }
         }
         let since = |at_ms: u64| at_ms - begin_ms;
-        let mut stopped: Vec<u64> = tally.stopped_ms.iter().flatten().copied().map(since).collect();
-        stopped.sort_unstable();
-        let all_stopped = scene.broken.server().is_some() && stopped.len() == PROXIES;
+        // Median and last, once all proxies have done it.
+        let all = |times: &[Option<u64>; PROXIES]| {
+            let mut times: Vec<u64> = times.iter().flatten().copied().map(since).collect();
+            times.sort_unstable();
+            (scene.broken.server().is_some() && times.len() == PROXIES)
+                .then(|| (times[PROXIES / 2], times[PROXIES - 1]))
+        };
+        let (eased, stopped) = (all(&tally.eased_ms), all(&tally.stopped_ms));
         let verdict = found_ms.unwrap_or(u64::MAX);
         Outcome {
             name: scene.name,
@@ -148,11 +174,14 @@ impl Log {
             right: found_ms.is_some(),
             found_ms: found_ms.map(since),
             failures_to_verdict: tally.failures.iter().filter(|at_ms| **at_ms <= verdict).count(),
-            isolated_ms_median: all_stopped.then(|| stopped[PROXIES / 2]),
-            isolated_ms_worst: all_stopped.then(|| stopped[PROXIES - 1]),
+            eased_ms_median: eased.map(|(median, _)| median),
+            eased_ms_worst: eased.map(|(_, worst)| worst),
+            isolated_ms_median: stopped.map(|(median, _)| median),
+            isolated_ms_worst: stopped.map(|(_, worst)| worst),
             requests: tally.requests,
             lost: tally.lost,
             wrong_isolations: tally.wrong,
+            wrong_weights: tally.wrong_weights,
             others,
         }
     }
@@ -182,6 +211,9 @@ pub(crate) struct Outcome {
     pub(crate) found_ms: Option<u64>,
     /// Bad calls by then, of all proxies together; 64 if more.
     pub(crate) failures_to_verdict: usize,
+    /// When half of the proxies, and the last of them, gave the server at fault less than its share, or nothing.
+    pub(crate) eased_ms_median: Option<u64>,
+    pub(crate) eased_ms_worst: Option<u64>,
     /// When half of the proxies, and the last of them, had stopped using the server at fault.
     pub(crate) isolated_ms_median: Option<u64>,
     pub(crate) isolated_ms_worst: Option<u64>,
@@ -191,6 +223,8 @@ pub(crate) struct Outcome {
     pub(crate) lost: u64,
     /// Isolations that began though nothing stood between proxy and server.
     pub(crate) wrong_isolations: u64,
+    /// The same of servers that got less than their share.
+    pub(crate) wrong_weights: u64,
     /// What else the center found.
     pub(crate) others: Vec<String>,
 }

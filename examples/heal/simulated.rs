@@ -179,7 +179,7 @@ fn send(world: &mut World, proxies: &[Proxy], message: Message, now_us: u64) {
             while good + bad < calls && bad < 3 && at_us < began_us + within_ms * 1_000 {
                 let (ending, latency_us) = world.call(proxy, server, at_us);
                 at_us += latency_us;
-                if ending == Ending::Answered && !proxies[proxy].is_slow(latency_us) {
+                if ending == Ending::Answered && !proxies[proxy].is_slow(server, latency_us) {
                     good += 1;
                 } else {
                     bad += 1;

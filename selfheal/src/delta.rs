@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::center::{NodeId, RouteId, Seen};
+
 /// The number of a node in its observer's own table. Names stay with the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 #[expect(clippy::exhaustive_structs, reason = "a number with a name")]
 pub struct NodeIndex(pub u32);
-
-/// Buckets of latency in a [`Delta`].
-pub const DELTA_LATENCY_BUCKETS: usize = 8;
 
 /// Charged outcomes of one node, and what was left out.
 ///
@@ -46,19 +45,27 @@ impl OutcomeCounts {
 
 /// What one observer saw of one node since its last delta of that node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::exhaustive_structs, reason = "a wire format: both sides name every field")]
+#[expect(clippy::exhaustive_structs, reason = "plain counts: users may make their own")]
 pub struct Delta {
     /// The node.
     pub node: NodeIndex,
-    /// When the span began, on the observer's clock, in milliseconds.
-    pub from_ms: u64,
-    /// When it ended, exclusive.
-    pub until_ms: u64,
-    /// Outcomes in the span.
+    /// How its calls ended.
     pub counts: OutcomeCounts,
-    /// Answers by latency: bucket `i` holds those from `64 * 4^i` up to but not including `64 * 4^(i + 1)`
-    /// microseconds; the first also what is faster, the last what is slower.
-    pub latency: [u32; DELTA_LATENCY_BUCKETS],
-    /// How near the observer's own sequential test is to an alarm, in thousandths: 1,000 is the alarm.
-    pub suspicion_permille: u16,
+    /// Of the successes, those that took [`very_slow_ratio`](crate::Policy::very_slow_ratio) times as long as this node
+    /// usually takes at its load, or longer.
+    pub slow: u32,
+}
+
+impl Delta {
+    /// The line of a report to the center: the fleet's name for the node, and what the calls were for.
+    #[must_use]
+    pub const fn seen(&self, target: NodeId, route: RouteId) -> Seen {
+        Seen {
+            target,
+            route,
+            total: self.counts.successes.saturating_add(self.counts.failures),
+            failed: self.counts.failures,
+            slow: self.slow,
+        }
+    }
 }

@@ -60,8 +60,9 @@
 //! One observer cannot tell a bad node from a bad wire, nor see one that it calls once a minute. [`Center`] merges the
 //! reports of many: who fails for everybody is isolated after some five failures in the whole fleet, and who sees
 //! everybody fail is not believed. It tells a bad target from a bad reporter, a cut network, a zone that is down, a common
-//! cause, a bad route, a bad release and the victim of another, has probes confirm before it isolates, and says
-//! everything with a lease. [`Reporter`] and [`Follower`] are its other end, [`Healer`] its hands.
+//! cause, a bad route, a bad release and the victim of another, has probes confirm before it isolates, gives slow nodes less
+//! instead, and says everything with a lease. It is told what [`Detector::deltas`] say; [`Reporter`] and [`Follower`] are its
+//! other end, [`Healer`] its hands.
 //!
 //! # Guarantees
 //!
@@ -126,13 +127,13 @@ pub use center::{
     Basis, Budgets, Bulletin, BulletinError, Cause, Center, CenterSettings, Command, Epoch, Event, Finding, Follower,
     HealAction, HealError, HealOrder, HealOutcome, Healer, HostId, Isolation, Member, Mode, NodeId, Notice, ProbeOrder,
     Refusal, Report, ReportCounts, ReportError, Reporter, RouteId, Scope, Seen, ServiceId, SettingsError, Slots,
-    StaleBulletin, Way, Word, ZoneId, carry_out,
+    StaleBulletin, SubHealthy, Way, Word, ZoneId, carry_out,
 };
 pub use compat::{
     Ejection, EjectionCause, Envoy, EnvoyConfig, EnvoyResult, FailurePercentageEjection, GrpcA50, GrpcConfig,
     RateEvidence, SuccessRateEjection,
 };
-pub use delta::{DELTA_LATENCY_BUCKETS, Delta, NodeIndex, OutcomeCounts};
+pub use delta::{Delta, NodeIndex, OutcomeCounts};
 pub use detector::{Detector, Standing};
 pub use error::{CompatError, NodeError, PolicyError, RingError, TestError};
 pub use limiter::{Gate, LimitChange, LimitReason, Limiter, LimiterSettings, PRIORITIES, Pass};

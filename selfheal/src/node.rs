@@ -35,6 +35,10 @@ pub(crate) struct Cell {
     endings: [AtomicU32; Ending::ALL.len() - 1],
     repeats: AtomicU32,
     pub(crate) latency: Sketch,
+    /// Answers that take longer than this are slow, in microseconds; the largest number as long as nobody knows.
+    slow_above_us: AtomicU32,
+    /// Slow answers since they were last taken.
+    slow: AtomicU32,
     shared: Arc<Shared>,
 }
 
@@ -147,6 +151,8 @@ impl Cell {
             endings: std::array::from_fn(|_| AtomicU32::new(0)),
             repeats: AtomicU32::new(0),
             latency: Sketch::new(latency_floor_us),
+            slow_above_us: AtomicU32::new(u32::MAX),
+            slow: AtomicU32::new(0),
             shared,
         }
     }
@@ -185,15 +191,37 @@ impl Cell {
 
     /// Takes what was counted of an ending since the last time.
     pub(crate) fn take_ending(&self, ending: Ending) -> u32 {
-        let Some(counter) = ending.index().checked_sub(1).and_then(|i| self.endings.get(i)) else {
-            return 0;
-        };
-        let count = counter.load(Ordering::Relaxed);
-        if count > 0 {
-            counter.fetch_sub(count, Ordering::Relaxed);
-        }
-        count
+        let counter = ending.index().checked_sub(1).and_then(|i| self.endings.get(i));
+        counter.map_or(0, take)
     }
+
+    /// Takes what was counted of slow answers since the last time.
+    pub(crate) fn take_slow(&self) -> u32 {
+        take(&self.slow)
+    }
+
+    pub(crate) fn call_slow_above(&self, latency_us: u32) {
+        self.slow_above_us.store(latency_us, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn is_slow(&self, latency_us: u64) -> bool {
+        latency_us.min(u64::from(u32::MAX)) > u64::from(self.slow_above_us.load(Ordering::Relaxed))
+    }
+
+    #[cold]
+    fn count_slow(&self) {
+        self.slow.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes what was counted, and leaves what comes meanwhile.
+fn take(counter: &AtomicU32) -> u32 {
+    let count = counter.load(Ordering::Relaxed);
+    if count > 0 {
+        counter.fetch_sub(count, Ordering::Relaxed);
+    }
+    count
 }
 
 /// A node, as its callers hold it. Cheap to clone, free to share; lives on after the detector has forgotten the node, and
@@ -223,10 +251,13 @@ impl Node {
             return self.record_other(now_ms, ending);
         }
         let answers = cell.ring.count(now_ms, Outcome::Success);
-        if let Some(latency_us) = latency_us
-            && (answers <= EVERY_LATENCY || answers & 3 == 0)
-        {
-            cell.latency.record(latency_us);
+        if let Some(latency_us) = latency_us {
+            if cell.is_slow(latency_us) {
+                cell.count_slow();
+            }
+            if answers <= EVERY_LATENCY || answers & 3 == 0 {
+                cell.latency.record(latency_us);
+            }
         }
         if !cell.score.is_clean() {
             cell.take_in(Outcome::Success, now_ms);
@@ -245,7 +276,18 @@ impl Node {
 
     /// Notes an answer's latency alone, for callers that learn it apart from the ending.
     pub fn record_latency(&self, latency_us: u64) {
+        if self.is_slow(latency_us) {
+            self.cell.count_slow();
+        }
         self.cell.latency.record(latency_us);
+    }
+
+    /// Whether an answer that took so long is slow for this node: [`very_slow_ratio`](crate::Policy::very_slow_ratio)
+    /// times what it takes at this load and among these peers. `false` as long as that is not known. For probes; what
+    /// was recorded is [reported](crate::Delta::slow) anyway.
+    #[must_use]
+    pub fn is_slow(&self, latency_us: u64) -> bool {
+        self.cell.is_slow(latency_us)
     }
 
     /// May a call go to this node at `now_ms`?

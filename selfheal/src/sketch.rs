@@ -29,6 +29,13 @@ impl Sketch {
         }
     }
 
+    /// The logarithm of the floor in microseconds, which [`log_quantile`] is measured from.
+    pub(crate) fn log_floor(&self) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "at most 62")]
+        let halves = self.floor_halves as f32;
+        halves * (0.5 * std::f32::consts::LN_2)
+    }
+
     #[inline]
     pub(crate) fn record(&self, latency_us: u64) {
         self.buckets[bucket(latency_us, self.floor_halves)].fetch_add(1, Ordering::Relaxed);
@@ -88,19 +95,6 @@ pub(crate) fn log_quantile(histogram: &Histogram, quantile: f32) -> Option<f32> 
     None
 }
 
-/// Eight buckets of two octaves, as reports carry them: bounds at `64 * 4^i` microseconds.
-pub(crate) fn coarse(histogram: &Histogram, floor_us: u32) -> [u32; crate::delta::DELTA_LATENCY_BUCKETS] {
-    let mut out = [0_u32; crate::delta::DELTA_LATENCY_BUCKETS];
-    let floor_octaves = (floor_us | 1).ilog2() as usize;
-    for (i, &count) in histogram.iter().enumerate() {
-        // A bucket of half an octave lies in one of two octaves.
-        let octaves = floor_octaves + i / 2;
-        let place = (octaves.saturating_sub(6) / 2).min(out.len() - 1);
-        out[place] = out[place].saturating_add(count);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,15 +133,5 @@ mod tests {
             assert!((ms / want_ms).ln().abs() < 0.175, "{quantile}: {ms}");
         }
         assert_eq!(log_quantile(&[0; LATENCY_BUCKETS], 0.5), None);
-    }
-
-    #[test]
-    fn coarse_buckets_keep_every_count() {
-        let mut histogram = [0; LATENCY_BUCKETS];
-        histogram[0] = 1;
-        histogram[12] = 5;
-        histogram[31] = 7;
-        let coarse = coarse(&histogram, 64);
-        assert_eq!((coarse[0], coarse[3], coarse[7]), (1, 5, 7));
     }
 }

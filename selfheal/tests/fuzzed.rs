@@ -95,9 +95,11 @@ fn no_bulletin_is_too_strange() {
         panic!("a tick ends with a bulletin");
     };
     let mut bytes = bulletin.encode().expect("sound");
-    // Isolations, distrusted reporters, frozen services and ways to avoid, as they are written.
-    bytes.truncate(bytes.len() - 4);
-    bytes.extend([2, 104, 0, 0, 105, 1, 2, 1, 9, 200, 1, 1, 7, 1, 1, 2, 1, 2, 2, 0]);
+    // Isolations, a sub-healthy node, distrusted reporters, frozen services and ways to avoid, as they are written.
+    bytes.truncate(bytes.len() - 5);
+    bytes.extend([
+        2, 104, 0, 0, 105, 1, 2, 1, 9, 200, 1, 1, 110, 250, 1, 1, 7, 1, 1, 2, 1, 2, 2, 0,
+    ]);
     let taken = run(&bytes, 4, targets::bulletin, |bytes| Bulletin::decode(bytes).is_ok());
     assert!((50..2_900).contains(&taken), "both ways are walked: {taken}");
 }

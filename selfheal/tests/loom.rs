@@ -66,11 +66,8 @@ fn the_score_takes_in_every_outcome() {
             detector.deltas(250)
         };
         assert_eq!((deltas[0].counts.failures, deltas[0].counts.time_outs), (2, 1));
-        let two = u64::from(2 * detector.test().steps().failure());
-        assert_eq!(
-            u64::from(deltas[0].suspicion_permille),
-            two * 1_000 / u64::from(detector.test().steps().threshold())
-        );
+        let two = 2 * detector.test().steps().failure();
+        assert_eq!(detector.score(node.index()).unwrap().value(), two);
     });
 }
 

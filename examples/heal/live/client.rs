@@ -172,7 +172,7 @@ impl Seat {
         let (mut good, mut bad) = (0, 0);
         while good + bad < calls && bad < 3 && self.shared.now_ms() < until_ms {
             let (ending, latency_us) = self.call(server);
-            if ending == Ending::Answered && !self.proxy.lock().is_slow(latency_us) {
+            if ending == Ending::Answered && !self.proxy.lock().is_slow(server, latency_us) {
                 good += 1;
             } else {
                 bad += 1;

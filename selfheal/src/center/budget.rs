@@ -80,6 +80,8 @@ pub(crate) struct Strength {
     /// Its nodes, and those that are out of use.
     pub(crate) nodes: u32,
     pub(crate) out: u32,
+    /// Those in use that get less than their share.
+    pub(crate) weighed: u32,
     /// What the nodes in use can carry, in calls a second, if all state it; and what the one in question carries of it.
     pub(crate) capacity: Option<(f64, f64)>,
     /// Calls a second now.
@@ -113,6 +115,7 @@ mod tests {
         Strength {
             nodes,
             out,
+            weighed: 0,
             capacity: None,
             load: 0.0,
         }

@@ -39,6 +39,16 @@ pub struct Isolation {
     pub slots: Option<Slots>,
 }
 
+/// A node that is in use and is to get less than its share of the calls: it answers late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "a node and its share")]
+pub struct SubHealthy {
+    /// Which.
+    pub node: NodeId,
+    /// Thousandths of its usual share, below 1,000.
+    pub weight_permille: u16,
+}
+
 /// From one zone, another is not to be used as long as others are left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a pair")]
@@ -61,6 +71,8 @@ pub struct Bulletin {
     pub lease_ms: u64,
     /// Nodes out of use, by number.
     pub isolations: Vec<Isolation>,
+    /// Nodes in use that are to get less, by number; none of them is among the isolations.
+    pub sub_healthy: Vec<SubHealthy>,
     /// Reporters whose view of the world is wrong, by number: they lift their own isolations.
     pub distrusted: Vec<NodeId>,
     /// Services that fail of a common cause, by number: nobody isolates their nodes.

@@ -98,6 +98,17 @@ pub enum Notice {
         /// It is only said, not done.
         advised: bool,
     },
+    /// A node answers late and gets less than its share from now on; in advisory mode, it would.
+    SubHealthy {
+        /// Which.
+        node: NodeId,
+        /// Thousandths of its share.
+        weight_permille: u16,
+        /// Why.
+        finding: Finding,
+        /// It is only said, not done.
+        advised: bool,
+    },
     /// A node comes back: so many per cent of the reporters may use it.
     Returning {
         /// Which.
@@ -105,7 +116,7 @@ pub enum Notice {
         /// To how many per cent of the reporters.
         percent: u32,
     },
-    /// A node is in use again.
+    /// A node is in use again, with its whole share.
     Restored {
         /// Which.
         node: NodeId,

@@ -21,7 +21,8 @@ pub struct Finding {
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[non_exhaustive]
 pub enum Cause {
-    /// A column is bad: the target fails for reporters that agree on nothing else. It is isolated everywhere.
+    /// A column is bad: the target fails for reporters that agree on nothing else. It is isolated everywhere, or gets
+    /// fewer calls if it is only slow.
     Target {
         /// The node.
         node: NodeId,

@@ -11,6 +11,11 @@ pub enum Word {
     Isolated,
     /// Coming back, and this reporter may use it.
     Returning,
+    /// In use, for less than its share of the calls.
+    SubHealthy {
+        /// Thousandths of that share.
+        weight_permille: u16,
+    },
     /// Nothing is said against it.
     Open,
     /// The center has not been heard for a lease. Local rules decide, with
@@ -91,7 +96,10 @@ impl Follower {
             .isolations
             .binary_search_by_key(&node, |isolation| isolation.node);
         let Some(isolation) = found.ok().map(|place| &bulletin.isolations[place]) else {
-            return Word::Open;
+            let found = bulletin.sub_healthy.binary_search_by_key(&node, |listed| listed.node);
+            return found.map_or(Word::Open, |place| Word::SubHealthy {
+                weight_permille: bulletin.sub_healthy[place].weight_permille.min(1_000),
+            });
         };
         match isolation {
             Isolation {

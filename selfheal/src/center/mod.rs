@@ -11,11 +11,13 @@ mod follower;
 mod healer;
 mod ids;
 mod inbox;
+mod isolating;
 mod members;
 mod mix;
 mod probe;
 mod report;
 mod reporter;
+mod returning;
 mod rollouts;
 mod settings;
 mod silence;
@@ -25,10 +27,11 @@ mod step;
 mod table;
 mod tick;
 mod votes;
+mod weighing;
 
 use std::collections::BTreeMap;
 
-pub use bulletin::{Bulletin, BulletinError, Epoch, Isolation, Scope, Way};
+pub use bulletin::{Bulletin, BulletinError, Epoch, Isolation, Scope, SubHealthy, Way};
 pub use event::{Command, Event, HealAction, HealOrder, HealOutcome, Notice, Refusal};
 pub use finding::{Basis, Cause, Finding};
 pub use follower::{Follower, StaleBulletin, Word};
@@ -198,7 +201,7 @@ impl Center {
                         Stage::Verifying(verifying) => Some(&mut verifying.round),
                         Stage::Isolated(isolated) => isolated.round.as_mut(),
                         Stage::Returning(returning) => returning.round.as_mut(),
-                        Stage::Watched { .. } | Stage::Spared { .. } => None,
+                        Stage::Weighed(_) | Stage::Watched { .. } | Stage::Spared { .. } => None,
                     });
                 if rounds.any(|round| round.answer(sender, order, good, bad)) {
                     Ok(())
@@ -208,10 +211,10 @@ impl Center {
             }
             Event::Healed { order, outcome } => {
                 for standing in self.standings.values_mut() {
-                    if let Stage::Isolated(isolated) = &mut standing.stage
-                        && isolated.replacing == Replacing::Ordered(order)
+                    if let Some(mending) = standing.mending_mut()
+                        && mending.replacing == Replacing::Ordered(order)
                     {
-                        isolated.replacing = match outcome {
+                        mending.replacing = match outcome {
                             HealOutcome::Done => Replacing::Done,
                             HealOutcome::Unsupported | HealOutcome::Failed => Replacing::Impossible,
                         };

@@ -67,6 +67,8 @@ pub struct CenterSettings {
     pub isolation_ms: u64,
     /// No isolation lasts longer without being asked.
     pub isolation_max_ms: u64,
+    /// What a node gets that answers late, in thousandths of its share, 1 to 999.
+    pub sub_healthy_permille: u16,
     /// Good answers that a returning node must give at each stage.
     pub stage_successes: u32,
     /// How long a stage waits for traffic before it asks by probes.
@@ -96,6 +98,7 @@ impl Default for CenterSettings {
             probe_ms: 500,
             isolation_ms: 5_000,
             isolation_max_ms: 300_000,
+            sub_healthy_permille: 250,
             stage_successes: 20,
             stage_patience_ms: 10_000,
             restart_after_ms: 60_000,
@@ -147,6 +150,11 @@ impl CenterSettings {
                 "isolation_max_ms",
                 "`isolation_ms` to a day",
                 time.contains(&self.isolation_max_ms) && self.isolation_ms <= self.isolation_max_ms,
+            ),
+            (
+                "sub_healthy_permille",
+                "1 to 999",
+                (1..=999).contains(&self.sub_healthy_permille),
             ),
             (
                 "stage_successes",

@@ -1,6 +1,6 @@
 //! Where a node stands: from the accusation to its return.
 
-use super::bulletin::{Isolation, Scope};
+use super::bulletin::{Isolation, Scope, SubHealthy};
 use super::edges::Calls;
 use super::finding::Finding;
 use super::ids::NodeId;
@@ -8,6 +8,7 @@ use super::mix;
 use super::probe::Round;
 use super::settings::CenterSettings;
 use super::slots::Slots;
+use super::weighing::WHOLE;
 
 /// A node that was accused.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(crate) struct Standing {
 pub(crate) enum Stage {
     /// Accused; probes are on their way.
     Verifying(Verifying),
+    /// Sub-healthy.
+    Weighed(Weighed),
     /// Out of use.
     Isolated(Isolated),
     /// On its way back.
@@ -43,20 +46,49 @@ pub(crate) struct Verifying {
     /// Probes of earlier rounds that saw it fail, and that did not.
     pub(crate) ill: u32,
     pub(crate) well: u32,
+    /// Its share of calls meanwhile, in thousandths: it may have been slow before it failed.
+    pub(crate) weight_permille: u16,
+}
+
+/// Slow, in use, and given fewer calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Weighed {
+    pub(crate) weight_permille: u16,
+    /// Calls to it since it was last looked at.
+    pub(crate) calls: Calls,
+    /// It was well then.
+    pub(crate) well: bool,
+    pub(crate) mending: Mending,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Isolated {
     pub(crate) scope: Scope,
-    /// When this isolation began.
-    pub(crate) began_ms: u64,
     /// When probes ask whether it is well.
     pub(crate) until_ms: u64,
     /// How often they found it still ill.
     pub(crate) asked: u32,
     pub(crate) round: Option<Round>,
+    pub(crate) mending: Mending,
+}
+
+/// What was asked of the platform about a node that stays ill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mending {
+    /// Since when something is done about it.
+    pub(crate) since_ms: u64,
     pub(crate) restarted: bool,
     pub(crate) replacing: Replacing,
+}
+
+impl Mending {
+    pub(crate) const fn since(now_ms: u64) -> Self {
+        Self {
+            since_ms: now_ms,
+            restarted: false,
+            replacing: Replacing::No,
+        }
+    }
 }
 
 /// How far a replacement is.
@@ -99,7 +131,31 @@ impl Standing {
         }
     }
 
-    /// Whether it carries no full load.
+    /// Its share of calls as long as it is in use, in thousandths.
+    pub(crate) const fn weight_permille(&self) -> u16 {
+        match &self.stage {
+            Stage::Verifying(verifying) => verifying.weight_permille,
+            Stage::Weighed(weighed) => weighed.weight_permille,
+            _ => WHOLE,
+        }
+    }
+
+    /// What is to be published about it, if it is sub-healthy.
+    pub(crate) fn sub_healthy(&self, node: NodeId) -> Option<SubHealthy> {
+        let weight_permille = self.weight_permille();
+        (weight_permille < WHOLE).then_some(SubHealthy { node, weight_permille })
+    }
+
+    /// What was asked of the platform about it.
+    pub(crate) const fn mending_mut(&mut self) -> Option<&mut Mending> {
+        match &mut self.stage {
+            Stage::Weighed(weighed) => Some(&mut weighed.mending),
+            Stage::Isolated(isolated) => Some(&mut isolated.mending),
+            _ => None,
+        }
+    }
+
+    /// Whether it is out of use, or on its way back.
     pub(crate) const fn out(&self) -> bool {
         matches!(self.stage, Stage::Isolated(_) | Stage::Returning(_))
     }

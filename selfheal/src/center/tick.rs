@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bulletin::{Bulletin, Isolation, Way};
+use super::bulletin::{Bulletin, Isolation, SubHealthy, Way};
 use super::edges::{Calls, Edge, HORIZONS};
 use super::event::{Command, HealAction, HealOrder, Notice};
 use super::finding::{Basis, Cause, Finding};
@@ -187,6 +187,7 @@ impl Center {
             if let Some(standing) = self.standings.get_mut(&line.target) {
                 match &mut standing.stage {
                     Stage::Returning(returning) => returning.calls.add(&calls),
+                    Stage::Weighed(weighed) => weighed.calls.add(&calls),
                     Stage::Watched { good, .. } => *good = (*good + calls.good).min(1e6),
                     _ => {}
                 }
@@ -308,18 +309,18 @@ impl Center {
     fn publish(&mut self, freezes: &Freezes) -> Bulletin {
         self.epoch.number += 1;
         let act = self.settings.mode == Mode::Act;
-        let isolations: Vec<Isolation> = if act {
-            self.standings
-                .iter()
-                .filter_map(|(node, standing)| standing.isolation(*node))
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let standings = || self.standings.iter().filter(|_| act);
+        let isolations: Vec<Isolation> = standings()
+            .filter_map(|(node, standing)| standing.isolation(*node))
+            .collect();
+        let sub_healthy: Vec<SubHealthy> = standings()
+            .filter_map(|(node, standing)| standing.sub_healthy(*node))
+            .collect();
         Bulletin {
             epoch: self.epoch,
             lease_ms: self.settings.lease_ms(),
             isolations,
+            sub_healthy,
             distrusted: freezes.distrusted.iter().filter(|_| act).copied().collect(),
             frozen: freezes.services.iter().filter(|_| act).copied().collect(),
             avoid: freezes

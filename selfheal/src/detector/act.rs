@@ -125,8 +125,18 @@ impl Detector {
     }
 
     pub(super) fn lift_at(&mut self, now_ms: u64, place: usize, actions: &mut Vec<Action>) {
-        if self.rows[place].as_ref().is_some_and(|row| row.phase.is_out()) {
-            self.enter_stage(now_ms, place, 0, Reason::Imposed, actions);
+        let Some(row) = self.rows[place].as_mut() else { return };
+        match row.phase {
+            Phase::Isolated { .. } | Phase::Probing => self.enter_stage(now_ms, place, 0, Reason::Imposed, actions),
+            Phase::Serving => {
+                row.acquit();
+                row.speed.start_anew();
+                if row.weight_permille < 1_000 {
+                    self.restore(now_ms, place, Reason::Imposed, actions);
+                }
+            }
+            // It has to show at every stage that it is well, whoever says so.
+            Phase::Returning { .. } => {}
         }
     }
 
@@ -446,8 +456,7 @@ impl Detector {
         let was_out = row.phase.is_out();
         row.enter(now_ms, Phase::Serving, 1_000);
         if was_out {
-            row.cell.score.change(|_| Score::ZERO);
-            (row.peer_score, row.peer_failures, row.peer_calls) = (0.0, 0, 0);
+            row.acquit();
         }
         self.tell(now_ms, place, Step::Restore, reason, actions);
     }
@@ -504,6 +513,12 @@ enum Confirmed {
 }
 
 impl Row {
+    /// Nothing is held against it any more.
+    fn acquit(&mut self) {
+        self.cell.score.change(|_| Score::ZERO);
+        (self.peer_score, self.peer_failures, self.peer_calls) = (0.0, 0, 0);
+    }
+
     const fn enter(&mut self, now_ms: u64, phase: Phase, weight_permille: u16) {
         self.phase = phase;
         self.weight_permille = weight_permille;

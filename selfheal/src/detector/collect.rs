@@ -2,7 +2,6 @@
 
 use super::{Detector, Phase, Row, f32_to_u64};
 use crate::node::SLICES;
-use crate::sketch;
 use crate::statistics::lower_median;
 
 /// Half-life of the memory that rates are taken from, in milliseconds.
@@ -74,7 +73,7 @@ impl Reference {
     }
 
     /// The rest of a sweep, when all nodes are in their groups.
-    fn end(&mut self, minimum_effect: f32, elapsed_ms: f32) {
+    fn end(&mut self, (minimum_effect, bad_rate): (f32, f32), elapsed_ms: f32) {
         self.calls = self.group_calls.iter().sum();
         self.rates.clear();
         let groups = self.group_failures.iter().zip(&self.group_calls);
@@ -83,6 +82,10 @@ impl Reference {
                 .filter(|(_, calls)| **calls >= 1.0)
                 .map(|(failures, calls)| failures / calls),
         );
+        // One that is alone with its calls, of several, is not its own measure if it is bad by the policy's word.
+        if matches!(self.rates[..], [rate] if self.serving > 1 && rate > bad_rate) {
+            return;
+        }
         // The lower of the two in the middle: exactly half of the nodes may be bad.
         let Some(median) = lower_median(&mut self.rates) else {
             return;
@@ -139,9 +142,9 @@ impl Detector {
             }
         }
         self.reference.serving = serving;
-        #[expect(clippy::cast_possible_truncation, reason = "a rate")]
-        let minimum_effect = self.policy.minimum_effect as f32;
-        self.reference.end(minimum_effect, elapsed_ms);
+        #[expect(clippy::cast_possible_truncation, reason = "rates")]
+        let rates = (self.policy.minimum_effect as f32, self.policy.bad_rate as f32);
+        self.reference.end(rates, elapsed_ms);
         self.choose_level();
         self.look_at_speed(slice);
         let weights = self.weights();
@@ -263,15 +266,8 @@ impl Row {
             self.peer_calls = self.peer_calls.saturating_add(failures).saturating_add(successes);
         }
     }
-
-    /// Latencies that the slow-node test has taken also go into the report.
-    pub(super) fn report_latency(&mut self, histogram: &sketch::Histogram, floor_us: u32) {
-        for (sum, new) in self.report.latency.iter_mut().zip(sketch::coarse(histogram, floor_us)) {
-            *sum = sum.saturating_add(u16::try_from(new).unwrap_or(u16::MAX));
-        }
-    }
 }
 
-fn clip(count: u64) -> u32 {
+pub(super) fn clip(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -3,22 +3,26 @@
 mod act;
 mod cap;
 mod collect;
+mod report;
+mod row;
 mod slow;
+mod standing;
 
 use std::sync::Arc;
 
 use crate::action::{Action, Evidence, Step};
-use crate::delta::{DELTA_LATENCY_BUCKETS, Delta, NodeIndex, OutcomeCounts};
+use crate::delta::NodeIndex;
 use crate::error::{NodeError, PolicyError};
 use crate::node::{Cell, Node, SLICES, Shared};
-use crate::outcome::Ending;
 use crate::policy::Policy;
 use crate::ring::Ring;
 use crate::sequential::{FalseAlarms, SequentialTest};
 use crate::sync::{AtomicU64, Ordering};
 
 use collect::Reference;
-use slow::{Pace, Speed};
+use row::{Phase, Row};
+use slow::Pace;
+pub use standing::Standing;
 
 /// The most nodes of one detector.
 const MAX_NODES: u32 = 1 << 20;
@@ -63,106 +67,6 @@ pub struct Detector {
     peer_threshold: f32,
     /// The last action of each node that is not in full service, by number.
     unhealthy: Vec<Action>,
-}
-
-/// What the detector keeps about a node beside the cell that callers write to.
-#[derive(Debug)]
-struct Row {
-    cell: Arc<Cell>,
-    phase: Phase,
-    /// Calls per second it can carry; 0 if not known.
-    capacity: f32,
-    /// Calls per second of late.
-    load: f32,
-    /// Failures and calls of the last minute or so, older ones fading.
-    recent_failures: f32,
-    recent_calls: f32,
-    /// What was seen of the newest collected slice, since late records may still come into it.
-    seen_failures: u32,
-    seen_successes: u32,
-    /// Just collected.
-    new_failures: u32,
-    new_successes: u32,
-    /// Since the phase began, or the last relapse was forgiven.
-    since_failures: u32,
-    since_successes: u32,
-    since_ms: u64,
-    /// Slice in which it last had calls.
-    busy_slice: u64,
-    /// Test against peers: log likelihood ratio, and the counts of its run.
-    peer_score: f32,
-    peer_failures: u32,
-    peer_calls: u32,
-    multiplier: u32,
-    weight_permille: u16,
-    held: bool,
-    speed: Speed,
-    report: Pending,
-}
-
-/// Counts for the next report.
-#[derive(Debug, Default)]
-struct Pending {
-    from_ms: u64,
-    successes: u32,
-    failures: u32,
-    latency: [u16; DELTA_LATENCY_BUCKETS],
-}
-
-/// Where a node is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Serving,
-    Isolated {
-        until_ms: u64,
-    },
-    /// Waits for the outcome of one call.
-    Probing,
-    /// On its way back, with the weight of this stage.
-    Returning {
-        stage: u8,
-    },
-}
-
-impl Phase {
-    /// Nothing but a probe goes there.
-    const fn is_out(self) -> bool {
-        matches!(self, Self::Isolated { .. } | Self::Probing)
-    }
-}
-
-/// What a node's state is, for balancers, routers and schedulers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Standing {
-    /// Nothing speaks against it, and too few of its calls have been seen to speak for it. Not a pass.
-    Unknown {
-        /// Calls of the last minute.
-        seen: u64,
-        /// Calls a bad node needs on average to be found.
-        needed: u64,
-    },
-    /// In full service, and the tests have had time to speak.
-    Healthy,
-    /// In full service, and half-way to an alarm. Proof of nothing: the budget does not cover this word.
-    Suspect,
-    /// Gets less than its share.
-    SubHealthy {
-        /// Thousandths of it.
-        weight_permille: u16,
-    },
-    /// Gets nothing.
-    Isolated {
-        /// Until then at least.
-        until_ms: u64,
-    },
-    /// Gets one call.
-    Probing,
-    /// On its way back.
-    Returning {
-        /// Thousandths of its share, so far.
-        weight_permille: u16,
-    },
 }
 
 impl Detector {
@@ -311,7 +215,8 @@ impl Detector {
         Ok(actions)
     }
 
-    /// Ends an isolation on somebody else's word: the node returns by stages.
+    /// Takes somebody else's word that a node is well. One that is isolated returns by stages; of one in use what speaks
+    /// against it is forgotten, since that is older than the word.
     ///
     /// # Errors
     ///
@@ -324,109 +229,10 @@ impl Detector {
         Ok(actions)
     }
 
-    /// What was seen of each node since it was last asked for, if anything was: for the center.
-    pub fn deltas(&mut self, now_ms: u64) -> Vec<Delta> {
-        let now_ms = self.forward(now_ms);
-        let threshold = u64::from(self.levels[self.level].steps().threshold());
-        let mut deltas = Vec::new();
-        for row in self.rows.iter_mut().flatten() {
-            let take = |endings: &[Ending]| {
-                endings
-                    .iter()
-                    .fold(0_u32, |sum, &e| sum.saturating_add(row.cell.take_ending(e)))
-            };
-            let connect_failures = take(&[Ending::ConnectFailure]);
-            let time_outs = take(&[Ending::TimedOut]).saturating_add(row.speed.take_time_outs());
-            take(&[Ending::ServerError]);
-            let uncharged = take(&[
-                Ending::ClientAbort,
-                Ending::OwnCancel,
-                Ending::LimiterRejected,
-                Ending::InjectedFault,
-                Ending::DeadlineSpent,
-            ]);
-            let pending = std::mem::take(&mut row.report);
-            row.report.from_ms = now_ms;
-            let counts = OutcomeCounts {
-                successes: pending.successes,
-                failures: pending.failures,
-                connect_failures,
-                time_outs,
-                uncharged,
-            };
-            if counts.is_empty() {
-                continue;
-            }
-            let suspicion = u64::from(row.cell.score.load().value()) * 1_000 / threshold.max(1);
-            deltas.push(Delta {
-                node: row.cell.index,
-                from_ms: pending.from_ms,
-                until_ms: now_ms,
-                counts,
-                latency: pending.latency.map(u32::from),
-                suspicion_permille: u16::try_from(suspicion.min(1_000)).unwrap_or(1_000),
-            });
-        }
-        deltas
-    }
-
-    /// Where a node stands.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError::Unknown`].
-    pub fn standing(&self, node: NodeIndex) -> Result<Standing, NodeError> {
-        let row = self.rows[self.place(node)?]
-            .as_ref()
-            .ok_or(NodeError::Unknown(node.0))?;
-        let weight_permille = row.weight_permille;
-        let test = &self.levels[self.level];
-        let seen = f32_to_u64(row.recent_calls);
-        let needed = test.warm_up_requests();
-        Ok(match row.phase {
-            Phase::Isolated { until_ms } => Standing::Isolated { until_ms },
-            Phase::Probing => Standing::Probing,
-            Phase::Returning { .. } => Standing::Returning { weight_permille },
-            Phase::Serving if weight_permille < 1_000 => Standing::SubHealthy { weight_permille },
-            Phase::Serving if row.cell.score.load().value() >= test.steps().threshold().div_ceil(2) => {
-                Standing::Suspect
-            }
-            Phase::Serving if seen < needed => Standing::Unknown { seen, needed },
-            Phase::Serving => Standing::Healthy,
-        })
-    }
-
-    /// The sub-healthy list: for each node that is not in full service, the action that made it so, with its evidence.
-    #[must_use]
-    pub fn unhealthy(&self) -> &[Action] {
-        &self.unhealthy
-    }
-
-    /// Nodes that get nothing, or a probe at most.
-    #[must_use]
-    pub fn isolated(&self) -> u32 {
-        // Whoever is out is in the list, and the list is short.
-        let listed = self
-            .unhealthy
-            .iter()
-            .filter_map(|action| self.rows[action.node?.0 as usize].as_ref());
-        u32::try_from(listed.filter(|row| row.phase.is_out()).count()).unwrap_or(u32::MAX)
-    }
-
     /// Nodes there are.
     #[must_use]
     pub const fn members(&self) -> u32 {
         self.members
-    }
-
-    /// How often a node has been isolated, relapses that were forgiven taken off.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError::Unknown`].
-    pub fn multiplier(&self, node: NodeIndex) -> Result<u32, NodeError> {
-        let row = self.rows[self.place(node)?].as_ref();
-        row.map(|row| row.multiplier).ok_or(NodeError::Unknown(node.0))
     }
 
     /// Most nodes got worse together, and nobody is isolated while that lasts.
@@ -523,38 +329,6 @@ impl Detector {
     }
 }
 
-impl Row {
-    fn new(cell: Arc<Cell>, capacity: f32, now_ms: u64) -> Self {
-        Self {
-            cell,
-            phase: Phase::Serving,
-            capacity,
-            load: 0.0,
-            recent_failures: 0.0,
-            recent_calls: 0.0,
-            seen_failures: 0,
-            seen_successes: 0,
-            new_failures: 0,
-            new_successes: 0,
-            since_failures: 0,
-            since_successes: 0,
-            since_ms: now_ms,
-            busy_slice: 0,
-            peer_score: 0.0,
-            peer_failures: 0,
-            peer_calls: 0,
-            multiplier: 0,
-            weight_permille: 1_000,
-            held: false,
-            speed: Speed::default(),
-            report: Pending {
-                from_ms: now_ms,
-                ..Pending::default()
-            },
-        }
-    }
-}
-
 /// The threshold of the test against peers.
 ///
 /// It is a test martingale that starts anew at every slice: the mean time to its alarm is at least the exponential of
@@ -598,21 +372,4 @@ pub(crate) const fn u64_to_f64(number: u64) -> f64 {
 )]
 const fn f32_to_u64(number: f32) -> u64 {
     number as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Cell, Row};
-
-    #[test]
-    fn a_node_takes_at_most_512_bytes() {
-        // The cell lives behind an `Arc`, which adds two counts.
-        let bytes = size_of::<Cell>() + 2 * size_of::<usize>() + size_of::<Option<Row>>();
-        assert!(
-            bytes <= 512,
-            "{bytes}: a cell of {}, a row of {}",
-            size_of::<Cell>(),
-            size_of::<Option<Row>>()
-        );
-    }
 }

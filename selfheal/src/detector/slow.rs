@@ -1,9 +1,9 @@
 //! Slow nodes: latency at equal load, beside peers and beside the node's own past.
 
-use super::{Detector, Phase};
+use super::{Detector, Phase, Row, f32_to_u64};
 use crate::outcome::Ending;
 use crate::policy::Policy;
-use crate::sketch;
+use crate::sketch::{self, Histogram, Sketch};
 use crate::statistics::lower_median;
 
 /// Calls with a latency from which a reading is taken.
@@ -38,6 +38,8 @@ pub(super) struct Pace {
     /// Robust standard deviations: of nodes around the line, and of nodes around their own usual distance from it.
     between: f32,
     within: f32,
+    /// The load in the middle of the nodes of the fit.
+    middle_load: f32,
     /// Nodes that were in the fit.
     nodes: usize,
     slow: f32,
@@ -106,6 +108,7 @@ impl Pace {
             slope: 0.0,
             between: LEAST_DEVIATION,
             within: LEAST_DEVIATION,
+            middle_load: 0.0,
             nodes: 0,
             slow: 0.0,
             very_slow: 0.0,
@@ -123,8 +126,16 @@ impl Pace {
         self.very_slow = libm::log(policy.very_slow_ratio) as f32;
     }
 
-    fn residual(&self, log_load: f32, log_latency: f32) -> f32 {
-        log_latency - self.intercept - self.slope * log_load
+    /// What peers take at this load.
+    fn line(&self, log_load: f32) -> f32 {
+        self.intercept + self.slope * log_load
+    }
+
+    /// From when on a call is slow, of a node that usually takes this long.
+    fn slow_above_us(&self, usual: f32, latency: &Sketch) -> u32 {
+        let us = libm::expf(latency.log_floor() + usual + self.very_slow);
+        // The largest number says that nobody knows.
+        u32::try_from(f32_to_u64(us)).unwrap_or(u32::MAX).min(u32::MAX - 1)
     }
 
     /// Tukey's resistant line: medians of the outer thirds give the slope, the median of what is left the intercept.
@@ -149,6 +160,9 @@ impl Pace {
                 self.slope = (rise / run).clamp(0.0, 1.0);
             }
         }
+        self.values.clear();
+        self.values.extend(self.points.iter().map(|(x, _)| *x));
+        self.middle_load = lower_median(&mut self.values).unwrap_or(0.0);
         self.values.clear();
         self.values.extend(self.points.iter().map(|(x, y)| y - self.slope * x));
         let Some(intercept) = lower_median(&mut self.values) else {
@@ -184,8 +198,8 @@ impl Detector {
             self.pace.fit();
             let shifts = read().map(|row| row.speed.shift);
             self.pace.scatter(shifts);
+            self.guess_for_unread(stride);
         }
-        let floor_us = self.policy.latency_floor_us;
         let places = self.rows.len();
         #[expect(
             clippy::cast_possible_truncation,
@@ -206,15 +220,12 @@ impl Detector {
             }
             row.speed.read_slice = slice;
             row.cell.latency.subtract(&histogram);
-            row.report_latency(&histogram, floor_us);
             let time_outs = row.cell.take_ending(Ending::TimedOut);
             let speed = &mut row.speed;
             speed.unreported_time_outs = speed.unreported_time_outs.saturating_add(time_outs);
             speed.time_outs = time_outs;
-            // Half-way between the median and the ninth decile: sees a node that is slow for all of its calls, and one
-            // that is very slow for a fifth of them.
             let quantile = |share| sketch::log_quantile(&histogram, share);
-            let (Some(first), Some(median), Some(ninth)) = (quantile(0.1), quantile(0.5), quantile(0.9)) else {
+            let (Some(first), Some(ninth), Some(typical)) = (quantile(0.1), quantile(0.9), typical(&histogram)) else {
                 continue;
             };
             // Of a normal distribution the outer deciles are 2.56 standard deviations apart.
@@ -222,12 +233,44 @@ impl Detector {
             speed.spread += (spread - speed.spread) / MEMORY.min(f32::from(speed.readings) + 1.0);
             #[expect(clippy::cast_precision_loss, reason = "a count under a root")]
             let error = 1.4 * spread.max(speed.spread).max(0.15) / (calls as f32).sqrt();
-            speed.log_latency = 0.5 * (median + ninth);
+            speed.log_latency = typical;
             speed.log_load = libm::logf(row.load.max(0.001));
             speed.readings = speed.readings.saturating_add(1);
             if matches!(row.phase, Phase::Serving) {
                 speed.judge(&self.pace, error);
             }
+            if self.pace.nodes >= 2 {
+                let usual = self.pace.line(speed.log_load) + speed.usual;
+                row.cell
+                    .call_slow_above(self.pace.slow_above_us(usual, &row.cell.latency));
+            }
+        }
+    }
+
+    /// A node with too few calls for a reading of its own is held against its peers: against those that were read, or,
+    /// where traffic is so thin that none was, against all of them together.
+    fn guess_for_unread(&mut self, stride: usize) {
+        let unread = |row: &&Row| row.speed.readings == 0;
+        if !self.rows.iter().flatten().any(|row| unread(&row)) {
+            return;
+        }
+        let usual = if self.pace.nodes >= 2 {
+            self.pace.line(self.pace.middle_load)
+        } else {
+            let mut together = [0; sketch::LATENCY_BUCKETS];
+            for row in self.rows.iter().step_by(stride).flatten().filter(unread) {
+                let sums = together.iter_mut().zip(row.cell.latency.read());
+                sums.for_each(|(sum, count): (&mut u32, u32)| *sum = sum.saturating_add(count));
+            }
+            let enough = sketch::total(&together) >= CALLS_PER_READING;
+            match typical(&together).filter(|_| enough) {
+                Some(usual) => usual,
+                None => return,
+            }
+        };
+        for row in self.rows.iter().flatten().filter(unread) {
+            row.cell
+                .call_slow_above(self.pace.slow_above_us(usual, &row.cell.latency));
         }
     }
 
@@ -237,13 +280,20 @@ impl Detector {
     }
 }
 
+/// Half-way between the median and the ninth decile: sees a node that is slow for all of its calls, and one that is very
+/// slow for a fifth of them.
+fn typical(histogram: &Histogram) -> Option<f32> {
+    let quantile = |share| sketch::log_quantile(histogram, share);
+    Some(0.5 * (quantile(0.5)? + quantile(0.9)?))
+}
+
 impl Speed {
     fn judge(&mut self, pace: &Pace, error: f32) {
         // Without peers there is nothing to compare with: a line through one point fits it.
         if pace.nodes < 2 {
             return;
         }
-        let residual = pace.residual(self.log_load, self.log_latency);
+        let residual = self.log_latency - pace.line(self.log_load);
         if self.readings <= 2 {
             // The first line was drawn before it was read. What peers differ by anyway is its own way; more is not.
             self.usual = residual.clamp(-2.0 * pace.between, 2.0 * pace.between);

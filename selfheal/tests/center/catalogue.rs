@@ -22,6 +22,9 @@ struct Case {
     /// Who must be isolated, and nobody else.
     #[serde(default)]
     isolated: BTreeSet<u32>,
+    /// Who must get less than its share, and nobody else.
+    #[serde(default)]
+    weighed: BTreeSet<u32>,
     /// ... so long after the fault began.
     #[serde(default)]
     within_ms: u64,
@@ -69,6 +72,7 @@ fn every_fault_is_laid_at_the_right_door() {
 
             let found: BTreeSet<String> = world.codes.iter().map(ToString::to_string).collect();
             let isolated: BTreeSet<u32> = world.isolated.keys().copied().collect();
+            let weighed: BTreeSet<u32> = world.weighed.keys().copied().collect();
             let begin_ms = case
                 .faults
                 .iter()
@@ -78,6 +82,7 @@ fn every_fault_is_laid_at_the_right_door() {
             let slowest = world
                 .isolated
                 .values()
+                .chain(world.weighed.values())
                 .map(|at_ms| at_ms.saturating_sub(begin_ms))
                 .max()
                 .unwrap_or(0);
@@ -86,11 +91,12 @@ fn every_fault_is_laid_at_the_right_door() {
                     .iter()
                     .any(|code| !case.codes.contains(code) && !case.may.contains(code))
                 || isolated != case.isolated
+                || weighed != case.weighed
                 || slowest > case.within_ms
             {
                 wrong.push(format!(
-                    "{}, seed {seed}: found {found:?}, isolated {:?}",
-                    case.name, world.isolated
+                    "{}, seed {seed}: found {found:?}, isolated {:?}, weighed {:?}",
+                    case.name, world.isolated, world.weighed
                 ));
             }
         }

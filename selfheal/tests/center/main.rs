@@ -12,4 +12,5 @@ mod interleavings;
 mod liars;
 mod lifecycle;
 mod reports;
+mod weighing;
 mod world;

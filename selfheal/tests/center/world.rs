@@ -94,6 +94,8 @@ pub(crate) struct World {
     /// What the servers call.
     pub(crate) backends: Vec<u32>,
     probes: Vec<(NodeId, u64, u32, u32)>,
+    /// When each node got less than its share first, by its own conviction.
+    pub(crate) weighed: BTreeMap<u32, u64>,
     /// When each node was isolated first.
     pub(crate) isolated: BTreeMap<u32, u64>,
     pub(crate) codes: BTreeSet<&'static str>,
@@ -135,6 +137,7 @@ impl World {
             servers: Vec::new(),
             backends: vec![],
             probes: Vec::new(),
+            weighed: BTreeMap::new(),
             isolated: BTreeMap::new(),
             codes: BTreeSet::new(),
             notices: Vec::new(),
@@ -227,7 +230,13 @@ impl World {
                 let all = if proxy { &self.servers } else { &self.backends };
                 let usable: Vec<u32> = all.iter().filter(open).copied().collect();
                 let from = if usable.is_empty() { all.clone() } else { usable };
-                let target = from[self.random.below(from.len())];
+                let mut target = from[self.random.below(from.len())];
+                // Whoever weighs less is passed over so often.
+                while let Word::SubHealthy { weight_permille } = self.reporters[node].1.word(NodeId(target), now_ms)
+                    && self.random.below(1_000) >= usize::from(weight_permille)
+                {
+                    target = from[self.random.below(from.len())];
+                }
                 let route = 1 + self.random.below(3) as u32;
                 let (truth, told) = self.call(*node, target, route);
                 if truth != Call::Good {
@@ -312,6 +321,12 @@ impl World {
                 } = notice
                 {
                     self.isolated.entry(node.0).or_insert(self.now_ms);
+                }
+                if let Notice::SubHealthy {
+                    node, advised: false, ..
+                } = notice
+                {
+                    self.weighed.entry(node.0).or_insert(self.now_ms);
                 }
                 self.notices.push((self.now_ms, notice.clone()));
             }

@@ -4,7 +4,6 @@
 //! with its line, since a holiday that is read wrong is an outage on a holiday. What does not, such as descriptions and
 //! alarms, is passed over.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::civil::{Date, DateTime, Time, Weekday};
@@ -58,7 +57,7 @@ struct Event {
     end: Option<(u64, Stamp)>,
     length: Option<Length>,
     yearly: Option<Yearly>,
-    except: BTreeSet<Date>,
+    except: Vec<(u64, Stamp)>,
     cancelled: bool,
 }
 
@@ -74,11 +73,60 @@ enum Length {
 struct Yearly {
     interval: i16,
     count: Option<usize>,
-    until: Option<Date>,
+    until: Option<Until>,
     months: Vec<i8>,
     days: Vec<i8>,
     /// The first, second, ..., or from the end the last (-1), of a weekday in its month.
     weekdays: Vec<(i8, Weekday)>,
+}
+
+/// The last moment at which an event may begin, as written.
+#[derive(Clone, Copy)]
+enum Until {
+    Day(Date),
+    /// On the clock of the event's zone.
+    Local(DateTime),
+    Utc(DateTime),
+}
+
+impl Until {
+    fn read(text: &str) -> Option<Self> {
+        let Some((date, time)) = text.split_once('T') else {
+            return read_date(text).map(Self::Day);
+        };
+        let date = read_date(date)?;
+        match time.strip_suffix('Z') {
+            Some(time) => read_time(time).map(|time| Self::Utc(date.to_datetime(time))),
+            None => read_time(time).map(|time| Self::Local(date.to_datetime(time))),
+        }
+    }
+
+    /// Whether an event may still begin at an instant, which is on a date there. Where a date is bounded by a time of another
+    /// zone, two readings exist, and the careful one is taken: the later for spans that close, the earlier for those that
+    /// open.
+    fn allows(self, begins: &Begins, zone: &Zone, open: bool) -> bool {
+        let (day, instant) = match self {
+            Self::Day(last) => (last, None),
+            Self::Local(last) => (last.date(), local_ms(last).map(|local| zone.last_instant(local))),
+            Self::Utc(last) => (last.date(), local_ms(last)),
+        };
+        match instant {
+            Some(last) if begins.whole_day => {
+                let there = begins.from <= last;
+                let written = begins.date <= day;
+                if open { there && written } else { there || written }
+            }
+            Some(last) => begins.from <= last,
+            None => begins.date <= day,
+        }
+    }
+}
+
+/// One beginning of an event.
+struct Begins {
+    date: Date,
+    from: i64,
+    whole_day: bool,
 }
 
 /// Every span of every event, with the event's name; ascending. `zone` is that of dates, and of times without one; `open`
@@ -114,6 +162,14 @@ pub(super) fn events(
             "BEGIN" => {
                 let component = property.value.trim().to_ascii_uppercase();
                 calendars += u32::from(open_components.is_empty() && component == "VCALENDAR");
+                if component == "VEVENT" && event.is_some() {
+                    faults.push(Fault {
+                        line: *line,
+                        what: "an event begins inside of another".to_owned(),
+                        fix: "export the calendar again; an `END:VEVENT` is missing before".to_owned(),
+                    });
+                    break;
+                }
                 if component == "VEVENT" {
                     event = Some(Event {
                         line: *line,
@@ -192,7 +248,11 @@ fn property(line: u64, content: &str) -> Result<Property<'_>, Fault> {
     }) else {
         return damaged();
     };
-    let mut head = content[..colon].split(';');
+    let mut quoted = false;
+    let mut head = content[..colon].split(|c: char| {
+        quoted ^= c == '"';
+        c == ';' && !quoted
+    });
     let name = head.next().unwrap_or_default().trim().to_ascii_uppercase();
     if name.is_empty() {
         return damaged();
@@ -316,6 +376,19 @@ fn read_length(text: &str) -> Option<Length> {
 impl Event {
     fn set(&mut self, property: &Property<'_>, zones: &mut Zones) -> Result<(), Fault> {
         let line = property.line;
+        let given = match property.name.as_str() {
+            "DTSTART" => self.start.is_some(),
+            "DTEND" | "DURATION" => self.end.is_some() || self.length.is_some(),
+            "RRULE" => self.yearly.is_some(),
+            _ => false,
+        };
+        if given {
+            return fault(
+                line,
+                format!("the event says twice what `{}` says", property.name),
+                "keep one; of DTEND and DURATION, too, there is one",
+            );
+        }
         match property.name.as_str() {
             "SUMMARY" => self.summary = plain(property.value),
             "STATUS" => self.cancelled = property.value.trim().eq_ignore_ascii_case("CANCELLED"),
@@ -334,7 +407,7 @@ impl Event {
             "RRULE" => self.yearly = Some(Yearly::read(line, property.value)?),
             "EXDATE" => {
                 for text in property.value.split(',') {
-                    self.except.insert(property.stamp(text, zones)?.civil.date());
+                    self.except.push((line, property.stamp(text, zones)?));
                 }
             }
             name @ ("RDATE" | "EXRULE" | "RECURRENCE-ID") => {
@@ -369,16 +442,38 @@ impl Event {
                 "a span that long is a freeze: write it into the pack",
             );
         }
+        if let Some((line, _)) = self
+            .except
+            .iter()
+            .find(|(_, except)| except.whole_day != start.whole_day)
+        {
+            return fault(
+                *line,
+                "`EXDATE` is a date and DTSTART has a time, or the other way round, so it excepts nothing",
+                "write it as DTSTART is written",
+            );
+        }
         let dates = match &self.yearly {
             Some(yearly) => yearly.dates(start.civil.date()),
             None => vec![start.civil.date()],
         };
-        for date in dates.into_iter().filter(|date| !self.except.contains(date)) {
+        for date in dates {
             let civil = date.to_datetime(start.civil.time());
             let Some(local) = local_ms(civil).filter(|ms| in_range(*ms)) else {
                 continue;
             };
-            let from = zone.first_instant(local);
+            let begins = Begins {
+                date,
+                from: zone.first_instant(local),
+                whole_day: start.whole_day,
+            };
+            let until = self.yearly.as_ref().and_then(|yearly| yearly.until);
+            // The start itself is part of every rule.
+            let ended = date != start.civil.date() && until.is_some_and(|until| !until.allows(&begins, zone, open));
+            if ended || self.excepts(&begins, zone) {
+                continue;
+            }
+            let from = begins.from;
             let until = match length {
                 Length::Elapsed(ms) => from + ms,
                 Length::Days(days) if open => zone.first_instant(local + days * DAY_MS),
@@ -389,6 +484,18 @@ impl Event {
             }
         }
         Ok(())
+    }
+
+    /// Whether an `EXDATE` names this beginning: its date, or exactly its instant, in whichever zone it is written.
+    fn excepts(&self, begins: &Begins, zone: &Zone) -> bool {
+        self.except.iter().any(|(_, except)| {
+            if begins.whole_day {
+                except.civil.date() == begins.date
+            } else {
+                let zone = except.zone.as_deref().unwrap_or(zone);
+                local_ms(except.civil).is_some_and(|local| zone.first_instant(local) == begins.from)
+            }
+        })
     }
 
     fn length(&self, start: &Stamp, zone: &Zone) -> Result<Length, Fault> {
@@ -454,7 +561,7 @@ impl Yearly {
                 }
                 "INTERVAL" => in_bounds(text, 1, 100).map(|interval| yearly.interval = interval),
                 "COUNT" => in_bounds(text, 1, 1_000).map(|count| yearly.count = usize::try_from(count).ok()),
-                "UNTIL" => text.get(..8).and_then(read_date).map(|date| yearly.until = Some(date)),
+                "UNTIL" => Until::read(text).map(|until| yearly.until = Some(until)),
                 "BYMONTH" => list(text, |month| in_bounds(month, 1, 12)).map(|months| {
                     yearly.months = months
                         .into_iter()
@@ -473,6 +580,10 @@ impl Yearly {
             }
         }
         // A weekday of the year, and a weekday that is also a day of the month, are other rules.
+        // Nor does a rule end twice.
+        if yearly.count.is_some() && yearly.until.is_some() {
+            return wrong("COUNT and UNTIL");
+        }
         if !frequency || (!yearly.weekdays.is_empty() && (yearly.months.is_empty() || !yearly.days.is_empty())) {
             return wrong(value);
         }
@@ -507,7 +618,7 @@ impl Yearly {
         }
         dates.sort_unstable();
         dates.dedup();
-        dates.retain(|date| *date >= first && self.until.is_none_or(|until| *date <= until));
+        dates.retain(|date| *date >= first);
         // The start counts as the first, also where the rule does not name it.
         if dates.first() != Some(&first) {
             dates.insert(0, first);

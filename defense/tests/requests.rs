@@ -197,7 +197,7 @@ fn a_slip_is_named_with_file_line_field_and_fix() {
         ),
         (
             "change: {id: a}\nfacts: {values: {x: {at: 1, value: .nan}}}\n",
-            "r.yaml:2:36: not a readable YAML document: non-finite float",
+            "r.yaml:2:36: `value: .nan` is no number that can be compared; fix: write a finite number",
         ),
         (
             "change: {id: a}\ncounts: {batch: -1}\n",

@@ -154,12 +154,73 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Node, PackError> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error: Error| {
         let place = error.location();
-        PackError {
-            file: file.to_owned(),
+        let at = At {
             line: place.map_or(0, |place| place.line()),
             column: place.map_or(0, |place| place.column()),
-            what: format!("not a readable YAML document: {}", error.without_snippet()),
-            fix: "correct the syntax at this place".to_owned(),
+        };
+        let (what, fix) = unreadable(error.without_snippet(), text, at);
+        PackError {
+            file: file.to_owned(),
+            line: at.line,
+            column: at.column,
+            what,
+            fix: fix.to_owned(),
         }
     })
+}
+
+/// What is wrong with a text that is no document, in words for whoever wrote it, and what to do.
+fn unreadable(error: &Error, text: &str, at: At) -> (String, &'static str) {
+    match error {
+        Error::DuplicateMappingKey { key, .. } => (
+            match key {
+                Some(key) => format!("`{key}` is given a second time in one mapping"),
+                None => "a key is given a second time in one mapping".to_owned(),
+            },
+            "keep one of them: which of two values was meant, nobody can tell",
+        ),
+        Error::MultipleDocuments { .. } => (
+            "a second document begins here".to_owned(),
+            "one file holds one document: remove this `---`, or put what follows into a file of its own",
+        ),
+        Error::NonFiniteFloat { value, .. } => (
+            match field_before(text, at) {
+                Some(field) => format!("`{field}: {value}` is no number that can be compared"),
+                None => format!("`{value}` is no number that can be compared"),
+            },
+            "write a finite number",
+        ),
+        Error::UnknownAnchor { .. } => (
+            "`*` stands for a value that no `&` names".to_owned(),
+            "write the value itself; a text that begins with `*` is put in quotes",
+        ),
+        Error::Budget { .. } => (
+            "the document is larger than any that people write".to_owned(),
+            "make several files of it",
+        ),
+        other => {
+            let said = other.to_string();
+            // The place is said before.
+            let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
+            (
+                format!("not a readable YAML document: {said}"),
+                "correct the syntax at this place",
+            )
+        }
+    }
+}
+
+/// The key right before a place, on the same line.
+fn field_before(text: &str, at: At) -> Option<String> {
+    let line = text.lines().nth(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
+    let before: String = line
+        .chars()
+        .take(usize::try_from(at.column).ok()?.saturating_sub(1))
+        .collect();
+    let key = before.trim_end().strip_suffix(':')?.trim_end();
+    let begin = key
+        .rfind(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.')))
+        .map_or(0, |at| at + 1);
+    let key = key.get(begin..)?;
+    (!key.is_empty()).then(|| key.to_owned())
 }

@@ -445,6 +445,17 @@ fn a_signed_head_is_known_by_its_signature() {
 }
 
 #[test]
+fn a_head_alone_is_an_anchor_without_a_signature() {
+    let (_, heads) = chain();
+    let bare = serde_json::to_string(&heads[6]).expect("plain data");
+    let read = Anchor::parse(&bare).expect("what an audit prints");
+    assert_eq!(read, Anchor::of(heads[6].clone()));
+    assert!(!read.verified_by(&Toy("secret")));
+    assert!(Anchor::parse(&bare.replace("\"seq\":6,", "")).is_err());
+    assert!(Anchor::parse(&bare.replace("}", ",\"x\":1}")).is_err());
+}
+
+#[test]
 fn a_recorded_question_has_the_same_answer_under_the_same_packs() {
     let guard = Guard::load("packs/example.yaml").expect("a pack");
     let (mut chain, first) = Chain::begin("bot", NOW);

@@ -179,7 +179,60 @@ fn charters_have_faults_too() {
     // What Unknown becomes is said for tiers that exist.
     let rule = "rules:\n- {id: r, kind: person, reason: r, unknown: {lead: deny}}\n";
     let errors = load(&[charter(), pack("p", "platform", "all", rule)]).expect_err("no such tier");
-    assert!(errors[0].what.contains("the charter knows no tier `lead`"), "{errors}");
+    assert!(errors[0].what.contains("charter.yaml knows no tier `lead`"), "{errors}");
+    assert_eq!(errors[0].fix, "use one of: gold, silver");
+    // Nor is there a selection of one that does not exist: the window would never close anything.
+    let misspelt = [
+        "windows:\n- {id: w, kind: protected, weekly: {days: daily, from: \"20:00\", for: 1h}, zone: UTC, select: {tier: glod}, reason: r}\n",
+        "rules:\n- {id: r, kind: person, reason: r, unknown: {glod: deny, otherwise: needs_person}}\n",
+    ];
+    for rest in misspelt {
+        let errors = load(&[charter(), pack("p", "platform", "all", rest)]).expect_err("misspelt");
+        assert_eq!((errors.len(), errors[0].line), (1, 6), "{errors}");
+        assert_eq!(errors[0].fix, "did you mean `gold`?");
+    }
+    // One that looks like no slip may come to be.
+    load(&[charter(), pack("p", "platform", "{tier: [gold, bronze]}", "")]).expect("another tier");
+    // The scope of a pack, too; a label of another name is none of the charter's business.
+    load(&[charter(), pack("p", "platform", "{tier: [gold, sliver]}", "")]).expect_err("misspelt");
+    let renamed = (
+        "charter.yaml".to_owned(),
+        CHARTER.replacen("label: tier", "label: class", 1),
+    );
+    load(&[renamed, pack("p", "platform", "{tier: anything}", "")]).expect("another label");
+}
+
+#[test]
+fn without_a_charter_a_tier_is_one_that_some_pack_selects_or_no_slip_of_it() {
+    let selects = pack(
+        "q",
+        "o",
+        "{tier: [gold, tier-1, g1]}",
+        "rules:\n- {id: r, kind: person, reason: r}\n",
+    );
+    let unknown = |tier: &str| {
+        let rest = format!(
+            "rules:\n- {{id: r, kind: person, reason: r, unknown: {{{tier}: deny, otherwise: needs_person}}}}\n"
+        );
+        load(&[selects.clone(), pack("p", "o", "all", &rest)])
+    };
+    for slip in ["glod", "Gold", "gould", "tire-1", "teir-1"] {
+        let errors = unknown(slip).expect_err(slip);
+        let error = &errors[0];
+        assert_eq!(
+            (errors.len(), error.file.as_str(), error.line, error.column),
+            (1, "p.yaml", 6, 46),
+            "{errors}"
+        );
+        assert!(
+            error.what.contains(&format!("no pack selects the tier `{slip}`")),
+            "{error}"
+        );
+        assert!(error.fix.starts_with("did you mean `"), "{error}");
+    }
+    for sound in ["gold", "platinum", "tier-1", "tier-2", "g1", "g2"] {
+        unknown(sound).expect(sound);
+    }
 }
 
 #[test]

@@ -536,3 +536,76 @@ fn the_example_passes_its_own_tests() {
         assert!(run.passed(), "{run:#?}");
     }
 }
+
+#[test]
+fn what_is_no_document_is_said_in_words_for_who_wrote_it() {
+    for (text, line, column, what, fix) in [
+        (
+            "version: 1\npack: a\npack: b\n",
+            3,
+            1,
+            "`pack` is given a second time in one mapping",
+            "keep one of them",
+        ),
+        (
+            "version: 1\n---\nversion: 1\n",
+            3,
+            1,
+            "a second document begins here",
+            "into a file of its own",
+        ),
+        (
+            "version: 1\nleast_open: .nan\n",
+            2,
+            13,
+            "`least_open: .nan` is no number",
+            "a finite number",
+        ),
+        (
+            "version: 1\nscope: {a: [x, -.inf]}\n",
+            2,
+            16,
+            "`-.inf` is no number",
+            "a finite number",
+        ),
+        (
+            "version: 1\npack: *other\n",
+            2,
+            7,
+            "`*` stands for a value that no `&` names",
+            "write the value itself",
+        ),
+        (&"[".repeat(5_000), 1, 256, "recursion limit", "correct the syntax"),
+        (
+            "version: 1\npack: \"abc\n",
+            2,
+            7,
+            "not a readable YAML document: unclosed quote",
+            "correct the syntax",
+        ),
+    ] {
+        let errors = errors(text);
+        let error = &errors[0];
+        assert_eq!((errors.len(), error.line, error.column), (1, line, column), "{error}");
+        assert!(error.what.contains(what), "{error}");
+        assert!(error.fix.contains(fix), "{error}");
+        for of_the_library in ["Options", "Policy", "policy", "from_str", " at line "] {
+            assert!(!error.to_string().contains(of_the_library), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_is_asked_only_where_it_is_silent_is_refused() {
+    let text = |phase: &str| {
+        format!(
+            "version: 1\npack: p\nowner: o\nscope: all\nrules:\n- id: r\n  kind: complete\n  phase: {phase}\n  reason: r\n"
+        )
+    };
+    let errors = errors(&text("pre"));
+    assert_eq!((errors.len(), errors[0].line, errors[0].column), (1, 8, 10), "{errors}");
+    assert!(errors[0].what.contains("could never answer"), "{errors}");
+    for phase in ["post", "both"] {
+        Guard::from_yaml("p.yaml", text(phase)).expect(phase);
+    }
+}

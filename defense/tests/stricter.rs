@@ -64,6 +64,8 @@ fn item(random: &mut Random, id: usize) -> (&'static str, String) {
     ]);
     let unknown = random.of(&["", ", unknown: deny", ", unknown: {gold: deny, otherwise: hold}"]);
     let when = match list {
+        // A rule that is asked only where it says nothing is refused.
+        "rules" if kind == "kind: complete" => random.of(&["", ", phase: post", ", step: order"]),
         "rules" => random.of(&["", ", phase: pre", ", phase: post", ", step: order"]),
         _ => "",
     };

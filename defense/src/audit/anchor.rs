@@ -116,11 +116,15 @@ impl Anchor {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads one line.
+    /// Reads one line: an anchor, or a head alone, which is trusted for where it is kept.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(line: &str) -> Result<Self, String> {
-        serde_json::from_str(line).map_err(|error| error.to_string())
+        let anchor: Result<Self, _> = serde_json::from_str(line);
+        anchor.or_else(|wrong| {
+            let head: Result<Head, _> = serde_json::from_str(line);
+            head.map(Self::of).map_err(|_| wrong.to_string())
+        })
     }
 }

@@ -11,6 +11,7 @@ mod rules;
 mod scalar;
 mod schedule;
 mod select;
+mod tiers;
 mod trial;
 mod windows;
 mod yaml;
@@ -61,6 +62,8 @@ pub(crate) struct Library {
     /// The texts of calendars by the path of their files.
     calendars: BTreeMap<String, Arc<str>>,
     charter: Option<Arc<Charter>>,
+    /// The tiers that packs name.
+    tiers: Vec<tiers::TierUse>,
 }
 
 /// The first use of a label key in a file.
@@ -222,6 +225,8 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
         }
     }
     library.charter.clone_from(&charter);
+    // What the charter itself selects was read before it said which label has the tiers.
+    library.tiers.clear();
     for (name, text, root) in roots {
         let Some(file) = decode::file(&name, &text, &root, &mut library, &mut errors, &mut keys) else {
             continue;
@@ -250,6 +255,7 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
         }
         by_name.insert(file.pack.name.clone(), file);
     }
+    errors.extend(tiers::faults(&library.tiers, charter.as_deref()));
     PackErrors::check(errors)?;
     keys.sort();
     keys.dedup_by(|later, first| later.key == first.key && later.file == first.file);

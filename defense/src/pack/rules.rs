@@ -51,20 +51,20 @@ impl Reader<'_> {
         let (shared, own) = (pick(shared), pick(own));
         let fields = self.fields(&shared, "a rule", &SHARED)?;
         let id = self.id(&fields, "id", "needs-approval");
-        let rule = self
+        let kind = self
             .require(&fields, "kind", KINDS[0].name)
-            .and_then(|node| self.kind(node))
-            .and_then(|kind| {
-                let decoded = kind.decode(&own, &self.types);
-                decoded
-                    .map_err(|misfits| {
-                        for misfit in misfits {
-                            let at = misfit.place(&own);
-                            self.fault(at, format!("`kind: {}`: {}", kind.name, misfit.what), misfit.fix);
-                        }
-                    })
-                    .ok()
-            });
+            .and_then(|node| self.kind(node));
+        let rule = kind.and_then(|kind| {
+            let decoded = kind.decode(&own, &self.types);
+            decoded
+                .map_err(|misfits| {
+                    for misfit in misfits {
+                        let at = misfit.place(&own);
+                        self.fault(at, format!("`kind: {}`: {}", kind.name, misfit.what), misfit.fix);
+                    }
+                })
+                .ok()
+        });
         for key in rule.iter().flat_map(|rule| rule.label_keys()) {
             self.keys.push(KeyUse {
                 key: key.to_owned(),
@@ -80,6 +80,18 @@ impl Reader<'_> {
         let phase = fields
             .get("phase")
             .map_or(Some(None), |node| self.word(node, "phase", &PHASES));
+        if let (Some(kind), Some(node), Some(Some(asked))) = (kind, fields.get("phase"), phase)
+            && kind.speaks_in.is_some_and(|speaks| speaks != asked)
+        {
+            self.fault(
+                node.at,
+                format!(
+                    "`kind: {}` says nothing in this phase, so the rule could never answer",
+                    kind.name
+                ),
+                "write `phase: post`, or remove `phase`",
+            );
+        }
         let step = fields
             .get("step")
             .map_or(Some(None), |node| self.word(node, "step", &STEPS));
@@ -198,16 +210,6 @@ impl Reader<'_> {
         found
     }
 
-    /// Whether there is such a tier; without a charter that lists them there may be any.
-    fn is_tier(&self, tier: &str) -> bool {
-        let tiers = self
-            .library
-            .charter
-            .as_ref()
-            .map_or(&[][..], |charter| charter.tiers.as_slice());
-        tiers.is_empty() || tiers.iter().any(|known| known == tier)
-    }
-
     /// `unknown: deny`, or by tier: `unknown: {gold: deny, otherwise: needs_person}`.
     pub(super) fn on_unknown(&mut self, fields: &Fields<'_>) -> Option<OnUnknown> {
         let Some(node) = fields.get("unknown") else {
@@ -224,15 +226,8 @@ impl Reader<'_> {
         for (key, value) in entries {
             match (self.text(key, "tier"), self.word(value, "unknown", &UNKNOWNS)) {
                 (Some("otherwise"), Some(verdict)) => unknown.otherwise = verdict,
-                (Some(tier), Some(_)) if !self.is_tier(tier) => {
-                    self.fault(
-                        key.at,
-                        format!("the charter knows no tier `{tier}`"),
-                        "use one of its tiers, or `otherwise`",
-                    );
-                    sound = false;
-                }
                 (Some(tier), Some(verdict)) => {
+                    self.names_tier(tier, key.at, false);
                     unknown.by_tier.insert(tier.to_owned(), verdict);
                 }
                 _ => sound = false,

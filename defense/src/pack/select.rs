@@ -84,6 +84,9 @@ impl Reader<'_> {
             for node in nodes {
                 match self.text(node, key_text.unwrap_or("label")) {
                     Some(text) => {
+                        if key_text == Some(self.tier_label()) {
+                            self.names_tier(text, node.at, true);
+                        }
                         values.insert(text.to_owned());
                     }
                     None => sound = false,

@@ -80,7 +80,7 @@ impl ActorKind {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "plain data, written as a literal by callers")]
 pub struct Actor {
-    /// The name it is known by; two actors are one if kind and id are the same.
+    /// The name it is known by. Two actors with one id are one, whatever kind each says it is.
     pub id: String,
     /// Person or program.
     pub kind: ActorKind,
@@ -108,12 +108,6 @@ impl Actor {
             kind: ActorKind::Program,
             via: via.into(),
         }
-    }
-
-    /// Whether the two are one, through whatever they act.
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.id == other.id
     }
 }
 

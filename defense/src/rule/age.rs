@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::answer::{Answer, Judged, is_future, said};
 use super::{Ask, BuiltIn, Over, Rule, Wrong, judged};
 use crate::finding::Code;
-use crate::request::form;
+use crate::request::{Direction, form};
 use crate::verdict::UnknownReason;
 
 /// Since when the age counts.
@@ -19,7 +19,7 @@ enum Since {
     Started,
 }
 
-/// How old a change may be.
+/// How old a change may be. A rollback of it may be any age.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Age {
@@ -54,6 +54,10 @@ impl BuiltIn for Age {
 
 impl Rule for Age {
     fn judge(&self, ask: &Ask<'_>) -> Vec<Answer> {
+        // What goes back must not be kept where it is for having been late.
+        if ask.request.change.direction == Direction::Rollback {
+            return Vec::new();
+        }
         let mut answers = judged(self.old(ask));
         answers.extend(self.late(ask));
         answers

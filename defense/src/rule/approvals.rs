@@ -76,7 +76,8 @@ impl Approvals {
             .iter()
             .filter(|approval| {
                 approval.by.kind == ActorKind::Person
-                    && !approval.by.is(author)
+                    // Whatever kind they say they are: who writes as a program and agrees as a person is one.
+                    && approval.by.id != author.id
                     && approval.level >= self.level
                     && holds(approval.at_ms)
                     && approval.artefact == change.artefact

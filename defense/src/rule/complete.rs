@@ -30,6 +30,7 @@ const fn five_minutes() -> u64 {
 
 impl BuiltIn for Complete {
     const KIND: &'static str = "complete";
+    const SPEAKS_IN: Option<Phase> = Some(Phase::Post);
 
     fn check(&self) -> Result<(), Wrong> {
         if (1..=100).contains(&self.share) {

@@ -133,6 +133,9 @@ pub(crate) trait BuiltIn: Rule + DeserializeOwned + 'static {
     fn check(&self) -> Result<(), Wrong> {
         Ok(())
     }
+
+    /// The only phase it ever speaks in, if there is one.
+    const SPEAKS_IN: Option<Phase> = None;
 }
 
 /// A parameter that has the right type and a wrong value.
@@ -147,6 +150,8 @@ pub(crate) struct Wrong {
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
+    /// The only phase it ever speaks in, if there is one.
+    pub(crate) speaks_in: Option<Phase>,
     decode: Decode,
 }
 
@@ -157,6 +162,7 @@ impl Kind {
     const fn of<R: BuiltIn>() -> Self {
         Self {
             name: R::KIND,
+            speaks_in: R::SPEAKS_IN,
             decode: decode::<R>,
         }
     }

@@ -35,6 +35,11 @@ fn approvals_count_people_of_enough_authority_and_never_the_author() {
             "{why}"
         );
     }
+    // Who writes as a program and agrees as a person is one.
+    let alone = asked(&format!("{}, {}", yes("wu", ""), yes("li", "")));
+    let by_program = alone.replacen("kind: person", "kind: program", 1);
+    assert_ne!(alone, by_program);
+    assert_eq!(codes(rule, &by_program).0, missing, "{by_program}");
     check(
         rule,
         &[
@@ -496,6 +501,17 @@ fn age_and_deadline() {
             (&asked(", started: 1"), &["age.exceeded"], Verdict::Deny),
         ],
     );
+    // What goes back is not kept where it is: neither for its age, nor for its deadline, nor for want of either.
+    for back in [
+        ", direction: rollback".to_owned(),
+        format!(", direction: rollback, made: {}", old - 1),
+        format!(", direction: rollback, made: {NOW}, deadline: 1, started: 1"),
+        format!(", direction: rollback, made: {}", NOW + HOUR),
+    ] {
+        for rule in [rule, "kind: age, max: 1d, since: started, over: deny"] {
+            check(rule, &[(&asked(&back), &[], Verdict::Allow)]);
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use tree::{Condition, Truth};
 /// The kind in the table of kinds.
 pub(super) const KIND: Kind = Kind {
     name: "condition",
+    speaks_in: None,
     decode,
 };
 

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use unattended::defense::audit::{Anchor, Broken, Chain, Entry, Head, Log, Record, Replay, VerifyError, verify};
 use unattended::defense::{Decision, Guard, Request};
 use unattended_examples_support::{Exit, Failure};
@@ -135,7 +135,7 @@ pub(crate) fn audit(options: &Options, path: &Path) -> Result<Exit, Failure> {
             )
         });
         format!(
-            "{name}: the chain {:?} is whole: {} records ({}); {vouched}{again}\nkeep this elsewhere: {head}",
+            "{name}: the chain {:?} is whole: {} records ({}); {vouched}{again}\nkeep this elsewhere:\n{head}",
             verified.head.log,
             verified.records,
             kinds.join(", "),
@@ -148,9 +148,15 @@ pub(crate) fn audit(options: &Options, path: &Path) -> Result<Exit, Failure> {
 fn anchors(path: &Path, reader: BufReader<File>) -> Result<Vec<Head>, Failure> {
     let mut heads = Vec::new();
     for (number, line) in reader.lines().enumerate() {
-        let wrong = |error: String| Failure::Input(format!("{}:{}: no anchor: {error}", path.display(), number + 1));
+        let wrong = |error: String| {
+            Failure::Input(format!(
+                "{}:{}: no anchor: {error}; fix: keep the line that an audit prints last, or its JSON",
+                path.display(),
+                number + 1
+            ))
+        };
         let line = line.map_err(|error| wrong(error.to_string()))?;
-        heads.push(Anchor::parse(&line).map_err(wrong)?.head);
+        heads.push(head(&line).map_err(wrong)?);
     }
     if heads.is_empty() {
         return Err(Failure::Input(format!(
@@ -159,6 +165,23 @@ fn anchors(path: &Path, reader: BufReader<File>) -> Result<Vec<Head>, Failure> {
         )));
     }
     Ok(heads)
+}
+
+/// The head in a line that was kept: an anchor, a head, or what `--audit --json` printed.
+fn head(line: &str) -> Result<Head, String> {
+    #[derive(Deserialize)]
+    struct Kept {
+        whole: bool,
+        head: Option<Head>,
+    }
+    let anchor = Anchor::parse(line);
+    match serde_json::from_str(line) {
+        Ok(Kept {
+            whole: true,
+            head: Some(head),
+        }) => Ok(head),
+        _ => anchor.map(|anchor| anchor.head),
+    }
 }
 
 fn replay(guard: &Guard, reader: BufReader<File>) -> std::io::Result<Replayed> {

@@ -18,7 +18,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use serde::Serialize;
 use unattended::defense::{Guard, instant};
-use unattended_examples_support::{Exit, Failure};
+use unattended_examples_support::{Exit, Failure, wrap};
 
 use crate::options::Options;
 
@@ -60,13 +60,16 @@ fn stamp(ms: i64) -> String {
     Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }
 
+/// How wide the text is at most, in columns.
+const COLUMNS: usize = 80;
+
 /// Prints the text, or the object in one line. Somebody who closed the pipe has seen enough.
 fn print(options: &Options, text: impl FnOnce() -> String, object: &impl Serialize) -> Result<(), Failure> {
     use std::io::Write as _;
     let text = if options.json {
         serde_json::to_string(object).map_err(Failure::internal)?
     } else {
-        text()
+        wrap(&text(), COLUMNS)
     };
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),

@@ -74,4 +74,4 @@ pub use inventory::{Inventory, Labels, MAX_TARGETS, State, Target};
 pub use mapping::Mapping;
 pub use source::{Source, load, read};
 pub use synthetic::{Synthetic, SyntheticTargets, bundled};
-pub use text::{count, nearest};
+pub use text::{count, nearest, wrap};

@@ -352,9 +352,28 @@ mod cel {
                 "`change_emergency`?",
             ),
             ("green &&", "not a CEL expression", "correct"),
-            ("risk", "not true or false", "compare"),
-            ("green && risk > 'high'", "on a sample", "types"),
-            ("risk + team > 1.0", "on a sample", "types"),
+            ("risk", "not true or false", "types"),
+            ("green && risk > 'high'", "compares a number with a text", "types"),
+            ("risk + team > 1.0", "takes numbers, and this is a text", "types"),
+            // What no sample would show, since CEL finds values of two types merely different.
+            ("risk == 'high'", "compares a number with a text", "types"),
+            ("label_tier == 3", "compares a text with a whole number", "types"),
+            (
+                "label_tier == 'gold' && risk != 'high'",
+                "compares a number with a text",
+                "types",
+            ),
+            ("label_tier == 'gold' && risk", "takes what is true or false", "types"),
+            ("label_tier == 'gold' && risk + 1 > 2.0", "write 1.0 for 1", "types"),
+            ("label_tier == 'gold' && _odd(risk)", "no function `_odd`", "types"),
+            ("label_tier == 'gold' && od_d(risk)", "no function `od_d`", "types"),
+            ("change_kind == 'binry'", "never `binry`", "types"),
+            ("'rollbck' != change_direction", "never `rollbck`", "types"),
+            ("change_kind in ['binary', 'confg']", "never `confg`", "types"),
+            ("1 in flags", "a whole number in a list", "types"),
+            ("team in ['a', 1]", "this one has a whole number", "types"),
+            ("team == null", "ever `null`", "types"),
+            ("green ? risk > 1.0 : team", "compares a boolean with a text", "types"),
             ("siz(flags) > 1", "no function `siz`", "`size`?"),
             ("flags.all(x, x == 'a')", "", ""),
         ] {
@@ -367,5 +386,43 @@ mod cel {
             "deeper",
             "several",
         );
+    }
+    #[test]
+    fn what_fits_is_not_refused() {
+        for expression in [
+            "risk == 1 || risk >= 0.5 || counts_batch > 10",
+            "size(flags) + 1 > 2 && int(risk) % 2 == 0",
+            "(green ? team : 'none') == 'payments'",
+            "team.contains('pay') || team in ['a', 'b'] || label_tier in flags",
+            "change_kind in ['binary', 'config'] && change_direction != 'rollback'",
+            "-risk < 0.0 && team + '-x' != label_tier && string(risk) != ''",
+        ] {
+            Guard::from_yaml("p.yaml", pack(&format!("{{cel: \"{expression}\"}}"), "deny")).expect(expression);
+        }
+    }
+
+    #[test]
+    fn hostile_expressions_end_as_faults_or_answers() {
+        for expression in [
+            format!("{}0.0 < risk", "1.0 + ".repeat(320)),
+            format!("{}true", "green || ".repeat(210)),
+            format!("{}green", "!".repeat(1_900)),
+            format!("{}risk > 0.0", "-".repeat(60)),
+            format!("team{} == ''", ".a".repeat(900)),
+            format!("team{} == ''", "[0]".repeat(600)),
+            format!("{}green", "green ? green : ".repeat(100)),
+            format!("{}team{} == ''", "string(".repeat(30), ")".repeat(30)),
+            format!("size('{}') > 1", "a".repeat(1_900)),
+            "9223372036854775807 + 1 > 0 && green".to_owned(),
+            "1 / 0 == 1 || green".to_owned(),
+            "\u{0}".to_owned(),
+            "'\\\\u{110000}' == team".to_owned(),
+        ] {
+            let text = pack(&format!("{{cel: \"{expression}\"}}"), "deny");
+            match Guard::from_yaml("p.yaml", text) {
+                Ok(guard) => drop(guard.decide(&request(facts()), MONDAY).verdict),
+                Err(errors) => assert!(!errors.is_empty()),
+            }
+        }
     }
 }

@@ -285,17 +285,20 @@ impl Request {
 
     /// The others in flight, without the entry of this change itself. Nobody knows: empty.
     pub(crate) fn rivals(&self) -> impl Iterator<Item = &Other> {
-        self.others
-            .iter()
-            .flatten()
-            .filter(|other| other.change_id != self.change.id)
+        self.others.iter().flatten().filter(|other| !self.is_own(other))
+    }
+
+    /// Whether an entry is that of this change. A stop that somebody gave the name of the change it stops is none of its own.
+    fn is_own(&self, other: &Other) -> bool {
+        let stops = |kind| kind == ChangeKind::Freeze;
+        other.change_id == self.change.id && (stops(self.change.kind) || !stops(other.kind))
     }
 
     /// When this change started, if anybody says.
     pub(crate) fn known_start(&self) -> Option<i64> {
         // Whoever hands everybody the same list of changes in flight need not say again when this one started.
         self.change.started_ms.or_else(|| {
-            let own = |other: &&Other| other.change_id == self.change.id;
+            let own = |other: &&Other| self.is_own(other);
             self.others.iter().flatten().find(own).map(|own| own.started_ms)
         })
     }

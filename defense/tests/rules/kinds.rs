@@ -463,6 +463,17 @@ fn changes_meet_along_calls_and_configuration_further() {
                 &["conflict.freeze"],
                 Verdict::NeedsPerson,
             ),
+            // Also one that was given the name of the change it stops; the other entries of that name are the change's own.
+            (
+                &asked("binary", stop).replace("change_id: x", "change_id: c"),
+                &["conflict.freeze"],
+                HOLD,
+            ),
+            (
+                &asked("freeze", stop).replace("change_id: x", "change_id: c"),
+                &[],
+                Verdict::Allow,
+            ),
         ],
     );
 }

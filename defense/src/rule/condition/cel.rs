@@ -1,5 +1,5 @@
 //! Conditions in CEL, the language of Kubernetes admission policies. The same three steps as for any other: read it,
-//! resolve every name in it, and try it on samples of the declared types, all before it is in force.
+//! resolve every name in it, check its types and try it on samples of them, all before it is in force.
 //!
 //! Facts are variables with `_` for `.` (`change_kind`, `counts_batch`, `risk`), labels are `label_tier`. Functions are
 //! those of [`FUNCTIONS`]; there are no macros over lists, so an expression takes as long as it is.
@@ -12,6 +12,7 @@ use cel::{Context, Env, Program, Value};
 
 use super::facts::{Datum, Fact, Type, Types};
 use super::tree::Truth;
+use super::typed;
 use crate::rule::Ask;
 use crate::suggest::nearest;
 use crate::verdict::UnknownReason;
@@ -113,6 +114,19 @@ impl Expression {
             facts,
             env: Arc::new(Env::stdlib()),
         };
+        let kind = |name: &str| {
+            let (_, source) = expression.variables.iter().find(|(known, _)| known == name)?;
+            Some(match source {
+                Source::Fact(_, kind) => *kind,
+                Source::Label(_) => Type::Text,
+            })
+        };
+        if let Err(what) = typed::check(expression.program.expression(), &kind) {
+            return fault(
+                what,
+                "correct the types: facts are of the type declared, labels are texts",
+            );
+        }
         expression.try_on_samples()?;
         Ok(expression)
     }

@@ -5,6 +5,8 @@ mod cel;
 mod decode;
 mod facts;
 mod tree;
+#[cfg(feature = "cel")]
+mod typed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,6 +9,7 @@
 //! Actions go to standard output, one JSON object a line, and a last line with the state of every host. The format is in
 //! `docs/outliers.md`.
 
+mod json;
 mod play;
 mod scenario;
 
@@ -44,8 +45,10 @@ fn run(options: &Options) -> Result<(), Failure> {
         (options.scenario.as_str(), std::fs::read_to_string(&options.scenario))
     };
     let text = text.map_err(|error| Failure::Input(format!("{name}: {error}; fix: name a readable file, or `-`")))?;
-    let fault = |error: String| Failure::Input(format!("{name}: {error}"));
-    let scenario = Scenario::parse(&text).map_err(fault)?;
+    let value = json::read(&text)
+        .map_err(|error| Failure::Input(format!("{name}: {error}; fix: give one JSON object, each field once")))?;
+    let fault = |error: String| Failure::Input(format!("{name}:{}: {error}", json::line_of(&text, &error)));
+    let scenario = Scenario::parse(value).map_err(fault)?;
     let (lines, state) = play::play(&scenario).map_err(fault)?;
     let mut out = std::io::stdout().lock();
     let mut print = || -> std::io::Result<()> {

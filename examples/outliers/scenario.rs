@@ -85,8 +85,7 @@ const KINDS: [&str; 12] = [
 ];
 
 impl Scenario {
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let value: Value = serde_json::from_str(text).map_err(|error| format!("{error}; fix: give one JSON object"))?;
+    pub(crate) fn parse(value: Value) -> Result<Self, String> {
         let mut top = Fields::of(value, "scenario")?;
         let mode = top.required("mode")?;
         let mode = mode.as_str().unwrap_or_default().to_owned();
@@ -244,6 +243,10 @@ fn typed<T: DeserializeOwned>(value: Value, at: &str) -> Result<T, String> {
             });
             let path = below.map_or_else(|| format!("{at}.{name}"), |(inner, _)| format!("{at}.{name}.{inner}"));
             let fix = match said.split_once(", expected ") {
+                // Of plain numbers serde tells the type only.
+                Some((_, "u32" | "u64")) => "give a whole number".to_owned(),
+                Some((_, "f64")) => "give a number".to_owned(),
+                Some((_, "a boolean")) => "give true or false".to_owned(),
                 Some((_, expected)) => format!("give {expected}"),
                 None => "see docs/outliers.md".to_owned(),
             };

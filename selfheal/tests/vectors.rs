@@ -39,8 +39,8 @@ fn each(file: &str, least: usize, check: impl Fn(&Value, Vec<Value>, Value)) {
     let vectors = data["vectors"].as_array().unwrap();
     assert!(vectors.len() >= least, "{file}: only {} vectors", vectors.len());
     for vector in vectors {
-        let scenario = Scenario::parse(&vector["scenario"].to_string())
-            .unwrap_or_else(|error| panic!("{}: {error}", vector["id"]));
+        let scenario =
+            Scenario::parse(vector["scenario"].clone()).unwrap_or_else(|error| panic!("{}: {error}", vector["id"]));
         let (lines, state) = play(&scenario).unwrap();
         let lines = lines.iter().map(|line| serde_json::to_value(line).unwrap()).collect();
         check(vector, lines, serde_json::to_value(state).unwrap());

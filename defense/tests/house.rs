@@ -131,6 +131,35 @@ fn a_critical_tier_without_rules_of_its_own_is_not_allowed() {
     let misspelt = ask(&[charter(), everything.clone()], app("a").label("tier", "Gold"));
     assert_eq!(misspelt.verdict, Verdict::NeedsPerson);
     assert_eq!(misspelt.findings[0].unknown, Some(UnknownReason::Unreadable));
+    // Nor where a pack speaks for the scope: its rules for gold would not find the one that is misspelt.
+    let held = pack(
+        "q",
+        "pay",
+        "{business: payments}",
+        "rules:\n- {id: r, kind: person, select: {tier: gold}, reason: r, unknown: deny}\n",
+    );
+    let of = |tier: &str| {
+        ask(
+            &[charter(), held.clone()],
+            app("a").label("business", "payments").label("tier", tier),
+        )
+    };
+    assert_eq!(of("silver").verdict, Verdict::Allow);
+    assert_eq!(of("").verdict, Verdict::Allow);
+    assert_eq!(of("glod").codes(), ["verdict.needs_person", "fact.unreadable"]);
+    assert!(
+        of("glod").why().contains("did you mean `gold`?"),
+        "{}",
+        of("glod").why()
+    );
+    // A charter that lists no tiers knows none to be strange, one without critical ones knows all the same.
+    let listing = |tiers: &str| {
+        let text = CHARTER.replacen("all: [gold, silver], critical: [gold]", tiers, 1);
+        let packs = [("charter.yaml".to_owned(), text), everything.clone()];
+        ask(&packs, app("a").label("tier", "glod")).verdict
+    };
+    assert_eq!(listing("all: []"), Verdict::Allow);
+    assert_eq!(listing("all: [gold]"), Verdict::NeedsPerson);
     let unknown = ask(&[charter(), everything.clone()], app("a"));
     assert_eq!(unknown.verdict, Verdict::NeedsPerson);
     assert_eq!(unknown.findings[0].unknown, Some(UnknownReason::MissingLabel));

@@ -8,6 +8,7 @@ use crate::index::Known;
 use crate::pack::TIER;
 use crate::scope::Labels;
 use crate::selector::Match;
+use crate::suggest::nearest;
 use crate::verdict::{UnknownReason, Verdict};
 
 impl Guard {
@@ -21,35 +22,33 @@ impl Guard {
     }
 
     /// A critical tier without rules of its own is not permission: a pack for everything says nothing about the one
-    /// application that must not fail. A scope whose tier nobody knows, or the charter does not, may be critical.
+    /// application that must not fail. A scope whose tier nobody knows may be critical. One whose tier the charter does not
+    /// know may be misspelt, so that no rule for its true tier finds it, whatever else speaks for it.
     pub(super) fn unruled(&self, labels: &Labels<'_>, known: &Known<'_>) -> Option<Finding> {
         let charter = self.0.decoded.charter.as_ref()?;
-        if charter.critical.is_empty() {
-            return None;
-        }
         let tiers = labels.of_key(&charter.tier);
         let named = |tiers: &[String], tier: &str| tiers.iter().any(|named| named == tier);
         let critical = tiers.iter().find(|(_, tier)| named(&charter.critical, tier));
-        // A misspelt tier may be the critical one.
         let strange = tiers
             .iter()
-            .find(|(_, tier)| !tier.is_empty() && !named(&charter.tiers, tier));
-        if critical.is_none() && strange.is_none() && !tiers.is_empty() {
+            .find(|(_, tier)| !tier.is_empty() && !charter.tiers.is_empty() && !named(&charter.tiers, tier));
+        let may_be_critical = critical.is_some() || tiers.is_empty() && !charter.critical.is_empty();
+        if strange.is_none() && (!may_be_critical || self.ruled(known) || self.ruled_in_parts(labels)) {
             return None;
         }
-        if self.ruled(known) || self.ruled_in_parts(labels) {
-            return None;
-        }
-        let (code, unknown, key, value) = match (critical, strange) {
-            (Some((_, tier)), _) => (Code::PackMissing, None, "tier", (*tier).to_owned()),
-            (None, Some((label, tier))) => (
+        let (code, unknown, key, value) = match (strange, critical) {
+            (Some((label, tier)), _) => (
                 Code::FactUnreadable,
                 Some(UnknownReason::Unreadable),
                 "what",
-                format!(
-                    "the {label} `{tier}`, which is none of the charter's, and no pack speaks for all of this scope"
-                ),
+                match nearest(tier, charter.tiers.iter().map(String::as_str)) {
+                    Some(near) => {
+                        format!("the {label} `{tier}`, which is none of the charter's (did you mean `{near}`?)")
+                    }
+                    None => format!("the {label} `{tier}`, which is none of the charter's"),
+                },
             ),
+            (None, Some((_, tier))) => (Code::PackMissing, None, "tier", (*tier).to_owned()),
             (None, None) => (
                 Code::LabelMissing,
                 Some(UnknownReason::MissingLabel),

@@ -69,19 +69,14 @@ impl Leases {
         std::iter::once(ANY).chain(apps).map(str::to_owned).collect()
     }
 
-    /// Asks for one key, until an instant. Who has it already gets it renewed, with the same fence.
+    /// Asks for one key, until an instant. Who has it already for the same scope gets it renewed, with the same fence; for
+    /// another scope it is another lease with a later fence, in place of the one before.
     pub fn take(&mut self, key: &str, holder: &str, scope: &Scope, now_ms: i64, until_ms: i64) -> Taken {
-        let at_key = self.leases.entry(key.to_owned()).or_default();
-        at_key.retain(|_, lease| lease.until_ms > now_ms);
-        // At the key everybody shares, only those meet of whom one names no application.
-        let names_none = |scope: &Scope| scope.values(APP).all(str::is_empty);
-        let meets = |lease: &Lease| {
-            Labels::of(scope).overlaps(&Labels::of(&lease.scope))
-                && (key != ANY || names_none(scope) || names_none(&lease.scope))
-        };
-        if let Some(other) = at_key.values().find(|lease| lease.holder != holder && meets(lease)) {
+        if let Some(other) = self.in_the_way(key, holder, scope, now_ms) {
             return Taken::Held(other.clone());
         }
+        let at_key = self.leases.entry(key.to_owned()).or_default();
+        at_key.retain(|_, lease| lease.until_ms > now_ms);
         if let Some(own) = at_key.get_mut(holder)
             && own.scope == *scope
         {
@@ -101,23 +96,50 @@ impl Leases {
         Taken::Given(fence)
     }
 
+    /// The lease of somebody else at a key that may share a target with a scope.
+    fn in_the_way(&self, key: &str, holder: &str, scope: &Scope, now_ms: i64) -> Option<&Lease> {
+        // At the key everybody shares, only those meet of whom one names no application.
+        let names_none = |scope: &Scope| scope.values(APP).all(str::is_empty);
+        self.leases.get(key)?.values().find(|lease| {
+            lease.holder != holder
+                && lease.until_ms > now_ms
+                && Labels::of(scope).overlaps(&Labels::of(&lease.scope))
+                && (key != ANY || names_none(scope) || names_none(&lease.scope))
+        })
+    }
+
     /// Asks for all keys of a scope in their order, as far as they are free. `Ok` has the largest of the fences: give it to
-    /// whatever is acted upon. It is larger than that of anybody before who held what this scope overlaps. What was taken before somebody else's key was met stays taken until it ends or is released.
+    /// whatever is acted upon. It is larger than that of anybody
+    /// before who held what this scope overlaps. What was taken before somebody else's key was met stays taken until it ends
+    /// or is released. Who has another scope loses it to the new one, and keeps it where the new one is not free; two who
+    /// want each other's wait until one of their leases ends, so it is better to release first.
     ///
     /// # Errors
     /// Who holds the first key that is not free, as an answer for a decision.
     pub fn take_all(&mut self, holder: &str, scope: &Scope, now_ms: i64, until_ms: i64) -> Result<u64, Answer> {
+        let refused = |key: &str, lease: &Lease| {
+            Answer::hold(Code::ConflictLease, Some(lease.until_ms))
+                .with("key", if key == ANY { "all applications" } else { key })
+                .with("holder", &lease.holder)
+                .with("fence", lease.fence)
+        };
+        let keys = Self::keys(scope);
+        // Half of a new scope in place of half of an old one would be neither.
+        let has_another = self
+            .in_force(now_ms)
+            .any(|lease| lease.holder == holder && lease.scope != *scope);
+        if has_another
+            && let Some((key, lease)) = keys
+                .iter()
+                .find_map(|key| Some((key, self.in_the_way(key, holder, scope, now_ms)?)))
+        {
+            return Err(refused(key, lease));
+        }
         let mut largest = 0;
-        for key in Self::keys(scope) {
+        for key in keys {
             match self.take(&key, holder, scope, now_ms, until_ms) {
                 Taken::Given(fence) => largest = largest.max(fence),
-                Taken::Held(lease) => {
-                    let named = if key == ANY { "all applications" } else { &key };
-                    return Err(Answer::hold(Code::ConflictLease, Some(lease.until_ms))
-                        .with("key", named)
-                        .with("holder", &lease.holder)
-                        .with("fence", lease.fence));
-                }
+                Taken::Held(lease) => return Err(refused(&key, &lease)),
             }
         }
         Ok(largest)

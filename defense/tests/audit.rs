@@ -312,6 +312,19 @@ fn a_chain_computed_anew_shows_between_two_anchors() {
 }
 
 #[test]
+fn of_two_heads_of_one_record_that_differ_one_is_not_of_this_chain() {
+    let (records, heads) = chain();
+    let strange = Head {
+        hash: heads[5].hash,
+        ..heads[4].clone()
+    };
+    assert!(check(&text(&records), &[heads[4].clone(), heads[4].clone()]).is_ok());
+    for anchors in [[heads[4].clone(), strange.clone()], [strange, heads[4].clone()]] {
+        broken(&text(&records), &anchors, 0, Tamper::Rewritten);
+    }
+}
+
+#[test]
 fn another_chain_an_empty_file_and_a_nameless_one_are_none() {
     let (records, heads) = chain();
     let other = Head {

@@ -230,3 +230,28 @@ fn keys_are_sorted_and_scopes_that_overlap_share_one() {
         }
     }
 }
+
+#[test]
+fn who_asks_for_another_scope_has_that_one_alone_and_a_new_fence() {
+    let zone = |zone: &str| app("a").label("zone", zone);
+    let mut leases = Leases::new();
+    let first = leases.take_all("one", &zone("1"), 0, 100).expect("free");
+    assert!(
+        leases.take_all("two", &zone("2"), 0, 100).is_ok(),
+        "it shares no target"
+    );
+    // The other zone is somebody else's, though the holder has a lease at the same key.
+    assert!(leases.take_all("one", &zone("2"), 1, 100).is_err());
+    assert!(!leases.holds("one", &zone("2"), 1));
+    assert!(leases.holds("one", &zone("1"), 1));
+    assert_eq!(
+        leases.take_all("one", &zone("1"), 1, 100),
+        Ok(first),
+        "what was refused cost nothing"
+    );
+    leases.release("two");
+    let second = leases.take_all("one", &zone("2"), 2, 100).expect("free again");
+    assert!(second > first);
+    assert!(leases.holds("one", &zone("2"), 2) && !leases.holds("one", &zone("1"), 2));
+    assert!(leases.take_all("two", &zone("1"), 3, 100).expect("given up") > second);
+}

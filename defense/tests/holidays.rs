@@ -142,3 +142,28 @@ fn lines_are_folded_anywhere_and_parameters_quoted() {
     let stranger = format!("ATTENDEE;CN=\"Wu; Li\":mailto:wu@example.org\r\n{BERLIN}");
     assert_eq!(closed("UTC", &stranger), plain);
 }
+
+#[test]
+fn a_fold_inside_of_a_character_does_not_harm_it() {
+    let directory = std::env::temp_dir().join(format!("unattended-folds-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a place for files");
+    let pack = "version: 1\npack: p\nowner: o\nscope: all\nwindows:\n- {id: w, kind: protected, holidays: {calendar: h.ics}, zone: Asia/Shanghai, reason: r}\n";
+    std::fs::write(directory.join("p.yaml"), pack).expect("written");
+    let event = "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nSUMMARY:春节假期\r\nDTSTART;VALUE=DATE:20270206\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let begin = event.find('春').expect("there");
+    let noon = ms("2027-02-06T04:00:00Z");
+    for at in begin..=begin + "春节假期".len() {
+        for fold in ["\r\n ", "\n\t"] {
+            let bytes = [&event.as_bytes()[..at], fold.as_bytes(), &event.as_bytes()[at..]].concat();
+            std::fs::write(directory.join("h.ics"), bytes).expect("written");
+            let guard = Guard::load(&directory).expect("sound");
+            let blockers = guard.why_not_now(&app("a"), noon);
+            assert_eq!(blockers[0].reason, "r: 春节假期", "{at}");
+        }
+    }
+    // What is no text at all is said of the calendar.
+    std::fs::write(directory.join("h.ics"), b"BEGIN:VCALENDAR\xff").expect("written");
+    let errors = Guard::load(&directory).expect_err("no text");
+    assert!(errors[0].what.contains("cannot read the calendar"), "{errors}");
+    std::fs::remove_dir_all(&directory).expect("removed");
+}

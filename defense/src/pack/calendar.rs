@@ -224,6 +224,32 @@ pub(super) fn events(
     Ok(spans)
 }
 
+/// The bytes of a calendar with every fold between two characters. RFC 5545 counts octets, so who writes it may fold inside
+/// of a character; the fold is moved behind it, and lines keep their numbers.
+pub(super) fn fold_between(bytes: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, behind)) = rest.split_first() {
+        let fold = match rest {
+            [b'\r', b'\n', b' ' | b'\t', ..] => 3,
+            [b'\n', b' ' | b'\t', ..] => 2,
+            _ => 0,
+        };
+        let (fold, after) = rest.split_at(fold);
+        let goes_on = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+        let (torn, after) = after.split_at(after.iter().take(3).take_while(goes_on).count());
+        if fold.is_empty() || torn.is_empty() {
+            whole.push(*first);
+            rest = behind;
+        } else {
+            whole.extend(torn);
+            whole.extend(fold);
+            rest = after;
+        }
+    }
+    whole
+}
+
 /// Lines with their numbers; a line that begins with a blank goes on with the one before.
 fn unfold(text: &str) -> Vec<(u64, String)> {
     let mut lines: Vec<(u64, String)> = Vec::new();

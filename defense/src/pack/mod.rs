@@ -132,11 +132,22 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
     files.sort();
     let mut texts = Vec::new();
     for file in files {
-        match std::fs::read_to_string(&file) {
+        let is_calendar = file.extension().is_some_and(|extension| extension == "ics");
+        let bytes = std::fs::read(&file).map(|bytes| {
+            if is_calendar {
+                calendar::fold_between(&bytes)
+            } else {
+                bytes
+            }
+        });
+        match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(std::io::Error::other)) {
             Ok(text) => texts.push((file.display().to_string(), text)),
             Err(error) => fault(
                 &file,
-                format!("cannot read the pack: {error}"),
+                format!(
+                    "cannot read the {}: {error}",
+                    if is_calendar { "calendar" } else { "pack" }
+                ),
                 "check path, permissions and encoding (UTF-8)",
             ),
         }

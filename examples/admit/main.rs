@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example admit -- --rules docs/packs --request docs/request.yaml
-//! cargo run --release --example admit -- --rules docs/packs --timeline 14 --synthetic 300000x3000
+//! cargo run --release --example admit -- --rules docs/packs/example.yaml --timeline 14 --synthetic 300000x3000
 //! cargo run --release --example admit -- --help
 //! ```
 

@@ -15,6 +15,7 @@ mod tiers;
 mod trial;
 mod windows;
 mod yaml;
+mod yearly;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

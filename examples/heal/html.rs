@@ -25,7 +25,7 @@ svg { display: block; font: 11px system-ui, sans-serif } svg text { fill: var(--
 .avoid { stroke: var(--center); stroke-width: 1.2 }
 ";
 
-const SIZE: usize = 12;
+const SIZE: usize = 10;
 
 pub(crate) fn page(log: &Log, outcomes: &[Outcome], options: &Options) -> String {
     let title = "Who sees whom fail, and what is done about it";
@@ -97,7 +97,7 @@ fn scene(log: &Log, number: usize, outcome: &Outcome) -> Markup {
             p class="wrong" { "The center did not say " (outcome.expected) "." }
         }
         p class="soft" {
-            @if outcome.eased_ms_median.is_some() {
+            @if outcome.eased_ms_worst != outcome.isolated_ms_worst {
                 "Half of the proxies gave it less than its share after " (ms(outcome.eased_ms_median)) ", the last after "
                 (ms(outcome.eased_ms_worst)) ". "
             }

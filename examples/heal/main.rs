@@ -151,7 +151,7 @@ fn told(answer: &Answer) -> String {
         } else {
             lines.push(format!("  NOT FOUND: {} was to be", scene.expected));
         }
-        if scene.eased_ms_median.is_some() {
+        if scene.eased_ms_worst != scene.isolated_ms_worst {
             let (median, worst) = (ms(scene.eased_ms_median), ms(scene.eased_ms_worst));
             lines.push(format!(
                 "  half of the proxies gave it less than its share after {median}, the last after {worst}"

@@ -409,6 +409,55 @@ fn slow_answers_are_told_apart_by_what_is_usual() {
 }
 
 #[test]
+fn a_stage_does_not_pass_while_something_speaks_against_the_node() {
+    let mut cluster = Cluster::new(4, Policy::default());
+    cluster.run(40, 20, |_, _| GOOD).run(4, 20, only(1));
+    cluster.detector.lift(cluster.now_ms, NodeIndex(1)).unwrap();
+    let first = Standing::Returning { weight_permille: 10 };
+    assert_eq!(cluster.standing(1), first);
+    // One failure on top of the head start, and too few successes to make up for it.
+    let node = cluster.nodes[1].clone();
+    node.record(cluster.now_ms, BAD, None);
+    for _ in 0..6 {
+        node.record(cluster.now_ms, GOOD, None);
+    }
+    for _ in 0..12 {
+        cluster.now_ms += 250;
+        cluster.detector.sweep(cluster.now_ms);
+    }
+    assert_eq!(
+        cluster.standing(1),
+        first,
+        "the time of the stage is over, and it is not calm"
+    );
+    for _ in 0..30 {
+        node.record(cluster.now_ms, GOOD, None);
+    }
+    cluster.now_ms += 250;
+    cluster.detector.sweep(cluster.now_ms);
+    assert_eq!(cluster.standing(1), Standing::Returning { weight_permille: 50 });
+}
+
+#[test]
+fn the_last_one_stays_whoever_says_otherwise() {
+    for nodes in 1..5 {
+        for capacity in [None, Some(1_000_000.0)] {
+            let policy = Policy {
+                max_isolated_share: 1.0,
+                ..Policy::default()
+            };
+            let mut detector = Detector::new(policy, 1).unwrap();
+            let all: Vec<Node> = (0..nodes).map(|_| detector.add(0, capacity).unwrap()).collect();
+            for node in &all {
+                detector.impose(0, node.index(), 60_000).unwrap();
+            }
+            assert_eq!(detector.isolated(), nodes - 1);
+            assert!(all.last().unwrap().admits(1, 0), "{nodes}, {capacity:?}");
+        }
+    }
+}
+
+#[test]
 fn one_that_alone_has_calls_is_no_measure_for_itself() {
     let traffic = |one_in: u64, slices: u64| {
         let mut cluster = Cluster::new(2, Policy::default());

@@ -125,20 +125,24 @@ impl Detector {
         let fading = Fading {
             memory: libm::exp2f(-elapsed_ms / MEMORY_HALF_LIFE_MS),
             load: 1.0 - libm::expf(-elapsed_ms / LOAD_MS),
-            seconds: (elapsed_ms / 1_000.0).max(0.001),
+            per_second: 1_000.0 / elapsed_ms.max(1.0),
         };
         // Late records can only be told from known ones in the slice that was collected last.
         let late = first.checked_sub(1).filter(|_| self.swept == Some(first));
         self.reference.begin();
         let groups = self.reference.group_calls.len();
-        let mut serving = 0_usize;
+        let (mut serving, mut group) = (0_usize, 0_usize);
         for row in self.rows.iter_mut().flatten() {
             row.collect(late, first..slice, &fading);
             if matches!(row.phase, Phase::Serving) {
-                let group = serving % groups;
                 self.reference.group_failures[group] += row.recent_failures;
                 self.reference.group_calls[group] += row.recent_calls;
                 serving += 1;
+                // In turn, without a division for each.
+                group += 1;
+                if group == groups {
+                    group = 0;
+                }
             }
         }
         self.reference.serving = serving;
@@ -181,13 +185,13 @@ impl Detector {
         self.attention.clear();
         for (place, row) in self.rows.iter_mut().enumerate() {
             let Some(row) = row else { continue };
-            if let Some((failure, success)) = weights {
-                row.compare(failure, success);
+            match weights {
+                // Just collected: its cell need not be looked at once more.
+                Some((failure, success)) => row.compare(failure, success),
+                None => row.look(),
             }
-            let score = row.cell.score.load();
-            // The running slice is not collected yet: what the ring has is newer.
-            let busy = row.busy_slice.max(row.cell.ring.newest_slice());
-            if !row.phase.is_out() && slice.saturating_sub(busy) <= fresh_slices {
+            let score = row.score;
+            if !row.phase.is_out() && slice.saturating_sub(row.busy_slice) <= fresh_slices {
                 fresh += 1;
                 worse += u32::from(row.peer_score >= WORSE_PEER_SCORE || score.value() >= limit);
             }
@@ -209,7 +213,7 @@ impl Detector {
 struct Fading {
     memory: f32,
     load: f32,
-    seconds: f32,
+    per_second: f32,
 }
 
 impl Row {
@@ -221,13 +225,13 @@ impl Row {
             failures = clip(counts.failures).saturating_sub(self.seen_failures);
             successes = clip(counts.successes).saturating_sub(self.seen_successes);
         }
-        let last = slices.end.saturating_sub(1);
         for number in slices {
             let counts = self.cell.ring.slice(number);
             (self.seen_failures, self.seen_successes) = (clip(counts.failures), clip(counts.successes));
             failures = failures.saturating_add(self.seen_failures);
             successes = successes.saturating_add(self.seen_successes);
         }
+        self.look();
         (self.new_failures, self.new_successes) = (failures, successes);
         let calls = failures.saturating_add(successes);
         #[expect(
@@ -237,14 +241,19 @@ impl Row {
         let (new_failures, new_calls) = (failures as f32, calls as f32);
         self.recent_failures = self.recent_failures * fading.memory + new_failures;
         self.recent_calls = self.recent_calls * fading.memory + new_calls;
-        self.load += (new_calls / fading.seconds - self.load) * fading.load;
+        self.load += (new_calls * fading.per_second - self.load) * fading.load;
         if calls > 0 {
-            self.busy_slice = last;
             self.since_failures = self.since_failures.saturating_add(failures);
             self.since_successes = self.since_successes.saturating_add(successes);
             self.report.failures = self.report.failures.saturating_add(failures);
             self.report.successes = self.report.successes.saturating_add(successes);
         }
+    }
+
+    /// What its cell says just now.
+    fn look(&mut self) {
+        self.score = self.cell.score.load();
+        self.busy_slice = self.cell.ring.newest_slice();
     }
 
     /// One step of the test against peers.

@@ -286,8 +286,9 @@ impl Detector {
         self.level = level;
         let steps = self.levels[level].steps();
         self.shared.steps.store(steps.word(), Ordering::Relaxed);
-        for row in self.rows.iter().flatten() {
+        for row in self.rows.iter_mut().flatten() {
             row.cell.score.change(|score| score.under(steps));
+            row.score = row.cell.score.load();
         }
     }
 

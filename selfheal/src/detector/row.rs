@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::report::Pending;
 use super::slow::Speed;
 use crate::node::Cell;
+use crate::sequential::Score;
 
 /// What the detector keeps about a node beside the cell that callers write to.
 #[derive(Debug)]
@@ -28,8 +29,9 @@ pub(super) struct Row {
     pub(super) since_failures: u32,
     pub(super) since_successes: u32,
     pub(super) since_ms: u64,
-    /// Slice in which it last had calls.
+    /// Slice in which it last had calls, and its score, when a sweep last looked.
     pub(super) busy_slice: u64,
+    pub(super) score: Score,
     /// Test against peers: log likelihood ratio, and the counts of its run.
     pub(super) peer_score: f32,
     pub(super) peer_failures: u32,
@@ -80,6 +82,7 @@ impl Row {
             since_successes: 0,
             since_ms: now_ms,
             busy_slice: 0,
+            score: Score::ZERO,
             peer_score: 0.0,
             peer_failures: 0,
             peer_calls: 0,

@@ -295,6 +295,15 @@ fn a_center_that_dies_leaves_no_isolation_behind_and_its_successor_finds_them_ag
     assert_eq!(world.reporters[&0].1.local_cap_percent(50, world.now_ms), 50);
     world.center_up = false;
     let died_ms = world.now_ms;
+    // Its last words, played again and again, do not make it live longer.
+    let Some(Command::Publish(last)) = world.last.last().cloned() else {
+        panic!()
+    };
+    let mut fooled = world.reporters[&0].1.clone();
+    for later_ms in [1, 500, 700] {
+        assert!(fooled.apply(last.clone(), died_ms + later_ms).is_err());
+    }
+    assert!(fooled.lost(died_ms + settings.period_ms * settings.lease_periods));
     while world.reporters[&0].1.word(NodeId(104), world.now_ms) == Word::Isolated {
         world.step();
     }

@@ -1,7 +1,8 @@
 //! Slow nodes: fewer calls before anything else, the whole share when they are well, and out when they fail as well.
 
-use unattended_selfheal::{CenterSettings, Command, HealAction, Member, Mode, NodeId, Notice, ServiceId, Word, ZoneId};
-use unattended_selfheal::{Event, HostId};
+use unattended_selfheal::{
+    Budgets, CenterSettings, Command, Event, HealAction, HostId, Member, Mode, NodeId, Notice, ServiceId, Word, ZoneId,
+};
 
 use crate::world::{BEGIN_MS, Fault, World};
 
@@ -95,20 +96,46 @@ fn what_stays_slow_is_restarted_and_then_replaced() {
 }
 
 #[test]
-fn half_of_a_service_keeps_its_share_whoever_is_slow() {
-    let mut world = World::sized(CenterSettings::default(), 5, 20, 4);
-    for target in 100..103 {
+fn where_all_are_slow_nobody_is_worse_than_others() {
+    let mut world = World::new(CenterSettings::default(), 6);
+    world.faults.push(slow(104, None));
+    world.run_until(BEGIN_MS + 4_000);
+    assert_eq!(word(&world, 104), LESS);
+    for target in 100..112 {
         world.faults.push(Fault {
-            from_ms: Some(BEGIN_MS + 4_000 * u64::from(target - 100)),
+            from_ms: Some(world.now_ms),
             ..slow(target, None)
         });
     }
-    while world.now_ms < BEGIN_MS + 20_000 {
+    world.run_until(BEGIN_MS + 8_000);
+    assert!(world.codes.contains("common_cause"), "{:?}", world.codes);
+    assert_eq!(word(&world, 104), Word::Open);
+    assert!(world.isolated.is_empty(), "{:?}", world.isolated);
+}
+
+#[test]
+fn no_more_are_eased_than_might_be_isolated() {
+    // A fifth of twelve is two.
+    let budgets = Budgets {
+        isolated_percent: 20,
+        ..Budgets::default()
+    };
+    let settings = CenterSettings {
+        budgets,
+        ..CenterSettings::default()
+    };
+    let mut world = World::new(settings, 5);
+    for target in [100, 104, 108] {
+        world.faults.push(slow(target, None));
+    }
+    while world.now_ms < BEGIN_MS + 10_000 {
         world.step();
-        let less = (100..104).filter(|node| word(&world, *node) != Word::Open).count();
+        let less = (100..112).filter(|node| word(&world, *node) != Word::Open).count();
         assert!(less <= 2, "at {}", world.now_ms);
     }
-    assert!(world.weighed.contains_key(&100), "{:?}", world.weighed);
+    assert_eq!(world.weighed.len(), 2, "{:?}", world.weighed);
+    let over = |(_, notice): &(u64, Notice)| matches!(notice, Notice::OverBudget { .. });
+    assert!(world.notices.iter().any(over));
 }
 
 #[test]

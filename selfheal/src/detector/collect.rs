@@ -40,6 +40,8 @@ pub(super) struct Reference {
     /// Nodes with calls of late, and those of them that something speaks against.
     pub(super) fresh: u32,
     pub(super) worse: u32,
+    /// There was something to compare with, once.
+    known: bool,
     /// Calls in memory, of all nodes in service.
     calls: f32,
     serving: usize,
@@ -92,6 +94,7 @@ impl Reference {
         };
         self.rates.iter_mut().for_each(|rate| *rate = (*rate - median).abs());
         let deviation = lower_median(&mut self.rates).unwrap_or(0.0);
+        self.known = true;
         self.median = median;
         self.effect = minimum_effect.max(2.0 * deviation);
         self.upper = median + (median * (1.0 - median) / self.calls.max(1.0)).sqrt();
@@ -113,10 +116,19 @@ impl Detector {
     pub(super) fn collect(&mut self, now_ms: u64) {
         let slice = now_ms / self.policy.slice_ms;
         let first = self.swept.unwrap_or(0).max(slice.saturating_sub(SLICES as u64 - 1));
+        let watch = self.watch(slice);
+        let mut survey = Survey::with(std::mem::take(&mut self.attention));
         if self.swept.is_some_and(|swept| slice <= swept) {
-            self.survey(slice, None);
+            for (place, row) in self.rows.iter_mut().enumerate() {
+                let Some(row) = row else { continue };
+                row.look();
+                survey.take_in(place, row, &watch);
+            }
+            self.note_survey(survey);
             return;
         }
+        // One slice behind, for one pass over the nodes instead of two: a memory of a minute does not change in a slice.
+        let weights = self.reference.known.then(|| self.weights());
         #[expect(
             clippy::cast_precision_loss,
             reason = "a span of time: the last digits do not matter"
@@ -132,8 +144,13 @@ impl Detector {
         self.reference.begin();
         let groups = self.reference.group_calls.len();
         let (mut serving, mut group) = (0_usize, 0_usize);
-        for row in self.rows.iter_mut().flatten() {
+        for (place, row) in self.rows.iter_mut().enumerate() {
+            let Some(row) = row else { continue };
             row.collect(late, first..slice, &fading);
+            if let Some((failure, success)) = weights {
+                row.compare(failure, success);
+            }
+            survey.take_in(place, row, &watch);
             if matches!(row.phase, Phase::Serving) {
                 self.reference.group_failures[group] += row.recent_failures;
                 self.reference.group_calls[group] += row.recent_calls;
@@ -151,8 +168,7 @@ impl Detector {
         self.reference.end(rates, elapsed_ms);
         self.choose_level();
         self.look_at_speed(slice);
-        let weights = self.weights();
-        self.survey(slice, Some(weights));
+        self.note_survey(survey);
         self.swept = Some(slice);
     }
 
@@ -176,37 +192,62 @@ impl Detector {
         (libm::logf(bad / healthy), libm::logf((1.0 - bad) / (1.0 - healthy)))
     }
 
-    /// Once over all nodes: a step of the test against peers for those with new calls, how many of those with calls of
-    /// late are worse, and who deserves a closer look.
-    fn survey(&mut self, slice: u64, weights: Option<(f32, f32)>) {
-        let limit = self.levels[self.level].steps().threshold() / WORSE_SCORE_SHARE;
-        let fresh_slices = FRESH_MS.div_ceil(self.policy.slice_ms);
-        let (mut fresh, mut worse) = (0, 0);
-        self.attention.clear();
-        for (place, row) in self.rows.iter_mut().enumerate() {
-            let Some(row) = row else { continue };
-            match weights {
-                // Just collected: its cell need not be looked at once more.
-                Some((failure, success)) => row.compare(failure, success),
-                None => row.look(),
-            }
-            let score = row.score;
-            if !row.phase.is_out() && slice.saturating_sub(row.busy_slice) <= fresh_slices {
-                fresh += 1;
-                worse += u32::from(row.peer_score >= WORSE_PEER_SCORE || score.value() >= limit);
-            }
-            let plain = row.phase == Phase::Serving
-                && row.weight_permille == 1_000
-                && row.multiplier == 0
-                && !row.held
-                && !score.alarmed()
-                && row.peer_score < self.peer_threshold
-                && !row.speed.is_slow();
-            if !plain {
-                self.attention.push(place);
-            }
+    fn watch(&self, slice: u64) -> Watch {
+        Watch {
+            slice,
+            fresh_slices: FRESH_MS.div_ceil(self.policy.slice_ms),
+            limit: self.levels[self.level].steps().threshold() / WORSE_SCORE_SHARE,
+            peer_threshold: self.peer_threshold,
         }
-        (self.reference.fresh, self.reference.worse) = (fresh, worse);
+    }
+
+    fn note_survey(&mut self, survey: Survey) {
+        (self.reference.fresh, self.reference.worse) = (survey.fresh, survey.worse);
+        self.attention = survey.attention;
+    }
+}
+
+/// What nodes are looked at for.
+struct Watch {
+    slice: u64,
+    fresh_slices: u64,
+    /// Score of the sequential test from which a node counts as worse.
+    limit: u32,
+    peer_threshold: f32,
+}
+
+/// How many nodes have had calls of late, how many of these are worse, and who deserves a closer look.
+struct Survey {
+    fresh: u32,
+    worse: u32,
+    attention: Vec<usize>,
+}
+
+impl Survey {
+    fn with(mut attention: Vec<usize>) -> Self {
+        attention.clear();
+        Self {
+            fresh: 0,
+            worse: 0,
+            attention,
+        }
+    }
+
+    fn take_in(&mut self, place: usize, row: &Row, watch: &Watch) {
+        if !row.phase.is_out() && watch.slice.saturating_sub(row.busy_slice) <= watch.fresh_slices {
+            self.fresh += 1;
+            self.worse += u32::from(row.peer_score >= WORSE_PEER_SCORE || row.score.value() >= watch.limit);
+        }
+        let plain = row.phase == Phase::Serving
+            && row.weight_permille == 1_000
+            && row.multiplier == 0
+            && !row.held
+            && !row.score.alarmed()
+            && row.peer_score < watch.peer_threshold
+            && !row.speed.is_slow();
+        if !plain {
+            self.attention.push(place);
+        }
     }
 }
 

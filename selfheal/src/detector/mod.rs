@@ -286,9 +286,8 @@ impl Detector {
         self.level = level;
         let steps = self.levels[level].steps();
         self.shared.steps.store(steps.word(), Ordering::Relaxed);
-        for row in self.rows.iter_mut().flatten() {
+        for row in self.rows.iter().flatten() {
             row.cell.score.change(|score| score.under(steps));
-            row.score = row.cell.score.load();
         }
     }
 

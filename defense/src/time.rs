@@ -37,14 +37,19 @@ pub(crate) fn zone(name: &str) -> Option<TimeZone> {
     TimeZoneDatabase::bundled().get(name).ok()
 }
 
-/// `2026-11-20 18:00 Asia/Shanghai`; seconds only where they are not zero.
+/// `2026-11-20 18:00 Asia/Shanghai`; seconds only where they are not zero, and with its offset where the time comes twice.
 pub(crate) fn render(ms: i64, zone_name: &str) -> String {
     let (zone, name) = zone(zone_name).map_or((TimeZone::UTC, "UTC"), |zone| (zone, zone_name));
     let local = timestamp(ms).to_zoned(zone);
-    let format = if local.second() == 0 {
-        "%Y-%m-%d %H:%M"
-    } else {
-        "%Y-%m-%d %H:%M:%S"
+    let twice = local
+        .time_zone()
+        .to_ambiguous_timestamp(local.datetime())
+        .is_ambiguous();
+    let format = match (local.second() == 0, twice) {
+        (true, false) => "%Y-%m-%d %H:%M",
+        (false, false) => "%Y-%m-%d %H:%M:%S",
+        (true, true) => "%Y-%m-%d %H:%M%:z",
+        (false, true) => "%Y-%m-%d %H:%M:%S%:z",
     };
     format!("{} {name}", local.strftime(format))
 }

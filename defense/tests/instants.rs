@@ -1,6 +1,6 @@
 //! Instants as people write them.
 
-use unattended_defense::instant;
+use unattended_defense::{Guard, Request, app, instant};
 
 #[test]
 fn offsets_and_zones_name_instants() {
@@ -64,4 +64,19 @@ fn what_names_no_instant_alone_says_what_to_write() {
         let error = instant(text).expect_err(text);
         assert!(error.what.contains(what) && error.fix.contains(fix), "{error}");
     }
+}
+
+#[test]
+fn a_time_that_comes_twice_is_told_with_its_offset() {
+    let text = "version: 1\npack: p\nowner: o\nscope: all\nwindows:\n- {id: w, kind: protected, weekly: {days: daily, from: \"02:00\", for: 1h}, zone: Europe/Berlin, reason: r}\n";
+    let guard = Guard::from_yaml("p.yaml", text).expect("sound");
+    let why = |ms: i64| guard.decide(&Request::pre("c").scope(app("a")), ms).why();
+    // 02:30 of the first pass; the hour ends where the second begins, which shows 02:00 again.
+    let fold = why(1_792_888_200_000);
+    assert!(fold.contains("until 2026-10-25 02:00+01:00 Europe/Berlin"), "{fold}");
+    // A day later nothing comes twice, and where clocks jump there is no such time.
+    let plain = why(1_792_888_200_000 + 25 * 3_600_000);
+    assert!(plain.contains("until 2026-10-26 03:00 Europe/Berlin"), "{plain}");
+    let gap = why(1_774_746_000_000);
+    assert!(gap.contains("until 2026-03-29 04:00 Europe/Berlin"), "{gap}");
 }

@@ -50,7 +50,8 @@ impl Range {
         })
     }
 
-    /// An instant in words, in the zone of the page; with its year where the range has two.
+    /// An instant in words, in the zone of the page; with its year where the range has two, and with its offset where the
+    /// time comes twice.
     pub(crate) fn shown(&self, ms: i64) -> String {
         let zoned = |ms| Timestamp::from_millisecond(ms).map(|at| at.to_zoned(self.zone.clone()));
         let (Ok(at), Ok(from), Ok(until)) = (zoned(ms), zoned(self.from), zoned(self.until)) else {
@@ -61,7 +62,13 @@ impl Range {
         } else {
             "%a %-d %b %Y %H:%M"
         };
+        let twice = self.zone.to_ambiguous_timestamp(at.datetime()).is_ambiguous();
         at.strftime(form).to_string()
+            + &if twice {
+                at.strftime("%:z").to_string()
+            } else {
+                String::new()
+            }
     }
 }
 

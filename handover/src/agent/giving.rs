@@ -1,0 +1,352 @@
+//! Connections that go to the other process.
+//!
+//! ```text
+//!            Freeze                 Offer                 Adopted
+//!  here ───────────────► freezing ─────────► offered ───────────────► gone
+//!    ▲                      │                   │
+//!    │  too late            │                   │ late, or the other is lost: who takes the token?
+//!    ├──────────────────────┘                   │
+//!    └──────────────────────────────────────────┴──► the other has it: gone
+//!                    this process has it
+//! ```
+//!
+//! An offer carries a token that exactly one process can take, whatever messages are lost or late. Who takes it polls the
+//! connections of the offer; so there is never a second reader, and never none while a process that may read lives.
+
+use core::mem;
+use std::collections::BTreeSet;
+
+use super::{Action, Agent};
+use crate::wire::{Frame, MAX_DESCRIPTORS, MAX_FRAME, OFFER_HEAD, Snapshot};
+use crate::{BatchId, ConnectionId, Decline};
+
+/// Where an own connection is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// Polled here.
+    Here {
+        tries: u8,
+        /// Not before then, if it was tried before.
+        again_ms: Option<u64>,
+    },
+    /// Polled here until it comes to rest.
+    Freezing { tries: u8, deadline_ms: u64 },
+    /// At rest, and offered.
+    Offered { tries: u8 },
+    /// Polled here to its end: it does not move.
+    Declined,
+}
+
+impl Place {
+    pub(super) const fn deadline(&self, giving: bool) -> Option<u64> {
+        match self {
+            Self::Freezing { deadline_ms, .. } => Some(*deadline_ms),
+            Self::Here { again_ms, .. } if giving => *again_ms,
+            _ => None,
+        }
+    }
+}
+
+/// Connections between two processes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Offer {
+    connections: BTreeSet<ConnectionId>,
+    bytes: u64,
+    deadline_ms: u64,
+    /// The other took the token; its word on what it rejected before may be on its way.
+    theirs: bool,
+}
+
+impl Offer {
+    pub(super) const fn deadline(&self) -> Option<u64> {
+        if self.theirs { None } else { Some(self.deadline_ms) }
+    }
+}
+
+impl Agent {
+    pub(super) fn start_giving(&mut self, now_ms: u64) {
+        self.giving = true;
+        self.pump(now_ms);
+    }
+
+    /// Asks as many connections to come to rest as may stand still at once.
+    pub(super) fn pump(&mut self, now_ms: u64) {
+        if !self.giving || !self.talks() || self.left {
+            return;
+        }
+        let moving = |place: &&Place| matches!(place, Place::Freezing { .. } | Place::Offered { .. });
+        let under_way = self.connections.values().filter(moving).count();
+        let room = usize::try_from(self.timing.parallel).unwrap_or(usize::MAX).saturating_sub(under_way);
+        let deadline_ms = now_ms.saturating_add(self.timing.freeze_ms);
+        let mut chosen = Vec::new();
+        for (id, place) in &mut self.connections {
+            let Place::Here { tries, again_ms } = place else {
+                continue;
+            };
+            *again_ms = again_ms.filter(|at_ms| *at_ms > now_ms);
+            if again_ms.is_none() && chosen.len() < room {
+                *place = Place::Freezing {
+                    tries: *tries,
+                    deadline_ms,
+                };
+                chosen.push(*id);
+            }
+        }
+        for id in chosen {
+            self.act(Action::Freeze(id));
+        }
+    }
+
+    /// Connections have come to rest: out of the poller, with nobody reading or writing.
+    pub fn frozen(&mut self, now_ms: u64, snapshots: Vec<Snapshot>) {
+        let mut fit = Vec::new();
+        for snapshot in snapshots {
+            let id = snapshot.id;
+            if !matches!(self.connections.get(&id), Some(Place::Freezing { .. })) {
+                // Too late: it was told to stay.
+                self.act(Action::Thaw(id));
+            } else if !self.talks() || !self.giving {
+                self.thaw(now_ms, id);
+            } else if let Some(decline) = self.unfit(&snapshot) {
+                self.act(Action::Thaw(id));
+                self.decline(id, decline);
+            } else {
+                fit.push(snapshot);
+            }
+        }
+        self.offer(now_ms, fit);
+        self.pump(now_ms);
+    }
+
+    /// A connection cannot move, and goes on.
+    pub fn declined(&mut self, now_ms: u64, id: ConnectionId, decline: Decline) {
+        if matches!(self.connections.get(&id), Some(Place::Freezing { .. })) {
+            self.decline(id, decline);
+        }
+        self.pump(now_ms);
+    }
+
+    fn unfit(&self, snapshot: &Snapshot) -> Option<Decline> {
+        let readable = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.codecs.contains(&snapshot.codec));
+        if !readable {
+            return Some(Decline::NoCodec);
+        }
+        let whole = OFFER_HEAD + snapshot.encoded_len();
+        (whole > MAX_FRAME || usize::from(snapshot.descriptors) >= MAX_DESCRIPTORS).then_some(Decline::TooLarge)
+    }
+
+    fn offer(&mut self, now_ms: u64, snapshots: Vec<Snapshot>) {
+        let mut batch = Vec::new();
+        let (mut bytes, mut descriptors) = (OFFER_HEAD, 1);
+        for snapshot in snapshots {
+            let (more, with) = (snapshot.encoded_len(), usize::from(snapshot.descriptors));
+            if bytes + more > MAX_FRAME || descriptors + with > MAX_DESCRIPTORS {
+                self.send_offer(now_ms, mem::take(&mut batch));
+                (bytes, descriptors) = (OFFER_HEAD, 1);
+            }
+            bytes += more;
+            descriptors += with;
+            batch.push(snapshot);
+        }
+        self.send_offer(now_ms, batch);
+    }
+
+    fn send_offer(&mut self, now_ms: u64, connections: Vec<Snapshot>) {
+        if connections.is_empty() {
+            return;
+        }
+        let batch = BatchId(self.next_batch);
+        self.next_batch += 1;
+        for one in &connections {
+            if let Some(place) = self.connections.get_mut(&one.id)
+                && let Place::Freezing { tries, .. } = *place
+            {
+                *place = Place::Offered { tries };
+            }
+        }
+        let offer = Offer {
+            connections: connections.iter().map(|one| one.id).collect(),
+            bytes: connections.iter().map(|one| one.state.len() as u64).sum(),
+            deadline_ms: now_ms.saturating_add(self.timing.adopt_ms),
+            theirs: false,
+        };
+        self.offers.insert(batch, offer);
+        self.act(Action::Send(Frame::Offer { batch, connections }));
+    }
+
+    /// The other will not take some.
+    pub(super) fn rejected(&mut self, now_ms: u64, batch: BatchId, connections: &[(ConnectionId, Decline)]) {
+        let Some(offer) = self.offers.get_mut(&batch) else {
+            return;
+        };
+        let known: Vec<_> = connections
+            .iter()
+            .filter(|(id, _)| offer.connections.remove(id))
+            .copied()
+            .collect();
+        let empty = offer.connections.is_empty();
+        for (id, decline) in known {
+            self.act(Action::Thaw(id));
+            if decline == Decline::NoRoom {
+                // It may have some later.
+                self.try_again(now_ms, id);
+            } else {
+                self.decline(id, decline);
+            }
+        }
+        if empty {
+            self.settle(batch);
+        }
+    }
+
+    /// The other has them.
+    pub(super) fn adopted(&mut self, now_ms: u64, batch: BatchId) {
+        if let Some(offer) = self.settle(batch) {
+            self.release(offer);
+        }
+        self.pump(now_ms);
+    }
+
+    fn release(&mut self, offer: Offer) {
+        self.tally.moved += offer.connections.len() as u64;
+        self.tally.bytes += offer.bytes;
+        for id in offer.connections {
+            self.connections.remove(&id);
+            self.act(Action::Release(id));
+        }
+    }
+
+    fn settle(&mut self, batch: BatchId) -> Option<Offer> {
+        let offer = self.offers.remove(&batch)?;
+        self.act(Action::Settled { batch });
+        Some(offer)
+    }
+
+    /// Whether the token of an offer was there to take.
+    pub fn token(&mut self, now_ms: u64, batch: BatchId, own: bool, taken: bool) {
+        if !own {
+            self.took_theirs(now_ms, batch, taken);
+            return;
+        }
+        if taken {
+            let Some(offer) = self.settle(batch) else { return };
+            if self.session.is_some() {
+                self.act(Action::Send(Frame::Withdrawn { batch }));
+            }
+            for id in offer.connections {
+                self.thaw(now_ms, id);
+            }
+        } else if let Some(offer) = self.offers.get_mut(&batch) {
+            offer.theirs = true;
+            if self.session.is_none() {
+                self.settle_without_word(now_ms);
+            }
+        }
+    }
+
+    /// Wants back what is offered. What the other has taken is the other's.
+    pub(super) fn take_back(&mut self, now_ms: u64) {
+        let freezing: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, place)| matches!(place, Place::Freezing { .. }))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in freezing {
+            self.thaw(now_ms, id);
+        }
+        for (batch, _) in self.offers.iter().filter(|(_, offer)| !offer.theirs) {
+            self.actions.push_back(Action::TakeToken {
+                batch: *batch,
+                own: true,
+            });
+        }
+    }
+
+    /// The session was read to its end: no more word comes about what the other took.
+    pub(super) fn settle_without_word(&mut self, _now_ms: u64) {
+        let theirs: Vec<_> = self
+            .offers
+            .iter()
+            .filter(|(_, offer)| offer.theirs)
+            .map(|(batch, _)| *batch)
+            .collect();
+        for batch in theirs {
+            if let Some(offer) = self.settle(batch) {
+                self.release(offer);
+            }
+        }
+    }
+
+    pub(super) fn watch_connections(&mut self, now_ms: u64) {
+        let late: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, place)| matches!(place, Place::Freezing { deadline_ms, .. } if *deadline_ms <= now_ms))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            self.thaw(now_ms, id);
+        }
+        for (batch, offer) in &self.offers {
+            if !offer.theirs && offer.deadline_ms <= now_ms {
+                self.actions.push_back(Action::TakeToken {
+                    batch: *batch,
+                    own: true,
+                });
+            }
+        }
+    }
+
+    fn thaw(&mut self, now_ms: u64, id: ConnectionId) {
+        self.tally.thawed += 1;
+        self.act(Action::Thaw(id));
+        self.try_again(now_ms, id);
+    }
+
+    fn try_again(&mut self, now_ms: u64, id: ConnectionId) {
+        let Some(place) = self.connections.get_mut(&id) else { return };
+        let tries = match place {
+            Place::Freezing { tries, .. } | Place::Offered { tries } | Place::Here { tries, .. } => *tries + 1,
+            Place::Declined => return,
+        };
+        if tries >= self.timing.tries {
+            self.decline(id, Decline::Busy);
+        } else {
+            *place = Place::Here {
+                tries,
+                again_ms: Some(now_ms.saturating_add(self.timing.again_ms)),
+            };
+        }
+    }
+
+    fn decline(&mut self, id: ConnectionId, decline: Decline) {
+        if let Some(place) = self.connections.get_mut(&id) {
+            *place = Place::Declined;
+            *self.tally.declined.entry(decline).or_default() += 1;
+            self.act(Action::Drain(id));
+        }
+    }
+}
+
+#[cfg(test)]
+impl Place {
+    pub(super) fn rebase(&mut self, by_ms: u64) {
+        match self {
+            Self::Here { again_ms: Some(time), .. } | Self::Freezing { deadline_ms: time, .. } => {
+                *time -= by_ms;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+impl Offer {
+    pub(super) const fn rebase(&mut self, by_ms: u64) {
+        self.deadline_ms -= by_ms;
+    }
+}

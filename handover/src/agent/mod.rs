@@ -1,0 +1,419 @@
+//! The machine that each of the two processes runs.
+
+mod giving;
+mod order;
+mod session;
+mod taking;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use order::{Answer, NotNow, Order};
+pub use session::Peer;
+
+use giving::{Offer, Place};
+use session::Session;
+use taking::Incoming;
+
+use crate::wire::{Frame, Listener, Secret, Snapshot, Status};
+use crate::{BatchId, ConnectionId, Decline, Generation, InstanceId, Refusal};
+
+/// How long things may take. All in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Timing {
+    /// Between two beats; 250.
+    pub beat_ms: u64,
+    /// Without a word for so long the other is not counted on any more; 750, three beats.
+    pub lease_ms: u64,
+    /// From the call to the greeting; 10,000.
+    pub hello_ms: u64,
+    /// From the order to freeze to a connection at rest; 200.
+    pub freeze_ms: u64,
+    /// From the offer of a connection to its new owner's word; 1,000.
+    pub adopt_ms: u64,
+    /// From the order to retire to leaving; 2,000.
+    pub linger_ms: u64,
+    /// How often a connection is tried before it is declined; 3.
+    pub tries: u8,
+    /// Before it is tried again; 50.
+    pub again_ms: u64,
+    /// Most connections that stand still at once; 1,000.
+    pub parallel: u32,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            beat_ms: 250,
+            lease_ms: 750,
+            hello_ms: 10_000,
+            freeze_ms: 200,
+            adopt_ms: 1_000,
+            linger_ms: 2_000,
+            tries: 3,
+            again_ms: 50,
+            parallel: 1_000,
+        }
+    }
+}
+
+/// What the process around the machine has to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Action {
+    /// Send a frame; its descriptors are those of the listeners or connections that it names, after the batch's token.
+    Send(Frame),
+    /// Poll the listeners from now on.
+    Poll,
+    /// Do not poll them any more, and keep them open.
+    Pause,
+    /// Bind the listeners: none were handed over.
+    Bind,
+    /// Look at the descriptors that came with these, in this order, and answer with [`Agent::claimed`].
+    Claim(Vec<Listener>),
+    /// Close every listener that came.
+    Disclaim,
+    /// A secret has come.
+    Keep {
+        /// What it is for.
+        name: String,
+        /// What it is.
+        bytes: Secret,
+    },
+    /// Bring the connection to rest at a point where it may be cut, take it out of the poller, and answer with
+    /// [`Agent::frozen`] or [`Agent::declined`].
+    Freeze(ConnectionId),
+    /// The connection stays: poll it (again). May come for one that is polled.
+    Thaw(ConnectionId),
+    /// Ask the connection to end: it cannot move.
+    Drain(ConnectionId),
+    /// The connection belongs to the other process now. Close the own copy, without a word to the client.
+    Release(ConnectionId),
+    /// Make connections of these, without polling them, and answer with [`Agent::prepared`].
+    Prepare {
+        /// The offer.
+        batch: BatchId,
+        /// Its connections.
+        connections: Vec<Snapshot>,
+    },
+    /// Try to take the batch's token, and answer with [`Agent::token`] before anything else.
+    TakeToken {
+        /// The offer.
+        batch: BatchId,
+        /// Whose it is: an own offer, or one of the other process.
+        own: bool,
+    },
+    /// The connections are this process's own now: poll them.
+    Own {
+        /// The offer.
+        batch: BatchId,
+        /// Its connections, without those that were rejected.
+        connections: Vec<ConnectionId>,
+    },
+    /// Close what came with an offer of the other process, without a word to clients.
+    Drop {
+        /// The offer.
+        batch: BatchId,
+    },
+    /// The own offer is settled: its token is of no more use.
+    Settled {
+        /// The offer.
+        batch: BatchId,
+    },
+    /// Close the session's socket.
+    Hang,
+    /// Leave: end the connections that are left, close everything, exit. Nothing follows.
+    Leave,
+}
+
+/// What became of connections, counted since the machine began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Tally {
+    /// The other process took them.
+    pub moved: u64,
+    /// They came from the other process.
+    pub adopted: u64,
+    /// They could not move, by reason.
+    pub declined: BTreeMap<Decline, u64>,
+    /// They were left when the process left.
+    pub cut: u64,
+    /// They came to rest and did not move after all.
+    pub thawed: u64,
+    /// Bytes of state that moved along.
+    pub bytes: u64,
+    /// Frames of a kind that this version does not know.
+    pub unknown_frames: u64,
+}
+
+/// One process's part in handing over. Pure: time and what happens go in, [`Action`]s come out of [`next`](Self::next).
+///
+/// # Contract
+///
+/// - Times are milliseconds of one clock that never goes back.
+/// - After each call, carry out every action that [`next`](Self::next) gives, in order, before the next call; except that
+///   [`Action::TakeToken`] is answered at once.
+/// - Call [`tick`](Self::tick) when [`deadline`](Self::deadline) has come, after everything the socket has was read: what is
+///   decided then rests on the other's last word.
+/// - Call [`hung_up`](Self::hung_up) only when the socket was read to its end. A socket may say "reset" while messages are
+///   still in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Agent {
+    instance: InstanceId,
+    codecs: Vec<String>,
+    timing: Timing,
+    fence: Generation,
+    status: Status,
+    /// The process polled and was told to stop: where the other fails, it goes on.
+    paused: bool,
+    leaving_ms: Option<u64>,
+    /// Forward orders of this attempt are over: it turned back.
+    turned_back: Option<Generation>,
+    /// How often this process asked for everything back, or how often it was asked.
+    turn: u32,
+    left: bool,
+    listeners: Vec<Listener>,
+    secrets: Vec<(String, Secret)>,
+    session: Option<Session>,
+    /// Parts of the other's list so far.
+    parts: Vec<Listener>,
+    giving: bool,
+    connections: BTreeMap<ConnectionId, Place>,
+    offers: BTreeMap<BatchId, Offer>,
+    next_batch: u64,
+    incoming: BTreeMap<BatchId, Incoming>,
+    tally: Tally,
+    actions: VecDeque<Action>,
+}
+
+impl Agent {
+    /// A process that serves: it holds and polls `listeners`.
+    #[must_use]
+    pub fn serving(instance: InstanceId, listeners: Vec<Listener>, codecs: Vec<String>, timing: Timing) -> Self {
+        let mut agent = Self::waiting(instance, codecs, timing);
+        agent.listeners = listeners;
+        agent.status = Status {
+            holds: true,
+            polls: true,
+            ready: false,
+            committed: true,
+        };
+        agent
+    }
+
+    /// A process that was started beside one that serves. It holds nothing and waits.
+    #[must_use]
+    pub fn waiting(instance: InstanceId, codecs: Vec<String>, timing: Timing) -> Self {
+        Self {
+            instance,
+            codecs,
+            timing,
+            fence: Generation::default(),
+            status: Status::default(),
+            paused: false,
+            leaving_ms: None,
+            turned_back: None,
+            turn: 0,
+            left: false,
+            listeners: Vec::new(),
+            secrets: Vec::new(),
+            session: None,
+            parts: Vec::new(),
+            giving: false,
+            connections: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            next_batch: 0,
+            incoming: BTreeMap::new(),
+            tally: Tally::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// What to do next. `None`: nothing until something happens.
+    #[expect(clippy::should_implement_trait, reason = "more actions come after a `None`")]
+    pub fn next(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// How this process stands.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// It has left, and never comes back.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        self.left
+    }
+
+    /// The other process, if the session stands and it was heard of in time.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        self.session.as_ref().and_then(Session::peer)
+    }
+
+    /// What became of connections.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Established connections that this process owns, those at rest included.
+    #[must_use]
+    pub fn owned(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Its self-checks passed, or do not pass any more.
+    pub fn ready(&mut self, now_ms: u64, ready: bool) {
+        if self.status.ready != ready {
+            self.status.ready = ready;
+            self.beat(now_ms);
+        }
+    }
+
+    /// A secret that the other process will need, such as session ticket keys. It goes with the listeners.
+    pub fn share(&mut self, name: String, bytes: Secret) {
+        self.secrets.retain(|(known, _)| *known != name);
+        self.secrets.push((name, bytes));
+    }
+
+    /// A connection was accepted.
+    pub fn opened(&mut self, now_ms: u64, id: ConnectionId) {
+        self.connections.entry(id).or_insert(Place::Here {
+            tries: 0,
+            again_ms: None,
+        });
+        self.pump(now_ms);
+    }
+
+    /// A connection ended by itself.
+    pub fn closed(&mut self, now_ms: u64, id: ConnectionId) {
+        self.connections.remove(&id);
+        self.pump(now_ms);
+    }
+
+    /// When [`tick`](Self::tick) is due, in milliseconds of the caller's clock. `None`: nothing is waited for.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        let session = self.session.as_ref().and_then(|session| session.deadline(&self.timing));
+        let offers = self.offers.values().filter_map(Offer::deadline);
+        let giving = self.giving && self.talks();
+        let places = self.connections.values().filter_map(|place| place.deadline(giving));
+        session
+            .into_iter()
+            .chain(self.leaving_ms)
+            .chain(offers)
+            .chain(places)
+            .min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64) {
+        if self.left {
+            return;
+        }
+        self.watch_session(now_ms);
+        self.watch_connections(now_ms);
+        if self.leaving_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.leave_or_stay(now_ms);
+        }
+        self.pump(now_ms);
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    /// Polls, if it may and does not.
+    fn poll(&mut self, now_ms: u64) {
+        self.paused = false;
+        if self.status.holds && !self.status.polls && !self.left {
+            self.status.polls = true;
+            self.act(Action::Poll);
+            self.beat(now_ms);
+        }
+    }
+
+    fn pause(&mut self, now_ms: u64) {
+        if self.status.polls {
+            self.status.polls = false;
+            self.paused = true;
+            self.act(Action::Pause);
+            self.beat(now_ms);
+        }
+    }
+
+    /// The other is not to be counted on. Whoever may accept accepts: twice does no harm, nobody does.
+    fn stand_alone(&mut self, now_ms: u64) {
+        self.giving = false;
+        self.leaving_ms = None;
+        if self.paused {
+            self.poll(now_ms);
+        }
+        self.take_back(now_ms);
+    }
+
+    fn leave_or_stay(&mut self, now_ms: u64) {
+        self.leaving_ms = None;
+        let safe = self
+            .peer()
+            .is_some_and(|peer| peer.status.committed && peer.status.polls && peer.status.ready);
+        if !safe || !self.offers.is_empty() {
+            // The lease is in doubt, or something is between the two: it stays, and is told again.
+            self.poll(now_ms);
+            return;
+        }
+        self.left = true;
+        self.status = Status::default();
+        self.tally.cut += self.connections.len() as u64;
+        self.connections.clear();
+        for batch in core::mem::take(&mut self.incoming).into_keys() {
+            self.act(Action::Drop { batch });
+        }
+        self.act(Action::Leave);
+    }
+
+    /// Ends the session by the own will. What is offered is taken back first.
+    fn hang_up(&mut self, now_ms: u64, refusal: Refusal) {
+        if self.session.is_none() {
+            return;
+        }
+        self.act(Action::Send(Frame::Refuse(refusal)));
+        self.act(Action::Hang);
+        self.end_session(now_ms);
+    }
+
+    /// Cookies of the own listeners.
+    fn cookies(&self) -> BTreeSet<u64> {
+        self.listeners.iter().map(|listener| listener.cookie).collect()
+    }
+}
+
+#[cfg(test)]
+impl Agent {
+    pub(crate) fn owns(&self, id: ConnectionId) -> bool {
+        self.connections.contains_key(&id)
+    }
+
+    /// Nothing is on its way between the two.
+    pub(crate) fn rests(&self) -> bool {
+        let moving = |place: &Place| matches!(place, Place::Freezing { .. } | Place::Offered { .. });
+        self.offers.is_empty()
+            && self.incoming.is_empty()
+            && self.leaving_ms.is_none()
+            && !self.connections.values().any(moving)
+    }
+
+    /// Sets its clock back by `by_ms`, so that states reached at different times compare equal.
+    pub(crate) fn rebase(&mut self, by_ms: u64) {
+        self.leaving_ms.iter_mut().for_each(|time| *time -= by_ms);
+        self.offers.values_mut().for_each(|offer| offer.rebase(by_ms));
+        self.connections.values_mut().for_each(|place| place.rebase(by_ms));
+        if let Some(session) = &mut self.session {
+            session.rebase(by_ms, &self.timing);
+        }
+        self.tally = Tally::default();
+    }
+}

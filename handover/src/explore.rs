@@ -1,0 +1,540 @@
+//! Everything that can happen between two agents, tried: deliveries, pauses, deaths, orders, in every order.
+//!
+//! Each process has a clock of its own, which jumps to its next deadline whenever it likes: a process that is stopped for
+//! long, and one that is merely slow, are both in this.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use crate::wire::{Frame, Listener, ListenerKind, Snapshot};
+use crate::{Action, Agent, BatchId, ConnectionId, Decline, Generation, InstanceId, Order, Timing};
+
+/// Where each process's clock stands before each step.
+pub(crate) const EPOCH_MS: u64 = 1_000_000;
+
+const OLD: usize = 0;
+const NEW: usize = 1;
+const CODEC: &str = "opaque/1";
+
+/// What holds the two together. Each can be taken away, and then something must break.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// Who takes the token has the connection; without it both believe that they do.
+    token: bool,
+    /// The old process keeps its copy until the word of the new one.
+    keep_copy: bool,
+    /// Before it leaves, the old process reads what the other has said.
+    read_first: bool,
+}
+
+const ALL: Rules = Rules {
+    token: true,
+    keep_copy: true,
+    read_first: true,
+};
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Message {
+    Frame(Frame),
+    End,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Process {
+    agent: Agent,
+    alive: bool,
+    connected: bool,
+    polls: bool,
+    /// It has polled once: it was found good.
+    proved: bool,
+    /// Descriptors of connections, and whether each is polled.
+    copies: BTreeMap<ConnectionId, bool>,
+    freezing: BTreeSet<ConnectionId>,
+    preparing: BTreeMap<BatchId, Vec<ConnectionId>>,
+    inbox: VecDeque<Message>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct World {
+    processes: [Process; 2],
+    /// Tokens that nobody has taken, by giver.
+    tokens: BTreeSet<(usize, BatchId)>,
+    /// Who polled a connection last.
+    owner: BTreeMap<ConnectionId, usize>,
+    cut: BTreeSet<ConnectionId>,
+    generation: u64,
+    attempts: u64,
+    crashes: u8,
+    reconnects: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Event {
+    Order(usize, Order),
+    Deliver(usize),
+    Tick(usize),
+    Rest(usize, ConnectionId),
+    Decline(usize, ConnectionId),
+    Prepared(usize, BatchId, bool),
+    Crash(usize),
+    Connect,
+    NextAttempt,
+}
+
+fn world(connections: u64, crashes: u8, reconnects: u8, attempts: u64) -> World {
+    // One unit each, so that fewer times differ; clocks run apart anyhow.
+    let timing = Timing {
+        beat_ms: 250,
+        lease_ms: 500,
+        hello_ms: 250,
+        freeze_ms: 250,
+        adopt_ms: 250,
+        linger_ms: 250,
+        tries: 1,
+        again_ms: 250,
+        parallel: 2,
+    };
+    let listener = Listener {
+        name: "in".into(),
+        kind: ListenerKind::Tcp,
+        cookie: 7,
+    };
+    let process = |agent, polls| Process {
+        agent,
+        alive: true,
+        connected: false,
+        polls,
+        proved: polls,
+        copies: BTreeMap::new(),
+        freezing: BTreeSet::new(),
+        preparing: BTreeMap::new(),
+        inbox: VecDeque::new(),
+    };
+    let codecs = || vec![CODEC.to_owned()];
+    let old = Agent::serving(InstanceId(1), vec![listener], codecs(), timing);
+    let new = Agent::waiting(InstanceId(2), codecs(), timing);
+    let mut world = World {
+        processes: [process(old, true), process(new, false)],
+        tokens: BTreeSet::new(),
+        owner: BTreeMap::new(),
+        cut: BTreeSet::new(),
+        generation: 1,
+        attempts,
+        crashes,
+        reconnects: reconnects + 1,
+    };
+    for id in (0..connections).map(ConnectionId) {
+        world.processes[OLD].copies.insert(id, true);
+        world.processes[OLD].agent.opened(EPOCH_MS, id);
+        world.owner.insert(id, OLD);
+    }
+    for side in [OLD, NEW] {
+        world.processes[side].agent.ready(EPOCH_MS, true);
+        world.obey(side, &ALL);
+    }
+    world
+}
+
+impl World {
+    fn events(&self, rules: &Rules) -> Vec<Event> {
+        let mut all = Vec::new();
+        let both = |side: usize| self.processes[side].alive && self.processes[side].connected;
+        for order in [Order::Offer, Order::Quiesce, Order::Migrate, Order::Retire, Order::Return] {
+            all.push(Event::Order(OLD, order));
+        }
+        for order in [Order::Accept, Order::Commit] {
+            all.push(Event::Order(NEW, order));
+        }
+        for (side, process) in self.processes.iter().enumerate().filter(|(_, process)| process.alive) {
+            if !process.inbox.is_empty() {
+                all.push(Event::Deliver(side));
+            }
+            if process.agent.deadline().is_some() && (process.inbox.is_empty() || !rules.read_first) {
+                all.push(Event::Tick(side));
+            }
+            for id in &process.freezing {
+                all.push(Event::Rest(side, *id));
+                all.push(Event::Decline(side, *id));
+            }
+            for batch in process.preparing.keys() {
+                all.push(Event::Prepared(side, *batch, true));
+                all.push(Event::Prepared(side, *batch, false));
+            }
+            if self.crashes > 0 {
+                all.push(Event::Crash(side));
+            }
+        }
+        let apart = self.processes.iter().all(|process| process.alive && !process.agent.has_left())
+            && !both(OLD)
+            && !both(NEW)
+            && self.processes.iter().all(|process| process.inbox.is_empty());
+        if apart && self.reconnects > 0 {
+            all.push(Event::Connect);
+        }
+        if self.generation < self.attempts {
+            all.push(Event::NextAttempt);
+        }
+        all
+    }
+
+    fn step(&mut self, event: &Event, rules: &Rules) {
+        let mut by_ms = 0;
+        match event {
+            Event::Order(side, order) => {
+                if self.processes[*side].alive {
+                    let generation = Generation(self.generation);
+                    self.processes[*side].agent.order(EPOCH_MS, generation, *order);
+                    self.obey(*side, rules);
+                }
+            }
+            Event::Deliver(side) => {
+                match self.processes[*side].inbox.pop_front() {
+                    Some(Message::Frame(frame)) => {
+                        if let Frame::Offer { connections, .. } = &frame {
+                            for one in connections {
+                                self.processes[*side].copies.entry(one.id).or_insert(false);
+                            }
+                        }
+                        self.processes[*side].agent.heard(EPOCH_MS, frame);
+                    }
+                    Some(Message::End) => {
+                        self.processes[*side].connected = false;
+                        self.processes[*side].agent.hung_up(EPOCH_MS);
+                    }
+                    None => {}
+                }
+                self.obey(*side, rules);
+            }
+            Event::Tick(side) => {
+                let agent = &mut self.processes[*side].agent;
+                let now_ms = agent.deadline().map_or(EPOCH_MS, |at_ms| at_ms.max(EPOCH_MS));
+                by_ms = now_ms - EPOCH_MS;
+                agent.tick(now_ms);
+                self.obey_at(*side, now_ms, rules);
+                self.processes[*side].agent.rebase(by_ms);
+                return;
+            }
+            Event::Rest(side, id) => {
+                let process = &mut self.processes[*side];
+                process.freezing.remove(id);
+                process.copies.insert(*id, false);
+                let snapshot = Snapshot {
+                    id: *id,
+                    codec: CODEC.to_owned(),
+                    descriptors: 1,
+                    state: Vec::new(),
+                };
+                process.agent.frozen(EPOCH_MS, vec![snapshot]);
+                self.obey(*side, rules);
+            }
+            Event::Decline(side, id) => {
+                let process = &mut self.processes[*side];
+                process.freezing.remove(id);
+                process.agent.declined(EPOCH_MS, *id, Decline::Tls);
+                self.obey(*side, rules);
+            }
+            Event::Prepared(side, batch, good) => {
+                let process = &mut self.processes[*side];
+                let ids = process.preparing.remove(batch).unwrap_or_default();
+                // The first of an offer is the one that may be bad.
+                let bad = ids.iter().take(usize::from(!*good));
+                let rejected: BTreeMap<_, _> = bad.map(|id| (*id, Decline::BadState)).collect();
+                for id in rejected.keys() {
+                    process.copies.remove(id);
+                }
+                let left: Vec<_> = ids.into_iter().filter(|id| !rejected.contains_key(id)).collect();
+                process.preparing.insert(*batch, left);
+                process.agent.prepared(*batch, &rejected);
+                self.obey(*side, rules);
+                self.processes[*side].preparing.remove(batch);
+            }
+            Event::Crash(side) => {
+                self.crashes -= 1;
+                self.die(*side);
+            }
+            Event::Connect => {
+                self.reconnects -= 1;
+                self.processes.iter_mut().for_each(|one| one.connected = true);
+                for side in [NEW, OLD] {
+                    self.processes[side].agent.connected(EPOCH_MS, side == NEW, 5);
+                    self.obey(side, rules);
+                }
+            }
+            Event::NextAttempt => self.generation += 1,
+        }
+        debug_assert_eq!(by_ms, 0);
+    }
+
+    fn die(&mut self, side: usize) {
+        let process = &mut self.processes[side];
+        process.alive = false;
+        process.polls = false;
+        process.copies.clear();
+        process.freezing.clear();
+        process.preparing.clear();
+        process.inbox.clear();
+        if core::mem::take(&mut process.connected) {
+            self.send(1 - side, Message::End);
+        }
+    }
+
+    fn send(&mut self, to: usize, message: Message) {
+        let inbox = &mut self.processes[to].inbox;
+        // A second word of the same kind tells nothing that the first does not.
+        let beat = matches!(message, Message::Frame(Frame::Beat { .. }));
+        if !(beat && inbox.back() == Some(&message)) {
+            inbox.push_back(message);
+        }
+    }
+
+    fn obey(&mut self, side: usize, rules: &Rules) {
+        self.obey_at(side, EPOCH_MS, rules);
+    }
+
+    fn obey_at(&mut self, side: usize, now_ms: u64, rules: &Rules) {
+        while let Some(action) = self.processes[side].agent.next() {
+            self.carry_out(side, now_ms, action, rules);
+        }
+    }
+
+    fn carry_out(&mut self, side: usize, now_ms: u64, action: Action, rules: &Rules) {
+        let other = 1 - side;
+        match action {
+            Action::Send(frame) => {
+                if let Frame::Offer { batch, connections } = &frame {
+                    self.tokens.insert((side, *batch));
+                    for one in connections {
+                        let polled = self.processes[side].copies.get(&one.id);
+                        assert_eq!(polled, Some(&false), "offered while it is polled");
+                        if !rules.keep_copy {
+                            self.processes[side].copies.remove(&one.id);
+                        }
+                    }
+                }
+                let [a, b] = &self.processes;
+                if a.connected && b.connected {
+                    self.send(other, Message::Frame(frame));
+                }
+            }
+            Action::Poll | Action::Bind => {
+                self.processes[side].polls = true;
+                self.processes[side].proved = true;
+            }
+            Action::Pause => self.processes[side].polls = false,
+            Action::Claim(listeners) => {
+                let cookies: Vec<u64> = listeners.iter().map(|one| one.cookie).collect();
+                self.processes[side].agent.claimed(now_ms, &cookies);
+            }
+            Action::Freeze(id) => {
+                self.processes[side].freezing.insert(id);
+            }
+            Action::Thaw(id) => {
+                let process = &mut self.processes[side];
+                process.freezing.remove(&id);
+                if let Some(polled) = process.copies.get_mut(&id) {
+                    *polled = true;
+                    self.owner.insert(id, side);
+                }
+            }
+            Action::Release(id) => {
+                self.processes[side].copies.remove(&id);
+            }
+            Action::Prepare { batch, connections } => {
+                let ids = connections.iter().map(|one| one.id).collect();
+                self.processes[side].preparing.insert(batch, ids);
+            }
+            Action::TakeToken { batch, own } => {
+                let giver = if own { side } else { other };
+                let taken = self.tokens.remove(&(giver, batch)) || !rules.token;
+                self.processes[side].agent.token(now_ms, batch, own, taken);
+            }
+            Action::Own { connections, .. } => {
+                for id in connections {
+                    self.processes[side].copies.insert(id, true);
+                    self.owner.insert(id, side);
+                }
+            }
+            Action::Drop { batch } => {
+                let process = &mut self.processes[side];
+                process.preparing.remove(&batch);
+                let known = &process.agent;
+                process.copies.retain(|id, polled| *polled || known.owns(*id));
+            }
+            Action::Hang => {
+                self.processes[side].connected = false;
+                self.processes[side].inbox.clear();
+                if self.processes[other].connected {
+                    self.send(other, Message::End);
+                }
+            }
+            Action::Leave => {
+                let peer = &self.processes[other];
+                assert!(
+                    peer.alive && peer.polls,
+                    "S3: it leaves and nobody is there to serve"
+                );
+                self.cut.extend(self.processes[side].copies.keys());
+                self.die(side);
+            }
+            Action::Disclaim | Action::Keep { .. } | Action::Drain(_) | Action::Settled { .. } => {}
+        }
+    }
+
+    /// What must hold in every state.
+    fn check(&self, faultless: bool) {
+        let polled = |id| self.processes.iter().filter(|one| one.copies.get(&id) == Some(&true)).count();
+        for (id, owner) in &self.owner {
+            assert!(polled(*id) <= 1, "S4: {id} has two readers");
+            let kept = self.processes.iter().any(|one| one.copies.contains_key(id));
+            let under_way = self.processes.iter().any(|one| {
+                one.inbox.iter().any(|message| {
+                    matches!(message, Message::Frame(Frame::Offer { connections, .. })
+                        if connections.iter().any(|snapshot| snapshot.id == *id))
+                })
+            });
+            let lost = !kept && !under_way && !self.cut.contains(id);
+            assert!(!(lost && self.processes[*owner].alive), "S5: {id} is lost and its owner lives");
+        }
+        if faultless {
+            assert!(
+                self.processes.iter().any(|one| one.alive && one.polls),
+                "S1: nobody accepts, and nobody has died"
+            );
+        }
+    }
+
+    /// With nobody giving orders or dying any more, all comes to rest: whoever lives accepts, each connection that somebody
+    /// holds is polled, and nobody holds a second copy.
+    fn settle(mut self, rules: &Rules) {
+        for round in 0.. {
+            assert!(round < 400, "L4: it never comes to rest");
+            let local = |event: &Event| {
+                !matches!(
+                    event,
+                    Event::Order(..)
+                        | Event::Crash(_)
+                        | Event::Tick(_)
+                        | Event::Connect
+                        | Event::NextAttempt
+                        | Event::Prepared(_, _, false)
+                        | Event::Decline(..)
+                )
+            };
+            if let Some(event) = self.events(rules).into_iter().find(local) {
+                self.step(&event, rules);
+                continue;
+            }
+            let resting = self.processes.iter().all(|one| !one.alive || one.agent.rests());
+            if resting {
+                break;
+            }
+            for side in [OLD, NEW] {
+                if self.processes[side].alive && self.processes[side].agent.deadline().is_some() {
+                    self.step(&Event::Tick(side), rules);
+                }
+            }
+        }
+        for process in self.processes.iter().filter(|one| one.alive) {
+            for (id, polled) in &process.copies {
+                assert!(polled, "L4, S12: {id} is held and not polled");
+            }
+        }
+        // One that holds the listeners and was never told to poll is the controller's to judge.
+        let alive = self.processes.iter().any(|one| one.alive && one.proved);
+        let served = self.processes.iter().any(|one| one.alive && one.polls);
+        assert!(!alive || served, "S2: who could accept does not");
+    }
+}
+
+/// Every state that can be reached; how many there are.
+fn explore(first: World, rules: &Rules) -> Result<usize, String> {
+    let mut seen: HashMap<World, (), BuildHasherDefault<DefaultHasher>> = HashMap::default();
+    let mut todo = VecDeque::from([(first.clone(), Vec::<Event>::new())]);
+    let crashes = first.crashes;
+    seen.insert(first, ());
+    while let Some((world, path)) = todo.pop_front() {
+        if std::env::var_os("PROGRESS").is_some() && seen.len() % 1000 < 8 {
+            eprintln!("{} seen, {} to do, depth {}", seen.len(), todo.len(), path.len());
+        }
+        for event in world.events(rules) {
+            let mut next = world.clone();
+            let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                next.step(&event, rules);
+                next.check(next.crashes == crashes);
+                if !seen.contains_key(&next) {
+                    next.clone().settle(rules);
+                }
+                next
+            }));
+            let mut path = path.clone();
+            path.push(event);
+            match tried {
+                Ok(next) if !seen.contains_key(&next) => {
+                    seen.insert(next.clone(), ());
+                    todo.push_back((next, path));
+                }
+                Ok(_) => {}
+                Err(panic) => {
+                    let what = panic
+                        .downcast_ref::<String>()
+                        .cloned()
+                        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                    return Err(format!("{} after {path:?}", what.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    Ok(seen.len())
+}
+
+fn holds(first: World) {
+    match explore(first, &ALL) {
+        Ok(states) => assert!(states > 10_000, "only {states} states: the world stands still"),
+        Err(why) => panic!("{why}"),
+    }
+}
+
+fn breaks(rules: Rules, what: &str) {
+    let why = explore(world(1, 1, 0, 1), &rules).expect_err("a rule is missing and nothing breaks");
+    assert!(why.starts_with(what), "{why}");
+}
+
+#[test]
+fn nothing_is_lost_when_one_of_two_dies() {
+    holds(world(1, 1, 0, 1));
+}
+
+#[test]
+fn without_a_token_two_processes_read_one_connection() {
+    breaks(Rules { token: false, ..ALL }, "S4");
+}
+
+#[test]
+fn without_a_copy_a_connection_dies_with_the_process_that_it_was_sent_to() {
+    breaks(
+        Rules {
+            keep_copy: false,
+            ..ALL
+        },
+        "S5",
+    );
+}
+
+#[test]
+fn who_leaves_without_listening_leaves_nobody() {
+    breaks(
+        Rules {
+            read_first: false,
+            ..ALL
+        },
+        "S3",
+    );
+}
+
+#[test]
+#[ignore = "minutes"]
+fn larger_worlds_hold() {
+    holds(world(1, 0, 1, 2));
+    holds(world(1, 1, 1, 1));
+    holds(world(2, 1, 0, 1));
+}

@@ -146,6 +146,11 @@ impl Agent {
         self.pump(now_ms);
     }
 
+    /// The program cannot go on with this hand-over.
+    pub fn give_up(&mut self, now_ms: u64, refusal: Refusal) {
+        self.hang_up(now_ms, refusal);
+    }
+
     /// What came was no frame.
     pub fn garbled(&mut self, now_ms: u64) {
         self.hang_up(now_ms, Refusal::Garbled);

@@ -1,0 +1,434 @@
+//! Carries out what the machine wants: the only place where frames, descriptors and tokens meet.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::sockopt;
+
+use super::{Call, Channel, Doorbell, Received, SendError, Token, call};
+use crate::wire::{Frame, Listener, Secret, Snapshot};
+use crate::{Action, Agent, Answer, BatchId, ConnectionId, Decline, Generation, Order, Refusal};
+
+/// A connection at rest, as the process gives it away or gets it back.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by every program")]
+pub struct Frozen {
+    /// Which.
+    pub id: ConnectionId,
+    /// What reads `state`: `http1/1`.
+    pub codec: String,
+    /// Where the protocol stands, bytes that were read and not worked off included.
+    pub state: Vec<u8>,
+    /// The connection's sockets, the client's side first; 1 to 8. Their flags must not be changed: they are shared.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// The program around the hand-over. Calls come one at a time and must not block.
+pub trait Host {
+    /// A connection that was made of a snapshot and is not polled yet. Dropped, it closes its sockets without a word.
+    type Prepared;
+
+    /// Poll the listeners from now on, or do not.
+    fn poll(&mut self, on: bool);
+
+    /// Bind the listeners: the process that had them is gone.
+    fn bind(&mut self);
+
+    /// The listener of this name.
+    fn listener(&self, name: &str) -> Option<BorrowedFd<'_>>;
+
+    /// These listeners are shared from now on. Do not poll them yet.
+    ///
+    /// # Errors
+    ///
+    /// The first that this program has no use for: the hand-over fails, and the other process goes on serving.
+    fn claim(&mut self, listeners: Vec<(Listener, OwnedFd)>) -> Result<(), String>;
+
+    /// Close all listeners that were claimed: the hand-over has failed.
+    fn disclaim(&mut self);
+
+    /// A secret of the other process.
+    fn keep(&mut self, name: &str, secret: &Secret);
+
+    /// Bring the connection to a point where its protocol may be cut, take it out of the poller, and give it to
+    /// [`Handover::frozen`]; or say [`Handover::declined`].
+    fn freeze(&mut self, id: ConnectionId);
+
+    /// It stays. `None`: it had not come to rest yet, and shall go on.
+    fn thaw(&mut self, id: ConnectionId, frozen: Option<Frozen>);
+
+    /// It cannot move: ask its client to end it.
+    fn drain(&mut self, id: ConnectionId);
+
+    /// It is the other process's.
+    fn moved(&mut self, id: ConnectionId);
+
+    /// Makes a connection of what came.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot. It stays where it is.
+    fn prepare(&mut self, frozen: Frozen) -> Result<Self::Prepared, Decline>;
+
+    /// The connection is this process's own: poll it.
+    fn own(&mut self, id: ConnectionId, prepared: Self::Prepared);
+
+    /// End what is left, and exit.
+    fn leave(&mut self);
+}
+
+/// A process's hand-over: the machine, its socket, and the program.
+#[derive(Debug)]
+pub struct Handover<H: Host> {
+    agent: Agent,
+    host: H,
+    doorbell: Option<Doorbell>,
+    channel: Option<Channel>,
+    /// Listeners that came and are not claimed yet.
+    came: Vec<OwnedFd>,
+    /// Connections at rest, offered or about to be.
+    held: BTreeMap<ConnectionId, Frozen>,
+    tokens: BTreeMap<BatchId, Token>,
+    /// The offer that is being looked at.
+    arriving: Option<(Token, Vec<OwnedFd>)>,
+    prepared: BTreeMap<BatchId, (Token, BTreeMap<ConnectionId, H::Prepared>)>,
+}
+
+impl<H: Host> Handover<H> {
+    /// Puts the three together. `doorbell`: where the other process can call this one.
+    pub const fn new(agent: Agent, host: H, doorbell: Option<Doorbell>) -> Self {
+        Self {
+            agent,
+            host,
+            doorbell,
+            channel: None,
+            came: Vec::new(),
+            held: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            arriving: None,
+            prepared: BTreeMap::new(),
+        }
+    }
+
+    /// The machine.
+    pub const fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// The program.
+    pub const fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// The program.
+    pub const fn host_mut(&mut self) -> &mut H {
+        &mut self.host
+    }
+
+    /// What to wait for: call [`turn`](Self::turn) when one of them can be read, or, if `true` stands beside it, written.
+    pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
+        let doorbell = self.doorbell.as_ref().map(|bell| (bell.as_fd(), false));
+        let channel = self.channel.as_ref().map(|channel| (channel.as_fd(), channel.is_waiting()));
+        doorbell.into_iter().chain(channel)
+    }
+
+    /// When to call [`turn`](Self::turn) whatever happens, in milliseconds of the caller's clock.
+    pub fn deadline(&self) -> Option<u64> {
+        self.agent.deadline()
+    }
+
+    /// Calls the process at `path`. `nonce` must never have been used before.
+    ///
+    /// # Errors
+    ///
+    /// What the call said; nothing has changed.
+    pub fn call(&mut self, now_ms: u64, path: &Path, nonce: u64) -> io::Result<()> {
+        if let Err(refusal) = self.agent.would_take_call() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, refusal));
+        }
+        let channel = call(path)?;
+        self.begin(now_ms, channel, true, nonce);
+        Ok(())
+    }
+
+    /// Begins a session over a channel that stands already.
+    pub fn begin(&mut self, now_ms: u64, channel: Channel, called: bool, nonce: u64) {
+        self.channel = Some(channel);
+        self.agent.connected(now_ms, called, nonce);
+        self.obey(now_ms);
+    }
+
+    /// Does what there is to do now.
+    pub fn turn(&mut self, now_ms: u64) {
+        self.take_calls(now_ms);
+        self.flush(now_ms);
+        self.read(now_ms);
+        if self.agent.deadline().is_some_and(|at_ms| at_ms <= now_ms) {
+            self.agent.tick(now_ms);
+            self.obey(now_ms);
+        }
+    }
+
+    /// Takes an order of the controller.
+    pub fn order(&mut self, now_ms: u64, generation: Generation, order: Order) -> Answer {
+        // What the other has said counts before anything is decided about it.
+        self.read(now_ms);
+        let answer = self.agent.order(now_ms, generation, order);
+        self.obey(now_ms);
+        answer
+    }
+
+    /// See [`Agent::fence`].
+    pub fn fence(&mut self, generation: Generation) -> Answer {
+        self.agent.fence(generation)
+    }
+
+    /// See [`Agent::ready`].
+    pub fn ready(&mut self, now_ms: u64, ready: bool) {
+        self.agent.ready(now_ms, ready);
+        self.obey(now_ms);
+    }
+
+    /// See [`Agent::share`].
+    pub fn share(&mut self, name: String, secret: Secret) {
+        self.agent.share(name, secret);
+    }
+
+    /// See [`Agent::opened`].
+    pub fn opened(&mut self, now_ms: u64, id: ConnectionId) {
+        self.agent.opened(now_ms, id);
+        self.obey(now_ms);
+    }
+
+    /// See [`Agent::closed`].
+    pub fn closed(&mut self, now_ms: u64, id: ConnectionId) {
+        self.agent.closed(now_ms, id);
+        self.obey(now_ms);
+    }
+
+    /// Connections have come to rest. Many at once go in one message.
+    pub fn frozen(&mut self, now_ms: u64, frozen: Vec<Frozen>) {
+        let snapshots = frozen
+            .into_iter()
+            .map(|mut one| {
+                let snapshot = Snapshot {
+                    id: one.id,
+                    codec: one.codec.clone(),
+                    descriptors: u8::try_from(one.descriptors.len()).unwrap_or(u8::MAX),
+                    state: core::mem::take(&mut one.state),
+                };
+                // The state goes along twice only until the message is sent; a thaw needs it.
+                one.state.clone_from(&snapshot.state);
+                self.held.insert(one.id, one);
+                snapshot
+            })
+            .collect();
+        self.agent.frozen(now_ms, snapshots);
+        self.obey(now_ms);
+    }
+
+    /// See [`Agent::declined`].
+    pub fn declined(&mut self, now_ms: u64, id: ConnectionId, decline: Decline) {
+        self.agent.declined(now_ms, id, decline);
+        self.obey(now_ms);
+    }
+
+    fn take_calls(&mut self, now_ms: u64) {
+        while let Some(Ok(call)) = self.doorbell.as_ref().map(Doorbell::answer) {
+            match call {
+                Call::Nobody => return,
+                // It is told nothing at all: dropping the socket is the answer.
+                Call::Stranger { .. } => {}
+                Call::Taken(mut channel, _) => match self.agent.would_take_call() {
+                    Ok(()) => self.begin(now_ms, channel, false, 0),
+                    Err(refusal) => {
+                        // Nobody waits for what cannot be sent.
+                        let _ = channel.send(&Frame::Refuse(refusal), &[]);
+                    }
+                },
+            }
+        }
+    }
+
+    fn flush(&mut self, now_ms: u64) {
+        let broken = self.channel.as_mut().is_some_and(|channel| channel.flush().is_err());
+        if broken {
+            self.read(now_ms);
+        }
+    }
+
+    fn read(&mut self, now_ms: u64) {
+        while let Some(received) = self.channel.as_mut().map(Channel::receive) {
+            match received {
+                Received::Nothing => return,
+                Received::Frame(frame, descriptors) => self.heard(now_ms, frame, descriptors),
+                Received::Garbled(_) => self.agent.garbled(now_ms),
+                Received::End => {
+                    self.channel = None;
+                    self.agent.hung_up(now_ms);
+                }
+            }
+            self.obey(now_ms);
+        }
+    }
+
+    fn heard(&mut self, now_ms: u64, frame: Frame, mut descriptors: Vec<OwnedFd>) {
+        match &frame {
+            Frame::Listeners { .. } => self.came.append(&mut descriptors),
+            Frame::Offer { .. } => {
+                // The frame was checked: it comes with a token at least.
+                let connections = descriptors.split_off(1.min(descriptors.len()));
+                self.arriving = descriptors.pop().map(|token| (Token::received(token), connections));
+            }
+            _ => {}
+        }
+        self.agent.heard(now_ms, frame);
+        self.obey(now_ms);
+        self.arriving = None;
+    }
+
+    fn obey(&mut self, now_ms: u64) {
+        while let Some(action) = self.agent.next() {
+            self.carry_out(now_ms, action);
+        }
+    }
+
+    fn carry_out(&mut self, now_ms: u64, action: Action) {
+        match action {
+            Action::Send(frame) => self.send(now_ms, &frame),
+            Action::Poll => self.host.poll(true),
+            Action::Pause => self.host.poll(false),
+            Action::Bind => self.host.bind(),
+            Action::Claim(listeners) => self.claim(now_ms, listeners),
+            Action::Disclaim => {
+                self.came.clear();
+                self.host.disclaim();
+            }
+            Action::Keep { name, bytes } => self.host.keep(&name, &bytes),
+            Action::Freeze(id) => self.host.freeze(id),
+            Action::Thaw(id) => {
+                let frozen = self.held.remove(&id);
+                self.host.thaw(id, frozen);
+            }
+            Action::Drain(id) => self.host.drain(id),
+            Action::Release(id) => {
+                self.held.remove(&id);
+                self.host.moved(id);
+            }
+            Action::Prepare { batch, connections } => self.prepare(batch, connections),
+            Action::TakeToken { batch, own } => {
+                let taken = if own {
+                    self.tokens.get(&batch).is_some_and(Token::take)
+                } else {
+                    self.prepared.get(&batch).is_some_and(|(token, _)| token.take())
+                };
+                self.agent.token(now_ms, batch, own, taken);
+            }
+            Action::Own { batch, connections } => {
+                let Some((_, mut prepared)) = self.prepared.remove(&batch) else {
+                    return;
+                };
+                for id in connections {
+                    if let Some(one) = prepared.remove(&id) {
+                        self.host.own(id, one);
+                    }
+                }
+            }
+            Action::Drop { batch } => {
+                self.arriving = None;
+                self.prepared.remove(&batch);
+            }
+            Action::Settled { batch } => {
+                self.tokens.remove(&batch);
+            }
+            Action::Hang => self.channel = None,
+            Action::Leave => self.host.leave(),
+        }
+    }
+
+    fn send(&mut self, now_ms: u64, frame: &Frame) {
+        if let Frame::Offer { batch, .. } = frame {
+            match Token::new() {
+                Ok(token) => {
+                    self.tokens.insert(*batch, token);
+                }
+                // Not offered, and not the other's: the deadline finds no token, and must find one.
+                Err(_) => return self.unsendable(now_ms, *batch),
+            }
+        }
+        let Some(channel) = self.channel.as_mut() else { return };
+        let descriptors: Option<Vec<BorrowedFd<'_>>> = match frame {
+            Frame::Listeners { listeners, .. } => listeners.iter().map(|one| self.host.listener(&one.name)).collect(),
+            Frame::Offer { batch, connections } => {
+                let token = self.tokens.get(batch).map(Token::as_fd);
+                let all = connections.iter().map(|one| self.held.get(&one.id));
+                let sockets: Option<Vec<_>> = all.collect();
+                token.zip(sockets).map(|(token, held)| {
+                    let sockets = held.into_iter().flat_map(|one| one.descriptors.iter().map(AsFd::as_fd));
+                    core::iter::once(token).chain(sockets).collect()
+                })
+            }
+            _ => Some(Vec::new()),
+        };
+        let sent = descriptors.ok_or(()).and_then(|all| channel.send(frame, &all).map_err(|error| match error {
+            SendError::Wire(_) | SendError::Socket(_) => (),
+        }));
+        match (sent, frame) {
+            (Ok(()), _) => {}
+            (Err(()), Frame::Offer { batch, .. }) => self.unsendable(now_ms, *batch),
+            // A listener that the program has lost: better no hand-over than a smaller one.
+            (Err(()), Frame::Listeners { .. }) => self.agent.give_up(now_ms, Refusal::Unclaimed),
+            // The socket is broken, and reading it tells.
+            (Err(()), _) => {}
+        }
+    }
+
+    fn unsendable(&mut self, now_ms: u64, batch: BatchId) {
+        self.tokens.remove(&batch);
+        self.agent.token(now_ms, batch, true, true);
+    }
+
+    fn claim(&mut self, now_ms: u64, listeners: Vec<Listener>) {
+        let came = core::mem::take(&mut self.came);
+        let cookies: Vec<u64> = came
+            .iter()
+            .map_while(|descriptor| sockopt::socket_cookie(descriptor).ok())
+            .collect();
+        let pairs: Vec<_> = listeners.into_iter().zip(came).collect();
+        let cookies = match self.host.claim(pairs) {
+            Ok(()) => cookies,
+            Err(_) => Vec::new(),
+        };
+        self.agent.claimed(now_ms, &cookies);
+    }
+
+    fn prepare(&mut self, batch: BatchId, connections: Vec<Snapshot>) {
+        let Some((token, sockets)) = self.arriving.take() else {
+            return;
+        };
+        let mut sockets = sockets.into_iter();
+        let mut good = BTreeMap::new();
+        let mut rejected = BTreeMap::new();
+        for snapshot in connections {
+            let id = snapshot.id;
+            let frozen = Frozen {
+                id,
+                codec: snapshot.codec,
+                state: snapshot.state,
+                descriptors: sockets.by_ref().take(usize::from(snapshot.descriptors)).collect(),
+            };
+            match self.host.prepare(frozen) {
+                Ok(prepared) => {
+                    good.insert(id, prepared);
+                }
+                Err(decline) => {
+                    rejected.insert(id, decline);
+                }
+            }
+        }
+        self.prepared.insert(batch, (token, good));
+        self.agent.prepared(batch, &rejected);
+    }
+}

@@ -1,6 +1,7 @@
 //! Passes listeners and live connections from one process to the next, and back: two phases, one owner, a lease.
 
 mod agent;
+pub mod codec;
 mod edge;
 #[cfg(test)]
 mod explore;

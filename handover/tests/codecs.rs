@@ -1,0 +1,211 @@
+//! Where a protocol may be cut: exactly between messages, however the bytes arrive.
+
+use proptest::prelude::*;
+use unattended_handover::Decline;
+use unattended_handover::codec::{Codec, Framed, Http1, LengthField, Relay, Rest, Unread, freeze, thaw};
+
+const FIELD: LengthField = LengthField {
+    offset: 2,
+    width: 4,
+    more: 3,
+    max: 1 << 20,
+};
+
+fn message(body: &[u8]) -> Vec<u8> {
+    let mut all = vec![0xca, 0xfe];
+    all.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
+    all.extend([1, 2, 3]);
+    all.extend(body);
+    all
+}
+
+/// An exchange: what is asked, what is answered.
+type Exchange = (Vec<u8>, Vec<u8>);
+
+fn exchange() -> impl Strategy<Value = Exchange> {
+    let body = || prop::collection::vec(any::<u8>(), 0..40);
+    let request = prop_oneof![
+        Just(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec()),
+        body().prop_map(|body| {
+            let mut all = format!("POST /x HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+            all.extend(body);
+            all
+        }),
+        body().prop_map(|body| [b"PUT / HTTP/1.1\r\nTransfer-Encoding:  Chunked \r\n\r\n".to_vec(), chunked(&body)].concat()),
+    ];
+    let answer = prop_oneof![
+        Just(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+        Just(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 304 Not Modified\r\ncontent-length: 99\r\n\r\n".to_vec()),
+        body().prop_map(|body| {
+            let mut all = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
+            all.extend(body);
+            all
+        }),
+        body().prop_map(|body| [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(), chunked(&body)].concat()),
+    ];
+    (request, answer)
+}
+
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for part in body.chunks(7) {
+        all.extend(format!("{:x};ext=1\r\n", part.len()).bytes());
+        all.extend(part);
+        all.extend(b"\r\n");
+    }
+    all.extend(b"0\r\nTrailer: 1\r\n\r\n");
+    all
+}
+
+/// Goes through exchanges byte by byte and in pieces, and checks that the codec is at rest exactly between them.
+fn rests_between<C: Codec>(mut codec: C, exchanges: &[Exchange], piece: usize) {
+    assert_eq!(codec.rest(), Rest::Now);
+    for (asked, answered) in exchanges {
+        for part in asked.chunks(piece) {
+            codec.from_client(part).unwrap();
+            assert_eq!(codec.rest(), Rest::Wait, "a call is under way");
+        }
+        let whole = answered.len().div_ceil(piece);
+        for (number, part) in answered.chunks(piece).enumerate() {
+            codec.from_server(part).unwrap();
+            let wanted = if number + 1 == whole { Rest::Now } else { Rest::Wait };
+            assert_eq!(codec.rest(), wanted, "piece {number} of {whole}");
+        }
+        // Cut here and carried over, it goes on.
+        let unread = Unread {
+            from_client: b"GET".to_vec(),
+            from_server: Vec::new(),
+        };
+        let state = freeze(&codec, &unread).unwrap();
+        let (carried, left) = thaw::<C>(&state).unwrap();
+        assert_eq!(left, unread);
+        codec = carried;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, rng_seed: proptest::test_runner::RngSeed::Fixed(11), ..ProptestConfig::default() })]
+
+    #[test]
+    fn http_rests_between_exchanges(exchanges in prop::collection::vec(exchange(), 1..5), piece in 1..50_usize) {
+        rests_between(Http1::default(), &exchanges, piece);
+    }
+
+    #[test]
+    fn framed_calls_rest_between_exchanges(
+        bodies in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 0..40)), 1..5),
+        piece in 1..50_usize,
+    ) {
+        let exchanges: Vec<_> = bodies.iter().map(|(asked, answered)| (message(asked), message(answered))).collect();
+        rests_between(Framed::new(FIELD), &exchanges, piece);
+    }
+
+    #[test]
+    fn bytes_of_any_kind_do_no_harm(parts in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 0..20)) {
+        let (mut http, mut framed) = (Http1::default(), Framed::new(FIELD));
+        for (client, bytes) in &parts {
+            let _ = if *client { http.from_client(bytes) } else { http.from_server(bytes) };
+            let _ = if *client { framed.from_client(bytes) } else { framed.from_server(bytes) };
+        }
+        let _ = (http.rest(), framed.rest());
+    }
+
+    /// One wrong bit, and nobody goes on with it.
+    #[test]
+    fn a_garbled_state_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..60), at in any::<prop::sample::Index>(), bit in 0..8) {
+        let unread = Unread { from_client: bytes, from_server: vec![7] };
+        let mut state = freeze(&Relay::default(), &unread).unwrap();
+        let at = at.index(state.len());
+        state[at] ^= 1_u8 << bit;
+        prop_assert_eq!(thaw::<Relay>(&state).map(|_| ()), Err(Decline::BadState));
+    }
+}
+
+#[test]
+fn a_state_of_another_codec_is_refused() {
+    let state = freeze(&Relay::default(), &Unread::default()).unwrap();
+    assert_eq!(thaw::<Http1>(&state).map(|_| ()), Err(Decline::BadState));
+}
+
+#[test]
+fn a_relay_may_be_cut_until_both_are_done() {
+    let mut relay = Relay::default();
+    relay.from_client(b"abc").unwrap();
+    relay.client_done = true;
+    let state = freeze(&relay, &Unread::default()).unwrap();
+    assert_eq!(thaw::<Relay>(&state).unwrap().0, relay);
+    relay.server_done = true;
+    assert_eq!(freeze(&relay, &Unread::default()), Err(Decline::Closing));
+}
+
+#[test]
+fn pipelined_requests_are_waited_for() {
+    let mut http = Http1::default();
+    http.from_client(b"GET /a HTTP/1.1\r\n\r\nHEAD /b HTTP/1.1\r\n\r\n").unwrap();
+    http.from_server(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx").unwrap();
+    assert_eq!(http.rest(), Rest::Wait);
+    // An answer to HEAD has no body, whatever it says.
+    http.from_server(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").unwrap();
+    assert_eq!(http.rest(), Rest::Now);
+}
+
+#[test]
+fn a_tunnel_may_be_cut_anywhere() {
+    for (asked, answered) in [
+        ("CONNECT a:1 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
+        (
+            "GET /chat HTTP/1.1\r\nupgrade: websocket\r\n\r\n",
+            "HTTP/1.1 101 Switching\r\n\r\n",
+        ),
+    ] {
+        let mut http = Http1::default();
+        http.from_client(asked.as_bytes()).unwrap();
+        assert_eq!(http.rest(), Rest::Wait);
+        http.from_server(answered.as_bytes()).unwrap();
+        http.from_client(b"\x00\x01 no HTTP at all").unwrap();
+        let state = freeze(&http, &Unread::default()).unwrap();
+        let (mut http, _) = thaw::<Http1>(&state).unwrap();
+        http.from_server(b"HTTP/1.1 nor here").unwrap();
+        assert_eq!(http.rest(), Rest::Now);
+    }
+    // A tunnel that was refused is none.
+    let mut http = Http1::default();
+    http.from_client(b"CONNECT a:1 HTTP/1.1\r\n\r\n").unwrap();
+    http.from_server(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno").unwrap();
+    assert_eq!(http.rest(), Rest::Now);
+}
+
+#[test]
+fn what_two_readers_may_read_differently_never_moves() {
+    for head in [
+        "content-length: 1\r\ncontent-length: 1\r\n",
+        "content-length: 1\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: gzip, chunked\r\n",
+        "content-length: +1\r\n",
+        "content-length: 99999999999999999999\r\n",
+        "content-length:\r\n",
+    ] {
+        let mut http = Http1::default();
+        let request = format!("POST / HTTP/1.1\r\n{head}\r\n");
+        assert_eq!(http.from_client(request.as_bytes()), Err(Decline::BadState), "{head}");
+        assert_eq!(http.rest(), Rest::Never(Decline::BadState));
+    }
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_stays() {
+    let mut http = Http1::default();
+    http.from_client(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    http.from_server(b"HTTP/1.0 200 OK\r\n\r\nall that comes").unwrap();
+    assert_eq!(http.rest(), Rest::Never(Decline::Closing));
+}
+
+#[test]
+fn a_message_longer_than_any_is_no_message() {
+    let mut framed = Framed::new(FIELD);
+    assert_eq!(framed.from_client(&[0, 0, 0xff, 0xff, 0xff, 0xff]), Err(Decline::BadState));
+    assert_eq!(framed.rest(), Rest::Never(Decline::BadState));
+    let mut framed = Framed::new(FIELD);
+    // An answer to nothing.
+    assert_eq!(framed.from_server(&message(b"a")), Err(Decline::BadState));
+}

@@ -139,7 +139,13 @@ impl World {
     fn events(&self, rules: &Rules) -> Vec<Event> {
         let mut all = Vec::new();
         let both = |side: usize| self.processes[side].alive && self.processes[side].connected;
-        for order in [Order::Offer, Order::Quiesce, Order::Migrate, Order::Retire, Order::Return] {
+        for order in [
+            Order::Offer,
+            Order::Quiesce,
+            Order::Migrate,
+            Order::Retire,
+            Order::Return,
+        ] {
             all.push(Event::Order(OLD, order));
         }
         for order in [Order::Accept, Order::Commit] {
@@ -164,7 +170,10 @@ impl World {
                 all.push(Event::Crash(side));
             }
         }
-        let apart = self.processes.iter().all(|process| process.alive && !process.agent.has_left())
+        let apart = self
+            .processes
+            .iter()
+            .all(|process| process.alive && !process.agent.has_left())
             && !both(OLD)
             && !both(NEW)
             && self.processes.iter().all(|process| process.inbox.is_empty());
@@ -369,10 +378,7 @@ impl World {
             }
             Action::Leave => {
                 let peer = &self.processes[other];
-                assert!(
-                    peer.alive && peer.polls,
-                    "S3: it leaves and nobody is there to serve"
-                );
+                assert!(peer.alive && peer.polls, "S3: it leaves and nobody is there to serve");
                 self.cut.extend(self.processes[side].copies.keys());
                 self.die(side);
             }
@@ -382,7 +388,12 @@ impl World {
 
     /// What must hold in every state.
     fn check(&self, faultless: bool) {
-        let polled = |id| self.processes.iter().filter(|one| one.copies.get(&id) == Some(&true)).count();
+        let polled = |id| {
+            self.processes
+                .iter()
+                .filter(|one| one.copies.get(&id) == Some(&true))
+                .count()
+        };
         for (id, owner) in &self.owner {
             assert!(polled(*id) <= 1, "S4: {id} has two readers");
             let kept = self.processes.iter().any(|one| one.copies.contains_key(id));
@@ -393,7 +404,10 @@ impl World {
                 })
             });
             let lost = !kept && !under_way && !self.cut.contains(id);
-            assert!(!(lost && self.processes[*owner].alive), "S5: {id} is lost and its owner lives");
+            assert!(
+                !(lost && self.processes[*owner].alive),
+                "S5: {id} is lost and its owner lives"
+            );
         }
         if faultless {
             assert!(

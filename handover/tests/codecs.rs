@@ -1,4 +1,5 @@
 //! Where a protocol may be cut: exactly between messages, however the bytes arrive.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use proptest::prelude::*;
 use unattended_handover::Decline;
@@ -31,7 +32,11 @@ fn exchange() -> impl Strategy<Value = Exchange> {
             all.extend(body);
             all
         }),
-        body().prop_map(|body| [b"PUT / HTTP/1.1\r\nTransfer-Encoding:  Chunked \r\n\r\n".to_vec(), chunked(&body)].concat()),
+        body().prop_map(|body| [
+            b"PUT / HTTP/1.1\r\nTransfer-Encoding:  Chunked \r\n\r\n".to_vec(),
+            chunked(&body)
+        ]
+        .concat()),
     ];
     let answer = prop_oneof![
         Just(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
@@ -41,7 +46,11 @@ fn exchange() -> impl Strategy<Value = Exchange> {
             all.extend(body);
             all
         }),
-        body().prop_map(|body| [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(), chunked(&body)].concat()),
+        body().prop_map(|body| [
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(),
+            chunked(&body)
+        ]
+        .concat()),
     ];
     (request, answer)
 }
@@ -62,12 +71,12 @@ fn rests_between<C: Codec>(mut codec: C, exchanges: &[Exchange], piece: usize) {
     assert_eq!(codec.rest(), Rest::Now);
     for (asked, answered) in exchanges {
         for part in asked.chunks(piece) {
-            codec.from_client(part).unwrap();
+            codec.client_sent(part).unwrap();
             assert_eq!(codec.rest(), Rest::Wait, "a call is under way");
         }
         let whole = answered.len().div_ceil(piece);
         for (number, part) in answered.chunks(piece).enumerate() {
-            codec.from_server(part).unwrap();
+            codec.server_sent(part).unwrap();
             let wanted = if number + 1 == whole { Rest::Now } else { Rest::Wait };
             assert_eq!(codec.rest(), wanted, "piece {number} of {whole}");
         }
@@ -104,8 +113,8 @@ proptest! {
     fn bytes_of_any_kind_do_no_harm(parts in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 0..20)) {
         let (mut http, mut framed) = (Http1::default(), Framed::new(FIELD));
         for (client, bytes) in &parts {
-            let _ = if *client { http.from_client(bytes) } else { http.from_server(bytes) };
-            let _ = if *client { framed.from_client(bytes) } else { framed.from_server(bytes) };
+            let _ = if *client { http.client_sent(bytes) } else { http.server_sent(bytes) };
+            let _ = if *client { framed.client_sent(bytes) } else { framed.server_sent(bytes) };
         }
         let _ = (http.rest(), framed.rest());
     }
@@ -130,7 +139,7 @@ fn a_state_of_another_codec_is_refused() {
 #[test]
 fn a_relay_may_be_cut_until_both_are_done() {
     let mut relay = Relay::default();
-    relay.from_client(b"abc").unwrap();
+    relay.client_sent(b"abc").unwrap();
     relay.client_done = true;
     let state = freeze(&relay, &Unread::default()).unwrap();
     assert_eq!(thaw::<Relay>(&state).unwrap().0, relay);
@@ -141,11 +150,14 @@ fn a_relay_may_be_cut_until_both_are_done() {
 #[test]
 fn pipelined_requests_are_waited_for() {
     let mut http = Http1::default();
-    http.from_client(b"GET /a HTTP/1.1\r\n\r\nHEAD /b HTTP/1.1\r\n\r\n").unwrap();
-    http.from_server(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx").unwrap();
+    http.client_sent(b"GET /a HTTP/1.1\r\n\r\nHEAD /b HTTP/1.1\r\n\r\n")
+        .unwrap();
+    http.server_sent(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx")
+        .unwrap();
     assert_eq!(http.rest(), Rest::Wait);
     // An answer to HEAD has no body, whatever it says.
-    http.from_server(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").unwrap();
+    http.server_sent(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+        .unwrap();
     assert_eq!(http.rest(), Rest::Now);
 }
 
@@ -159,19 +171,20 @@ fn a_tunnel_may_be_cut_anywhere() {
         ),
     ] {
         let mut http = Http1::default();
-        http.from_client(asked.as_bytes()).unwrap();
+        http.client_sent(asked.as_bytes()).unwrap();
         assert_eq!(http.rest(), Rest::Wait);
-        http.from_server(answered.as_bytes()).unwrap();
-        http.from_client(b"\x00\x01 no HTTP at all").unwrap();
+        http.server_sent(answered.as_bytes()).unwrap();
+        http.client_sent(b"\x00\x01 no HTTP at all").unwrap();
         let state = freeze(&http, &Unread::default()).unwrap();
         let (mut http, _) = thaw::<Http1>(&state).unwrap();
-        http.from_server(b"HTTP/1.1 nor here").unwrap();
+        http.server_sent(b"HTTP/1.1 nor here").unwrap();
         assert_eq!(http.rest(), Rest::Now);
     }
     // A tunnel that was refused is none.
     let mut http = Http1::default();
-    http.from_client(b"CONNECT a:1 HTTP/1.1\r\n\r\n").unwrap();
-    http.from_server(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno").unwrap();
+    http.client_sent(b"CONNECT a:1 HTTP/1.1\r\n\r\n").unwrap();
+    http.server_sent(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno")
+        .unwrap();
     assert_eq!(http.rest(), Rest::Now);
 }
 
@@ -187,7 +200,7 @@ fn what_two_readers_may_read_differently_never_moves() {
     ] {
         let mut http = Http1::default();
         let request = format!("POST / HTTP/1.1\r\n{head}\r\n");
-        assert_eq!(http.from_client(request.as_bytes()), Err(Decline::BadState), "{head}");
+        assert_eq!(http.client_sent(request.as_bytes()), Err(Decline::BadState), "{head}");
         assert_eq!(http.rest(), Rest::Never(Decline::BadState));
     }
 }
@@ -195,17 +208,20 @@ fn what_two_readers_may_read_differently_never_moves() {
 #[test]
 fn an_answer_that_ends_with_its_connection_stays() {
     let mut http = Http1::default();
-    http.from_client(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    http.from_server(b"HTTP/1.0 200 OK\r\n\r\nall that comes").unwrap();
+    http.client_sent(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    http.server_sent(b"HTTP/1.0 200 OK\r\n\r\nall that comes").unwrap();
     assert_eq!(http.rest(), Rest::Never(Decline::Closing));
 }
 
 #[test]
 fn a_message_longer_than_any_is_no_message() {
     let mut framed = Framed::new(FIELD);
-    assert_eq!(framed.from_client(&[0, 0, 0xff, 0xff, 0xff, 0xff]), Err(Decline::BadState));
+    assert_eq!(
+        framed.client_sent(&[0, 0, 0xff, 0xff, 0xff, 0xff]),
+        Err(Decline::BadState)
+    );
     assert_eq!(framed.rest(), Rest::Never(Decline::BadState));
     let mut framed = Framed::new(FIELD);
     // An answer to nothing.
-    assert_eq!(framed.from_server(&message(b"a")), Err(Decline::BadState));
+    assert_eq!(framed.server_sent(&message(b"a")), Err(Decline::BadState));
 }

@@ -1,13 +1,21 @@
 //! Real processes, real sockets, real signals.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod echo;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
+};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use unattended_handover::Refusal;
+use unattended_handover::wire::Frame;
 
 /// What a process is that is started by these tests: this test alone, with a setup.
 #[test]
@@ -27,7 +35,10 @@ impl Process {
     fn start(name: &str, place: &Path, words: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "process", "--nocapture", "--quiet"])
-            .env("HANDOVER_SETUP", format!("{name} {} {words}", socket(place, name).display()))
+            .env(
+                "HANDOVER_SETUP",
+                format!("{name} {} {words}", socket(place, name).display()),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -139,7 +150,7 @@ struct Scene {
     old: Process,
     new: Process,
     address: String,
-    _place: tempfile::TempDir,
+    place: tempfile::TempDir,
 }
 
 /// Two processes with a session, `clients` connected to the old one.
@@ -152,13 +163,16 @@ fn scene(clients: usize, old: &str, new: &str) -> (Scene, Vec<Client>) {
     for client in &mut all {
         assert_eq!(client.talk(), "old");
     }
-    assert_eq!(new.ask(&format!("call {}", socket(place.path(), "old").display())), "called");
+    assert_eq!(
+        new.ask(&format!("call {}", socket(place.path(), "old").display())),
+        "called"
+    );
     old.until("peer=true");
     let scene = Scene {
         old,
         new,
         address,
-        _place: place,
+        place,
     };
     (scene, all)
 }
@@ -257,6 +271,76 @@ fn a_new_one_that_understands_nothing_gets_nothing() {
     for client in &mut clients {
         assert_eq!(client.talk(), "old");
     }
+}
+
+#[test]
+fn a_new_one_without_room_for_descriptors_gets_nothing() {
+    let (mut scene, mut clients) = scene(64, "", "poor");
+    scene.take_over();
+    scene.old.ordered("1 migrate");
+    scene.old.until("polls=true peer=false owned=64 moved=0");
+    for client in &mut clients {
+        assert_eq!(client.talk(), "old");
+    }
+}
+
+/// What came back. A socket that was closed with something unread in it says so first.
+fn said(socket: &OwnedFd) -> Frame {
+    let mut answer = [0; 64];
+    let mut read = recv(socket, &mut answer[..], RecvFlags::empty());
+    if read == Err(Errno::CONNRESET) {
+        read = recv(socket, &mut answer[..], RecvFlags::empty());
+    }
+    Frame::decode(&answer[..read.unwrap().0], 0).unwrap()
+}
+
+#[test]
+fn strangers_and_garbage_are_turned_away() {
+    let (mut scene, mut clients) = scene(4, "", "");
+    let path = scene.place.path().join("old.sock");
+    let flags = SocketFlags::CLOEXEC;
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[],
+        &[7; 60_000],
+        &[1, 1, 255, 255, 255, 255],
+    ] {
+        // The old one has a session already: it refuses whoever calls, whatever is said.
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        connect(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        let _ = send(&socket, bytes, SendFlags::NOSIGNAL);
+        assert_eq!(said(&socket), Frame::Refuse(Refusal::Busy));
+    }
+    // Without a session, too: the new one dies, and somebody else calls in its place.
+    scene.new.signal(Signal::KILL);
+    scene.old.until("peer=false");
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[7; 60_000],
+        &[1, 1, 255, 255, 255, 255],
+    ] {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        connect(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        send(&socket, bytes, SendFlags::NOSIGNAL).unwrap();
+        assert_eq!(said(&socket), Frame::Refuse(Refusal::Garbled));
+    }
+    scene.old.until("polls=true");
+    for client in &mut clients {
+        assert_eq!(client.talk(), "old");
+    }
+}
+
+#[test]
+fn a_second_upgrade_waits_for_the_first() {
+    let (mut scene, _clients) = scene(4, "", "");
+    let mut third = Process::start("third", scene.place.path(), "wait");
+    let path = scene.place.path().join("old.sock");
+    assert_eq!(third.ask(&format!("call {}", path.display())), "called");
+    third.until("peer=false holds=false");
+    scene.old.ordered("1 offer");
+    scene.new.until("holds=true");
+    // And orders of an attempt before this one count for nothing.
+    assert_eq!(scene.old.ask("order 0 return"), "Stale");
 }
 
 #[test]

@@ -18,14 +18,18 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn snapshot() -> impl Strategy<Value = Snapshot> {
-    (any::<u64>(), name(), 1..=8_u8, prop::collection::vec(any::<u8>(), 0..200)).prop_map(
-        |(id, codec, descriptors, state)| Snapshot {
+    (
+        any::<u64>(),
+        name(),
+        1..=8_u8,
+        prop::collection::vec(any::<u8>(), 0..200),
+    )
+        .prop_map(|(id, codec, descriptors, state)| Snapshot {
             id: ConnectionId(id),
             codec,
             descriptors,
             state,
-        },
-    )
+        })
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
@@ -57,15 +61,19 @@ fn frame() -> impl Strategy<Value = Frame> {
         Refusal::Other,
     ]);
     prop_oneof![
-        (1..9_u8, 0..9_u8, any::<(u64, u128, u64)>(), prop::collection::vec(name(), 0..4)).prop_map(
-            |(low, more, (nonce, instance, generation), codecs)| Frame::Hello {
+        (
+            1..9_u8,
+            0..9_u8,
+            any::<(u64, u128, u64)>(),
+            prop::collection::vec(name(), 0..4)
+        )
+            .prop_map(|(low, more, (nonce, instance, generation), codecs)| Frame::Hello {
                 versions: (low, low + more),
                 nonce,
                 instance: InstanceId(instance),
                 generation: Generation(generation),
                 codecs,
-            }
-        ),
+            }),
         refusals.prop_map(Frame::Refuse),
         (status(), any::<u32>()).prop_map(|(status, turn)| Frame::Beat { status, turn }),
         (0..9_u16, 1..9_u16, prop::collection::vec(listener(), 0..9)).prop_map(|(part, more, listeners)| {
@@ -91,7 +99,10 @@ fn frame() -> impl Strategy<Value = Frame> {
                 .collect();
             Frame::Offer { batch, connections }
         }),
-        (batch(), prop::collection::vec((any::<u64>().prop_map(ConnectionId), declines), 0..9))
+        (
+            batch(),
+            prop::collection::vec((any::<u64>().prop_map(ConnectionId), declines), 0..9)
+        )
             .prop_map(|(batch, connections)| Frame::Rejected { batch, connections }),
         batch().prop_map(|batch| Frame::Adopted { batch }),
         batch().prop_map(|batch| Frame::Withdrawn { batch }),

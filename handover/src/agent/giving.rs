@@ -76,7 +76,9 @@ impl Agent {
         }
         let moving = |place: &&Place| matches!(place, Place::Freezing { .. } | Place::Offered { .. });
         let under_way = self.connections.values().filter(moving).count();
-        let room = usize::try_from(self.timing.parallel).unwrap_or(usize::MAX).saturating_sub(under_way);
+        let room = usize::try_from(self.timing.parallel)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(under_way);
         let deadline_ms = now_ms.saturating_add(self.timing.freeze_ms);
         let mut chosen = Vec::new();
         for (id, place) in &mut self.connections {
@@ -308,7 +310,9 @@ impl Agent {
     }
 
     fn try_again(&mut self, now_ms: u64, id: ConnectionId) {
-        let Some(place) = self.connections.get_mut(&id) else { return };
+        let Some(place) = self.connections.get_mut(&id) else {
+            return;
+        };
         let tries = match place {
             Place::Freezing { tries, .. } | Place::Offered { tries } | Place::Here { tries, .. } => *tries + 1,
             Place::Declined => return,
@@ -336,7 +340,10 @@ impl Agent {
 impl Place {
     pub(super) fn rebase(&mut self, by_ms: u64) {
         match self {
-            Self::Here { again_ms: Some(time), .. } | Self::Freezing { deadline_ms: time, .. } => {
+            Self::Here {
+                again_ms: Some(time), ..
+            }
+            | Self::Freezing { deadline_ms: time, .. } => {
                 *time -= by_ms;
             }
             _ => {}

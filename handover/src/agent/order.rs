@@ -111,7 +111,10 @@ impl Agent {
         let Some(peer) = self.peer() else {
             return Answer::Refused(NotNow::NoSession);
         };
-        let offered = self.session.as_mut().map(|session| core::mem::replace(&mut session.offered, true));
+        let offered = self
+            .session
+            .as_mut()
+            .map(|session| core::mem::replace(&mut session.offered, true));
         if peer.status.holds || offered == Some(true) {
             return Answer::AlreadyApplied;
         }
@@ -235,7 +238,7 @@ impl Agent {
         if self.peer().is_some() {
             self.turn += 1;
             if let Some(session) = self.session.as_mut() {
-                session.asked_back = true;
+                session.ask_back();
             }
             self.beat(now_ms);
             let turn = self.turn;

@@ -39,6 +39,15 @@ impl Session {
         if self.silent { None } else { self.peer }
     }
 
+    /// The other is asked to give everything back: what it said of itself before is not true much longer.
+    pub(super) const fn ask_back(&mut self) {
+        self.asked_back = true;
+        if let Some(peer) = &mut self.peer {
+            peer.status.polls = false;
+            peer.status.committed = false;
+        }
+    }
+
     pub(super) const fn deadline(&self, timing: &Timing) -> Option<u64> {
         if self.peer.is_none() {
             return Some(self.heard_ms.saturating_add(timing.hello_ms));

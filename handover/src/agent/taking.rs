@@ -19,7 +19,11 @@ impl Agent {
         let clash = self.incoming.contains_key(&batch);
         let mine = ids.iter().any(|id| self.connections.contains_key(id));
         if clash || mine || !self.status.holds || self.leaving_ms.is_some() {
-            let reason = if clash || mine { Decline::BadState } else { Decline::Closing };
+            let reason = if clash || mine {
+                Decline::BadState
+            } else {
+                Decline::Closing
+            };
             let connections = ids.into_iter().map(|id| (id, reason)).collect();
             self.act(Action::Send(Frame::Rejected { batch, connections }));
             if !clash {

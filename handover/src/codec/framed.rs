@@ -74,7 +74,9 @@ impl Half {
             if self.left > 0 {
                 let step = self.left.min(bytes.len() as u64);
                 self.left -= step;
-                bytes = bytes.get(usize::try_from(step).unwrap_or(usize::MAX)..).unwrap_or_default();
+                bytes = bytes
+                    .get(usize::try_from(step).unwrap_or(usize::MAX)..)
+                    .unwrap_or_default();
                 ended += u64::from(self.left == 0);
                 continue;
             }
@@ -102,7 +104,7 @@ impl Half {
 impl Codec for Framed {
     const NAME: &'static str = "framed/1";
 
-    fn from_client(&mut self, bytes: &[u8]) -> Result<(), Decline> {
+    fn client_sent(&mut self, bytes: &[u8]) -> Result<(), Decline> {
         // A call that has begun to pass is under way already: the other half is not at a message's end.
         let passed = self.client.pass(self.field, bytes);
         self.broken |= passed.is_err();
@@ -110,7 +112,7 @@ impl Codec for Framed {
         Ok(())
     }
 
-    fn from_server(&mut self, bytes: &[u8]) -> Result<(), Decline> {
+    fn server_sent(&mut self, bytes: &[u8]) -> Result<(), Decline> {
         let passed = self.server.pass(self.field, bytes);
         self.broken |= passed.is_err();
         let answers = passed?;

@@ -73,7 +73,11 @@ impl Http1 {
 
     fn walk(&mut self, mut bytes: &[u8], is_request: bool) -> Result<(), Decline> {
         while !bytes.is_empty() {
-            let direction = if is_request { &mut self.request } else { &mut self.answer };
+            let direction = if is_request {
+                &mut self.request
+            } else {
+                &mut self.answer
+            };
             match direction {
                 Direction::Tunnel | Direction::UntilClosed => return Ok(()),
                 Direction::Between => *direction = Direction::Head(Vec::new()),
@@ -116,7 +120,11 @@ impl Http1 {
         }
         let empty = parsed.body == Direction::Body { left: 0 };
         let tunnel = parsed.body == Direction::Tunnel;
-        *(if is_request { &mut self.request } else { &mut self.answer }) = parsed.body;
+        *(if is_request {
+            &mut self.request
+        } else {
+            &mut self.answer
+        }) = parsed.body;
         if parsed.interim {
             self.answer = Direction::Between;
         } else if tunnel {
@@ -163,9 +171,8 @@ impl Chunk {
             Self::Size(line) => {
                 let (used, whole) = take_until(line, bytes, b"\r\n")?;
                 if whole {
-                    let size = match httparse::parse_chunk_size(line) {
-                        Ok(httparse::Status::Complete((_, size))) => size,
-                        _ => return Err(Decline::BadState),
+                    let Ok(httparse::Status::Complete((_, size))) = httparse::parse_chunk_size(line) else {
+                        return Err(Decline::BadState);
                     };
                     *self = if size == 0 {
                         Self::Trailer(Vec::new())
@@ -269,11 +276,11 @@ fn length(fields: &[httparse::Header<'_>]) -> Result<Option<Direction>, Decline>
 impl Codec for Http1 {
     const NAME: &'static str = "http1/1";
 
-    fn from_client(&mut self, bytes: &[u8]) -> Result<(), Decline> {
+    fn client_sent(&mut self, bytes: &[u8]) -> Result<(), Decline> {
         self.pass(bytes, true)
     }
 
-    fn from_server(&mut self, bytes: &[u8]) -> Result<(), Decline> {
+    fn server_sent(&mut self, bytes: &[u8]) -> Result<(), Decline> {
         self.pass(bytes, false)
     }
 

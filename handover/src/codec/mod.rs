@@ -45,14 +45,14 @@ pub trait Codec: Sized {
     /// # Errors
     ///
     /// They are not this protocol; the connection goes on and never moves.
-    fn from_client(&mut self, bytes: &[u8]) -> Result<(), Decline>;
+    fn client_sent(&mut self, bytes: &[u8]) -> Result<(), Decline>;
 
     /// Bytes of the server were passed on to the client.
     ///
     /// # Errors
     ///
-    /// As for [`from_client`](Self::from_client).
-    fn from_server(&mut self, bytes: &[u8]) -> Result<(), Decline>;
+    /// As for [`client_sent`](Self::client_sent).
+    fn server_sent(&mut self, bytes: &[u8]) -> Result<(), Decline>;
 
     /// Whether it may be cut now.
     fn rest(&self) -> Rest;

@@ -20,12 +20,12 @@ pub struct Relay {
 impl Codec for Relay {
     const NAME: &'static str = "relay/1";
 
-    fn from_client(&mut self, bytes: &[u8]) -> Result<(), Decline> {
+    fn client_sent(&mut self, bytes: &[u8]) -> Result<(), Decline> {
         self.to_server += bytes.len() as u64;
         Ok(())
     }
 
-    fn from_server(&mut self, bytes: &[u8]) -> Result<(), Decline> {
+    fn server_sent(&mut self, bytes: &[u8]) -> Result<(), Decline> {
         self.to_client += bytes.len() as u64;
         Ok(())
     }

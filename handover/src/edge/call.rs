@@ -140,7 +140,9 @@ fn remove_if_dead(path: &Path) -> io::Result<()> {
         return Err(in_use("there is a file that is no socket; name another path"));
     }
     match call(path) {
-        Ok(_) => Err(in_use("a living process is called there; name another path or end it first")),
+        Ok(_) => Err(in_use(
+            "a living process is called there; name another path or end it first",
+        )),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }

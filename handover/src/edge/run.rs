@@ -130,7 +130,10 @@ impl<H: Host> Handover<H> {
     /// What to wait for: call [`turn`](Self::turn) when one of them can be read, or, if `true` stands beside it, written.
     pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let doorbell = self.doorbell.as_ref().map(|bell| (bell.as_fd(), false));
-        let channel = self.channel.as_ref().map(|channel| (channel.as_fd(), channel.is_waiting()));
+        let channel = self
+            .channel
+            .as_ref()
+            .map(|channel| (channel.as_fd(), channel.is_waiting()));
         doorbell.into_iter().chain(channel)
     }
 
@@ -372,9 +375,11 @@ impl<H: Host> Handover<H> {
             }
             _ => Some(Vec::new()),
         };
-        let sent = descriptors.ok_or(()).and_then(|all| channel.send(frame, &all).map_err(|error| match error {
-            SendError::Wire(_) | SendError::Socket(_) => (),
-        }));
+        let sent = descriptors.ok_or(()).and_then(|all| {
+            channel.send(frame, &all).map_err(|error| match error {
+                SendError::Wire(_) | SendError::Socket(_) => (),
+            })
+        });
         match (sent, frame) {
             (Ok(()), _) => {}
             (Err(()), Frame::Offer { batch, .. }) => self.unsendable(now_ms, *batch),

@@ -199,7 +199,10 @@ impl Frame {
         match self {
             Self::Listeners { listeners, .. } => listeners.len(),
             Self::Offer { connections, .. } => {
-                1 + connections.iter().map(|one| usize::from(one.descriptors)).sum::<usize>()
+                1 + connections
+                    .iter()
+                    .map(|one| usize::from(one.descriptors))
+                    .sum::<usize>()
             }
             _ => 0,
         }

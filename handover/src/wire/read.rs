@@ -76,7 +76,10 @@ impl Frame {
         let said = frame.descriptors();
         // Those of an unknown frame are closed by who received them.
         if said != descriptors && !matches!(frame, Self::Unknown(_)) || said > MAX_DESCRIPTORS {
-            return Err(WireError::Descriptors { said, came: descriptors });
+            return Err(WireError::Descriptors {
+                said,
+                came: descriptors,
+            });
         }
         Ok(frame)
     }
@@ -275,7 +278,9 @@ impl<'a> Fields<'a> {
     }
 
     fn sized<const N: usize>(self, tag: u8, bytes: &[u8]) -> Result<[u8; N], WireError> {
-        bytes.try_into().map_err(|_| self.wrong(tag, "another length than its kind of value has"))
+        bytes
+            .try_into()
+            .map_err(|_| self.wrong(tag, "another length than its kind of value has"))
     }
 
     fn array<const N: usize>(self, wanted: u8) -> Result<[u8; N], WireError> {

@@ -200,6 +200,14 @@ pub(crate) fn run(setup: &str) {
         handover.share("tickets".to_owned(), Secret::new(vec![1, 2, 3]));
     }
     handover.ready(now(), true);
+    if odd.contains(&"poor") {
+        let open = u64::try_from(std::fs::read_dir("/proc/self/fd").unwrap().count()).unwrap();
+        let limit = rustix::process::Rlimit {
+            current: Some(open + 16),
+            maximum: Some(open + 16),
+        };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    }
     let mut next_id = u64::from(std::process::id()) << 32;
     let mut commands = Vec::new();
     let mut asked_until = None;
@@ -226,7 +234,11 @@ fn wait(handover: &Handover<Echo>, soon: bool, now_ms: u64) {
     let input = std::io::stdin();
     let mut all = vec![PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
     all.extend(handover.descriptors().map(|(descriptor, full)| {
-        let flags = if full { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let flags = if full {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
         PollFd::from_borrowed_fd(descriptor, flags)
     }));
     if host.polls {

@@ -100,7 +100,11 @@ fn about_to_move(sockets: &[UnixStream]) -> [Handover<Program>; 2] {
             old,
             None,
         ),
-        Handover::new(Agent::waiting(InstanceId(2), codecs(), timing), Program::default(), None),
+        Handover::new(
+            Agent::waiting(InstanceId(2), codecs(), timing),
+            Program::default(),
+            None,
+        ),
     ];
     for id in (0..CONNECTIONS).map(ConnectionId) {
         both[0].opened(0, id);
@@ -157,10 +161,15 @@ fn bare(descriptors: Vec<OwnedFd>, from: &OwnedFd, to: &OwnedFd) -> Vec<OwnedFd>
         let (mut byte, mut ancillary) = ([0], RecvAncillaryBuffer::new(&mut space));
         let flags = RecvFlags::CMSG_CLOEXEC;
         recvmsg(to, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, flags).expect("a message");
-        got.extend(ancillary.drain().filter_map(|one| match one {
-            RecvAncillaryMessage::ScmRights(rights) => Some(rights),
-            _ => None,
-        }).flatten());
+        got.extend(
+            ancillary
+                .drain()
+                .filter_map(|one| match one {
+                    RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+                    _ => None,
+                })
+                .flatten(),
+        );
     }
     drop(descriptors);
     got
@@ -187,7 +196,12 @@ fn main() {
     });
     suite.measure("bare_5000", CONNECTIONS, |b| {
         b.iter_batched(
-            || sockets.iter().map(|one| rustix::io::dup(one).expect("a descriptor")).collect::<Vec<_>>(),
+            || {
+                sockets
+                    .iter()
+                    .map(|one| rustix::io::dup(one).expect("a descriptor"))
+                    .collect::<Vec<_>>()
+            },
             |all| black_box(bare(all, &from, &to)),
             criterion::BatchSize::PerIteration,
         );

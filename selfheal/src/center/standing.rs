@@ -46,8 +46,8 @@ pub(crate) struct Verifying {
     /// Probes of earlier rounds that saw it fail, and that did not.
     pub(crate) ill: u32,
     pub(crate) well: u32,
-    /// Its share of calls meanwhile, in thousandths: it may have been slow before it failed.
-    pub(crate) weight_permille: u16,
+    /// It was slow before it was accused of failing, and keeps the share that it has.
+    pub(crate) eased: Option<Weighed>,
 }
 
 /// Slow, in use, and given fewer calls.
@@ -134,8 +134,10 @@ impl Standing {
     /// Its share of calls as long as it is in use, in thousandths.
     pub(crate) const fn weight_permille(&self) -> u16 {
         match &self.stage {
-            Stage::Verifying(verifying) => verifying.weight_permille,
-            Stage::Weighed(weighed) => weighed.weight_permille,
+            Stage::Verifying(Verifying {
+                eased: Some(weighed), ..
+            })
+            | Stage::Weighed(weighed) => weighed.weight_permille,
             _ => WHOLE,
         }
     }

@@ -11,9 +11,8 @@ use super::ids::{NodeId, ZoneId};
 use super::members::at;
 use super::mix;
 use super::probe::{self, Prober, Round, Said};
-use super::standing::{Stage, Standing, Verifying};
+use super::standing::{Stage, Standing, Verifying, Weighed};
 use super::tick::Freezes;
-use super::weighing::WHOLE;
 
 /// Rounds of probes that get no answer before nobody is asked for a while.
 const ATTEMPTS: u32 = 3;
@@ -93,7 +92,7 @@ impl Center {
                     attempt: 1,
                     ill: 0,
                     well: 0,
-                    weight_permille: WHOLE,
+                    eased: None,
                 }),
             };
             self.standings.insert(node, standing);
@@ -188,6 +187,7 @@ impl Center {
         // What was taken for its fault has turned out to be another's.
         match self.accusation(node) {
             Some(finding) if !self.frozen(node, freezes) => standing.finding = finding.clone(),
+            _ if verifying.eased.is_some() => return verifying.eased.map(|eased| standing.at(Stage::Weighed(eased))),
             _ if standing.relapses == 0 => return None,
             _ => {
                 return Some(standing.at(Stage::Watched {
@@ -205,7 +205,7 @@ impl Center {
         verifying.well += well;
         match said {
             Said::Ill if verifying.attempt == 1 => {
-                return Some(self.convict(node, standing, commands));
+                return Some(self.convict(node, standing, verifying.eased, commands));
             }
             Said::Well if verifying.attempt == 1 => {}
             // They disagree, or do not answer: others are asked.
@@ -221,7 +221,7 @@ impl Center {
             }
             // Two of three, of four answers or more.
             _ if verifying.ill >= 2 * verifying.well && verifying.ill + verifying.well >= 4 => {
-                return Some(self.convict(node, standing, commands));
+                return Some(self.convict(node, standing, verifying.eased, commands));
             }
             Said::IllFrom(zone) if self.zone_agrees(node, zone) => {
                 return Some(self.isolate(node, standing, Scope::From(zone), commands));
@@ -238,9 +238,16 @@ impl Center {
     }
 
     /// What becomes of a node that probes found ill. One that answers late still answers: it gets fewer calls.
-    fn convict(&mut self, node: NodeId, standing: Standing, commands: &mut Vec<Command>) -> Standing {
-        match standing.finding.cause {
-            Cause::Target { slow: true, .. } => self.weigh(node, standing, commands),
+    fn convict(
+        &mut self,
+        node: NodeId,
+        standing: Standing,
+        eased: Option<Weighed>,
+        commands: &mut Vec<Command>,
+    ) -> Standing {
+        match (&standing.finding.cause, eased) {
+            (Cause::Target { slow: true, .. }, Some(eased)) => standing.at(Stage::Weighed(eased)),
+            (Cause::Target { slow: true, .. }, None) => self.weigh(node, standing, commands),
             _ => self.isolate(node, standing, Scope::Everywhere, commands),
         }
     }

@@ -83,7 +83,7 @@ impl Center {
                     attempt: 1,
                     ill: 0,
                     well: 0,
-                    weight_permille: weighed.weight_permille,
+                    eased: Some(weighed),
                 }));
             }
         }

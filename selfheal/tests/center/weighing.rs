@@ -80,6 +80,27 @@ fn a_slow_node_that_begins_to_fail_is_isolated() {
 }
 
 #[test]
+fn a_slow_node_that_failed_for_a_moment_is_slow_still() {
+    for (seed, fails_ms) in [(1, 500), (2, 1_000), (3, 1_500), (4, 2_000)] {
+        let mut world = World::new(CenterSettings::default(), seed);
+        world.faults.push(slow(104, None));
+        world.run_until(BEGIN_MS + 4_000);
+        assert_eq!(word(&world, 104), LESS);
+        world.faults.push(Fault {
+            targets: vec![104],
+            rate: 1.0,
+            from_ms: Some(world.now_ms),
+            until_ms: Some(world.now_ms + fails_ms),
+            ..Fault::default()
+        });
+        while world.now_ms < BEGIN_MS + 25_000 {
+            world.step();
+            assert_ne!(word(&world, 104), Word::Open, "seed {seed} at {}", world.now_ms);
+        }
+    }
+}
+
+#[test]
 fn what_stays_slow_is_restarted_and_then_replaced() {
     let settings = CenterSettings {
         restart_after_ms: 5_000,

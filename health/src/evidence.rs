@@ -49,23 +49,32 @@ pub(crate) fn row_evidence(canary: Counts, control: Counts, null_ratio: f64) -> 
     from_growth(canary, control, &growth(rho, null_ratio, null_ratio))
 }
 
-/// [`row_evidence`] against the null "ratio at most 1", and the ln e-value for "the ratio is 1" against the null "the ratio
-/// is at least `bad_ratio`", from one set of logarithms. The row must [compare](compares).
-pub(crate) fn settled_evidence(canary: Counts, control: Counts, bad_ratio: BadRatio) -> (RowEvidence, f64) {
+/// ln e-values of a row for "the ratio is 1".
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Relative {
+    /// Against the null "the ratio is at least 1 + δ".
+    pub(crate) bad: f64,
+    /// Against the null "the ratio is at least 2".
+    pub(crate) double: f64,
+}
+
+/// [`row_evidence`] against the null "ratio at most 1", and the evidence of safety, from one set of logarithms. The row must
+/// [compare](compares).
+pub(crate) fn settled_evidence(canary: Counts, control: Counts, bad_ratio: BadRatio) -> (RowEvidence, Relative) {
     let growth = growth(share(canary.total, control.total), 1.0, bad_ratio.ratio);
     (
         from_growth(canary, control, &growth),
-        relative_from_growth(canary, control, bad_ratio, growth[BAD]),
+        relative_from_growth(canary, control, bad_ratio, [growth[BAD], growth[DOUBLE]]),
     )
 }
 
-/// ln e-value of a row for "the ratio is 1" against the null "the ratio is at least `bad_ratio`"; 0 where it compares
-/// nothing.
-pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: BadRatio) -> f64 {
+/// Evidence of safety of a row; none where it compares nothing.
+pub(crate) fn relative_safety(canary: Counts, control: Counts, bad_ratio: BadRatio) -> Relative {
     if !compares(canary, control) {
-        return 0.0;
+        return Relative::default();
     }
-    let growth = libm::log1p(share(canary.total, control.total) * (bad_ratio.ratio - 1.0));
+    let share = share(canary.total, control.total);
+    let growth = [share * (bad_ratio.ratio - 1.0), share].map(libm::log1p);
     relative_from_growth(canary, control, bad_ratio, growth)
 }
 
@@ -78,6 +87,8 @@ pub(crate) const fn compares(canary: Counts, control: Counts) -> bool {
 const NULL: usize = 6;
 /// Where [`growth`] has that of the ratio which counts as bad.
 const BAD: usize = 7;
+/// Where the grid, and [`growth`] against the null 1, has the ratio 2.
+const DOUBLE: usize = 2;
 
 /// ln(1 + ρ(R − 1)) for R = r₀·r over the grid, then r₀, then the ratio that counts as bad.
 fn growth(rho: f64, null_ratio: f64, bad_ratio: f64) -> [f64; 8] {
@@ -130,48 +141,52 @@ impl BadRatio {
     }
 }
 
-/// ln e-value of a row for "the ratio is 1" against the null "the ratio is at least `bad_ratio`"; `growth` is
-/// ln(1 + ρ(bad ratio − 1)).
+/// `growth` is ln(1 + ρ(r − 1)) for r = `bad_ratio` and r = 2.
 ///
 /// With few bad events the binomial form, which is valid for the ratio of probabilities. With many, the exact
 /// conditional form, which is valid given their number and for the ratio of odds too.
-fn relative_from_growth(canary: Counts, control: Counts, bad_ratio: BadRatio, growth: f64) -> f64 {
+fn relative_from_growth(canary: Counts, control: Counts, bad_ratio: BadRatio, growth: [f64; 2]) -> Relative {
     let events = to_f64(canary.bad) + to_f64(control.bad);
     let (n_c, n_b) = (to_f64(canary.total), to_f64(control.total));
-    let growth = if events > EXACT_ABOVE * (n_c + n_b) {
-        ln_normalizer_growth(n_c, n_b, events, 1.0, bad_ratio.ratio)
+    let [bad, double] = if events > EXACT_ABOVE * (n_c + n_b) {
+        ln_normalizer_growth(n_c, n_b, events, [bad_ratio.ratio, GRID[DOUBLE]])
     } else {
-        events * growth
+        growth.map(|growth| events * growth)
     };
-    growth - to_f64(canary.bad) * bad_ratio.ln
+    let canary = to_f64(canary.bad);
+    Relative {
+        bad: bad - canary * bad_ratio.ln,
+        double: double - canary * LN_GRID[DOUBLE],
+    }
 }
 
-/// ln Z(high) − ln Z(low) for Z(r) = Σ_k C(n_c, k) C(n_b, e − k) r^k, low < high; where the sum is too long, a lower
-/// bound of it less than 4·ln(high/low) below.
-pub(crate) fn ln_normalizer_growth(n_c: f64, n_b: f64, e: f64, low: f64, high: f64) -> f64 {
+/// ln Z(r) − ln Z(1) for Z(r) = Σ_k C(n_c, k) C(n_b, e − k) r^k and two ratios above 1; where the sum is too long, a lower
+/// bound of it less than 4·ln r below.
+pub(crate) fn ln_normalizer_growth(n_c: f64, n_b: f64, e: f64, ratios: [f64; 2]) -> [f64; 2] {
     let (first, last) = ((e - n_b).max(0.0), e.min(n_c));
-    let (low_centre, high_centre) = (centre(n_c, n_b, e, low), centre(n_c, n_b, e, high));
+    let (low_centre, high_centre) = (centre(n_c, n_b, e, 1.0), centre(n_c, n_b, e, ratios[0].max(ratios[1])));
     let start = (low_centre - reach(n_c, n_b, e, low_centre)).max(first);
     let end = (high_centre + reach(n_c, n_b, e, high_centre)).min(last);
     if end - start > MAX_TERMS {
-        return growth_bound(n_c, n_b, e, low, high);
+        return ratios.map(|ratio| growth_bound(n_c, n_b, e, ratio));
     }
-    // Both sums begin at the same k with the same weight, so that weight drops out; each is scaled on its own, since
-    // they drift apart by (high/low)^k.
+    // All sums begin at the same k with the same weight, so that weight drops out; each is scaled on its own, since
+    // they drift apart by r^k.
     let mut k = libm::floor(start);
     let end = libm::ceil(end);
-    let mut sums = [Scaled::one(), Scaled::one()];
-    let mut terms = [1.0, 1.0];
+    let mut sums = [Scaled::one(), Scaled::one(), Scaled::one()];
+    let mut terms = [1.0; 3];
     let from = k;
     while k < end {
         let step = (n_c - k) * (e - k) / ((k + 1.0) * (n_b - e + k + 1.0));
         k += 1.0;
-        for ((term, sum), ratio) in terms.iter_mut().zip(&mut sums).zip([low, high]) {
+        for ((term, sum), ratio) in terms.iter_mut().zip(&mut sums).zip([1.0, ratios[0], ratios[1]]) {
             *term *= step * ratio;
             sum.add(term);
         }
     }
-    (sums[1].ln() + from * libm::log(high)) - (sums[0].ln() + from * libm::log(low))
+    let [one, sums @ ..] = sums.map(|sum| sum.ln());
+    [0, 1].map(|at| sums[at] + from * libm::log(ratios[at]) - one)
 }
 
 /// Where k is about most likely: the root of r (n_c − k)(e − k) = k (n_b − e + k).
@@ -190,12 +205,12 @@ fn reach(n_c: f64, n_b: f64, e: f64, centre: f64) -> f64 {
     20.0 + 10.0 / libm::sqrt(precision)
 }
 
-/// d ln Z / d ln r is the mean of k. The sum's polynomial has only real zeros, so mean and mode differ by less than one,
+/// d ln Z / d ln r is the mean of k, from 1 to `ratio`. The sum's polynomial has only real zeros, so mean and mode differ by less than one,
 /// and the mode is at most one below the centre: the integral of (centre − 2) bounds the growth from below. Errs on
 /// the side of less evidence of safety.
-pub(crate) fn growth_bound(n_c: f64, n_b: f64, e: f64, low: f64, high: f64) -> f64 {
+pub(crate) fn growth_bound(n_c: f64, n_b: f64, e: f64, ratio: f64) -> f64 {
     const PANELS: u32 = 32;
-    let (from, width) = (libm::log(low), libm::log(high) - libm::log(low));
+    let width = libm::log(ratio);
     let simpson: f64 = (0..=PANELS)
         .map(|i| {
             let weight = if i == 0 || i == PANELS {
@@ -203,7 +218,7 @@ pub(crate) fn growth_bound(n_c: f64, n_b: f64, e: f64, low: f64, high: f64) -> f
             } else {
                 2.0 + 2.0 * f64::from(i % 2)
             };
-            weight * centre(n_c, n_b, e, libm::exp(from + width * f64::from(i) / f64::from(PANELS)))
+            weight * centre(n_c, n_b, e, libm::exp(width * f64::from(i) / f64::from(PANELS)))
         })
         .sum();
     width * (simpson / (3.0 * f64::from(PANELS)) - 2.0)
@@ -237,55 +252,6 @@ impl Scaled {
 
     fn ln(&self) -> f64 {
         libm::log(self.value) + self.exponent
-    }
-}
-
-/// The absolute limit of one application and metric: θ, and the rate q expected of a good release.
-///
-/// θ = max(2·p₀, floor) follows the application's own history p₀: with one limit for all, a service a hundred times
-/// better than it could get ten times worse and still pass. q = max(p₀, θ/4): evidence grows fastest where q is the true
-/// rate of a good release, and that is p₀ where history shows one; a service without errors is allowed θ/4, since with
-/// q = 0 a single error would make promotion impossible for ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Limit {
-    /// ln(q/θ), per bad event.
-    per_bad: f64,
-    /// ln((1 − q)/(1 − θ)), per good one.
-    per_good: f64,
-}
-
-impl Limit {
-    /// `historic` is p₀ in 0..=1. Where 2·p₀ leaves no room below 0.9 the limit gives no evidence at all.
-    pub(crate) fn new(historic: f64, floor: f64) -> Self {
-        let theta = (2.0 * historic).max(floor).min(0.9);
-        let expected = historic.max(theta / 4.0);
-        if expected >= theta {
-            return Self::default();
-        }
-        Self::between(theta, expected)
-    }
-
-    pub(crate) fn between(theta: f64, expected: f64) -> Self {
-        Self {
-            per_bad: libm::log(expected / theta),
-            per_good: libm::log1p(-expected) - libm::log1p(-theta),
-        }
-    }
-
-    /// What a request of a release that has the rate q adds on average.
-    pub(crate) fn gain(self) -> f64 {
-        // per_bad = ln(q/θ) and per_good = ln((1 − q)/(1 − θ)) give q back: q = (1 − e^−g)/(e^−b − e^−g).
-        let (bad, good) = (libm::exp(-self.per_bad), libm::exp(-self.per_good));
-        if bad <= good {
-            return 0.0;
-        }
-        let expected = (1.0 - good) / (bad - good);
-        expected * self.per_bad + (1.0 - expected) * self.per_good
-    }
-
-    /// ln e-value of the canary's counts for "the rate is q" against the null "the rate is at least θ".
-    pub(crate) fn evidence(self, canary: Counts) -> f64 {
-        to_f64(canary.bad) * self.per_bad + to_f64(canary.total - canary.bad) * self.per_good
     }
 }
 

@@ -1,8 +1,9 @@
 //! The judge: rows in, evidence out.
 
 use crate::dispersion::Dispersion;
-use crate::evidence::{BadRatio, Limit};
+use crate::evidence::BadRatio;
 use crate::guards::Guards;
+use crate::limit::Limit;
 use crate::process::{Process, Steps};
 use crate::ratio::Splits;
 use crate::row::to_f64;

@@ -60,6 +60,8 @@
 //! - **Go**: in one stage, a class where the rate ratio is at least 1 + δ *and* the rate at least
 //!   θ = max(2 × its application's history, floor) gets [enough evidence of safety](Judge::safety) with probability at
 //!   most β = 0.05. Rows of one class never count for another; no rows are no evidence.
+//!   θ is history's word, so at the trough of a daily wave everything is below it: while the control is visibly below its
+//!   history, evidence that the rate is below θ counts only as far as the canary is shown to be below twice the control.
 //! - **Hosts that differ for good**, by whatever law, do not break the first guarantee where rows come from [`HostRows`]:
 //!   within a level both arms have the same rate. Enumerated in the tests, where sums of the same hosts break it.
 //! - **Fresh instances** are judged against ten times the control's rate, so that reconnects and cold pools after a
@@ -99,6 +101,7 @@ mod hosts;
 mod influence;
 mod judge;
 mod latency;
+mod limit;
 mod numbers;
 mod observe;
 mod power;

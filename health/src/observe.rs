@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::evidence::{GridVector, RowEvidence, compares, relative_safety, row_evidence, settled_evidence};
+use crate::evidence::{GridVector, Relative, RowEvidence, compares, relative_safety, row_evidence, settled_evidence};
 use crate::influence::HostKey;
 use crate::judge::{Judge, index};
 use crate::process::Process;
@@ -129,7 +129,13 @@ impl Judge {
             sum.canary.add(whole.canary);
             if !row.fresh {
                 sum.control.add(whole.control);
-                sum.absolute += self.limits[index(app) * metrics + metric].evidence(whole.pessimistic());
+                let limit = self.limits[index(app) * metrics + metric];
+                let absolute = limit.evidence(whole.pessimistic());
+                sum.absolute += absolute;
+                match limit.historic() {
+                    Some(rate) => sum.tide.add(whole.control, rate),
+                    None => sum.floor += absolute,
+                }
             }
             if !whole.has_events() {
                 continue;
@@ -144,7 +150,7 @@ impl Judge {
             if !self.plain.is_empty() {
                 self.add_plain(&whole, row, &spot, hosts);
             }
-            let ln_relative = match levels {
+            let relative = match levels {
                 [row] => self.compare(row, &spot, hosts),
                 _ => {
                     for row in levels {
@@ -155,22 +161,27 @@ impl Judge {
             };
             if !row.fresh {
                 self.sums.splits(set, metric).add(whole.canary, whole.control);
-                self.sums.compared(slot).relative += ln_relative * spot.temper;
+                let historic = self.limits[index(app) * metrics + metric].historic().is_some();
+                let compared = self.sums.compared(slot);
+                compared.relative += relative.bad * spot.temper;
+                if historic {
+                    compared.double += relative.double * spot.temper;
+                }
             }
         }
         self.distribute(&tempers);
     }
 
     /// Evidence of harm in one row, and what it says about safety were it alone.
-    fn compare(&mut self, row: &Row, spot: &Spot, hosts: Option<&HostSample>) -> f64 {
+    fn compare(&mut self, row: &Row, spot: &Spot, hosts: Option<&HostSample>) -> Relative {
         let optimistic = Counts::new(row.canary.bad, row.canary.total + row.missing);
         let pessimistic = Counts::new(row.canary.bad + row.missing, optimistic.total);
         let (mut evidence, relative) = match (compares(optimistic, row.control), row.fresh) {
-            (false, true) => return 0.0,
+            (false, true) => return Relative::default(),
             (false, false) => return relative_safety(pessimistic, row.control, self.rules.bad_ratio),
             (true, true) => (
                 row_evidence(optimistic, row.control, self.config.fresh_ratio_limit),
-                0.0,
+                Relative::default(),
             ),
             (true, false) => {
                 let (evidence, relative) = settled_evidence(optimistic, row.control, self.rules.bad_ratio);
@@ -239,7 +250,9 @@ impl Judge {
                 tally.canary.add(sum.canary);
                 tally.control.add(sum.control);
                 let safety = &mut scope.safety[key.metric];
-                safety.ln_absolute += absolute;
+                safety.ln_historic += absolute;
+                safety.ln_double += sum.floor * tempers[key.metric];
+                safety.tide.merge(sum.tide, tempers[key.metric]);
                 safety.exposure = safety.exposure.saturating_add(sum.canary.total);
             }
         }
@@ -251,7 +264,9 @@ impl Judge {
                 self.processes[at].add(&sum.evidence, self.steps);
                 self.dirty[scope] = true;
                 if !key.fresh {
-                    self.scopes[scope].safety[key.metric].ln_relative += sum.relative;
+                    let safety = &mut self.scopes[scope].safety[key.metric];
+                    safety.ln_relative += sum.relative;
+                    safety.ln_double += sum.double;
                 }
             }
         }

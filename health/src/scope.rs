@@ -1,6 +1,7 @@
 //! Safety evidence and tallies of a scope: one class, or all strata together.
 
 use crate::evidence::ln_sum_exp;
+use crate::limit::Tide;
 use crate::ratio::Splits;
 use crate::row::to_f64;
 use crate::{Counts, JudgeConfig, MetricSafety, Safety};
@@ -8,16 +9,32 @@ use crate::{Counts, JudgeConfig, MetricSafety, Safety};
 /// The two safety processes of one metric since the stage began.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct SafetyProcess {
+    /// Against a ratio of 1 + δ.
     pub(crate) ln_relative: f64,
-    pub(crate) ln_absolute: f64,
+    /// Against θ.
+    pub(crate) ln_historic: f64,
+    /// Against a ratio of 2; where θ is a floor, against that.
+    pub(crate) ln_double: f64,
+    pub(crate) tide: Tide,
     /// Canary exposure since the stage began.
     pub(crate) exposure: u64,
 }
 
 impl SafetyProcess {
+    /// θ is twice the historic rate. At the trough of a daily wave everybody is below it, a release that doubles the rate
+    /// too: where the control itself is below its history, the release must show as well that it is not twice the control.
+    /// Never more than the evidence against θ, so a release at or above θ passes with probability β at most, as before.
+    pub(crate) fn ln_absolute(&self) -> f64 {
+        if self.tide.is_out() {
+            self.ln_historic.min(self.ln_double)
+        } else {
+            self.ln_historic
+        }
+    }
+
     /// ln of the mean of two e-processes, which is one too.
     pub(crate) fn ln_s(&self) -> f64 {
-        ln_sum_exp(&[self.ln_relative, self.ln_absolute]) - core::f64::consts::LN_2
+        ln_sum_exp(&[self.ln_relative, self.ln_absolute()]) - core::f64::consts::LN_2
     }
 }
 
@@ -102,7 +119,7 @@ impl Scope {
                     required: spec.required,
                     ln_s: process.ln_s(),
                     ln_relative: process.ln_relative,
-                    ln_absolute: process.ln_absolute,
+                    ln_absolute: process.ln_absolute(),
                 })
                 .collect(),
             satisfied: self.satisfied,

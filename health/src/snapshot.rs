@@ -7,6 +7,7 @@ use crate::exact::Exact;
 use crate::guards::SplitState;
 use crate::influence::{HostKey, Influence, KEPT, Strong};
 use crate::judge::Judge;
+use crate::limit::Tide;
 use crate::process::{Process, Steps};
 use crate::ratio::Splits;
 use crate::scope::{SafetyProcess, Tally};
@@ -16,7 +17,7 @@ use crate::{
     validate,
 };
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
@@ -66,11 +67,17 @@ struct SavedScope {
 
 #[derive(Serialize, Deserialize)]
 struct SavedMetric {
-    safety: (Exact, Exact, u64),
+    safety: ([Exact; 5], u64),
     canary: Counts,
     control: Counts,
     fresh: Counts,
     splits: Splits,
+}
+
+/// Every float of an evidence of safety, in the order in which they are saved.
+const fn safety_floats(safety: &SafetyProcess) -> [f64; 5] {
+    let Tide { seen, expected } = safety.tide;
+    [safety.ln_relative, safety.ln_historic, safety.ln_double, seen, expected]
 }
 
 /// Every float of the configuration, in a stated order.
@@ -196,7 +203,7 @@ impl Snapshot {
                         .zip(&scope.tallies)
                         .enumerate()
                         .map(|(metric, (safety, tally))| SavedMetric {
-                            safety: (Exact(safety.ln_relative), Exact(safety.ln_absolute), safety.exposure),
+                            safety: (safety_floats(safety).map(Exact), safety.exposure),
                             canary: tally.canary,
                             control: tally.control,
                             fresh: tally.fresh,
@@ -305,10 +312,15 @@ impl Snapshot {
             scope.satisfied = saved.satisfied;
             scope.looks = saved.looks;
             for ((safety, tally), saved) in scope.safety.iter_mut().zip(&mut scope.tallies).zip(saved.metrics) {
-                let (relative, absolute, exposure) = saved.safety;
+                let ([ln_relative, ln_historic, ln_double, seen, expected], exposure) = saved.safety;
                 *safety = SafetyProcess {
-                    ln_relative: relative.0,
-                    ln_absolute: absolute.0,
+                    ln_relative: ln_relative.0,
+                    ln_historic: ln_historic.0,
+                    ln_double: ln_double.0,
+                    tide: Tide {
+                        seen: seen.0,
+                        expected: expected.0,
+                    },
                     exposure,
                 };
                 *tally = Tally {

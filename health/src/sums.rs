@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::evidence::GridVector;
+use crate::limit::Tide;
 use crate::ratio::Splits;
 use crate::{Counts, Topology};
 
@@ -70,6 +71,10 @@ pub(crate) struct Sum {
     pub(crate) control: Counts,
     /// Before it is divided by the dispersion.
     pub(crate) absolute: f64,
+    /// The part of it that is against a floor.
+    pub(crate) floor: f64,
+    /// Before it is divided by the dispersion.
+    pub(crate) tide: Tide,
     key: u32,
     /// Position among the compared, or [`NONE`].
     compared: u32,
@@ -82,6 +87,8 @@ pub(crate) struct Compared {
     pub(crate) evidence: GridVector,
     /// Divided by the dispersion.
     pub(crate) relative: f64,
+    /// Likewise, of rows whose limit is made of history.
+    pub(crate) double: f64,
     key: u32,
 }
 
@@ -141,6 +148,8 @@ impl Sums {
             canary: Counts::default(),
             control: Counts::default(),
             absolute: 0.0,
+            floor: 0.0,
+            tide: Tide::default(),
             key: position(at),
             compared: NONE,
         });
@@ -155,6 +164,7 @@ impl Sums {
             self.compared.push(Compared {
                 evidence: [0.0; 6],
                 relative: 0.0,
+                double: 0.0,
                 key: sum.key,
             });
         }

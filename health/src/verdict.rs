@@ -180,7 +180,7 @@ pub struct MetricSafety {
     pub ln_s: f64,
     /// ln evidence that the ratio to control is below 1 + δ.
     pub ln_relative: f64,
-    /// ln evidence that the rate is below θ.
+    /// ln evidence that the rate is below θ, and below twice the control's where the control is below its history.
     pub ln_absolute: f64,
 }
 

@@ -1,13 +1,13 @@
 //! E-values have expectation at most 1: enumerated over small tables.
 
-use super::{relative_safety, row_evidence};
+use super::{double_safety, relative_safety, row_evidence};
 use crate::Counts;
-use crate::evidence::{EXACT_ABOVE, GRID, GridVector, Limit, growth_bound, ln_mixture, ln_normalizer_growth};
+use crate::evidence::{EXACT_ABOVE, GRID, GridVector, growth_bound, ln_mixture, ln_normalizer_growth};
 use crate::process::{Process, Steps};
 use crate::row::to_f64;
 
 /// Probability of k of n at rate p, by recurrence.
-pub(super) fn binomial(n: u64, p: f64) -> Vec<f64> {
+pub(crate) fn binomial(n: u64, p: f64) -> Vec<f64> {
     let mut mass = vec![libm::pow(1.0 - p, to_f64(n))];
     for k in 0..n {
         let next = mass.last().unwrap() * (to_f64(n - k) / to_f64(k + 1)) * (p / (1.0 - p));
@@ -70,6 +70,10 @@ fn relative_safety_has_expectation_at_most_one_from_the_bad_ratio_on() {
             for worse in [1.5, 2.0, 3.0] {
                 let e = expectation(n_c, p * worse, n_b, p, |c, b| relative_safety(c, b, 1.5));
                 assert!(e <= 1.0 + 1e-9, "{e} for {n_c}, {n_b} at {p}, {worse} times worse");
+                if worse >= 2.0 {
+                    let e = expectation(n_c, p * worse, n_b, p, double_safety);
+                    assert!(e <= 1.0 + 1e-9, "{e} for {n_c}, {n_b} at {p}, {worse} against 2");
+                }
             }
         }
     }
@@ -100,47 +104,24 @@ fn long_hypergeometric_sums_are_bounded_from_below() {
         (1_000_000.0, 1_000_000.0, 20_000.0),
         (40.0, 40.0, 60.0),
     ] {
-        let summed = ln_normalizer_growth(n_c, n_b, e, 1.0, 1.5);
-        let bound = growth_bound(n_c, n_b, e, 1.0, 1.5);
+        let [summed, double] = ln_normalizer_growth(n_c, n_b, e, [1.5, 2.0]);
+        let bound = growth_bound(n_c, n_b, e, 1.5);
         assert!(
             bound <= summed && summed - bound < 4.0 * libm::log(1.5),
             "{bound} for {summed}"
         );
+        let bound = growth_bound(n_c, n_b, e, 2.0);
+        assert!(
+            bound <= double && double - bound < 4.0 * libm::log(2.0),
+            "{bound} for {double}"
+        );
     }
     // A hundred million events are bounded, not summed: the same shape a thousand times larger says the same.
-    let growth = |scale: f64| ln_normalizer_growth(1e6 * scale, 9e6 * scale, 1e5 * scale, 1.0, 1.5);
+    let growth = |scale: f64| ln_normalizer_growth(1e6 * scale, 9e6 * scale, 1e5 * scale, [1.5, 2.0])[0];
     let (summed, bounded) = (growth(1.0), growth(1_000.0) / 1_000.0);
     assert!((summed - bounded).abs() < 0.2, "{summed} and {bounded}");
-    let huge = ln_normalizer_growth(9.2e18, 9.2e18, 9.2e18, 1.0, 1.5);
-    assert!(huge.is_finite() && huge > 0.0);
-}
-
-#[test]
-fn the_absolute_limit_has_expectation_at_most_one_from_theta_on() {
-    for (historic, floor) in [
-        (0.0, 1e-5),
-        (1e-3, 1e-5),
-        (0.02, 1e-5),
-        (0.2, 1e-5),
-        (0.44, 1e-5),
-        (0.0, 0.3),
-    ] {
-        let theta = f64::max(2.0 * historic, floor).min(0.9);
-        let limit = Limit::new(historic, floor);
-        for worse in [theta, f64::midpoint(theta, 1.0)] {
-            let mass = binomial(40, worse);
-            let e: f64 = (0..)
-                .zip(&mass)
-                .map(|(x, mass)| mass * libm::exp(limit.evidence(Counts::new(x, 40))))
-                .sum();
-            assert!(e <= 1.0 + 1e-9, "{e} at {worse}, θ = {theta}");
-        }
-    }
-    // No room between the historic rate and the limit: no evidence rather than wrong evidence.
-    assert_eq!(Limit::new(0.95, 1e-5), Limit::default());
-    // q follows history: with q = θ/4 a service exactly as good as ever would gather evidence far more slowly.
-    let exposure = Counts::new(100, 100_000);
-    assert!(Limit::new(1e-3, 1e-5).evidence(exposure) > Limit::between(2e-3, 5e-4).evidence(exposure) + 5.0);
+    let huge = ln_normalizer_growth(9.2e18, 9.2e18, 9.2e18, [1.5, 2.0]);
+    assert!(huge[1].is_finite() && huge[0] > 0.0 && huge[1] > huge[0]);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn hosts_compared_with_their_like_keep_the_expectation_that_sums_break() {
 fn an_application_and_metric_take_at_most_a_kilobyte() {
     // Settled and fresh, each with its strongest hosts; the limits and rates of the application; its own e-value.
     let process = size_of::<Process>() + size_of::<Influence>() + KEPT * size_of::<Strong>();
-    let all = 2 * process + size_of::<crate::evidence::Limit>() + size_of::<f64>() + size_of::<crate::value::EValue>();
+    let all = 2 * process + size_of::<crate::limit::Limit>() + size_of::<f64>() + size_of::<crate::value::EValue>();
     assert!(all <= 1_024, "{all} bytes");
     assert_eq!(size_of::<Counts>(), 16);
 }

@@ -2,8 +2,9 @@
 
 use super::{boundaries, relative_safety, row_evidence};
 use crate::dispersion::Dispersion;
-use crate::evidence::{GRID, GridVector, Limit, ln_mixture, ln_normalizer_growth, ln_sum_exp};
+use crate::evidence::{GRID, GridVector, ln_mixture, ln_normalizer_growth, ln_sum_exp};
 use crate::guards::split_evidence;
+use crate::limit::Limit;
 use crate::power::normal_quantile;
 use crate::process::Steps;
 use crate::row::to_f64;
@@ -106,7 +107,7 @@ fn computed(function: &str, input: &str) -> Vec<f64> {
         "exact" => {
             let (canary, control) = rows(given)[0];
             let events = to_f64(canary.bad + control.bad);
-            let growth = ln_normalizer_growth(to_f64(canary.total), to_f64(control.total), events, 1.0, right[0]);
+            let growth = ln_normalizer_growth(to_f64(canary.total), to_f64(control.total), events, [right[0]; 2])[0];
             vec![to_f64(canary.bad) * libm::log(right[0]) - growth]
         }
         "binomial" => {

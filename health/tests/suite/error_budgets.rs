@@ -2,7 +2,9 @@
 //! pass with probability at most β; and real faults are found.
 
 use crate::support::{SplitMix, config, interval, row, single, topology};
-use unattended_health::{Arm, Counts, History, HostCounts, HostSample, Judge, Row};
+use unattended_health::{
+    Arm, Counts, FaultClass, History, HostCounts, HostSample, Judge, JudgeConfig, MetricSpec, Row,
+};
 
 /// Share of traffic on the canary per batch of 30 intervals.
 const SPLITS: [f64; 4] = [0.01, 0.05, 0.2, 0.5];
@@ -224,4 +226,51 @@ fn a_class_where_the_change_is_bad_is_promoted_with_probability_beta_at_most() {
     );
     let good = (0..40).filter(|_| promoted(&mut random, 1e-3, 1.0, hn)).count();
     assert!(good >= 38, "{good} of 40 healthy ones");
+}
+
+/// One metric over one stratum whose control had this rate before the change.
+fn with_history(rate: f64) -> Judge {
+    let mut config = JudgeConfig::new(vec![MetricSpec::new("errors", FaultClass::Own, 1.0)]);
+    (config.dispersion_default, config.fresh_share) = (1.0, 0.0);
+    let past = History {
+        stratum: 0,
+        metric: 0,
+        counts: Counts::new((1e8 * rate) as u64, 100_000_000),
+        samples: Vec::new(),
+        signatures: Vec::new(),
+    };
+    let mut judge = Judge::new(config, single().topology().clone(), &[past]).unwrap();
+    judge.step_traffic();
+    judge
+}
+
+/// At the trough of a daily wave twice the control's rate is below twice the mean rate. A canary of a twentieth of the
+/// traffic, for forty intervals; how many of 400 releases are let pass.
+fn passed_in_a_trough(ratio: f64, wave: impl Fn(u64) -> f64, seed: u64) -> usize {
+    let mut random = SplitMix(seed);
+    let mut passes = || {
+        let mut judge = with_history(1e-3);
+        (0..40).any(|t| {
+            let rate = 1e-3 * wave(t);
+            let rows = vec![row(
+                0,
+                0,
+                random.counts(2_500, ratio * rate),
+                random.counts(47_500, rate),
+            )];
+            judge.observe(&interval(t, rows)).unwrap();
+            judge.pooled_safety().satisfied
+        })
+    };
+    (0..400).filter(|_| passes()).count()
+}
+
+#[test]
+fn a_trough_makes_no_bad_release_safe() {
+    let falling = |t: u64| 1.0 - 0.8 * (t as f64 / 60.0 * std::f64::consts::TAU).sin();
+    assert!(passed_in_a_trough(2.0, falling, 71) <= 20, "β of 400");
+    assert!(passed_in_a_trough(2.0, |_| 0.3, 72) <= 20);
+    // And costs a good one nothing where the control is as ever, and time where it is not.
+    assert!(passed_in_a_trough(1.0, |_| 1.0, 73) >= 390);
+    assert!(passed_in_a_trough(1.0, |_| 0.3, 74) >= 300);
 }

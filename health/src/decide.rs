@@ -61,7 +61,8 @@ impl Judge {
             (false, true) => return Some((HoldReason::ControlSilent(control), report)),
             (false, false) => {}
         }
-        if let Some((stratum, ln_bayes)) = self.guards.mismatch() {
+        let unless_safe = || self.guards.reported_mismatch().filter(|_| !self.promotes());
+        if let Some((stratum, ln_bayes)) = self.guards.mismatch().or_else(unless_safe) {
             return Some((HoldReason::SampleRatio { stratum, ln_bayes }, Exit::SplitAsPlanned));
         }
         if let Some((metric, ln_e)) = self.guards.worst_interference()

@@ -29,11 +29,21 @@ pub(crate) struct SplitState {
     pub(crate) alarmed: bool,
 }
 
+/// How the traffic of a stratum is divided: as it was sent, and as it is reported.
+///
+/// What was sent otherwise than planned says nothing. Where only reports are missing, and how many is known, rows still bound
+/// what happened from both sides, so they stay evidence; the change holds unless even the worse bound is safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Split {
+    pub(crate) sent: SplitState,
+    pub(crate) reported: SplitState,
+}
+
 /// Evidence that control hosts beside the canary do worse than control hosts far from it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Guards {
     /// By stratum, where a split was planned.
-    pub(crate) splits: BTreeMap<u32, SplitState>,
+    pub(crate) splits: BTreeMap<u32, Split>,
     /// One per metric.
     pub(crate) interference: Vec<GridVector>,
 }
@@ -48,7 +58,8 @@ impl Guards {
 
     /// A traffic step: the split is another one from here on, and so is what might interfere.
     pub(crate) fn step(&mut self) {
-        self.splits.retain(|_, state| state.alarmed);
+        self.splits
+            .retain(|_, split| split.sent.alarmed || split.reported.alarmed);
         self.interference.fill([0.0; 6]);
     }
 
@@ -62,24 +73,36 @@ impl Guards {
         phi: &[f64],
     ) {
         for plan in &interval.splits {
-            let (canary, control) = exposure(rows, plan.stratum);
+            let [sent, reported, control] = exposure(rows, plan.stratum);
             let theta = f64::from(plan.canary) / (f64::from(plan.canary) + f64::from(plan.control));
-            self.splits.entry(plan.stratum).or_default().add(canary, control, theta);
+            let split = self.splits.entry(plan.stratum).or_default();
+            split.sent.add(sent, control, theta);
+            split.reported.add(reported, control, theta);
         }
         self.look_around(rows, topology, historic, phi);
     }
 
     /// Whether rows of a stratum say nothing, since its traffic is not divided as planned.
     pub(crate) fn excludes(&self, stratum: u32) -> bool {
-        !self.splits.is_empty() && self.splits.get(&stratum).is_some_and(|state| state.alarmed)
+        !self.splits.is_empty() && self.splits.get(&stratum).is_some_and(|split| split.sent.alarmed)
     }
 
-    /// The stratum whose split is furthest from its plan.
+    /// The stratum whose traffic is divided furthest from its plan.
     pub(crate) fn mismatch(&self) -> Option<(u32, f64)> {
+        self.furthest(|split| split.sent)
+    }
+
+    /// The stratum whose reports are.
+    pub(crate) fn reported_mismatch(&self) -> Option<(u32, f64)> {
+        self.furthest(|split| split.reported)
+    }
+
+    fn furthest(&self, side: impl Fn(&Split) -> SplitState) -> Option<(u32, f64)> {
         self.splits
             .iter()
+            .map(|(stratum, split)| (*stratum, side(split)))
             .filter(|(_, state)| state.alarmed)
-            .map(|(stratum, state)| (*stratum, state.ln_bayes))
+            .map(|(stratum, state)| (stratum, state.ln_bayes))
             .reduce(|worst, next| if next.1 > worst.1 { next } else { worst })
     }
 
@@ -144,24 +167,25 @@ impl SplitState {
     }
 }
 
-/// Original requests of the two arms of a stratum. Rows are sorted, and those of the first metric count: all metrics have
-/// the same requests.
-fn exposure(rows: &[Row], stratum: u32) -> (u64, u64) {
+/// Original requests of a stratum: sent to the canary, reported by it, reported by the control. Rows are sorted, and those
+/// of the first metric count: all metrics have the same requests.
+fn exposure(rows: &[Row], stratum: u32) -> [u64; 3] {
     let from = rows.partition_point(|row| row.stratum < stratum);
     let Some(first) = rows.get(from).filter(|row| row.stratum == stratum) else {
-        return (0, 0);
+        return [0; 3];
     };
     let of_metric = || {
         rows[from..]
             .iter()
             .take_while(|row| (row.stratum, row.metric) == (stratum, first.metric))
     };
-    let canary = of_metric().fold(0_u64, |sum, row| sum.saturating_add(row.canary.total));
+    let reported = of_metric().fold(0_u64, |sum, row| sum.saturating_add(row.canary.total));
+    let missing = of_metric().fold(0_u64, |sum, row| sum.saturating_add(row.missing));
     // Rows of fresh instances show the same control again.
     let control = of_metric()
         .filter(|row| row.fresh == first.fresh)
         .fold(0_u64, |sum, row| sum.saturating_add(row.control.total));
-    (canary, control)
+    [reported.saturating_add(missing), reported, control]
 }
 
 /// ln of the Bayes factor of "some other split" against "the shares are `theta`" after these counts, by a Dirichlet prior

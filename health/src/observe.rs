@@ -133,8 +133,8 @@ impl Judge {
                 let absolute = limit.evidence(whole.pessimistic());
                 sum.absolute += absolute;
                 match limit.historic() {
-                    Some(rate) => sum.tide.add(whole.control, rate),
-                    None => sum.floor += absolute,
+                    Some(rate) if whole.control.total > 0 => sum.tide.add(whole.control, rate),
+                    _ => sum.alone += absolute,
                 }
             }
             if !whole.has_events() {
@@ -251,7 +251,7 @@ impl Judge {
                 tally.control.add(sum.control);
                 let safety = &mut scope.safety[key.metric];
                 safety.ln_historic += absolute;
-                safety.ln_double += sum.floor * tempers[key.metric];
+                safety.ln_double += sum.alone * tempers[key.metric];
                 safety.tide.merge(sum.tide, tempers[key.metric]);
                 safety.exposure = safety.exposure.saturating_add(sum.canary.total);
             }

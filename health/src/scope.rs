@@ -13,7 +13,7 @@ pub(crate) struct SafetyProcess {
     pub(crate) ln_relative: f64,
     /// Against θ.
     pub(crate) ln_historic: f64,
-    /// Against a ratio of 2; where θ is a floor, against that.
+    /// Against a ratio of 2; where θ is a floor, or there is no control, against θ.
     pub(crate) ln_double: f64,
     pub(crate) tide: Tide,
     /// Canary exposure since the stage began.

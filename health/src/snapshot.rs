@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::dispersion::Dispersion;
 use crate::exact::Exact;
-use crate::guards::SplitState;
+use crate::guards::{Split, SplitState};
 use crate::influence::{HostKey, Influence, KEPT, Strong};
 use crate::judge::Judge;
 use crate::limit::Tide;
@@ -39,8 +39,8 @@ struct Snapshot {
     stop: Option<StopEvidence>,
     /// The floats of `stop`, exactly.
     stop_bits: Vec<Exact>,
-    /// Stratum, canary, control, ln of the Bayes factor, alarmed.
-    splits: Vec<(u32, u64, u64, Exact, bool)>,
+    /// Stratum; of what was sent and of what is reported: canary, control, ln of the Bayes factor, alarmed.
+    splits: Vec<(u32, [SavedSplit; 2])>,
     interference: Vec<[Exact; 6]>,
     signatures: Signatures,
     hosts: Vec<HostEvent>,
@@ -51,6 +51,8 @@ struct Snapshot {
     freeze: Option<(u32, Option<FaultClass>, Exact, Exact)>,
     hold: Option<(u8, u64)>,
 }
+
+type SavedSplit = (u64, u64, Exact, bool);
 
 /// Position, W_r, strongest hosts.
 type SavedProcess = (usize, [Exact; 6], Option<SavedInfluence>);
@@ -218,7 +220,10 @@ impl Snapshot {
                 .guards
                 .splits
                 .iter()
-                .map(|(stratum, one)| (*stratum, one.canary, one.control, Exact(one.ln_bayes), one.alarmed))
+                .map(|(stratum, split)| {
+                    let saved = |one: SplitState| (one.canary, one.control, Exact(one.ln_bayes), one.alarmed);
+                    (*stratum, [split.sent, split.reported].map(saved))
+                })
                 .collect(),
             interference: judge.guards.interference.iter().map(|one| one.map(Exact)).collect(),
             signatures: judge.signatures.clone(),
@@ -333,15 +338,14 @@ impl Snapshot {
         }
         expect("metrics of interference", self.interference.len(), metrics)?;
         judge.guards.interference = self.interference.into_iter().map(|one| one.map(|ln| ln.0)).collect();
-        for (stratum, canary, control, ln_bayes, alarmed) in self.splits {
-            let ln_bayes = ln_bayes.0;
-            let state = SplitState {
+        for (stratum, sides) in self.splits {
+            let [sent, reported] = sides.map(|(canary, control, ln_bayes, alarmed)| SplitState {
                 canary,
                 control,
-                ln_bayes,
+                ln_bayes: ln_bayes.0,
                 alarmed,
-            };
-            judge.guards.splits.insert(stratum, state);
+            });
+            judge.guards.splits.insert(stratum, Split { sent, reported });
         }
         judge.signatures = self.signatures;
         judge.hosts = self.hosts;

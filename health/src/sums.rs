@@ -71,8 +71,8 @@ pub(crate) struct Sum {
     pub(crate) control: Counts,
     /// Before it is divided by the dispersion.
     pub(crate) absolute: f64,
-    /// The part of it that is against a floor.
-    pub(crate) floor: f64,
+    /// The part of it that is against a floor, or where no control can tell how history does.
+    pub(crate) alone: f64,
     /// Before it is divided by the dispersion.
     pub(crate) tide: Tide,
     key: u32,
@@ -148,7 +148,7 @@ impl Sums {
             canary: Counts::default(),
             control: Counts::default(),
             absolute: 0.0,
-            floor: 0.0,
+            alone: 0.0,
             tide: Tide::default(),
             key: position(at),
             compared: NONE,

@@ -274,3 +274,30 @@ fn a_trough_makes_no_bad_release_safe() {
     assert!(passed_in_a_trough(1.0, |_| 1.0, 73) >= 390);
     assert!(passed_in_a_trough(1.0, |_| 0.3, 74) >= 300);
 }
+
+#[test]
+fn a_control_that_is_gone_says_nothing_about_history_any_more() {
+    let with = |control: u64, intervals: u64| {
+        let mut judge = with_history(1e-3);
+        // Without an error where three were expected: below its history, were it asked today.
+        judge
+            .observe(&interval(
+                0,
+                vec![row(0, 0, Counts::new(3, 3_000), Counts::new(0, 3_000))],
+            ))
+            .unwrap();
+        for t in 1..=intervals {
+            let control = Counts::new(control / 5_000, control);
+            judge
+                .observe(&interval(t, vec![row(0, 0, Counts::new(100, 100_000), control)]))
+                .unwrap();
+        }
+        judge.pooled_safety()
+    };
+    assert!(with(0, 3).satisfied, "history alone speaks");
+    let present = with(5_000, 3);
+    assert!(
+        !present.satisfied && present.per_metric[0].ln_absolute < 0.0,
+        "a fifth of its history, and the canary at all of it: {present:?}"
+    );
+}

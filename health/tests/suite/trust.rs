@@ -226,6 +226,63 @@ fn traffic_that_is_not_divided_as_planned_says_nothing_until_it_is() {
     assert!(matches!(judge.observe(&wrong), Err(RowError::Split { .. })));
 }
 
+#[test]
+fn missing_reports_hold_unless_even_the_worst_of_them_would_be_safe() {
+    let run = |bad: u64, reported: u64, intervals: u64| {
+        let mut judge = single();
+        judge.step_traffic();
+        for t in 0..intervals {
+            let mut rows = vec![row(0, 0, Counts::new(bad, reported), Counts::new(19 * bad, 95_000))];
+            rows[0].missing = 5_000 - reported;
+            let plan = PlannedSplit {
+                stratum: 0,
+                canary: 5,
+                control: 95,
+            };
+            let next = Interval {
+                splits: vec![plan],
+                ..interval(t, rows)
+            };
+            judge.observe(&next).unwrap();
+        }
+        judge
+    };
+    // Five bad and 250 missing of 5,000: nobody knows.
+    let unknown = run(5, 4_750, 30);
+    assert!(matches!(
+        held(unknown.verdict()),
+        Some(HoldReason::SampleRatio { stratum: 0, ln_bayes }) if ln_bayes > 6.9
+    ));
+    assert_eq!(
+        unknown.pooled_safety().requests_seen,
+        30 * 4_750,
+        "its rows still speak"
+    );
+    // A tenth is bad, and of a fiftieth nothing is known: that cannot make it worse by half.
+    let safe = run(500, 4_900, 30);
+    assert_eq!(safe.verdict(), Verdict::Promote);
+    // A bad release does not hide behind what is missing.
+    let mut bad = single();
+    bad.step_traffic();
+    for t in 0..30 {
+        let mut rows = vec![row(0, 0, Counts::new(20, 4_750), Counts::new(95, 95_000))];
+        rows[0].missing = 250;
+        let splits = vec![PlannedSplit {
+            stratum: 0,
+            canary: 5,
+            control: 95,
+        }];
+        bad.observe(&Interval {
+            splits,
+            ..interval(t, rows)
+        })
+        .unwrap();
+    }
+    assert_eq!(bad.verdict(), Verdict::Rollback);
+    let restored: Judge = serde_json::from_str(&serde_json::to_string(&unknown).unwrap()).unwrap();
+    assert_eq!(restored.verdict(), unknown.verdict());
+}
+
 /// Two applications, the first with a canary; their control hosts have these rates.
 fn beside(near: f64, far: f64) -> Judge {
     let topology = Topology {

@@ -12,6 +12,9 @@ mod answer;
 mod baseline;
 mod cells;
 mod fault;
+mod first;
+#[cfg(test)]
+mod fuzzed;
 mod hosts;
 mod options;
 mod page;
@@ -45,13 +48,14 @@ fn start(options: &Options) -> Result<Exit, Failure> {
         print(options, || power::text(&answer), &answer)?;
         return Ok(Exit::Completed);
     }
-    let table = table::read(std::io::stdin().lock(), options.per_host)?;
+    let mut table = table::read(std::io::stdin().lock(), options.per_host)?;
     if let Some(name) = options.baseline {
         let answer = baseline::answer(options, name, &table);
         print(options, || baseline::text(&answer), &answer)?;
         return Ok(answer.exit());
     }
-    let trial = Trial::hold(options, &table)?;
+    let failures = first::add(options, &mut table)?;
+    let trial = Trial::hold(options, &table, failures)?;
     let answer = answer::answer(&trial);
     if let Some(path) = &options.html {
         std::fs::write(path, page::page(&trial, &answer))

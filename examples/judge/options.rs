@@ -40,6 +40,10 @@ pub(crate) struct Options {
     /// Seconds after its start in which a host is judged as a fresh one (with `age_s`)
     #[arg(long, value_name = "SECONDS", default_value = "180", requires = "per_host")]
     pub(crate) warm_up: u64,
+    /// Judge as well which hosts fail first, a host once: more than SHARE of its requests, and three at least, are bad
+    #[arg(long, value_name = "METRIC=SHARE,…", value_delimiter = ',', value_parser = share, requires = "per_host")]
+    #[arg(conflicts_with = "baseline")]
+    pub(crate) first_failure: Vec<(String, f64)>,
     /// Answer how large a canary must be instead: p0=RATE,r=RATIO,rho=SHARE[,power=0.9][,u=WEIGHT]
     #[arg(long, value_name = "p0=…,r=…,rho=…")]
     pub(crate) power: Option<String>,
@@ -102,10 +106,19 @@ fn dispersion(text: &str) -> Result<f64, String> {
 }
 
 fn weight(text: &str) -> Result<(String, f64), String> {
+    let good = |weight| weight > 0.0 && weight <= 1e6;
+    of_metric(text, "METRIC=WEIGHT, as in errors=0.35", good, "above 0, at most 1e6")
+}
+
+fn share(text: &str) -> Result<(String, f64), String> {
+    let good = |share| (0.0..1.0).contains(&share);
+    of_metric(text, "METRIC=SHARE, as in errors=0.1", good, "at least 0, below 1")
+}
+
+fn of_metric(text: &str, shape: &str, good: impl Fn(f64) -> bool, range: &str) -> Result<(String, f64), String> {
     let (name, value) = text
         .split_once('=')
-        .ok_or_else(|| format!("`{text}` has no `=`; write METRIC=WEIGHT, as in errors=0.35"))?;
-    let value = within(value, |weight| weight > 0.0 && weight <= 1e6, "above 0, at most 1e6")
-        .map_err(|why| format!("the weight of `{name}` {why}"))?;
+        .ok_or_else(|| format!("`{text}` has no `=`; write {shape}"))?;
+    let value = within(value, good, range).map_err(|why| format!("`{value}` of `{name}` {why}"))?;
     Ok((name.trim().to_owned(), value))
 }

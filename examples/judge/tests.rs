@@ -6,7 +6,7 @@ use unattended_examples_support::Failure;
 use crate::answer::{Answer, answer};
 use crate::options::Options;
 use crate::trial::Trial;
-use crate::{baseline, power, table};
+use crate::{baseline, first, fuzzed, power, table};
 
 const HEADER: &str = "interval,batch,stratum,metric,class,canary_bad,canary_total,control_bad,control_total";
 const HOSTS: &str = "interval,batch,stratum,metric,class,host,arm,bad,total,distinct,age_s";
@@ -18,8 +18,9 @@ fn options(arguments: &[&str]) -> Options {
 
 fn judged(arguments: &[&str], rows: &str) -> Result<Answer, Failure> {
     let options = options(arguments);
-    let table = table::read(rows.as_bytes(), options.per_host)?;
-    Ok(answer(&Trial::hold(&options, &table)?))
+    let mut table = table::read(rows.as_bytes(), options.per_host)?;
+    let failures = first::add(&options, &mut table)?;
+    Ok(answer(&Trial::hold(&options, &table, failures)?))
 }
 
 /// Intervals from 1, of one stratum and metric.
@@ -175,7 +176,7 @@ fn what_is_missing_counts_against_both_conclusions() {
     let (all, some) = (with("5000"), with("5200"));
     assert!(some.ln_s < all.ln_s - 1.0, "{} {}", some.ln_s, all.ln_s);
     assert!(some.ln_m <= all.ln_m, "{} {}", some.ln_m, all.ln_m);
-    assert_eq!((all.verdict, some.verdict), ("Promote", "Continue"));
+    assert_eq!((all.verdict, some.verdict), ("Promote", "Hold"));
     assert_eq!(with("").verdict, "Promote");
 }
 
@@ -292,6 +293,54 @@ fn a_client_counts_once_and_a_bad_node_is_no_bad_release() {
 }
 
 #[test]
+fn hosts_that_fail_first_are_counted_once_each() {
+    // Twelve of 40 canary hosts break for good, one after the other, and return fifty errors in each interval from then on;
+    // of 400 control hosts three do.
+    let mut text = HOSTS.replace(",age_s", "");
+    for index in 1..=30_u64 {
+        for host in 0..440_u64 {
+            let arm = if host < 40 { "canary" } else { "control" };
+            let breaks = if host < 12 {
+                host * 2 + 2
+            } else if (40..43).contains(&host) {
+                host - 30
+            } else {
+                99
+            };
+            let bad = if index >= breaks { 50 } else { 0 };
+            text += &format!("\n{index},1,all,errors,own,h{host},{arm},{bad},100,{}", bad.min(1));
+        }
+    }
+    let arguments = ["--per-host", "--phi", "1", "--first-failure", "errors=0.1"];
+    // With a client each a host has one episode an interval: below three, so none has failed.
+    let (once, many) = (text.clone(), text.replace("50,100,1", "50,100,50"));
+    let by_hosts = |text: &str| {
+        let answer = judged(&arguments, text).unwrap();
+        let metric = answer
+            .metrics
+            .iter()
+            .find(|metric| metric.name == "errors:hosts")
+            .unwrap();
+        (metric.ln_m, answer)
+    };
+    assert!(by_hosts(&once).0.abs() < 1e-12);
+    // Twelve failures where fifteen times a tenth are expected.
+    let (ln_m, answer) = by_hosts(&many);
+    assert!(ln_m > 9.0 && ln_m < 25.0, "{ln_m}");
+    assert_eq!((answer.verdict, answer.metrics.len()), ("Rollback", 2));
+    for (asked, says) in [
+        ("erors=0.1", "did you mean `errors`?"),
+        ("errors=0.1,errors=0.2", "there already"),
+    ] {
+        let failure = judged(&["--per-host", "--first-failure", asked], &many).unwrap_err();
+        assert!(
+            matches!(&failure, Failure::Input(text) if text.contains(says)),
+            "{failure:?}"
+        );
+    }
+}
+
+#[test]
 fn baselines_speak_as_documented() {
     let table = |rows: &[(u64, [u64; 4])]| table::read(paired(rows).as_bytes(), false).unwrap();
     let says = |name: &str, rows: &[(u64, [u64; 4])]| {
@@ -387,9 +436,112 @@ fn every_fault_of_a_table_names_line_field_and_fix() {
             "{text:?}: {failure:?}"
         );
     }
-    let expected = format!("{HEADER},canary_expected\n1,1,a,e,own,0,10,0,10,9");
-    let failure = judged(&[], &expected).unwrap_err();
-    assert!(matches!(&failure, Failure::Input(found) if found.contains("9 were sent to the canary and it reports 10")));
+}
+
+#[test]
+fn traffic_that_is_not_divided_as_the_balancer_says_holds() {
+    let with = |reported: u64, expected: u64, control: &dyn Fn(u64) -> u64| {
+        let mut text = format!("{HEADER},canary_expected");
+        for index in 1..=30 {
+            let (bad, n) = (reported / 1_000, control(index));
+            text += &format!(
+                "\n{index},1,all,errors,own,{bad},{reported},{},{n},{expected}",
+                n / 1_000
+            );
+        }
+        judged(&["--phi", "1", "--theta", "2e-3"], &text).unwrap()
+    };
+    let steady = |_: u64| 45_000;
+    assert_eq!(with(5_000, 5_000, &steady).verdict, "Promote");
+    // Traffic of the control that comes and goes is no other split.
+    assert_eq!(with(5_000, 5_000, &|index| 30_000 + index * 1_000).verdict, "Promote");
+    // A few more than were sent: requests at the border of two intervals. Many more: not as planned.
+    assert_eq!(with(5_002, 5_000, &steady).verdict, "Promote");
+    for reported in [5_600, 4_700] {
+        let held = with(reported, 5_000, &steady);
+        assert_eq!(held.verdict, "Hold", "{held:?}");
+        assert!(held.reason.contains("planned"), "{held:?}");
+    }
+}
+
+/// The fuzz target, on a corpus that a seed makes: sound tables with a few bytes, words or lines of them changed.
+#[test]
+fn changed_tables_are_judged_or_refused_by_name() {
+    const WORDS: [&str; 22] = [
+        ",",
+        "\n",
+        "\r\n",
+        "\"",
+        "\u{feff}",
+        "-1",
+        "NaN",
+        "inf",
+        "1e9",
+        "0",
+        "9223372036854775808",
+        "18446744073709551616",
+        "canary",
+        "control",
+        "own",
+        "client",
+        "all",
+        "h1",
+        " ",
+        "\0",
+        ";",
+        "interval",
+    ];
+    let mut state = 5_u64;
+    let mut below = move |bound: usize| {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % (bound.max(1) as u64)).unwrap()
+    };
+    let mut paired = format!("{HEADER},canary_expected");
+    let mut hosts = HOSTS.to_owned();
+    for index in 1..=4 {
+        paired += &format!("\n{index},{},all,errors,own,1,100,3,900,100", 1 + index / 3);
+        for (host, arm) in [("a", "canary"), ("b", "canary"), ("c", "control"), ("d", "control")] {
+            hosts += &format!("\n{index},1,all,errors,own,{host},{arm},2,100,1,{}", 60 * index);
+        }
+    }
+    let (mut judged, mut refused) = (0, 0);
+    for run in 0..3_000 {
+        let base = if run % 2 == 0 { &paired } else { &hosts };
+        let mut bytes = base.as_bytes().to_vec();
+        for _ in 0..=below(2) {
+            let at = below(bytes.len());
+            let until = (at + 1 + below(12)).min(bytes.len());
+            let word = WORDS[below(WORDS.len())].bytes();
+            match below(12) {
+                0 => bytes[at] = u8::try_from(below(256)).unwrap(),
+                // Another digit, so that much is read.
+                5.. => bytes[at..until]
+                    .iter_mut()
+                    .filter(|byte| byte.is_ascii_digit())
+                    .for_each(|byte| *byte = b'0' + (*byte - b'0' + 1) % 10),
+                1 => drop(bytes.splice(at..at, word)),
+                2 => drop(bytes.splice(at..until, word)),
+                3 => drop(bytes.drain(at..until)),
+                _ => {
+                    let again = bytes[at..until].to_vec();
+                    drop(bytes.splice(at..at, again));
+                }
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        if fuzzed::table(&bytes) {
+            judged += 1;
+        } else {
+            refused += 1;
+        }
+    }
+    assert!(judged > 300 && refused > 300, "{judged} and {refused}");
 }
 
 /// Whatever bytes come, an answer or a named fault.
@@ -401,7 +553,7 @@ fn no_bytes_panic() {
             let mut bytes = base.clone().into_bytes();
             bytes[at] = byte;
             if let Ok(table) = table::read(bytes.as_slice(), false) {
-                let _ = Trial::hold(&options(&[]), &table).map(|trial| answer(&trial));
+                let _ = Trial::hold(&options(&[]), &table, Vec::new()).map(|trial| answer(&trial));
             }
         }
         let _ = table::read(&base.as_bytes()[..at], false);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use unattended::health::{
-    Counts, Coverage, FaultClass, History, HostRows, HostSample, Interval, Judge, JudgeConfig, MetricSpec, Row,
-    StratumInfo, Topology,
+    Counts, Coverage, FaultClass, FirstFailure, History, HostRows, HostSample, Interval, Judge, JudgeConfig,
+    MetricSpec, PlannedSplit, Row, StratumInfo, Topology,
 };
 use unattended_examples_support::{Failure, nearest};
 
@@ -39,11 +39,12 @@ pub(crate) struct Seen {
 
 impl<'a> Trial<'a> {
     /// Shows all rows to a judge.
-    pub(crate) fn hold(options: &Options, table: &'a Table) -> Result<Self, Failure> {
+    pub(crate) fn hold(options: &Options, table: &'a Table, failures: Vec<FirstFailure>) -> Result<Self, Failure> {
         let before = table.spans.iter().take_while(|span| !has_canary(span)).count();
         let (past, present) = table.spans.split_at(before);
         let mut hosts = Hosts::default();
-        let mut rows = HostRows::new();
+        let of_hosts: Vec<u8> = failures.iter().map(|failure| failure.metric).collect();
+        let mut rows = failures.into_iter().fold(HostRows::new(), HostRows::first_failure);
         let mut history = Past::new(table.strata.len(), table.metrics.len());
         for span in past {
             if options.per_host {
@@ -55,7 +56,7 @@ impl<'a> Trial<'a> {
             history.add(span);
         }
         let judge = Judge::new(
-            config(options, table)?,
+            config(options, table, &of_hosts)?,
             topology(table),
             &history.entries(options.theta.is_some()),
         )
@@ -68,8 +69,9 @@ impl<'a> Trial<'a> {
             history: before,
         };
         let mut batch = None;
+        let mut plans = BTreeMap::new();
         for (at, span) in present.iter().enumerate() {
-            let interval = if options.per_host {
+            let mut interval = if options.per_host {
                 let records = trial.hosts.records(span, options.warm_up);
                 let mut interval = rows
                     .interval(span.index, &records)
@@ -83,7 +85,9 @@ impl<'a> Trial<'a> {
             if begins {
                 batch = Some(span.batch);
                 trial.step();
+                plans.clear();
             }
+            interval.splits = planned(span, &mut plans);
             trial
                 .judge
                 .observe(&interval)
@@ -162,7 +166,8 @@ fn topology(table: &Table) -> Topology {
     }
 }
 
-fn config(options: &Options, table: &Table) -> Result<JudgeConfig, Failure> {
+/// `of_hosts`: metrics that count hosts.
+fn config(options: &Options, table: &Table, of_hosts: &[u8]) -> Result<JudgeConfig, Failure> {
     let names = || table.metrics.iter().map(|(name, _)| name.as_str());
     let mut weights: BTreeMap<&str, f64> = BTreeMap::new();
     for (name, weight) in &options.weights {
@@ -187,15 +192,17 @@ fn config(options: &Options, table: &Table) -> Result<JudgeConfig, Failure> {
         )));
     }
     let own = table.metrics.iter().any(|(_, class)| *class == FaultClass::Own);
-    let metrics = table.metrics.iter().map(|(name, class)| {
-        let weight = weights
-            .get(name.as_str())
-            .copied()
-            .unwrap_or_else(|| usual_weight(*class));
+    let metrics = table.metrics.iter().enumerate().map(|(at, (name, class))| {
+        let hosts = of_hosts.contains(&narrow(at));
+        let usual = || if hosts { HOSTS_WEIGHT } else { usual_weight(*class) };
+        let weight = weights.get(name.as_str()).copied().unwrap_or_else(usual);
         let metric = MetricSpec::new(name.clone(), *class, weight);
         let metric = metric.floor(options.theta.unwrap_or(LEAST_THETA));
         // Others' faults may hide behind their own causes: going on waits for the change's own metrics only.
-        if own && *class != FaultClass::Own {
+        // So may hosts, which fail too rarely to show anything by not failing.
+        if hosts {
+            metric.of_hosts().optional()
+        } else if own && *class != FaultClass::Own {
             metric.optional()
         } else {
             metric
@@ -221,6 +228,9 @@ fn config(options: &Options, table: &Table) -> Result<JudgeConfig, Failure> {
 /// θ where neither history nor the command line gives one.
 const LEAST_THETA: f64 = 1e-5;
 
+/// Share of a metric of hosts.
+const HOSTS_WEIGHT: f64 = 0.15;
+
 const fn usual_weight(class: FaultClass) -> f64 {
     match class {
         FaultClass::Own => 0.35,
@@ -243,7 +253,8 @@ fn paired(span: &Span) -> Interval {
     };
     let (mut canary, mut expected, mut control) = (0_u64, 0_u64, 0_u64);
     for (&(stratum, metric), entry) in &span.entries {
-        let sent = entry.expected.unwrap_or(entry.canary.total);
+        // More than was sent is no matter of what is missing: the split tells.
+        let sent = entry.expected.unwrap_or(0).max(entry.canary.total);
         canary = canary.saturating_add(entry.canary.total);
         expected = expected.saturating_add(sent);
         control = control.saturating_add(entry.control.total);
@@ -260,6 +271,38 @@ fn paired(span: &Span) -> Interval {
     interval.canary_hosts = reported(canary, expected);
     interval.control_hosts = reported(control, control);
     interval
+}
+
+/// How the balancer has divided the traffic of each stratum since its batch began, where it says so: the sums grow with what
+/// the judge compares them with. Of several metrics the first with a number counts.
+fn planned(span: &Span, sums: &mut BTreeMap<usize, (u128, u128)>) -> Vec<PlannedSplit> {
+    let mut splits: Vec<PlannedSplit> = Vec::new();
+    for (&(stratum, _), entry) in &span.entries {
+        let number = u32::try_from(stratum).unwrap_or(u32::MAX);
+        let Some(expected) = entry.expected else { continue };
+        if splits.last().is_some_and(|split| split.stratum == number) {
+            continue;
+        }
+        let (canary, control) = sums.entry(stratum).or_default();
+        *canary += u128::from(expected);
+        *control += u128::from(entry.control.total);
+        let (canary, control) = parts(*canary, *control);
+        if canary > 0 && control > 0 {
+            splits.push(PlannedSplit {
+                stratum: number,
+                canary,
+                control,
+            });
+        }
+    }
+    splits
+}
+
+/// Two sums as parts of a split, to nine digits.
+fn parts(canary: u128, control: u128) -> (u32, u32) {
+    const WHOLE: u128 = 1 << 31;
+    let part = |sum: u128| u32::try_from(sum * WHOLE / (canary + control).max(1)).unwrap_or(u32::MAX);
+    (part(canary), part(control))
 }
 
 /// Requests as coverage, in thousandths; an arm without any is silent.

@@ -76,6 +76,9 @@ impl Judge {
         if let Some(freeze) = self.freeze {
             return Some((HoldReason::Burn(freeze), Exit::BurnBelowBudget));
         }
+        if let Some((resource, ln_e)) = self.leak {
+            return Some((HoldReason::Leak { resource, ln_e }, Exit::Person));
+        }
         let (ln_e, ln_hold) = (self.ln_e, self.rules.ln_hold);
         if ln_e >= ln_hold {
             return Some((HoldReason::Suspicion { ln_e, ln_hold }, Exit::EvidenceBelow(ln_hold)));

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::judge::Judge;
 use crate::numbers::{Capped, E, Grouped, Short};
 use crate::{
-    BurnFreeze, Counts, Coverage, Exit, FaultClass, Hold, HoldReason, HostEvent, Origin, Ratio, Signature, Verdict,
+    BurnFreeze, Counts, Coverage, Exit, FaultClass, Hold, HoldReason, HostEvent, Origin, Ratio, Resource, Signature,
+    Verdict,
 };
 
 /// A verdict with everything that led to it, for the person who reads it at three in the morning.
@@ -553,6 +554,17 @@ impl fmt::Display for HoldReason {
                 Short(*burn),
                 Short(*limit)
             ),
+            Self::Leak { resource, ln_e } => write!(
+                f,
+                "holds: {} on the new version and not in the control cohort, evidence {}",
+                match resource {
+                    Resource::Memory => "memory grows",
+                    Resource::Descriptors => "open descriptors grow",
+                    Resource::Threads => "threads grow",
+                    Resource::CpuPerRequest => "CPU per request grows",
+                },
+                E(*ln_e)
+            ),
             Self::Insufficient { ln_s, needed } => write!(
                 f,
                 "holds: evidence of safety {} of {} needed, and the patience is over",
@@ -574,6 +586,7 @@ impl fmt::Display for Hold {
             Exit::EvidenceBelow(ln_e) => write!(f, "; ends below {}", E(ln_e)),
             Exit::SplitAsPlanned => f.write_str("; ends when it is"),
             Exit::BurnBelowBudget => f.write_str("; ends below that"),
+            Exit::Person => f.write_str("; somebody should look for the leak"),
             Exit::Requests(u64::MAX) => f.write_str("; no amount of this traffic suffices"),
             Exit::Requests(more) => write!(f, "; about {} canary requests more would do", Grouped(more)),
         }

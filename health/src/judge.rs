@@ -13,7 +13,7 @@ use crate::sums::{ClassSets, Sums};
 use crate::value::EValue;
 use crate::{
     Arm, BurnFreeze, BurnState, ClassTotals, Coverage, FaultClass, GateVerdict, History, HostEvent, JudgeConfig,
-    JudgeError, Safety, Signature, StopEvidence, Topology, validate,
+    JudgeError, Resource, Safety, Signature, StopEvidence, Topology, Trend, validate,
 };
 
 /// Weight of the pooled part of the stop statistic; classes and applications share the rest.
@@ -79,6 +79,8 @@ pub struct Judge {
     pub(crate) burn: f64,
     /// The page line that is reached.
     pub(crate) freeze: Option<BurnFreeze>,
+    /// The resource that leaks most surely, with ln of the evidence.
+    pub(crate) leak: Option<(Resource, f64)>,
     /// The kind of hold there is, and since which interval.
     pub(crate) hold: Option<(u8, u64)>,
     /// Nodes whose processes changed in the interval at hand; empty between calls.
@@ -210,6 +212,7 @@ impl Judge {
             gate: 1.0,
             burn: 0.0,
             freeze: None,
+            leak: None,
             hold: None,
             dirty: vec![false; nodes],
             sums: Sums::new(sets.len(), metrics),
@@ -374,6 +377,16 @@ impl Judge {
     pub fn observe_burn(&mut self, state: &BurnState) {
         self.burn = state.usage(FaultClass::Own).unwrap_or(0.0);
         self.freeze = state.freeze();
+    }
+
+    /// What a trend has found so far. Growth on the canary that the control does not have holds the change from evidence 4/α on:
+    /// all four resources together hold a healthy one with probability at most α. It is never rolled back for it.
+    pub fn observe_trend(&mut self, trend: &Trend) {
+        let (resource, ln_e) = (trend.resource(), trend.ln_e());
+        let stronger = self.leak.is_none_or(|(_, known)| ln_e > known);
+        if ln_e >= self.rules.ln_needed + 2.0 * core::f64::consts::LN_2 && stronger {
+            self.leak = Some((resource, ln_e));
+        }
     }
 
     /// Hosts whose trouble alone would have stopped the change: each is to be rolled back by itself, once.

@@ -13,8 +13,8 @@ use crate::ratio::Splits;
 use crate::scope::{SafetyProcess, Tally};
 use crate::signatures::Signatures;
 use crate::{
-    BurnFreeze, ClassTotals, Counts, Coverage, FaultClass, HostEvent, JudgeConfig, JudgeError, StopEvidence, Topology,
-    validate,
+    BurnFreeze, ClassTotals, Counts, Coverage, FaultClass, HostEvent, JudgeConfig, JudgeError, Resource, StopEvidence,
+    Topology, validate,
 };
 
 const VERSION: u32 = 3;
@@ -49,6 +49,8 @@ struct Snapshot {
     burn: Exact,
     /// Objective, class, burn, limit.
     freeze: Option<(u32, Option<FaultClass>, Exact, Exact)>,
+    /// Resource, ln of the evidence.
+    leak: Option<(Resource, Exact)>,
     hold: Option<(u8, u64)>,
 }
 
@@ -239,6 +241,7 @@ impl Snapshot {
                      limit,
                  }| (slo, class, Exact(burn), Exact(limit)),
             ),
+            leak: judge.leak.map(|(resource, ln_e)| (resource, Exact(ln_e))),
             hold: judge.hold,
         }
     }
@@ -361,6 +364,7 @@ impl Snapshot {
             burn: burn.0,
             limit: limit.0,
         });
+        judge.leak = self.leak.map(|(resource, ln_e)| (resource, ln_e.0));
         judge.hold = self.hold;
         judge.last = self.last;
         judge.coverage = self.coverage;

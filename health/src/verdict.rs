@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BurnFreeze, Coverage};
+use crate::{BurnFreeze, Coverage, Resource};
 
 /// The state of the evidence after one interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub enum Exit {
     BurnBelowBudget,
     /// About so many more requests on the canary, if it is as good as it should be.
     Requests(u64),
+    /// Nothing by itself: evidence that never falls. Somebody looks, by the deadline.
+    Person,
 }
 
 /// Why nothing more should start.
@@ -102,6 +104,13 @@ pub enum HoldReason {
     },
     /// An error budget burns faster than a page allows. That somebody is at fault is no evidence that the change is.
     Burn(BurnFreeze),
+    /// A resource grows on canary hosts where it does not on control hosts: a slow leak.
+    Leak {
+        /// Which.
+        resource: Resource,
+        /// ln of the evidence.
+        ln_e: f64,
+    },
     /// Evidence against the change is piling up, though not enough to stop it.
     Suspicion {
         /// ln Ē now.
@@ -131,6 +140,7 @@ impl HoldReason {
             Self::Burn(_) => 6,
             Self::Suspicion { .. } => 7,
             Self::Insufficient { .. } => 8,
+            Self::Leak { .. } => 9,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::score::{self, BlameReport, Suspect, Vote, temporal_correlation};
+use super::snapshot::Saved;
 use crate::row::to_f64;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -72,14 +75,20 @@ pub enum BlameError {
         /// The last one.
         last_ms: u64,
     },
+    /// A serialized history was changed by something else.
+    #[error("the snapshot of a history is damaged: {reason}; take an earlier one, or begin anew")]
+    Snapshot {
+        /// What is wrong.
+        reason: &'static str,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Node {
+pub(super) struct Node {
     /// Rising in time.
-    deployments: Vec<(u64, String)>,
+    pub(super) deployments: Vec<(u64, String)>,
     /// By signature, rising in time.
-    faults: BTreeMap<String, Vec<u64>>,
+    pub(super) faults: BTreeMap<String, Vec<u64>>,
 }
 
 /// Names the change behind a fault signature, among all that were under way on the same nodes.
@@ -88,6 +97,8 @@ struct Node {
 /// it had seen it already. A change that most of the faulty nodes never had is not considered, however well its time fits.
 /// What remains is ranked by [`temporal_correlation`], halved with each half-life since; the
 /// report lists the nodes behind every vote and veto.
+///
+/// Serializable: restored, it reports the same.
 ///
 /// This names a suspect among changes, it is no evidence that anything is wrong: that is the judge's. A tie is said to be
 /// one.
@@ -111,10 +122,11 @@ struct Node {
 /// assert_eq!(report.suspects[0].for_it.len(), 10);
 /// # Ok::<(), unattended_health::BlameError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Saved", try_from = "Saved")]
 pub struct Blame {
-    config: BlameConfig,
-    nodes: BTreeMap<String, Node>,
+    pub(super) config: BlameConfig,
+    pub(super) nodes: BTreeMap<String, Node>,
 }
 
 /// What a change has for and against it.

@@ -2,6 +2,7 @@
 
 mod history;
 mod score;
+mod snapshot;
 
 pub use history::{Blame, BlameConfig, BlameError};
 pub use score::{BlameReport, BlameVerdict, Suspect, Vote, temporal_correlation};

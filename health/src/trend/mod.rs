@@ -2,6 +2,7 @@
 
 mod permutation;
 mod series;
+mod snapshot;
 mod watch;
 
 pub use watch::{Resource, Trend, TrendConfig, TrendError, TrendReading, TrendReport};

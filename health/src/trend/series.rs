@@ -10,12 +10,17 @@ const HOUR_MS: f64 = 3_600_000.0;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Series {
     /// Rising in time.
-    readings: Vec<(u64, f64)>,
+    pub(super) readings: Vec<(u64, f64)>,
     /// A reading closer to the one before is not kept.
-    spacing_ms: u64,
+    pub(super) spacing_ms: u64,
 }
 
 impl Series {
+    /// As it was saved; `None` for more readings than are ever kept.
+    pub(super) fn restored(readings: Vec<(u64, f64)>, spacing_ms: u64) -> Option<Self> {
+        (readings.len() < MAX_READINGS).then_some(Self { readings, spacing_ms })
+    }
+
     pub(super) fn first_ms(&self) -> Option<u64> {
         self.readings.first().map(|(at_ms, _)| *at_ms)
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::permutation::{TILTS, ln_e};
 use super::series::{Series, median};
+use super::snapshot::Saved;
 use crate::Arm;
 use crate::evidence::ln_sum_exp;
 use crate::row::to_f64;
@@ -113,16 +114,22 @@ pub enum TrendError {
         /// What it may be.
         allowed: &'static str,
     },
+    /// A serialized trend was changed by something else.
+    #[error("the snapshot of a trend is damaged: {reason}; take an earlier one, or begin anew")]
+    Snapshot {
+        /// What is wrong.
+        reason: &'static str,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Host {
-    group: u32,
-    host: u32,
-    arm: Arm,
-    epoch: u64,
-    last_ms: u64,
-    series: Series,
+pub(super) struct Host {
+    pub(super) group: u32,
+    pub(super) host: u32,
+    pub(super) arm: Arm,
+    pub(super) epoch: u64,
+    pub(super) last_ms: u64,
+    pub(super) series: Series,
 }
 
 /// What the last look saw.
@@ -159,6 +166,9 @@ pub struct TrendReport {
 /// it never falls, its expectation is at most 1 after all looks, so by Markov's inequality it reaches 1/α with probability at
 /// most α. Looking at the same hosts again makes looks dependent; the sum does not mind.
 ///
+/// Serializable: restored, it continues to the same bytes. [`Judge::observe_trend`](crate::Judge::observe_trend) holds a
+/// change for what it finds.
+///
 /// # Limits
 ///
 /// Evidence cannot exceed the number of ways to choose the canary hosts: three of thirty can never reach 1/0.01 at the fourth
@@ -184,17 +194,18 @@ pub struct TrendReport {
 /// assert!(report.canary_growth > Some(0.02) && report.control_growth < Some(0.01));
 /// # Ok::<(), unattended_health::TrendError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Saved", try_from = "Saved")]
 pub struct Trend {
-    resource: Resource,
-    config: TrendConfig,
+    pub(super) resource: Resource,
+    pub(super) config: TrendConfig,
     /// By group, then host.
-    hosts: Vec<Host>,
-    first_ms: Option<u64>,
+    pub(super) hosts: Vec<Host>,
+    pub(super) first_ms: Option<u64>,
     /// Time from the first reading to the next look.
-    next_look_ms: u64,
-    ln_e: f64,
-    report: TrendReport,
+    pub(super) next_look_ms: u64,
+    pub(super) ln_e: f64,
+    pub(super) report: TrendReport,
 }
 
 impl Trend {

@@ -206,3 +206,33 @@ fn what_contradicts_itself_is_refused() {
     assert!(refused(|config| config.least_score = 0.0));
     assert!(refused(|config| config.distinct = f64::NAN));
 }
+
+#[test]
+fn a_restored_history_reports_the_same_and_a_damaged_one_is_refused() {
+    let mut whole = blame();
+    for n in 0..20 {
+        whole.deployed("mesh", &node(n), 10 * HOUR_MS).unwrap();
+        whole.fault("timeout", &node(n), 10 * HOUR_MS + n * 60_000).unwrap();
+        whole.fault("timeout", &node(n), 12 * HOUR_MS).unwrap();
+        whole.deployed("agent", &node(n), 12 * HOUR_MS).unwrap();
+    }
+    let text = serde_json::to_string(&whole).unwrap();
+    let restored: Blame = serde_json::from_str(&text).unwrap();
+    assert_eq!(restored, whole);
+    assert_eq!(
+        restored.report("timeout", 13 * HOUR_MS),
+        whole.report("timeout", 13 * HOUR_MS)
+    );
+    let good: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (place, value) in [
+        ("/version", serde_json::json!(2)),
+        ("/half_life_ms", serde_json::json!(0)),
+        ("/weights/0", serde_json::json!(f64::NAN.to_bits())),
+        ("/nodes/node-000/deployments/0/0", serde_json::json!(u64::MAX)),
+        ("/nodes/node-000/faults/timeout/0", serde_json::json!(u64::MAX)),
+    ] {
+        let mut damaged = good.clone();
+        *damaged.pointer_mut(place).unwrap() = value;
+        assert!(serde_json::from_value::<Blame>(damaged).is_err(), "{place}");
+    }
+}

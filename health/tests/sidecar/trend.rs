@@ -1,6 +1,9 @@
 //! Slow leaks: never more false alarms than promised, and found while hosts still have memory.
 
-use unattended_health::{Arm, Resource, Trend, TrendConfig, TrendError, TrendReading};
+use unattended_health::{
+    Arm, Coverage, Exit, HoldReason, Interval, Judge, JudgeConfig, Resource, Topology, Trend, TrendConfig, TrendError,
+    TrendReading, Verdict,
+};
 
 use crate::fleet::run;
 
@@ -157,4 +160,105 @@ fn what_is_no_reading_is_refused() {
             })
             .unwrap();
     }
+}
+
+/// 3 % an hour on eight canary hosts of forty, minute by minute.
+fn leaking(trend: &mut Trend, minutes: std::ops::RangeInclusive<u64>) {
+    for minute in minutes {
+        for host in 0..40 {
+            let arm = if host < 8 { Arm::Canary } else { Arm::Control };
+            let leak = if arm == Arm::Canary {
+                0.03 * minute as f64 / 60.0
+            } else {
+                0.0
+            };
+            let noise = (u64::from(host) * 7_919 + minute * 104_729) % 97;
+            let reading = TrendReading {
+                group: 0,
+                arm,
+                host,
+                epoch: 1,
+                at_ms: minute * 60_000,
+                value: 4e8 * (1.0 + leak + noise as f64 / 97.0 * 0.02),
+            };
+            trend.observe(reading).unwrap();
+        }
+        trend.look(minute * 60_000);
+    }
+}
+
+#[test]
+fn a_restored_trend_continues_to_the_same_bytes_and_a_damaged_one_is_refused() {
+    let mut whole = Trend::new(Resource::Memory, TrendConfig::default()).unwrap();
+    leaking(&mut whole, 0..=77);
+    let text = serde_json::to_string(&whole).unwrap();
+    let mut restored: Trend = serde_json::from_str(&text).unwrap();
+    assert_eq!(restored, whole);
+    leaking(&mut whole, 78..=240);
+    leaking(&mut restored, 78..=240);
+    assert_eq!(
+        serde_json::to_string(&restored).unwrap(),
+        serde_json::to_string(&whole).unwrap()
+    );
+    let good: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (place, value) in [
+        ("/version", serde_json::json!(9)),
+        ("/first_look_ms", serde_json::json!(0)),
+        ("/ln_e", serde_json::json!(f64::INFINITY.to_bits())),
+        ("/next_look_ms", serde_json::json!(1)),
+        ("/hosts/1/host", serde_json::json!(0)),
+        ("/hosts/0/last_ms", serde_json::json!(0)),
+        ("/hosts/0/readings/3/0", serde_json::json!(u64::MAX)),
+        ("/hosts/0/readings/3/1", serde_json::json!((-1.0_f64).to_bits())),
+        ("/hosts/0/readings", serde_json::json!([])),
+    ] {
+        let mut damaged = good.clone();
+        *damaged.pointer_mut(place).unwrap() = value;
+        assert!(serde_json::from_value::<Trend>(damaged).is_err(), "{place}");
+    }
+}
+
+#[test]
+fn a_leak_holds_the_change_and_is_a_matter_for_a_person() {
+    let mut judge = Judge::new(JudgeConfig::standard(), Topology::default(), &[]).unwrap();
+    let seen = |index| Interval {
+        index,
+        canary_hosts: Coverage {
+            reported: 8,
+            expected: 8,
+        },
+        control_hosts: Coverage {
+            reported: 32,
+            expected: 32,
+        },
+        ..Interval::default()
+    };
+    judge.observe(&seen(1)).unwrap();
+    let mut trend = Trend::new(Resource::Memory, TrendConfig::default()).unwrap();
+    leaking(&mut trend, 0..=45);
+    judge.observe_trend(&trend);
+    assert_eq!(judge.verdict(), Verdict::Continue, "{} is not enough", trend.ln_e());
+    leaking(&mut trend, 46..=240);
+    assert!(trend.ln_e() > 400_f64.ln());
+    judge.observe_trend(&trend);
+    // Another resource that does not grow takes nothing back.
+    judge.observe_trend(&Trend::new(Resource::Threads, TrendConfig::default()).unwrap());
+    judge.observe(&seen(2)).unwrap();
+    let Verdict::Hold(hold) = judge.verdict() else {
+        panic!("{:?}", judge.verdict())
+    };
+    assert!(matches!(
+        hold.reason,
+        HoldReason::Leak {
+            resource: Resource::Memory,
+            ..
+        }
+    ));
+    assert_eq!(
+        (hold.exit, hold.deadline),
+        (Exit::Person, 2 + judge.config().hold_patience)
+    );
+    assert!(hold.to_string().contains("memory grows on the new version"), "{hold}");
+    let restored: Judge = serde_json::from_str(&serde_json::to_string(&judge).unwrap()).unwrap();
+    assert_eq!(restored.verdict(), judge.verdict());
 }

@@ -164,7 +164,7 @@ fn scene(clients: usize, old: &str, new: &str) -> (Scene, Vec<Client>) {
         assert_eq!(client.talk(), "old");
     }
     assert_eq!(
-        new.ask(&format!("call {}", socket(place.path(), "old").display())),
+        new.ask(&format!("call 1 {}", socket(place.path(), "old").display())),
         "called"
     );
     old.until("peer=true");
@@ -335,12 +335,50 @@ fn a_second_upgrade_waits_for_the_first() {
     let (mut scene, _clients) = scene(4, "", "");
     let mut third = Process::start("third", scene.place.path(), "wait");
     let path = scene.place.path().join("old.sock");
-    assert_eq!(third.ask(&format!("call {}", path.display())), "called");
+    assert_eq!(third.ask(&format!("call 1 {}", path.display())), "called");
     third.until("peer=false holds=false");
     scene.old.ordered("1 offer");
     scene.new.until("holds=true");
     // And orders of an attempt before this one count for nothing.
     assert_eq!(scene.old.ask("order 0 return"), "Stale");
+}
+
+#[test]
+fn the_next_attempt_takes_the_next_process() {
+    let (mut scene, mut clients) = scene(20, "", "");
+    scene.take_over();
+    scene.old.ordered("1 migrate");
+    scene.old.until("owned=0");
+    scene.old.ordered("1 return");
+    scene.old.until("owned=20 polls=true");
+    scene.new.signal(Signal::KILL);
+    scene.old.until("peer=false");
+    let path = scene.place.path().join("old.sock");
+    // One that still belongs to the attempt before is not talked to.
+    let mut late = Process::start("late", scene.place.path(), "wait");
+    assert_eq!(late.ask(&format!("call 0 {}", path.display())), "called");
+    late.until("peer=false");
+    drop(late);
+    let mut third = Process::start("third", scene.place.path(), "wait");
+    for _ in 0..2_000 {
+        // The old one may not have read the end of the other's call yet.
+        third.ask(&format!("call 2 {}", path.display()));
+        if scene.old.ask("look 5").contains("peer=true") {
+            break;
+        }
+    }
+    scene.old.ordered("2 offer");
+    third.until("holds=true");
+    third.ordered("2 accept");
+    for _ in 0..2_000 {
+        if scene.old.ask("order 2 migrate") == "Applied" {
+            break;
+        }
+    }
+    third.until("owned=20");
+    for client in &mut clients {
+        assert_eq!(client.talk(), "third");
+    }
 }
 
 #[test]

@@ -169,7 +169,7 @@ pub struct Agent {
     leaving_ms: Option<u64>,
     /// Forward orders of this attempt are over: it turned back.
     turned_back: Option<Generation>,
-    /// How often this process asked for everything back, or how often it was asked.
+    /// How often in this session this process asked for everything back, or was asked.
     turn: u32,
     left: bool,
     listeners: Vec<Listener>,

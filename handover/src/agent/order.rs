@@ -149,6 +149,8 @@ impl Agent {
         if !self.status.ready {
             return Answer::Refused(NotNow::NotReady);
         }
+        // What an earlier attempt asked back is over.
+        self.giving = false;
         if self.status.polls {
             return Answer::AlreadyApplied;
         }

@@ -84,6 +84,7 @@ impl Agent {
             self.act(Action::Hang);
             return;
         }
+        self.turn = 0;
         self.session = Some(Session {
             nonce,
             called,

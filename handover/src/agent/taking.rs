@@ -15,6 +15,9 @@ pub(super) struct Incoming {
 
 impl Agent {
     pub(super) fn offered(&mut self, batch: BatchId, connections: Vec<Snapshot>) {
+        // Two that give to each other would never end, and the word of the other is the later one: what it offered before it
+        // asked for anything back came before that.
+        self.giving = false;
         let ids: BTreeSet<ConnectionId> = connections.iter().map(|one| one.id).collect();
         let clash = self.incoming.contains_key(&batch);
         let mine = ids.iter().any(|id| self.connections.contains_key(id));

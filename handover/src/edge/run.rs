@@ -142,12 +142,15 @@ impl<H: Host> Handover<H> {
         self.agent.deadline()
     }
 
-    /// Calls the process at `path`. `nonce` must never have been used before.
+    /// Calls the process at `path` on behalf of an attempt. `nonce` must never have been used before.
     ///
     /// # Errors
     ///
-    /// What the call said; nothing has changed.
-    pub fn call(&mut self, now_ms: u64, path: &Path, nonce: u64) -> io::Result<()> {
+    /// What the call said, or that a later attempt was heard of; no session has begun.
+    pub fn call(&mut self, now_ms: u64, generation: Generation, path: &Path, nonce: u64) -> io::Result<()> {
+        if self.agent.fence(generation) == Answer::Stale {
+            return Err(io::Error::other(Refusal::Stale));
+        }
         if let Err(refusal) = self.agent.would_take_call() {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, refusal));
         }

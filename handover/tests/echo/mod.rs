@@ -278,10 +278,12 @@ fn read_commands(rest: &mut Vec<u8>) -> Vec<String> {
 fn obey(handover: &mut Handover<Echo>, command: &str, now_ms: u64, asked_until: &mut Option<u64>) {
     let words: Vec<&str> = command.split(' ').collect();
     match words.as_slice() {
-        ["call", path] => match handover.call(now_ms, path.as_ref(), now_ms) {
-            Ok(()) => println!("called"),
-            Err(error) => println!("{error}"),
-        },
+        ["call", generation, path] => {
+            match handover.call(now_ms, Generation(generation.parse().unwrap()), path.as_ref(), now_ms) {
+                Ok(()) => println!("called"),
+                Err(error) => println!("{error}"),
+            }
+        }
         ["look", ms] => *asked_until = Some(now_ms + ms.parse::<u64>().unwrap()),
         ["order", generation, order] => {
             let order = match *order {

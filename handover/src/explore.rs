@@ -64,6 +64,8 @@ struct World {
     cut: BTreeSet<ConnectionId>,
     generation: u64,
     attempts: u64,
+    /// Connections may be declined on either side.
+    declines: bool,
     crashes: u8,
     reconnects: u8,
 }
@@ -120,6 +122,7 @@ fn world(connections: u64, crashes: u8, reconnects: u8, attempts: u64) -> World 
         cut: BTreeSet::new(),
         generation: 1,
         attempts,
+        declines: attempts == 1,
         crashes,
         reconnects: reconnects + 1,
     };
@@ -160,11 +163,11 @@ impl World {
             }
             for id in &process.freezing {
                 all.push(Event::Rest(side, *id));
-                all.push(Event::Decline(side, *id));
+                all.extend(self.declines.then_some(Event::Decline(side, *id)));
             }
             for batch in process.preparing.keys() {
                 all.push(Event::Prepared(side, *batch, true));
-                all.push(Event::Prepared(side, *batch, false));
+                all.extend(self.declines.then_some(Event::Prepared(side, *batch, false)));
             }
             if self.crashes > 0 {
                 all.push(Event::Crash(side));
@@ -503,7 +506,10 @@ fn explore(first: World, rules: &Rules) -> Result<usize, String> {
 
 fn holds(first: World) {
     match explore(first, &ALL) {
-        Ok(states) => assert!(states > 10_000, "only {states} states: the world stands still"),
+        Ok(states) => {
+            println!("{states} states");
+            assert!(states > 10_000, "only {states} states: the world stands still");
+        }
         Err(why) => panic!("{why}"),
     }
 }
@@ -546,9 +552,13 @@ fn who_leaves_without_listening_leaves_nobody() {
 }
 
 #[test]
-#[ignore = "minutes"]
+fn a_second_attempt_goes_forward_where_the_first_turned_back() {
+    holds(world(1, 0, 0, 2));
+}
+
+#[test]
+#[ignore = "minutes, and gigabytes"]
 fn larger_worlds_hold() {
-    holds(world(1, 0, 1, 2));
     holds(world(1, 1, 1, 1));
     holds(world(2, 1, 0, 1));
 }

@@ -69,13 +69,13 @@
 //!   written down. A label that a rule in force asks for and nobody supplied is unknown. So are facts that are missing,
 //!   old or from the future, and checks that are late, fail, panic or have seen nothing ([`UnknownReason`]). What that
 //!   becomes, each window, rule and check says by tier, and nothing laxer than a person's word. A critical tier of the
-//!   charter for which no pack of its own speaks needs a person.
+//!   charter for which no rule of a pack of its own speaks needs a person.
 //! - **A tenant holds itself, never others.** With a charter a pack speaks only for scopes that its owner was granted.
 //! - **Rules change whole or not at all** ([`Live::reload`]): with any fault the rules in force stay, and the error says so.
 //! - **After a step it only holds.** In [`Phase::Post`] no verdict is above a hold: it never promotes and never rolls back.
 //! - **Verdicts are a lattice** ([`Verdict::join`]): the order of rules cannot matter, and one more rule, freeze or
 //!   protected window never makes a decision laxer. Two things open more, and both say so: a further change window *within
-//!   one pack*, since the change windows of a pack are one rule together; and the first pack of a critical application.
+//!   one pack*, since the change windows of a pack are one rule together; and the first rule of a critical application.
 //! - **Times are right.** Spans are half-open, lengths are elapsed time, zones come from the data compiled in. A start in
 //!   a daylight saving gap is the first instant after it, a start that happens twice is its first pass; a freeze ends
 //!   with the second.

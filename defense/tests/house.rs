@@ -98,7 +98,7 @@ fn a_pack_speaks_only_for_what_its_owner_was_granted() {
 #[test]
 fn a_critical_tier_without_rules_of_its_own_is_not_allowed() {
     let everything = pack("house", "platform", "all", &night("n", 2));
-    let own = pack("p", "pay", "{business: payments}", "");
+    let own = pack("p", "pay", "{business: payments}", &night("n", 2));
     let ask = |packs: &[(String, String)], scope: Scope| {
         load(packs)
             .expect("sound")
@@ -116,6 +116,19 @@ fn a_critical_tier_without_rules_of_its_own_is_not_allowed() {
         ask(&[charter(), everything.clone(), own.clone()], gold()).verdict,
         Verdict::Allow
     );
+    // A pack that says nothing is no rule set, and neither is one whose rules are on trial or for others.
+    for rules in [
+        "",
+        "rules: [{id: r, kind: person, shadow: true, reason: r}]\n",
+        "rules: [{id: r, kind: person, select: {tier: silver}, reason: r}]\n",
+        "windows:\n- {id: w, kind: protected, weekly: {days: daily, from: \"20:00\", for: 1h}, zone: UTC, select: {app: b}, reason: r}\n",
+    ] {
+        let decision = ask(&[charter(), pack("p", "pay", "{business: payments}", rules)], gold());
+        assert_eq!(decision.codes(), ["verdict.needs_person", "pack.missing"], "{rules}");
+    }
+    let incidents = "rules: [{id: r, kind: age, max: 1d, since: started, reason: r}]\n";
+    let ruled = pack("p", "pay", "{business: payments}", incidents);
+    assert_eq!(ask(&[charter(), ruled], gold()).verdict, Verdict::Allow);
     // One that only may speak for it does not count, and neither does one for somebody else.
     let unsure = app("a").label("tier", "gold");
     assert_eq!(ask(&[charter(), own.clone()], unsure).verdict, Verdict::NeedsPerson);
@@ -171,14 +184,19 @@ fn a_pack_for_some_of_a_critical_scope_does_not_speak_for_the_rest() {
         let guard = load(packs).expect("sound");
         guard.decide(&Request::pre("c").scope(scope.clone()), MONDAY).verdict
     };
-    let payments = || pack("p", "pay", "{business: payments}", "");
-    let cards = || pack("q", "pay", "{business: cards}", "");
+    let payments = || pack("p", "pay", "{business: payments}", &night("n", 2));
+    let cards = || pack("q", "pay", "{business: cards}", &night("n", 2));
     let both = app("a")
         .label("tier", "gold")
         .label("business", "payments")
         .label("business", "cards");
     assert_eq!(of(&[charter(), payments()], &both), Verdict::NeedsPerson);
     assert_eq!(of(&[charter(), payments(), cards()], &both), Verdict::Allow);
+    // Nor do the rules of one pack for some of its scope.
+    let some = "rules: [{id: r, kind: age, max: 1d, since: started, select: {business: cards}, reason: r}]\n";
+    let wide = |rules: &str| pack("p", "pay", "{business: [payments, cards]}", rules);
+    assert_eq!(of(&[charter(), wide(some)], &both), Verdict::NeedsPerson);
+    assert_eq!(of(&[charter(), wide(&night("n", 2))], &both), Verdict::Allow);
     let other = both.label("business", "loans");
     assert_eq!(of(&[charter(), payments(), cards()], &other), Verdict::NeedsPerson);
 }

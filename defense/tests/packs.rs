@@ -298,6 +298,26 @@ fn words_ids_and_selectors() {
         "`all`",
     );
     one("scope: {business: payments}", "scope: {}", 4, 8, "is empty", "`all`");
+    // Values are no patterns: what looks like one would select nothing, and a freeze of it freeze nothing.
+    for pattern in ["pay*", "*", "!payments"] {
+        let scope = format!("scope: {{business: \"{pattern}\"}}");
+        one(
+            "scope: {business: payments}",
+            &scope,
+            4,
+            19,
+            "looks like a pattern",
+            "name each value",
+        );
+    }
+    one(
+        "scope: {business: payments}",
+        "scope: {business: [\" payments\"]}",
+        4,
+        20,
+        "spaces around",
+        "remove",
+    );
     one(
         "{tier: [gold]}",
         "{tier: []}",

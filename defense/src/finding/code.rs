@@ -172,9 +172,9 @@ codes! {
     /// A rule or check panicked. `what`.
     CheckPanicked = "check.panicked":
         "{rule} {who} panicked: {what}" => "{owner} must mend it";
-    /// A critical tier for which no pack of its own speaks. `tier`.
+    /// A critical tier for which no rule of a pack of its own speaks. `tier`.
     PackMissing = "pack.missing":
-        "no pack of its own speaks for all of this scope, and its tier `{tier}` is critical" => "let its owner write one, or ask {owner}";
+        "no rule of its own speaks for all of this scope, and its tier `{tier}` is critical" => "let its owner write one, or ask {owner}";
     /// A rule asks for a person each time. No parameters.
     RulePerson = "rule.person":
         "{rule} {who} asks for a person each time" => "{owner} decides";

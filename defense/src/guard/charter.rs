@@ -71,16 +71,21 @@ impl Guard {
         })
     }
 
-    /// Whether a pack that does not speak for everything speaks for all of a scope.
+    /// Whether something that counts, of a pack that does not speak for everything, speaks for all of a scope. A pack without
+    /// rules is no rule set, and neither is one whose rules are for others or on trial.
     fn ruled(&self, known: &Known<'_>) -> bool {
-        let packs = &self.0.decoded.packs;
-        self.0
-            .by_pack_scope
-            .meeting(known)
-            .any(|(pack, matched)| matched == Match::All && !packs[pack].scope.is_everything())
+        let decoded = &self.0.decoded;
+        let own = |pack: usize| !decoded.packs[pack].scope.is_everything();
+        let windows = self.0.by_window.meeting(known);
+        let mut windows = windows.map(|(id, matched)| (matched, decoded.windows[id].pack));
+        let rules = self.0.by_rule.meeting(known);
+        let rules = rules.filter(|(id, _)| !decoded.rules[*id].shadow);
+        let mut rules = rules.map(|(id, matched)| (matched, decoded.rules[id].pack));
+        let speaks = |(matched, pack): (Match<'_>, usize)| matched == Match::All && own(pack);
+        windows.any(speaks) || rules.any(speaks)
     }
 
-    /// Whether each part of a scope has such a pack, divided by the values of one key. One that speaks for some of the
+    /// Whether each part of a scope has such a rule, divided by the values of one key. One that speaks for some of the
     /// scope says nothing about the rest.
     fn ruled_in_parts(&self, labels: &Labels<'_>) -> bool {
         labels

@@ -45,6 +45,26 @@ impl Reader<'_> {
         sound.then(|| scope.and(&selector))
     }
 
+    /// Refuses what only looks as if it selected more than it says: a freeze for `pay-*` would freeze nothing.
+    fn names_a_value(&mut self, text: &str, at: At) -> bool {
+        let pattern = text.contains('*') || text.starts_with('!');
+        let padded = text.trim() != text;
+        if pattern {
+            self.fault(
+                at,
+                format!("`{text}` looks like a pattern, and values are compared as they stand"),
+                "name each value, or remove the label to select all",
+            );
+        } else if padded {
+            self.fault(
+                at,
+                format!("`{text}` has spaces around it, and values are compared as they stand"),
+                "remove the spaces",
+            );
+        }
+        !pattern && !padded
+    }
+
     fn selector<'n>(&mut self, node: &'n Node, what: &str) -> Option<(Selector, Vec<(&'n str, At)>)> {
         let Value::Map(entries) = &node.value else {
             self.fault(
@@ -84,6 +104,7 @@ impl Reader<'_> {
             for node in nodes {
                 match self.text(node, key_text.unwrap_or("label")) {
                     Some(text) => {
+                        sound &= self.names_a_value(text, node.at);
                         if key_text == Some(self.tier_label()) {
                             self.names_tier(text, node.at, true);
                         }

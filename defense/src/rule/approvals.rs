@@ -60,7 +60,10 @@ impl Approvals {
     fn agreed(&self, ask: &Ask<'_>) -> Judged {
         let change = &ask.request.change;
         // Without the author's name nobody can tell whether they approved their own work.
-        let author = said(change.author.as_ref(), "change.author")?;
+        let author = said(
+            change.author.as_ref().filter(|author| !author.id.is_empty()),
+            "change.author",
+        )?;
         let known = fresh(
             ask.request.facts.approvals.as_ref(),
             "facts.approvals",
@@ -71,11 +74,19 @@ impl Approvals {
             let age_ms = i128::from(ask.now_ms) - i128::from(at_ms);
             !is_future(at_ms, ask.now_ms) && self.valid.is_none_or(|valid| age_ms <= i128::from(valid))
         };
+        // Two actors of one id are one: a program is none the less a program for agreeing as a person.
+        let programs: BTreeSet<&str> = (known.value.iter().map(|approval| &approval.by))
+            .chain(&ask.request.actor)
+            .filter(|actor| actor.kind == ActorKind::Program)
+            .map(|actor| actor.id.as_str())
+            .collect();
         let people: BTreeSet<&str> = known
             .value
             .iter()
             .filter(|approval| {
-                approval.by.kind == ActorKind::Person
+                !approval.by.id.is_empty()
+                    && approval.by.kind == ActorKind::Person
+                    && !programs.contains(approval.by.id.as_str())
                     // Whatever kind they say they are: who writes as a program and agrees as a person is one.
                     && approval.by.id != author.id
                     && approval.level >= self.level

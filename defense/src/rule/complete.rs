@@ -73,6 +73,11 @@ impl Complete {
         let runs = |group: &Running| group.version.as_ref() == Some(to);
         let done = count(&|group| runs(group) && group.ready);
         let mut answers = Vec::new();
+        if reality.expected > 0 && count(&runs) > reality.expected {
+            // The batch is larger than somebody thinks, or the count is not of now.
+            let what = "facts.reality: more targets run it than should";
+            answers.push(Answer::unknown(UnknownReason::Unreadable, what));
+        }
         if reality.expected == 0 || count(&|_| true) == 0 {
             let what = "facts.reality: no target was looked at";
             answers.push(Answer::unknown(UnknownReason::NoEvidence, what));

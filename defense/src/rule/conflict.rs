@@ -11,7 +11,7 @@ use super::answer::{Answer, Judged, fresh, said};
 use super::{Ask, BuiltIn, Rule, Wrong, judged};
 use crate::conflict::goes_first;
 use crate::finding::Code;
-use crate::request::{Call, ChangeKind, form};
+use crate::request::{Call, ChangeKind, Direction, form};
 use crate::scope::{APP, Labels};
 use crate::verdict::UnknownReason;
 
@@ -85,19 +85,27 @@ impl Conflict {
             }
             let nearest = apps
                 .iter()
-                .filter_map(|(_, app)| reached.get(app))
-                .min_by_key(|path| path.len());
-            if let Some(path) = nearest
-                && path.len() as u64 <= u64::from(limit) + 1
+                .filter_map(|(_, app)| Some((reached.get(app)?.hops, *app)))
+                .min_by_key(|(hops, _)| *hops);
+            if let Some((hops, app)) = nearest
+                && hops <= limit
             {
+                let code = if mixed { Code::ConflictMixed } else { Code::ConflictNear };
+                // Whether it is safer to stand still or to go back, no rule can know: nearby no more than on the spot.
+                let stopped = other.kind == ChangeKind::Freeze && request.change.direction == Direction::Rollback;
+                let answer = if stopped {
+                    Answer::needs_person(code)
+                } else {
+                    Answer::hold(code, None)
+                };
                 answers.push(
-                    Answer::hold(if mixed { Code::ConflictMixed } else { Code::ConflictNear }, None)
+                    answer
                         .with("change", &other.change_id)
                         .with("kind", other.kind.name())
                         .with("own_kind", request.change.kind.name())
                         .with("direction", other.direction.name())
-                        .with("hops", path.len() - 1)
-                        .with("path", path.join(" - "))
+                        .with("hops", hops)
+                        .with("path", way(&reached, app).join(" - "))
                         .with("started_ms", other.started_ms)
                         .seen("facts.calls", known.at_ms, format!("{} calls", known.value.len())),
                 );
@@ -107,26 +115,41 @@ impl Conflict {
     }
 }
 
-/// Every application within so many calls, whoever calls whom, with the shortest way to it. Harm runs both ways: down as
-/// load, up as errors.
-fn reach<'c>(calls: &'c [Call], from: &[&'c str], furthest: u32) -> BTreeMap<&'c str, Vec<&'c str>> {
+/// How an application is reached on the shortest way.
+#[derive(Debug, Clone, Copy)]
+struct Reached<'c> {
+    hops: u32,
+    /// The application before it; itself where the way begins.
+    by: &'c str,
+}
+
+/// The applications on the shortest way to one that is reached, both ends included.
+fn way<'c>(reached: &BTreeMap<&'c str, Reached<'c>>, app: &'c str) -> Vec<&'c str> {
+    let before = |app: &&'c str| reached.get(app).filter(|step| step.hops > 0).map(|step| step.by);
+    let mut way: Vec<&str> = std::iter::successors(Some(app), before).collect();
+    way.reverse();
+    way
+}
+
+/// Every application within so many calls, whoever calls whom. Harm runs both ways: down as load, up as errors.
+fn reach<'c>(calls: &'c [Call], from: &[&'c str], furthest: u32) -> BTreeMap<&'c str, Reached<'c>> {
     let mut near: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for call in calls {
         near.entry(&call.from).or_default().push(&call.to);
         near.entry(&call.to).or_default().push(&call.from);
     }
-    let mut reached: BTreeMap<&str, Vec<&str>> = from.iter().map(|app| (*app, vec![*app])).collect();
+    let start = |app: &&'c str| (*app, Reached { hops: 0, by: *app });
+    let mut reached: BTreeMap<&str, Reached<'c>> = from.iter().map(start).collect();
     let mut todo: VecDeque<&str> = from.iter().copied().collect();
     while let Some(app) = todo.pop_front() {
-        let way = reached[app].clone();
-        if way.len() as u64 > u64::from(furthest) {
+        let hops = reached[app].hops;
+        if hops >= furthest {
             continue;
         }
         for next in near.get(app).into_iter().flatten() {
             if !reached.contains_key(next) {
-                let mut way = way.clone();
-                way.push(next);
-                reached.insert(next, way);
+                let hops = hops + 1;
+                reached.insert(next, Reached { hops, by: app });
                 todo.push_back(next);
             }
         }

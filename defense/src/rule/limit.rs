@@ -1,12 +1,14 @@
 //! `kind: limit`: how much may happen at once, or in a span of time, over all changes together.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::answer::{Answer, Judged, fresh, is_future, said};
 use super::{Ask, BuiltIn, Over, Rule, Wrong, judged};
 use crate::conflict::goes_first;
 use crate::finding::Code;
-use crate::request::{Act, Direction, form};
+use crate::request::{Act, Direction, Other, Request, form};
 use crate::scope::{Labels, Scope};
 use crate::verdict::UnknownReason;
 
@@ -162,8 +164,9 @@ impl Limit {
         said(request.others.as_ref(), "others")?;
         let rivals = request.rivals().filter(|other| Self::counts(ask, group, &other.scope));
         if self.of == Of::Changes {
-            // Those that go first take the places; so of many that wait none waits for one behind it.
-            return Ok(rivals.filter(|other| goes_first(other, request)).count() as u64);
+            let with_place = rivals.filter(|other| goes_first(other, request) || Self::is_ahead(other, request));
+            let changes: BTreeSet<&str> = with_place.map(|other| other.change_id.as_str()).collect();
+            return Ok(changes.len() as u64);
         }
         let mut used = said(request.counts.in_flight, "counts.in_flight")?;
         for other in rivals {
@@ -171,6 +174,20 @@ impl Limit {
             used = used.saturating_add(theirs);
         }
         Ok(used)
+    }
+
+    /// Whether a change that does not go first is under way all the same. Those that go first take the places, so that of many
+    /// that wait none waits for one behind it; but who is in more of a hurry has no place while others still move. A rollback
+    /// has that of its change.
+    fn is_ahead(other: &Other, request: &Request) -> bool {
+        let moves = request.counts.in_flight.is_some_and(|targets| targets > 0);
+        if moves || request.change.direction == Direction::Rollback {
+            return false;
+        }
+        match other.in_flight {
+            Some(targets) => targets > 0,
+            None => request.known_start().is_none(),
+        }
     }
 
     /// How much was done in the span, and when something of it is forgotten.
@@ -203,7 +220,7 @@ impl Limit {
         // The latest first: it is remembered longest. Of a change the latest batch counts.
         acts.sort_by(|a, b| (b.at_ms, &b.change).cmp(&(a.at_ms, &a.change)));
         if !matches!(self.of, Of::Targets | Of::Batches) {
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             acts.retain(|act| seen.insert(act.change.as_str()));
         }
         let mut used = 0_u64;

@@ -47,8 +47,8 @@ pub(super) struct Versions {
     mutable_tags: Tags,
     /// How many minor versions neighbours may be apart.
     skew: Option<u64>,
-    /// Whether old and new version and all neighbours must understand what the others send, so that each order of
-    /// changes works, and the way back.
+    /// Whether the new version and each neighbour must understand what the other sends, so that each order of changes works,
+    /// and the way back. The old version is one of the neighbours where old and new targets meet.
     #[serde(default)]
     compatible: bool,
     /// How old what the caller looked up may be, in milliseconds.

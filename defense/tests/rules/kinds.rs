@@ -35,6 +35,30 @@ fn approvals_count_people_of_enough_authority_and_never_the_author() {
             "{why}"
         );
     }
+    // A program is one, whoever it says it is when it agrees; so is somebody without a name.
+    let asking = format!("actor: {{id: an, kind: program}}\n{both}");
+    let twice = asked(&format!(
+        "{0}, {1}, {2}",
+        yes("wu", ""),
+        yes("an", ""),
+        yes("an", "").replace("kind: person", "kind: program")
+    ));
+    let nameless = asked(&format!("{}, {}", yes("wu", ""), yes("\"\"", "")));
+    for request in [&asking, &twice, &nameless] {
+        check(rule, &[(request, missing, Verdict::NeedsPerson)]);
+    }
+    let person = asking.replacen("kind: program", "kind: person", 1);
+    check(
+        rule,
+        &[
+            (&person, &[], Verdict::Allow),
+            (
+                &both.replace("id: li", "id: \"\""),
+                &["fact.missing"],
+                Verdict::NeedsPerson,
+            ),
+        ],
+    );
     // Who writes as a program and agrees as a person is one.
     let alone = asked(&format!("{}, {}", yes("wu", ""), yes("li", "")));
     let by_program = alone.replacen("kind: person", "kind: program", 1);
@@ -300,6 +324,35 @@ fn a_limit_at_once_counts_all_changes_of_a_business_and_leaves_the_rest() {
             ),
         ],
     );
+    // An emergency has no place while others still move: it goes first where they have not begun.
+    let hurry = |counts: &str, started: &str, other: &str| {
+        format!(
+            "change: {{id: c, emergency: true{started}}}\nscope: {{app: a}}\ncounts: {{{counts}}}\n\
+             others: [{{change_id: x, scope: {{app: x}}, started: 1{other}}}]\n"
+        )
+    };
+    let reached: &[&str] = &["limit.reached"];
+    let moving = ", in_flight: 5";
+    check(
+        "kind: limit, of: changes, max: 1",
+        &[
+            (&hurry("", "", moving), reached, HOLD),
+            (&hurry("", "", ""), reached, HOLD),
+            (&hurry("", "", ", in_flight: 0"), &[], Verdict::Allow),
+            (&hurry("", ", started: 2", moving), reached, HOLD),
+            (&hurry("in_flight: 0", ", started: 2", moving), reached, HOLD),
+            (&hurry("in_flight: 3", ", started: 2", moving), &[], Verdict::Allow),
+            (&hurry("", ", started: 2", ""), &[], Verdict::Allow),
+            (&hurry("", ", direction: rollback", moving), &[], Verdict::Allow),
+        ],
+    );
+    // A change that is listed for each of its scopes is one.
+    let part = "{change_id: x, scope: {app: x}, started: 1}";
+    let two = format!(
+        "change: {{id: c}}\nscope: {{app: a}}\nothers: [{part}, {}]\n",
+        part.replace("app: x", "app: y")
+    );
+    check("kind: limit, of: changes, max: 2", &[(&two, &[], Verdict::Allow)]);
     // Of three changes with two places exactly the youngest waits.
     let list: Vec<String> = (0..3)
         .map(|n| format!("{{change_id: c{n}, scope: {{app: a{n}}}, started: {n}}}"))
@@ -452,6 +505,47 @@ fn changes_meet_along_calls_and_configuration_further() {
             ("change: {id: c}\nscope: {app: a}\nothers: []\n", &[], Verdict::Allow),
         ],
     );
+    // As far as calls reach, through circles and calls of oneself, at no cost for long ways.
+    let last = 20_000;
+    let chain: Vec<String> = (0..last).map(|n| format!("{{from: a{n}, to: a{}}}", n + 1)).collect();
+    let far = |hops: u32| {
+        let request = format!(
+            "change: {{id: c}}\nscope: {{app: a0}}\nothers: [{{change_id: x, started: 1, scope: {{app: a{last}}}}}]\n\
+             facts: {{calls: {{at: {NOW}, value: [{{from: a0, to: a0}}, {{from: a9, to: a3}}, {}]}}}}\n",
+            chain.join(", ")
+        );
+        ask(&format!("kind: conflict, hops: {hops}"), &request)
+    };
+    let hops = last - 5;
+    assert_eq!(far(hops - 1).verdict, Verdict::Allow);
+    let found = far(hops);
+    assert_eq!(found.codes(), ["verdict.hold", "conflict.near"]);
+    let params = &found.findings[0].params;
+    assert_eq!(params["hops"], hops.to_string());
+    assert!(
+        params["path"].starts_with("a0 - a1 - a2 - a3 - a9 - a10 - "),
+        "{}",
+        &params["path"][..80]
+    );
+    assert!(params["path"].ends_with(&format!(" - a{last}")));
+    // Nearby it is no other than on the spot.
+    let near = "kind: freeze, scope: {app: b}";
+    check(
+        rule,
+        &[
+            (&asked("binary, started: 0", near), &["conflict.near"], HOLD),
+            (
+                &asked("binary, direction: rollback", near),
+                &["conflict.near"],
+                Verdict::NeedsPerson,
+            ),
+            (
+                &asked("config, direction: rollback", near),
+                &["conflict.mixed"],
+                Verdict::NeedsPerson,
+            ),
+        ],
+    );
     // A stop holds forward changes whenever they started, and asks a person about the way back.
     let stop = "kind: freeze, scope: {app: a}";
     check(
@@ -552,6 +646,18 @@ fn after_a_step_every_target_really_runs_what_it_should() {
             (
                 &with("{count: 2, version: \"1\", declared: \"2\", ready: true}"),
                 &["complete.missing", "complete.mismatch"],
+                HOLD,
+            ),
+            // More of them than should: a batch that ran away, or a count of another time.
+            (
+                &all.replace("count: 99", "count: 101"),
+                &["fact.unreadable"],
+                Verdict::NeedsPerson,
+            ),
+            (&all.replace("count: 99", "count: 100"), &[], Verdict::Allow),
+            (
+                &with("{count: 9, version: \"2\", ready: false}"),
+                &["complete.missing", "fact.unreadable"],
                 HOLD,
             ),
             (&asked("running: []"), &["fact.none"], Verdict::NeedsPerson),

@@ -629,3 +629,28 @@ fn a_rule_that_is_asked_only_where_it_is_silent_is_refused() {
         Guard::from_yaml("p.yaml", text(phase)).expect(phase);
     }
 }
+
+#[test]
+fn long_files_are_read_and_short_ones_do_not_grow() {
+    // Thirty nodes each: more than a parser of configuration takes by itself.
+    let windows: String = (0..10_000)
+        .map(|n| {
+            format!(
+                "- {{id: w{n}, kind: protected, weekly: {{days: [mon, tue, wed], from: \"18:00\", for: 2h}}, zone: UTC, \
+                 select: {{app: a{n}}}, owner: o, reason: r, rollback: allowed, unknown: hold}}\n"
+            )
+        })
+        .collect();
+    let text = format!("version: 1\npack: p\nowner: o\nscope: all\nwindows:\n{windows}");
+    Guard::from_yaml("p.yaml", text).expect("ten thousand windows");
+    // Aliases of aliases stand for more than a text of their length could.
+    let mut text =
+        "version: 1\npack: p\nowner: o\nscope: all\ntests: []\nfacts:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+            .to_owned();
+    for n in 1..9 {
+        let ten = vec![format!("*a{}", n - 1); 10].join(", ");
+        text += &format!("  a{n}: &a{n} [{ten}]\n");
+    }
+    let found = errors(&text);
+    assert_eq!(found.len(), 1, "{found}");
+}

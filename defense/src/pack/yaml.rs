@@ -147,7 +147,14 @@ impl<'de> Visitor<'de> for AnyValue {
 
 /// Parses one document.
 pub(super) fn parse(file: &str, text: &str) -> Result<Node, PackError> {
+    // A long text may have many nodes: thousands of rules, or the calls of a whole company. What aliases repeat has a limit of
+    // its own.
+    let nodes = text.len().max(250_000);
     let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: nodes,
+            max_events: nodes.saturating_mul(4),
+        },
         duplicate_keys: DuplicateKeyPolicy::Error,
         strict_booleans: true,
         with_snippet: false,

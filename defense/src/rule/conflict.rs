@@ -138,7 +138,7 @@ fn reach<'c>(calls: &'c [Call], from: &[&'c str], furthest: u32) -> BTreeMap<&'c
         near.entry(&call.from).or_default().push(&call.to);
         near.entry(&call.to).or_default().push(&call.from);
     }
-    let start = |app: &&'c str| (*app, Reached { hops: 0, by: *app });
+    let start = |app: &&'c str| (*app, Reached { hops: 0, by: app });
     let mut reached: BTreeMap<&str, Reached<'c>> = from.iter().map(start).collect();
     let mut todo: VecDeque<&str> = from.iter().copied().collect();
     while let Some(app) = todo.pop_front() {

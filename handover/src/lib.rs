@@ -79,7 +79,7 @@ mod ids;
 mod reason;
 pub mod wire;
 
-pub use agent::{Action, Agent, Answer, NotNow, Order, Peer, Tally, Timing};
+pub use agent::{Action, Agent, Answer, NotNow, Order, Peer, Resting, Tally, Timing};
 pub use edge::{Call, Caller, Channel, Doorbell, Frozen, Handover, Host, Received, SendError, Token, call};
 pub use ids::{BatchId, ConnectionId, Generation, InstanceId};
 pub use reason::{Decline, Refusal};

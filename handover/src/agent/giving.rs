@@ -17,8 +17,31 @@ use core::mem;
 use std::collections::BTreeSet;
 
 use super::{Action, Agent};
-use crate::wire::{Frame, MAX_DESCRIPTORS, MAX_FRAME, OFFER_HEAD, Snapshot};
+use crate::wire::{Frame, MAX_CONNECTION_DESCRIPTORS, MAX_DESCRIPTORS, MAX_FRAME, OFFER_HEAD, snapshot_len};
 use crate::{BatchId, ConnectionId, Decline};
+
+/// A connection that has come to rest, as far as the machine must know it. Its state stays with who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by every program that drives the machine itself"
+)]
+pub struct Resting<'a> {
+    /// Which.
+    pub id: ConnectionId,
+    /// What reads its state.
+    pub codec: &'a str,
+    /// How many descriptors belong to it, 1 to 8.
+    pub descriptors: u8,
+    /// How long its state is, in bytes.
+    pub state_len: usize,
+}
+
+impl Resting<'_> {
+    const fn encoded_len(&self) -> usize {
+        snapshot_len(self.codec.len(), self.state_len)
+    }
+}
 
 /// Where an own connection is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,23 +123,23 @@ impl Agent {
     }
 
     /// Connections have come to rest: out of the poller, with nobody reading or writing.
-    pub fn frozen(&mut self, now_ms: u64, snapshots: Vec<Snapshot>) {
-        let mut fit = Vec::new();
-        for snapshot in snapshots {
-            let id = snapshot.id;
+    pub fn frozen(&mut self, now_ms: u64, resting: &[Resting<'_>]) {
+        let mut fit = Vec::with_capacity(resting.len());
+        for one in resting {
+            let id = one.id;
             if !matches!(self.connections.get(&id), Some(Place::Freezing { .. })) {
                 // Too late: it was told to stay.
                 self.act(Action::Thaw(id));
             } else if !self.talks() || !self.giving {
                 self.thaw(now_ms, id);
-            } else if let Some(decline) = self.unfit(&snapshot) {
+            } else if let Some(decline) = self.unfit(one) {
                 self.act(Action::Thaw(id));
                 self.decline(id, decline);
             } else {
-                fit.push(snapshot);
+                fit.push(*one);
             }
         }
-        self.offer(now_ms, fit);
+        self.offer(now_ms, &fit);
         self.pump(now_ms);
     }
 
@@ -128,41 +151,41 @@ impl Agent {
         self.pump(now_ms);
     }
 
-    fn unfit(&self, snapshot: &Snapshot) -> Option<Decline> {
+    fn unfit(&self, one: &Resting<'_>) -> Option<Decline> {
         let readable = self
             .session
             .as_ref()
-            .is_some_and(|session| session.codecs.contains(&snapshot.codec));
+            .is_some_and(|session| session.codecs.iter().any(|codec| codec == one.codec));
         if !readable {
             return Some(Decline::NoCodec);
         }
-        let whole = OFFER_HEAD + snapshot.encoded_len();
-        (whole > MAX_FRAME || usize::from(snapshot.descriptors) >= MAX_DESCRIPTORS).then_some(Decline::TooLarge)
+        let whole = OFFER_HEAD.saturating_add(one.encoded_len());
+        (whole > MAX_FRAME || !(1..=MAX_CONNECTION_DESCRIPTORS).contains(&one.descriptors)).then_some(Decline::TooLarge)
     }
 
-    fn offer(&mut self, now_ms: u64, snapshots: Vec<Snapshot>) {
+    fn offer(&mut self, now_ms: u64, resting: &[Resting<'_>]) {
         let mut batch = Vec::new();
         let (mut bytes, mut descriptors) = (OFFER_HEAD, 1);
-        for snapshot in snapshots {
-            let (more, with) = (snapshot.encoded_len(), usize::from(snapshot.descriptors));
+        for one in resting {
+            let (more, with) = (one.encoded_len(), usize::from(one.descriptors));
             if bytes + more > MAX_FRAME || descriptors + with > MAX_DESCRIPTORS {
-                self.send_offer(now_ms, mem::take(&mut batch));
+                self.send_offer(now_ms, &mem::take(&mut batch));
                 (bytes, descriptors) = (OFFER_HEAD, 1);
             }
             bytes += more;
             descriptors += with;
-            batch.push(snapshot);
+            batch.push(*one);
         }
-        self.send_offer(now_ms, batch);
+        self.send_offer(now_ms, &batch);
     }
 
-    fn send_offer(&mut self, now_ms: u64, connections: Vec<Snapshot>) {
+    fn send_offer(&mut self, now_ms: u64, connections: &[Resting<'_>]) {
         if connections.is_empty() {
             return;
         }
         let batch = BatchId(self.next_batch);
         self.next_batch += 1;
-        for one in &connections {
+        for one in connections {
             if let Some(place) = self.connections.get_mut(&one.id)
                 && let Place::Freezing { tries, .. } = *place
             {
@@ -171,12 +194,13 @@ impl Agent {
         }
         let offer = Offer {
             connections: connections.iter().map(|one| one.id).collect(),
-            bytes: connections.iter().map(|one| one.state.len() as u64).sum(),
+            bytes: connections.iter().map(|one| one.state_len as u64).sum(),
             deadline_ms: now_ms.saturating_add(self.timing.adopt_ms),
             theirs: false,
         };
         self.offers.insert(batch, offer);
-        self.act(Action::Send(Frame::Offer { batch, connections }));
+        let connections = connections.iter().map(|one| one.id).collect();
+        self.act(Action::Offer { batch, connections });
     }
 
     /// The other will not take some.

@@ -7,6 +7,7 @@ mod taking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use giving::Resting;
 pub use order::{Answer, NotNow, Order};
 pub use session::Peer;
 
@@ -61,8 +62,16 @@ impl Default for Timing {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Action {
-    /// Send a frame; its descriptors are those of the listeners or connections that it names, after the batch's token.
+    /// Send a frame; its descriptors are those of the listeners that it names.
     Send(Frame),
+    /// Send a [`Frame::Offer`] of these connections with a new token. What came to rest is kept until it is thawed or
+    /// released.
+    Offer {
+        /// Names the offer.
+        batch: BatchId,
+        /// Its connections, in the order in which their descriptors go.
+        connections: Vec<ConnectionId>,
+    },
     /// Poll the listeners from now on.
     Poll,
     /// Do not poll them any more, and keep them open.

@@ -79,8 +79,9 @@ pub fn freeze<C: Codec>(codec: &C, unread: &Unread) -> Result<Vec<u8>, Decline> 
         Rest::Wait => return Err(Decline::Busy),
         Rest::Never(decline) => return Err(decline),
     }
-    let mut state = Vec::new();
-    for part in [&codec.export(), &unread.from_client, &unread.from_server] {
+    let parts = [&codec.export(), &unread.from_client, &unread.from_server];
+    let mut state = Vec::with_capacity(8 * (parts.len() + 1) + parts.iter().map(|part| part.len()).sum::<usize>());
+    for part in parts {
         state.extend((part.len() as u64).to_le_bytes());
         state.extend(part);
     }

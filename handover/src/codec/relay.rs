@@ -39,7 +39,8 @@ impl Codec for Relay {
     }
 
     fn export(&self) -> Vec<u8> {
-        let mut state = vec![u8::from(self.client_done) | u8::from(self.server_done) << 1];
+        let mut state = Vec::with_capacity(17);
+        state.push(u8::from(self.client_done) | u8::from(self.server_done) << 1);
         state.extend(self.to_server.to_le_bytes());
         state.extend(self.to_client.to_le_bytes());
         state

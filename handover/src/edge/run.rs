@@ -7,9 +7,9 @@ use std::path::Path;
 
 use rustix::net::sockopt;
 
-use super::{Call, Channel, Doorbell, Received, SendError, Token, call};
+use super::{Call, Channel, Doorbell, Received, Token, call};
 use crate::wire::{Frame, Listener, Secret, Snapshot};
-use crate::{Action, Agent, Answer, BatchId, ConnectionId, Decline, Generation, Order, Refusal};
+use crate::{Action, Agent, Answer, BatchId, ConnectionId, Decline, Generation, Order, Refusal, Resting};
 
 /// A connection at rest, as the process gives it away or gets it back.
 #[derive(Debug)]
@@ -216,22 +216,19 @@ impl<H: Host> Handover<H> {
 
     /// Connections have come to rest. Many at once go in one message.
     pub fn frozen(&mut self, now_ms: u64, frozen: Vec<Frozen>) {
-        let snapshots = frozen
-            .into_iter()
-            .map(|mut one| {
-                let snapshot = Snapshot {
-                    id: one.id,
-                    codec: one.codec.clone(),
-                    descriptors: u8::try_from(one.descriptors.len()).unwrap_or(u8::MAX),
-                    state: core::mem::take(&mut one.state),
-                };
-                // The state goes along twice only until the message is sent; a thaw needs it.
-                one.state.clone_from(&snapshot.state);
-                self.held.insert(one.id, one);
-                snapshot
+        let ids: Vec<ConnectionId> = frozen.iter().map(|one| one.id).collect();
+        self.held.extend(frozen.into_iter().map(|one| (one.id, one)));
+        let resting: Vec<Resting<'_>> = ids
+            .iter()
+            .filter_map(|id| self.held.get(id))
+            .map(|one| Resting {
+                id: one.id,
+                codec: &one.codec,
+                descriptors: u8::try_from(one.descriptors.len()).unwrap_or(u8::MAX),
+                state_len: one.state.len(),
             })
             .collect();
-        self.agent.frozen(now_ms, snapshots);
+        self.agent.frozen(now_ms, &resting);
         self.obey(now_ms);
     }
 
@@ -304,6 +301,13 @@ impl<H: Host> Handover<H> {
     fn carry_out(&mut self, now_ms: u64, action: Action) {
         match action {
             Action::Send(frame) => self.send(now_ms, &frame),
+            Action::Offer { batch, connections } => {
+                if !self.offer(batch, &connections) {
+                    // The other has no token to take, so nobody but this process has the connections.
+                    self.tokens.remove(&batch);
+                    self.agent.token(now_ms, batch, true, true);
+                }
+            }
             Action::Poll => self.host.poll(true),
             Action::Pause => self.host.poll(false),
             Action::Bind => self.host.bind(),
@@ -355,47 +359,55 @@ impl<H: Host> Handover<H> {
     }
 
     fn send(&mut self, now_ms: u64, frame: &Frame) {
-        if let Frame::Offer { batch, .. } = frame {
-            match Token::new() {
-                Ok(token) => {
-                    self.tokens.insert(*batch, token);
-                }
-                // Not offered, and not the other's: the deadline finds no token, and must find one.
-                Err(_) => return self.unsendable(now_ms, *batch),
-            }
-        }
         let Some(channel) = self.channel.as_mut() else { return };
-        let descriptors: Option<Vec<BorrowedFd<'_>>> = match frame {
-            Frame::Listeners { listeners, .. } => listeners.iter().map(|one| self.host.listener(&one.name)).collect(),
-            Frame::Offer { batch, connections } => {
-                let token = self.tokens.get(batch).map(Token::as_fd);
-                let all = connections.iter().map(|one| self.held.get(&one.id));
-                let sockets: Option<Vec<_>> = all.collect();
-                token.zip(sockets).map(|(token, held)| {
-                    let sockets = held.into_iter().flat_map(|one| one.descriptors.iter().map(AsFd::as_fd));
-                    core::iter::once(token).chain(sockets).collect()
-                })
-            }
-            _ => Some(Vec::new()),
+        let Frame::Listeners { listeners, .. } = frame else {
+            // If the socket is broken, reading it tells.
+            let _ = channel.send(frame, &[]);
+            return;
         };
-        let sent = descriptors.ok_or(()).and_then(|all| {
-            channel.send(frame, &all).map_err(|error| match error {
-                SendError::Wire(_) | SendError::Socket(_) => (),
-            })
-        });
-        match (sent, frame) {
-            (Ok(()), _) => {}
-            (Err(()), Frame::Offer { batch, .. }) => self.unsendable(now_ms, *batch),
+        let descriptors: Option<Vec<_>> = listeners.iter().map(|one| self.host.listener(&one.name)).collect();
+        if descriptors.is_none_or(|all| channel.send(frame, &all).is_err()) {
             // A listener that the program has lost: better no hand-over than a smaller one.
-            (Err(()), Frame::Listeners { .. }) => self.agent.give_up(now_ms, Refusal::Unclaimed),
-            // The socket is broken, and reading it tells.
-            (Err(()), _) => {}
+            self.agent.give_up(now_ms, Refusal::Unclaimed);
         }
     }
 
-    fn unsendable(&mut self, now_ms: u64, batch: BatchId) {
-        self.tokens.remove(&batch);
-        self.agent.token(now_ms, batch, true, true);
+    /// `false`: it was not sent, and will not be.
+    fn offer(&mut self, batch: BatchId, ids: &[ConnectionId]) -> bool {
+        let (Some(channel), Ok(token)) = (self.channel.as_mut(), Token::new()) else {
+            return false;
+        };
+        let mut connections = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(held) = self.held.get_mut(id) else { break };
+            connections.push(Snapshot {
+                id: *id,
+                codec: core::mem::take(&mut held.codec),
+                descriptors: u8::try_from(held.descriptors.len()).unwrap_or(u8::MAX),
+                state: core::mem::take(&mut held.state),
+            });
+        }
+        let frame = Frame::Offer { batch, connections };
+        let sockets = ids
+            .iter()
+            .filter_map(|id| self.held.get(id))
+            .flat_map(|one| &one.descriptors);
+        let descriptors: Vec<_> = core::iter::once(token.as_fd())
+            .chain(sockets.map(AsFd::as_fd))
+            .collect();
+        let sent = channel.send(&frame, &descriptors).is_ok();
+        // What was written stays with what is held: a thaw needs it.
+        let Frame::Offer { connections, .. } = frame else {
+            return sent;
+        };
+        for snapshot in connections {
+            if let Some(held) = self.held.get_mut(&snapshot.id) {
+                held.codec = snapshot.codec;
+                held.state = snapshot.state;
+            }
+        }
+        self.tokens.insert(batch, token);
+        sent
     }
 
     fn claim(&mut self, now_ms: u64, listeners: Vec<Listener>) {

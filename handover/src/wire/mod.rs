@@ -12,7 +12,7 @@
 mod read;
 mod write;
 
-pub(crate) use write::OFFER_HEAD;
+pub(crate) use write::{OFFER_HEAD, snapshot_len};
 
 pub use read::WireError;
 
@@ -26,6 +26,9 @@ pub const MAX_FRAME: usize = 64 * 1024;
 
 /// Most descriptors in one message. The kernel takes 253; one of them is a batch's token.
 pub const MAX_DESCRIPTORS: usize = 250;
+
+/// Most descriptors of one connection.
+pub const MAX_CONNECTION_DESCRIPTORS: u8 = 8;
 
 /// How the process on the other side stands, as it says itself with each beat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

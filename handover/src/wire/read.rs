@@ -3,14 +3,13 @@
 use thiserror::Error;
 
 use super::write::{kind, tag};
-use super::{Frame, Listener, ListenerKind, MAX_DESCRIPTORS, MAX_FRAME, Secret, Snapshot, Status};
+use super::{
+    Frame, Listener, ListenerKind, MAX_CONNECTION_DESCRIPTORS, MAX_DESCRIPTORS, MAX_FRAME, Secret, Snapshot, Status,
+};
 use crate::{BatchId, ConnectionId, Decline, Generation, InstanceId, Refusal};
 
 /// Longest name of a listener, codec or secret, in bytes.
 const MAX_NAME: usize = 255;
-
-/// Most descriptors of one connection.
-const MAX_CONNECTION_DESCRIPTORS: u8 = 8;
 
 /// What is wrong with a message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -53,7 +53,7 @@ impl Frame {
     ///
     /// [`WireError::TooLong`] and [`WireError::Descriptors`] for frames that no message can carry.
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
-        let mut out = Vec::with_capacity(64);
+        let mut out = Vec::with_capacity(self.about_len());
         match self {
             Self::Hello {
                 versions,
@@ -154,12 +154,24 @@ impl Frame {
     }
 }
 
-impl super::Snapshot {
-    /// Bytes that it takes within an offer.
-    #[must_use]
-    pub const fn encoded_len(&self) -> usize {
-        FIELD + (FIELD + 8) + (FIELD + self.codec.len()) + (FIELD + 1) + (FIELD + self.state.len())
+impl Frame {
+    /// About how long it is: most frames are short, and an offer is as long as what is offered.
+    fn about_len(&self) -> usize {
+        match self {
+            Self::Offer { connections, .. } => {
+                let each = connections
+                    .iter()
+                    .map(|one| snapshot_len(one.codec.len(), one.state.len()));
+                OFFER_HEAD + each.sum::<usize>()
+            }
+            _ => 128,
+        }
     }
+}
+
+/// Bytes that a snapshot takes within an offer.
+pub(crate) const fn snapshot_len(codec: usize, state: usize) -> usize {
+    FIELD + (FIELD + 8) + (FIELD + codec) + (FIELD + 1) + FIELD.saturating_add(state)
 }
 
 /// Bytes of an offer beside its connections.
@@ -173,9 +185,12 @@ fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 }
 
 fn nested(out: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) {
-    let mut inner = Vec::new();
-    fill(&mut inner);
-    field(out, tag, &inner);
+    let at = out.len();
+    field(out, tag, &[]);
+    let from = out.len();
+    fill(out);
+    let length = u32::try_from(out.len() - from).unwrap_or(u32::MAX).to_le_bytes();
+    out[at + 1..from].copy_from_slice(&length);
 }
 
 fn status_bits(status: Status) -> u8 {

@@ -369,9 +369,14 @@ impl Agent {
         let safe = self
             .peer()
             .is_some_and(|peer| peer.status.committed && peer.status.polls && peer.status.ready);
-        if !safe || !self.offers.is_empty() {
-            // The lease is in doubt, or something is between the two: it stays, and is told again.
+        if !safe {
+            // The other is not what it was: this process stays, and the controller decides anew.
             self.poll(now_ms);
+            return;
+        }
+        if !self.offers.is_empty() {
+            // Something is between the two, and is soon with one of them.
+            self.leaving_ms = Some(now_ms.saturating_add(self.timing.beat_ms));
             return;
         }
         self.left = true;

@@ -1,0 +1,199 @@
+//! Two machines in one process, step by step: what the exploration of all steps does not tell apart.
+
+use unattended_handover::wire::{Frame, Listener, ListenerKind};
+use unattended_handover::{
+    Action, Agent, Answer, ConnectionId, Generation, InstanceId, NotNow, Order, Refusal, Resting, Timing,
+};
+
+struct Pair {
+    old: Agent,
+    new: Agent,
+    now_ms: u64,
+    /// What the old one was told to do, frames aside.
+    done: Vec<Action>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let listener = Listener {
+            name: "in".into(),
+            kind: ListenerKind::Tcp,
+            cookie: 7,
+        };
+        let codecs = || vec!["relay/1".to_owned()];
+        let mut old = Agent::serving(InstanceId(1), vec![listener], codecs(), Timing::default());
+        let mut new = Agent::waiting(InstanceId(2), codecs(), Timing::default());
+        old.ready(0, true);
+        new.ready(0, true);
+        new.connected(0, true, 1);
+        old.connected(0, false, 0);
+        let mut pair = Self {
+            old,
+            new,
+            now_ms: 1_000,
+            done: Vec::new(),
+        };
+        pair.talk();
+        pair
+    }
+
+    /// Frames go both ways until nobody has more to say.
+    fn talk(&mut self) {
+        loop {
+            if let Some(action) = self.old.next() {
+                match action {
+                    Action::Send(frame) => self.new.heard(self.now_ms, frame),
+                    // Nobody has taken a token here.
+                    Action::TakeToken { batch, own } => self.old.token(self.now_ms, batch, own, true),
+                    other => self.done.push(other),
+                }
+            } else if let Some(action) = self.new.next() {
+                match action {
+                    Action::Send(frame) => self.old.heard(self.now_ms, frame),
+                    Action::Claim(came) => self.new.claimed(self.now_ms, &[came[0].cookie]),
+                    _ => {}
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        let to = match order {
+            Order::Accept | Order::Commit => &mut self.new,
+            _ => &mut self.old,
+        };
+        assert_eq!(
+            to.order(self.now_ms, Generation(1), order),
+            Answer::Applied,
+            "{order:?}"
+        );
+        self.talk();
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.old.tick(self.now_ms);
+        self.new.tick(self.now_ms);
+        self.talk();
+    }
+}
+
+#[test]
+fn one_that_is_to_leave_stays_if_the_other_is_not_ready_any_more() {
+    let mut pair = Pair::new();
+    for order in [
+        Order::Offer,
+        Order::Accept,
+        Order::Quiesce,
+        Order::Commit,
+        Order::Retire,
+    ] {
+        pair.order(order);
+    }
+    pair.new.ready(pair.now_ms, false);
+    for _ in 0..12 {
+        pair.pass(200);
+    }
+    assert!(pair.old.status().polls && !pair.old.has_left());
+    assert!(!pair.done.contains(&Action::Leave));
+    // Well again, it may go.
+    pair.new.ready(pair.now_ms, true);
+    pair.talk();
+    pair.order(Order::Retire);
+    for _ in 0..12 {
+        pair.pass(200);
+    }
+    assert!(pair.old.has_left());
+    assert_eq!(pair.done.last(), Some(&Action::Leave));
+}
+
+#[test]
+fn what_is_offered_comes_back_at_once_when_the_session_ends() {
+    let mut pair = Pair::new();
+    let id = ConnectionId(4);
+    pair.old.opened(pair.now_ms, id);
+    for order in [Order::Offer, Order::Accept, Order::Migrate] {
+        pair.order(order);
+    }
+    assert_eq!(pair.done.last(), Some(&Action::Freeze(id)));
+    let resting = Resting {
+        id,
+        codec: "relay/1",
+        descriptors: 1,
+        state_len: 10,
+    };
+    pair.old.frozen(pair.now_ms, &[resting]);
+    pair.talk();
+    assert!(matches!(pair.done.last(), Some(Action::Offer { connections, .. }) if connections == &[id]));
+    pair.old.hung_up(pair.now_ms);
+    pair.talk();
+    assert!(
+        pair.done.contains(&Action::Thaw(id)),
+        "not before its deadline, but now"
+    );
+    assert_eq!(pair.old.owned(), 1);
+}
+
+#[test]
+fn orders_out_of_turn_say_what_is_missing() {
+    let mut pair = Pair::new();
+    let now_ms = pair.now_ms;
+    let refused = |agent: &mut Agent, order, why| {
+        assert_eq!(
+            agent.order(now_ms, Generation(1), order),
+            Answer::Refused(why),
+            "{order:?}"
+        );
+    };
+    refused(&mut pair.old, Order::Quiesce, NotNow::OtherDoesNotPoll);
+    refused(&mut pair.old, Order::Migrate, NotNow::OtherDoesNotPoll);
+    refused(&mut pair.old, Order::Retire, NotNow::OtherHasNotCommitted);
+    refused(&mut pair.new, Order::Accept, NotNow::NoListeners);
+    refused(&mut pair.new, Order::Return, NotNow::NoListeners);
+    let mut alone = Agent::waiting(InstanceId(3), Vec::new(), Timing::default());
+    refused(&mut alone, Order::Commit, NotNow::NotReady);
+    refused(&mut pair.old, Order::Retire, NotNow::OtherHasNotCommitted);
+    pair.old.hung_up(now_ms);
+    refused(&mut pair.old, Order::Offer, NotNow::NoSession);
+}
+
+#[test]
+fn after_the_way_back_nothing_leads_forward_in_the_same_attempt() {
+    let mut pair = Pair::new();
+    for order in [Order::Offer, Order::Accept, Order::Quiesce, Order::Return] {
+        pair.order(order);
+    }
+    assert!(pair.old.status().polls && !pair.new.status().polls);
+    for order in [Order::Quiesce, Order::Migrate, Order::Retire] {
+        assert_eq!(pair.old.order(pair.now_ms, Generation(1), order), Answer::Stale);
+    }
+    assert_eq!(
+        pair.old.order(pair.now_ms, Generation(1), Order::Return),
+        Answer::AlreadyApplied
+    );
+}
+
+#[test]
+fn a_listener_that_is_another_queue_ends_the_hand_over() {
+    for (cookies, refusal) in [(vec![8], Refusal::OtherQueue), (vec![], Refusal::Unclaimed)] {
+        let mut pair = Pair::new();
+        pair.old.order(pair.now_ms, Generation(1), Order::Offer);
+        let mut said = Vec::new();
+        while let Some(action) = pair.old.next() {
+            if let Action::Send(frame) = action {
+                pair.new.heard(pair.now_ms, frame);
+            }
+        }
+        while let Some(action) = pair.new.next() {
+            match action {
+                Action::Claim(_) => pair.new.claimed(pair.now_ms, &cookies),
+                Action::Send(frame) => said.push(frame),
+                _ => {}
+            }
+        }
+        assert!(said.contains(&Frame::Refuse(refusal)));
+        assert!(!pair.new.status().holds);
+    }
+}

@@ -122,6 +122,8 @@ struct Client {
 impl Client {
     fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        // A line goes in two pieces, and the second shall not wait for the first to be acknowledged.
+        stream.set_nodelay(true).unwrap();
         Self {
             stream: BufReader::new(stream),
             said: 0,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::finding::{Code, Finding};
-use crate::request::{ChangeKind, Direction, Other, Request};
+use crate::request::{Change, ChangeKind, Direction, Other, Request};
 use crate::scope::Labels;
 use crate::verdict::Verdict;
 
@@ -17,25 +17,47 @@ fn place_of(other: &Other) -> (Direction, bool, i64, &str) {
     place(other.direction, other.emergency, other.started_ms, &other.change_id)
 }
 
-/// Whether another change goes before the one that asks. A stop goes before everything.
-pub(crate) fn goes_first(other: &Other, request: &Request) -> bool {
-    if other.kind == ChangeKind::Freeze {
-        return true;
+/// Where the change that asks stands among the others. Looked up once: its start may stand in the list of all of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing<'r> {
+    change: &'r Change,
+    started_ms: Option<i64>,
+}
+
+impl<'r> Standing<'r> {
+    pub(crate) fn of(request: &'r Request) -> Self {
+        Self {
+            change: &request.change,
+            started_ms: request.known_start(),
+        }
     }
-    let change = &request.change;
-    let theirs = place_of(other);
-    match request.known_start() {
-        Some(started_ms) => theirs < place(change.direction, change.emergency, started_ms, &change.id),
-        // Who does not say when the change started goes last of its kind, even where a clock runs ahead.
-        None => (theirs.0, theirs.1) <= (change.direction, !change.emergency),
+
+    /// Whether anybody says when it started.
+    pub(crate) const fn has_started(&self) -> bool {
+        self.started_ms.is_some()
+    }
+
+    /// Whether another change goes before it. A stop goes before everything.
+    pub(crate) fn is_behind(&self, other: &Other) -> bool {
+        if other.kind == ChangeKind::Freeze {
+            return true;
+        }
+        let change = self.change;
+        let theirs = place_of(other);
+        match self.started_ms {
+            Some(started_ms) => theirs < place(change.direction, change.emergency, started_ms, &change.id),
+            // Who does not say when the change started goes last of its kind, even where a clock runs ahead.
+            None => (theirs.0, theirs.1) <= (change.direction, !change.emergency),
+        }
     }
 }
 
 /// One finding for each other change that overlaps and goes first, in the order in which they go.
 pub(crate) fn findings(request: &Request, labels: &Labels<'_>) -> Vec<Finding> {
+    let own = Standing::of(request);
     let mut ahead: Vec<&Other> = request
         .rivals()
-        .filter(|other| goes_first(other, request) && labels.overlaps(&Labels::of(&other.scope)))
+        .filter(|other| own.is_behind(other) && labels.overlaps(&Labels::of(&other.scope)))
         .collect();
     ahead.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
     ahead

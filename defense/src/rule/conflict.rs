@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Judged, fresh, said};
 use super::{Ask, BuiltIn, Rule, Wrong, judged};
-use crate::conflict::goes_first;
+use crate::conflict::Standing;
 use crate::finding::Code;
 use crate::request::{Call, ChangeKind, Direction, form};
 use crate::scope::{APP, Labels};
@@ -69,8 +69,9 @@ impl Conflict {
             return Err(Answer::unknown(UnknownReason::MissingLabel, APP));
         }
         let reached = reach(&known.value, &from, furthest);
+        let own = Standing::of(request);
         let mut answers = Vec::new();
-        for other in request.rivals().filter(|other| goes_first(other, request)) {
+        for other in request.rivals().filter(|other| own.is_behind(other)) {
             let theirs = Labels::of(&other.scope);
             // Where the scopes themselves overlap, that is found already.
             if ask.labels.overlaps(&theirs) {

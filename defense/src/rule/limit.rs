@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, Judged, fresh, is_future, said};
 use super::{Ask, BuiltIn, Over, Rule, Wrong, judged};
-use crate::conflict::goes_first;
+use crate::conflict::Standing;
 use crate::finding::Code;
 use crate::request::{Act, Direction, Other, Request, form};
 use crate::scope::{Labels, Scope};
@@ -164,7 +164,8 @@ impl Limit {
         said(request.others.as_ref(), "others")?;
         let rivals = request.rivals().filter(|other| Self::counts(ask, group, &other.scope));
         if self.of == Of::Changes {
-            let with_place = rivals.filter(|other| goes_first(other, request) || Self::is_ahead(other, request));
+            let own = Standing::of(request);
+            let with_place = rivals.filter(|other| own.is_behind(other) || Self::is_ahead(other, request, own));
             let changes: BTreeSet<&str> = with_place.map(|other| other.change_id.as_str()).collect();
             return Ok(changes.len() as u64);
         }
@@ -179,14 +180,14 @@ impl Limit {
     /// Whether a change that does not go first is under way all the same. Those that go first take the places, so that of many
     /// that wait none waits for one behind it; but who is in more of a hurry has no place while others still move. A rollback
     /// has that of its change.
-    fn is_ahead(other: &Other, request: &Request) -> bool {
+    fn is_ahead(other: &Other, request: &Request, own: Standing<'_>) -> bool {
         let moves = request.counts.in_flight.is_some_and(|targets| targets > 0);
         if moves || request.change.direction == Direction::Rollback {
             return false;
         }
         match other.in_flight {
             Some(targets) => targets > 0,
-            None => request.known_start().is_none(),
+            None => !own.has_started(),
         }
     }
 

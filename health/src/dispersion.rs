@@ -8,17 +8,16 @@ const RANGE: (f64, f64) = (1.0, 50.0);
 
 /// φ of one metric, from control hosts of past intervals only, so that it is known before the row it tempers.
 ///
-/// Per sample and level, χ² = Σ_h (x_h − μ_h)²/μ_h over hosts with exposure n_h, μ_h = n_h Σx/Σn, has expectation H − 1
-/// for independent events; φ is the sum of χ² over the sum of H − 1. A batch of mean size B in place of each event
-/// gives 2B − 1. Rows compare hosts of one level, so what hosts of different levels differ by is no dispersion.
+/// Per sample and level, Σ_h (x_h − μ_h)² over hosts with exposure n_h, μ_h = n_h Σx/Σn, has expectation
+/// Σ μ_h (1 − n_h/Σn) for independent events; φ is the sum of the former over the sum of the latter. Of one sample of hosts
+/// with equal exposure that is χ²/(H − 1). A batch of mean size B in place of each event gives 2B − 1. Rows compare hosts of
+/// one level, so what hosts of different levels differ by is no dispersion.
 ///
-/// Where bursts are rare, a sample has one or none, and χ² divides its size by itself: of one burst of size s it is
-/// s (H − 1), on average too small by half. So Σ (x_h − μ_h)² is also summed apart from what independent events would give,
-/// Σ μ_h (1 − n_h/Σn), over all samples, and the larger of both estimates counts.
+/// Both sums go over all samples before one is divided by the other, so each sample weighs as much as it has events, which
+/// is what it adds to the evidence. A mean of χ² would divide each sample by itself: of one burst of size s it says s, on
+/// average too little by half; and one event on a host with little exposure says Σn/n_h, however independent it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Dispersion {
-    pub(crate) chi_squared: f64,
-    pub(crate) freedom: u64,
     pub(crate) host_intervals: u64,
     /// Σ (x_h − μ_h)².
     pub(crate) variation: f64,
@@ -44,20 +43,18 @@ impl Dispersion {
                 let share = to_f64(host.total) / total;
                 let expected = bad * share;
                 let excess = to_f64(host.distinct) - expected;
-                self.chi_squared += excess * excess / expected;
                 self.variation += excess * excess;
                 self.expected += expected * (1.0 - share);
             }
             let count = u64::try_from(peers.len()).unwrap_or(u64::MAX);
-            self.freedom = self.freedom.saturating_add(count - 1);
             self.host_intervals = self.host_intervals.saturating_add(count);
             self.events += bad;
         }
     }
 
-    /// Σ χ² over Σ (H − 1).
-    pub(crate) fn mean_of_samples(&self) -> f64 {
-        self.chi_squared / to_f64(self.freedom)
+    /// Σ (x − μ)² over what independent events would give.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.variation / self.expected
     }
 
     /// The estimate, clipped to 1..=50; `default` until `after` host-intervals were seen.
@@ -65,12 +62,7 @@ impl Dispersion {
         if !self.is_known(after) {
             return default;
         }
-        let pooled = if self.expected > 0.0 {
-            self.variation / self.expected
-        } else {
-            0.0
-        };
-        self.mean_of_samples().max(pooled).clamp(RANGE.0, RANGE.1)
+        self.ratio().clamp(RANGE.0, RANGE.1)
     }
 
     /// What rows are divided by: the estimate with a standard error on top, φ(1 + √(φ/x)) after x bad events, since an
@@ -85,8 +77,8 @@ impl Dispersion {
         }
     }
 
-    const fn is_known(&self, after: u64) -> bool {
-        self.freedom > 0 && self.host_intervals >= after
+    fn is_known(&self, after: u64) -> bool {
+        self.expected > 0.0 && self.host_intervals >= after
     }
 }
 
@@ -119,11 +111,26 @@ mod tests {
     fn unequal_exposure_is_not_dispersion() {
         let mut dispersion = Dispersion::default();
         dispersion.learn(&sample(&[(1, 100), (10, 1_000), (100, 10_000)]));
-        assert_eq!(dispersion.freedom, 2);
         assert!(
-            dispersion.chi_squared < 1e-12,
+            dispersion.expected > 1.0 && dispersion.ratio() < 1e-12,
             "counts in proportion to exposure fit perfectly"
         );
+    }
+
+    #[test]
+    fn an_event_where_exposure_is_small_is_not_a_burst() {
+        // A client's failures in an interval are one event, so hosts with few requests have more events than their share:
+        // five of a hundred where half a one would be. Divided sample by sample, χ²/(H − 1) is 5.5.
+        let mut dispersion = Dispersion::default();
+        for number in 0..100 {
+            let (small, one) = (u64::from(number < 5), u64::from(number % 2 == 0));
+            dispersion.learn(&sample(&[
+                (small, 1),
+                ((1 - small) * one, 100),
+                ((1 - small) * (1 - one), 100),
+            ]));
+        }
+        assert!((dispersion.ratio() - 1.087).abs() < 1e-3, "{}", dispersion.ratio());
     }
 
     #[test]
@@ -133,7 +140,6 @@ mod tests {
         for size in [1, 3, 1, 3, 1, 3] {
             dispersion.learn(&sample(&[(size, 100), (0, 100), (0, 100), (0, 100)]));
         }
-        assert!((dispersion.mean_of_samples() - 2.0).abs() < 1e-12);
         assert!((dispersion.estimate(9.0, 20) - 2.5).abs() < 1e-12);
     }
 
@@ -141,7 +147,7 @@ mod tests {
     fn rows_are_divided_by_the_upper_end_and_by_a_given_factor_as_it_is() {
         let mut dispersion = Dispersion::default();
         dispersion.learn(&sample(&[(2, 100), (6, 100), (0, 100), (0, 100)]));
-        // χ² = 0 + 8 + 2 + 2 over three degrees of freedom, from eight events.
+        // Deviations 0, 4, 2, 2 from eight events of four hosts alike: 24/6.
         assert!((dispersion.estimate(2.0, 1) - 4.0).abs() < 1e-12);
         assert!((dispersion.temper(2.0, 1) - 4.0 * (1.0 + libm::sqrt(0.5))).abs() < 1e-12);
         assert!((dispersion.temper(7.0, u64::MAX) - 7.0).abs() < 1e-12);

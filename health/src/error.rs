@@ -100,9 +100,9 @@ pub enum RowError {
         /// Events.
         total: u64,
     },
-    /// A count above [`MAX_COUNT`](crate::MAX_COUNT).
+    /// A count, or the sum over the hosts of an arm, above [`MAX_COUNT`](crate::MAX_COUNT).
     #[error(
-        "stratum {stratum}, metric {metric}: a count of {count} in one interval is above 2^63; is it a difference of counters?"
+        "stratum {stratum}, metric {metric}: a count of {count} in one interval, in sum over the hosts of an arm, is above 2^63; is it a difference of counters?"
     )]
     TooLarge {
         /// Where.

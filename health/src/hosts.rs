@@ -290,14 +290,6 @@ fn check(sorted: &[&HostRecord]) -> Result<(), RowError> {
             distinct,
             ..
         } = one;
-        // Sums of a hundred thousand hosts stay within what a row may carry.
-        if total > MAX_COUNT >> 20 {
-            return Err(RowError::TooLarge {
-                stratum,
-                metric,
-                count: total,
-            });
-        }
         if bad > total {
             return Err(RowError::BadAboveTotal {
                 stratum,
@@ -314,6 +306,20 @@ fn check(sorted: &[&HostRecord]) -> Result<(), RowError> {
                 distinct,
                 bad,
             });
+        }
+    }
+    // Hosts of an arm are added up, and a row carries so much.
+    for hosts in sorted.chunk_by(|a, b| (a.stratum, a.metric) == (b.stratum, b.metric)) {
+        for arm in [Arm::Canary, Arm::Control] {
+            let of_arm = hosts.iter().filter(|one| one.arm == arm);
+            let count = of_arm.fold(0_u64, |sum, one| sum.saturating_add(one.total));
+            if count > MAX_COUNT {
+                return Err(RowError::TooLarge {
+                    stratum: hosts[0].stratum,
+                    metric: hosts[0].metric,
+                    count,
+                });
+            }
         }
     }
     match sorted

@@ -17,7 +17,7 @@ use crate::{
     Topology, validate,
 };
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
@@ -32,7 +32,7 @@ struct Snapshot {
     /// Only processes that have rows, with their position; those that name hosts come last.
     names_hosts: bool,
     processes: Vec<SavedProcess>,
-    dispersions: Vec<(u64, u64, [Exact; 4])>,
+    dispersions: Vec<(u64, [Exact; 3])>,
     historic: Vec<Exact>,
     scopes: Vec<SavedScope>,
     totals: Vec<ClassTotals>,
@@ -189,8 +189,8 @@ impl Snapshot {
                 .dispersions
                 .iter()
                 .map(|one| {
-                    let floats = [one.chi_squared, one.variation, one.expected, one.events];
-                    (one.freedom, one.host_intervals, floats.map(Exact))
+                    let floats = [one.variation, one.expected, one.events];
+                    (one.host_intervals, floats.map(Exact))
                 })
                 .collect(),
             historic: judge.historic.iter().copied().map(Exact).collect(),
@@ -283,11 +283,9 @@ impl Snapshot {
         let dispersions = self
             .dispersions
             .iter()
-            .map(|&(freedom, host_intervals, floats)| {
-                let [chi_squared, variation, expected, events] = floats.map(|float| float.0);
+            .map(|&(host_intervals, floats)| {
+                let [variation, expected, events] = floats.map(|float| float.0);
                 Dispersion {
-                    chi_squared,
-                    freedom,
                     host_intervals,
                     variation,
                     expected,

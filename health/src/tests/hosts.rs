@@ -4,7 +4,7 @@ use super::row_evidence;
 use crate::evidence::{GRID, GridVector};
 use crate::influence::{Influence, KEPT, Strong};
 use crate::process::Process;
-use crate::{Arm, Counts, HostRecord, HostRows, Row};
+use crate::{Arm, Counts, HostRecord, HostRows, MAX_COUNT, Row, RowError};
 
 const HOSTS: u32 = 4;
 const INTERVALS: usize = 3;
@@ -74,6 +74,28 @@ fn hosts_compared_with_their_like_keep_the_expectation_that_sums_break() {
         found.iter().all(|e| *e > 1.05) && found[5] > 1.8,
         "and it is evidence: {found:?}"
     );
+}
+
+#[test]
+fn a_host_may_count_up_to_the_limit_and_so_may_an_arm() {
+    let record = |host, arm, total| HostRecord {
+        stratum: 0,
+        metric: 0,
+        arm,
+        fresh: false,
+        host,
+        bad: 1,
+        total,
+        distinct: 1,
+    };
+    let mut full = vec![record(0, Arm::Canary, MAX_COUNT), record(1, Arm::Control, MAX_COUNT)];
+    let interval = HostRows::new().interval(0, &full).unwrap();
+    assert_eq!(interval.rows[0].canary, Counts::new(1, MAX_COUNT));
+    assert_eq!(interval.rows[0].control, Counts::new(1, MAX_COUNT));
+    full.push(record(2, Arm::Control, 1));
+    let (stratum, metric, count) = (0, 0, MAX_COUNT + 1);
+    let refused = HostRows::new().interval(0, &full);
+    assert_eq!(refused, Err(RowError::TooLarge { stratum, metric, count }));
 }
 
 #[test]

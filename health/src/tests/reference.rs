@@ -169,15 +169,10 @@ fn computed(function: &str, input: &str) -> Vec<f64> {
             .collect(),
         "ln" => vec![libm::log(numbers(given)[0])],
         "phi" => {
-            let all: Vec<Dispersion> = given.split('|').map(learnt).collect();
-            let sum = Dispersion {
-                chi_squared: all.iter().map(|one| one.chi_squared).sum(),
-                freedom: all.iter().map(|one| one.freedom).sum(),
-                ..Dispersion::default()
-            };
-            vec![sum.mean_of_samples()]
+            let each: Vec<f64> = given.split('|').map(|hosts| learnt(hosts).ratio()).collect();
+            vec![each.iter().sum::<f64>() / to_f64(each.len() as u64)]
         }
-        "phi_of_each" => given.split('|').map(learnt).map(|one| one.mean_of_samples()).collect(),
+        "phi_of_each" => given.split('|').map(|hosts| learnt(hosts).ratio()).collect(),
         "power" | "needed" => {
             let [base_rate, ratio, share] = numbers(given)[..] else {
                 panic!("three numbers")

@@ -8,7 +8,7 @@ mod mosn;
 #[path = "../examples/detection/world.rs"]
 mod world;
 
-use unattended_selfheal::{Detector, Policy};
+use unattended_selfheal::{Detector, Policy, Step};
 use world::{AsEnvoy, AsGrpc, Native, Rules, World};
 
 const HEALTHY: World = World {
@@ -81,6 +81,40 @@ fn bad_nodes_are_found_soon_and_nobody_else() {
             );
         }
     }
+}
+
+#[test]
+fn a_node_that_stays_slow_stays_sub_healthy() {
+    // Time alone is no evidence of health: five minutes at three times its latency do not make it usual.
+    let mut found = 0;
+    for nodes in [3_usize, 5, 10] {
+        for seed in 0..8 {
+            let mut random = world::Random(seed);
+            let mut detector = Detector::new(Policy::default(), 1).unwrap();
+            let cluster: Vec<_> = (0..nodes).map(|_| detector.add(0, None).unwrap()).collect();
+            let mut said = Vec::new();
+            for slice in 0..1_200_u64 {
+                for (place, node) in cluster.iter().enumerate() {
+                    for _ in 0..12 {
+                        let normal = (0..12).map(|_| random.uniform()).sum::<f64>() - 6.0;
+                        let slowdown = if place == 0 && slice >= 60 { 3.0 } else { 1.0 };
+                        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a latency")]
+                        let latency_us = (10_000.0 * (0.3 * normal).exp() * slowdown) as u64;
+                        node.record(slice * 250, unattended_selfheal::Ending::Answered, Some(latency_us));
+                    }
+                }
+                said.extend(detector.sweep((slice + 1) * 250));
+            }
+            let slow = cluster[0].index();
+            let case = format!("{nodes} nodes, seed {seed}: {said:?}");
+            assert!(said.iter().all(|action| action.node == Some(slow)), "{case}");
+            let restored = said.iter().filter(|action| action.step == Step::Restore).count();
+            // The scatter of two peers hides it now and then.
+            assert!(restored <= usize::from(nodes == 3), "{case}");
+            found += u32::from(cluster[0].weight_permille(300_000) < 500);
+        }
+    }
+    assert!(found >= 23, "{found} of 24");
 }
 
 #[test]

@@ -237,7 +237,7 @@ impl Detector {
             speed.log_load = libm::logf(row.load.max(0.001));
             speed.readings = speed.readings.saturating_add(1);
             if matches!(row.phase, Phase::Serving) {
-                speed.judge(&self.pace, error);
+                speed.judge(&self.pace, error, row.weight_permille < 1_000);
             }
             if self.pace.nodes >= 2 {
                 let usual = self.pace.line(speed.log_load) + speed.usual;
@@ -288,7 +288,8 @@ fn typical(histogram: &Histogram) -> Option<f32> {
 }
 
 impl Speed {
-    fn judge(&mut self, pace: &Pace, error: f32) {
+    /// `weighed`: it has less than full weight, since it was slow and is not yet well again.
+    fn judge(&mut self, pace: &Pace, error: f32, weighed: bool) {
         // Without peers there is nothing to compare with: a line through one point fits it.
         if pace.nodes < 2 {
             return;
@@ -307,13 +308,13 @@ impl Speed {
             .max(OWN_SCATTERS * self.scatter);
         let slow = self.shift > limit;
         self.slow = (self.slow << 1) | u8::from(slow);
-        let memory = if slow {
-            MEMORY_WHILE_SLOW
+        // What is slow is neither usual nor scatter: or a node would get well by being slow for long enough.
+        let (memory, most) = if slow || weighed {
+            (MEMORY_WHILE_SLOW, self.scatter)
         } else {
-            MEMORY.min(f32::from(self.readings))
+            (MEMORY.min(f32::from(self.readings)), limit)
         };
-        self.usual += self.shift / memory;
-        // What stands out is not scatter, or a node could get used to being slow by being slow.
-        self.scatter += (self.shift.abs().min(limit) - self.scatter) / memory;
+        self.usual += self.shift.min(most) / memory;
+        self.scatter += (self.shift.abs().min(most) - self.scatter) / memory;
     }
 }

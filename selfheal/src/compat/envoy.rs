@@ -405,7 +405,7 @@ impl Envoy {
         }
         let enforced = self.draws.enforce(self.enforcing(cause));
         let jitter_ms = if enforced {
-            self.draws.next() % (self.config.max_ejection_jitter_ms + 1)
+            self.draws.next() % self.config.max_ejection_jitter_ms.saturating_add(1)
         } else {
             0
         };
@@ -496,6 +496,14 @@ mod tests {
             assert!((30_000..=40_000).contains(&back));
             seen.insert(back);
         }
+        let endless = EnvoyConfig {
+            max_ejection_jitter_ms: u64::MAX,
+            ..config
+        };
+        let mut envoy = Envoy::new(0, endless, 1).unwrap();
+        let node = envoy.add();
+        (0..5).for_each(|_| drop(envoy.record(0, node, EnvoyResult::Http(500))));
+        assert!(envoy.is_ejected(node));
         assert!(seen.len() > 30 && *seen.last().unwrap() > 35_000, "{seen:?}");
     }
 }

@@ -105,23 +105,27 @@ impl Detector {
             evidence,
         };
         let Some(row) = self.rows[place].as_mut() else { return };
-        if row.phase.is_out() {
-            if let Phase::Isolated { until_ms: old_ms } = row.phase {
-                row.phase = Phase::Isolated {
-                    until_ms: old_ms.max(until_ms),
-                };
+        let until_ms = match row.phase {
+            // On probation: the one call will tell.
+            Phase::Probing => return,
+            Phase::Isolated { until_ms: old_ms } => old_ms.max(until_ms),
+            Phase::Serving | Phase::Returning { .. } => {
+                self.isolate_or_hold(now_ms, candidate, actions);
+                until_ms
             }
+        };
+        let Some(row) = self.rows[place].as_mut() else { return };
+        if !row.phase.is_out() {
             return;
         }
-        self.isolate_or_hold(now_ms, candidate, actions);
-        if let Some(row) = self.rows[place].as_mut()
-            && row.phase.is_out()
-        {
-            row.phase = Phase::Isolated { until_ms };
-            if let Some(action) = actions.last_mut() {
-                action.step = Step::Isolate { until_ms };
-            }
-        }
+        row.phase = Phase::Isolated { until_ms };
+        let (node, step) = (Some(row.cell.index), Step::Isolate { until_ms });
+        let listed = self.unhealthy.iter_mut().filter(|action| action.node == node);
+        actions
+            .last_mut()
+            .into_iter()
+            .chain(listed)
+            .for_each(|action| action.step = step);
     }
 
     pub(super) fn lift_at(&mut self, now_ms: u64, place: usize, actions: &mut Vec<Action>) {
@@ -493,7 +497,7 @@ impl Detector {
     }
 
     /// What callers see of the row. In a dry run they see nothing.
-    fn put_in_force(&self, now_ms: u64, place: usize) {
+    pub(super) fn put_in_force(&self, now_ms: u64, place: usize) {
         if self.policy.dry_run {
             return;
         }

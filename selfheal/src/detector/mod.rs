@@ -117,6 +117,7 @@ impl Detector {
         self.levels = levels;
         // Other tests: what runs are worth has to be found anew even if the number of the level stays.
         self.level = usize::MAX;
+        let was_dry = self.policy.dry_run;
         self.policy = Policy {
             slice_ms: self.policy.slice_ms,
             latency_floor_us: self.policy.latency_floor_us,
@@ -126,6 +127,9 @@ impl Detector {
         if self.policy.dry_run {
             let all = self.rows.iter().flatten();
             all.for_each(|row| row.cell.publish(crate::node::Service::FULL));
+        } else if was_dry {
+            // What was only said until now holds from now on.
+            (0..self.rows.len()).for_each(|place| self.put_in_force(self.now_ms, place));
         }
         Ok(())
     }
@@ -157,8 +161,10 @@ impl Detector {
             self.policy.latency_floor_us,
             Arc::clone(&self.shared),
         ));
+        // Known is known, however small or large: zero stands for a capacity that is not.
         #[expect(clippy::cast_possible_truncation, reason = "a capacity needs no more digits")]
-        let row = Row::new(Arc::clone(&cell), capacity.unwrap_or(0.0) as f32, now_ms);
+        let known = |capacity: f64| (capacity as f32).clamp(f32::MIN_POSITIVE, f32::MAX);
+        let row = Row::new(Arc::clone(&cell), capacity.map_or(0.0, known), now_ms);
         if place == self.rows.len() {
             self.rows.push(Some(row));
         } else {

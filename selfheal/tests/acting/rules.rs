@@ -1,7 +1,7 @@
 //! Dry runs, replays, capacities, and rules that do not hold together.
 
 use unattended_selfheal::{
-    Detector, Node, NodeError, NodeIndex, Policy, PolicyError, Record, RecordEvent, Step, difference, replay,
+    Detector, Node, NodeError, NodeIndex, Policy, PolicyError, Record, RecordEvent, Standing, Step, difference, replay,
 };
 
 use crate::cluster::{BAD, Cluster, GOOD, only};
@@ -94,6 +94,50 @@ fn capacity_says_how_many_may_go() {
         .filter(|action| matches!(action.step, Step::Isolate { .. }))
         .count();
     assert!((1..=3).contains(&isolated) && detector.isolated() <= 3, "{said:?}");
+}
+
+#[test]
+fn a_dry_run_that_ends_puts_in_force_what_it_said() {
+    let dry_run = |dry_run| Policy {
+        dry_run,
+        ..Policy::default()
+    };
+    let mut cluster = Cluster::new(4, dry_run(true));
+    cluster.run(8, 20, |_, _| GOOD).run(4, 20, only(1));
+    assert!(matches!(cluster.standing(1), Standing::Isolated { .. }));
+    let admits = |cluster: &Cluster| [0, 1].map(|n: usize| cluster.nodes[n].admits(cluster.now_ms, 0));
+    assert_eq!(admits(&cluster), [true, true]);
+    cluster.detector.configure(dry_run(false)).unwrap();
+    assert_eq!(admits(&cluster), [true, false]);
+    cluster.detector.configure(dry_run(true)).unwrap();
+    assert_eq!(admits(&cluster), [true, true]);
+}
+
+#[test]
+fn any_capacity_above_zero_is_known() {
+    // 32 bits hold neither of these: a node is not one of unknown capacity for that.
+    let mut detector = Detector::new(Policy::default(), 5).unwrap();
+    for capacity in [f64::MIN_POSITIVE, f64::MAX] {
+        let node = detector.add(0, Some(capacity)).unwrap();
+        detector.remove(0, node.index()).unwrap();
+    }
+    assert_eq!(detector.members(), 0);
+}
+
+#[test]
+fn what_is_imposed_is_listed_with_its_end() {
+    let mut cluster = Cluster::new(4, Policy::default());
+    let node = cluster.nodes[1].index();
+    for until_ms in [70_000, 90_000, 80_000] {
+        cluster.detector.impose(10, node, until_ms).unwrap();
+        let until_ms = if until_ms == 70_000 { 70_000 } else { 90_000 };
+        let listed = cluster
+            .detector
+            .unhealthy()
+            .iter()
+            .map(|action| (action.node, action.step));
+        assert_eq!(listed.collect::<Vec<_>>(), [(Some(node), Step::Isolate { until_ms })]);
+    }
 }
 
 #[test]

@@ -7,8 +7,10 @@
 //! cargo run --release -p unattended-upgrade --example explore -- --markdown   # the same, as docs/upgrade-tables.md has them
 //! ```
 //!
-//! Exit code 0: every invariant holds in every mode, and every ablation has a counterexample; 1: not so; 2: bad options.
+//! Exit code 0: every invariant holds in every mode, and every ablation has a counterexample; 1: not so; 2: bad options;
+//! 4: the output could not be written. A reader that has read enough is no fault.
 
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
@@ -19,24 +21,29 @@ const SCHEMA: u32 = 1;
 
 fn main() -> ExitCode {
     let options: Vec<String> = std::env::args().skip(1).collect();
-    match options.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let (text, code) = match options.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => people(),
         ["--json"] => programs(),
         ["--dot"] => {
-            for mode in Mode::ALL {
-                print!("{}", explore(mode, FAULTS).table.dot());
-            }
-            ExitCode::SUCCESS
+            let dots = Mode::ALL.map(|mode| explore(mode, FAULTS).table.dot());
+            (dots.concat(), ExitCode::SUCCESS)
         }
         ["--markdown"] => {
             let explored = Mode::ALL.map(|mode| explore(mode, FAULTS));
-            print!("{}", tables(&explored));
-            ExitCode::SUCCESS
+            (tables(&explored), ExitCode::SUCCESS)
         }
         _ => {
             eprintln!("error: give one of --json, --dot, --markdown, or nothing; found {options:?}");
-            ExitCode::from(2)
+            return ExitCode::from(2);
         }
+    };
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: the output cannot be written: {error}");
+            ExitCode::from(4)
+        }
+        _ => code,
     }
 }
 
@@ -55,7 +62,7 @@ fn all() -> (Vec<Explored>, Vec<Ablated>, ExitCode) {
     (modes, ablations, code)
 }
 
-fn programs() -> ExitCode {
+fn programs() -> (String, ExitCode) {
     let (explored, ablated, code) = all();
     let mut modes = Map::new();
     for explored in &explored {
@@ -83,17 +90,15 @@ fn programs() -> ExitCode {
         });
         ablations.insert(rule.name().to_owned(), value);
     }
-    println!(
-        "{:#}",
-        json!({ "schema": SCHEMA, "modes": modes, "ablations": ablations })
-    );
-    code
+    let all = json!({ "schema": SCHEMA, "modes": modes, "ablations": ablations });
+    (format!("{all:#}\n"), code)
 }
 
-fn people() -> ExitCode {
+fn people() -> (String, ExitCode) {
     let (explored, ablated, code) = all();
+    let mut lines = Vec::new();
     for explored in &explored {
-        println!(
+        lines.push(format!(
             "{:7} {:>8} states {:>9} transitions  {}",
             explored.mode.to_string(),
             explored.states,
@@ -102,31 +107,34 @@ fn people() -> ExitCode {
                 None => "every invariant holds".to_owned(),
                 Some(example) => format!("{} IS BROKEN: {}", example.invariant, example.says),
             }
-        );
-        if let Some(example) = &explored.counterexample {
-            print_trace(example);
-        }
+        ));
+        lines.extend(explored.counterexample.iter().flat_map(trace));
     }
     for (rule, found) in &ablated {
+        lines.push(String::new());
         match found {
             Some((mode, example)) => {
-                println!(
-                    "\nwithout {}: {} is broken in {} steps ({mode}): {}",
+                lines.push(format!(
+                    "without {}: {} is broken in {} steps ({mode}): {}",
                     rule.name(),
                     example.invariant,
                     example.trace.len(),
                     example.says
-                );
-                print_trace(example);
+                ));
+                lines.extend(trace(example));
             }
-            None => println!("\nwithout {}: nothing is broken, so it is not needed", rule.name()),
+            None => lines.push(format!(
+                "without {}: nothing is broken, so it is not needed",
+                rule.name()
+            )),
         }
     }
-    code
+    lines.push(String::new());
+    (lines.join("\n"), code)
 }
 
-fn print_trace(example: &Counterexample) {
-    for (number, what) in (1..).zip(&example.trace) {
-        println!("  {number:>3}  {what}");
-    }
+fn trace(example: &Counterexample) -> impl Iterator<Item = String> {
+    (1..)
+        .zip(&example.trace)
+        .map(|(number, what)| format!("  {number:>3}  {what}"))
 }

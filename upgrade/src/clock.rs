@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 /// Time, for drivers. Cores take it as an argument.
 #[async_trait]
-pub trait Clock: Send + Sync {
+pub trait Clock: Send + Sync + 'static {
     /// Milliseconds that never go back, from an arbitrary start that survives a restart of the controller where the
     /// platform's deadlines do (a machine's boot clock, or the virtual clock of a simulation).
     fn now(&self) -> u64;

@@ -1,8 +1,13 @@
 //! Reading a journal whole, and making its beginning small.
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
+
 use crate::history::{History, Told};
-use crate::{AttemptId, DriverError, Generation, Group, Journal, Position, Record, Stream, TargetId, UpgradeRecord};
+use crate::{
+    AttemptId, DriverError, Generation, Group, Journal, JournalError, Position, Record, Snapshot, Stream, TargetId,
+    UpgradeRecord,
+};
 
 /// Groups that are read in one call.
 const READ_GROUPS: usize = 256;
@@ -11,12 +16,39 @@ const READ_GROUPS: usize = 256;
 /// then all others with theirs. Stops at the first error of `each`. Gives the position behind the last record.
 pub async fn read_journal<J, E>(
     journal: &J,
-    mut each: impl FnMut(Option<Position>, &Record<'_>) -> Result<(), E> + Send,
+    each: impl FnMut(Option<Position>, &Record<'_>) -> Result<(), E> + Send,
 ) -> Result<Position, E>
 where
     J: Journal + ?Sized,
-    E: From<crate::JournalError>,
+    E: From<JournalError>,
 {
+    read_from(&Whole(journal), each).await
+}
+
+/// Where a journal is read from.
+#[async_trait]
+pub(crate) trait Source: Send + Sync {
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError>;
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError>;
+}
+
+struct Whole<'a, J: ?Sized>(&'a J);
+
+#[async_trait]
+impl<J: Journal + ?Sized> Source for Whole<'_, J> {
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.0.snapshot().await
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.0.read(from, max_groups).await
+    }
+}
+
+pub(crate) async fn read_from<S: Source, E: From<JournalError>>(
+    journal: &S,
+    mut each: impl FnMut(Option<Position>, &Record<'_>) -> Result<(), E> + Send,
+) -> Result<Position, E> {
     let mut next = 0;
     if let Some(snapshot) = journal.snapshot().await? {
         for record in snapshot.group.records() {

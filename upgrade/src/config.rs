@@ -14,8 +14,14 @@ pub struct DriverConfig {
     pub max_per_group: usize,
     /// Attempts that may wait for their turn. Default 1,048,576.
     pub max_queued: usize,
-    /// Effects that may be open at the platform at once. Default 256.
+    /// Effects that may be open at the platform at once, and looks. Default 256.
     pub max_effects: usize,
+    /// How long one call of the platform or of the journal may take, in milliseconds; an effect no longer than what is
+    /// left of its step. Default 30,000.
+    pub call_ms: u64,
+    /// How long a turn waits for answers before it goes on without them, in milliseconds; at most
+    /// [`call_ms`](Self::call_ms). Default 1,000.
+    pub patience_ms: u64,
     /// Looks happen at multiples of this, in milliseconds, so that many attempts share one. Default 5,000.
     pub poll_ms: u64,
     /// The budgets of the steps.
@@ -31,6 +37,8 @@ impl Default for DriverConfig {
             max_per_group: 1_000,
             max_queued: 1 << 20,
             max_effects: 256,
+            call_ms: 30_000,
+            patience_ms: 1_000,
             poll_ms: 5_000,
             timing: Timing::default(),
             seed: 0,
@@ -65,6 +73,20 @@ impl DriverConfig {
         self
     }
 
+    /// Sets [`call_ms`](Self::call_ms).
+    #[must_use]
+    pub const fn call_ms(mut self, ms: u64) -> Self {
+        self.call_ms = ms;
+        self
+    }
+
+    /// Sets [`patience_ms`](Self::patience_ms).
+    #[must_use]
+    pub const fn patience_ms(mut self, ms: u64) -> Self {
+        self.patience_ms = ms;
+        self
+    }
+
     /// Sets [`poll_ms`](Self::poll_ms).
     #[must_use]
     pub const fn poll_ms(mut self, ms: u64) -> Self {
@@ -93,6 +115,8 @@ impl DriverConfig {
         within("max_per_group", size(self.max_per_group), 1, 1 << 24)?;
         within("max_queued", size(self.max_queued), 1, 1 << 28)?;
         within("max_effects", size(self.max_effects), 1, 1 << 20)?;
+        within("call_ms", self.call_ms, 1, 3_600_000)?;
+        within("patience_ms", self.patience_ms, 1, self.call_ms)?;
         within("poll_ms", self.poll_ms, 1, 3_600_000)?;
         self.timing.validate()
     }

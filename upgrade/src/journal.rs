@@ -175,6 +175,12 @@ pub enum JournalError {
     /// The medium failed: no space, no permission, no device.
     #[error("the journal cannot be written or read: {0}")]
     Io(String),
+    /// It has not answered a driver. What it was asked may still happen.
+    #[error("the journal has not answered within {call_ms} ms: see to its disk; nothing is done before it answers")]
+    Silent {
+        /// How long it was waited for.
+        call_ms: u64,
+    },
     /// The file is something else, or of another format version.
     #[error(
         "the journal has format {found:?}, this program reads format {GROUP_FORMAT}: use the version that wrote it, or start with a new file"
@@ -219,7 +225,7 @@ pub struct Snapshot {
 /// A reader folds the snapshot first, if there is one, and then what [`read`](Self::read) gives from
 /// [`Snapshot::before`] on. [`conformance::journal_suite`](crate::conformance::journal_suite) checks an implementation.
 #[async_trait]
-pub trait Journal: Send + Sync {
+pub trait Journal: Send + Sync + 'static {
     /// Appends the group. On return it is durable as a whole, it follows every group appended before, and the
     /// position of its first record is given. After an error all of it is there or nothing, since an answer may get lost:
     /// [`end`](Self::end) tells which, unless the journal refuses everything until it is opened anew. What it tells stays so

@@ -80,6 +80,8 @@
 //!   [`Terminal::NeedsPerson`], which says so. A closing carries the time at which the platform reopens by itself.
 //! - What cannot be seen is not a pass: an untold self-check never verifies, and a platform that cannot be
 //!   observed decides nothing.
+//! - A call that never returns holds up nobody else. After its deadline it is given up as one that may have happened: the
+//!   next look and the same key settle what became of it. A journal that does not answer stops everything, and says so.
 //! - The same inputs give the same effects in the same order and the same journal bytes.
 //!
 //! - Hot: unless a process dies, somebody accepts at every instant; there is a way back until the old instance has left.

@@ -318,7 +318,7 @@ pub struct Probe {
 ///
 /// Where [`Capabilities::fence`] is not claimed, two controllers are not kept apart: run one, at level L2 at most.
 #[async_trait]
-pub trait Platform: Send + Sync {
+pub trait Platform: Send + Sync + 'static {
     /// What this platform can do. On return: the same as ever over the life of the platform.
     fn capabilities(&self) -> Capabilities;
 

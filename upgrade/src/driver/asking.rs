@@ -1,80 +1,100 @@
-//! What is asked beyond a look, where the platform can be asked: consumers of a closed ingress, and the instances themselves.
-use super::Driver;
-use crate::{Clock, Ingress, Journal, Observation, Phase, Platform, SelfCheck, Step, TargetId};
+//! What one look asks: how the targets are, and beyond that, where the platform can be asked, consumers of a closed
+//! ingress and the instances themselves.
+use std::sync::Arc;
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
-    /// Lets looks say only what the answers bear out: a closing that has not reached everybody is not known to be closed,
-    /// and an instance that does not answer itself has not reported.
-    pub(super) async fn ask(&mut self, slots: &[usize], names: &[TargetId], seen: &mut [Observation]) {
-        if self.capabilities.barrier {
-            self.ask_barrier(slots, names, seen).await;
-        }
-        if self.capabilities.probe {
-            self.ask_instances(slots, names, seen).await;
-        }
-    }
+use super::calls::within;
+use crate::{Barrier, Clock, Ingress, Observation, Phase, Platform, SelfCheck, TargetId};
 
-    async fn ask_barrier(&mut self, slots: &[usize], names: &[TargetId], seen: &mut [Observation]) {
-        let closing = |step| matches!(step, Step::Closing | Step::Reclosing);
-        let asked = self.those(slots, seen, |step, seen| {
-            closing(step) && seen.ingress == Ingress::Closed
-        });
-        if asked.is_empty() {
-            return;
+/// A look at some targets.
+pub(super) struct Question {
+    pub(super) names: Vec<TargetId>,
+    /// Places of those whose ingress is to be closed; none where the platform has no barrier.
+    pub(super) closing: Vec<usize>,
+    /// Places of those that are to be believed; none where the platform has no probes.
+    pub(super) believing: Vec<usize>,
+}
+
+/// What came of a look.
+pub(super) struct Sight {
+    pub(super) seen: Vec<Observation>,
+    /// What consumers of closed ways say, by place.
+    pub(super) barriers: Vec<(usize, Barrier)>,
+}
+
+impl Question {
+    /// The observations, which say of instances only what their own answers bear out: one that does not answer itself has
+    /// not reported. `None` where there was no answer, not for every target, or not within so long; but a single target of
+    /// which consumers or instance say nothing is taken at that.
+    pub(super) async fn ask<P, C>(self, platform: Arc<P>, clock: Arc<C>, call_ms: u64) -> Option<Sight>
+    where
+        P: Platform + ?Sized,
+        C: Clock + ?Sized,
+    {
+        let (platform, clock) = (platform.as_ref(), clock.as_ref());
+        let until_ms = clock.now().saturating_add(call_ms);
+        let answered = within(clock, until_ms, platform.observe(&self.names)).await;
+        // Too few or too many cannot be told apart from the wrong ones.
+        let mut seen = answered?.ok().filter(|seen| seen.len() == self.names.len())?;
+        let closed = self.those(&self.closing, &seen, |seen| seen.ingress == Ingress::Closed);
+        let running = self.those(&self.believing, &seen, |seen| seen.phase == Phase::Running);
+        if closed.is_empty() && running.is_empty() {
+            return Some(Sight {
+                seen,
+                barriers: Vec::new(),
+            });
         }
-        let targets: Vec<TargetId> = asked.iter().map(|at| names[*at].clone()).collect();
-        let answers = self.platform.ingress_barrier(&targets).await;
-        let now = self.clock.now();
-        let answers = answers.ok().filter(|answers| answers.len() == asked.len());
-        for (place, at) in asked.into_iter().enumerate() {
-            let Some(attempt) = &mut self.slots[slots[at]] else {
-                continue;
-            };
-            let barrier = answers.as_ref().map(|answers| answers[place]).unwrap_or_default();
-            if !barrier.told {
-                attempt.barred_since = None;
+        let until_ms = clock.now().saturating_add(call_ms);
+        let barriers = async {
+            let names = self.named(&closed);
+            if names.is_empty() {
+                return None;
             }
-            let since = barrier.told.then(|| *attempt.barred_since.get_or_insert(now));
-            if !barrier.is_reached(since.map_or(0, |since| now.saturating_sub(since))) {
-                seen[at].ingress = Ingress::Unknown;
+            let answers = within(clock, until_ms, platform.ingress_barrier(&names)).await;
+            answers?.ok().filter(|answers| answers.len() == names.len())
+        };
+        let probes = async {
+            let names = self.named(&running);
+            if names.is_empty() {
+                return None;
             }
+            let answers = within(clock, until_ms, platform.probe(&names)).await;
+            answers?.ok().filter(|answers| answers.len() == names.len())
+        };
+        let (barriers, probes) = futures::join!(barriers, probes);
+        // One at which they hang must not speak for the others: they are asked in parts then.
+        if (barriers.is_none() && closed.len() > 1) || (probes.is_none() && running.len() > 1) {
+            return None;
         }
-    }
-
-    async fn ask_instances(&self, slots: &[usize], names: &[TargetId], seen: &mut [Observation]) {
-        let believing = |step| matches!(step, Step::Verifying | Step::VerifyingOld);
-        let asked = self.those(slots, seen, |step, seen| {
-            believing(step) && seen.phase == Phase::Running
-        });
-        if asked.is_empty() {
-            return;
-        }
-        let targets: Vec<TargetId> = asked.iter().map(|at| names[*at].clone()).collect();
-        let answers = self.platform.probe(&targets).await.ok();
-        let answers = answers.filter(|answers| answers.len() == asked.len());
-        for (place, at) in asked.into_iter().enumerate() {
+        for (place, &at) in running.iter().enumerate() {
             let seen = &mut seen[at];
-            let answer = answers.as_ref().map(|answers| &answers[place]);
+            let answer = probes.as_ref().map(|answers| &answers[place]);
             let answer = answer.filter(|answer| answer.instance == seen.instance && answer.version == seen.version);
             // What a look proves stands, whatever the instance says of itself.
             if seen.self_check == SelfCheck::Passed {
                 seen.self_check = answer.map_or(SelfCheck::Unreported, |answer| answer.self_check.clone());
             }
         }
+        let told = |place: usize| {
+            barriers
+                .as_ref()
+                .map_or_else(Barrier::default, |answers| answers[place])
+        };
+        Some(Sight {
+            barriers: closed
+                .iter()
+                .enumerate()
+                .map(|(place, &at)| (at, told(place)))
+                .collect(),
+            seen,
+        })
     }
 
     /// The places of those that meet the condition.
-    fn those(&self, slots: &[usize], seen: &[Observation], wanted: impl Fn(Step, &Observation) -> bool) -> Vec<usize> {
-        let step = |slot: usize| self.slots[slot].as_ref().map(|attempt| attempt.machine.step());
-        let pairs = slots.iter().zip(seen).enumerate();
-        pairs
-            .filter(|(_, (slot, seen))| step(**slot).is_some_and(|step| wanted(step, seen)))
-            .map(|(at, _)| at)
-            .collect()
+    fn those(&self, places: &[usize], seen: &[Observation], met: impl Fn(&Observation) -> bool) -> Vec<usize> {
+        places.iter().copied().filter(|at| met(&seen[*at])).collect()
+    }
+
+    fn named(&self, places: &[usize]) -> Vec<TargetId> {
+        places.iter().map(|at| self.names[*at].clone()).collect()
     }
 }

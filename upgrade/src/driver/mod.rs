@@ -1,11 +1,14 @@
-//! The driver: `mod` has its state and what callers do between turns, `turn` one turn, `send` the effects.
+//! The driver: `mod` has its state and what callers do between turns, `turn` one turn, `look` the looks and `asking` what
+//! they ask, `send` the effects, `calls` the deadlines of both.
 mod asking;
+mod calls;
 mod control;
+mod look;
 mod send;
 mod turn;
 mod waiting;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::hash::Fixed;
@@ -15,10 +18,14 @@ use crate::mode::missing_for;
 use crate::record::Told;
 use crate::wire::LONGEST_TEXT;
 use crate::{
-    AttemptId, Capabilities, Clock, ConfigError, DriverConfig, Generation, Group, Job, Journal, JournalError, Platform,
-    Position, Receipt, Record, RecordError, Step, SubmitError, TargetId, Terminal, Timing, UpgradeRecord, Version,
+    AttemptId, Capabilities, Clock, ConfigError, DriverConfig, EffectOutcome, Generation, Group, Job, Journal,
+    JournalError, Platform, Position, Receipt, Record, RecordError, Step, SubmitError, TargetId, Terminal, Timing,
+    UpgradeRecord, Version,
 };
+use asking::Sight;
+use calls::{Answer, Calls, ReadWithin};
 pub use control::{Cancelled, DropReason, Dropped};
+use look::{Blind, Look};
 use send::Order;
 pub use turn::Turn;
 use waiting::{GroupNumber, Waiting};
@@ -27,7 +34,7 @@ use waiting::{GroupNumber, Waiting};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
-    /// The journal refused. No effect was sent; take another turn when it works again.
+    /// The journal refused, or has not answered. No effect was sent; take another turn when it works again.
     #[error("nothing is done without a journal: {0}")]
     Journal(#[from] JournalError),
     /// A record of the journal does not fit. Nothing is done with a history that is not understood.
@@ -92,8 +99,14 @@ pub struct Driver<P: ?Sized, J: ?Sized, C: ?Sized> {
     appended_to: Option<Position>,
     /// Records at the beginning of the outbox whose append failed: whether they are there is not known.
     in_doubt: u32,
+    /// The append that is under way; it is never made twice.
+    appending: Option<Answer<(Group, Result<Position, JournalError>)>>,
     /// Effects whose intent is in the outbox or before it.
-    orders: Vec<Order>,
+    orders: VecDeque<Order>,
+    effects: Calls<Order, EffectOutcome>,
+    looks_open: Calls<Look, Option<Sight>>,
+    /// Attempts whose last look could not be had, by when the first such was asked for.
+    blind: BTreeSet<(u64, usize)>,
     /// Receipts whose record is in the outbox.
     receipts: Vec<Receipt>,
     /// Reused for each record.
@@ -135,8 +148,10 @@ struct Attempt {
     group: GroupNumber,
     /// When its next look is; other entries of it in `looks` are void.
     look_ms: Option<u64>,
-    /// Since when all consumers are known to know of its closed ingress.
-    barred_since: Option<u64>,
+    /// Since when all consumers are known to know of its closed ingress. Few wait for that at a time.
+    barred_since: Option<Box<u64>>,
+    /// The last look could not be had. Few are so, and not for long.
+    blind: Option<Box<Blind>>,
     machine: Machine,
     started_ms: u64,
     recoveries: u32,
@@ -195,7 +210,11 @@ where
             outbox: Group::new(),
             appended_to: None,
             in_doubt: 0,
-            orders: Vec::new(),
+            appending: None,
+            orders: VecDeque::new(),
+            effects: Calls::new(),
+            looks_open: Calls::new(),
+            blind: BTreeSet::new(),
             receipts: Vec::new(),
             scratch: Vec::new(),
         })
@@ -237,11 +256,17 @@ where
     /// for), and [`resume`](Self::resume)s.
     ///
     /// # Errors
-    /// A journal that cannot be read or understood: nothing has been done, and the driver must be dropped.
+    /// A journal that cannot be read or understood, or does not answer: nothing has been done, and the driver must be
+    /// dropped.
     pub async fn recover(&mut self) -> Result<Vec<Receipt>, DriverError> {
-        let journal = Arc::clone(&self.journal);
+        let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
+        let journal = ReadWithin {
+            journal: journal.as_ref(),
+            clock: clock.as_ref(),
+            call_ms: self.config.call_ms,
+        };
         let mut receipts = Vec::new();
-        let end = crate::read_journal(journal.as_ref(), |_, record| {
+        let end = crate::compaction::read_from(&journal, |_, record| {
             receipts.extend(self.replay(record)?);
             Ok::<(), DriverError>(())
         })
@@ -297,6 +322,7 @@ where
             group,
             look_ms: None,
             barred_since: None,
+            blind: None,
             machine,
             started_ms: open.started_ms,
             recoveries: open.recoveries.saturating_add(1),
@@ -471,13 +497,13 @@ where
         }
     }
 
+    const fn on_grid(&self, at_ms: u64) -> u64 {
+        at_ms.div_ceil(self.config.poll_ms).saturating_mul(self.config.poll_ms)
+    }
+
     /// Looks happen on the grid, so that many share one turn; what is due now is due now.
     fn look_at(&mut self, slot: usize, at_ms: u64, now: u64) {
-        let at = if at_ms <= now {
-            now
-        } else {
-            at_ms.div_ceil(self.config.poll_ms).saturating_mul(self.config.poll_ms)
-        };
+        let at = if at_ms <= now { now } else { self.on_grid(at_ms) };
         if let Some(attempt) = &mut self.slots[slot] {
             attempt.look_ms = Some(at);
             self.looks.entry(at).or_default().push(slot);

@@ -1,11 +1,8 @@
-use std::future::Future;
-use std::pin::Pin;
+//! The effects: each begins behind its intent, and behind its fence.
 use std::sync::Arc;
-use std::task::Poll;
-
-use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::Driver;
+use super::calls::{Answer, within};
 use crate::machine::Effect;
 use crate::{Clock, EffectKey, EffectOutcome, IngressOrder, Journal, Platform, TargetId, Version};
 
@@ -20,10 +17,12 @@ pub(super) struct Order {
     /// The version that the effect is about.
     pub(super) version: Version,
     pub(super) fence_first: bool,
+    /// What is left of the step's budget, in milliseconds.
+    pub(super) left_ms: u64,
     pub(super) key: EffectKey,
 }
 
-type Answer<'a> = Pin<Box<dyn Future<Output = EffectOutcome> + Send + 'a>>;
+type Settled = Vec<(Order, Option<EffectOutcome>)>;
 
 impl<P, J, C> Driver<P, J, C>
 where
@@ -31,102 +30,111 @@ where
     J: Journal + ?Sized,
     C: Clock + ?Sized,
 {
-    /// Sends every queued effect. The platform sees them in the order of the attempts, and the machines get the
-    /// answers in that order, however they come in.
+    /// Sends every queued effect for which there is room. The platform sees them in the order of the attempts, and the
+    /// machines get the answers of a turn in that order, however they come in.
     pub(super) async fn send(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) {
-        if self.orders.is_empty() {
-            return;
-        }
-        let mut orders = std::mem::take(&mut self.orders);
-        let platform = Arc::clone(&self.platform);
-        let at_once = self.config.max_effects;
-        let mut answers: Vec<Option<EffectOutcome>> = Vec::new();
-        answers.resize_with(orders.len(), || None);
-
-        let fences = orders
-            .iter()
-            .enumerate()
-            .filter(|(_, order)| order.fence_first && may_act(&order.key))
-            .map(|(at, order)| (at, platform.fence(&order.target, order.key.generation)));
-        let mut barred: Vec<bool> = orders.iter().map(|order| order.fence_first).collect();
-        for (at, answer) in all_answers(fences, at_once).await {
-            match answer {
-                EffectOutcome::Applied | EffectOutcome::AlreadyApplied => {
-                    barred[at] = false;
-                    self.mark_fenced(orders[at].slot);
-                }
-                // The effect was not sent: this is its outcome.
-                other => answers[at] = Some(other),
+        let clock = Arc::clone(&self.clock);
+        let until_ms = self.patient_until();
+        let mut settled = Settled::new();
+        self.effects.new_turn();
+        loop {
+            let room = self.effects.len() < self.config.max_effects;
+            if room && let Some(order) = self.orders.pop_front() {
+                self.start(order, may_act, &mut settled).await;
+                continue;
             }
+            let Some((order, outcome)) = self.effects.next(&clock, until_ms).await else {
+                break;
+            };
+            self.answered(order, outcome, may_act, &mut settled).await;
         }
-
-        let effects = orders
-            .iter()
-            .enumerate()
-            .filter(|(at, order)| !barred[*at] && may_act(&order.key))
-            .map(|(at, order)| (at, perform(platform.as_ref(), order)));
-        for (at, answer) in all_answers(effects, at_once).await {
-            answers[at] = Some(answer);
-        }
-
+        settled.sort_by_key(|(order, _)| order.key.attempt);
         let now = self.clock.now();
-        for (order, answer) in orders.iter().zip(&answers) {
-            let taken = matches!(answer, Some(EffectOutcome::Applied | EffectOutcome::AlreadyApplied));
-            if order.effect == Effect::Fence && taken {
-                self.mark_fenced(order.slot);
+        for (order, outcome) in settled {
+            self.settle(order.slot, outcome.as_ref(), now);
+        }
+    }
+
+    /// Begins an order, with its fence where it needs one, as far as answers come at once.
+    async fn start(
+        &mut self,
+        order: Order,
+        may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send),
+        settled: &mut Settled,
+    ) {
+        let mut next = Some(order);
+        while let Some(order) = next.take() {
+            if !may_act(&order.key) {
+                settled.push((order, None));
+                return;
             }
-            self.settle(order.slot, answer.as_ref(), now);
-        }
-        // The buffer is kept, unless settling has queued something.
-        if self.orders.is_empty() {
-            orders.clear();
-            self.orders = orders;
+            let call = self.perform(&order);
+            if let Some((order, outcome)) = self.effects.begin(order, call, true).await {
+                next = self.take_answer(order, outcome, settled);
+            }
         }
     }
-}
 
-fn perform<'a, P: Platform + ?Sized>(platform: &'a P, order: &'a Order) -> Answer<'a> {
-    let Order {
-        target,
-        from,
-        version,
-        key,
-        ..
-    } = order;
-    match order.effect {
-        Effect::Fence => platform.fence(target, key.generation),
-        Effect::Prefetch => platform.prefetch(target, version, key),
-        Effect::Close { reopen_by_ms } => platform.ingress(target, IngressOrder::Close { reopen_by_ms }, key),
-        Effect::Open => platform.ingress(target, IngressOrder::Open, key),
-        Effect::Replace(_) => platform.replace(target, version, key),
-        Effect::ReplaceInPlace(_) => platform.replace_in_place(target, version, key),
-        Effect::Spawn(_) => platform.spawn(target, version, key),
-        Effect::HandOver(order) => platform.hand_over(target, order, from, version, key),
-        Effect::Stop(instance) => platform.stop(target, instance, key),
-        Effect::Reset(_) => platform.reset(target, version, key),
-        Effect::ApplyConfig(_) => platform.apply_config(target, version, key),
+    async fn answered(
+        &mut self,
+        order: Order,
+        outcome: EffectOutcome,
+        may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send),
+        settled: &mut Settled,
+    ) {
+        if let Some(order) = self.take_answer(order, outcome, settled) {
+            self.start(order, may_act, settled).await;
+        }
     }
-}
 
-/// Runs futures, so many at once, started in order. Each is polled once by itself first: a platform that answers at
-/// once costs no bookkeeping.
-async fn all_answers<'a>(
-    asked: impl Iterator<Item = (usize, Answer<'a>)> + Send,
-    at_once: usize,
-) -> Vec<(usize, EffectOutcome)> {
-    let mut answers = Vec::new();
-    let mut open = FuturesUnordered::new();
-    for (at, mut answer) in asked {
-        match futures::poll!(&mut answer) {
-            Poll::Ready(outcome) => answers.push((at, outcome)),
-            Poll::Pending => open.push(async move { (at, answer.await) }),
+    /// Gives the order back if its fence stands and it is its own turn now.
+    fn take_answer(&mut self, mut order: Order, outcome: EffectOutcome, settled: &mut Settled) -> Option<Order> {
+        let taken = matches!(outcome, EffectOutcome::Applied | EffectOutcome::AlreadyApplied);
+        if taken && (order.fence_first || order.effect == Effect::Fence) {
+            self.mark_fenced(order.slot);
         }
-        while open.len() >= at_once {
-            answers.extend(open.next().await);
+        if taken && order.fence_first {
+            order.fence_first = false;
+            return Some(order);
         }
+        // Where a fence was not taken the effect was not sent: this is its outcome.
+        settled.push((order, Some(outcome)));
+        None
     }
-    while let Some(answer) = open.next().await {
-        answers.push(answer);
+
+    /// The call for what comes first of an order. Without an answer in time it may have happened, and it may yet.
+    fn perform(&self, order: &Order) -> Answer<EffectOutcome> {
+        let (platform, clock) = (Arc::clone(&self.platform), Arc::clone(&self.clock));
+        let (target, version) = (order.target.clone(), order.version.clone());
+        let key = order.key;
+        let effect = if order.fence_first { Effect::Fence } else { order.effect };
+        let from = matches!(effect, Effect::HandOver(_)).then(|| order.from.clone());
+        // A step that has next to nothing left must be tried all the same: it may be the way back.
+        let for_ms = order.left_ms.clamp(self.config.patience_ms, self.config.call_ms);
+        Answer::new(async move {
+            let (target, version, key) = (&target, &version, &key);
+            let call = match effect {
+                Effect::Fence => platform.fence(target, key.generation),
+                Effect::Prefetch => platform.prefetch(target, version, key),
+                Effect::Close { reopen_by_ms } => platform.ingress(target, IngressOrder::Close { reopen_by_ms }, key),
+                Effect::Open => platform.ingress(target, IngressOrder::Open, key),
+                Effect::Replace(_) => platform.replace(target, version, key),
+                Effect::ReplaceInPlace(_) => platform.replace_in_place(target, version, key),
+                Effect::Spawn(_) => platform.spawn(target, version, key),
+                Effect::HandOver(order) => {
+                    let from = from.as_ref().unwrap_or(version);
+                    platform.hand_over(target, order, from, version, key)
+                }
+                Effect::Stop(instance) => platform.stop(target, instance, key),
+                Effect::Reset(_) => platform.reset(target, version, key),
+                Effect::ApplyConfig(_) => platform.apply_config(target, version, key),
+            };
+            let until_ms = clock.now().saturating_add(for_ms);
+            within(clock.as_ref(), until_ms, call)
+                .await
+                .unwrap_or_else(|| EffectOutcome::Unknown {
+                    reason: format!("no answer within {for_ms} ms").into(),
+                })
+        })
     }
-    answers
 }

@@ -1,16 +1,14 @@
 use std::sync::Arc;
 
+use super::calls::{Answer, ReadWithin, within};
 use super::send::Order;
 use super::{Attempt, Driver, DriverError, Dropped, Place, Stage};
 use crate::machine::{Effect, Event, Machine, Which};
 use crate::record::Told;
 use crate::{
-    Clock, EffectKey, EffectOutcome, Generation, Journal, Platform, Position, Receipt, Step, TargetId, Terminal,
-    UpgradeRecord,
+    Clock, EffectKey, EffectOutcome, Generation, Group, Journal, JournalError, Platform, Position, Receipt, Step,
+    Terminal, UpgradeRecord,
 };
-
-/// Targets that are looked at in one call.
-const LOOK_CHUNK: usize = 4096;
 
 /// What one turn brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +23,12 @@ pub struct Turn {
     pub dropped: Vec<Dropped>,
     /// A group was appended to the journal.
     pub appended: bool,
+    /// Calls at the platform that have not answered yet. Their answers are taken in later turns.
+    pub unanswered: usize,
+    /// Attempts at which the last look could not be had. They do nothing until one can: who alarms people looks here.
+    pub blind: usize,
+    /// Since when the first of them is blind, on the driver's monotonic clock.
+    pub blind_since_ms: Option<u64>,
 }
 
 impl<P, J, C> Driver<P, J, C>
@@ -40,7 +44,13 @@ where
     /// says no the effect is not sent, and it is asked again at a later look.
     ///
     /// A platform that cannot be observed decides nothing: everybody looks again later. After
-    /// [`DriverError::Journal`] nothing was sent and the next turn appends the same records first.
+    /// [`DriverError::Journal`] nothing was sent and the next turn appends the same records first; after
+    /// [`JournalError::Silent`] nothing was sent and the next turn waits for the same append first.
+    ///
+    /// A call that does not answer holds up nobody else: the turn goes on without it after
+    /// [`DriverConfig::patience_ms`](crate::DriverConfig::patience_ms), or as soon as another attempt is due. After
+    /// [`DriverConfig::call_ms`](crate::DriverConfig::call_ms) its future is dropped; an effect is
+    /// [`EffectOutcome::Unknown`] then, which the target's next look and the same key settle, and a look is had again.
     pub async fn turn(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) -> Result<Turn, DriverError> {
         match self.stage {
             Stage::InTurn => return Err(DriverError::Interrupted),
@@ -53,6 +63,9 @@ where
     }
 
     async fn take_turn(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) -> Result<Turn, DriverError> {
+        if self.appending.is_some() {
+            self.append().await?;
+        }
         let now = self.clock.now();
         self.drop_late(now);
         self.begin(now);
@@ -63,46 +76,113 @@ where
         }
         let finished = std::mem::take(&mut self.receipts);
         self.send(may_act).await;
-        let waiting = self.waiting.is_ready() && self.in_flight < self.config.max_in_flight;
-        let next_look = self.looks.keys().next().copied();
-        let next_late = self.waiting.next_late_ms();
         Ok(Turn {
             finished,
             appended,
-            next_due_ms: if waiting {
-                Some(now)
-            } else {
-                next_look.into_iter().chain(next_late).min()
-            },
+            next_due_ms: self.next_due_ms(),
             dropped: std::mem::take(&mut self.dropped),
+            unanswered: self.effects.len() + self.looks_open.len(),
+            blind: self.blind.len(),
+            blind_since_ms: self.blind.first().map(|(since, _)| *since),
         })
     }
 
-    /// Makes the outbox durable. Records that a failed append may have left in the journal are not written twice.
-    async fn append(&mut self) -> Result<(), DriverError> {
-        if self.in_doubt > 0 {
-            // A journal must not have kept them, but a lost answer is no proof: its end tells.
-            let found = self.journal.end().await?;
-            let expected = self.appended_to.unwrap_or(found);
-            if found == expected + Position::from(self.in_doubt) {
-                self.outbox = self.outbox.from_record(self.in_doubt);
-                self.appended_to = Some(found);
-            } else if found != expected {
-                return Err(DriverError::OtherWriter { expected, found });
-            }
-            self.in_doubt = 0;
-        } else if self.appended_to.is_none() {
-            self.appended_to = Some(self.journal.end().await?);
+    fn next_due_ms(&self) -> Option<u64> {
+        let now = self.clock.now();
+        if self.has_room() {
+            return Some(now);
         }
-        self.in_doubt = self.outbox.len();
-        let found = self.journal.append(&self.outbox).await?;
+        let open = self.effects.len() + self.looks_open.len() + self.orders.len();
+        let collect = (open > 0).then(|| self.on_grid(now.saturating_add(1)));
+        let next_look = self.looks.keys().next().copied();
+        let next_late = self.waiting.next_late_ms();
+        [next_look, next_late, collect].into_iter().flatten().min()
+    }
+
+    /// A job may begin now.
+    fn has_room(&self) -> bool {
+        self.waiting.is_ready() && self.in_flight < self.config.max_in_flight
+    }
+
+    /// Until when this turn may wait for answers: others have something to do then.
+    pub(super) fn patient_until(&self) -> u64 {
+        let now = self.clock.now();
+        if self.has_room() {
+            return now;
+        }
+        let next_look = self.looks.range(now + 1..).next().map(|(at, _)| *at);
+        let most = now.saturating_add(self.config.patience_ms);
+        next_look.map_or(most, |at| at.min(most))
+    }
+
+    /// Makes the outbox durable. Records that a failed append may have left in the journal are not written twice, and an
+    /// append that has not answered is waited for anew, not made again.
+    async fn append(&mut self) -> Result<(), DriverError> {
+        let clock = Arc::clone(&self.clock);
+        let call_ms = self.config.call_ms;
+        if self.appending.is_none() {
+            if self.in_doubt > 0 || self.appended_to.is_none() {
+                let journal = Arc::clone(&self.journal);
+                let journal = ReadWithin {
+                    journal: journal.as_ref(),
+                    clock: clock.as_ref(),
+                    call_ms,
+                };
+                let found = journal.end().await?;
+                self.settle_doubt(found)?;
+            }
+            let (journal, group) = (Arc::clone(&self.journal), std::mem::take(&mut self.outbox));
+            self.appending = Some(Answer::new(async move {
+                let answer = journal.append(&group).await;
+                (group, answer)
+            }));
+        }
+        let Some(appending) = &mut self.appending else {
+            return Ok(());
+        };
+        let until_ms = clock.now().saturating_add(call_ms);
+        let (mut group, answer) = within(clock.as_ref(), until_ms, appending)
+            .await
+            .ok_or(JournalError::Silent { call_ms })?;
+        self.appending = None;
+        match answer {
+            Ok(found) => {
+                let expected = self.appended_to.unwrap_or(found);
+                if found == expected {
+                    self.appended_to = Some(found + Position::from(group.len()));
+                    if self.outbox.is_empty() {
+                        group.clear();
+                        self.outbox = group;
+                    }
+                    return Ok(());
+                }
+                self.put_back(group);
+                Err(DriverError::OtherWriter { expected, found })
+            }
+            Err(error) => {
+                self.put_back(group);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether the records of a group are in the journal is not known.
+    fn put_back(&mut self, mut group: Group) {
+        self.in_doubt = group.len();
+        group.extend(&self.outbox);
+        self.outbox = group;
+    }
+
+    /// A journal must not have kept what it failed to append, but a lost answer is no proof: its end tells.
+    fn settle_doubt(&mut self, found: Position) -> Result<(), DriverError> {
         let expected = self.appended_to.unwrap_or(found);
-        if found != expected {
+        if self.in_doubt > 0 && found == expected + Position::from(self.in_doubt) {
+            self.outbox = self.outbox.from_record(self.in_doubt);
+        } else if found != expected {
             return Err(DriverError::OtherWriter { expected, found });
         }
         self.in_doubt = 0;
-        self.appended_to = Some(found + Position::from(self.outbox.len()));
-        self.outbox.clear();
+        self.appended_to = Some(found);
         Ok(())
     }
 
@@ -125,6 +205,7 @@ where
                 group,
                 look_ms: None,
                 barred_since: None,
+                blind: None,
                 machine,
                 started_ms: now,
                 recoveries: 0,
@@ -139,68 +220,7 @@ where
         }
     }
 
-    /// Looks at everything that is due and lets the machines decide.
-    async fn look(&mut self, now: u64) {
-        let mut due: Vec<usize> = Vec::new();
-        while let Some(entry) = self.looks.first_entry() {
-            if *entry.key() > now {
-                break;
-            }
-            let at = *entry.key();
-            let mut slots = entry.remove();
-            // A look that was brought forward leaves a void entry behind.
-            slots.retain(|slot| {
-                self.slots[*slot]
-                    .as_mut()
-                    .is_some_and(|attempt| attempt.look_ms.take_if(|look_ms| *look_ms == at).is_some())
-            });
-            due.append(&mut slots);
-        }
-        // In the order the attempts began, whatever brought them here.
-        due.sort_unstable_by_key(|slot| self.slots[*slot].as_ref().map(|attempt| attempt.id));
-        let mut names: Vec<TargetId> = Vec::with_capacity(due.len().min(LOOK_CHUNK));
-        for chunk in due.chunks_mut(LOOK_CHUNK) {
-            names.clear();
-            let mut looking = 0;
-            for at in 0..chunk.len() {
-                let slot = chunk[at];
-                let Some(attempt) = &mut self.slots[slot] else { continue };
-                if let Some(terminal) = attempt.ended.take() {
-                    self.finish(slot, *terminal, now);
-                    continue;
-                }
-                names.push(attempt.target.clone());
-                chunk[looking] = slot;
-                looking += 1;
-            }
-            let chunk = &chunk[..looking];
-            if chunk.is_empty() {
-                continue;
-            }
-            let mut seen = self.platform.observe(&names).await;
-            if let Ok(seen) = seen.as_mut().map(Vec::as_mut_slice)
-                && seen.len() == chunk.len()
-            {
-                self.ask(chunk, &names, seen).await;
-            }
-            let seen_ms = self.clock.now();
-            match seen {
-                // Too few or too many cannot be told apart from the wrong ones.
-                Ok(seen) if seen.len() == chunk.len() => {
-                    for (&slot, seen) in chunk.iter().zip(&seen) {
-                        self.feed(slot, Event::Observed { now_ms: seen_ms, seen }, seen_ms);
-                    }
-                }
-                Ok(_) | Err(_) => {
-                    for &slot in chunk {
-                        self.look_at(slot, seen_ms.saturating_add(1), seen_ms);
-                    }
-                }
-            }
-        }
-    }
-
-    fn feed(&mut self, slot: usize, event: Event<'_>, now: u64) {
+    pub(super) fn feed(&mut self, slot: usize, event: Event<'_>, now: u64) {
         if let Some(attempt) = &mut self.slots[slot] {
             let command = attempt.machine.next(event);
             self.obey(slot, command, now);
@@ -227,6 +247,7 @@ where
             target: attempt.target.clone(),
             from: plan.from.clone(),
             version,
+            left_ms,
             fence_first: self.capabilities.fence && !attempt.fenced && effect != Effect::Fence,
             key: EffectKey {
                 attempt: attempt.id,
@@ -248,7 +269,7 @@ where
             self.write_back(slot, now);
             self.write(&record);
         }
-        self.orders.push(order);
+        self.orders.push_back(order);
     }
 
     /// The begin of an attempt, once.
@@ -296,6 +317,7 @@ where
     pub(super) fn finish(&mut self, slot: usize, terminal: Terminal, now: u64) {
         self.write_begin(slot);
         self.write_back(slot, now);
+        self.see(slot);
         let Some(attempt) = self.slots[slot].take() else { return };
         self.free.push(slot);
         self.in_flight -= 1;

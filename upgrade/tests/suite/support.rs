@@ -1,7 +1,9 @@
 //! A small world on virtual time that can stop at any append and at any effect, and that checks what it is told.
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -35,20 +37,28 @@ impl Kill {
     }
 }
 
+/// Stands still until it is set.
 #[derive(Debug, Default)]
-pub(crate) struct TestClock(AtomicU64);
+pub(crate) struct TestClock {
+    now: AtomicU64,
+    sleepers: Mutex<BTreeMap<(u64, u64), Waker>>,
+    slept: AtomicU64,
+}
 
 impl TestClock {
     pub(crate) fn set(&self, now: u64) {
         assert!(now >= self.now());
-        self.0.store(now, Ordering::Relaxed);
+        self.now.store(now, Ordering::Relaxed);
+        let later = self.sleepers.lock().split_off(&(now + 1, 0));
+        let due = std::mem::replace(&mut *self.sleepers.lock(), later);
+        due.into_values().for_each(Waker::wake);
     }
 }
 
 #[async_trait]
 impl Clock for TestClock {
     fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
     }
 
     fn wall(&self) -> i64 {
@@ -56,7 +66,15 @@ impl Clock for TestClock {
     }
 
     async fn sleep_until(&self, at_ms: u64) {
-        self.set(at_ms.max(self.now()));
+        let number = self.slept.fetch_add(1, Ordering::Relaxed);
+        poll_fn(|context| {
+            if self.now() >= at_ms {
+                return Poll::Ready(());
+            }
+            self.sleepers.lock().insert((at_ms, number), context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }
 

@@ -1,0 +1,201 @@
+//! The looks: many targets in one call, and a target at which calls hang apart from the others.
+use std::sync::Arc;
+
+use super::Driver;
+use super::asking::{Question, Sight};
+use super::calls::Answer;
+use crate::machine::Event;
+use crate::{Clock, Ingress, Journal, Platform, Step};
+
+/// Targets that are looked at in one call.
+const LOOK_CHUNK: usize = 4096;
+
+/// Into so many parts a look is cut that could not be had.
+const PARTS: usize = 16;
+
+/// What is known of an attempt at which no look could be had.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blind {
+    since_ms: u64,
+    /// With how many it may share its next look, itself included.
+    most: usize,
+}
+
+/// A look that is under way.
+pub(super) struct Look {
+    slots: Vec<usize>,
+    asked_ms: u64,
+    /// One that could not be had is behind it.
+    suspect: bool,
+}
+
+impl<P, J, C> Driver<P, J, C>
+where
+    P: Platform + ?Sized,
+    J: Journal + ?Sized,
+    C: Clock + ?Sized,
+{
+    /// Looks at everything that is due and lets the machines decide, in the order the attempts began. Waits for looks that
+    /// were had the last time, but for no other.
+    pub(super) async fn look(&mut self, now: u64) {
+        let clock = Arc::clone(&self.clock);
+        let until_ms = self.patient_until();
+        let mut had = Vec::new();
+        self.looks_open.new_turn();
+        let due = self.take_due(now);
+        for (slots, suspect) in self.looks_of(due, now) {
+            if self.looks_open.len() >= self.config.max_effects {
+                for slot in slots {
+                    self.look_at(slot, now.saturating_add(1), now);
+                }
+                continue;
+            }
+            let question = self.question(&slots);
+            let look = Look {
+                slots,
+                asked_ms: now,
+                suspect,
+            };
+            let call = question.ask(Arc::clone(&self.platform), Arc::clone(&clock), self.config.call_ms);
+            had.extend(self.looks_open.begin(look, Answer::new(call), !suspect).await);
+        }
+        while let Some(answered) = self.looks_open.next(&clock, until_ms).await {
+            had.push(answered);
+        }
+        had.sort_by_key(|(look, _)| self.attempt_at(look.slots.first()));
+        let answers = had.iter().any(|(_, sight)| sight.is_some());
+        for (look, sight) in had {
+            // What was asked in an earlier turn may have been seen then: it must not end a wait whose time came since.
+            let seen_ms = if look.asked_ms == now {
+                clock.now()
+            } else {
+                look.asked_ms
+            };
+            match sight {
+                Some(sight) => self.take_sight(&look.slots, sight, seen_ms),
+                None => self.look_again(&look, answers),
+            }
+        }
+    }
+
+    /// Slots whose next look is due, in the order the attempts began, whatever brought them here. What an outcome has ended
+    /// is finished instead.
+    fn take_due(&mut self, now: u64) -> Vec<usize> {
+        let mut due: Vec<usize> = Vec::new();
+        while let Some(entry) = self.looks.first_entry() {
+            if *entry.key() > now {
+                break;
+            }
+            let at = *entry.key();
+            let mut slots = entry.remove();
+            // A look that was brought forward leaves a void entry behind.
+            slots.retain(|slot| {
+                self.slots[*slot]
+                    .as_mut()
+                    .is_some_and(|attempt| attempt.look_ms.take_if(|look_ms| *look_ms == at).is_some())
+            });
+            due.append(&mut slots);
+        }
+        due.sort_unstable_by_key(|slot| self.attempt_at(Some(slot)));
+        due
+    }
+
+    /// Who shares a call: everybody, but for those at which looks could not be had. What an outcome has ended is finished
+    /// instead.
+    fn looks_of(&mut self, due: Vec<usize>, now: u64) -> Vec<(Vec<usize>, bool)> {
+        let mut looks: Vec<(Vec<usize>, bool)> = Vec::new();
+        // By how many may share a call at most, the place of the call that has room.
+        let mut open: std::collections::BTreeMap<usize, usize> = std::collections::BTreeMap::new();
+        for slot in due {
+            let Some(attempt) = &mut self.slots[slot] else { continue };
+            if let Some(terminal) = attempt.ended.take() {
+                self.finish(slot, *terminal, now);
+                continue;
+            }
+            let most = attempt.blind.as_ref().map_or(LOOK_CHUNK, |blind| blind.most);
+            let place = open.get(&most).copied().filter(|place| looks[*place].0.len() < most);
+            let place = place.unwrap_or_else(|| {
+                looks.push((Vec::new(), attempt.blind.is_some()));
+                open.insert(most, looks.len() - 1);
+                looks.len() - 1
+            });
+            looks[place].0.push(slot);
+        }
+        looks
+    }
+
+    fn question(&self, slots: &[usize]) -> Question {
+        let mut question = Question {
+            names: Vec::with_capacity(slots.len()),
+            closing: Vec::new(),
+            believing: Vec::new(),
+        };
+        let able = &self.capabilities;
+        for attempt in slots.iter().filter_map(|slot| self.slots[*slot].as_ref()) {
+            let place = question.names.len();
+            match attempt.machine.step() {
+                Step::Closing | Step::Reclosing if able.barrier => question.closing.push(place),
+                Step::Verifying | Step::VerifyingOld if able.probe => question.believing.push(place),
+                _ => {}
+            }
+            question.names.push(attempt.target.clone());
+        }
+        question
+    }
+
+    fn take_sight(&mut self, slots: &[usize], sight: Sight, seen_ms: u64) {
+        let Sight { mut seen, barriers } = sight;
+        for (at, barrier) in barriers {
+            let Some(attempt) = &mut self.slots[slots[at]] else {
+                continue;
+            };
+            if !barrier.told {
+                attempt.barred_since = None;
+            }
+            let since = barrier
+                .told
+                .then(|| **attempt.barred_since.get_or_insert_with(|| Box::new(seen_ms)));
+            // A closing that has not reached everybody is not known to be closed.
+            if !barrier.is_reached(since.map_or(0, |since| seen_ms.saturating_sub(since))) {
+                seen[at].ingress = Ingress::Unknown;
+            }
+        }
+        for (&slot, seen) in slots.iter().zip(&seen) {
+            self.see(slot);
+            self.feed(slot, Event::Observed { now_ms: seen_ms, seen }, seen_ms);
+        }
+    }
+
+    /// A look that could not be had decides nothing. It is had again in parts, so that a target at which calls hang does not
+    /// blind the others for long; but a platform that does not answer at all is not asked more and more.
+    fn look_again(&mut self, look: &Look, answers: bool) {
+        let now = self.clock.now();
+        let most = if look.suspect && !answers {
+            look.slots.len()
+        } else {
+            look.slots.len().div_ceil(PARTS)
+        };
+        for &slot in &look.slots {
+            if let Some(attempt) = &mut self.slots[slot] {
+                let since_ms = attempt.blind.as_ref().map_or(look.asked_ms, |blind| blind.since_ms);
+                attempt.blind = Some(Box::new(Blind { since_ms, most }));
+                self.blind.insert((since_ms, slot));
+            }
+            self.look_at(slot, now.saturating_add(1), now);
+        }
+    }
+
+    /// The attempt has been looked at.
+    pub(super) fn see(&mut self, slot: usize) {
+        if let Some(attempt) = &mut self.slots[slot]
+            && let Some(blind) = attempt.blind.take()
+        {
+            self.blind.remove(&(blind.since_ms, slot));
+        }
+    }
+
+    fn attempt_at(&self, slot: Option<&usize>) -> Option<crate::AttemptId> {
+        let attempt = self.slots.get(*slot?)?.as_ref()?;
+        Some(attempt.id)
+    }
+}

@@ -14,7 +14,8 @@ pub struct DriverConfig {
     pub max_per_group: usize,
     /// Attempts that may wait for their turn. Default 1,048,576.
     pub max_queued: usize,
-    /// Effects that may be open at the platform at once, and looks. Default 256.
+    /// Effects that may be open at the platform at once, looks, and as many of each again at targets at which the last call
+    /// got no answer: those take no place of the others. Default 256.
     pub max_effects: usize,
     /// How long one call of the platform or of the journal may take, in milliseconds; an effect no longer than what is
     /// left of its step. Default 30,000.
@@ -70,6 +71,13 @@ impl DriverConfig {
     #[must_use]
     pub const fn max_queued(mut self, jobs: usize) -> Self {
         self.max_queued = jobs;
+        self
+    }
+
+    /// Sets [`max_effects`](Self::max_effects).
+    #[must_use]
+    pub const fn max_effects(mut self, effects: usize) -> Self {
+        self.max_effects = effects;
         self
     }
 

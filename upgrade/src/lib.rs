@@ -75,13 +75,15 @@
 //!
 //! - No effect is sent before its intent is durable; each carries a key that makes it idempotent.
 //! - A generation per target only grows; recovery takes a new one, fences the old, *looks*, and only then acts.
-//! - Turning back is for good: no forward effect follows it. Every attempt ends, with exactly one [`Receipt`].
+//! - Turning back is for good: no forward effect follows it. Every attempt that is permitted to act ends, with exactly one
+//!   [`Receipt`].
 //! - Ingress is opened only onto a verified instance, and an end that may leave it closed is
 //!   [`Terminal::NeedsPerson`], which says so. A closing carries the time at which the platform reopens by itself.
 //! - What cannot be seen is not a pass: an untold self-check never verifies, and a platform that cannot be
-//!   observed decides nothing.
-//! - A call that never returns holds up nobody else. After its deadline it is given up as one that may have happened: the
-//!   next look and the same key settle what became of it. A journal that does not answer stops everything, and says so.
+//!   observed decides nothing but that a person is asked at last.
+//! - A call that never returns holds up nobody else, however many there are. After its deadline it is given up as one that
+//!   may have happened: the next look and the same key settle what became of it. A target that stays out of sight for
+//!   [`Timing::blind_ms`] ends as [`Terminal::NeedsPerson`]. A journal that does not answer stops everything, and says so.
 //! - The same inputs give the same effects in the same order and the same journal bytes.
 //!
 //! - Hot: unless a process dies, somebody accepts at every instant; there is a way back until the old instance has left.

@@ -214,6 +214,12 @@ pub enum Reason {
         /// Its words.
         refusal: Arc<str>,
     },
+    /// The target could not be looked at for longer than [`Timing::blind_ms`](crate::Timing::blind_ms): how it is, and
+    /// whether the last order was carried out, is not known.
+    Unobservable {
+        /// For how long, in milliseconds.
+        blind_ms: u64,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -231,6 +237,7 @@ impl fmt::Display for Reason {
             Self::SessionLost => f.write_str("the two instances lost each other"),
             Self::OldDied => f.write_str("the old instance died during the hand-over"),
             Self::ConfigRefused { refusal } => write!(f, "the instance refused the configuration: {refusal}"),
+            Self::Unobservable { blind_ms } => write!(f, "the target has been out of sight for {} s", blind_ms / 1_000),
             Self::TooManyRecoveries { step } => write!(f, "too many controller restarts around step {step}"),
         }
     }

@@ -64,6 +64,9 @@ pub struct Timing {
     pub probation_looks: u8,
     /// Consecutive good looks at one instance that verify it. Default 3.
     pub good_looks: u8,
+    /// How long a target may be out of sight, in a row, before a person is asked; a restart of the controller begins it
+    /// anew. Default 1 hour.
+    pub blind_ms: u64,
     /// Times one step is asked for again before it counts as failed. Default 5.
     pub max_tries: u8,
     /// First wait before asking again; doubles each time, with jitter. Default 1 s.
@@ -100,6 +103,7 @@ impl Default for Timing {
             config_probation_ms: 60_000,
             probation_looks: 3,
             good_looks: 3,
+            blind_ms: 3_600_000,
             max_tries: 5,
             backoff_ms: 1_000,
             max_recoveries: 3,
@@ -161,6 +165,7 @@ impl Timing {
             ("return_ms", self.return_ms),
             ("session_ms", self.session_ms),
             ("push_ms", self.push_ms),
+            ("blind_ms", self.blind_ms),
         ] {
             within(field, ms, 1, LONGEST_MS)?;
         }

@@ -86,12 +86,14 @@ pub(super) struct Calls<A, T> {
     turn: u64,
     /// Calls of this turn that it waits for.
     awaited: usize,
+    /// Open calls that no turn waits for: where the last one hung.
+    apart: usize,
 }
 
 struct Call<A, T> {
     about: Option<A>,
     answer: Answer<T>,
-    /// The turn that waits for it.
+    /// The turn that waits for it; none for one apart.
     turn: Option<u64>,
 }
 
@@ -110,11 +112,18 @@ impl<A: Unpin, T> Calls<A, T> {
             open: FuturesUnordered::new(),
             turn: 0,
             awaited: 0,
+            apart: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// One more may be open. Calls where the last one hung have as many places as all others, and take none of theirs.
+    pub(super) fn has_room(&self, apart: bool, most: usize) -> bool {
+        let open = if apart { self.apart } else { self.len() - self.apart };
+        open < most
     }
 
     /// What is still open is waited for no longer.
@@ -123,16 +132,17 @@ impl<A: Unpin, T> Calls<A, T> {
         self.awaited = 0;
     }
 
-    /// Begins a call. One that answers at once costs no bookkeeping.
-    pub(super) async fn begin(&mut self, about: A, mut answer: Answer<T>, awaited: bool) -> Option<(A, T)> {
+    /// Begins a call, which the turn waits for unless it is one apart. One that answers at once costs no bookkeeping.
+    pub(super) async fn begin(&mut self, about: A, mut answer: Answer<T>, apart: bool) -> Option<(A, T)> {
         if let Poll::Ready(answer) = futures::poll!(&mut answer) {
             return Some((about, answer));
         }
-        self.awaited += usize::from(awaited);
+        self.awaited += usize::from(!apart);
+        self.apart += usize::from(apart);
         self.open.push(Call {
             about: Some(about),
             answer,
-            turn: awaited.then_some(self.turn),
+            turn: (!apart).then_some(self.turn),
         });
         None
     }
@@ -145,9 +155,8 @@ impl<A: Unpin, T> Calls<A, T> {
             Poll::Pending => within(clock.as_ref(), until_ms, self.open.next()).await??,
         };
         let (about, turn, answer) = answered;
-        if turn == Some(self.turn) {
-            self.awaited -= 1;
-        }
+        self.awaited -= usize::from(turn == Some(self.turn));
+        self.apart -= usize::from(turn.is_none());
         about.map(|about| (about, answer))
     }
 }

@@ -17,6 +17,8 @@ const PARTS: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Blind {
     since_ms: u64,
+    /// When it was asked for last.
+    asked_ms: u64,
     /// With how many it may share its next look, itself included.
     most: usize,
 }
@@ -44,7 +46,7 @@ where
         self.looks_open.new_turn();
         let due = self.take_due(now);
         for (slots, suspect) in self.looks_of(due, now) {
-            if self.looks_open.len() >= self.config.max_effects {
+            if !self.looks_open.has_room(suspect, self.config.max_effects) {
                 for slot in slots {
                     self.look_at(slot, now.saturating_add(1), now);
                 }
@@ -57,7 +59,7 @@ where
                 suspect,
             };
             let call = question.ask(Arc::clone(&self.platform), Arc::clone(&clock), self.config.call_ms);
-            had.extend(self.looks_open.begin(look, Answer::new(call), !suspect).await);
+            had.extend(self.looks_open.begin(look, Answer::new(call), suspect).await);
         }
         while let Some(answered) = self.looks_open.next(&clock, until_ms).await {
             had.push(answered);
@@ -78,8 +80,8 @@ where
         }
     }
 
-    /// Slots whose next look is due, in the order the attempts began, whatever brought them here. What an outcome has ended
-    /// is finished instead.
+    /// Slots whose next look is due, in the order the attempts began, whatever brought them here; at the end those at which
+    /// looks could not be had, so that the one asked for longest ago comes first where there is not room for all.
     fn take_due(&mut self, now: u64) -> Vec<usize> {
         let mut due: Vec<usize> = Vec::new();
         while let Some(entry) = self.looks.first_entry() {
@@ -96,7 +98,10 @@ where
             });
             due.append(&mut slots);
         }
-        due.sort_unstable_by_key(|slot| self.attempt_at(Some(slot)));
+        due.sort_unstable_by_key(|slot| {
+            let attempt = self.slots[*slot].as_ref();
+            attempt.map(|attempt| (attempt.blind.as_ref().map(|blind| blind.asked_ms), attempt.id))
+        });
         due
     }
 
@@ -166,7 +171,7 @@ where
         }
     }
 
-    /// A look that could not be had decides nothing. It is had again in parts, so that a target at which calls hang does not
+    /// A look that could not be had decides nothing but that patience has an end. It is had again in parts, so that a target at which calls hang does not
     /// blind the others for long; but a platform that does not answer at all is not asked more and more.
     fn look_again(&mut self, look: &Look, answers: bool) {
         let now = self.clock.now();
@@ -178,10 +183,14 @@ where
         for &slot in &look.slots {
             if let Some(attempt) = &mut self.slots[slot] {
                 let since_ms = attempt.blind.as_ref().map_or(look.asked_ms, |blind| blind.since_ms);
-                attempt.blind = Some(Box::new(Blind { since_ms, most }));
+                attempt.blind = Some(Box::new(Blind {
+                    since_ms,
+                    asked_ms: look.asked_ms,
+                    most,
+                }));
                 self.blind.insert((since_ms, slot));
+                self.feed(slot, Event::Unseen { now_ms: now, since_ms }, now);
             }
-            self.look_at(slot, now.saturating_add(1), now);
         }
     }
 

@@ -103,7 +103,9 @@ pub struct Driver<P: ?Sized, J: ?Sized, C: ?Sized> {
     appending: Option<Answer<(Group, Result<Position, JournalError>)>>,
     /// Effects whose intent is in the outbox or before it.
     orders: VecDeque<Order>,
-    effects: Calls<Order, EffectOutcome>,
+    /// The same, at targets at which the last call got no answer.
+    orders_apart: VecDeque<Order>,
+    effects: Calls<Order, Option<EffectOutcome>>,
     looks_open: Calls<Look, Option<Sight>>,
     /// Attempts whose last look could not be had, by when the first such was asked for.
     blind: BTreeSet<(u64, usize)>,
@@ -150,7 +152,7 @@ struct Attempt {
     look_ms: Option<u64>,
     /// Since when all consumers are known to know of its closed ingress. Few wait for that at a time.
     barred_since: Option<Box<u64>>,
-    /// The last look could not be had. Few are so, and not for long.
+    /// The last look could not be had. Few are so.
     blind: Option<Box<Blind>>,
     machine: Machine,
     started_ms: u64,
@@ -159,6 +161,8 @@ struct Attempt {
     begun: bool,
     turned_back: bool,
     fenced: bool,
+    /// The last effect got no answer.
+    hung: bool,
     /// The outcome of its last effect, for its next record.
     told: Told,
     /// The last intent written, so that an order given again under one key is not written again.
@@ -212,6 +216,7 @@ where
             in_doubt: 0,
             appending: None,
             orders: VecDeque::new(),
+            orders_apart: VecDeque::new(),
             effects: Calls::new(),
             looks_open: Calls::new(),
             blind: BTreeSet::new(),
@@ -329,6 +334,7 @@ where
             begun: true,
             turned_back,
             fenced: false,
+            hung: false,
             told: Told::Nothing,
             intended: None,
             ended: None,

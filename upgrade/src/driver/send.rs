@@ -1,4 +1,5 @@
 //! The effects: each begins behind its intent, and behind its fence.
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Driver;
@@ -17,6 +18,8 @@ pub(super) struct Order {
     /// The version that the effect is about.
     pub(super) version: Version,
     pub(super) fence_first: bool,
+    /// The last call at the target got no answer: this one takes no place of the others.
+    pub(super) apart: bool,
     /// What is left of the step's budget, in milliseconds.
     pub(super) left_ms: u64,
     pub(super) key: EffectKey,
@@ -38,8 +41,7 @@ where
         let mut settled = Settled::new();
         self.effects.new_turn();
         loop {
-            let room = self.effects.len() < self.config.max_effects;
-            if room && let Some(order) = self.orders.pop_front() {
+            if let Some(order) = self.next_order() {
                 self.start(order, may_act, &mut settled).await;
                 continue;
             }
@@ -55,6 +57,15 @@ where
         }
     }
 
+    fn next_order(&mut self) -> Option<Order> {
+        let most = self.config.max_effects;
+        let take = |apart: bool, orders: &mut VecDeque<Order>| {
+            let room = self.effects.has_room(apart, most);
+            room.then(|| orders.pop_front()).flatten()
+        };
+        take(false, &mut self.orders).or_else(|| take(true, &mut self.orders_apart))
+    }
+
     /// Begins an order, with its fence where it needs one, as far as answers come at once.
     async fn start(
         &mut self,
@@ -68,8 +79,8 @@ where
                 settled.push((order, None));
                 return;
             }
-            let call = self.perform(&order);
-            if let Some((order, outcome)) = self.effects.begin(order, call, true).await {
+            let (call, apart) = (self.perform(&order), order.apart);
+            if let Some((order, outcome)) = self.effects.begin(order, call, apart).await {
                 next = self.take_answer(order, outcome, settled);
             }
         }
@@ -78,7 +89,7 @@ where
     async fn answered(
         &mut self,
         order: Order,
-        outcome: EffectOutcome,
+        outcome: Option<EffectOutcome>,
         may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send),
         settled: &mut Settled,
     ) {
@@ -88,7 +99,13 @@ where
     }
 
     /// Gives the order back if its fence stands and it is its own turn now.
-    fn take_answer(&mut self, mut order: Order, outcome: EffectOutcome, settled: &mut Settled) -> Option<Order> {
+    fn take_answer(&mut self, mut order: Order, answer: Option<EffectOutcome>, settled: &mut Settled) -> Option<Order> {
+        if let Some(attempt) = &mut self.slots[order.slot] {
+            attempt.hung = answer.is_none();
+        }
+        let outcome = answer.unwrap_or_else(|| EffectOutcome::Unknown {
+            reason: format!("no answer within {} ms", self.for_ms(&order)).into(),
+        });
         let taken = matches!(outcome, EffectOutcome::Applied | EffectOutcome::AlreadyApplied);
         if taken && (order.fence_first || order.effect == Effect::Fence) {
             self.mark_fenced(order.slot);
@@ -102,15 +119,19 @@ where
         None
     }
 
+    /// How long an order may take. A step that has next to nothing left must be tried all the same: it may be the way back.
+    fn for_ms(&self, order: &Order) -> u64 {
+        order.left_ms.clamp(self.config.patience_ms, self.config.call_ms)
+    }
+
     /// The call for what comes first of an order. Without an answer in time it may have happened, and it may yet.
-    fn perform(&self, order: &Order) -> Answer<EffectOutcome> {
+    fn perform(&self, order: &Order) -> Answer<Option<EffectOutcome>> {
         let (platform, clock) = (Arc::clone(&self.platform), Arc::clone(&self.clock));
         let (target, version) = (order.target.clone(), order.version.clone());
         let key = order.key;
         let effect = if order.fence_first { Effect::Fence } else { order.effect };
         let from = matches!(effect, Effect::HandOver(_)).then(|| order.from.clone());
-        // A step that has next to nothing left must be tried all the same: it may be the way back.
-        let for_ms = order.left_ms.clamp(self.config.patience_ms, self.config.call_ms);
+        let for_ms = self.for_ms(order);
         Answer::new(async move {
             let (target, version, key) = (&target, &version, &key);
             let call = match effect {
@@ -130,11 +151,7 @@ where
                 Effect::ApplyConfig(_) => platform.apply_config(target, version, key),
             };
             let until_ms = clock.now().saturating_add(for_ms);
-            within(clock.as_ref(), until_ms, call)
-                .await
-                .unwrap_or_else(|| EffectOutcome::Unknown {
-                    reason: format!("no answer within {for_ms} ms").into(),
-                })
+            within(clock.as_ref(), until_ms, call).await
         })
     }
 }

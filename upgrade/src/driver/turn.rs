@@ -25,7 +25,8 @@ pub struct Turn {
     pub appended: bool,
     /// Calls at the platform that have not answered yet. Their answers are taken in later turns.
     pub unanswered: usize,
-    /// Attempts at which the last look could not be had. They do nothing until one can: who alarms people looks here.
+    /// Attempts at which the last look could not be had. They do nothing until one can, and after
+    /// [`Timing::blind_ms`](crate::Timing::blind_ms) they end with [`Reason::Unobservable`](crate::Reason::Unobservable).
     pub blind: usize,
     /// Since when the first of them is blind, on the driver's monotonic clock.
     pub blind_since_ms: Option<u64>,
@@ -43,7 +44,7 @@ where
     /// `may_act` is asked right before each effect (and before the fencing that precedes an attempt's first). Where it
     /// says no the effect is not sent, and it is asked again at a later look.
     ///
-    /// A platform that cannot be observed decides nothing: everybody looks again later. After
+    /// A platform that cannot be observed decides nothing: everybody looks again later, until patience is over. After
     /// [`DriverError::Journal`] nothing was sent and the next turn appends the same records first; after
     /// [`JournalError::Silent`] nothing was sent and the next turn waits for the same append first.
     ///
@@ -92,7 +93,7 @@ where
         if self.has_room() {
             return Some(now);
         }
-        let open = self.effects.len() + self.looks_open.len() + self.orders.len();
+        let open = self.effects.len() + self.looks_open.len() + self.orders.len() + self.orders_apart.len();
         let collect = (open > 0).then(|| self.on_grid(now.saturating_add(1)));
         let next_look = self.looks.keys().next().copied();
         let next_late = self.waiting.next_late_ms();
@@ -212,6 +213,7 @@ where
                 begun: false,
                 turned_back: false,
                 fenced: false,
+                hung: false,
                 told: Told::Nothing,
                 intended: None,
                 ended: None,
@@ -248,6 +250,7 @@ where
             from: plan.from.clone(),
             version,
             left_ms,
+            apart: attempt.hung,
             fence_first: self.capabilities.fence && !attempt.fenced && effect != Effect::Fence,
             key: EffectKey {
                 attempt: attempt.id,
@@ -269,7 +272,12 @@ where
             self.write_back(slot, now);
             self.write(&record);
         }
-        self.orders.push_back(order);
+        let orders = if order.apart {
+            &mut self.orders_apart
+        } else {
+            &mut self.orders
+        };
+        orders.push_back(order);
     }
 
     /// The begin of an attempt, once.

@@ -3,7 +3,7 @@ use super::Rules;
 use super::state::{End, Faults, State};
 use super::world::{Conn, is_backward};
 use crate::machine::Machine;
-use crate::{Effect, Ingress, Mode, Step, Terminal, Which};
+use crate::{Effect, Ingress, Mode, Reason, Serving, Step, Terminal, Which};
 
 /// An invariant that does not hold, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +122,15 @@ pub(super) fn at_end(state: &State, machine: &Machine, terminal: &Terminal) -> O
                 "rejected, and something was touched",
             )
         }
+        Terminal::NeedsPerson {
+            reason: Reason::Unobservable { .. },
+            serving,
+            ingress,
+        } => unless(
+            (*serving, *ingress) == (Serving::Unknown, Ingress::Unknown),
+            "L2",
+            "a person is told of what nobody saw",
+        ),
         Terminal::NeedsPerson { ingress, .. } => unless(
             !closed || *ingress == Ingress::Closed,
             "L2",

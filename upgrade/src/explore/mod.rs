@@ -3,7 +3,7 @@
 //!
 //! What may happen at any instant: the controller falls and recovers; the old and the new process exit and are started
 //! again, as a kubelet does; a command or its answer is lost, delayed beyond the controller's life, duplicated or refused;
-//! somebody aborts; a look comes in time, later, or too late. The new version is healthy, fails a check, crashes, or stays
+//! somebody aborts; a look comes in time, later, too late, or never any more. The new version is healthy, fails a check, crashes, or stays
 //! silent.
 //!
 //! | | holds |
@@ -19,7 +19,7 @@
 //! | S10 | ingress is opened onto verified instances alone, and nothing is replaced under open ingress |
 //! | S11 | `Done`: the new version serves, verified; the old one is gone and its slot empty |
 //! | L1 | every attempt ends: without further faults there is no way round in circles, and no standstill |
-//! | L2 | closed ingress is reopened, or a person is told that it is closed |
+//! | L2 | closed ingress is reopened, or a person is told that it is closed, or that nobody knows |
 //! | L3 | `RolledBack`: the old version serves, verified; the new one is gone and its slot empty |
 //! | L5 | no drain goes on after its deadline |
 //! | L6 | at the end one slot is live and one is empty |
@@ -123,6 +123,7 @@ enum Label {
     Falls,
     Recover,
     Abort,
+    OutOfSight,
 }
 
 impl Label {
@@ -147,6 +148,7 @@ impl Label {
             Self::Falls => "controller falls".to_owned(),
             Self::Recover => "controller recovers, with a new generation".to_owned(),
             Self::Abort => "somebody aborts".to_owned(),
+            Self::OutOfSight => "controller cannot look, until its patience is over".to_owned(),
         }
     }
 }
@@ -194,11 +196,12 @@ const fn faults(in_all: u8) -> Faults {
         new: 1,
         network: 2,
         abort: 1,
+        sight: 1,
     }
 }
 
 /// Explores a mode under all rules, with so many faults on one way: at most two falls of the controller, two messages that
-/// fare badly, one death of each process, and one abort. Seven are all of them.
+/// fare badly, one death of each process, one abort, and one loss of sight. Eight are all of them.
 pub fn explore(mode: Mode, faults_in_all: u8) -> Explored {
     Search::new(mode, None, faults(faults_in_all), usize::MAX).run()
 }

@@ -67,6 +67,8 @@ pub(super) struct Faults {
     pub(super) network: u8,
     /// Somebody wants the attempt to turn back.
     pub(super) abort: u8,
+    /// The target cannot be looked at any more.
+    pub(super) sight: u8,
 }
 
 /// What the controller would find in its journal.
@@ -246,6 +248,9 @@ impl State {
         match self.sending {
             Some((effect, key)) => self.send(effect, key, rules, &mut all),
             None => {
+                if self.left.sight.min(self.left.in_all) > 0 {
+                    all.push(self.lose_sight(machine, timing.blind_ms, rules));
+                }
                 for wait_ms in [0, QUIET_MS, LATE_MS] {
                     let seen = self.world.observe();
                     all.push(self.look(machine, &seen, wait_ms, false, rules));
@@ -307,6 +312,25 @@ impl State {
             Label::Looks(wait_ms)
         };
         to.obey(label, before, machine, command, now_ms, rules)
+    }
+
+    /// Until patience is over; less changes nothing.
+    fn lose_sight(&self, machine: &Machine, blind_ms: u64, rules: &Rules) -> Next {
+        let mut to = self.clone();
+        to.before = None;
+        to.left.in_all -= 1;
+        to.left.sight -= 1;
+        let mut machine = Box::new(machine.clone());
+        let before = machine.step();
+        let now_ms = NOW_MS + blind_ms;
+        let command = machine.next(Event::Unseen {
+            now_ms,
+            since_ms: NOW_MS,
+        });
+        Next {
+            fair: false,
+            ..to.obey(Label::OutOfSight, before, machine, command, now_ms, rules)
+        }
     }
 
     /// Journals what the machine commands, as the driver does, and checks it.

@@ -42,11 +42,12 @@ enum Order {
 /// One attempt at one target as a pure state machine.
 ///
 /// Contract: after [`begin`](Self::begin), carry out each command and answer it with exactly one
-/// [`next`](Self::next): a `Look` with [`Event::Observed`], an `Effect` with [`Event::Outcome`] or
+/// [`next`](Self::next): a `Look` with [`Event::Observed`] or [`Event::Unseen`], an `Effect` with [`Event::Outcome`] or
 /// [`Event::Withheld`]. An event that does not answer the last command is answered with another look and changes
-/// nothing. A look that could not be had is not an event: look again. After `Finish` there are no events.
+/// nothing. After `Finish` there are no events.
 ///
-/// Time never decides alone: a deadline counts at a look that does not show what the step waits for.
+/// Time alone decides nothing but the end of patience with a target that cannot be observed: any other deadline counts at
+/// a look that does not show what the step waits for.
 ///
 /// Two equal machines given equal events stay equal and command the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +144,17 @@ impl Machine {
                 }
                 self.count_outage(now_ms, seen);
                 self.observed(now_ms, seen)
+            }
+            Event::Unseen { now_ms, since_ms } => {
+                let blind_ms = now_ms.saturating_sub(since_ms);
+                if self.order == Order::Sent || blind_ms < self.timing.blind_ms {
+                    return look_after(now_ms);
+                }
+                Command::Finish(Terminal::NeedsPerson {
+                    reason: Reason::Unobservable { blind_ms },
+                    serving: Serving::Unknown,
+                    ingress: Ingress::Unknown,
+                })
             }
             Event::Outcome { now_ms, outcome } => {
                 if self.order != Order::Sent {

@@ -33,6 +33,13 @@ pub enum Event<'a> {
         /// What was seen.
         seen: &'a Observation,
     },
+    /// The target could not be looked at.
+    Unseen {
+        /// When that was known, on the driver's monotonic clock.
+        now_ms: u64,
+        /// When the first look was asked for since which none could be had.
+        since_ms: u64,
+    },
     /// The last commanded effect was sent, and this is the answer.
     Outcome {
         /// When it came.
@@ -92,7 +99,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a driver must carry out every command")]
 pub enum Command {
-    /// Look at the target at this time or later, and say what was seen.
+    /// Look at the target at this time or later, and say what was seen, or that it could not be.
     Look {
         /// On the driver's monotonic clock, in milliseconds.
         at_ms: u64,

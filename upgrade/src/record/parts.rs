@@ -136,8 +136,12 @@ pub(super) fn put_reason(out: &mut Vec<u8>, reason: &Reason) {
         Reason::SessionLost => (11, None, None),
         Reason::OldDied => (12, None, None),
         Reason::ConfigRefused { refusal } => (13, None, Some(refusal)),
+        Reason::Unobservable { .. } => (14, None, None),
     };
     out.push(number);
+    if let Reason::Unobservable { blind_ms } = reason {
+        put_number(out, *blind_ms);
+    }
     if let Some(step) = of {
         out.push(step.number());
     }
@@ -173,6 +177,9 @@ pub(super) fn reason(from: &mut Reader<'_>) -> Result<Option<Reason>, RecordErro
         11 => Reason::SessionLost,
         12 => Reason::OldDied,
         13 => Reason::ConfigRefused { refusal: from.text()? },
+        14 => Reason::Unobservable {
+            blind_ms: from.number()?,
+        },
         found => return Err(RecordError::Choice { what: "reason", found }),
     }))
 }

@@ -23,6 +23,7 @@ fn reason() -> impl Strategy<Value = Reason> {
         ".{0,30}".prop_map(|refusal| Reason::ConfigRefused {
             refusal: refusal.into()
         }),
+        any::<u64>().prop_map(|blind_ms| Reason::Unobservable { blind_ms }),
     ]
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Run<P: Platform, J: Journal, C: Clock> {
     ask_news: bool,
     /// When the driver wants its next turn.
     driver_due: Option<u64>,
+    /// How long the platform may take to answer.
+    call_ms: u64,
     /// Turns whose inputs are not durable yet.
     kept_back: u32,
 }
@@ -63,6 +65,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         config: DriverConfig,
         shared: Arc<Shared>,
     ) -> Result<Outcome, RunError> {
+        let call_ms = config.call_ms;
         let driver = Driver::new(
             Arc::clone(&world.platform),
             Arc::clone(&world.journal),
@@ -78,6 +81,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             watched: None,
             ask_news,
             driver_due: None,
+            call_ms,
             kept_back: 0,
         };
         if let Some(outcome) = run.begin(plan).await? {
@@ -241,7 +245,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         self.watched = Some(interval + u64::from(now_ms >= end_ms));
         let cursor = self.with(|machine| machine.cursor())?;
         // No news is not good news: the next question begins at the same cursor.
-        let Ok(news) = self.world.platform.watch(cursor).await else {
+        let Some(Ok(news)) = self.within(self.world.platform.watch(cursor)).await else {
             return Ok(());
         };
         if news.changes.is_empty() {
@@ -284,12 +288,23 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         Ok(())
     }
 
+    /// The platform's answer. One that does not come in time is none.
+    async fn within<T>(&self, call: impl Future<Output = T> + Unpin) -> Option<T> {
+        let until_ms = self.world.clock.now().saturating_add(self.call_ms);
+        let mut call = call.fuse();
+        let mut sleep = self.world.clock.sleep_until(until_ms).fuse();
+        futures::select_biased! {
+            answer = call => Some(answer),
+            () = sleep => None,
+        }
+    }
+
     /// Compares what the machine believes with what is.
     async fn look(&mut self, check: &Check) -> Result<Commands, RunError> {
         let mut wrong = Vec::new();
         for targets in check.targets.chunks(LOOK_CHUNK) {
             // A platform that cannot be seen says nothing: the comparison is made again later.
-            let Ok(seen) = self.world.platform.observe(targets).await else {
+            let Some(Ok(seen)) = self.within(self.world.platform.observe(targets)).await else {
                 return Ok(Commands::default());
             };
             if seen.len() != targets.len() {

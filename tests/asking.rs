@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use support::{Case, Ended, HOUR_MS, MINUTE_MS, Stage, person};
-use unattended::upgrade::{Clock, MemoryJournal};
+use unattended::upgrade::{Clock, MemoryJournal, TargetId};
 use unattended::{Level, Outcome, QuestionKind};
 
 /// Runs it with somebody who says yes to every question a few minutes after it was asked.
@@ -66,6 +66,52 @@ fn a_platform_that_cannot_be_seen_ends_the_run_as_waiting() {
     assert_eq!(ended.outcome, Outcome::Waiting);
     assert_eq!(ended.notices.len(), 1, "{:?}", ended.notices);
     assert_eq!(ended.notices[0].code, "attempts.unseen");
+}
+
+/// One that never answers is as one that refuses, whether it falls silent at once or when all is done but the last look.
+#[test]
+fn a_silent_platform_ends_the_run_as_waiting() {
+    let case = Case::calm(2, 4);
+    let stage = case.stage();
+    stage.platform.silent_where(|_| true);
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    assert_eq!(ended.notices.len(), 1, "{:?}", ended.notices);
+    assert_eq!(ended.notices[0].code, "attempts.unseen");
+    assert_eq!(ended.effects, []);
+    // A later run takes it up.
+    let ended = case.stage_in(ended.sim, ended.journal).run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+
+    let stage = case.stage();
+    let handle = stage.handle.clone();
+    let done = move || {
+        handle
+            .progress()
+            .is_some_and(|p| p.exposed == p.targets && p.in_flight == 0)
+    };
+    stage.platform.silent_where(move |_| done());
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    assert_eq!(ended.notices.len(), 1, "{:?}", ended.notices);
+}
+
+/// One target that cannot be seen holds up nobody else, and is owed at the end.
+#[test]
+fn a_target_out_of_sight_becomes_debt() {
+    let stage = Case::calm(4, 10).stage();
+    let dead = TargetId::from("app-1-3");
+    let asked = dead.clone();
+    stage.platform.silent_where(move |targets| targets.contains(&asked));
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:?}", ended.notices);
+    assert_eq!(ended.summary.debts.len(), 1, "{:?}", ended.summary.debts);
+    let debt = &ended.summary.debts[0];
+    assert!(debt.reason.contains("out of sight"), "{debt:?}");
+    assert!(!debt.reason.contains("not healthy"), "{debt:?}");
+    let census = ended.sim.census();
+    assert_eq!(census.on_new_verified, census.targets - 1);
 }
 
 /// A fault that shows when the window, which grants no rollbacks, has just closed.

@@ -191,6 +191,7 @@ pub(crate) struct Machine {
     always_wrong: BTreeSet<String>,
     /// When something moved last.
     moved_ms: u64,
+    sight: receipts::Sight,
 }
 
 impl Machine {
@@ -288,6 +289,7 @@ impl Machine {
             wrong_since: None,
             always_wrong: BTreeSet::new(),
             moved_ms: now_ms,
+            sight: receipts::Sight::default(),
             setup,
         })
     }
@@ -387,6 +389,10 @@ impl Machine {
         let mut commands = Commands::default();
         match self.course {
             Course::Ended(_) => return commands,
+            _ if self.sight.silent_ms.is_some() && self.frozen.is_none() && self.aborting.is_none() => {
+                self.wait_for_sight(&mut commands);
+                return commands;
+            }
             _ if self.aborting.is_some() => {
                 let since = self.aborting.unwrap_or(self.now_ms);
                 // Attempts that may not act never end; the platform's own deadlines look after them then.
@@ -497,6 +503,7 @@ impl Machine {
             };
             self.question = None;
             self.moved_ms = self.now_ms;
+            self.sight = receipts::Sight::default();
         }
     }
 

@@ -8,6 +8,37 @@ use super::{Direction, Machine, Start};
 /// Targets started at one tick, at the most: a bound on the work between two looks at the world.
 const MAX_STARTS: usize = 1 << 16;
 
+/// Whether the platform shows anything. A target that is never seen again is one matter: it is tried again, and becomes debt.
+/// Where in all that time nobody else was seen either, it is the platform's, and no target is to blame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sight {
+    /// When something was seen last.
+    seen_ms: Option<u64>,
+    /// The first target to end out of sight since then.
+    unseen: Option<TargetIndex>,
+    /// Another one has too: for how long nothing was seen.
+    pub(super) silent_ms: Option<u64>,
+}
+
+impl Sight {
+    pub(super) const fn at(now_ms: u64) -> Self {
+        Self {
+            seen_ms: Some(now_ms),
+            unseen: None,
+            silent_ms: None,
+        }
+    }
+
+    fn lost(&mut self, target: TargetIndex, since_ms: u64, now_ms: u64) {
+        if self.seen_ms.is_some_and(|seen_ms| seen_ms > since_ms) {
+            return;
+        }
+        if *self.unseen.get_or_insert(target) != target {
+            self.silent_ms = Some(now_ms.saturating_sub(since_ms));
+        }
+    }
+}
+
 impl Machine {
     /// Hands out what may start forward.
     pub(super) fn start_forward(&mut self, commands: &mut super::Commands) {
@@ -100,6 +131,14 @@ impl Machine {
         self.record.receipt(receipt);
         self.moved_ms = self.now_ms;
         self.scan_due = true;
+        let unseen_ms = unseen_ms(&receipt.terminal);
+        match unseen_ms {
+            Some(blind_ms) => {
+                let since_ms = receipt.finished_ms.saturating_sub(blind_ms);
+                self.sight.lost(target, since_ms, self.now_ms);
+            }
+            None => self.sight = Sight::at(self.now_ms),
+        }
         let lost = matches!(
             receipt.terminal,
             Terminal::NeedsPerson {
@@ -108,8 +147,9 @@ impl Machine {
             }
         );
         let state = &mut self.targets[target.0 as usize];
-        // After its own failed attempt a target is ill by that, not by itself.
-        state.ill_before |= direction == Direction::Forward && state.tries == 0 && !receipt.was_healthy;
+        // After its own failed attempt a target is ill by that, not by itself; of one that was never seen nobody knows.
+        let known = unseen_ms.is_none();
+        state.ill_before |= known && direction == Direction::Forward && state.tries == 0 && !receipt.was_healthy;
         let lost = lost && !state.ill_before;
         self.set_lost(target, lost);
         self.targets[target.0 as usize].closed = matches!(
@@ -240,6 +280,14 @@ impl Machine {
         self.under_way()
             .filter(|start| !is_known(self.name(start.target)))
             .collect()
+    }
+}
+
+/// For how long the target had been out of sight, if it ended for that.
+const fn unseen_ms(terminal: &Terminal) -> Option<u64> {
+    match reason(terminal) {
+        Some(Reason::Unobservable { blind_ms }) => Some(*blind_ms),
+        _ => None,
     }
 }
 

@@ -267,6 +267,7 @@ impl Machine {
         let mut commands = Commands::default();
         let settings = &self.setup.change.settings;
         self.check_at = self.now_ms + settings.interval_ms;
+        self.sight = super::receipts::Sight::at(self.now_ms);
         let patience = settings.blocked_patience_ms;
         let names: BTreeSet<String> = wrong.iter().map(|(name, _)| name.clone()).collect();
         let first = self.wrong_since.is_none();
@@ -338,14 +339,7 @@ impl Machine {
                     ),
                 ),
             };
-            self.decide_text(code, text.clone(), None);
-            commands.notices.push(Notice {
-                code: code.to_owned(),
-                dedup_key: format!("{}/{code}", self.setup.change.id),
-                text,
-                question: None,
-            });
-            self.end(Outcome::Waiting, commands);
+            self.wait_for(code, text, commands);
             return;
         }
         if self.course == Course::Back || self.lanes.iter().any(Lane::waits_for_a_window) {
@@ -362,6 +356,28 @@ impl Machine {
             "the change stays open and goes on looking".to_owned(),
             commands,
         );
+    }
+
+    /// Ends the run, since the platform shows nothing.
+    pub(super) fn wait_for_sight(&mut self, commands: &mut Commands) {
+        let minutes = self.sight.silent_ms.unwrap_or(0) / 60_000;
+        let text = format!(
+            "nothing has been seen of the platform for {minutes} minutes, with {} attempts under way",
+            self.in_flight
+        );
+        self.wait_for("attempts.unseen", text, commands);
+    }
+
+    /// Ends the run as waiting for what no person's word can bring, and says so.
+    fn wait_for(&mut self, code: &'static str, text: String, commands: &mut Commands) {
+        self.decide_text(code, text.clone(), None);
+        commands.notices.push(Notice {
+            code: code.to_owned(),
+            dedup_key: format!("{}/{code}", self.setup.change.id),
+            text,
+            question: None,
+        });
+        self.end(Outcome::Waiting, commands);
     }
 
     /// Nothing has moved for longer than any rest takes.

@@ -414,12 +414,14 @@ impl Effect {
 }
 
 type Hook = Box<dyn FnMut(&Effect) + Send>;
+type Silence = Box<dyn Fn(&[TargetId]) -> bool + Send>;
 
 /// The simulated platform, with somebody at the door who sees each order before it is carried out.
 pub(crate) struct Watched {
     sim: Arc<Simulated>,
     effects: Mutex<Vec<Effect>>,
     before: Mutex<Option<Hook>>,
+    silence: Mutex<Option<Silence>>,
 }
 
 impl Watched {
@@ -428,6 +430,7 @@ impl Watched {
             sim,
             effects: Mutex::default(),
             before: Mutex::new(None),
+            silence: Mutex::new(None),
         }
     }
 
@@ -438,6 +441,11 @@ impl Watched {
     /// Calls `before` at each order, before it is carried out.
     pub(crate) fn before_each(&self, before: impl FnMut(&Effect) + Send + 'static) {
         *self.before.lock() = Some(Box::new(before));
+    }
+
+    /// Looks for which `silence` says so are never answered.
+    pub(crate) fn silent_where(&self, silence: impl Fn(&[TargetId]) -> bool + Send + 'static) {
+        *self.silence.lock() = Some(Box::new(silence));
     }
 
     fn see(&self, target: &TargetId, act: Act, version: Option<&Version>, key: Option<&EffectKey>) {
@@ -462,6 +470,10 @@ impl Platform for Watched {
     }
 
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        let silent = self.silence.lock().as_ref().is_some_and(|silence| silence(targets));
+        if silent {
+            std::future::pending::<()>().await;
+        }
         self.sim.observe(targets).await
     }
 

@@ -90,6 +90,11 @@ impl Selector {
     }
 }
 
+/// Whether somebody may have meant more than one value by a text: none of a label is written like that.
+pub(crate) fn looks_like_a_pattern(text: &str) -> bool {
+    text.contains('*') || text.starts_with('!')
+}
+
 /// How terms meet a scope, given for each its key, how many values the scope has under it, and how many of them are wanted.
 pub(crate) fn meets<'k>(terms: impl Iterator<Item = (&'k str, usize, usize)>) -> Match<'k> {
     let mut answer = Match::All;

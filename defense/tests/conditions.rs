@@ -249,6 +249,13 @@ fn conditions_are_type_checked_when_they_are_loaded() {
             "says not what it looks at",
             "did you mean `fact`?",
         ),
+        ("{label: app, is: \"pay-*\"}", 8, "looks like a pattern", "starts_with"),
+        (
+            "{label: app, not_in: [ledger, \"!pay\"]}",
+            8,
+            "looks like a pattern",
+            "is_not",
+        ),
         ("{all: []}", 13, "is empty", "name a condition"),
         ("{all: {fact: green, is: true}}", 13, "not a list", "list"),
         (

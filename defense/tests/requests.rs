@@ -216,6 +216,18 @@ fn a_slip_is_named_with_file_line_field_and_fix() {
             "change: a\n",
             "`change`: this is a text, not a mapping; fix: write fields: id, kind, direction",
         ),
+        (
+            "change: {id: \"\"}\n",
+            "r.yaml:1:14: `change.id`: an id says nothing; fix: write it",
+        ),
+        (
+            "change: {id: a}\nothers: [{change_id: \" \", scope: {}, started: 1}]\n",
+            "r.yaml:2:22: `others[0].change_id`: an id says nothing; fix: write it",
+        ),
+        (
+            "change: {id: a}\nactor: {id: \"\", kind: person}\n",
+            "`actor.id`: an id says nothing; fix: write it",
+        ),
         ("change: {id: a\n", "not a readable YAML document"),
         ("", "this is nothing, not a mapping; fix: write fields: change, actor"),
     ] {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::KeyUse;
 use super::fields::{Fields, Reader};
 use super::yaml::{At, Node, Value};
-use crate::selector::Selector;
+use crate::selector::{Selector, looks_like_a_pattern};
 
 impl Reader<'_> {
     pub(super) fn scope(&mut self, node: &Node) -> Option<Selector> {
@@ -47,7 +47,7 @@ impl Reader<'_> {
 
     /// Refuses what only looks as if it selected more than it says: a freeze for `pay-*` would freeze nothing.
     fn names_a_value(&mut self, text: &str, at: At) -> bool {
-        let pattern = text.contains('*') || text.starts_with('!');
+        let pattern = looks_like_a_pattern(text);
         let padded = text.trim() != text;
         if pattern {
             self.fault(

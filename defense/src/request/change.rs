@@ -81,6 +81,7 @@ impl ActorKind {
 #[expect(clippy::exhaustive_structs, reason = "plain data, written as a literal by callers")]
 pub struct Actor {
     /// The name it is known by. Two actors with one id are one, whatever kind each says it is.
+    #[serde(deserialize_with = "form::id")]
     pub id: String,
     /// Person or program.
     pub kind: ActorKind,
@@ -141,7 +142,8 @@ pub struct Protocol {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Change {
-    /// Its id: the same for every batch, and for its rollback.
+    /// Its id: the same for every batch, and for its rollback. Not empty.
+    #[serde(deserialize_with = "form::id")]
     pub id: String,
     /// What kind of thing changes. Default: a binary.
     #[serde(default)]

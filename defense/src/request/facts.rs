@@ -176,6 +176,7 @@ pub struct Call {
 #[expect(clippy::exhaustive_structs, reason = "plain data, written as a literal by callers")]
 pub struct Act {
     /// The change it belongs to.
+    #[serde(deserialize_with = "form::id")]
     pub change: String,
     /// What kind of thing changed.
     #[serde(default)]

@@ -108,6 +108,28 @@ pub(crate) fn span_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     span::deserialize(deserializer).map(Some)
 }
 
+/// What tells one from all others. An empty one, of a variable that nobody set, would make strangers one.
+pub(crate) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct Id;
+
+    impl Visitor<'_> for Id {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            if text.trim().is_empty() {
+                return Err(E::custom("an id says nothing; fix: write it"));
+            }
+            Ok(text.to_owned())
+        }
+    }
+
+    deserializer.deserialize_str(Id)
+}
+
 /// The texts of one label: one, or a list.
 pub(crate) struct OneOrMany(pub(crate) Vec<String>);
 

@@ -99,6 +99,7 @@ pub struct Counts {
 #[non_exhaustive]
 pub struct Other {
     /// Its id. The entry with the id of the request itself only says when that started.
+    #[serde(deserialize_with = "form::id")]
     pub change_id: String,
     /// What kind of thing changes.
     #[serde(default)]
@@ -288,10 +289,11 @@ impl Request {
         self.others.iter().flatten().filter(|other| !self.is_own(other))
     }
 
-    /// Whether an entry is that of this change. A stop that somebody gave the name of the change it stops is none of its own.
+    /// Whether an entry is that of this change: where it has a name at all. A stop that somebody gave the name of the change it stops is none of its own.
     fn is_own(&self, other: &Other) -> bool {
         let stops = |kind| kind == ChangeKind::Freeze;
-        other.change_id == self.change.id && (stops(self.change.kind) || !stops(other.kind))
+        let named = !self.change.id.is_empty();
+        named && other.change_id == self.change.id && (stops(self.change.kind) || !stops(other.kind))
     }
 
     /// When this change started, if anybody says.

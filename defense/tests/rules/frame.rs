@@ -60,7 +60,7 @@ fn a_rule_in_code_counts_like_one_in_a_pack_and_its_panic_is_not_a_pass() {
     let guard = guard("kind: person, select: {app: x}")
         .with_rules("code", [terms().rule(Own)])
         .expect("valid");
-    let decide = |id: &str| guard.decide(&Request::pre(id).scope(unattended_defense::app("a")), NOW);
+    let decide = |id: &str| guard.decide(&Request::pre(id).scope(app("a")), NOW);
     assert_eq!(decide("good").verdict, Verdict::Allow);
     let late = decide("late");
     assert_eq!(late.verdict, Verdict::Hold { until: Some(NOW + 1) });

@@ -35,7 +35,7 @@ fn approvals_count_people_of_enough_authority_and_never_the_author() {
             "{why}"
         );
     }
-    // A program is one, whoever it says it is when it agrees; so is somebody without a name.
+    // A program is one, whoever it says it is when it agrees.
     let asking = format!("actor: {{id: an, kind: program}}\n{both}");
     let twice = asked(&format!(
         "{0}, {1}, {2}",
@@ -43,22 +43,23 @@ fn approvals_count_people_of_enough_authority_and_never_the_author() {
         yes("an", ""),
         yes("an", "").replace("kind: person", "kind: program")
     ));
-    let nameless = asked(&format!("{}, {}", yes("wu", ""), yes("\"\"", "")));
-    for request in [&asking, &twice, &nameless] {
+    for request in [&asking, &twice] {
         check(rule, &[(request, missing, Verdict::NeedsPerson)]);
     }
     let person = asking.replacen("kind: program", "kind: person", 1);
-    check(
-        rule,
-        &[
-            (&person, &[], Verdict::Allow),
-            (
-                &both.replace("id: li", "id: \"\""),
-                &["fact.missing"],
-                Verdict::NeedsPerson,
-            ),
-        ],
-    );
+    check(rule, &[(&person, &[], Verdict::Allow)]);
+    // Who has no name is nobody. Files cannot say so, programs can.
+    let nobody = |change: fn(&mut Request)| {
+        let mut request = Request::from_text("r.yaml", &both).expect("sound");
+        change(&mut request);
+        guard(rule).decide(&request, NOW).findings[0].code.to_string()
+    };
+    let agreed = nobody(|request| {
+        let approvals = request.facts.approvals.as_mut().expect("there are two");
+        approvals.value[1].by.id.clear();
+    });
+    let wrote = nobody(|request| request.change.author.as_mut().expect("it is li").id.clear());
+    assert_eq!((agreed.as_str(), wrote.as_str()), ("approval.missing", "fact.missing"));
     // Who writes as a program and agrees as a person is one.
     let alone = asked(&format!("{}, {}", yes("wu", ""), yes("li", "")));
     let by_program = alone.replacen("kind: person", "kind: program", 1);
@@ -545,6 +546,13 @@ fn changes_meet_along_calls_and_configuration_further() {
                 Verdict::NeedsPerson,
             ),
         ],
+    );
+    // Two changes without a name are not one.
+    let other = Other::new("", app("a"), 1);
+    let request = Request::pre("").scope(app("a")).others(&[other]);
+    assert_eq!(
+        guard(rule).decide(&request, NOW).codes(),
+        ["verdict.hold", "conflict.scope", "fact.missing"]
     );
     // A stop holds forward changes whenever they started, and asks a person about the way back.
     let stop = "kind: freeze, scope: {app: a}";

@@ -1,6 +1,8 @@
 //! Built-in rules: for each kind what passes, what does not, and what it cannot tell. Requests are written as files are.
 
-use unattended_defense::{Answer, Ask, Code, Decision, Guard, Request, Rule, Terms, UnknownReason, Verdict};
+use unattended_defense::{
+    Answer, Ask, Code, Decision, Guard, Other, Request, Rule, Terms, UnknownReason, Verdict, app,
+};
 
 const NOW: i64 = 1_795_176_000_000; // 2026-11-20T12:00Z
 const MINUTE: i64 = 60_000;

@@ -3,6 +3,7 @@
 use super::facts::{Type, Types};
 use super::tree::{Condition, Test};
 use crate::pack::{At, Misfit, Node, Value};
+use crate::selector::looks_like_a_pattern;
 use crate::suggest::nearest;
 use crate::verdict::Verdict;
 
@@ -198,6 +199,18 @@ impl Builder<'_> {
             );
         };
         let test = self.test(key, Type::Text, at, rest)?;
+        let texts = match &test {
+            Test::Is(text) | Test::IsNot(text) | Test::StartsWith(text) => std::slice::from_ref(text),
+            Test::In(texts) | Test::NotIn(texts) => texts.as_slice(),
+            _ => &[],
+        };
+        if let Some(pattern) = texts.iter().find(|text| looks_like_a_pattern(text)) {
+            return self.wrong(
+                at,
+                format!("`{pattern}` looks like a pattern, and values are compared as they stand"),
+                "name each value, or use `starts_with`, `is_not` or `not_in`",
+            );
+        }
         Some(Condition::Label(key.clone(), test))
     }
 

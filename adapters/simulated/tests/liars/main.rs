@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use platform::Liar;
 use support::{config, fleet, id};
 use unattended_simulated::{SimConfig, Simulated, World};
-use unattended_upgrade::conformance::{Breach, Subject, Undisturbed, platform_suite};
+use unattended_upgrade::conformance::{Breach, Subject, Undisturbed, platform_holds, platform_suite};
 
 /// Declares the lies, each with the rule that it breaks.
 macro_rules! lies {
@@ -37,10 +37,11 @@ lies! {
     ForgetsKeysWithTime: "key.forgotten",
     RemembersOneKeyOfAll: "key.answer",
     TakesOlderOnes: "key.answer",
-    OrdersByOrdinalsAlone: "fence.wide",
+    OrdersByOrdinalsAlone: "fence.shut",
     ForgetsFencesWithAReplacement: "fence.forgets",
     ForgetsFencesWithTime: "fence.forgets",
     KeepsHalfOfAGeneration: "fence.stale",
+    FenceGivenAgainShuts: "fence.shut",
     StopsForAnyGeneration: "fence.stale",
     RetiresForAnyGeneration: "fence.stale",
     SwapsOrders: "order.swapped",
@@ -66,8 +67,11 @@ lies! {
     EndpointOfEverybody: "endpoint.shared",
     EndpointMoves: "endpoint.unstable",
     EndpointOfNothing: "endpoint.invented",
+    EndpointIsKept: "endpoint.gone",
+    ProbesPassWhileStarting: "probe.early",
     WordsAreTakenTwice: "desired.twice",
     OldWordsAreTaken: "desired.stale",
+    WordsAreForgottenOverARestart: "durable.word",
     WordsTouchTheLiving: "desired.touched",
     // Slots and hand-overs.
     SpawnDoesNothing: "spawn.not-done",
@@ -76,6 +80,7 @@ lies! {
     StopDoesNothing: "stop.not-done",
     StopEndsWhateverIsNew: "stop.wrong",
     StopEndsBoth: "stop.not-done",
+    StopRestartsTheOther: "stop.disturbs",
     ResetDoesNothing: "reset.not-done",
     ResetIsUndoneByALateSpawn: "reset.disturbs",
     OfferDoesNothing: "handover.not-done",
@@ -114,10 +119,16 @@ fn tried(lie: Lie) -> Result<(), Breach> {
     let liar = Liar {
         sim,
         lie,
+        restarted: false,
         state: Mutex::default(),
     };
     let suite = platform_suite(&liar, &clock, &subject, &Undisturbed);
-    executor.run(suite).unwrap().map(drop)
+    let memory = executor.run(suite).unwrap()?;
+    let again = Liar {
+        restarted: true,
+        ..liar
+    };
+    executor.run(platform_holds(&again, &clock, &subject, &memory)).unwrap()
 }
 
 #[test]

@@ -45,12 +45,15 @@ pub(crate) struct State {
     config_lost: Vec<TargetId>,
     asked: u64,
     words: Option<EffectKey>,
+    endpoints: BTreeMap<(TargetId, Version), Arc<str>>,
     migrated: bool,
 }
 
 pub(crate) struct Liar {
     pub(crate) sim: Arc<Simulated>,
     pub(crate) lie: Lie,
+    /// Its adapter was started anew.
+    pub(crate) restarted: bool,
     pub(crate) state: Mutex<State>,
 }
 
@@ -222,6 +225,14 @@ impl Liar {
                     Some(new) => self.perform(target, &Order::Stop(new)).await,
                     None => self.perform(target, order).await,
                 };
+            }
+            (Lie::StopRestartsTheOther, Order::Stop(instance)) if instance.0 < u64::MAX / 2 => {
+                let outcome = self.perform(target, order).await;
+                let seen = self.sim.observe(std::slice::from_ref(target)).await;
+                if let Some(version) = seen.ok().and_then(|mut seen| seen.remove(0).version) {
+                    self.perform(target, &Order::InPlace(version)).await;
+                }
+                return outcome;
             }
             (Lie::StopEndsBoth, Order::Stop(instance)) if instance.0 < u64::MAX / 2 => {
                 self.perform(target, &Order::Replace("old".into())).await;
@@ -437,7 +448,13 @@ impl Platform for Liar {
         let mut state = self.state.lock();
         match state.fenced.get(target) {
             Some((fenced, _)) if generation < *fenced => return EffectOutcome::Stale,
-            Some((fenced, _)) if generation == *fenced => return EffectOutcome::AlreadyApplied,
+            Some((fenced, at)) if generation == *fenced => {
+                let (next, at) = (Generation(fenced.0 + 1), *at);
+                if self.is(Lie::FenceGivenAgainShuts) {
+                    state.fenced.insert(target.clone(), (next, at));
+                }
+                return EffectOutcome::AlreadyApplied;
+            }
             _ => {}
         }
         state.fenced.insert(target.clone(), (generation, now));
@@ -529,6 +546,15 @@ impl Platform for Liar {
                         .clone();
                 }
             }
+            Lie::ProbesPassWhileStarting => {
+                let seen = self.sim.observe(targets).await?;
+                for (seen, answer) in seen.iter().zip(&mut answers) {
+                    if seen.phase == Phase::Starting {
+                        answer.version.clone_from(&seen.version);
+                        answer.self_check = SelfCheck::Passed;
+                    }
+                }
+            }
             Lie::ProbesFail => answers
                 .iter_mut()
                 .for_each(|answer| answer.self_check = SelfCheck::Unreported),
@@ -548,6 +574,17 @@ impl Platform for Liar {
             Lie::EndpointOfTheTarget => Ok(address?.split('/').next().unwrap_or_default().into()),
             Lie::EndpointOfEverybody => Ok("simulated:1".into()),
             Lie::EndpointMoves => Ok(format!("{}#{asked}", address?).into()),
+            Lie::EndpointIsKept => {
+                let mut state = self.state.lock();
+                let kept = (target.clone(), version.clone());
+                match address {
+                    Ok(address) => {
+                        state.endpoints.insert(kept, Arc::clone(&address));
+                        Ok(address)
+                    }
+                    Err(error) => state.endpoints.get(&kept).cloned().ok_or(error),
+                }
+            }
             Lie::EndpointOfNothing => Ok(address.unwrap_or_else(|_| format!("simulated:{target}/{version}").into())),
             _ => address,
         }
@@ -557,6 +594,7 @@ impl Platform for Liar {
         let outcome = self.sim.desired(scope, version, key).await;
         let before = self.state.lock().words.replace(*key);
         match self.lie {
+            Lie::WordsAreForgottenOverARestart if self.restarted => EffectOutcome::Applied,
             Lie::WordsAreTakenTwice if outcome == EffectOutcome::AlreadyApplied => EffectOutcome::Applied,
             Lie::OldWordsAreTaken if outcome == EffectOutcome::Stale => EffectOutcome::Applied,
             Lie::WordsTouchTheLiving if outcome == EffectOutcome::Applied && before != Some(*key) => {

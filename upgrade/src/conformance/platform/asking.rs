@@ -1,8 +1,10 @@
 //! What is asked beyond a look: the instances themselves, and where their agents are.
 use std::sync::Arc;
 
-use super::trial::{PATIENT_TRIES, Trial};
+use super::looks::runs;
+use super::trial::{Ask, PATIENT_TRIES, Trial};
 use crate::conformance::Breach;
+use crate::conformance::platform::Subject;
 use crate::{Clock, Observation, Platform, PlatformError, Probe, SelfCheck, TargetId, Version};
 
 impl<P, C> Trial<'_, P, C>
@@ -84,13 +86,47 @@ where
                 }
                 known.push((address, target.clone(), version));
             }
-            let nothing = self.subject.nobody_version();
-            if let Ok(address) = self.platform.control_endpoint(&target, &nothing).await {
-                let told = format!("{nothing} does not run at {target} and is reached at {address}");
-                return Err(Breach::new("endpoint.invented", told));
+            let Subject { first, second, .. } = self.subject;
+            let absent = [
+                (self.subject.nobody_version(), "endpoint.invented"),
+                (first.clone(), "endpoint.gone"),
+                (second.clone(), "endpoint.gone"),
+            ];
+            let here = self.versions_at(&target);
+            for (version, rule) in absent.into_iter().filter(|(version, _)| !here.contains(version)) {
+                if let Ok(address) = self.platform.control_endpoint(&target, &version).await {
+                    let told = format!("{version} does not run at {target} and is reached at {address}");
+                    return Err(Breach::new(rule, told));
+                }
             }
         }
         Ok(())
+    }
+
+    /// An instance says nothing good of itself before a look shows it as good.
+    pub(super) async fn probed_while_starting(&mut self, target: &TargetId) -> Result<(), Breach> {
+        if !self.able.probe {
+            return Ok(());
+        }
+        let wanted = self.other_version(target);
+        let key = self.key(target, 4);
+        self.order(target, &Ask::Replace(wanted.clone()), &key).await?;
+        self.moving.insert(target.clone());
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
+        loop {
+            let answer = self.probes(std::slice::from_ref(target)).await?.remove(0);
+            // It may have got ready since the look before, but not since the one after.
+            let seen = self.look_alone(target).await?;
+            if runs(&seen, &wanted) || self.clock.now() >= until {
+                break;
+            }
+            if answer.self_check == SelfCheck::Passed && answer.version.as_ref() == Some(&wanted) {
+                let told = format!("a probe of {target} gave {answer:?}; a look after that shows {seen:?}");
+                return Err(Breach::new("probe.early", told));
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
+        self.replaced(target).await
     }
 
     /// The versions of the slots of a target in which something runs.

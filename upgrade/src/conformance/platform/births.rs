@@ -59,6 +59,7 @@ where
             self.obeyed(version).await?;
             given.push((version, key));
         }
+        self.word = given.pop().map(|(version, key)| (version.clone(), key));
         Ok(())
     }
 

@@ -5,6 +5,14 @@ use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
 use crate::{Clock, EffectKey, EffectOutcome, Generation, Platform, TargetId};
 
+/// An order that is stale where its own generation has just been fenced.
+pub(super) fn shut(breach: Breach) -> Breach {
+    match breach.rule {
+        "fence.wide" => Breach::new("fence.shut", breach.told),
+        _ => breach,
+    }
+}
+
 impl<P, C> Trial<'_, P, C>
 where
     P: Platform + ?Sized,
@@ -49,10 +57,6 @@ where
         let key = match &before {
             Some((_, key)) => self.key_like(target, key),
             None => self.key(target, 4),
-        };
-        let shut = |breach: Breach| match breach.rule {
-            "fence.wide" => Breach::new("fence.shut", breach.told),
-            _ => breach,
         };
         self.order(target, &ask, &key).await.map_err(shut)?;
         self.replaced(target).await.map_err(|breach| confused(breach, &key))?;

@@ -191,7 +191,8 @@ where
         }
         let wanted = self.other_version(target);
         let key = self.key(target, 4);
-        self.order(target, &Ask::InPlace(wanted.clone()), &key).await?;
+        let given = self.order(target, &Ask::InPlace(wanted.clone()), &key).await;
+        given.map_err(super::fencing::shut)?;
         let done = |seen: &crate::Observation| super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open;
         self.until("ingress.watchdog", target, done).await
     }

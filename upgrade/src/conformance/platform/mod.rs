@@ -219,7 +219,9 @@ impl Disturb for Undisturbed {
 /// | `handover.disturbs` | a return without a hand-over changes nothing |
 /// | `handover.lost`, `handover.uncounts` | no connection is lost or cut while both live; what was counted stays counted |
 /// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too |
-/// | `endpoint.shared`, `endpoint.unstable`, `endpoint.invented`, `endpoint.unanswered` | each slot in which something runs has an address of its own, the same each time |
+/// | `probe.early` | and which says nothing good of itself before it is ready |
+/// | `endpoint.shared`, `endpoint.unstable`, `endpoint.unanswered` | each slot in which something runs has an address of its own, the same each time |
+/// | `endpoint.invented`, `endpoint.gone` | and no other has: neither what never ran nor what runs no more |
 /// | `desired.refused`, `desired.twice`, `desired.stale` | what newborns run is taken, once, and not from an older word |
 /// | `desired.touched`, `desired.obeyed` | nobody who lives is touched, and those who are born obey |
 /// | `watch.cursor`, `watch.forgets`, `watch.lies`, `watch.lost` | news from a cursor are what followed, the same each time, true, and complete |
@@ -245,6 +247,7 @@ where
             trial.config(target).await?;
             trial.slots(target).await?;
             trial.probing().await?;
+            trial.probed_while_starting(target).await?;
             trial.endpoints().await?;
             trial.fencing(target).await?;
         }
@@ -268,6 +271,7 @@ where
 /// | --- | --- |
 /// | `durable.fence` | a fence survives |
 /// | `durable.key` | an applied key survives |
+/// | `durable.word` | what newborns were to run is known |
 /// | `durable.order` | what was ordered is so, or becomes so: an order that was under way is carried out, and a way that was closed opens at its time |
 pub async fn platform_holds<P, C>(platform: &P, clock: &C, subject: &Subject, memory: &Memory) -> Result<(), Breach>
 where

@@ -33,6 +33,8 @@ pub(super) enum Ask {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     left: Vec<Left>,
+    /// The last word on newborns of the scope.
+    word: Option<(Version, EffectKey)>,
 }
 
 /// What a target was left with.
@@ -73,6 +75,8 @@ pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
     pub(super) far: bool,
     /// The last order that started something in a free slot.
     pub(super) spawn: Option<(Ask, EffectKey)>,
+    /// The last word on what newborns run.
+    pub(super) word: Option<(Version, EffectKey)>,
     pub(super) disturb: &'a dyn Disturb,
 }
 
@@ -110,6 +114,7 @@ where
             looks: 0,
             far: false,
             spawn: None,
+            word: None,
             disturb,
         };
         if let Some(words) = trial.able.contradiction() {
@@ -174,7 +179,7 @@ where
                 rest,
             });
         }
-        Ok(Memory { left })
+        Ok(Memory { left, word: self.word })
     }
 
     pub(super) async fn holds(
@@ -219,6 +224,21 @@ where
                 let told = format!("{target}: {key} had been applied; given again it gave {outcome:?}");
                 return Err(Breach::new("durable.key", told));
             }
+        }
+        let Some((version, key)) = &memory.word else {
+            return Ok(());
+        };
+        let mut outcome = platform.desired(&subject.scope, version, key).await;
+        for _ in 0..PATIENT_TRIES {
+            if !matches!(outcome, EffectOutcome::Unknown { .. } | EffectOutcome::Retry { .. }) {
+                break;
+            }
+            clock.sleep_until(clock.now() + subject.poll_ms).await;
+            outcome = platform.desired(&subject.scope, version, key).await;
+        }
+        if outcome != EffectOutcome::AlreadyApplied {
+            let told = format!("newborns were to run {version} by {key}, which given again gave {outcome:?}");
+            return Err(Breach::new("durable.word", told));
         }
         Ok(())
     }

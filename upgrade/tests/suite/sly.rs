@@ -26,10 +26,22 @@ enum Lie {
     RestartOpensTheWay,
     RestartForgetsTheConfiguration,
     RestartRunsTheFirstVersion,
+    /// It runs, so it must be good.
+    ReadyOnceItRuns,
+    /// The instance of before is shown until the next one is ready.
+    ShowsTheLastThatWasReady,
+    /// A replacement waits until the one before it is ready.
+    WaitsForTheBadOne,
+    AcknowledgesWhatWasPushed,
+    RefusesAndKeepsIt,
+    WaitsForTheBadConfiguration,
     PutsOffAndDoesItMeanwhile,
     ForgetsDeadlinesOverARestart,
     ForgetsOrdersUnderWayOverARestart,
 }
+
+/// A version that never gets ready, and a configuration that is refused.
+const BAD: &str = "bad";
 
 struct Sly {
     inner: Host<Jumping>,
@@ -38,6 +50,8 @@ struct Sly {
     under_way: Mutex<Vec<(u64, TargetId, Version, EffectKey)>>,
     before: Mutex<Vec<(TargetId, Observation)>>,
     put_off: Mutex<Vec<EffectKey>>,
+    /// Who refused a configuration, and has not had another one since.
+    refused: Mutex<Vec<TargetId>>,
 }
 
 impl Sly {
@@ -110,6 +124,22 @@ impl Platform for Sly {
                 }
             }
         }
+        for (target, seen) in targets.iter().zip(&mut seen) {
+            if let Some(config) = &mut seen.config
+                && self.refused.lock().contains(target)
+            {
+                config.refused = Some((BAD.into(), "no".into()));
+            }
+            if self.is(Lie::ShowsTheLastThatWasReady) && seen.phase != Phase::Gone {
+                let mut before = self.before.lock();
+                match before.iter_mut().find(|(name, _)| name == target) {
+                    Some((_, ready)) if seen.ready => *ready = seen.clone(),
+                    Some((_, ready)) if seen.version == Some(BAD.into()) => *seen = ready.clone(),
+                    Some(_) => {}
+                    None => before.push((target.clone(), seen.clone())),
+                }
+            }
+        }
         Ok(seen)
     }
 
@@ -154,7 +184,19 @@ impl Platform for Sly {
             }
             _ => {}
         }
-        self.inner.replace(target, version, key).await
+        let mut was_bad = false;
+        self.alter(target, |process| was_bad = process.version.as_str() == BAD);
+        let outcome = self.inner.replace(target, version, key).await;
+        let waits = was_bad && self.is(Lie::WaitsForTheBadOne);
+        if outcome == EffectOutcome::Applied && (waits || version.as_str() == BAD) {
+            self.alter(target, |process| {
+                process.version = BAD.into();
+                if !self.is(Lie::ReadyOnceItRuns) {
+                    process.ready_at = u64::MAX;
+                }
+            });
+        }
+        outcome
     }
 
     async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
@@ -196,7 +238,24 @@ impl Platform for Sly {
     }
 
     async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
-        self.inner.apply_config(target, version, key).await
+        let bad = version.as_str() == BAD;
+        let mut had = None;
+        self.alter(target, |process| had = Some(process.config.clone()));
+        let outcome = self.inner.apply_config(target, version, key).await;
+        if outcome == EffectOutcome::Applied && !self.is(Lie::AcknowledgesWhatWasPushed) {
+            let mut refused = self.refused.lock();
+            let stuck = refused.contains(target) && self.is(Lie::WaitsForTheBadConfiguration);
+            refused.retain(|name| name != target || stuck);
+            if bad {
+                refused.push(target.clone());
+            }
+            if bad && !self.is(Lie::RefusesAndKeepsIt) {
+                self.alter(target, |process| {
+                    process.config = had.unwrap_or_else(|| version.clone())
+                });
+            }
+        }
+        outcome
     }
 
     async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
@@ -222,6 +281,7 @@ fn tried(lie: Lie) -> Result<(), Breach> {
         disk: Arc::default(),
     };
     let subject = Subject::new(["a", "b", "c"].map(TargetId::from), "old".into(), "new".into());
+    let subject = subject.bad_version(BAD.into()).bad_config(BAD.into());
     for target in &subject.targets {
         inner.add(target, &"old".into());
     }
@@ -232,6 +292,7 @@ fn tried(lie: Lie) -> Result<(), Breach> {
         under_way: Mutex::default(),
         before: Mutex::default(),
         put_off: Mutex::default(),
+        refused: Mutex::default(),
     };
     let memory = block_on(platform_suite(&sly, clock.as_ref(), &subject, &sly))?;
     for target in &subject.targets {
@@ -270,6 +331,12 @@ fn every_sly_one_is_found_out_by_name() {
         (Lie::RestartOpensTheWay, "restart.forgets"),
         (Lie::RestartForgetsTheConfiguration, "restart.forgets"),
         (Lie::RestartRunsTheFirstVersion, "observe.restart"),
+        (Lie::ReadyOnceItRuns, "bad.good"),
+        (Lie::ShowsTheLastThatWasReady, "bad.shown"),
+        (Lie::WaitsForTheBadOne, "bad.stuck"),
+        (Lie::AcknowledgesWhatWasPushed, "config.refused"),
+        (Lie::RefusesAndKeepsIt, "config.bad"),
+        (Lie::WaitsForTheBadConfiguration, "config.stuck"),
         (Lie::PutsOffAndDoesItMeanwhile, "order.undone"),
         (Lie::ForgetsDeadlinesOverARestart, "durable.order"),
         (Lie::ForgetsOrdersUnderWayOverARestart, "durable.order"),

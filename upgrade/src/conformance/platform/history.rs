@@ -9,7 +9,7 @@ use crate::{Capabilities, InstanceId, Moves, Observation, Pair, Phase, SelfCheck
 pub(super) struct History {
     able: Capabilities,
     /// The only versions that anybody runs: those of the suite.
-    versions: [Version; 2],
+    versions: Vec<Version>,
     lives: BTreeMap<(TargetId, InstanceId), Life>,
     /// The instances that the last look showed.
     present: BTreeMap<TargetId, Vec<InstanceId>>,
@@ -27,7 +27,7 @@ struct Life {
 }
 
 impl History {
-    pub(super) fn new(able: Capabilities, versions: [Version; 2]) -> Self {
+    pub(super) fn new(able: Capabilities, versions: Vec<Version>) -> Self {
         Self {
             able,
             versions,

@@ -1,5 +1,6 @@
 //! The suite for platforms: `mod` has what it is given, `trial` how orders are given and looked after, the others the rules.
 mod asking;
+mod bad;
 mod barrier;
 mod births;
 mod config;
@@ -37,6 +38,10 @@ pub struct Subject {
     pub second: Version,
     /// Two good configurations, for platforms that push any.
     pub configs: [Version; 2],
+    /// A version that starts, stays up and never gets ready. None by default: then nothing bad is tried.
+    pub bad_version: Option<Version>,
+    /// A configuration that is taken and that instances refuse. None by default.
+    pub bad_config: Option<Version>,
     /// A target that does not exist.
     pub nobody: TargetId,
     /// A scope in the platform's own notation, for platforms that can be told what newborns run. Default `conformance`.
@@ -64,6 +69,8 @@ impl Subject {
             first,
             second,
             configs: ["config-1", "config-2"].map(Version::from),
+            bad_version: None,
+            bad_config: None,
             nobody: TargetId::from("conformance/there-is-no-such-target"),
             generation: Generation(1),
             patience_ms: 600_000,
@@ -84,6 +91,20 @@ impl Subject {
     #[must_use]
     pub fn configs(mut self, configs: [Version; 2]) -> Self {
         self.configs = configs;
+        self
+    }
+
+    /// Sets [`bad_version`](Self::bad_version).
+    #[must_use]
+    pub fn bad_version(mut self, version: Version) -> Self {
+        self.bad_version = Some(version);
+        self
+    }
+
+    /// Sets [`bad_config`](Self::bad_config).
+    #[must_use]
+    pub fn bad_config(mut self, config: Version) -> Self {
+        self.bad_config = Some(config);
         self
     }
 
@@ -210,6 +231,8 @@ impl Disturb for Undisturbed {
 /// | `barrier.count`, `barrier.quiet` | one barrier for each target; it is quiet no longer than time has passed |
 /// | `in_place.opened` | a replacement in place leaves a closed way closed |
 /// | `config.acknowledged`, `config.disturbs`, `config.lost` | a pushed configuration is acknowledged, nothing restarts for it, and it outlives a replacement |
+/// | `config.refused`, `config.bad`, `config.stuck` | a bad one is told as refused, the one before goes on, and a good one is taken after it |
+/// | `bad.shown`, `bad.good`, `bad.stuck` | a bad version is shown, never as ready or passed, and a good one takes its place |
 /// | `spawn.not-done`, `spawn.twice`, `spawn.disturbs` | a version starts in the free slot, once, and what serves is left alone |
 /// | `stop.not-done`, `stop.wrong`, `stop.disturbs`, `stop.restarts` | the instance that is named is ended, and no other; what is started in its slot after it stays passive |
 /// | `reset.not-done`, `reset.disturbs`, `reset.filled` | a slot becomes empty and stays so, and the other one is left alone |
@@ -245,6 +268,7 @@ where
             trial.ingress(target).await?;
             trial.in_place(target).await?;
             trial.config(target).await?;
+            trial.bad(target).await?;
             trial.slots(target).await?;
             trial.probing().await?;
             trial.probed_while_starting(target).await?;

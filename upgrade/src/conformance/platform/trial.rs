@@ -92,6 +92,8 @@ where
         disturb: &'a dyn Disturb,
     ) -> Result<Self, Breach> {
         let able = platform.capabilities();
+        let versions = [&subject.first, &subject.second].into_iter();
+        let versions = versions.chain(&subject.bad_version);
         let mut trial = Self {
             platform,
             clock,
@@ -99,7 +101,7 @@ where
             able,
             rest: BTreeMap::new(),
             moving: BTreeSet::new(),
-            history: History::new(able, [subject.first.clone(), subject.second.clone()]),
+            history: History::new(able, versions.cloned().collect()),
             generations: subject
                 .targets
                 .iter()

@@ -128,7 +128,8 @@ impl Judge {
             let apps = || (0..self.topology.apps.len()).map(|app| self.limits[app * metrics + metric].gain());
             let absolute = apps().fold(f64::INFINITY, f64::min);
             // Of the mean of the two only one need grow: that costs ln 2.
-            let gain = relative.max(if absolute.is_finite() { absolute } else { 0.0 }) / self.dispersion_of(metric);
+            let gain =
+                relative.max(if absolute.is_finite() { absolute } else { 0.0 }) / self.whole_dispersion_of(metric);
             let lacking = self.rules.ln_safe + core::f64::consts::LN_2 - safety.ln_relative.max(safety.ln_absolute());
             if gain <= 0.0 {
                 return None;

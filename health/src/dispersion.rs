@@ -28,12 +28,10 @@ pub(crate) struct Dispersion {
 }
 
 impl Dispersion {
-    /// Learns from a sample of control hosts, whatever their order. Hosts of a level without any bad event, or alone at
-    /// theirs, tell nothing.
-    pub(crate) fn learn(&mut self, sample: &HostSample) {
-        let mut hosts: Vec<&HostCounts> = sample.hosts.iter().filter(|host| host.total > 0).collect();
-        hosts.sort_unstable_by_key(|host| (host.level, host.host));
-        for peers in hosts.chunk_by(|a, b| a.level == b.level) {
+    /// Learns from control hosts of one sample, those of a level beside each other. Hosts of a level without any bad event,
+    /// or alone at theirs, tell nothing.
+    fn learn(&mut self, hosts: &[&HostCounts], alike: impl Fn(&HostCounts, &HostCounts) -> bool) {
+        for peers in hosts.chunk_by(|a, b| alike(a, b)) {
             let bad: f64 = peers.iter().map(|host| to_f64(host.distinct)).sum();
             let total: f64 = peers.iter().map(|host| to_f64(host.total)).sum();
             if peers.len() < 2 || bad <= 0.0 {
@@ -82,10 +80,49 @@ impl Dispersion {
     }
 }
 
+/// φ of one metric, by what a row compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Dispersions {
+    /// Of rows of one level: evidence of harm.
+    pub(crate) by_level: Dispersion,
+    /// Of hosts of all levels together: whatever adds levels up, as evidence of safety does, has what hosts differ by in it.
+    pub(crate) whole: Dispersion,
+}
+
+impl Dispersions {
+    /// Learns from a sample of control hosts, whatever their order.
+    pub(crate) fn learn(&mut self, sample: &HostSample) {
+        let mut hosts: Vec<&HostCounts> = sample.hosts.iter().filter(|host| host.total > 0).collect();
+        hosts.sort_unstable_by_key(|host| (host.level, host.host));
+        self.by_level.learn(&hosts, |a, b| a.level == b.level);
+        self.whole.learn(&hosts, |_, _| true);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arm, HostCounts};
+    use crate::Arm;
+
+    impl Dispersion {
+        fn learn_one(&mut self, sample: &HostSample) {
+            let hosts: Vec<&HostCounts> = sample.hosts.iter().collect();
+            self.learn(&hosts, |_, _| true);
+        }
+    }
+
+    #[test]
+    fn what_hosts_of_different_levels_differ_by_is_in_whole_rows_alone() {
+        let mut both = Dispersions::default();
+        let mut one = sample(&[(1, 100), (1, 100), (9, 100), (9, 100)]);
+        for host in &mut one.hosts[2..] {
+            host.level = 4;
+        }
+        both.learn(&one);
+        assert!(both.by_level.ratio() < 1e-12);
+        // Deviations of 4 each from 5, of 20 events: 64/15.
+        assert!((both.whole.ratio() - 64.0 / 15.0).abs() < 1e-12);
+    }
 
     fn sample(hosts: &[(u64, u64)]) -> HostSample {
         let hosts = (0..)
@@ -110,7 +147,7 @@ mod tests {
     #[test]
     fn unequal_exposure_is_not_dispersion() {
         let mut dispersion = Dispersion::default();
-        dispersion.learn(&sample(&[(1, 100), (10, 1_000), (100, 10_000)]));
+        dispersion.learn_one(&sample(&[(1, 100), (10, 1_000), (100, 10_000)]));
         assert!(
             dispersion.expected > 1.0 && dispersion.ratio() < 1e-12,
             "counts in proportion to exposure fit perfectly"
@@ -124,7 +161,7 @@ mod tests {
         let mut dispersion = Dispersion::default();
         for number in 0..100 {
             let (small, one) = (u64::from(number < 5), u64::from(number % 2 == 0));
-            dispersion.learn(&sample(&[
+            dispersion.learn_one(&sample(&[
                 (small, 1),
                 ((1 - small) * one, 100),
                 ((1 - small) * (1 - one), 100),
@@ -138,7 +175,7 @@ mod tests {
         // One burst of 1 or of 3 in each sample of four: E[s²]/E[s] = 10/4, and not E[s] = 2.
         let mut dispersion = Dispersion::default();
         for size in [1, 3, 1, 3, 1, 3] {
-            dispersion.learn(&sample(&[(size, 100), (0, 100), (0, 100), (0, 100)]));
+            dispersion.learn_one(&sample(&[(size, 100), (0, 100), (0, 100), (0, 100)]));
         }
         assert!((dispersion.estimate(9.0, 20) - 2.5).abs() < 1e-12);
     }
@@ -146,13 +183,13 @@ mod tests {
     #[test]
     fn rows_are_divided_by_the_upper_end_and_by_a_given_factor_as_it_is() {
         let mut dispersion = Dispersion::default();
-        dispersion.learn(&sample(&[(2, 100), (6, 100), (0, 100), (0, 100)]));
+        dispersion.learn_one(&sample(&[(2, 100), (6, 100), (0, 100), (0, 100)]));
         // Deviations 0, 4, 2, 2 from eight events of four hosts alike: 24/6.
         assert!((dispersion.estimate(2.0, 1) - 4.0).abs() < 1e-12);
         assert!((dispersion.temper(2.0, 1) - 4.0 * (1.0 + libm::sqrt(0.5))).abs() < 1e-12);
         assert!((dispersion.temper(7.0, u64::MAX) - 7.0).abs() < 1e-12);
         for _ in 0..10_000 {
-            dispersion.learn(&sample(&[(2, 100), (6, 100), (0, 100), (0, 100)]));
+            dispersion.learn_one(&sample(&[(2, 100), (6, 100), (0, 100), (0, 100)]));
         }
         assert!((dispersion.temper(2.0, 1) - 4.0).abs() < 0.06);
     }
@@ -160,21 +197,21 @@ mod tests {
     #[test]
     fn little_data_keeps_the_default_and_extremes_are_clipped() {
         let mut dispersion = Dispersion::default();
-        dispersion.learn(&sample(&[(0, 10); 40]));
+        dispersion.learn_one(&sample(&[(0, 10); 40]));
         assert!(
             (dispersion.estimate(2.0, 20) - 2.0).abs() < 1e-12,
             "no bad events tell nothing"
         );
-        dispersion.learn(&sample(&[(5, 10); 19]));
+        dispersion.learn_one(&sample(&[(5, 10); 19]));
         assert!(
             (dispersion.estimate(2.0, 20) - 2.0).abs() < 1e-12,
             "19 host-intervals are too few"
         );
-        dispersion.learn(&sample(&[(5, 10); 2]));
+        dispersion.learn_one(&sample(&[(5, 10); 2]));
         assert!((dispersion.estimate(2.0, 20) - 1.0).abs() < 1e-12, "never below 1");
         let mut burst = vec![(0, 1_000); 63];
         burst.push((1_000, 1_000));
-        dispersion.learn(&sample(&burst));
+        dispersion.learn_one(&sample(&burst));
         assert!((dispersion.estimate(2.0, 20) - 50.0).abs() < 1e-12, "never above 50");
     }
 }

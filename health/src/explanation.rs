@@ -245,7 +245,7 @@ impl Judge {
     }
 
     fn strongest(&self, metric: usize) -> Option<Finding> {
-        let ratio = |scope: usize| self.splits(scope, metric).ratio(self.dispersion_of(metric));
+        let ratio = |scope: usize| self.splits(scope, metric).ratio(self.whole_dispersion_of(metric));
         let name = self.config.metrics[metric].name.clone();
         let fleet = self.node_metric_ln_e(0, metric);
         let stands_out = self

@@ -1,6 +1,6 @@
 //! The judge: rows in, evidence out.
 
-use crate::dispersion::Dispersion;
+use crate::dispersion::{Dispersion, Dispersions};
 use crate::evidence::BadRatio;
 use crate::guards::Guards;
 use crate::limit::Limit;
@@ -57,7 +57,7 @@ pub struct Judge {
     /// Σ_k v_k M*_k per node.
     pub(crate) nodes: Vec<EValue>,
     /// One per metric.
-    pub(crate) dispersions: Vec<Dispersion>,
+    pub(crate) dispersions: Vec<Dispersions>,
     /// Historic rates, application × metric.
     pub(crate) historic: Vec<f64>,
     /// Absolute limits, application × metric.
@@ -149,7 +149,7 @@ impl Judge {
                 .map_err(named)?;
         }
 
-        let mut dispersions = vec![Dispersion::default(); metrics];
+        let mut dispersions = vec![Dispersions::default(); metrics];
         let mut fleet = vec![(0.0, 0.0); metrics];
         let mut own = vec![(0.0, 0.0); apps * metrics];
         for past in history {
@@ -183,7 +183,7 @@ impl Judge {
     pub(crate) fn assembled(
         config: JudgeConfig,
         topology: Topology,
-        dispersions: Vec<Dispersion>,
+        dispersions: Vec<Dispersions>,
         historic: Vec<f64>,
     ) -> Self {
         let metrics = config.metrics.len();
@@ -283,9 +283,18 @@ impl Judge {
         all
     }
 
-    /// What the next row of a metric will be divided by: at least 1, at most 50.
-    pub(crate) fn dispersion_of(&self, metric: usize) -> f64 {
-        self.dispersions[metric].temper(self.config.dispersion_default, self.config.dispersion_after)
+    /// What the next row of one level of a metric will be divided by: at least 1, at most 50.
+    pub(crate) fn level_dispersion_of(&self, metric: usize) -> f64 {
+        self.temper(&self.dispersions[metric].by_level)
+    }
+
+    /// Likewise of a row in which hosts of all levels are added up.
+    pub(crate) fn whole_dispersion_of(&self, metric: usize) -> f64 {
+        self.temper(&self.dispersions[metric].whole)
+    }
+
+    fn temper(&self, dispersion: &Dispersion) -> f64 {
+        dispersion.temper(self.config.dispersion_default, self.config.dispersion_after)
     }
 
     /// φ, the factor by which the variance of a metric's counts exceeds independent events, 1 to 50, as far as it is known
@@ -294,7 +303,11 @@ impl Judge {
     #[must_use]
     pub fn dispersion(&self, metric: u8) -> Option<f64> {
         let known = self.dispersions.get(usize::from(metric))?;
-        Some(known.estimate(self.config.dispersion_default, self.config.dispersion_after))
+        Some(
+            known
+                .by_level
+                .estimate(self.config.dispersion_default, self.config.dispersion_after),
+        )
     }
 
     /// ln Ē now. Only [`stopped`](Self::stopped) is sticky, this may fall again.

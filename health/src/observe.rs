@@ -39,8 +39,13 @@ impl Judge {
         if self.steps.0 == 0 && rows.iter().any(|row| self.begins(row)) {
             self.step_traffic();
         }
-        self.guards
-            .look(&rows, interval, &self.topology, &self.historic, &self.phi());
+        self.guards.look(
+            &rows,
+            interval,
+            &self.topology,
+            &self.historic,
+            &self.phi(Self::whole_dispersion_of),
+        );
         self.learn(&rows, &strongest);
         let mut dirty = core::mem::take(&mut self.dirty);
         self.sum_up_nodes(|node| dirty[node]);
@@ -98,10 +103,8 @@ impl Judge {
     }
 
     /// Dispersion of every metric, as this interval uses it.
-    fn phi(&self) -> Vec<f64> {
-        (0..self.config.metrics.len())
-            .map(|metric| self.dispersion_of(metric))
-            .collect()
+    fn phi(&self, of: impl Fn(&Self, usize) -> f64) -> Vec<f64> {
+        (0..self.config.metrics.len()).map(|metric| of(self, metric)).collect()
     }
 
     /// Applies valid rows in the order of [`validate::key`].
@@ -111,7 +114,9 @@ impl Judge {
             self.plain = vec![Process::UNTOUCHED; metrics * 2];
         }
         // Dividing once per metric and interval, in place of once per row.
-        let tempers: Vec<f64> = self.phi().iter().map(|phi| 1.0 / phi).collect();
+        let inverse = |phi: Vec<f64>| -> Vec<f64> { phi.iter().map(|phi| 1.0 / phi).collect() };
+        let by_level = inverse(self.phi(Self::level_dispersion_of));
+        let whole_rows = inverse(self.phi(Self::whole_dispersion_of));
         for levels in rows.chunk_by(|a, b| (a.stratum, a.metric, a.fresh) == (b.stratum, b.metric, b.fresh)) {
             let row = &levels[0];
             if self.guards.excludes(row.stratum) {
@@ -144,7 +149,8 @@ impl Judge {
                 key,
                 slot,
                 app: index(app),
-                temper: tempers[metric],
+                temper: by_level[metric],
+                whole_temper: whole_rows[metric],
             };
             let hosts = hosts_of(strongest, row);
             if !self.plain.is_empty() {
@@ -163,13 +169,13 @@ impl Judge {
                 self.sums.splits(set, metric).add(whole.canary, whole.control);
                 let historic = self.limits[index(app) * metrics + metric].historic().is_some();
                 let compared = self.sums.compared(slot);
-                compared.relative += relative.bad * spot.temper;
+                compared.relative += relative.bad * spot.whole_temper;
                 if historic {
-                    compared.double += relative.double * spot.temper;
+                    compared.double += relative.double * spot.whole_temper;
                 }
             }
         }
-        self.distribute(&tempers);
+        self.distribute(&whole_rows);
     }
 
     /// Evidence of harm in one row, and what it says about safety were it alone.
@@ -217,8 +223,8 @@ impl Judge {
         let null_ratio = if row.fresh { self.config.fresh_ratio_limit } else { 1.0 };
         let evidence = row_evidence(canary, whole.control, null_ratio);
         let process = &mut self.plain[spot.key.metric * 2 + usize::from(row.fresh)];
-        process.add(&evidence.row.map(|ln| ln * spot.temper), self.steps);
-        let event = evidence.event.map(|ln| ln * spot.temper);
+        process.add(&evidence.row.map(|ln| ln * spot.whole_temper), self.steps);
+        let event = evidence.event.map(|ln| ln * spot.whole_temper);
         for (key, events) in named(row.stratum, hosts.into_iter().flat_map(|sample| &sample.hosts)) {
             process.add_host(key, events, &event);
         }
@@ -279,7 +285,10 @@ struct Spot {
     key: Key,
     slot: usize,
     app: usize,
+    /// One over the dispersion of rows of one level.
     temper: f64,
+    /// Of rows in which levels are added up.
+    whole_temper: f64,
 }
 
 /// The rows of one stratum, metric and freshness together, whatever their level.

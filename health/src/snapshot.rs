@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::dispersion::Dispersion;
+use crate::dispersion::{Dispersion, Dispersions};
 use crate::exact::Exact;
 use crate::guards::{Split, SplitState};
 use crate::influence::{HostKey, Influence, KEPT, Strong};
@@ -32,7 +32,7 @@ struct Snapshot {
     /// Only processes that have rows, with their position; those that name hosts come last.
     names_hosts: bool,
     processes: Vec<SavedProcess>,
-    dispersions: Vec<(u64, [Exact; 3])>,
+    dispersions: Vec<[(u64, [Exact; 3]); 2]>,
     historic: Vec<Exact>,
     scopes: Vec<SavedScope>,
     totals: Vec<ClassTotals>,
@@ -188,9 +188,11 @@ impl Snapshot {
             dispersions: judge
                 .dispersions
                 .iter()
-                .map(|one| {
-                    let floats = [one.variation, one.expected, one.events];
-                    (one.host_intervals, floats.map(Exact))
+                .map(|both| {
+                    [both.by_level, both.whole].map(|one| {
+                        let floats = [one.variation, one.expected, one.events];
+                        (one.host_intervals, floats.map(Exact))
+                    })
                 })
                 .collect(),
             historic: judge.historic.iter().copied().map(Exact).collect(),
@@ -280,17 +282,21 @@ impl Snapshot {
         if self.steps == 0 && !self.processes.is_empty() {
             return Err(damaged("evidence without a traffic step".to_owned()));
         }
+        let dispersion = |(host_intervals, floats): (u64, [Exact; 3])| {
+            let [variation, expected, events] = floats.map(|float| float.0);
+            Dispersion {
+                host_intervals,
+                variation,
+                expected,
+                events,
+            }
+        };
         let dispersions = self
             .dispersions
             .iter()
-            .map(|&(host_intervals, floats)| {
-                let [variation, expected, events] = floats.map(|float| float.0);
-                Dispersion {
-                    host_intervals,
-                    variation,
-                    expected,
-                    events,
-                }
+            .map(|&[by_level, whole]| Dispersions {
+                by_level: dispersion(by_level),
+                whole: dispersion(whole),
             })
             .collect();
         let historic = self.historic.iter().map(|rate| rate.0).collect();

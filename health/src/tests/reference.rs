@@ -1,7 +1,7 @@
 //! Every reference value to its printed digits.
 
 use super::{boundaries, relative_safety, row_evidence};
-use crate::dispersion::Dispersion;
+use crate::dispersion::{Dispersion, Dispersions};
 use crate::evidence::{GRID, GridVector, ln_mixture, ln_normalizer_growth, ln_sum_exp};
 use crate::guards::split_evidence;
 use crate::limit::Limit;
@@ -48,7 +48,7 @@ fn learnt(interval: &str) -> Dispersion {
         total: 1_000,
         distinct: bad,
     };
-    let mut dispersion = Dispersion::default();
+    let mut dispersion = Dispersions::default();
     dispersion.learn(&HostSample {
         stratum: 0,
         metric: 0,
@@ -56,7 +56,7 @@ fn learnt(interval: &str) -> Dispersion {
         fresh: false,
         hosts: (0..).zip(counts(interval)).map(host).collect(),
     });
-    dispersion
+    dispersion.whole
 }
 
 /// ln of how likely x of e bad events fall on the canary, when the odds of each are `odds` times as high there.

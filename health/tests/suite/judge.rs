@@ -642,3 +642,38 @@ fn the_largest_counts_are_finite() {
         let _ = judge.explain().to_string();
     }
 }
+
+#[test]
+fn safety_is_divided_by_what_hosts_of_all_levels_differ_by() {
+    // The same hosts, told apart by level or not; half of them have nine times the errors of the others.
+    let judged = |levels: [u8; 2]| {
+        let mut judge = single();
+        let hosts = (0..40)
+            .map(|host| {
+                let uneven = host % 2 == 1;
+                HostCounts {
+                    host,
+                    level: levels[usize::from(uneven)],
+                    bad: if uneven { 9 } else { 1 },
+                    total: 1_000,
+                    distinct: if uneven { 9 } else { 1 },
+                }
+            })
+            .collect();
+        let rows = vec![row(0, 0, Counts::new(4, 1_000), Counts::new(36, 9_000))];
+        let mut first = interval(0, rows.clone());
+        first.samples = vec![HostSample {
+            stratum: 0,
+            metric: 0,
+            arm: Arm::Control,
+            fresh: false,
+            hosts,
+        }];
+        judge.observe(&first).unwrap();
+        judge.observe(&interval(1, rows)).unwrap();
+        (judge.dispersion(0).unwrap(), judge.safety(0).per_metric[0].ln_relative)
+    };
+    let (one_level, two_levels) = (judged([0, 0]), judged([1, 5]));
+    assert!(one_level.0 > 3.0 && (two_levels.0 - 1.0).abs() < 1e-12);
+    assert_eq!(one_level.1.to_bits(), two_levels.1.to_bits());
+}

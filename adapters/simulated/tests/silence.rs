@@ -38,6 +38,7 @@ struct Silent {
     /// No look is answered from then on.
     dark_from_ms: u64,
     late: Mutex<Vec<(u64, EffectKey, Effect)>>,
+    looks: Mutex<usize>,
     /// How often each order was carried out.
     done: Mutex<BTreeMap<EffectKey, u32>>,
 }
@@ -59,6 +60,7 @@ impl Silent {
             fate,
             dark_from_ms: u64::MAX,
             late: Mutex::default(),
+            looks: Mutex::default(),
             done: Mutex::default(),
         }
     }
@@ -119,6 +121,7 @@ impl Platform for Silent {
         self.sim.capabilities()
     }
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        *self.looks.lock() += 1;
         self.ask("observe", targets).await;
         if self.sim.clock().now() >= self.dark_from_ms {
             return Err(PlatformError::Unavailable("no light".to_owned()));
@@ -361,6 +364,74 @@ fn a_look_without_an_answer_blinds_nobody_else_for_long() {
             assert!((patience_ms..patience_ms + CALL_MS + POLL_MS).contains(&blind_ms));
         }
     }
+}
+
+/// Nothing else is answered while the part with those at which calls hang goes on: everybody else has ended.
+#[test]
+fn a_part_is_divided_though_nobody_else_is_left() {
+    // Four at which looks hang, or one, among these and their healthy neighbours.
+    for first in [0, 3] {
+        let sim = world();
+        let clock = sim.clock();
+        let silent = Arc::new(Silent::new(&sim, "observe", Fate::Lost));
+        let journal = Arc::new(MemoryJournal::new());
+        let mut driver = Driver::new(silent, journal, Arc::new(clock.clone()), settings()).unwrap();
+        for at in first..TARGETS {
+            // They run it already.
+            driver.submit(Job::new(name(at), "new", "old", Mode::Cold)).unwrap();
+        }
+        let mut receipts = Vec::new();
+        sim.executor()
+            .run(async {
+                while let Some(due_ms) = {
+                    let turn = driver.turn(&mut |_| true).await.unwrap();
+                    receipts.extend(turn.finished);
+                    turn.next_due_ms
+                } {
+                    clock.sleep_until(due_ms).await;
+                }
+            })
+            .unwrap();
+        assert_eq!(receipts.len(), TARGETS - first);
+        for receipt in receipts {
+            let unseen = receipt.terminal != Terminal::Done;
+            assert_eq!(unseen, hangs(&receipt.target), "{receipt:?}");
+            assert!(unseen || receipt.finished_ms < 3 * (CALL_MS + POLL_MS), "{receipt:?}");
+        }
+    }
+}
+
+/// Each alone at last, but so many looks a turn at most.
+#[test]
+fn a_platform_that_refuses_every_look_is_not_asked_more_and_more() {
+    let sim = world();
+    let clock = sim.clock();
+    let dark = Arc::new(Silent {
+        dark_from_ms: 0,
+        ..Silent::new(&sim, "", Fate::Lost)
+    });
+    let journal = Arc::new(MemoryJournal::new());
+    let few = settings().max_effects(5);
+    let mut driver = Driver::new(Arc::clone(&dark), journal, Arc::new(clock.clone()), few).unwrap();
+    for at in 0..TARGETS {
+        driver.submit(Job::new(name(at), "old", "new", Mode::Cold)).unwrap();
+    }
+    let mut receipts = Vec::new();
+    let mut most = 0;
+    sim.executor()
+        .run(async {
+            while let Some(due_ms) = {
+                let before = *dark.looks.lock();
+                let turn = driver.turn(&mut |_| true).await.unwrap();
+                most = most.max(*dark.looks.lock() - before);
+                receipts.extend(turn.finished);
+                turn.next_due_ms
+            } {
+                clock.sleep_until(due_ms).await;
+            }
+        })
+        .unwrap();
+    assert_eq!((receipts.len(), most), (TARGETS, 5));
 }
 
 /// With fewer places than targets at which calls hang: those take turns, and leave the others theirs.

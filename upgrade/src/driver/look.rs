@@ -27,8 +27,6 @@ pub(super) struct Blind {
 pub(super) struct Look {
     slots: Vec<usize>,
     asked_ms: u64,
-    /// One that could not be had is behind it.
-    suspect: bool,
 }
 
 impl<P, J, C> Driver<P, J, C>
@@ -45,27 +43,27 @@ where
         let mut had = Vec::new();
         self.looks_open.new_turn();
         let due = self.take_due(now);
+        // A platform that refuses at once leaves every place free, and is not to be asked the more for that.
+        let mut refused = 0;
         for (slots, suspect) in self.looks_of(due, now) {
-            if !self.looks_open.has_room(suspect, self.config.max_effects) {
+            let most = self.config.max_effects;
+            if !self.looks_open.has_room(suspect, most) || (suspect && refused >= most) {
                 for slot in slots {
                     self.look_at(slot, now.saturating_add(1), now);
                 }
                 continue;
             }
             let question = self.question(&slots);
-            let look = Look {
-                slots,
-                asked_ms: now,
-                suspect,
-            };
+            let look = Look { slots, asked_ms: now };
             let call = question.ask(Arc::clone(&self.platform), Arc::clone(&clock), self.config.call_ms);
-            had.extend(self.looks_open.begin(look, Answer::new(call), suspect).await);
+            let answered = self.looks_open.begin(look, Answer::new(call), suspect).await;
+            refused += usize::from(suspect && answered.as_ref().is_some_and(|(_, sight)| sight.is_none()));
+            had.extend(answered);
         }
         while let Some(answered) = self.looks_open.next(&clock, until_ms).await {
             had.push(answered);
         }
         had.sort_by_key(|(look, _)| self.attempt_at(look.slots.first()));
-        let answers = had.iter().any(|(_, sight)| sight.is_some());
         for (look, sight) in had {
             // What was asked in an earlier turn may have been seen then: it must not end a wait whose time came since.
             let seen_ms = if look.asked_ms == now {
@@ -75,7 +73,7 @@ where
             };
             match sight {
                 Some(sight) => self.take_sight(&look.slots, sight, seen_ms),
-                None => self.look_again(&look, answers),
+                None => self.look_again(&look),
             }
         }
     }
@@ -171,15 +169,11 @@ where
         }
     }
 
-    /// A look that could not be had decides nothing but that patience has an end. It is had again in parts, so that a target at which calls hang does not
-    /// blind the others for long; but a platform that does not answer at all is not asked more and more.
-    fn look_again(&mut self, look: &Look, answers: bool) {
+    /// A look that could not be had decides nothing but that patience has an end. It is had again in parts, down to a target
+    /// alone, whatever else is answered meanwhile: a target at which calls hang must not blind the others for long.
+    fn look_again(&mut self, look: &Look) {
         let now = self.clock.now();
-        let most = if look.suspect && !answers {
-            look.slots.len()
-        } else {
-            look.slots.len().div_ceil(PARTS)
-        };
+        let most = look.slots.len().div_ceil(PARTS);
         for &slot in &look.slots {
             if let Some(attempt) = &mut self.slots[slot] {
                 let since_ms = attempt.blind.as_ref().map_or(look.asked_ms, |blind| blind.since_ms);

@@ -73,7 +73,8 @@ impl<'de> Deserialize<'de> for Pairs {
 /// assert_eq!(scope.values("zone").collect::<Vec<_>>(), ["a", "b"]);
 /// ```
 ///
-/// In files it is a mapping: `{app: pay, zone: [a, b]}`.
+/// In files it is a mapping: `{app: pay, zone: [a, b]}`. A value that looks like a pattern (`*`, `!pay`) or has spaces
+/// around it is refused there, as it is in packs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scope(Pairs);

@@ -238,6 +238,30 @@ fn conditions_are_type_checked_when_they_are_loaded() {
         ),
         ("{fact: risk}", 8, "compared with nothing", "above"),
         (
+            "{fact: change.to, is: '1.9.*'}",
+            8,
+            "`1.9.*` looks like a pattern",
+            "starts_with",
+        ),
+        (
+            "{fact: change.author, in: [li, '!wu']}",
+            8,
+            "`!wu` looks like a pattern",
+            "is_not",
+        ),
+        (
+            "{label: app, is: ' pay'}",
+            8,
+            "` pay` has spaces around it",
+            "remove the spaces",
+        ),
+        (
+            "{label: app, not_in: [pay, 'card ']}",
+            8,
+            "`card ` has spaces",
+            "remove the spaces",
+        ),
+        (
             "{fact: risk, above: 1, below: 2}",
             30,
             "compared twice, also by `below`",

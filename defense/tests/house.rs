@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use unattended_defense::{
-    Code, Guard, Live, Need, NextFeasible, PackErrors, Request, STARVED_MS, Scope, UnknownReason, Verdict, Waiting, app,
+    Code, Guard, Live, Need, NextFeasible, PackErrors, Phase, Request, STARVED_MS, Scope, UnknownReason, Verdict,
+    Waiting, app,
 };
 
 const MINUTE: i64 = 60_000;
@@ -126,6 +127,17 @@ fn a_critical_tier_without_rules_of_its_own_is_not_allowed() {
         let decision = ask(&[charter(), pack("p", "pay", "{business: payments}", rules)], gold());
         assert_eq!(decision.codes(), ["verdict.needs_person", "pack.missing"], "{rules}");
     }
+    // Nor is one whose rules are asked only after the step that they should have stopped.
+    for late in ["kind: incidents, phase: post", "kind: complete"] {
+        let rules = format!("rules: [{{id: r, {late}, reason: r}}]\n");
+        let packs = [charter(), pack("p", "pay", "{business: payments}", &rules)];
+        let decision = ask(&packs, gold());
+        assert_eq!(decision.codes(), ["verdict.needs_person", "pack.missing"], "{late}");
+        let mut after = Request::pre("c").scope(gold());
+        after.phase = Phase::Post;
+        let after = load(&packs).expect("sound").decide(&after, MONDAY);
+        assert!(!after.codes().contains(&"pack.missing"), "{late}");
+    }
     let incidents = "rules: [{id: r, kind: age, max: 1d, since: started, reason: r}]\n";
     let ruled = pack("p", "pay", "{business: payments}", incidents);
     assert_eq!(ask(&[charter(), ruled], gold()).verdict, Verdict::Allow);
@@ -237,6 +249,29 @@ fn charters_have_faults_too() {
         let errors = load(&[charter(), pack("p", "platform", "all", rest)]).expect_err("misspelt");
         assert_eq!((errors.len(), errors[0].line), (1, 6), "{errors}");
         assert_eq!(errors[0].fix, "did you mean `gold`?");
+    }
+    // Nor is there a condition on one: it would never be met.
+    let compared = |condition: &str| {
+        let rest = format!("rules:\n- {{id: r, kind: condition, if: {condition}, then: deny, reason: r}}\n");
+        load(&[charter(), pack("p", "platform", "all", &rest)])
+    };
+    for condition in [
+        "{label: tier, is: glod}",
+        "{label: tier, is_not: glod}",
+        "{any: [{label: app, is: a}, {not: {label: tier, in: [gold, glod]}}]}",
+        "{all: [{label: tier, not_in: [glod, \"\"]}]}",
+    ] {
+        let errors = compared(condition).expect_err(condition);
+        assert_eq!((errors.len(), errors[0].line), (1, 6), "{errors}");
+        assert_eq!(errors[0].fix, "did you mean `gold`?");
+    }
+    for condition in [
+        "{label: tier, in: [gold, silver]}",
+        "{label: tier, is: \"\"}",
+        "{label: tier, starts_with: go}",
+        "{label: class, is: glod}",
+    ] {
+        compared(condition).expect(condition);
     }
     // One that looks like no slip may come to be.
     load(&[charter(), pack("p", "platform", "{tier: [gold, bronze]}", "")]).expect("another tier");

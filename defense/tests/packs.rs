@@ -326,7 +326,14 @@ fn words_ids_and_selectors() {
         "selects nothing",
         "name a value",
     );
-    one("{tier: [gold]}", "{tier: 1}", 10, 20, "is a number", "\"1\"");
+    one(
+        "{tier: [gold]}",
+        "{tier: 1.10}",
+        10,
+        20,
+        "is a number",
+        "put it in quotes, as written",
+    );
     one("{tier: [gold]}", "{tier: true}", 10, 20, "is a boolean", "quotes");
     one(
         "{tier: [gold]}",

@@ -191,6 +191,21 @@ fn a_slip_is_named_with_file_line_field_and_fix() {
              milliseconds",
         ),
         (
+            "change: {id: a}\nscope: {app: \"*\"}\n",
+            "r.yaml:2:14: `scope.app`: `*` looks like a pattern, and values are compared as they stand; fix: name each value, \
+             or leave the label out: then it is unknown",
+        ),
+        (
+            "change: {id: a}\nscope: {app: [\"\", \"pay \"]}\n",
+            "r.yaml:2:19: `scope.app[1]`: `pay ` has spaces around it, and values are compared as they stand; fix: name each \
+             value, or leave the label out: then it is unknown",
+        ),
+        (
+            "change: {id: a}\nfacts: {incidents: {at: 1, value: [{id: i, severity: 1, scope: {app: \"!a\"}}]}}\n",
+            "r.yaml:2:70: `facts.incidents.value[0].scope.app`: `!a` looks like a pattern, and values are compared as they \
+             stand; fix: name each value, or leave the label out: then it is unknown",
+        ),
+        (
             "change: {id: a}\nscope: {zone: 3}\n",
             "r.yaml:2:15: `scope.zone`: this is the number 3, not a text or a list of texts (numbers in quotes); fix: write \
              a text or a list of texts (numbers in quotes)",

@@ -6,6 +6,7 @@ use super::Guard;
 use crate::finding::{Code, Finding};
 use crate::index::Known;
 use crate::pack::TIER;
+use crate::request::Phase;
 use crate::scope::Labels;
 use crate::selector::Match;
 use crate::suggest::nearest;
@@ -24,7 +25,7 @@ impl Guard {
     /// A critical tier without rules of its own is not permission: a pack for everything says nothing about the one
     /// application that must not fail. A scope whose tier nobody knows may be critical. One whose tier the charter does not
     /// know may be misspelt, so that no rule for its true tier finds it, whatever else speaks for it.
-    pub(super) fn unruled(&self, labels: &Labels<'_>, known: &Known<'_>) -> Option<Finding> {
+    pub(super) fn unruled(&self, labels: &Labels<'_>, known: &Known<'_>, phase: Phase) -> Option<Finding> {
         let charter = self.0.decoded.charter.as_ref()?;
         let tiers = labels.of_key(&charter.tier);
         let named = |tiers: &[String], tier: &str| tiers.iter().any(|named| named == tier);
@@ -33,7 +34,7 @@ impl Guard {
             .iter()
             .find(|(_, tier)| !tier.is_empty() && !charter.tiers.is_empty() && !named(&charter.tiers, tier));
         let may_be_critical = critical.is_some() || tiers.is_empty() && !charter.critical.is_empty();
-        if strange.is_none() && (!may_be_critical || self.ruled(known) || self.ruled_in_parts(labels)) {
+        if strange.is_none() && (!may_be_critical || self.ruled(known, phase) || self.ruled_in_parts(labels, phase)) {
             return None;
         }
         let (code, unknown, key, value) = match (strange, critical) {
@@ -72,14 +73,16 @@ impl Guard {
     }
 
     /// Whether something that counts, of a pack that does not speak for everything, speaks for all of a scope. A pack without
-    /// rules is no rule set, and neither is one whose rules are for others or on trial.
-    fn ruled(&self, known: &Known<'_>) -> bool {
+    /// rules is no rule set, and neither is one whose rules are for others or on trial, or, before a step, only asked after
+    /// it.
+    fn ruled(&self, known: &Known<'_>, phase: Phase) -> bool {
         let decoded = &self.0.decoded;
         let own = |pack: usize| !decoded.packs[pack].scope.is_everything();
         let windows = self.0.by_window.meeting(known);
         let mut windows = windows.map(|(id, matched)| (matched, decoded.windows[id].pack));
         let rules = self.0.by_rule.meeting(known);
-        let rules = rules.filter(|(id, _)| !decoded.rules[*id].shadow);
+        let late = |asked: Option<Phase>| phase == Phase::Pre && asked == Some(Phase::Post);
+        let rules = rules.filter(|(id, _)| !decoded.rules[*id].shadow && !late(decoded.rules[*id].phase));
         let mut rules = rules.map(|(id, matched)| (matched, decoded.rules[id].pack));
         let speaks = |(matched, pack): (Match<'_>, usize)| matched == Match::All && own(pack);
         windows.any(speaks) || rules.any(speaks)
@@ -87,9 +90,9 @@ impl Guard {
 
     /// Whether each part of a scope has such a rule, divided by the values of one key. One that speaks for some of the
     /// scope says nothing about the rest.
-    fn ruled_in_parts(&self, labels: &Labels<'_>) -> bool {
+    fn ruled_in_parts(&self, labels: &Labels<'_>, phase: Phase) -> bool {
         labels
             .divisions()
-            .any(|mut parts| parts.all(|part| self.ruled(&self.0.vocabulary.look_up(&part))))
+            .any(|mut parts| parts.all(|part| self.ruled(&self.0.vocabulary.look_up(&part), phase)))
     }
 }

@@ -38,7 +38,7 @@ impl Guard {
             mut shadow,
         } = self.ask_rules(request, &labels, &known, now_ms);
         findings.extend(conflict::findings(request, &labels));
-        findings.extend(self.unruled(&labels, &known));
+        findings.extend(self.unruled(&labels, &known, request.phase));
         // When all but the windows would let it pass: none knows better than the latest, or one does not know.
         let floor_ms = findings
             .iter()

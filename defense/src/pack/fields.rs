@@ -133,11 +133,11 @@ impl Reader<'_> {
                 self.fault(node.at, format!("`{what}` is empty"), "write a text");
                 None
             }
-            Value::Number(number) => {
+            Value::Number(_) => {
                 self.fault(
                     node.at,
                     format!("`{what}` is a number, not a text"),
-                    format!("put it in quotes: \"{number}\""),
+                    "put it in quotes, as written",
                 );
                 None
             }

@@ -7,7 +7,7 @@ use super::fields::{Fields, Reader};
 use super::scalar;
 use super::yaml::{At, Node, Value};
 use crate::request::{Phase, Step};
-use crate::rule::{Declared, Entry, KINDS, Kind, OnUnknown, Type, Types};
+use crate::rule::{CONDITION, Declared, Entry, KINDS, Kind, OnUnknown, Type, Types};
 use crate::selector::Selector;
 use crate::suggest::nearest;
 use crate::verdict::Verdict;
@@ -65,6 +65,9 @@ impl Reader<'_> {
                 })
                 .ok()
         });
+        if rule.is_some() && kind.is_some_and(|kind| kind.name == CONDITION) {
+            self.tiers_compared(&own, self.tier_label().to_owned().as_str());
+        }
         for key in rule.iter().flat_map(|rule| rule.label_keys()) {
             self.keys.push(KeyUse {
                 key: key.to_owned(),
@@ -106,12 +109,52 @@ impl Reader<'_> {
             owner: owner_of_rule.unwrap_or(owner)?.to_owned(),
             reason: reason?.to_owned(),
             unknown: unknown?,
-            phase: phase?,
+            // A kind that speaks in one phase is asked in that one.
+            phase: phase?.or(kind?.speaks_in),
             step: step?,
             shadow: shadow?,
             rule: rule?,
         };
         Some((entry, at))
+    }
+
+    /// Notes the tiers that a sound condition compares with: one that is misspelt would never be met.
+    fn tiers_compared(&mut self, node: &Node, label: &str) {
+        let entries = match &node.value {
+            Value::List(nodes) => {
+                for node in nodes {
+                    self.tiers_compared(node, label);
+                }
+                return;
+            }
+            Value::Map(entries) => entries,
+            _ => return,
+        };
+        let is_text = |node: &Node, text: &str| matches!(&node.value, Value::Text(t) if t == text);
+        if !entries
+            .iter()
+            .any(|(key, value)| is_text(key, "label") && is_text(value, label))
+        {
+            for (_, value) in entries {
+                self.tiers_compared(value, label);
+            }
+            return;
+        }
+        let whole = |key: &Node| ["is", "is_not", "in", "not_in"].iter().any(|word| is_text(key, word));
+        for (_, value) in entries.iter().filter(|(key, _)| whole(key)) {
+            let texts = match &value.value {
+                Value::List(nodes) => nodes.as_slice(),
+                _ => std::slice::from_ref(value),
+            };
+            for node in texts {
+                // An empty text is the tier of what has none.
+                if let Value::Text(tier) = &node.value
+                    && !tier.is_empty()
+                {
+                    self.names_tier(tier, node.at, false);
+                }
+            }
+        }
     }
 
     /// `facts: {risk: number, canary: {type: bool, max_age: 10m}}`: what conditions of the pack may speak of.

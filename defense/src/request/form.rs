@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Unexpected, Visitor};
 
 use crate::pack::length;
+use crate::selector::looks_like_a_pattern;
 
 /// What reads an instant.
 struct Instant;
@@ -130,6 +131,43 @@ pub(crate) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
     deserializer.deserialize_str(Id)
 }
 
+/// A text that a label may have. A pack cannot select others, so that no freeze would find what has one.
+fn label_value<E: de::Error>(text: &str) -> Result<String, E> {
+    let what = if looks_like_a_pattern(text) {
+        "looks like a pattern"
+    } else if text.trim() != text {
+        "has spaces around it"
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(E::custom(format!(
+        "`{text}` {what}, and values are compared as they stand; fix: name each value, or leave the label out: then it is \
+         unknown"
+    )))
+}
+
+/// One value in a list of them.
+struct LabelValue(String);
+
+impl<'de> Deserialize<'de> for LabelValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = LabelValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text (numbers in quotes)")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<LabelValue, E> {
+                label_value(text).map(LabelValue)
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
 /// The texts of one label: one, or a list.
 pub(crate) struct OneOrMany(pub(crate) Vec<String>);
 
@@ -144,13 +182,13 @@ impl<'de> Deserialize<'de> for OneOrMany {
                 f.write_str("a text or a list of texts (numbers in quotes)")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany(vec![text.to_owned()]))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![label_value(text)?]))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
                 let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
+                while let Some(LabelValue(text)) = list.next_element()? {
                     texts.push(text);
                 }
                 if texts.is_empty() {

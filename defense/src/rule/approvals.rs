@@ -50,6 +50,11 @@ impl BuiltIn for Approvals {
     }
 }
 
+/// An id as it is compared: whoever writes as `li` and agrees as `Li` is one.
+fn one_spelling(id: &str) -> String {
+    id.trim().to_lowercase()
+}
+
 impl Rule for Approvals {
     fn judge(&self, ask: &Ask<'_>) -> Vec<Answer> {
         judged(self.agreed(ask))
@@ -61,7 +66,7 @@ impl Approvals {
         let change = &ask.request.change;
         // Without the author's name nobody can tell whether they approved their own work.
         let author = said(
-            change.author.as_ref().filter(|author| !author.id.is_empty()),
+            change.author.as_ref().filter(|author| !author.id.trim().is_empty()),
             "change.author",
         )?;
         let known = fresh(
@@ -75,25 +80,24 @@ impl Approvals {
             !is_future(at_ms, ask.now_ms) && self.valid.is_none_or(|valid| age_ms <= i128::from(valid))
         };
         // Two actors of one id are one: a program is none the less a program for agreeing as a person.
-        let programs: BTreeSet<&str> = (known.value.iter().map(|approval| &approval.by))
+        let programs: BTreeSet<String> = (known.value.iter().map(|approval| &approval.by))
             .chain(&ask.request.actor)
             .filter(|actor| actor.kind == ActorKind::Program)
-            .map(|actor| actor.id.as_str())
+            .map(|actor| one_spelling(&actor.id))
             .collect();
-        let people: BTreeSet<&str> = known
+        let wrote = one_spelling(&author.id);
+        let people: BTreeSet<String> = known
             .value
             .iter()
             .filter(|approval| {
-                !approval.by.id.is_empty()
-                    && approval.by.kind == ActorKind::Person
-                    && !programs.contains(approval.by.id.as_str())
-                    // Whatever kind they say they are: who writes as a program and agrees as a person is one.
-                    && approval.by.id != author.id
+                approval.by.kind == ActorKind::Person
                     && approval.level >= self.level
                     && holds(approval.at_ms)
                     && approval.artefact == change.artefact
             })
-            .map(|approval| approval.by.id.as_str())
+            .map(|approval| one_spelling(&approval.by.id))
+            // Whatever kind they say they are: who writes as a program and agrees as a person is one.
+            .filter(|id| !id.is_empty() && !programs.contains(id) && *id != wrote)
             .collect();
         if people.len() as u64 >= self.count {
             return Ok(Vec::new());

@@ -52,6 +52,9 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<versions::Versions>(),
 ];
 
+/// The word of the one kind whose parameters are a tree.
+pub(crate) const CONDITION: &str = condition::KIND.name;
+
 /// What a rule is asked.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

@@ -68,8 +68,9 @@ impl Soak {
         let request = ask.request;
         let known = fresh(request.facts.stages.as_ref(), "facts.stages", self.max_age, ask.now_ms)?;
         let stages = &known.value;
-        if stages.is_empty() && request.known_start().is_none() {
-            // The first stage has none before it.
+        let moves = request.counts.in_flight.is_some_and(|targets| targets > 0);
+        if stages.is_empty() && request.known_start().is_none() && !moves {
+            // The first stage has none before it, and nothing of it moves yet.
             return Ok(Vec::new());
         }
         // An empty stage is neither waited for nor proof of anything.

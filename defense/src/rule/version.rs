@@ -56,9 +56,10 @@ impl Version {
     }
 }
 
-/// Without the `v` that some write before the number.
+/// Without spaces around it, and without the `v` or `V` that some write before the number.
 fn bare(version: &str) -> &str {
-    match version.strip_prefix('v') {
+    let version = version.trim();
+    match version.strip_prefix(['v', 'V']) {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit()) => rest,
         _ => version,
     }
@@ -220,7 +221,18 @@ mod tests {
     #[test]
     fn no_other_spelling_escapes_what_is_denied() {
         let has = |range: &str, version: &str| Range::parse(range).expect("valid").has_by_any_name(version);
-        for version in ["1.9", "v1.9", "1.9.0", "1.9-rc.1", "1.9+hotfix", "01.9.3", "1.9.7"] {
+        for version in [
+            "1.9",
+            "v1.9",
+            "V1.9",
+            "1.9.0",
+            "1.9-rc.1",
+            "1.9+hotfix",
+            "01.9.3",
+            "1.9.7",
+            " 1.9.7",
+            "V1.9.7 ",
+        ] {
             assert_eq!(has("1.9.*", version), Some(true), "{version}");
         }
         for version in ["2", "2.0", "v2.0.0", "2.0.0+hotfix", "2.0.0.0"] {

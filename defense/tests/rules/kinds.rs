@@ -14,7 +14,10 @@ fn approvals_count_people_of_enough_authority_and_never_the_author() {
     let missing: &[&str] = &["approval.missing"];
     for (second, why) in [
         (yes("li", ""), "the author"),
+        (yes("Li", ""), "the author in another spelling"),
+        (yes("\"li \"", ""), "the author and a space"),
         (yes("wu", ""), "the same person twice"),
+        (yes("\" WU\"", ""), "the same person in two spellings"),
         (yes("an", "").replace("level: 2", "level: 1"), "too little authority"),
         (yes("an", "").replace("kind: person", "kind: program"), "a program"),
         (yes("an", "").replace("artefact: a", "artefact: b"), "another artefact"),
@@ -43,7 +46,8 @@ fn approvals_count_people_of_enough_authority_and_never_the_author() {
         yes("an", ""),
         yes("an", "").replace("kind: person", "kind: program")
     ));
-    for request in [&asking, &twice] {
+    let shouted = asking.replacen("id: an", "id: AN", 1);
+    for request in [&asking, &shouted, &twice] {
         check(rule, &[(request, missing, Verdict::NeedsPerson)]);
     }
     let person = asking.replacen("kind: program", "kind: person", 1);
@@ -180,6 +184,15 @@ fn versions() {
             (&asked("1.9.1", "3.0.0", ""), &["version.not_allowed"], Verdict::Deny),
         ],
     );
+    // On the way back nobody compares with what ran, and the spelling must not matter either.
+    for spelling in ["V1.9.7", "\"1.9.7 \"", "\" v1.9.7\""] {
+        let back = asked("1.9.8", spelling, ", direction: rollback");
+        assert_eq!(
+            codes("kind: versions, deny: [1.9.7]", &back).0,
+            ["version.denied"],
+            "{spelling}"
+        );
+    }
     let beside = |version: &str, more: &str| {
         format!(
             "{}facts: {{neighbours: {{at: {NOW}, value: [{{app: ledger, version: {version}{more}}}]}}}}\n",
@@ -262,6 +275,11 @@ fn soak_asks_earlier_stages_for_time_and_coverage() {
             (&asked(""), &["fact.none"], Verdict::NeedsPerson),
             // The first stage of a change that has not started has none before it.
             (&asked("").replace(", started: 1", ""), &[], Verdict::Allow),
+            (
+                &(asked("").replace(", started: 1", "") + "counts: {in_flight: 1}\n"),
+                &["fact.none"],
+                Verdict::NeedsPerson,
+            ),
             ("change: {id: c}", &["fact.missing"], Verdict::NeedsPerson),
         ],
     );

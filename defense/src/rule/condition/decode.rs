@@ -1,6 +1,6 @@
 //! Conditions out of a pack, with every fault at its place: names that nobody declared, and constants of another type.
 
-use super::facts::{Type, Types};
+use super::facts::{Fact, Type, Types};
 use super::tree::{Condition, Test};
 use crate::pack::{At, Misfit, Node, Value};
 use crate::selector::looks_like_a_pattern;
@@ -27,6 +27,15 @@ pub(super) fn rule(parameters: &Node, types: &Types) -> Result<(Condition, Verdi
     match decoded {
         Some(rule) if builder.misfits.is_empty() => Ok(rule),
         _ => Err(builder.misfits),
+    }
+}
+
+/// The texts that a value is compared with.
+fn texts_of(test: &Test) -> &[String] {
+    match test {
+        Test::Is(text) | Test::IsNot(text) | Test::StartsWith(text) => std::slice::from_ref(text),
+        Test::In(texts) | Test::NotIn(texts) => texts,
+        _ => &[],
     }
 }
 
@@ -187,6 +196,12 @@ impl Builder<'_> {
             );
         };
         let test = self.test(name, kind, at, rest)?;
+        // What a pack declares may hold any text.
+        if matches!(fact, Fact::OfRequest(_))
+            && let Some(pattern) = texts_of(&test).iter().find(|text| looks_like_a_pattern(text))
+        {
+            return self.pattern(pattern, at);
+        }
         Some(Condition::Fact(fact, test))
     }
 
@@ -199,19 +214,26 @@ impl Builder<'_> {
             );
         };
         let test = self.test(key, Type::Text, at, rest)?;
-        let texts = match &test {
-            Test::Is(text) | Test::IsNot(text) | Test::StartsWith(text) => std::slice::from_ref(text),
-            Test::In(texts) | Test::NotIn(texts) => texts.as_slice(),
-            _ => &[],
-        };
+        let texts = texts_of(&test);
         if let Some(pattern) = texts.iter().find(|text| looks_like_a_pattern(text)) {
+            return self.pattern(pattern, at);
+        }
+        if let Some(padded) = texts.iter().find(|text| text.trim() != text.as_str()) {
             return self.wrong(
                 at,
-                format!("`{pattern}` looks like a pattern, and values are compared as they stand"),
-                "name each value, or use `starts_with`, `is_not` or `not_in`",
+                format!("`{padded}` has spaces around it, and values are compared as they stand"),
+                "remove the spaces",
             );
         }
         Some(Condition::Label(key.clone(), test))
+    }
+
+    fn pattern<T>(&mut self, pattern: &str, at: At) -> Option<T> {
+        self.wrong(
+            at,
+            format!("`{pattern}` looks like a pattern, and values are compared as they stand"),
+            "name each value, or use `starts_with`, `is_not` or `not_in`",
+        )
     }
 
     /// Exactly one comparison, of a constant of the right type.

@@ -206,6 +206,56 @@ fn what_two_readers_may_read_differently_never_moves() {
 }
 
 #[test]
+fn what_ends_lines_for_one_reader_only_never_moves() {
+    let mut http = Http1::default();
+    let two = b"GET / HTTP/1.1\r\nHost: a\n\nGET /2 HTTP/1.1\r\n\r\n";
+    assert_eq!(http.client_sent(two), Err(Decline::BadState));
+    for body in ["\r\n", ";x\r\n", "1\r\nxyz", "zz\r\n", "1\nx\r\n0\r\n\r\n"] {
+        let mut http = Http1::default();
+        http.client_sent(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+            .unwrap();
+        assert_eq!(http.client_sent(body.as_bytes()), Err(Decline::BadState), "{body:?}");
+    }
+    let mut http = Http1::default();
+    let old = b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n";
+    assert_eq!(http.client_sent(old), Err(Decline::BadState));
+}
+
+#[test]
+fn a_connection_that_is_about_to_close_stays() {
+    for (asked, answered) in [
+        (
+            "GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n",
+            "HTTP/1.1 204 No\r\n\r\n",
+        ),
+        ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 204 No\r\nconnection: close\r\n\r\n"),
+        ("GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 204 No\r\n\r\n"),
+    ] {
+        let mut http = Http1::default();
+        http.client_sent(asked.as_bytes()).unwrap();
+        http.server_sent(answered.as_bytes()).unwrap();
+        assert_eq!(http.rest(), Rest::Never(Decline::Closing), "{asked}");
+    }
+    let mut http = Http1::default();
+    http.client_sent(b"GET / HTTP/1.0\r\nconnection: Keep-Alive\r\n\r\n")
+        .unwrap();
+    http.server_sent(b"HTTP/1.0 204 No\r\nconnection: keep-alive\r\n\r\n")
+        .unwrap();
+    assert_eq!(http.rest(), Rest::Now);
+}
+
+#[test]
+fn a_connection_that_never_moves_costs_no_memory() {
+    let mut http = Http1::default();
+    assert_eq!(http.client_sent(&[b'x'; 70_000]), Err(Decline::TooLarge));
+    for _ in 0..10 {
+        assert_eq!(http.client_sent(&[b'x'; 70_000]), Err(Decline::BadState));
+    }
+    // Nothing but the mark that it is broken is left of it.
+    assert!(format!("{http:?}").len() < 200);
+}
+
+#[test]
 fn an_answer_that_ends_with_its_connection_stays() {
     let mut http = Http1::default();
     http.client_sent(b"GET / HTTP/1.0\r\n\r\n").unwrap();

@@ -19,6 +19,8 @@ pub struct Http1 {
     answer: Direction,
     /// Requests without an answer, the oldest first.
     asked: VecDeque<Asked>,
+    /// It ends after the exchange that is under way.
+    closing: bool,
     /// Not HTTP/1.x, or nothing that two readers are sure to read alike.
     broken: bool,
 }
@@ -50,8 +52,10 @@ enum Direction {
 enum Chunk {
     /// The line that says how long the chunk is.
     Size(Vec<u8>),
-    /// Its bytes and the line's end after them.
+    /// Its bytes.
     Data { left: u64 },
+    /// The line's end after them.
+    End(Vec<u8>),
     /// Lines after the last chunk, up to an empty one.
     Trailer(Vec<u8>),
 }
@@ -62,12 +66,23 @@ struct Head {
     asked: Asked,
     /// 100 and the like: the answer proper is still to come.
     interim: bool,
+    /// The connection ends after this exchange.
+    close: bool,
 }
 
 impl Http1 {
     fn pass(&mut self, bytes: &[u8], is_request: bool) -> Result<(), Decline> {
+        if self.broken {
+            return Err(Decline::BadState);
+        }
         let result = self.walk(bytes, is_request);
-        self.broken |= result.is_err();
+        if result.is_err() {
+            // Nothing of it is looked at again: it goes on, and keeps no memory here.
+            *self = Self {
+                broken: true,
+                ..Self::default()
+            };
+        }
         result
     }
 
@@ -118,6 +133,7 @@ impl Http1 {
         if is_request {
             self.asked.push_back(parsed.asked);
         }
+        self.closing |= parsed.close;
         let empty = parsed.body == Direction::Body { left: 0 };
         let tunnel = parsed.body == Direction::Tunnel;
         *(if is_request {
@@ -149,20 +165,25 @@ impl Http1 {
 
 /// Adds `bytes` to `known` up to the end of `mark`; how many were used, and whether the mark came.
 fn take_until(known: &mut Vec<u8>, bytes: &[u8], mark: &[u8]) -> Result<(usize, bool), Decline> {
-    let before = known.len();
-    known.extend(bytes);
-    let from = before.saturating_sub(mark.len() - 1);
-    let found = known[from..].windows(mark.len()).position(|window| window == mark);
-    let Some(at) = found else {
-        return if known.len() > MAX_HEAD {
-            Err(Decline::TooLarge)
-        } else {
-            Ok((bytes.len(), false))
-        };
+    // The mark may begin in what is known. What comes after it is not copied: there may be much of it.
+    let overlap = known.len().min(mark.len() - 1);
+    let seam = known.len() - overlap;
+    let across = known[seam..].iter().chain(bytes.iter().take(mark.len() - 1)).copied();
+    let across: Vec<u8> = across.collect();
+    let at_seam = across.windows(mark.len()).position(|window| window == mark);
+    let end = match at_seam {
+        Some(at) => Some(at + mark.len() - overlap),
+        None => bytes
+            .windows(mark.len())
+            .position(|window| window == mark)
+            .map(|at| at + mark.len()),
     };
-    let end = from + at + mark.len();
-    known.truncate(end);
-    Ok((end - before, true))
+    let used = end.unwrap_or(bytes.len());
+    if known.len() + used > MAX_HEAD {
+        return Err(Decline::TooLarge);
+    }
+    known.extend(&bytes[..used]);
+    Ok((used, end.is_some()))
 }
 
 impl Chunk {
@@ -171,15 +192,16 @@ impl Chunk {
             Self::Size(line) => {
                 let (used, whole) = take_until(line, bytes, b"\r\n")?;
                 if whole {
-                    let Ok(httparse::Status::Complete((_, size))) = httparse::parse_chunk_size(line) else {
-                        return Err(Decline::BadState);
+                    let digits = line.first().is_some_and(u8::is_ascii_hexdigit);
+                    let size = match httparse::parse_chunk_size(line) {
+                        // All of the line, and a size in it: readers differ about the rest.
+                        Ok(httparse::Status::Complete((end, size))) if digits && end == line.len() => size,
+                        _ => return Err(Decline::BadState),
                     };
                     *self = if size == 0 {
                         Self::Trailer(Vec::new())
                     } else {
-                        // With the line's end after it.
-                        let left = size.checked_add(2).ok_or(Decline::BadState)?;
-                        Self::Data { left }
+                        Self::Data { left: size }
                     };
                 }
                 Ok((used, false))
@@ -188,9 +210,20 @@ impl Chunk {
                 let step = (*left).min(bytes.len() as u64);
                 *left -= step;
                 if *left == 0 {
-                    *self = Self::Size(Vec::new());
+                    *self = Self::End(Vec::new());
                 }
                 Ok((usize::try_from(step).map_err(|_| Decline::BadState)?, false))
+            }
+            Self::End(line) => {
+                let take = (2 - line.len()).min(bytes.len());
+                line.extend(&bytes[..take]);
+                if !b"\r\n".starts_with(line.as_slice()) {
+                    return Err(Decline::BadState);
+                }
+                if line.len() == 2 {
+                    *self = Self::Size(Vec::new());
+                }
+                Ok((take, false))
             }
             Self::Trailer(line) => {
                 let (used, whole) = take_until(line, bytes, b"\r\n")?;
@@ -207,15 +240,13 @@ impl Chunk {
 fn request(head: &[u8]) -> Result<Head, Decline> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
-    match request.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        _ => return Err(Decline::BadState),
-    }
+    whole(request.parse(head), head)?;
     let asked = match request.method {
         Some("HEAD") => Asked::Head,
         Some("CONNECT") => Asked::Connect,
         _ => Asked::Other,
     };
+    let close = closes(request.version, request.headers)?;
     let body = match length(request.headers)? {
         // Without a length a request has no body.
         None => Direction::Body { left: 0 },
@@ -225,16 +256,14 @@ fn request(head: &[u8]) -> Result<Head, Decline> {
         body,
         asked,
         interim: false,
+        close,
     })
 }
 
 fn answer(head: &[u8], asked: Asked) -> Result<Head, Decline> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut answer = httparse::Response::new(&mut fields);
-    match answer.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        _ => return Err(Decline::BadState),
-    }
+    whole(answer.parse(head), head)?;
     let code = answer.code.ok_or(Decline::BadState)?;
     let empty = Direction::Body { left: 0 };
     // RFC 9112, 6.3.
@@ -243,11 +272,39 @@ fn answer(head: &[u8], asked: Asked) -> Result<Head, Decline> {
         (100..=199 | 204 | 304, _) | (_, Asked::Head) => empty,
         _ => length(answer.headers)?.unwrap_or(Direction::UntilClosed),
     };
+    let interim = (100..=199).contains(&code) && code != 101;
     Ok(Head {
         body,
         asked,
-        interim: (100..=199).contains(&code) && code != 101,
+        interim,
+        close: !interim && closes(answer.version, answer.headers)?,
     })
+}
+
+/// All of the head was read as one: what ends a line for one reader does not for another.
+fn whole(parsed: httparse::Result<usize>, head: &[u8]) -> Result<(), Decline> {
+    match parsed {
+        Ok(httparse::Status::Complete(end)) if end == head.len() => Ok(()),
+        _ => Err(Decline::BadState),
+    }
+}
+
+/// Whether the connection ends after this message (RFC 9112, 9.3).
+fn closes(version: Option<u8>, fields: &[httparse::Header<'_>]) -> Result<bool, Decline> {
+    let named = |name: &'static str| fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
+    let says = |option: &'static [u8]| {
+        named("connection")
+            .flat_map(|field| field.value.split(|byte| *byte == b','))
+            .any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    if version == Some(0) {
+        // Chunks in HTTP/1.0 are a faulty framing (RFC 9112, 6.1).
+        if named("transfer-encoding").next().is_some() {
+            return Err(Decline::BadState);
+        }
+        return Ok(!says(b"keep-alive") || says(b"close"));
+    }
+    Ok(says(b"close"))
 }
 
 /// How long the body is by its head; `None` where the head does not say. Two lengths, or a length beside chunks, is what
@@ -259,7 +316,7 @@ fn length(fields: &[httparse::Header<'_>]) -> Result<Option<Direction>, Decline>
     match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
         (None, None, None, None) => Ok(None),
         (Some(one), None, None, None) => {
-            let text = core::str::from_utf8(one.value).map_err(|_| Decline::BadState)?.trim();
+            let text = core::str::from_utf8(one.value.trim_ascii()).map_err(|_| Decline::BadState)?;
             if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(Decline::BadState);
             }
@@ -290,6 +347,7 @@ impl Codec for Http1 {
         }
         match (&self.request, &self.answer) {
             (Direction::Tunnel, Direction::Tunnel) => Rest::Now,
+            (Direction::Between, Direction::Between) if self.closing => Rest::Never(Decline::Closing),
             (Direction::Between, Direction::Between) if self.asked.is_empty() => Rest::Now,
             (_, Direction::UntilClosed) => Rest::Never(Decline::Closing),
             _ => Rest::Wait,

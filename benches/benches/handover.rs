@@ -35,7 +35,9 @@ impl Host for Program {
 
     fn poll(&mut self, _on: bool) {}
 
-    fn bind(&mut self) {}
+    fn bind(&mut self) -> Vec<Listener> {
+        Vec::new()
+    }
 
     fn listener(&self, _name: &str) -> Option<BorrowedFd<'_>> {
         self.listener.as_ref().map(OwnedFd::as_fd)

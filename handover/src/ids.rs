@@ -12,7 +12,8 @@ pub struct InstanceId(pub u128);
 #[expect(clippy::exhaustive_structs, reason = "a count")]
 pub struct Generation(pub u64);
 
-/// One established connection, by a number that its first owner gave it. It keeps the number wherever it goes.
+/// One established connection, by a number that its first owner gave it. It keeps the number wherever it goes, so no two
+/// processes of a target may give the same one: begin with something of the instance's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "a name is a number")]
 pub struct ConnectionId(pub u64);

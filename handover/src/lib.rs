@@ -45,7 +45,8 @@
 //!
 //! # Guarantees
 //!
-//! Explored over every order of deliveries, pauses, one death and all orders of a controller, on the machines that ship:
+//! Explored on the machines that ship, over every order of deliveries, pauses and one death, with orders that come at any
+//! time and twice to whom they are for, one connection in every build and more on demand:
 //!
 //! - **Somebody accepts.** As long as no process has died, one of the two polls the listeners; after a death the other does
 //!   as soon as its lease has ended. Listeners are the same open queues, proved by the kernel's cookie, each one claimed;

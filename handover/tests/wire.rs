@@ -199,6 +199,13 @@ fn greeted(versions: (u8, u8)) -> (Agent, Vec<Action>) {
     let mut agent = serving();
     agent.connected(1, false, 0);
     agent.heard(2, hello(versions));
+    agent.heard(
+        2,
+        Frame::Beat {
+            status: Status::default(),
+            turn: 0,
+        },
+    );
     let actions = core::iter::from_fn(|| agent.next()).collect();
     (agent, actions)
 }

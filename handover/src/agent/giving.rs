@@ -131,7 +131,7 @@ impl Agent {
                 // Too late: it was told to stay.
                 self.act(Action::Thaw(id));
             } else if !self.talks() || !self.giving {
-                self.thaw(now_ms, id);
+                self.keep(now_ms, id);
             } else if let Some(decline) = self.unfit(one) {
                 self.act(Action::Thaw(id));
                 self.decline(id, decline);
@@ -262,8 +262,13 @@ impl Agent {
             if self.session.is_some() {
                 self.act(Action::Send(Frame::Withdrawn { batch }));
             }
+            let wanted = self.giving && self.talks();
             for id in offer.connections {
-                self.thaw(now_ms, id);
+                if wanted {
+                    self.thaw(now_ms, id);
+                } else {
+                    self.keep(now_ms, id);
+                }
             }
         } else if let Some(offer) = self.offers.get_mut(&batch) {
             offer.theirs = true;
@@ -282,7 +287,7 @@ impl Agent {
             .map(|(id, _)| *id)
             .collect();
         for id in freezing {
-            self.thaw(now_ms, id);
+            self.keep(now_ms, id);
         }
         for (batch, _) in self.offers.iter().filter(|(_, offer)| !offer.theirs) {
             self.actions.push_back(Action::TakeToken {
@@ -327,6 +332,21 @@ impl Agent {
         }
     }
 
+    /// It stays since nobody wants it any more: that was no failed try of its own.
+    fn keep(&mut self, now_ms: u64, id: ConnectionId) {
+        let Some(place) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if let Place::Freezing { tries, .. } | Place::Offered { tries } = *place {
+            *place = Place::Here {
+                tries,
+                again_ms: Some(now_ms.saturating_add(self.timing.again_ms)),
+            };
+            self.tally.thawed += 1;
+            self.act(Action::Thaw(id));
+        }
+    }
+
     fn thaw(&mut self, now_ms: u64, id: ConnectionId) {
         self.tally.thawed += 1;
         self.act(Action::Thaw(id));
@@ -364,13 +384,14 @@ impl Agent {
 impl Place {
     pub(super) fn rebase(&mut self, by_ms: u64) {
         match self {
-            Self::Here {
-                again_ms: Some(time), ..
+            // A time that is over says nothing more.
+            Self::Here { again_ms, .. } => {
+                *again_ms = again_ms
+                    .map(|time| time - by_ms)
+                    .filter(|time| *time > crate::explore::EPOCH_MS);
             }
-            | Self::Freezing { deadline_ms: time, .. } => {
-                *time -= by_ms;
-            }
-            _ => {}
+            Self::Freezing { deadline_ms, .. } => *deadline_ms -= by_ms,
+            Self::Offered { .. } | Self::Declined => {}
         }
     }
 }

@@ -15,7 +15,7 @@ use giving::{Offer, Place};
 use session::Session;
 use taking::Incoming;
 
-use crate::wire::{Frame, Listener, Secret, Snapshot, Status};
+use crate::wire::{Frame, Listener, Secret, Snapshot, Status, WireError};
 use crate::{BatchId, ConnectionId, Decline, Generation, InstanceId, Refusal};
 
 /// How long things may take. All in milliseconds.
@@ -76,11 +76,13 @@ pub enum Action {
     Poll,
     /// Do not poll them any more, and keep them open.
     Pause,
-    /// Bind the listeners: none were handed over.
+    /// Bind the listeners, since none were handed over, and answer with [`Agent::bound`].
     Bind,
     /// Look at the descriptors that came with these, in this order, and answer with [`Agent::claimed`].
     Claim(Vec<Listener>),
-    /// Close every listener that came.
+    /// Close the listeners that came and were not claimed yet.
+    Discard,
+    /// Close the listeners that were claimed.
     Disclaim,
     /// A secret has come.
     Keep {
@@ -129,7 +131,7 @@ pub enum Action {
         /// The offer.
         batch: BatchId,
     },
-    /// Close the session's socket.
+    /// Read what is left in the session's socket and give it to [`Agent::heard`], close it, and call [`Agent::hung_up`].
     Hang,
     /// Leave: end the connections that are left, close everything, exit. Nothing follows.
     Leave,
@@ -283,9 +285,19 @@ impl Agent {
     }
 
     /// A secret that the other process will need, such as session ticket keys. It goes with the listeners.
-    pub fn share(&mut self, name: String, bytes: Secret) {
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`] if it fits no message or its name is none of 1 to 255 bytes; it is not shared.
+    pub fn share(&mut self, name: String, bytes: Secret) -> Result<(), WireError> {
+        let frame = Frame::Secret {
+            name: name.clone(),
+            bytes: bytes.clone(),
+        };
+        Frame::decode(&frame.encode()?, 0)?;
         self.secrets.retain(|(known, _)| *known != name);
         self.secrets.push((name, bytes));
+        Ok(())
     }
 
     /// A connection was accepted.
@@ -325,8 +337,13 @@ impl Agent {
         }
         self.watch_session(now_ms);
         self.watch_connections(now_ms);
-        if self.leaving_ms.is_some_and(|at_ms| at_ms <= now_ms) {
-            self.leave_or_stay(now_ms);
+        if let Some(at_ms) = self.leaving_ms.filter(|at_ms| *at_ms <= now_ms) {
+            if now_ms - at_ms > self.timing.lease_ms {
+                // This process was stopped: what it has read since may be old, too.
+                self.leaving_ms = Some(now_ms.saturating_add(self.timing.lease_ms));
+            } else {
+                self.leave_or_stay(now_ms);
+            }
         }
         self.pump(now_ms);
     }
@@ -391,12 +408,21 @@ impl Agent {
 
     /// Ends the session by the own will. What is offered is taken back first.
     fn hang_up(&mut self, now_ms: u64, refusal: Refusal) {
-        if self.session.is_none() {
+        if self.session.as_ref().is_none_or(|session| session.hanging) {
             return;
         }
         self.act(Action::Send(Frame::Refuse(refusal)));
+        self.hang(now_ms);
+    }
+
+    /// Nothing is said any more. What the other has said about offers is still to be read.
+    fn hang(&mut self, now_ms: u64) {
+        let Some(session) = self.session.as_mut().filter(|session| !session.hanging) else {
+            return;
+        };
+        session.hanging = true;
         self.act(Action::Hang);
-        self.end_session(now_ms);
+        self.stand_alone(now_ms);
     }
 
     /// Cookies of the own listeners.
@@ -407,6 +433,14 @@ impl Agent {
 
 #[cfg(test)]
 impl Agent {
+    pub(crate) const fn batches(&self) -> u64 {
+        self.next_batch
+    }
+
+    pub(crate) const fn turn(&self) -> u32 {
+        self.turn
+    }
+
     pub(crate) fn owns(&self, id: ConnectionId) -> bool {
         self.connections.contains_key(&id)
     }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::{Action, Agent};
-use crate::wire::{Frame, MAX_DESCRIPTORS};
+use crate::wire::{Frame, Listener, MAX_DESCRIPTORS};
 use crate::{Generation, Refusal};
 
 /// A step of the hand-over. The controller gives them one by one and looks at both processes in between.
@@ -76,8 +76,9 @@ impl Agent {
                 _ => Answer::Refused(NotNow::Left),
             };
         }
-        if self.turned_back == Some(generation) && order != Order::Return {
-            // No way leads forward again within one attempt.
+        let salvage = order == Order::Commit && self.session.is_none();
+        if self.turned_back == Some(generation) && order != Order::Return && !salvage {
+            // No way leads forward again within one attempt, unless there is nobody to go back to.
             return Answer::Stale;
         }
         let answer = match order {
@@ -204,6 +205,14 @@ impl Agent {
         Answer::Applied
     }
 
+    /// The listeners were bound anew, and are polled.
+    pub fn bound(&mut self, now_ms: u64, listeners: Vec<Listener>) {
+        self.listeners = listeners;
+        self.status.holds = true;
+        self.status.polls = true;
+        self.beat(now_ms);
+    }
+
     fn retire(&mut self, now_ms: u64) -> Answer {
         if self.leaving_ms.is_some() {
             return Answer::AlreadyApplied;
@@ -238,7 +247,7 @@ impl Agent {
         self.take_back(now_ms);
         self.turned_back = Some(generation);
         if self.peer().is_some() {
-            self.turn += 1;
+            self.turn = self.turn.saturating_add(1);
             if let Some(session) = self.session.as_mut() {
                 session.ask_back();
             }
@@ -254,13 +263,14 @@ impl Agent {
         if generation < self.fence {
             return;
         }
-        self.fence = generation;
-        self.turn = turn;
         // The other polls: its beat came before this frame.
         if self.peer().is_some_and(|peer| !peer.status.polls) {
             self.hang_up(now_ms, Refusal::Garbled);
             return;
         }
+        self.fence = generation;
+        self.turn = turn;
+        self.turned_back = Some(generation);
         self.status.committed = false;
         self.leaving_ms = None;
         self.pause(now_ms);

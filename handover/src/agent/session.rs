@@ -1,8 +1,11 @@
 //! The session between the two processes, which is each one's lease on the other.
 
 use super::{Action, Agent, Timing};
-use crate::wire::{Frame, Listener, Status, VERSIONS};
+use crate::wire::{Frame, Listener, MAX_DESCRIPTORS, Status, VERSIONS};
 use crate::{Generation, InstanceId, Refusal};
+
+/// Most parts of a list of listeners: 4,000 of them.
+const MAX_PARTS: u16 = 16;
 
 /// The process on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +31,10 @@ pub(super) struct Session {
     beat_due_ms: u64,
     /// Nothing was heard for longer than the lease. The session itself may come back.
     silent: bool,
+    /// It has said how it stands.
+    told: bool,
+    /// This process ends it: only the last word about offers counts.
+    pub(super) hanging: bool,
     /// The listeners were passed.
     pub(super) offered: bool,
     /// The other was asked to give everything back.
@@ -36,7 +43,11 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) const fn peer(&self) -> Option<Peer> {
-        if self.silent { None } else { self.peer }
+        if self.silent || self.hanging || !self.told {
+            None
+        } else {
+            self.peer
+        }
     }
 
     /// The other is asked to give everything back: what it said of itself before is not true much longer.
@@ -93,6 +104,8 @@ impl Agent {
             heard_ms: now_ms,
             beat_due_ms: now_ms,
             silent: false,
+            told: false,
+            hanging: false,
             offered: false,
             asked_back: false,
         });
@@ -116,9 +129,19 @@ impl Agent {
         let Some(session) = &mut self.session else {
             return;
         };
-        session.heard_ms = now_ms;
-        session.silent = false;
+        if session.hanging {
+            match frame {
+                Frame::Rejected { batch, connections } => self.rejected(now_ms, batch, &connections),
+                Frame::Adopted { batch } => self.adopted(now_ms, batch),
+                _ => {}
+            }
+            return;
+        }
         let greeted = session.peer.is_some();
+        if greeted || matches!(frame, Frame::Hello { .. }) {
+            session.heard_ms = now_ms;
+            session.silent = false;
+        }
         match frame {
             Frame::Hello {
                 versions,
@@ -127,14 +150,16 @@ impl Agent {
                 generation,
                 codecs,
             } if !greeted => self.greeted(now_ms, versions, nonce, instance, generation, codecs),
-            Frame::Refuse(_) => {
-                self.act(Action::Hang);
-                self.end_session(now_ms);
-            }
+            Frame::Refuse(_) => self.hang(now_ms),
             Frame::Unknown(_) => self.tally.unknown_frames += 1,
             _ if !greeted => self.hang_up(now_ms, Refusal::Garbled),
             Frame::Hello { .. } => self.hang_up(now_ms, Refusal::Garbled),
             Frame::Beat { status, turn } => {
+                session.told = true;
+                if turn == self.turn && status.polls {
+                    // It has given up giving back, and may be asked again.
+                    session.asked_back = false;
+                }
                 if let Some(peer) = session.peer.as_mut() {
                     peer.status = status;
                     if turn < self.turn {
@@ -212,14 +237,21 @@ impl Agent {
 
     /// Part of the other's listeners came.
     fn listed(&mut self, now_ms: u64, part: u16, parts: u16, listeners: Vec<Listener>) {
-        let first = part == 0;
-        if self.status.holds || first != self.parts.is_empty() {
-            self.act(Action::Disclaim);
+        let expected = self.parts.len().div_ceil(MAX_DESCRIPTORS);
+        if self.status.holds || usize::from(part) != expected || parts > MAX_PARTS {
+            self.act(Action::Discard);
+            self.parts.clear();
+            self.hang_up(now_ms, Refusal::Garbled);
+            return;
+        }
+        // All parts but the last one are full.
+        let last = part + 1 == parts;
+        if !last && listeners.len() != MAX_DESCRIPTORS {
             self.hang_up(now_ms, Refusal::Garbled);
             return;
         }
         self.parts.extend(listeners);
-        if part + 1 == parts {
+        if last {
             let all = core::mem::take(&mut self.parts);
             self.listeners.clone_from(&all);
             self.act(Action::Claim(all));
@@ -267,13 +299,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn end_session(&mut self, now_ms: u64) {
+    fn end_session(&mut self, now_ms: u64) {
         if let Some(session) = self.session.as_mut() {
             session.silent = true;
         }
         if !self.parts.is_empty() {
             self.parts.clear();
-            self.act(Action::Disclaim);
+            self.act(Action::Discard);
         }
         self.stand_alone(now_ms);
         self.session = None;
@@ -301,6 +333,15 @@ impl Agent {
             return;
         }
         let late = now_ms >= session.heard_ms.saturating_add(self.timing.lease_ms);
+        if now_ms
+            >= session
+                .heard_ms
+                .saturating_add(self.timing.lease_ms.max(self.timing.hello_ms))
+        {
+            // Somebody else may call.
+            self.hang_up(now_ms, Refusal::Other);
+            return;
+        }
         let fell_silent = late && !session.silent;
         session.silent |= late;
         let due = now_ms >= session.beat_due_ms;

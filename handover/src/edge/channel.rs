@@ -25,7 +25,19 @@ pub struct Channel {
     socket: OwnedFd,
     /// Frames that did not fit yet, with their descriptors.
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    /// The socket's buffer was full. Else something waits for what the socket does not tell of.
+    full: bool,
     buffer: Vec<u8>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Now,
+    /// The socket's buffer is full.
+    Full,
+    /// The kernel has no room, and does not say when it has.
+    Later,
 }
 
 /// What a look into the socket gave.
@@ -61,6 +73,7 @@ impl Channel {
         Self {
             socket,
             waiting: VecDeque::new(),
+            full: false,
             buffer: vec![0; MAX_FRAME + 1],
         }
     }
@@ -78,8 +91,12 @@ impl Channel {
                 came: descriptors.len(),
             }));
         }
-        if self.waiting.is_empty() && self.send_now(&bytes, descriptors)? {
-            return Ok(());
+        if self.waiting.is_empty() {
+            let sent = Self::send_now(&self.socket, &bytes, descriptors)?;
+            self.full = sent == Sent::Full;
+            if sent == Sent::Now {
+                return Ok(());
+            }
         }
         let kept = descriptors
             .iter()
@@ -98,7 +115,9 @@ impl Channel {
     pub fn flush(&mut self) -> Result<bool, SendError> {
         while let Some((bytes, descriptors)) = self.waiting.front() {
             let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-            if !self.send_now(bytes, &borrowed)? {
+            let sent = Self::send_now(&self.socket, bytes, &borrowed)?;
+            self.full = sent == Sent::Full;
+            if sent != Sent::Now {
                 return Ok(false);
             }
             self.waiting.pop_front();
@@ -111,8 +130,12 @@ impl Channel {
         !self.waiting.is_empty()
     }
 
-    /// `false`: there is no room.
-    fn send_now(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<bool, SendError> {
+    /// The socket tells when there is room.
+    pub(crate) fn wants_room(&self) -> bool {
+        self.full && self.is_waiting()
+    }
+
+    fn send_now(socket: &OwnedFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<Sent, SendError> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -120,11 +143,12 @@ impl Channel {
         }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         loop {
-            match sendmsg(&self.socket, &[IoSlice::new(bytes)], &mut ancillary, flags) {
-                Ok(_) => return Ok(true),
+            match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags) {
+                Ok(_) => return Ok(Sent::Now),
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(Sent::Full),
                 // TOOMANYREFS: descriptors of this user that are under way are as many as it may open.
-                Err(Errno::AGAIN | Errno::NOBUFS | Errno::TOOMANYREFS) => return Ok(false),
+                Err(Errno::NOBUFS | Errno::TOOMANYREFS) => return Ok(Sent::Later),
                 Err(error) => return Err(SendError::Socket(error)),
             }
         }

@@ -8,8 +8,14 @@ use std::path::Path;
 use rustix::net::sockopt;
 
 use super::{Call, Channel, Doorbell, Received, Token, call};
-use crate::wire::{Frame, Listener, Secret, Snapshot};
+use crate::wire::{Frame, Listener, Secret, Snapshot, WireError};
 use crate::{Action, Agent, Answer, BatchId, ConnectionId, Decline, Generation, Order, Refusal, Resting};
+
+/// Most messages that are heard before the program has its turn again.
+const MESSAGES_A_TURN: usize = 1_024;
+
+/// Most calls likewise.
+const CALLS_A_TURN: usize = 16;
 
 /// A connection at rest, as the process gives it away or gets it back.
 #[derive(Debug)]
@@ -33,8 +39,8 @@ pub trait Host {
     /// Poll the listeners from now on, or do not.
     fn poll(&mut self, on: bool);
 
-    /// Bind the listeners: the process that had them is gone.
-    fn bind(&mut self);
+    /// Bind the listeners and poll them: the process that had them is gone. What was bound.
+    fn bind(&mut self) -> Vec<Listener>;
 
     /// The listener of this name.
     fn listener(&self, name: &str) -> Option<BorrowedFd<'_>>;
@@ -57,6 +63,9 @@ pub trait Host {
     fn freeze(&mut self, id: ConnectionId);
 
     /// It stays. `None`: it had not come to rest yet, and shall go on.
+    ///
+    /// Who ends a connection that came to rest once calls `shutdown(2)`: the other process may have a copy of the descriptor,
+    /// and a client does not see the end of one that is only closed.
     fn thaw(&mut self, id: ConnectionId, frozen: Option<Frozen>);
 
     /// It cannot move: ask its client to end it.
@@ -133,7 +142,7 @@ impl<H: Host> Handover<H> {
         let channel = self
             .channel
             .as_ref()
-            .map(|channel| (channel.as_fd(), channel.is_waiting()));
+            .map(|channel| (channel.as_fd(), channel.wants_room()));
         doorbell.into_iter().chain(channel)
     }
 
@@ -160,7 +169,12 @@ impl<H: Host> Handover<H> {
     }
 
     /// Begins a session over a channel that stands already.
+    ///
+    /// Dropped without a word if there is a session already.
     pub fn begin(&mut self, now_ms: u64, channel: Channel, called: bool, nonce: u64) {
+        if self.agent.would_take_call().is_err() {
+            return;
+        }
         self.channel = Some(channel);
         self.agent.connected(now_ms, called, nonce);
         self.obey(now_ms);
@@ -168,10 +182,10 @@ impl<H: Host> Handover<H> {
 
     /// Does what there is to do now.
     pub fn turn(&mut self, now_ms: u64) {
-        self.take_calls(now_ms);
         self.flush(now_ms);
-        self.read(now_ms);
-        if self.agent.deadline().is_some_and(|at_ms| at_ms <= now_ms) {
+        let all_read = self.read(now_ms);
+        self.take_calls(now_ms);
+        if all_read && self.agent.deadline().is_some_and(|at_ms| at_ms <= now_ms) {
             self.agent.tick(now_ms);
             self.obey(now_ms);
         }
@@ -198,8 +212,12 @@ impl<H: Host> Handover<H> {
     }
 
     /// See [`Agent::share`].
-    pub fn share(&mut self, name: String, secret: Secret) {
-        self.agent.share(name, secret);
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn share(&mut self, name: String, secret: Secret) -> Result<(), WireError> {
+        self.agent.share(name, secret)
     }
 
     /// See [`Agent::opened`].
@@ -239,7 +257,10 @@ impl<H: Host> Handover<H> {
     }
 
     fn take_calls(&mut self, now_ms: u64) {
-        while let Some(Ok(call)) = self.doorbell.as_ref().map(Doorbell::answer) {
+        for _ in 0..CALLS_A_TURN {
+            let Some(Ok(call)) = self.doorbell.as_ref().map(Doorbell::answer) else {
+                return;
+            };
             match call {
                 Call::Nobody => return,
                 // It is told nothing at all: dropping the socket is the answer.
@@ -257,15 +278,21 @@ impl<H: Host> Handover<H> {
 
     fn flush(&mut self, now_ms: u64) {
         let broken = self.channel.as_mut().is_some_and(|channel| channel.flush().is_err());
-        if broken {
-            self.read(now_ms);
+        // A socket that is closed says so when it is read; one that takes a message neither now nor later is of no use.
+        if broken && self.read(now_ms) && self.channel.is_some() {
+            self.agent.give_up(now_ms, Refusal::Other);
+            self.obey(now_ms);
         }
     }
 
-    fn read(&mut self, now_ms: u64) {
-        while let Some(received) = self.channel.as_mut().map(Channel::receive) {
+    /// Hears what the other has said. `false`: there is more.
+    fn read(&mut self, now_ms: u64) -> bool {
+        for _ in 0..MESSAGES_A_TURN {
+            let Some(received) = self.channel.as_mut().map(Channel::receive) else {
+                return true;
+            };
             match received {
-                Received::Nothing => return,
+                Received::Nothing => return true,
                 Received::Frame(frame, descriptors) => self.heard(now_ms, frame, descriptors),
                 Received::Garbled(_) => self.agent.garbled(now_ms),
                 Received::End => {
@@ -275,6 +302,22 @@ impl<H: Host> Handover<H> {
             }
             self.obey(now_ms);
         }
+        false
+    }
+
+    /// Ends the session by the own will: what the other has said about offers counts, and nothing else.
+    fn hang(&mut self, now_ms: u64) {
+        let Some(mut channel) = self.channel.take() else { return };
+        // What the other may have said is bounded by the socket's buffer, unless it goes on.
+        for _ in 0..MESSAGES_A_TURN {
+            match channel.receive() {
+                Received::Frame(frame, _) => self.agent.heard(now_ms, frame),
+                Received::Garbled(_) => {}
+                Received::Nothing | Received::End => break,
+            }
+        }
+        drop(channel);
+        self.agent.hung_up(now_ms);
     }
 
     fn heard(&mut self, now_ms: u64, frame: Frame, mut descriptors: Vec<OwnedFd>) {
@@ -310,12 +353,13 @@ impl<H: Host> Handover<H> {
             }
             Action::Poll => self.host.poll(true),
             Action::Pause => self.host.poll(false),
-            Action::Bind => self.host.bind(),
-            Action::Claim(listeners) => self.claim(now_ms, listeners),
-            Action::Disclaim => {
-                self.came.clear();
-                self.host.disclaim();
+            Action::Bind => {
+                let listeners = self.host.bind();
+                self.agent.bound(now_ms, listeners);
             }
+            Action::Claim(listeners) => self.claim(now_ms, listeners),
+            Action::Discard => self.came.clear(),
+            Action::Disclaim => self.host.disclaim(),
             Action::Keep { name, bytes } => self.host.keep(&name, &bytes),
             Action::Freeze(id) => self.host.freeze(id),
             Action::Thaw(id) => {
@@ -332,7 +376,9 @@ impl<H: Host> Handover<H> {
                 let taken = if own {
                     self.tokens.get(&batch).is_some_and(Token::take)
                 } else {
-                    self.prepared.get(&batch).is_some_and(|(token, _)| token.take())
+                    // Not while the word on what is rejected waits for room: it must be out before.
+                    let said = self.channel.as_ref().is_none_or(|channel| !channel.is_waiting());
+                    said && self.prepared.get(&batch).is_some_and(|(token, _)| token.take())
                 };
                 self.agent.token(now_ms, batch, own, taken);
             }
@@ -353,7 +399,7 @@ impl<H: Host> Handover<H> {
             Action::Settled { batch } => {
                 self.tokens.remove(&batch);
             }
-            Action::Hang => self.channel = None,
+            Action::Hang => self.hang(now_ms),
             Action::Leave => self.host.leave(),
         }
     }
@@ -361,8 +407,10 @@ impl<H: Host> Handover<H> {
     fn send(&mut self, now_ms: u64, frame: &Frame) {
         let Some(channel) = self.channel.as_mut() else { return };
         let Frame::Listeners { listeners, .. } = frame else {
-            // If the socket is broken, reading it tells.
-            let _ = channel.send(frame, &[]);
+            // One beat that waits is enough; if the socket is broken, reading it tells.
+            if !(channel.is_waiting() && matches!(frame, Frame::Beat { .. })) {
+                let _ = channel.send(frame, &[]);
+            }
             return;
         };
         let descriptors: Option<Vec<_>> = listeners.iter().map(|one| self.host.listener(&one.name)).collect();

@@ -47,7 +47,9 @@ impl Host for Echo {
         self.polls = on;
     }
 
-    fn bind(&mut self) {}
+    fn bind(&mut self) -> Vec<Listener> {
+        Vec::new()
+    }
 
     fn listener(&self, _name: &str) -> Option<BorrowedFd<'_>> {
         self.listener.as_ref().map(TcpListener::as_fd)
@@ -197,7 +199,9 @@ pub(crate) fn run(setup: &str) {
     };
     let mut handover = Handover::new(agent, echo, Some(Doorbell::open(path).unwrap()));
     if serves {
-        handover.share("tickets".to_owned(), Secret::new(vec![1, 2, 3]));
+        handover
+            .share("tickets".to_owned(), Secret::new(vec![1, 2, 3]))
+            .unwrap();
     }
     handover.ready(now(), true);
     if odd.contains(&"poor") {

@@ -4,9 +4,10 @@ use crate::{Mode, Step};
 
 /// How long each step may take, in milliseconds, and how often things are tried.
 ///
-/// A budget starts when the platform has taken the step's order, so a withheld permit costs none of it. It is
-/// compared at looks only: a step ends at the first look at or after its deadline that does not show what it waits
-/// for. The defaults are starting values, not measured optima.
+/// A budget starts when the platform has taken the step's order, so a withheld permit costs none of it; or when the platform
+/// first puts that order off, and then an order that is put off after the deadline counts as not taken. It is
+/// compared at looks and at those answers only: a step ends at the first look at or after its deadline that does not show
+/// what it waits for. The defaults are starting values, not measured optima.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -20,6 +20,9 @@ pub use recover::Remembered;
 use tally::Tally;
 pub use words::{Command, Effect, Event, Plan, Which};
 
+/// No order waits longer than this before it is given again.
+const LONGEST_WAIT_MS: u64 = 60_000;
+
 /// What is known of the order of the present step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Order {
@@ -266,12 +269,15 @@ impl Machine {
                 look_after(now)
             }
             EffectOutcome::Retry { after_ms } => {
-                if self.out_of_tries() {
+                self.put_off(now);
+                if self.out_of_tries() || now >= self.deadline_ms {
                     return self.not_taken(now, Reason::NotTaken { step });
                 }
                 self.order = Order::Due;
+                // However long the platform would have it wait: others may wait for this target, with its way closed.
+                let most_ms = LONGEST_WAIT_MS.min(self.deadline_ms - now);
                 Command::Look {
-                    at_ms: now.saturating_add(self.backoff_ms().max(*after_ms).max(1)),
+                    at_ms: now.saturating_add(self.backoff_ms().max(*after_ms).clamp(1, most_ms)),
                 }
             }
             EffectOutcome::Failed { reason } => self.not_taken(
@@ -287,6 +293,19 @@ impl Machine {
             }
             EffectOutcome::Unsupported => self.not_taken(now, Reason::Unsupported { step }),
         }
+    }
+
+    /// The step's budget begins when its order is first put off, and is not begun anew with each time.
+    fn put_off(&mut self, now: u64) {
+        if self.tries > 0 {
+            return;
+        }
+        let budget_ms = match self.step {
+            Step::Recovering => self.budget_ms(),
+            _ => self.allowance_ms,
+        };
+        // One look later at the least, so that what has next to nothing left is asked for again all the same.
+        self.deadline_ms = now.saturating_add(budget_ms.max(1));
     }
 
     /// The order was, or may have been, taken: what must be remembered of that.
@@ -454,7 +473,7 @@ impl Machine {
             .timing
             .backoff_ms
             .saturating_mul(1 << u32::from(self.tries.clamp(1, 16) - 1))
-            .min(60_000);
+            .min(LONGEST_WAIT_MS);
         let mixed = mix(self.plan.salt ^ u64::from(self.tries) << 8 ^ u64::from(self.step.number()));
         doubled + mixed % doubled.max(1)
     }

@@ -418,6 +418,57 @@ fn answers_of_the_platform_are_obeyed() {
     }
 }
 
+/// Neither the wait that the platform names nor many tries keep an attempt longer than its step may take.
+#[test]
+fn an_order_that_is_put_off_for_ever_ends_with_its_step() {
+    let mut timing = Timing::default();
+    timing.max_tries = 20;
+    for (effect, step, budget_ms) in [
+        ("prefetch", Step::Prefetching, timing.preflight_ms),
+        ("close", Step::Closing, timing.close_ms),
+        ("swap new", Step::Replacing, timing.replace_ms),
+        ("open", Step::Opening, timing.open_ms),
+    ] {
+        for after_ms in [0, 7_000, 86_400_000, u64::MAX] {
+            let world = world();
+            let target = world.add("pod-1");
+            let retry = EffectOutcome::Retry { after_ms };
+            world.state.lock().answers.insert(effect, retry);
+            let mut driver = world.driver_with(DriverConfig::new().timing(timing.clone()));
+            driver.submit(job(&target, "new", Mode::Warm)).unwrap();
+            let (mut receipts, mut tried_ms) = (Vec::new(), Vec::new());
+            while receipts.is_empty() {
+                let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
+                let sent = world.state.lock().sent.clone();
+                if tried_ms.len() < sent.iter().filter(|(_, what, _)| what.starts_with(effect)).count() {
+                    tried_ms.push(world.clock.now());
+                }
+                receipts = turn.finished;
+                world.clock.set(turn.next_due_ms.unwrap_or_else(|| world.clock.now()));
+            }
+            let reason = Reason::NotTaken { step };
+            let (Terminal::Rejected { reason: told }
+            | Terminal::RolledBack { reason: told }
+            | Terminal::NeedsPerson { reason: told, .. }) = only(receipts).terminal
+            else {
+                panic!("{effect} {after_ms}");
+            };
+            assert_eq!(told, reason, "{effect} {after_ms}");
+            let (first, last) = (tried_ms[0], *tried_ms.last().unwrap());
+            assert!(
+                tried_ms.len() > 1 && last - first >= budget_ms,
+                "{effect} {after_ms}: {tried_ms:?}"
+            );
+            // Looks are 5 s apart.
+            assert!(last - first < budget_ms + 5_000, "{effect} {after_ms}: {tried_ms:?}");
+            assert!(
+                tried_ms.windows(2).all(|two| two[1] - two[0] < 65_000),
+                "{effect} {after_ms}: {tried_ms:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_opening_that_is_refused_for_ever_ends_with_a_person_who_knows_it_is_closed() {
     let world = world();

@@ -1,6 +1,7 @@
 //! Platforms that keep the contract order by order and break it between orders: what one order, one fence or one fall does to
 //! what was agreed by another.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::executor::block_on;
@@ -14,6 +15,10 @@ use crate::host::{Host, Process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {
     None,
+    /// No lie: instances answer for themselves before looks show them as ready, and now and then nobody is reached.
+    AnswersBeforeItIsShown,
+    /// Whoever is asked is well.
+    ProbePassesTheBadOne,
     /// A call that was cut off is on its way still, and asks no fence when it arrives.
     CutOffCallsPassTheFence,
     InPlaceOfTheSameDoesNothing,
@@ -46,6 +51,7 @@ const BAD: &str = "bad";
 struct Sly {
     inner: Host<Jumping>,
     lie: Lie,
+    probes: AtomicU64,
     /// Calls on their way: due, target, version, key.
     under_way: Mutex<Vec<(u64, TargetId, Version, EffectKey)>>,
     before: Mutex<Vec<(TargetId, Observation)>>,
@@ -63,6 +69,16 @@ impl Sly {
         if let Some(process) = self.inner.disk.lock().processes.get_mut(target) {
             act(process);
         }
+    }
+
+    /// The instance that runs, and has not been seen as ready yet.
+    fn unready(&self, target: &TargetId) -> Option<InstanceId> {
+        let (now, mut instance) = (self.inner.clock.now(), None);
+        self.alter(target, |process| {
+            let runs = now >= process.ready_at.saturating_sub(3_000) && now < process.ready_at;
+            instance = runs.then_some(InstanceId(process.instance));
+        });
+        instance
     }
 
     fn arrive(&self, target: &TargetId, version: &Version, key: &EffectKey) {
@@ -109,7 +125,7 @@ impl Disturb for Sly {
 #[async_trait]
 impl Platform for Sly {
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        self.inner.capabilities().with_probe()
     }
 
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
@@ -125,6 +141,11 @@ impl Platform for Sly {
             }
         }
         for (target, seen) in targets.iter().zip(&mut seen) {
+            if self.is(Lie::AnswersBeforeItIsShown)
+                && let Some(instance) = self.unready(target)
+            {
+                (seen.phase, seen.instance) = (Phase::Running, Some(instance));
+            }
             if let Some(config) = &mut seen.config
                 && self.refused.lock().contains(target)
             {
@@ -141,6 +162,24 @@ impl Platform for Sly {
             }
         }
         Ok(seen)
+    }
+
+    async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
+        let lost =
+            self.is(Lie::AnswersBeforeItIsShown) && self.probes.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
+        let seen = self.inner.observe(targets).await?;
+        let answers = targets.iter().zip(seen).map(|(target, seen)| {
+            let unready = self.unready(target).filter(|_| self.is(Lie::AnswersBeforeItIsShown));
+            let passes = self.is(Lie::ProbePassesTheBadOne) && seen.version == Some(BAD.into());
+            let instance = seen.instance.or(unready).filter(|_| !lost);
+            let said = passes || instance.is_some();
+            Probe {
+                version: seen.version.filter(|_| said),
+                self_check: if said { SelfCheck::Passed } else { SelfCheck::Unreported },
+                instance,
+            }
+        });
+        Ok(answers.collect())
     }
 
     async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
@@ -289,6 +328,7 @@ fn tried(lie: Lie) -> Result<(), Breach> {
     let sly = Sly {
         inner,
         lie,
+        probes: AtomicU64::new(0),
         under_way: Mutex::default(),
         before: Mutex::default(),
         put_off: Mutex::default(),
@@ -315,6 +355,7 @@ fn tried(lie: Lie) -> Result<(), Breach> {
 #[test]
 fn an_honest_platform_passes() {
     assert_eq!(tried(Lie::None), Ok(()));
+    assert_eq!(tried(Lie::AnswersBeforeItIsShown), Ok(()));
 }
 
 #[test]
@@ -332,6 +373,7 @@ fn every_sly_one_is_found_out_by_name() {
         (Lie::RestartForgetsTheConfiguration, "restart.forgets"),
         (Lie::RestartRunsTheFirstVersion, "observe.restart"),
         (Lie::ReadyOnceItRuns, "bad.good"),
+        (Lie::ProbePassesTheBadOne, "bad.good"),
         (Lie::ShowsTheLastThatWasReady, "bad.shown"),
         (Lie::WaitsForTheBadOne, "bad.stuck"),
         (Lie::AcknowledgesWhatWasPushed, "config.refused"),

@@ -5,7 +5,7 @@ use super::looks::runs;
 use super::trial::{Ask, PATIENT_TRIES, Trial};
 use crate::conformance::Breach;
 use crate::conformance::platform::Subject;
-use crate::{Clock, Observation, Platform, PlatformError, Probe, SelfCheck, TargetId, Version};
+use crate::{Clock, Observation, Phase, Platform, PlatformError, Probe, SelfCheck, TargetId, Version};
 
 impl<P, C> Trial<'_, P, C>
 where
@@ -17,8 +17,29 @@ where
         if !self.able.probe {
             return Ok(());
         }
-        let answers = self.probes(std::slice::from_ref(target)).await?;
-        answers_for(target, seen, &answers[0])
+        let answer = self.probes(std::slice::from_ref(target)).await?.remove(0);
+        self.answers_for(target, seen, answer).await
+    }
+
+    /// Nobody may answer, or say nothing of itself, for a while: the next look asks again. But who answers is whom the look
+    /// shows.
+    async fn answers_for(&self, target: &TargetId, seen: &Observation, mut answer: Probe) -> Result<(), Breach> {
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
+        loop {
+            let same = answer.instance == seen.instance && answer.version == seen.version;
+            if same && answer.self_check == SelfCheck::Passed {
+                return Ok(());
+            }
+            let another =
+                answer.instance.is_some() && !same || answer.version.is_some() && answer.version != seen.version;
+            let failed = matches!(answer.self_check, SelfCheck::Failed { .. });
+            if another || failed || self.clock.now() >= until {
+                let told = format!("a probe of {target} gave {answer:?}; a look shows {seen:?}");
+                return Err(Breach::new("probe.other", told));
+            }
+            self.pass(self.subject.poll_ms).await;
+            answer = self.probes(std::slice::from_ref(target)).await?.remove(0);
+        }
     }
 
     /// One answer for each target, in that order, each by the instance that a look shows.
@@ -35,9 +56,9 @@ where
         for _ in 0..2 {
             asked.reverse();
             let answers = self.probes(&asked).await?;
-            for (target, answer) in asked.iter().zip(&answers) {
+            for (target, answer) in asked.iter().zip(answers) {
                 if *target != self.subject.nobody {
-                    answers_for(target, &self.rest[target], answer)?;
+                    self.answers_for(target, &self.rest[target], answer).await?;
                 } else if answer.instance.is_some() {
                     let told = format!("{target} does not exist and answers {answer:?}");
                     return Err(Breach::new("probe.other", told));
@@ -47,7 +68,7 @@ where
         Ok(())
     }
 
-    async fn probes(&self, asked: &[TargetId]) -> Result<Vec<Probe>, Breach> {
+    pub(super) async fn probes(&self, asked: &[TargetId]) -> Result<Vec<Probe>, Breach> {
         let mut last = String::new();
         for _ in 0..PATIENT_TRIES {
             match self.platform.probe(asked).await {
@@ -103,7 +124,8 @@ where
         Ok(())
     }
 
-    /// An instance says nothing good of itself before a look shows it as good.
+    /// An instance says nothing good of itself before a look shows that it runs. It may say so before a look shows it as
+    /// ready: that is told from mouth to mouth, and the probe asks the instance itself.
     pub(super) async fn probed_while_starting(&mut self, target: &TargetId) -> Result<(), Breach> {
         if !self.able.probe {
             return Ok(());
@@ -120,7 +142,8 @@ where
             if runs(&seen, &wanted) || self.clock.now() >= until {
                 break;
             }
-            if answer.self_check == SelfCheck::Passed && answer.version.as_ref() == Some(&wanted) {
+            let runs = seen.phase == Phase::Running && seen.instance.is_some() && seen.instance == answer.instance;
+            if answer.self_check == SelfCheck::Passed && answer.version.as_ref() == Some(&wanted) && !runs {
                 let told = format!("a probe of {target} gave {answer:?}; a look after that shows {seen:?}");
                 return Err(Breach::new("probe.early", told));
             }
@@ -165,13 +188,4 @@ where
             format!("{version} runs at {target}, and its address was never told: {last}"),
         ))
     }
-}
-
-fn answers_for(target: &TargetId, seen: &Observation, answer: &Probe) -> Result<(), Breach> {
-    let wanted = (seen.instance, &seen.version, &SelfCheck::Passed);
-    if (answer.instance, &answer.version, &answer.self_check) == wanted {
-        return Ok(());
-    }
-    let told = format!("a probe of {target} gave {answer:?}; a look shows {seen:?}");
-    Err(Breach::new("probe.other", told))
 }

@@ -37,6 +37,14 @@ where
                 let told = format!("{bad} never gets ready, and {target} shows {seen:?}");
                 return Err(Breach::new("bad.good", told));
             }
+            if self.able.probe {
+                let answer = self.probes(std::slice::from_ref(target)).await?.remove(0);
+                // The instance of before may be on its way out and still answer.
+                if answer.self_check == SelfCheck::Passed && answer.version.as_ref() != Some(&good) {
+                    let told = format!("{bad} never gets ready, and a probe of {target} gave {answer:?}");
+                    return Err(Breach::new("bad.good", told));
+                }
+            }
             self.pass(self.subject.poll_ms).await;
         }
         let key = self.key(target, 4);

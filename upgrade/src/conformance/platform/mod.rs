@@ -232,7 +232,7 @@ impl Disturb for Undisturbed {
 /// | `in_place.opened` | a replacement in place leaves a closed way closed |
 /// | `config.acknowledged`, `config.disturbs`, `config.lost` | a pushed configuration is acknowledged, nothing restarts for it, and it outlives a replacement |
 /// | `config.refused`, `config.bad`, `config.stuck` | a bad one is told as refused, the one before goes on, and a good one is taken after it |
-/// | `bad.shown`, `bad.good`, `bad.stuck` | a bad version is shown, never as ready or passed, and a good one takes its place |
+/// | `bad.shown`, `bad.good`, `bad.stuck` | a bad version is shown, never as ready or passed, nor says so itself, and a good one takes its place |
 /// | `spawn.not-done`, `spawn.twice`, `spawn.disturbs` | a version starts in the free slot, once, and what serves is left alone |
 /// | `stop.not-done`, `stop.wrong`, `stop.disturbs`, `stop.restarts` | the instance that is named is ended, and no other; what is started in its slot after it stays passive |
 /// | `reset.not-done`, `reset.disturbs`, `reset.filled` | a slot becomes empty and stays so, and the other one is left alone |
@@ -241,8 +241,8 @@ impl Disturb for Undisturbed {
 /// | `handover.lease` | the old instance accepts again when the new one dies |
 /// | `handover.disturbs` | a return without a hand-over changes nothing |
 /// | `handover.lost`, `handover.uncounts` | no connection is lost or cut while both live; what was counted stays counted |
-/// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too |
-/// | `probe.early` | and which says nothing good of itself before it is ready |
+/// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too, if not at once |
+/// | `probe.early` | and which says nothing good of itself before it is shown as running |
 /// | `endpoint.shared`, `endpoint.unstable`, `endpoint.unanswered` | each slot in which something runs has an address of its own, the same each time |
 /// | `endpoint.invented`, `endpoint.gone` | and no other has: neither what never ran nor what runs no more |
 /// | `desired.refused`, `desired.twice`, `desired.stale` | what newborns run is taken, once, and not from an older word |

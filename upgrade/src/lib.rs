@@ -81,8 +81,9 @@
 //!   [`Terminal::NeedsPerson`], which says so. A closing carries the time at which the platform reopens by itself.
 //! - What cannot be seen is not a pass: an untold self-check never verifies, and a platform that cannot be
 //!   observed decides nothing but that a person is asked at last.
-//! - A call that never returns holds up nobody else, however many there are. After its deadline it is given up as one that
-//!   may have happened: the next look and the same key settle what became of it. A target that stays out of sight for
+//! - A call that never returns holds up whoever shares a look with its target for no longer than a few
+//!   [`DriverConfig::call_ms`], until that target is looked at alone; from the target's second call on it holds up nobody
+//!   else at all. After its deadline it is given up as one that may have happened: the next look and the same key settle what became of it. A target that stays out of sight for
 //!   [`Timing::blind_ms`] ends as [`Terminal::NeedsPerson`]. A journal that does not answer stops everything, and says so.
 //! - The same inputs give the same effects in the same order and the same journal bytes.
 //!

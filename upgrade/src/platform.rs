@@ -178,7 +178,7 @@ pub enum EffectOutcome {
     Stale,
     /// Not now. Nothing was done; ask again after so many milliseconds.
     Retry {
-        /// The wait, in milliseconds.
+        /// The wait, in milliseconds. A driver waits a minute at most, and no longer than its step may take.
         after_ms: u64,
     },
     /// Refused for good. Nothing was done.
@@ -278,7 +278,7 @@ impl Barrier {
     const HOLD_MS: u64 = 2_000;
 }
 
-/// What an instance said when it was asked itself, through the way that traffic takes.
+/// What an instance said when it was asked itself, at the port that takes its traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "adapters fill every field")]
 pub struct Probe {
@@ -295,6 +295,13 @@ pub struct Probe {
 /// Three methods are required. The others are optional capabilities whose defaults answer "unsupported"; each mode
 /// names what it needs (see [`Capabilities`]). `examples/own_platform` is one of 150 lines, and
 /// [`conformance::platform_suite`](crate::conformance::platform_suite) tries one against all that is said here.
+///
+/// # Every call
+///
+/// A call must make progress without being polled often: a turn polls what is open while it waits for answers, up to
+/// [`DriverConfig::patience_ms`](crate::DriverConfig::patience_ms), and a call that is open after that once a turn. A future
+/// that needs many wakes to complete needs about as many turns, and is given up after
+/// [`DriverConfig::call_ms`](crate::DriverConfig::call_ms). Who does long work spawns it, and awaits its end alone.
 ///
 /// # Every effect
 ///
@@ -372,9 +379,10 @@ pub trait Platform: Send + Sync + 'static {
         Err(PlatformError::Unsupported("barrier"))
     }
 
-    /// Asks the instances of many targets themselves, on the way that traffic takes. On return there is one answer per
+    /// Asks the instances of many targets themselves, where traffic reaches them. On return there is one answer per
     /// target asked for, in the same order, each by the instance it names and given after the call began. The driver
-    /// believes in an instance only if it is the one that answers.
+    /// believes in an instance only if it is the one that answers. It must work while the way of new traffic is closed, since an
+    /// instance is verified before its way is opened: ask the port of the instance that takes traffic, not the balancer.
     async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
         let _ = targets;
         Err(PlatformError::Unsupported("probe"))

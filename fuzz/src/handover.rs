@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use unattended_handover::codec::{Codec, Framed, Http1, LengthField, Relay, Rest, freeze, thaw};
 use unattended_handover::wire::{Frame, Listener, ListenerKind};
-use unattended_handover::{Action, Agent, InstanceId, Timing};
+use unattended_handover::{Action, Agent, InstanceId, Refusal, Timing};
 
 /// Any bytes as what the other process says, after a greeting: the first byte of each message says how long it is.
 pub fn handover_frames(data: &[u8]) {
@@ -37,7 +37,7 @@ pub fn handover_frames(data: &[u8]) {
                 }
                 agent.heard(now_ms, frame);
             }
-            Err(_) => agent.garbled(now_ms),
+            Err(_) => agent.give_up(now_ms, Refusal::Garbled),
         }
         while let Some(action) = agent.next() {
             assert!(action != Action::Leave, "nobody told it to leave");

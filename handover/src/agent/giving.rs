@@ -273,7 +273,7 @@ impl Agent {
         } else if let Some(offer) = self.offers.get_mut(&batch) {
             offer.theirs = true;
             if self.session.is_none() {
-                self.settle_without_word(now_ms);
+                self.settle_without_word();
             }
         }
     }
@@ -298,7 +298,7 @@ impl Agent {
     }
 
     /// The session was read to its end: no more word comes about what the other took.
-    pub(super) fn settle_without_word(&mut self, _now_ms: u64) {
+    pub(super) fn settle_without_word(&mut self) {
         let theirs: Vec<_> = self
             .offers
             .iter()

@@ -406,8 +406,9 @@ impl Agent {
         self.act(Action::Leave);
     }
 
-    /// Ends the session by the own will. What is offered is taken back first.
-    fn hang_up(&mut self, now_ms: u64, refusal: Refusal) {
+    /// Ends the session by the own will: what came is no frame, or the program cannot go on with this hand-over. What is
+    /// offered is taken back.
+    pub fn give_up(&mut self, now_ms: u64, refusal: Refusal) {
         if self.session.as_ref().is_none_or(|session| session.hanging) {
             return;
         }

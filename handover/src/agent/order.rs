@@ -265,7 +265,7 @@ impl Agent {
         }
         // The other polls: its beat came before this frame.
         if self.peer().is_some_and(|peer| !peer.status.polls) {
-            self.hang_up(now_ms, Refusal::Garbled);
+            self.give_up(now_ms, Refusal::Garbled);
             return;
         }
         self.fence = generation;

@@ -152,8 +152,8 @@ impl Agent {
             } if !greeted => self.greeted(now_ms, versions, nonce, instance, generation, codecs),
             Frame::Refuse(_) => self.hang(now_ms),
             Frame::Unknown(_) => self.tally.unknown_frames += 1,
-            _ if !greeted => self.hang_up(now_ms, Refusal::Garbled),
-            Frame::Hello { .. } => self.hang_up(now_ms, Refusal::Garbled),
+            _ if !greeted => self.give_up(now_ms, Refusal::Garbled),
+            Frame::Hello { .. } => self.give_up(now_ms, Refusal::Garbled),
             Frame::Beat { status, turn } => {
                 session.told = true;
                 if turn == self.turn && status.polls {
@@ -179,16 +179,6 @@ impl Agent {
             Frame::Return { generation, turn } => self.return_all(now_ms, generation, turn),
         }
         self.pump(now_ms);
-    }
-
-    /// The program cannot go on with this hand-over.
-    pub fn give_up(&mut self, now_ms: u64, refusal: Refusal) {
-        self.hang_up(now_ms, refusal);
-    }
-
-    /// What came was no frame.
-    pub fn garbled(&mut self, now_ms: u64) {
-        self.hang_up(now_ms, Refusal::Garbled);
     }
 
     fn greeted(
@@ -217,7 +207,7 @@ impl Agent {
             None
         };
         if let Some(refusal) = refusal {
-            self.hang_up(now_ms, refusal);
+            self.give_up(now_ms, refusal);
             return;
         }
         let Some(session) = self.session.as_mut() else { return };
@@ -241,13 +231,13 @@ impl Agent {
         if self.status.holds || usize::from(part) != expected || parts > MAX_PARTS {
             self.act(Action::Discard);
             self.parts.clear();
-            self.hang_up(now_ms, Refusal::Garbled);
+            self.give_up(now_ms, Refusal::Garbled);
             return;
         }
         // All parts but the last one are full.
         let last = part + 1 == parts;
         if !last && listeners.len() != MAX_DESCRIPTORS {
-            self.hang_up(now_ms, Refusal::Garbled);
+            self.give_up(now_ms, Refusal::Garbled);
             return;
         }
         self.parts.extend(listeners);
@@ -269,7 +259,7 @@ impl Agent {
             };
             self.listeners.clear();
             self.act(Action::Disclaim);
-            self.hang_up(now_ms, refusal);
+            self.give_up(now_ms, refusal);
             return;
         }
         self.status.holds = true;
@@ -288,7 +278,7 @@ impl Agent {
             Some(Refusal::OtherQueue)
         };
         if let Some(refusal) = refusal {
-            self.hang_up(now_ms, refusal);
+            self.give_up(now_ms, refusal);
         }
     }
 
@@ -309,7 +299,7 @@ impl Agent {
         }
         self.stand_alone(now_ms);
         self.session = None;
-        self.settle_without_word(now_ms);
+        self.settle_without_word();
     }
 
     /// Says how this process stands, at once.
@@ -328,7 +318,7 @@ impl Agent {
         let Some(session) = self.session.as_mut() else { return };
         if session.peer.is_none() {
             if now_ms >= session.heard_ms.saturating_add(self.timing.hello_ms) {
-                self.hang_up(now_ms, Refusal::Other);
+                self.give_up(now_ms, Refusal::Other);
             }
             return;
         }
@@ -339,7 +329,7 @@ impl Agent {
                 .saturating_add(self.timing.lease_ms.max(self.timing.hello_ms))
         {
             // Somebody else may call.
-            self.hang_up(now_ms, Refusal::Other);
+            self.give_up(now_ms, Refusal::Other);
             return;
         }
         let fell_silent = late && !session.silent;

@@ -294,7 +294,7 @@ impl<H: Host> Handover<H> {
             match received {
                 Received::Nothing => return true,
                 Received::Frame(frame, descriptors) => self.heard(now_ms, frame, descriptors),
-                Received::Garbled(_) => self.agent.garbled(now_ms),
+                Received::Garbled(_) => self.agent.give_up(now_ms, Refusal::Garbled),
                 Received::End => {
                     self.channel = None;
                     self.agent.hung_up(now_ms);

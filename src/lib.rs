@@ -63,7 +63,7 @@
 //!
 //! # Limits
 //!
-//! - One change at a time. Levels [`L3`](Level::L3) and [`L4`](Level::L4). Modes cold and warm.
+//! - One change at a time. Levels [`L3`](Level::L3) and [`L4`](Level::L4). Modes cold, warm and hot.
 //! - The journal is folded from its beginning at each start: about a second for a million records.
 //! - A fleet of 300,000 targets takes some hundred megabytes.
 
@@ -91,8 +91,8 @@ pub use ports::{AlwaysPermit, Notice, Notifier, Permit, PermitError, Question, Q
 pub use self_check::self_check;
 pub use settings::Settings;
 pub use summary::{
-    Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Next,
-    ReceiptView, SUMMARY_SCHEMA, Summary,
+    Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, MovesView,
+    Next, ReceiptView, SUMMARY_SCHEMA, Summary,
 };
 
 pub use unattended_batching as batching;

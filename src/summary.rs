@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use unattended_upgrade::Moves;
+
 use crate::{Debt, Level, Outcome};
 
 /// The version of the shape of [`Summary`] in JSON.
@@ -240,12 +242,47 @@ pub struct ReceiptView {
     pub done: u64,
     /// Of these, went back by themselves.
     pub went_back: u64,
-    /// By mode: `cold` or `warm`, with its count.
+    /// By mode: `cold`, `warm`, `hot` or `config`, with its count.
     pub modes: Vec<(String, u64)>,
     /// Quantiles of the duration of an attempt, in milliseconds: (q, ms).
     pub duration_ms: Vec<(f64, u64)>,
     /// Quantiles of the time in which a target served nothing new, in milliseconds: (q, ms).
     pub outage_ms: Vec<(f64, u64)>,
-    /// Connections or requests cut by a drain's deadline.
+    /// Connections or requests cut by a deadline: of a drain, or of a hand-over.
     pub cut: u64,
+    /// What became of the connections of hand-overs.
+    pub moves: MovesView,
+}
+
+/// What became of the connections of all hand-overs together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MovesView {
+    /// Adopted by the other instance. One that moved there and back counts twice.
+    pub moved: u64,
+    /// Not movable; ended by themselves when they were asked to.
+    pub declined: u64,
+    /// Ended because their owner died.
+    pub lost: u64,
+    /// Bytes of unread input and state that moved along.
+    pub bytes: u64,
+    /// Of half the connections of a target at most so long, in microseconds; of the target where that was longest.
+    pub pause_p50_us: u32,
+    /// Of all but one in a hundred of a target likewise.
+    pub pause_p99_us: u32,
+    /// The longest that any connection stood still while it moved.
+    pub pause_max_us: u32,
+}
+
+impl MovesView {
+    pub(crate) fn add(&mut self, moves: &Moves) {
+        self.moved += u64::from(moves.moved);
+        self.declined += u64::from(moves.declined);
+        self.lost += u64::from(moves.lost);
+        self.bytes += moves.bytes;
+        // Quantiles do not add up; the worst target's are a bound that holds for each.
+        self.pause_p50_us = self.pause_p50_us.max(moves.pauses.p50_us);
+        self.pause_p99_us = self.pause_p99_us.max(moves.pauses.p99_us);
+        self.pause_max_us = self.pause_max_us.max(moves.pauses.max_us);
+    }
 }

@@ -208,7 +208,14 @@ impl Machine {
                 Some(Reason::Crashed | Reason::SelfCheckFailed { .. }) => self.start_failures.gate_failed(target, why),
                 // What comes before the new version runs says nothing of it.
                 Some(Reason::TimedOut {
-                    step: Step::Replacing | Step::Verifying | Step::Probation,
+                    step:
+                        Step::Replacing
+                        | Step::Verifying
+                        | Step::Probation
+                        | Step::Offering
+                        | Step::Joining
+                        | Step::Proving
+                        | Step::Committing,
                 }) => self.start_failures.timed_out(target, tries, why),
                 _ => {}
             }

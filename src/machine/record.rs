@@ -1,10 +1,12 @@
 //! What a report tells of the past: curves, holds, decisions, receipts. It decides nothing.
 
+use std::collections::BTreeMap;
+
 use hdrhistogram::Histogram;
 use unattended_health::{Counts, FaultClass, Interval};
 use unattended_upgrade::{Mode, Receipt, Terminal};
 
-use crate::{DecisionView, EvidencePoint, ExposurePoint, FaultView, HoldView, ReceiptView};
+use crate::{DecisionView, EvidencePoint, ExposurePoint, FaultView, HoldView, MovesView, ReceiptView};
 
 /// Points of a curve. When there are more, every second one is dropped.
 const MAX_POINTS: usize = 512;
@@ -82,8 +84,8 @@ pub(super) struct Record {
     attempts: u64,
     done: u64,
     went_back: u64,
-    cold: u64,
-    warm: u64,
+    modes: BTreeMap<Mode, u64>,
+    moves: MovesView,
     cut: u64,
     pub(super) data_until_ms: u64,
     pub(super) state_since_ms: u64,
@@ -110,8 +112,8 @@ impl Record {
             attempts: 0,
             done: 0,
             went_back: 0,
-            cold: 0,
-            warm: 0,
+            modes: BTreeMap::new(),
+            moves: MovesView::default(),
             cut: 0,
             data_until_ms: 0,
             state_since_ms: 0,
@@ -230,11 +232,9 @@ impl Record {
             Terminal::RolledBack { .. } => self.went_back += 1,
             _ => {}
         }
-        match receipt.mode {
-            Mode::Cold => self.cold += 1,
-            _ => self.warm += 1,
-        }
-        self.cut += u64::from(receipt.cut);
+        *self.modes.entry(receipt.mode).or_default() += 1;
+        self.cut += u64::from(receipt.cut) + u64::from(receipt.moves.cut);
+        self.moves.add(&receipt.moves);
         self.durations
             .saturating_record(receipt.finished_ms.saturating_sub(receipt.started_ms));
         self.outages.saturating_record(receipt.outage_ms);
@@ -278,19 +278,15 @@ impl Record {
                 })
                 .to_vec()
         };
-        let modes = [("cold", self.cold), ("warm", self.warm)];
         ReceiptView {
             attempts: self.attempts,
             done: self.done,
             went_back: self.went_back,
-            modes: modes
-                .into_iter()
-                .filter(|(_, n)| *n > 0)
-                .map(|(mode, n)| (mode.to_owned(), n))
-                .collect(),
+            modes: self.modes.iter().map(|(mode, n)| (mode.to_string(), *n)).collect(),
             duration_ms: quantiles(&self.durations),
             outage_ms: quantiles(&self.outages),
             cut: self.cut,
+            moves: self.moves,
         }
     }
 }

@@ -177,6 +177,13 @@ pub(super) fn receipt(summary: &Summary) -> Markup {
                 dt { "an attempt took" } dd { (quantiles(&receipt.duration_ms)) }
                 dt { "a target served nothing new for" } dd { (quantiles(&receipt.outage_ms)) }
                 dt { "cut by a deadline" } dd { (count(receipt.cut, "connection or request", "connections or requests")) }
+                @if receipt.moves.moved + receipt.moves.declined + receipt.moves.lost > 0 {
+                    dt { "connections handed over" } dd {
+                        (thousands(receipt.moves.moved)) " moved, " (thousands(receipt.moves.declined)) " asked to end, "
+                        (thousands(receipt.moves.lost)) " lost with a process"
+                    }
+                    dt { "a connection stood still for at most" } dd { { (thousands(u64::from(receipt.moves.pause_max_us).div_ceil(1_000))) "\u{a0}ms" } }
+                }
                 dt { "brought back" } dd { (count(summary.rolled_back, "target", "targets")) }
                 @if let Some(at_stop) = summary.exposed_at_stop {
                     dt { "touched when the stop was decided" } dd { (count(at_stop, "target", "targets")) }

@@ -1,8 +1,8 @@
 //! A summary for the tests.
 
 use crate::{
-    BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Level, Next,
-    ReceiptView, Summary,
+    BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Level, MovesView,
+    Next, ReceiptView, Summary,
 };
 
 pub(super) const MIN: u64 = 60_000;
@@ -122,6 +122,7 @@ pub(super) fn sample() -> Summary {
             duration_ms: vec![(0.5, 8_200), (0.999, 31_000), (1.0, 131_000)],
             outage_ms: vec![(0.5, 40)],
             cut: 17,
+            moves: MovesView::default(),
         },
     }
 }

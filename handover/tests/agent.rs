@@ -197,3 +197,16 @@ fn a_listener_that_is_another_queue_ends_the_hand_over() {
         assert!(!pair.new.status().holds);
     }
 }
+
+#[test]
+fn a_secret_that_is_made_after_the_listeners_went_goes_at_once() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.old.order(1_000, Generation(1), Order::Offer), Answer::Applied);
+    pair.talk();
+    let kept = unattended_handover::wire::Secret::new(vec![7; 32]);
+    pair.old.share("tickets".to_owned(), kept.clone()).unwrap();
+    let sent = std::iter::from_fn(|| pair.old.next()).any(
+        |action| matches!(action, Action::Send(Frame::Secret { name, bytes }) if name == "tickets" && bytes == kept),
+    );
+    assert!(sent);
+}

@@ -350,3 +350,21 @@ fn golden_frames_of_version_1() {
         assert_eq!(&Frame::decode(bytes, frame.descriptors()).unwrap(), frame, "{name}");
     }
 }
+
+#[test]
+fn a_whole_part_of_listeners_with_the_longest_names_fits_one_message() {
+    let listeners = (0..250_u64)
+        .map(|cookie| Listener {
+            name: format!("{cookie:0>220}"),
+            kind: ListenerKind::Tcp,
+            cookie,
+        })
+        .collect();
+    let frame = Frame::Listeners {
+        part: 0,
+        parts: 1,
+        listeners,
+    };
+    let bytes = frame.encode().expect("it fits");
+    assert_eq!(Frame::decode(&bytes, 250), Ok(frame));
+}

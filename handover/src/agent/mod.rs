@@ -284,11 +284,12 @@ impl Agent {
         }
     }
 
-    /// A secret that the other process will need, such as session ticket keys. It goes with the listeners.
+    /// A secret that the other process will need, such as session ticket keys. It goes with the listeners, or
+    /// at once if they have gone already.
     ///
     /// # Errors
     ///
-    /// [`WireError`] if it fits no message or its name is none of 1 to 255 bytes; it is not shared.
+    /// [`WireError`] if it fits no message or its name is none of 1 to 220 bytes; it is not shared.
     pub fn share(&mut self, name: String, bytes: Secret) -> Result<(), WireError> {
         let frame = Frame::Secret {
             name: name.clone(),
@@ -297,6 +298,14 @@ impl Agent {
         Frame::decode(&frame.encode()?, 0)?;
         self.secrets.retain(|(known, _)| *known != name);
         self.secrets.push((name, bytes));
+        // Keys that are made anew after the listeners went must not be missing on the other side.
+        if self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.offered && !session.hanging)
+        {
+            self.act(Action::Send(frame));
+        }
         Ok(())
     }
 

@@ -119,12 +119,8 @@ impl Agent {
         if peer.status.holds || offered == Some(true) {
             return Answer::AlreadyApplied;
         }
-        for (name, bytes) in &self.secrets {
-            let frame = Frame::Secret {
-                name: name.clone(),
-                bytes: bytes.clone(),
-            };
-            self.actions.push_back(Action::Send(frame));
+        for (name, bytes) in self.secrets.clone() {
+            self.act(Action::Send(Frame::Secret { name, bytes }));
         }
         let parts = self.listeners.chunks(MAX_DESCRIPTORS);
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);

@@ -216,8 +216,10 @@ impl<H: Host> Handover<H> {
     /// # Errors
     ///
     /// As there.
-    pub fn share(&mut self, name: String, secret: Secret) -> Result<(), WireError> {
-        self.agent.share(name, secret)
+    pub fn share(&mut self, now_ms: u64, name: String, secret: Secret) -> Result<(), WireError> {
+        self.agent.share(name, secret)?;
+        self.obey(now_ms);
+        Ok(())
     }
 
     /// See [`Agent::opened`].

@@ -60,7 +60,7 @@ pub enum ListenerKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "written and read as a whole")]
 pub struct Listener {
-    /// What the program calls it: 1 to 255 bytes, unique.
+    /// What the program calls it: 1 to 220 bytes, unique.
     pub name: String,
     /// What it is.
     pub kind: ListenerKind,
@@ -122,7 +122,7 @@ pub enum Frame {
     Claims(Vec<u64>),
     /// Keys and the like that later connections need: a name, and bytes that nobody prints.
     Secret {
-        /// What they are for, 1 to 255 bytes.
+        /// What they are for, 1 to 220 bytes.
         name: String,
         /// The bytes.
         bytes: Secret,

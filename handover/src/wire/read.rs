@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{BatchId, ConnectionId, Decline, Generation, InstanceId, Refusal};
 
-/// Longest name of a listener, codec or secret, in bytes.
-const MAX_NAME: usize = 255;
+/// Longest name of a listener, codec or secret, in bytes: so that a whole part of listeners fits one message, however long their names are.
+const MAX_NAME: usize = 220;
 
 /// What is wrong with a message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -301,7 +301,7 @@ impl<'a> Fields<'a> {
 
     fn name(self, tag: u8, bytes: &[u8]) -> Result<String, WireError> {
         if bytes.is_empty() || bytes.len() > MAX_NAME {
-            return Err(self.wrong(tag, "a name has 1 to 255 bytes"));
+            return Err(self.wrong(tag, "a name has 1 to 220 bytes"));
         }
         core::str::from_utf8(bytes)
             .map(str::to_owned)

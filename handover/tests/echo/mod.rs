@@ -200,7 +200,7 @@ pub(crate) fn run(setup: &str) {
     let mut handover = Handover::new(agent, echo, Some(Doorbell::open(path).unwrap()));
     if serves {
         handover
-            .share("tickets".to_owned(), Secret::new(vec![1, 2, 3]))
+            .share(now(), "tickets".to_owned(), Secret::new(vec![1, 2, 3]))
             .unwrap();
     }
     handover.ready(now(), true);

@@ -1,0 +1,542 @@
+//! One target: its durable state, its processes, and the task that makes the state true.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::process::Signal;
+use tokio::sync::{Mutex, Notify};
+use unattended_upgrade::{FleetChange, Ingress, InstanceId, TargetId, Version};
+
+use crate::clock::now_ms;
+use crate::fill::fill;
+use crate::house::House;
+use crate::logs;
+use crate::process::{Gated, Process};
+use crate::program::{Filled, Place, Told};
+use crate::state::{APPLICATION, Committed, Run, SEATS, State, Unwritten, committed};
+use crate::{Target, Template, TemplateError};
+
+/// One target.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) id: TargetId,
+    pub(crate) app: Arc<str>,
+    pub(crate) labels: Vec<(Arc<str>, Arc<str>)>,
+    pub(crate) template: Template,
+    pub(crate) directory: PathBuf,
+    parameters: Arc<BTreeMap<String, String>>,
+    pub(crate) house: Arc<House>,
+    pub(crate) inner: Mutex<Inner>,
+    /// Orders come one after the other, also those that wait for an agent.
+    pub(crate) orders: Mutex<()>,
+    pub(crate) wake: Notify,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) state: State,
+    pub(crate) lives: [Option<Live>; SEATS],
+    exits: [Exits; SEATS],
+    /// When a slot that yields has yielded for long enough.
+    yield_at: Option<u64>,
+    /// When the logs are looked at next.
+    logs_at: u64,
+    /// The target was well when it was looked at last.
+    pub(crate) well: bool,
+}
+
+/// A process that runs, as far as is known.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) run: Run,
+    pub(crate) process: Arc<Process>,
+    /// When it was told to end, and whether it was killed since.
+    stop: Option<(u64, bool)>,
+    since_ms: u64,
+    /// The way as it has confirmed it last; `None` if it was not asked by this adapter yet.
+    pub(crate) way: Option<Ingress>,
+    /// It was started while the way was closed, and has not closed it yet.
+    pub(crate) born_closed: bool,
+    /// It has refused this configuration.
+    pub(crate) refused: Option<Version>,
+    pub(crate) told: Option<Told>,
+    /// It has been ready, with its checks passed, at some look.
+    pub(crate) was_verified: bool,
+}
+
+impl Live {
+    /// It was told to end.
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.stop.is_some()
+    }
+}
+
+/// Ends of processes that nobody ordered, in a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Exits {
+    pub(crate) in_a_row: u32,
+    not_before_ms: u64,
+}
+
+/// What a pass has left to wait for.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// When something is due by time.
+    pub(crate) due_ms: u64,
+    pub(crate) processes: Vec<Arc<Process>>,
+    /// The target is gone, and nothing of it runs.
+    pub(crate) over: bool,
+}
+
+impl Keeper {
+    /// Takes over what runs; nothing is started before its task runs.
+    pub(crate) fn new(target: &Target, directory: PathBuf, house: Arc<House>, state: State) -> std::io::Result<Self> {
+        let mut lives = [const { None }; SEATS];
+        for (seat, live) in state.seats.iter().zip(&mut lives) {
+            let Some(run) = &seat.run else { continue };
+            if state.boot != house.boot {
+                continue;
+            }
+            let Some(process) = Process::find(run.pid, run.started)? else {
+                continue;
+            };
+            *live = Some(Live {
+                run: run.clone(),
+                process: Arc::new(process),
+                stop: None,
+                since_ms: now_ms(),
+                way: None,
+                born_closed: false,
+                refused: None,
+                told: None,
+                was_verified: false,
+            });
+        }
+        Ok(Self {
+            id: target.id.clone(),
+            app: Arc::clone(&target.app),
+            labels: target.labels.clone(),
+            template: target.template.clone(),
+            directory,
+            parameters: Arc::clone(&target.parameters),
+            house,
+            inner: Mutex::new(Inner {
+                state,
+                lives,
+                exits: [Exits::default(); SEATS],
+                yield_at: None,
+                logs_at: 0,
+                well: true,
+            }),
+            orders: Mutex::new(()),
+            wake: Notify::new(),
+        })
+    }
+
+    /// With this state, which is durable.
+    pub(crate) fn with(mut self, state: State) -> Self {
+        self.inner.get_mut().state = state;
+        self
+    }
+
+    /// Whoever answers where the target's traffic comes in.
+    pub(crate) async fn probe(&self) -> unattended_upgrade::Probe {
+        let serving = self.inner.lock().await.state.serving(self.committed());
+        // Two may poll one port: any instance of the target will do to find it.
+        let place = match self.place_of(serving).await {
+            Some(place) => Some(place),
+            None => self.place_of(1 - serving).await,
+        };
+        match place {
+            Some(place) => self.template.program.probe(&place).await,
+            None => crate::program::nobody(),
+        }
+    }
+
+    /// Where the agent of the instance that runs this version is called.
+    pub(crate) async fn doorbell(&self, version: &Version) -> Option<Arc<str>> {
+        let inner = self.inner.lock().await;
+        let slot = inner.lives[..APPLICATION].iter().position(|live| {
+            live.as_ref()
+                .is_some_and(|live| live.run.version == *version && !live.process.has_ended())
+        })?;
+        let place = self.place(slot, &inner.lives[slot].as_ref()?.run);
+        Some(place.doorbell().display().to_string().into())
+    }
+
+    /// The place of a process that was started.
+    pub(crate) fn place(&self, slot: usize, run: &Run) -> Place {
+        Place {
+            target: self.id.clone(),
+            version: run.version.clone(),
+            instance: InstanceId(run.instance),
+            slot,
+            epoch: run.epoch,
+            directory: self.directory.clone(),
+            passive: run.passive,
+            parameters: Arc::clone(&self.parameters),
+            pid: Some(run.pid),
+        }
+    }
+
+    /// Who has committed last. A small file, read at once.
+    pub(crate) fn committed(&self) -> Committed {
+        committed(&self.directory)
+    }
+
+    /// Whether this version can be started here at all; nothing is touched.
+    pub(crate) fn can_start(&self, version: &Version) -> Result<(), TemplateError> {
+        let place = self.place(
+            0,
+            &Run {
+                instance: 0,
+                pid: 0,
+                started: 0,
+                version: version.clone(),
+                round: 0,
+                epoch: 0,
+                passive: false,
+            },
+        );
+        self.template.program.command(&place).map(drop)
+    }
+
+    /// Makes a new state durable and takes it; while it is written, the caller holds the lock. What could not be written
+    /// is not taken.
+    pub(crate) async fn write(&self, inner: &mut Inner, state: State) -> Result<(), Unwritten> {
+        let directory = self.directory.clone();
+        let house = Arc::clone(&self.house);
+        // On a thread of its own, with the lock of the house held until it is done.
+        let written = tokio::task::spawn_blocking(move || {
+            let written = state.store(&directory);
+            drop(house);
+            (state, written)
+        });
+        let (state, written) = written
+            .await
+            .map_err(|error| Unwritten::Unsure(std::io::Error::other(error)))?;
+        if !matches!(written, Err(Unwritten::Not(_))) {
+            inner.state = state;
+        }
+        written
+    }
+
+    /// One pass: buries what has ended, ends what is to end, starts what is to run.
+    pub(crate) async fn pass(&self) -> Pass {
+        let mut inner = self.inner.lock().await;
+        let now = now_ms();
+        let committed = self.committed();
+        let mut due_ms = now + self.house.settings.look_ms;
+        for seat in 0..SEATS {
+            self.bury(&mut inner, seat, committed, now);
+        }
+        self.yields(&mut inner, now).await;
+        for seat in 0..SEATS {
+            self.end(&mut inner, seat, now, &mut due_ms);
+        }
+        for seat in [APPLICATION, 0, 1] {
+            if !inner.wants_start(seat, committed) || !self.has_room(&inner, seat) {
+                continue;
+            }
+            let not_before_ms = inner.exits[seat].not_before_ms;
+            if now < not_before_ms {
+                due_ms = due_ms.min(not_before_ms);
+                continue;
+            }
+            if let Err(words) = self.start(&mut inner, seat, committed).await {
+                self.note(seat, &words);
+                inner.exits[seat].count(now, &self.house.settings);
+                due_ms = due_ms.min(inner.exits[seat].not_before_ms);
+            }
+        }
+        self.cut_logs(&mut inner, now).await;
+        let processes: Vec<_> = inner
+            .lives
+            .iter()
+            .flatten()
+            .map(|live| Arc::clone(&live.process))
+            .collect();
+        Pass {
+            due_ms,
+            over: inner.state.gone && processes.is_empty(),
+            processes,
+        }
+    }
+
+    /// Takes note of a process that has ended.
+    fn bury(&self, inner: &mut Inner, seat: usize, committed: Committed, now: u64) {
+        let Some(live) = inner.lives[seat].take_if(|live| live.process.has_ended()) else {
+            return;
+        };
+        live.process.reap();
+        let asked = live.stop.is_some() || inner.is_to_end(seat, &live);
+        if asked {
+            inner.exits[seat] = Exits::default();
+            return;
+        }
+        if now.saturating_sub(live.since_ms) >= self.house.settings.stable_ms {
+            inner.exits[seat] = Exits::default();
+        }
+        inner.exits[seat].count(now, &self.house.settings);
+        if seat == inner.state.serving(committed) {
+            self.told_ill(inner);
+        }
+    }
+
+    /// The target stopped being able to serve, and nobody had ordered it.
+    pub(crate) fn told_ill(&self, inner: &mut Inner) {
+        if std::mem::replace(&mut inner.well, false) {
+            let target = self.id.clone();
+            self.house.tell(FleetChange::BecameUnhealthy { target });
+        }
+    }
+
+    /// Where both overlap, the one that yields goes when the other one has become ready, or by itself.
+    async fn yields(&self, inner: &mut Inner, now: u64) {
+        let Some(slot) = (0..2).find(|slot| inner.state.seats[*slot].yields) else {
+            inner.yield_at = None;
+            return;
+        };
+        let other = inner.lives[1 - slot].as_ref().and_then(|live| live.told.as_ref());
+        let gone = inner.lives[slot].is_none();
+        if other.is_some_and(Told::is_verified) {
+            let linger_ms = self.template.program.overlaps().unwrap_or(0);
+            inner.yield_at.get_or_insert(now + linger_ms);
+        }
+        if gone || inner.yield_at.is_some_and(|at| now >= at) {
+            let mut state = inner.state.clone();
+            state.empty(slot);
+            // What cannot be written is tried again in the next pass.
+            let _ = self.write(inner, state).await;
+        }
+    }
+
+    /// Ends what is to end: asked, and killed after its grace.
+    fn end(&self, inner: &mut Inner, seat: usize, now: u64, due_ms: &mut u64) {
+        let Some(mut live) = inner.lives[seat].take() else {
+            return;
+        };
+        if live.stop.is_some() || inner.is_to_end(seat, &live) {
+            let (since, killed) = live.stop.get_or_insert_with(|| {
+                self.ask_to_end(seat, &live.run, &live.process);
+                (now, false)
+            });
+            let kill_at = *since + self.template.grace_ms;
+            if now >= kill_at && !*killed {
+                *killed = true;
+                live.process.signal(Signal::KILL);
+            } else if !*killed {
+                *due_ms = (*due_ms).min(kill_at);
+            }
+        }
+        inner.lives[seat] = Some(live);
+    }
+
+    /// Lets it finish what it has begun, then tells it to end. The request takes its time beside everything else.
+    fn ask_to_end(&self, seat: usize, run: &Run, process: &Arc<Process>) {
+        if seat == APPLICATION {
+            process.signal(Signal::TERM);
+            return;
+        }
+        let (place, process) = (self.place(seat, run), Arc::clone(process));
+        let program = Arc::clone(&self.template.program);
+        tokio::spawn(async move {
+            program.drain(&place).await;
+            process.signal(Signal::TERM);
+        });
+    }
+
+    /// Whether what runs in the other slot leaves room for a start in this one.
+    fn has_room(&self, inner: &Inner, seat: usize) -> bool {
+        if seat == APPLICATION || inner.lives[seat].is_some() {
+            return inner.lives[seat].is_none();
+        }
+        let Some(other) = &inner.lives[1 - seat] else {
+            return true;
+        };
+        let committed = self.committed();
+        if inner.is_passive(seat, committed) {
+            return true;
+        }
+        if inner.state.seats[1 - seat].yields {
+            return true;
+        }
+        // What is emptied holds the ports until it has ended; what accepts in the other slot has taken over.
+        let accepts = other.told.as_ref().is_none_or(|told| told.accepting);
+        inner.state.seats[1 - seat].version.is_some() && !accepts
+    }
+
+    async fn start(&self, inner: &mut Inner, seat: usize, committed: Committed) -> Result<(), String> {
+        let Some(version) = inner.state.seats[seat].version.clone() else {
+            return Ok(());
+        };
+        let mut state = inner.state.clone();
+        let instance = state.next_instance;
+        state.next_instance += 1;
+        let overlapped = (seat != APPLICATION && state.seats[1 - seat.min(1)].yields)
+            .then(|| inner.lives[1 - seat].as_ref().map(|live| live.run.epoch + 1))
+            .flatten();
+        let mut run = Run {
+            instance,
+            pid: 0,
+            started: 0,
+            version,
+            round: state.seats[seat].round,
+            epoch: overlapped.unwrap_or(0),
+            passive: seat != APPLICATION && inner.is_passive(seat, committed),
+        };
+        let filled = self.filled(seat, &run)?;
+        let log = logs::log_of(&self.directory, seat);
+        let (directory, house) = (self.directory.clone(), Arc::clone(&self.house));
+        // Forks, writes and waits for the disk on a thread of its own, with the lock of the house held until it is done.
+        let started = tokio::task::spawn_blocking(move || {
+            let gated =
+                Gated::start(&filled, &log).map_err(|error| format!("cannot start {}: {error}", filled.program))?;
+            (run.pid, run.started) = (gated.process.pid(), gated.started);
+            state.seats[seat].run = Some(run.clone());
+            if let Err(Unwritten::Not(error) | Unwritten::Unsure(error)) = state.store(&directory) {
+                gated.refuse();
+                return Err(format!("cannot write {}: {error}", directory.display()));
+            }
+            let process = gated.open().map_err(|error| format!("it ended at the gate: {error}"))?;
+            drop(house);
+            Ok((state, run, process))
+        });
+        let (state, run, process) = started.await.map_err(|error| error.to_string())??;
+        let closed = state.way != crate::state::Way::Open;
+        inner.state = state;
+        inner.lives[seat] = Some(Live {
+            run,
+            process: Arc::new(process),
+            stop: None,
+            since_ms: now_ms(),
+            way: Some(Ingress::Open),
+            born_closed: closed,
+            refused: None,
+            told: None,
+            was_verified: false,
+        });
+        Ok(())
+    }
+
+    fn filled(&self, seat: usize, run: &Run) -> Result<Filled, String> {
+        let place = self.place(seat.min(1), run);
+        let filled = match (&self.template.application, seat) {
+            (Some(start), APPLICATION) => start.fill(&place),
+            _ => self.template.program.command(&place),
+        };
+        filled.map_err(|error| error.to_string())
+    }
+
+    /// Checks every text of the template at a place of this target.
+    pub(crate) fn check(target: &Target, directory: PathBuf, version: &Version) -> Result<Place, TemplateError> {
+        let place = Place {
+            target: target.id.clone(),
+            version: version.clone(),
+            instance: InstanceId(0),
+            slot: 0,
+            epoch: 0,
+            directory,
+            passive: false,
+            parameters: Arc::clone(&target.parameters),
+            pid: None,
+        };
+        for name in target.parameters.keys() {
+            if fill("", &format!("{{{name}}}"), &place.values()).as_ref() != Ok(&target.parameters[name]) {
+                let fix = "give it another name";
+                return Err(TemplateError::new(
+                    format!("parameter.{name}"),
+                    "the name is taken or has braces",
+                    fix,
+                ));
+            }
+        }
+        target.template.program.check(&place)?;
+        target.template.program.command(&place)?;
+        if let Some(application) = &target.template.application {
+            application.fill(&place).map_err(|error| TemplateError {
+                field: format!("application.{}", error.field),
+                ..error
+            })?;
+        }
+        Ok(place)
+    }
+
+    /// A line of the adapter's own in a log.
+    fn note(&self, seat: usize, words: &str) {
+        use std::io::Write as _;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(logs::log_of(&self.directory, seat));
+        if let Ok(mut log) = log {
+            // Where even that fails, `Phase::Crashing` is what is left to say it.
+            let _ = writeln!(log, "unattended-process: {words}");
+        }
+    }
+
+    async fn cut_logs(&self, inner: &mut Inner, now: u64) {
+        if now < inner.logs_at {
+            return;
+        }
+        inner.logs_at = now + self.house.settings.look_ms;
+        let (bytes, files) = (self.template.log_bytes, self.template.log_files);
+        let directory = self.directory.clone();
+        // A log that cannot be cut grows on, and is tried again.
+        let _ = tokio::task::spawn_blocking(move || {
+            for seat in 0..SEATS {
+                let _ = logs::rotate(&logs::log_of(&directory, seat), bytes, files);
+            }
+        })
+        .await;
+    }
+}
+
+impl Inner {
+    /// What runs in a seat is not what is to run there.
+    fn is_to_end(&self, seat: usize, live: &Live) -> bool {
+        let wanted = &self.state.seats[seat];
+        self.state.gone
+            || self.state.halted
+            || wanted.version.is_none()
+            || live.run.round < wanted.round
+            || wanted.ended == Some(live.run.instance)
+    }
+
+    /// Something is to run in a seat, now or later.
+    pub(crate) fn wants_start(&self, seat: usize, committed: Committed) -> bool {
+        let wanted = &self.state.seats[seat];
+        let ended = wanted.ended.is_some();
+        let lost = seat != APPLICATION && self.state.has_lost(seat, committed) && wanted.run.is_some();
+        self.lives[seat].is_none()
+            && wanted.version.is_some()
+            && !ended
+            && !lost
+            && !wanted.yields
+            && !self.state.gone
+            && !self.state.halted
+    }
+
+    pub(crate) fn is_passive(&self, slot: usize, committed: Committed) -> bool {
+        let both = self.state.seats[..2].iter().all(|seat| seat.version.is_some());
+        both && !self.state.seats[1 - slot].yields && self.state.serving(committed) != slot
+    }
+
+    pub(crate) const fn exits(&self, seat: usize) -> Exits {
+        self.exits[seat]
+    }
+
+    /// What is started next in a seat has another reason to be.
+    pub(crate) fn forget_exits(&mut self) {
+        self.exits = [Exits::default(); SEATS];
+    }
+}
+
+impl Exits {
+    fn count(&mut self, now: u64, settings: &crate::Settings) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let doubled = settings.backoff_ms << (self.in_a_row - 1).min(20);
+        self.not_before_ms = now + doubled.min(settings.longest_backoff_ms);
+    }
+}

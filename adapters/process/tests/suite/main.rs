@@ -1,0 +1,9 @@
+//! Real processes: started, adopted, replaced, killed.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod adoption;
+mod bad_input;
+mod conformance;
+mod foreign;
+mod programs;
+mod support;

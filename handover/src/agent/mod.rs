@@ -252,6 +252,12 @@ impl Agent {
         self.status
     }
 
+    /// The latest attempt that was heard of: orders of earlier ones are stale.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.fence
+    }
+
     /// It has left, and never comes back.
     #[must_use]
     pub const fn has_left(&self) -> bool {

@@ -54,6 +54,23 @@ impl Framed {
         }
     }
 
+    /// How many of these bytes, the client's next ones, still belong to the call that it has begun to send; 0 between two
+    /// calls. Who passes no more of them brings the connection to rest however many calls the client sends ahead.
+    #[must_use]
+    pub fn under_way(&self, bytes: &[u8]) -> usize {
+        let mut half = self.client.clone();
+        let mut step = bytes.chunks(1);
+        let mut count = 0;
+        while !half.between() {
+            let Some(byte) = step.next() else { break };
+            if half.pass(self.field, byte).is_err() {
+                return bytes.len();
+            }
+            count += 1;
+        }
+        count
+    }
+
     /// Calls without an answer.
     #[must_use]
     pub const fn in_flight(&self) -> u64 {

@@ -258,6 +258,15 @@ impl<H: Host> Handover<H> {
         self.obey(now_ms);
     }
 
+    /// Ends the hand-over's part in this process, and gives the program back: it is about to exit. The session ends, and
+    /// what is offered and was not taken is thawed first.
+    pub fn part(mut self, now_ms: u64) -> H {
+        self.read(now_ms);
+        self.agent.give_up(now_ms, Refusal::Other);
+        self.obey(now_ms);
+        self.host
+    }
+
     fn take_calls(&mut self, now_ms: u64) {
         for _ in 0..CALLS_A_TURN {
             let Some(Ok(call)) = self.doorbell.as_ref().map(Doorbell::answer) else {

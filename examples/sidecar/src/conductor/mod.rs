@@ -1,0 +1,451 @@
+//! One task owns the hand-over: it hears connections, orders and the other process, one after the other.
+
+mod host;
+mod readiness;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{sleep, timeout};
+use unattended_handover::{Agent, Answer, Doorbell, Frozen, Generation, Handover, InstanceId, NotNow, Order, Timing};
+
+use host::Program;
+use readiness::Readiness;
+
+use crate::clock;
+use crate::connection::CODECS;
+use crate::files::Committed;
+use crate::listeners::Listeners;
+use crate::state::{Asked, Event, Moves, Reply, SelfCheck, Sidecar};
+
+/// A process that stops lets requests finish for so long.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is told to end has so long for it.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Before listeners that could not be bound are tried again, and before a descriptor is looked at again on which nothing
+/// could be done.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Turns one after the other before others have theirs.
+const TURNS: usize = 4;
+
+/// Events that are heard before the hand-over has its turn.
+const EVENTS: usize = 4_096;
+
+/// What a refused order may be tried again after, in milliseconds.
+const RETRY_MS: u64 = 20;
+
+/// The conductor once the hand-over stands.
+struct Conductor {
+    sidecar: Arc<Sidecar>,
+    handover: Handover<Program>,
+    committed: Option<u64>,
+    /// Counts stood so when this hand-over began.
+    before: Moves,
+}
+
+/// How it ends.
+enum End {
+    /// The process was told to stop.
+    Stop,
+    /// The other process has taken its place.
+    Left,
+}
+
+/// Conducts the hand-over to the end of the process.
+///
+/// # Errors
+///
+/// Why the process cannot serve, in words.
+pub(crate) async fn conduct(
+    sidecar: Arc<Sidecar>,
+    doorbell: Doorbell,
+    mut events: UnboundedReceiver<Event>,
+) -> Result<(), String> {
+    let committed = Committed::read(&sidecar.options.dir).map_err(|error| error.to_string())?;
+    let generation = committed.map_or(0, |committed| committed.generation);
+    sidecar.view.lock().generation = generation;
+    let mut conductor = if sidecar.options.passive {
+        Conductor::waiting(&sidecar, doorbell, generation)
+    } else {
+        // No traffic before the self-check has passed.
+        if !check(&sidecar, &mut events).await {
+            return Ok(());
+        }
+        Conductor::serving(&sidecar, doorbell, generation)?
+    };
+    let end = conductor.run(&mut events).await?;
+    conductor.finish(&mut events, &end).await;
+    Ok(())
+}
+
+/// Waits for the self-check. `false`: the process was told to stop.
+async fn check(sidecar: &Sidecar, events: &mut UnboundedReceiver<Event>) -> bool {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Checked(result) => {
+                sidecar.view.lock().self_check = result.clone();
+                match result {
+                    SelfCheck::Passed => return true,
+                    SelfCheck::Failed(name) => {
+                        sidecar
+                            .log
+                            .say(format_args!("the self-check `{name}` failed: nothing is served"));
+                    }
+                    SelfCheck::Unreported => {}
+                }
+            }
+            Event::Asked(_, reply) => {
+                let answer = match &sidecar.view.lock().self_check {
+                    SelfCheck::Failed(name) => Reply::Failed(format!("the self-check `{name}` failed")),
+                    _ => retry("the self-check is not over"),
+                };
+                // Whoever asked may have gone.
+                let _ = reply.send(answer);
+            }
+            Event::Stop => return false,
+            // There are no connections yet.
+            _ => {}
+        }
+    }
+    false
+}
+
+fn retry(reason: impl ToString) -> Reply {
+    Reply::Retry {
+        after_ms: RETRY_MS,
+        reason: reason.to_string(),
+    }
+}
+
+impl Conductor {
+    fn new(
+        sidecar: &Arc<Sidecar>,
+        mut agent: Agent,
+        listeners: Listeners,
+        doorbell: Doorbell,
+        generation: u64,
+    ) -> Self {
+        agent.fence(Generation(generation));
+        Self {
+            sidecar: Arc::clone(sidecar),
+            handover: Handover::new(agent, Program::new(Arc::clone(sidecar), listeners), Some(doorbell)),
+            committed: None,
+            before: Moves::default(),
+        }
+    }
+
+    /// Beside a process that serves.
+    fn waiting(sidecar: &Arc<Sidecar>, doorbell: Doorbell, generation: u64) -> Self {
+        let agent = Agent::waiting(instance(sidecar), codecs(), Timing::default());
+        Self::new(sidecar, agent, Listeners::none(), doorbell, generation)
+    }
+
+    /// The only process of the target.
+    fn serving(sidecar: &Arc<Sidecar>, doorbell: Doorbell, generation: u64) -> Result<Self, String> {
+        let mut listeners = Listeners::none();
+        listeners.bind(&sidecar.routes).map_err(|error| error.to_string())?;
+        let agent = Agent::serving(instance(sidecar), listeners.describe(), codecs(), Timing::default());
+        let committed = Committed {
+            slot: sidecar.options.slot,
+            generation,
+            instance: sidecar.options.instance,
+        };
+        committed
+            .write(&sidecar.options.dir)
+            .map_err(|error| format!("committed: {error}"))?;
+        let mut conductor = Self::new(sidecar, agent, listeners, doorbell, generation);
+        conductor.committed = Some(generation);
+        conductor.checked(SelfCheck::Passed);
+        let program = conductor.handover.host_mut();
+        program.listeners.poll(sidecar, true);
+        Ok(conductor)
+    }
+
+    fn checked(&mut self, result: SelfCheck) {
+        let ready = result == SelfCheck::Passed && !self.sidecar.faults.unready;
+        self.sidecar.view.lock().self_check = result;
+        self.handover.ready(clock::now_ms(), ready);
+    }
+
+    async fn run(&mut self, events: &mut UnboundedReceiver<Event>) -> Result<End, String> {
+        let readiness = Readiness::new().map_err(|error| format!("no poller: {error}"))?;
+        loop {
+            self.publish();
+            readiness.arm(self.handover.descriptors());
+            let due_ms = self
+                .handover
+                .deadline()
+                .map(|at_ms| at_ms.saturating_sub(clock::now_ms()));
+            let bind_again = self.handover.host().unbound;
+            let event = tokio::select! {
+                biased;
+                event = events.recv() => event,
+                () = readiness.ready() => None,
+                () = sleep(Duration::from_millis(due_ms.unwrap_or_default())), if due_ms.is_some() => None,
+                () = sleep(AGAIN), if bind_again => {
+                    self.handover.host_mut().bind_all();
+                    None
+                }
+            };
+            let more = std::iter::from_fn(|| events.try_recv().ok()).take(EVENTS);
+            let all: Vec<Event> = event.into_iter().chain(more).collect();
+            if self.hear(all).await {
+                return Ok(End::Stop);
+            }
+            for turn in 0.. {
+                self.handover.turn(clock::now_ms());
+                if self.sidecar.faults.dies_mid_handover && self.handover.host().has_adopted {
+                    // It cannot fail, and nothing comes after it.
+                    let _ = kill_process(getpid(), Signal::KILL);
+                }
+                if !readiness.is_ready() {
+                    break;
+                }
+                if turn < TURNS {
+                    tokio::task::yield_now().await;
+                } else {
+                    // There is something that nothing can be done about now, such as a call while descriptors are short.
+                    sleep(Duration::from_millis(1)).await;
+                    break;
+                }
+            }
+            if self.handover.host().leaves {
+                return Ok(End::Left);
+            }
+        }
+    }
+
+    /// `true`: the process shall stop.
+    async fn hear(&mut self, events: Vec<Event>) -> bool {
+        // Connections that come to rest together go in one message.
+        let mut frozen: Vec<Frozen> = Vec::new();
+        for event in events {
+            let now_ms = clock::now_ms();
+            match event {
+                Event::Frozen(one) => {
+                    self.handover.host_mut().tasks.remove(&one.id);
+                    frozen.push(one);
+                    continue;
+                }
+                Event::Opened(id, task) => {
+                    self.handover.host_mut().tasks.insert(id, task);
+                    self.handover.opened(now_ms, id);
+                }
+                Event::Closed(id) => {
+                    self.handover.host_mut().tasks.remove(&id);
+                    self.handover.closed(now_ms, id);
+                }
+                Event::Declined(id, decline) => self.handover.declined(now_ms, id, decline),
+                Event::Checked(result) => self.checked(result),
+                Event::Asked(asked, reply) => {
+                    self.handover.frozen(now_ms, std::mem::take(&mut frozen));
+                    let answer = self.ask(asked).await;
+                    // What is answered is seen by who looks next.
+                    self.publish();
+                    // Whoever asked may have gone.
+                    let _ = reply.send(answer);
+                }
+                Event::Stop => return true,
+            }
+        }
+        if !frozen.is_empty() {
+            self.handover.frozen(clock::now_ms(), frozen);
+        }
+        false
+    }
+
+    async fn ask(&mut self, asked: Asked) -> Reply {
+        let now_ms = clock::now_ms();
+        match asked {
+            Asked::Fence(generation) => {
+                let answer = self.handover.fence(Generation(generation));
+                self.reply(answer)
+            }
+            Asked::Call(generation, peer) => {
+                let before = self.moves_in_all();
+                if self.handover.agent().would_take_call().is_err() {
+                    return self.reply(Answer::AlreadyApplied);
+                }
+                match self
+                    .handover
+                    .call(now_ms, Generation(generation), &peer, clock::now_ns())
+                {
+                    Ok(()) => {
+                        self.begin_counting(before);
+                        Reply::Applied
+                    }
+                    Err(_) if generation < self.handover.agent().generation().0 => self.reply(Answer::Stale),
+                    Err(error) => retry(format!("{}: {error}", peer.display())),
+                }
+            }
+            Asked::Order(generation, order) => {
+                let before = self.moves_in_all();
+                let answer = self.handover.order(now_ms, Generation(generation), order);
+                match (order, answer) {
+                    (Order::Offer, Answer::Applied) => self.begin_counting(before),
+                    (Order::Commit | Order::Return, Answer::Applied | Answer::AlreadyApplied) => {
+                        if let Err(error) = self.write_committed(generation).await {
+                            return retry(format!("committed: {error}"));
+                        }
+                    }
+                    _ => {}
+                }
+                self.reply(answer)
+            }
+        }
+    }
+
+    /// Says durably whose the target is, before anybody is told.
+    async fn write_committed(&mut self, generation: u64) -> std::io::Result<()> {
+        if self.committed == Some(generation) {
+            return Ok(());
+        }
+        let options = &self.sidecar.options;
+        let (dir, committed) = (
+            options.dir.clone(),
+            Committed {
+                slot: options.slot,
+                generation,
+                instance: options.instance,
+            },
+        );
+        tokio::task::spawn_blocking(move || committed.write(&dir))
+            .await
+            .map_err(std::io::Error::other)??;
+        self.committed = Some(generation);
+        Ok(())
+    }
+
+    fn reply(&self, answer: Answer) -> Reply {
+        match answer {
+            Answer::Applied => Reply::Applied,
+            Answer::AlreadyApplied => Reply::AlreadyApplied,
+            Answer::Stale => Reply::Stale {
+                generation: self.handover.agent().generation().0,
+            },
+            Answer::Refused(why @ (NotNow::NoListeners | NotNow::Left)) => Reply::Failed(why.to_string()),
+            Answer::Refused(why) => retry(why),
+            // A later version of the machine.
+            _ => Reply::Failed("an answer that this version does not know".to_owned()),
+        }
+    }
+
+    fn moves_in_all(&self) -> Moves {
+        let tally = self.handover.agent().tally();
+        Moves {
+            moved: tally.moved,
+            adopted: tally.adopted,
+            declined: tally.declined.values().sum(),
+            cut: tally.cut,
+            lost: self.handover.host().lost,
+            bytes: tally.bytes,
+        }
+    }
+
+    /// A hand-over begins.
+    fn begin_counting(&mut self, before: Moves) {
+        self.before = before;
+        self.sidecar.meters.forget_pauses();
+    }
+
+    fn publish(&self) {
+        let (agent, program) = (self.handover.agent(), self.handover.host());
+        let (status, peer) = (agent.status(), agent.peer());
+        let (all, before) = (self.moves_in_all(), self.before);
+        let mut view = self.sidecar.view.lock();
+        view.ready = status.ready;
+        view.generation = agent.generation().0;
+        view.listeners = status.holds && !program.listeners.is_empty();
+        view.accepting = status.polls && view.listeners;
+        view.served = view.accepting || peer.is_some_and(|peer| peer.status.polls);
+        view.connections = agent.owned();
+        view.committed = self.committed.filter(|_| status.committed);
+        view.retired = agent.has_left();
+        view.session = peer.is_some();
+        view.moves = Moves {
+            moved: all.moved - before.moved,
+            adopted: all.adopted - before.adopted,
+            declined: all.declined - before.declined,
+            cut: all.cut - before.cut,
+            lost: all.lost - before.lost,
+            bytes: all.bytes - before.bytes,
+        };
+        if view.addresses.is_empty() || !view.listeners {
+            view.addresses = program.listeners.addresses().collect();
+        }
+    }
+
+    /// Ends what there is to end.
+    async fn finish(self, events: &mut UnboundedReceiver<Event>, end: &End) {
+        let Self {
+            sidecar, mut handover, ..
+        } = self;
+        let status = handover.agent().status();
+        let alone = handover.agent().peer().is_none_or(|peer| !peer.status.polls);
+        handover.host_mut().stops = true;
+        let mut program = handover.part(clock::now_ms());
+        if matches!(end, End::Stop) && status.polls && alone {
+            // Nobody else would serve who waits in the queues.
+            program.listeners.close_after_all();
+        } else {
+            program.listeners.close();
+        }
+        if matches!(end, End::Stop) {
+            sidecar.log.say("drains");
+            program.wish_all(|wish| wish.stop = true);
+            // Late is no error here.
+            let _ = timeout(GRACE, settle(&mut program, events)).await;
+        }
+        program.wish_all(|wish| wish.end = true);
+        let _ = timeout(LAST, settle(&mut program, events)).await;
+        sidecar.log.say("ends");
+    }
+}
+
+/// Until all connections have ended.
+async fn settle(program: &mut Program, events: &mut UnboundedReceiver<Event>) {
+    // Those that were accepted at the last moment say so in the next turn.
+    tokio::task::yield_now().await;
+    loop {
+        while let Ok(event) = events.try_recv() {
+            hear_at_the_end(program, event);
+        }
+        if program.tasks.is_empty() {
+            return;
+        }
+        match events.recv().await {
+            Some(event) => hear_at_the_end(program, event),
+            None => return,
+        }
+    }
+}
+
+fn hear_at_the_end(program: &mut Program, event: Event) {
+    match event {
+        Event::Opened(id, task) => {
+            task.send_modify(|wish| wish.stop = true);
+            program.tasks.insert(id, task);
+        }
+        Event::Closed(id) => drop(program.tasks.remove(&id)),
+        // It was asked to come to rest before.
+        Event::Frozen(frozen) => {
+            program.tasks.remove(&frozen.id);
+            program.go_on_stopping(frozen);
+        }
+        Event::Asked(_, reply) => drop(reply.send(Reply::Failed("this process is about to end".to_owned()))),
+        Event::Declined(..) | Event::Checked(_) | Event::Stop => {}
+    }
+}
+
+const fn instance(sidecar: &Sidecar) -> InstanceId {
+    InstanceId(sidecar.options.instance as u128)
+}
+
+fn codecs() -> Vec<String> {
+    CODECS.map(str::to_owned).to_vec()
+}

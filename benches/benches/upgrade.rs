@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use unattended_benches::{Suite, pods};
 use unattended_simulated::{InitialState, SimConfig, SimTarget, Simulated, World};
 use unattended_upgrade::{
-    Capabilities, Clock, Command, Driver, DriverConfig, Effect, EffectKey, EffectOutcome, Event, Generation, Group,
+    Capabilities, Command, Driver, DriverConfig, Effect, EffectKey, EffectOutcome, Event, Generation, Group,
     HandoverOrder, Ingress, IngressOrder, InstanceId, Job, Journal, JournalError, Machine, MemoryJournal, Mode, Moves,
     Observation, Pair, Phase, Plan as MachinePlan, Platform, PlatformError, Position, SelfCheck, SlotSeen, Snapshot,
     TargetId, Terminal, Timing, Version,
@@ -50,7 +50,11 @@ impl Way {
 
     fn tell(machine: &mut Machine, (now_ms, seen): &(u64, Option<Observation>)) -> Command {
         machine.next(match seen {
-            Some(seen) => Event::Observed { now_ms: *now_ms, seen },
+            Some(seen) => Event::Observed {
+                asked_ms: *now_ms,
+                now_ms: *now_ms,
+                seen,
+            },
             None => Event::Outcome {
                 now_ms: *now_ms,
                 outcome: &EffectOutcome::Applied,
@@ -225,7 +229,7 @@ fn jobs() -> Vec<Job> {
 fn upgrade<P: Platform, J: Journal>(world: &Arc<Simulated>, platform: Arc<P>, journal: Arc<J>, jobs: Vec<Job>) -> u32 {
     let clock = world.clock();
     let config = DriverConfig::new().max_in_flight(10_000);
-    let mut driver = Driver::new(platform, journal, Arc::new(clock.clone()), config).expect("the configuration fits");
+    let mut driver = Driver::new(platform, journal, Arc::new(clock), config).expect("the configuration fits");
     for job in jobs {
         driver.submit(job).expect("each target has one job");
     }
@@ -238,9 +242,7 @@ fn upgrade<P: Platform, J: Journal>(world: &Arc<Simulated>, platform: Arc<P>, jo
                 .iter()
                 .map(|receipt| u32::from(receipt.terminal == Terminal::Done))
                 .sum::<u32>();
-            if let Some(due_ms) = turn.next_due_ms.filter(|due_ms| *due_ms > clock.now()) {
-                clock.sleep_until(due_ms).await;
-            }
+            driver.attend(None).await;
         }
         done
     };

@@ -45,8 +45,9 @@
 //! let journal = Arc::new(MemoryJournal::new());
 //! let mut driver = Driver::new(Arc::new(Pods), journal, clock, DriverConfig::new())?;
 //! driver.submit(Job::new("pod-1", "1.9.1", "1.9.2", Mode::Cold))?;
-//! let turn = driver.turn(&mut |_key| true).await?; // and again at `turn.next_due_ms`
+//! let turn = driver.turn(&mut |_key| true).await?;
 //! assert_eq!(turn.finished[0].terminal, Terminal::Done);
+//! driver.attend(None).await; // and then the next turn, while `driver.outstanding() > 0`
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -128,7 +129,7 @@ pub use choice::{Facts, ModeChoice, ModeError, Refusal, Wanted, choose_mode};
 pub use clock::Clock;
 pub use compaction::{Compaction, compact, read_journal};
 pub use config::{DriverConfig, Job, SubmitError};
-pub use driver::{Cancelled, Driver, DriverError, DropReason, Dropped, Turn};
+pub use driver::{Cancelled, Driver, DriverError, DropReason, Dropped, JournalReader, Turn};
 pub use history::{Describer, Description};
 pub use ids::{AttemptId, EffectKey, Generation, GroupName, InstanceId, TargetId, Version};
 pub use journal::{Group, Journal, JournalError, Position, Record, Snapshot, Stream};

@@ -298,10 +298,10 @@ pub struct Probe {
 ///
 /// # Every call
 ///
-/// A call must make progress without being polled often: a turn polls what is open while it waits for answers, up to
-/// [`DriverConfig::patience_ms`](crate::DriverConfig::patience_ms), and a call that is open after that once a turn. A future
-/// that needs many wakes to complete needs about as many turns, and is given up after
-/// [`DriverConfig::call_ms`](crate::DriverConfig::call_ms). Who does long work spawns it, and awaits its end alone.
+/// A call is polled when it wakes: by a turn that waits for it, up to
+/// [`DriverConfig::patience_ms`](crate::DriverConfig::patience_ms), and after that by whoever
+/// [`attend`](crate::Driver::attend)s to the driver. After [`DriverConfig::call_ms`](crate::DriverConfig::call_ms) it is
+/// given up.
 ///
 /// # Every effect
 ///

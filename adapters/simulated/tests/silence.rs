@@ -266,12 +266,14 @@ fn run_with(settings: DriverConfig, call: &'static str, fate: Fate) -> (Arc<Sile
                 assert_eq!(before, None, "{call} {fate:?}: a second receipt");
             }
             assert_eq!(turn.blind > 0, turn.blind_since_ms.is_some());
-            let Some(due_ms) = turn.next_due_ms else { return };
+            if driver.outstanding() == 0 {
+                return;
+            }
             assert!(
                 clock.now() < 6 * 3_600_000,
                 "{call} {fate:?}: it does not end: {driver:?}"
             );
-            clock.sleep_until(due_ms).await;
+            driver.attend(None).await;
         }
     });
     ended.unwrap();
@@ -383,12 +385,10 @@ fn a_part_is_divided_though_nobody_else_is_left() {
         let mut receipts = Vec::new();
         sim.executor()
             .run(async {
-                while let Some(due_ms) = {
+                while driver.outstanding() > 0 {
                     let turn = driver.turn(&mut |_| true).await.unwrap();
                     receipts.extend(turn.finished);
-                    turn.next_due_ms
-                } {
-                    clock.sleep_until(due_ms).await;
+                    driver.attend(None).await;
                 }
             })
             .unwrap();
@@ -420,14 +420,12 @@ fn a_platform_that_refuses_every_look_is_not_asked_more_and_more() {
     let mut most = 0;
     sim.executor()
         .run(async {
-            while let Some(due_ms) = {
+            while driver.outstanding() > 0 {
                 let before = *dark.looks.lock();
                 let turn = driver.turn(&mut |_| true).await.unwrap();
                 most = most.max(*dark.looks.lock() - before);
                 receipts.extend(turn.finished);
-                turn.next_due_ms
-            } {
-                clock.sleep_until(due_ms).await;
+                driver.attend(None).await;
             }
         })
         .unwrap();
@@ -486,12 +484,10 @@ fn blindness_at_any_time_ends_and_is_journaled() {
         let mut receipts = Vec::new();
         sim.executor()
             .run(async {
-                while let Some(due_ms) = {
+                while driver.outstanding() > 0 {
                     let turn = driver.turn(&mut |_| true).await.unwrap();
                     receipts.extend(turn.finished);
-                    turn.next_due_ms
-                } {
-                    clock.sleep_until(due_ms).await;
+                    driver.attend(None).await;
                 }
             })
             .unwrap();
@@ -605,6 +601,7 @@ fn journaled(call: &'static str, number: u32, done_first: bool) -> (Vec<Group>, 
     let mut asked = 0;
     let told = sim.executor().run(async {
         let (mut receipts, mut silent) = (Vec::new(), 0);
+        let mut owed = false;
         loop {
             let before = asked;
             match driver
@@ -615,15 +612,18 @@ fn journaled(call: &'static str, number: u32, done_first: bool) -> (Vec<Group>, 
                 .await
             {
                 Ok(turn) => {
+                    let late = std::mem::take(&mut owed);
+                    assert!(turn.appended || !late, "appended late and not told");
                     receipts.extend(turn.finished);
-                    let Some(due_ms) = turn.next_due_ms else {
+                    if driver.outstanding() == 0 {
                         return Ok((receipts, silent));
-                    };
-                    clock.sleep_until(due_ms).await;
+                    }
+                    driver.attend(None).await;
                 }
                 Err(DriverError::Journal(JournalError::Silent { call_ms: CALL_MS })) => {
                     assert_eq!(asked, before, "sent without a journal");
                     silent += 1;
+                    owed = true;
                 }
                 Err(error) => return Err(error),
             }

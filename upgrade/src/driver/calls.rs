@@ -1,16 +1,15 @@
 //! Calls that are under way at the platform: none without a deadline, and none that others must wait for.
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
 use futures::future::{Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
-use crate::compaction::Source;
-use crate::{Clock, Group, Journal, JournalError, Position, Snapshot};
+use crate::Clock;
 
 /// A call that owns what it needs, so that it may outlive the turn that began it.
 ///
@@ -46,49 +45,20 @@ where
     }
 }
 
-/// A journal that answers or is given up.
-pub(super) struct ReadWithin<'a, J: ?Sized, C: ?Sized> {
-    pub(super) journal: &'a J,
-    pub(super) clock: &'a C,
-    pub(super) call_ms: u64,
-}
-
-impl<J: Journal + ?Sized, C: Clock + ?Sized> ReadWithin<'_, J, C> {
-    async fn answer<T>(
-        &self,
-        call: impl Future<Output = Result<T, JournalError>> + Unpin + Send,
-    ) -> Result<T, JournalError> {
-        let call_ms = self.call_ms;
-        let until_ms = self.clock.now().saturating_add(call_ms);
-        let answer = within(self.clock, until_ms, call).await;
-        answer.unwrap_or(Err(JournalError::Silent { call_ms }))
-    }
-
-    pub(super) async fn end(&self) -> Result<Position, JournalError> {
-        self.answer(self.journal.end()).await
-    }
-}
-
-#[async_trait]
-impl<J: Journal + ?Sized, C: Clock + ?Sized> Source for ReadWithin<'_, J, C> {
-    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
-        self.answer(self.journal.snapshot()).await
-    }
-
-    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
-        self.answer(self.journal.read(from, max_groups)).await
-    }
-}
-
 /// Calls with what each is about. Each ends by itself: it is made with [`within`].
 pub(super) struct Calls<A, T> {
     open: FuturesUnordered<Call<A, T>>,
+    /// What came between turns.
+    answered: VecDeque<Answered<A, T>>,
     turn: u64,
     /// Calls of this turn that it waits for.
     awaited: usize,
     /// Open calls that no turn waits for: where the last one hung.
     apart: usize,
 }
+
+/// What the call was about, the turn that waited for it, and the answer.
+type Answered<A, T> = (Option<A>, Option<u64>, T);
 
 struct Call<A, T> {
     about: Option<A>,
@@ -98,7 +68,7 @@ struct Call<A, T> {
 }
 
 impl<A: Unpin, T> Future for Call<A, T> {
-    type Output = (Option<A>, Option<u64>, T);
+    type Output = Answered<A, T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(Pin::new(&mut self.answer).poll(context));
@@ -110,14 +80,28 @@ impl<A: Unpin, T> Calls<A, T> {
     pub(super) fn new() -> Self {
         Self {
             open: FuturesUnordered::new(),
+            answered: VecDeque::new(),
             turn: 0,
             awaited: 0,
             apart: 0,
         }
     }
 
+    /// Calls whose answers have not been taken.
     pub(super) fn len(&self) -> usize {
-        self.open.len()
+        self.open.len() + self.answered.len()
+    }
+
+    /// An answer is there to be taken.
+    pub(super) fn has_answer(&self) -> bool {
+        !self.answered.is_empty()
+    }
+
+    /// Lets the open calls go on, as far as they can now, and keeps their answers.
+    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
+        while let Poll::Ready(Some(answered)) = self.open.poll_next_unpin(context) {
+            self.answered.push_back(answered);
+        }
     }
 
     /// One more may be open. Calls where the last one hung have as many places as all others, and take none of theirs.
@@ -149,10 +133,13 @@ impl<A: Unpin, T> Calls<A, T> {
 
     /// The next answer: one that is there already, or one that comes by then while the turn has calls to wait for.
     pub(super) async fn next<C: Clock + ?Sized>(&mut self, clock: &Arc<C>, until_ms: u64) -> Option<(A, T)> {
-        let answered = match futures::poll!(self.open.next()) {
-            Poll::Ready(answered) => answered?,
-            Poll::Pending if self.awaited == 0 || clock.now() >= until_ms => return None,
-            Poll::Pending => within(clock.as_ref(), until_ms, self.open.next()).await??,
+        let answered = match self.answered.pop_front() {
+            Some(answered) => answered,
+            None => match futures::poll!(self.open.next()) {
+                Poll::Ready(answered) => answered?,
+                Poll::Pending if self.awaited == 0 || clock.now() >= until_ms => return None,
+                Poll::Pending => within(clock.as_ref(), until_ms, self.open.next()).await??,
+            },
         };
         let (about, turn, answer) = answered;
         self.awaited -= usize::from(turn == Some(self.turn));

@@ -65,14 +65,8 @@ where
         }
         had.sort_by_key(|(look, _)| self.attempt_at(look.slots.first()));
         for (look, sight) in had {
-            // What was asked in an earlier turn may have been seen then: it must not end a wait whose time came since.
-            let seen_ms = if look.asked_ms == now {
-                clock.now()
-            } else {
-                look.asked_ms
-            };
             match sight {
-                Some(sight) => self.take_sight(&look.slots, sight, seen_ms),
+                Some(sight) => self.take_sight(&look, sight),
                 None => self.look_again(&look),
             }
         }
@@ -146,8 +140,9 @@ where
         question
     }
 
-    fn take_sight(&mut self, slots: &[usize], sight: Sight, seen_ms: u64) {
+    fn take_sight(&mut self, look: &Look, sight: Sight) {
         let Sight { mut seen, barriers } = sight;
+        let (slots, asked_ms, now_ms) = (&look.slots, look.asked_ms, self.clock.now());
         for (at, barrier) in barriers {
             let Some(attempt) = &mut self.slots[slots[at]] else {
                 continue;
@@ -155,17 +150,19 @@ where
             if !barrier.told {
                 attempt.barred_since = None;
             }
+            // They knew at the answer, and it has been quiet until the question of a later look.
             let since = barrier
                 .told
-                .then(|| **attempt.barred_since.get_or_insert_with(|| Box::new(seen_ms)));
+                .then(|| **attempt.barred_since.get_or_insert_with(|| Box::new(now_ms)));
             // A closing that has not reached everybody is not known to be closed.
-            if !barrier.is_reached(since.map_or(0, |since| seen_ms.saturating_sub(since))) {
+            if !barrier.is_reached(since.map_or(0, |since| asked_ms.saturating_sub(since))) {
                 seen[at].ingress = Ingress::Unknown;
             }
         }
         for (&slot, seen) in slots.iter().zip(&seen) {
             self.see(slot);
-            self.feed(slot, Event::Observed { now_ms: seen_ms, seen }, seen_ms);
+            let event = Event::Observed { asked_ms, now_ms, seen };
+            self.feed(slot, event, now_ms);
         }
     }
 

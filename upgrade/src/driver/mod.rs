@@ -1,9 +1,11 @@
 //! The driver: `mod` has its state and what callers do between turns, `turn` one turn, `look` the looks and `asking` what
-//! they ask, `send` the effects, `calls` the deadlines of both.
+//! they ask, `send` the effects, `calls` the deadlines of both, `reader` those of the journal, `attend` what happens between turns.
 mod asking;
+mod attend;
 mod calls;
 mod control;
 mod look;
+mod reader;
 mod send;
 mod turn;
 mod waiting;
@@ -23,9 +25,10 @@ use crate::{
     UpgradeRecord, Version,
 };
 use asking::Sight;
-use calls::{Answer, Calls, ReadWithin};
+use calls::{Answer, Calls};
 pub use control::{Cancelled, DropReason, Dropped};
 use look::{Blind, Look};
+pub use reader::JournalReader;
 use send::Order;
 pub use turn::Turn;
 use waiting::{GroupNumber, Waiting};
@@ -64,8 +67,8 @@ pub enum DriverError {
 
 /// Carries many attempts at once through a platform, journal first.
 ///
-/// The caller takes turns: [`turn`](Self::turn) says when the next is due. It owns no runtime and spawns nothing; to
-/// drop the future of a turn equals a kill, after which a new driver [`replay`](Self::replay)s the journal and
+/// The caller takes [`turn`](Self::turn)s and [`attend`](Self::attend)s between them. It owns no runtime and spawns
+/// nothing; to drop the future of a turn equals a kill, after which a new driver [`replay`](Self::replay)s the journal and
 /// [`resume`](Self::resume)s.
 ///
 /// Memory: each target ever attempted keeps its generation (its name and about 32 bytes), each attempt under way
@@ -264,18 +267,13 @@ where
     /// A journal that cannot be read or understood, or does not answer: nothing has been done, and the driver must be
     /// dropped.
     pub async fn recover(&mut self) -> Result<Vec<Receipt>, DriverError> {
-        let (journal, clock) = (Arc::clone(&self.journal), Arc::clone(&self.clock));
-        let journal = ReadWithin {
-            journal: journal.as_ref(),
-            clock: clock.as_ref(),
-            call_ms: self.config.call_ms,
-        };
         let mut receipts = Vec::new();
-        let end = crate::compaction::read_from(&journal, |_, record| {
+        let journal = self.journal_reader();
+        let end = journal.read_whole(|_, record| {
             receipts.extend(self.replay(record)?);
             Ok::<(), DriverError>(())
-        })
-        .await?;
+        });
+        let end = end.await?;
         self.appended_to = Some(end);
         self.resume()?;
         Ok(receipts)

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::calls::{Answer, ReadWithin, within};
+use super::calls::{Answer, within};
 use super::send::Order;
 use super::{Attempt, Driver, DriverError, Dropped, Place, Stage};
 use crate::machine::{Effect, Event, Machine, Which};
@@ -16,8 +16,8 @@ use crate::{
 pub struct Turn {
     /// Attempts that ended, in the order they began. Their records are durable.
     pub finished: Vec<Receipt>,
-    /// When the next turn is due, on the driver's monotonic clock: now or earlier means at once, `None` that nothing
-    /// is under way.
+    /// When the next turn is due by time, on the driver's monotonic clock: now or earlier means at once. `None`: what is
+    /// under way, if anything is ([`Driver::outstanding`]), waits for answers alone. [`Driver::attend`] waits for either.
     pub next_due_ms: Option<u64>,
     /// Jobs that will never begin, since the turn before.
     pub dropped: Vec<Dropped>,
@@ -64,15 +64,16 @@ where
     }
 
     async fn take_turn(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) -> Result<Turn, DriverError> {
-        if self.appending.is_some() {
+        let mut appended = self.appending.is_some();
+        if appended {
             self.append().await?;
         }
         let now = self.clock.now();
         self.drop_late(now);
         self.begin(now);
         self.look(now).await;
-        let appended = !self.outbox.is_empty();
-        if appended {
+        if !self.outbox.is_empty() {
+            appended = true;
             self.append().await?;
         }
         let finished = std::mem::take(&mut self.receipts);
@@ -82,22 +83,20 @@ where
             appended,
             next_due_ms: self.next_due_ms(),
             dropped: std::mem::take(&mut self.dropped),
-            unanswered: self.effects.len() + self.looks_open.len(),
+            unanswered: self.unanswered(),
             blind: self.blind.len(),
             blind_since_ms: self.blind.first().map(|(since, _)| *since),
         })
     }
 
-    fn next_due_ms(&self) -> Option<u64> {
-        let now = self.clock.now();
-        if self.has_room() {
-            return Some(now);
+    /// Orders for which there was no room wait for an answer, which makes room.
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        if self.has_room() || self.has_answer() {
+            return Some(self.clock.now());
         }
-        let open = self.effects.len() + self.looks_open.len() + self.orders.len() + self.orders_apart.len();
-        let collect = (open > 0).then(|| self.on_grid(now.saturating_add(1)));
         let next_look = self.looks.keys().next().copied();
         let next_late = self.waiting.next_late_ms();
-        [next_look, next_late, collect].into_iter().flatten().min()
+        [next_look, next_late].into_iter().flatten().min()
     }
 
     /// A job may begin now.
@@ -123,13 +122,7 @@ where
         let call_ms = self.config.call_ms;
         if self.appending.is_none() {
             if self.in_doubt > 0 || self.appended_to.is_none() {
-                let journal = Arc::clone(&self.journal);
-                let journal = ReadWithin {
-                    journal: journal.as_ref(),
-                    clock: clock.as_ref(),
-                    call_ms,
-                };
-                let found = journal.end().await?;
+                let found = self.journal_reader().end().await?;
                 self.settle_doubt(found)?;
             }
             let (journal, group) = (Arc::clone(&self.journal), std::mem::take(&mut self.outbox));

@@ -111,6 +111,8 @@ impl Rules {
 enum Label {
     Begins(Kind),
     Looks(u64),
+    /// Asked before, answered so much later.
+    Hears(u64),
     Remembers(u64),
     Arrives(Effect),
     Unanswered(Effect),
@@ -136,6 +138,7 @@ impl Label {
         match self {
             Self::Begins(kind) => format!("begins; the new version is {kind:?}").to_lowercase(),
             Self::Looks(ms) => format!("controller looks{}", waited(ms)),
+            Self::Hears(ms) => format!("controller hears how it was when it looked{}", waited(ms)),
             Self::Remembers(ms) => format!("controller decides on what it saw before{}", waited(ms)),
             Self::Arrives(effect) => format!("{effect:?} arrives and is answered"),
             Self::Unanswered(effect) => format!("{effect:?} arrives, its answer is lost"),

@@ -253,11 +253,14 @@ impl State {
                 }
                 for wait_ms in [0, QUIET_MS, LATE_MS] {
                     let seen = self.world.observe();
-                    all.push(self.look(machine, &seen, wait_ms, false, rules));
+                    all.push(self.look(machine, &seen, (wait_ms, Label::Looks(wait_ms)), rules));
+                    if wait_ms > 0 {
+                        all.push(self.look(machine, &seen, (wait_ms, Label::Hears(wait_ms)), rules));
+                    }
                     if rules.without == Some(Ablation::ReProbe)
                         && let Some(memory) = &self.memory
                     {
-                        all.push(self.look(machine, memory, wait_ms, true, rules));
+                        all.push(self.look(machine, memory, (wait_ms, Label::Remembers(wait_ms)), rules));
                     }
                 }
             }
@@ -296,21 +299,24 @@ impl State {
         to
     }
 
-    fn look(&self, machine: &Machine, seen: &Observation, wait_ms: u64, remembered: bool, rules: &Rules) -> Next {
+    fn look(&self, machine: &Machine, seen: &Observation, (wait_ms, label): (u64, Label), rules: &Rules) -> Next {
         let mut to = self.clone();
         to.before = None;
         let mut machine = Box::new(machine.clone());
         let before = machine.step();
         let now_ms = NOW_MS + wait_ms;
-        let command = machine.next(Event::Observed { now_ms, seen });
-        if rules.without == Some(Ablation::ReProbe) && !remembered {
+        let command = machine.next(Event::Observed {
+            asked_ms: if matches!(label, Label::Hears(_)) {
+                NOW_MS
+            } else {
+                now_ms
+            },
+            now_ms,
+            seen,
+        });
+        if rules.without == Some(Ablation::ReProbe) && !matches!(label, Label::Remembers(_)) {
             to.memory = Some(Box::new(seen.clone()));
         }
-        let label = if remembered {
-            Label::Remembers(wait_ms)
-        } else {
-            Label::Looks(wait_ms)
-        };
         to.obey(label, before, machine, command, now_ms, rules)
     }
 

@@ -1,10 +1,10 @@
 //! The way back. Nothing in here commands an effect of the way forward, and nothing leads out of here but an end.
-use super::{Command, Machine, Order, is_good, look_after, proof_against};
+use super::{Command, Machine, Order, When, is_good, look_after, proof_against};
 use crate::{Ingress, Mode, Observation, Phase, Reason, Step, Terminal};
 
 impl Machine {
     /// Turns back, for good.
-    pub(super) fn go_back(&mut self, reason: Reason, now: u64, seen: &Observation) -> Command {
+    pub(super) fn go_back(&mut self, reason: Reason, now: When, seen: &Observation) -> Command {
         match self.plan.mode {
             Mode::Hot => return self.go_back_hot(reason, now, seen),
             Mode::Config => return self.go_back_config(reason, now),
@@ -36,7 +36,7 @@ impl Machine {
     }
 
     /// Orders the old version.
-    pub(super) fn restore(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn restore(&mut self, now: When, seen: &Observation) -> Command {
         if self.old_is_back(seen) {
             return self.verify_old(now, seen);
         }
@@ -44,7 +44,7 @@ impl Machine {
         self.give_order(now)
     }
 
-    pub(super) fn at_restoring(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_restoring(&mut self, now: When, seen: &Observation) -> Command {
         let ordered = self.order != Order::Due;
         if ordered && self.runs_old(seen) && seen.phase == Phase::Running {
             return self.verify_old(now, seen);
@@ -54,21 +54,21 @@ impl Machine {
         }
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => {
+            _ if now.is_past(self.deadline_ms) => {
                 let step = self.step;
                 self.ask_person(Reason::TimedOut { step }, seen)
             }
             Order::Unsure if self.runs_new(seen) => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
-    pub(super) fn verify_old(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn verify_old(&mut self, now: When, seen: &Observation) -> Command {
         self.enter(Step::VerifyingOld, now);
         self.at_verifying_old(now, seen)
     }
 
-    pub(super) fn at_verifying_old(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_verifying_old(&mut self, now: When, seen: &Observation) -> Command {
         if self.runs_new(seen) {
             // An order that was under way has overtaken us, or somebody put the new version back.
             self.contested = self.contested.saturating_add(1);
@@ -93,12 +93,12 @@ impl Machine {
             return self.give_up(seen);
         }
         let changed = self.good_looks > 0 && self.instance != seen.instance;
-        if now >= self.deadline_ms && (!good || changed) {
+        if now.is_past(self.deadline_ms) && (!good || changed) {
             let step = self.step;
             return self.ask_person(Reason::TimedOut { step }, seen);
         }
         if !self.count_look(good, seen) {
-            return look_after(now);
+            return look_after(now.answered_ms);
         }
         if self.plan.mode == Mode::Warm {
             // Also where it looks open: a closing that was ordered may still be on its way.
@@ -108,7 +108,7 @@ impl Machine {
         self.rolled_back()
     }
 
-    pub(super) fn at_reopening(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_reopening(&mut self, now: When, seen: &Observation) -> Command {
         if self.runs_new(seen) {
             return self.ask_person(Reason::ForeignVersion, seen);
         }
@@ -117,13 +117,13 @@ impl Machine {
             if is_good(seen) && self.runs_old(seen) {
                 return self.rolled_back();
             }
-            if now >= self.deadline_ms {
+            if now.is_past(self.deadline_ms) {
                 let step = self.step;
                 return self.ask_person(Reason::TimedOut { step }, seen);
             }
-            return look_after(now);
+            return look_after(now.answered_ms);
         }
-        if proof_against(seen).is_some() && now >= self.deadline_ms {
+        if proof_against(seen).is_some() && now.is_past(self.deadline_ms) {
             let step = self.step;
             return self.ask_person(Reason::TimedOut { step }, seen);
         }

@@ -1,11 +1,11 @@
 //! Config: push, see it acknowledged, probe, and revert to the last known good one. Ingress stays as it is.
 //!
 //! The steps that verify and rest are those of the other modes: what "runs" there is what was acknowledged here.
-use super::{Command, Machine, Order, is_good, look_after};
+use super::{Command, Machine, Order, When, is_good, look_after};
 use crate::{ConfigSeen, Observation, Reason, Step, Terminal};
 
 impl Machine {
-    pub(super) fn at_config_planned(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_config_planned(&mut self, now: When, seen: &Observation) -> Command {
         if self.is_foreign(seen) {
             return Command::Finish(Terminal::Rejected {
                 reason: Reason::ForeignVersion,
@@ -19,17 +19,17 @@ impl Machine {
             self.was_healthy = is_good(seen);
             return self.start(now);
         }
-        if now >= self.deadline_ms {
+        if now.is_past(self.deadline_ms) {
             // Whoever does not say what it works by has no last known good one to go back to.
             let step = self.step;
             return Command::Finish(Terminal::Rejected {
                 reason: Reason::TimedOut { step },
             });
         }
-        look_after(now)
+        look_after(now.answered_ms)
     }
 
-    pub(super) fn at_pushing(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_pushing(&mut self, now: When, seen: &Observation) -> Command {
         if let Some(refusal) = refusal(seen, &self.plan.to) {
             return self.go_back(Reason::ConfigRefused { refusal }, now, seen);
         }
@@ -39,14 +39,14 @@ impl Machine {
         }
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => self.go_back(Reason::TimedOut { step: Step::Pushing }, now, seen),
+            _ if now.is_past(self.deadline_ms) => self.go_back(Reason::TimedOut { step: Step::Pushing }, now, seen),
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
     /// The last known good one is pushed even where it shows: the new one may be under way, and becomes stale by this.
-    pub(super) fn go_back_config(&mut self, reason: Reason, now: u64) -> Command {
+    pub(super) fn go_back_config(&mut self, reason: Reason, now: When) -> Command {
         if !self.touched {
             return Command::Finish(Terminal::Rejected { reason });
         }
@@ -55,7 +55,7 @@ impl Machine {
         self.give_order(now)
     }
 
-    pub(super) fn at_reverting(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_reverting(&mut self, now: When, seen: &Observation) -> Command {
         if let Some(refusal) = refusal(seen, &self.plan.from) {
             return self.ask_person(Reason::ConfigRefused { refusal }, seen);
         }
@@ -64,17 +64,17 @@ impl Machine {
         }
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => {
+            _ if now.is_past(self.deadline_ms) => {
                 let step = self.step;
                 self.ask_person(Reason::TimedOut { step }, seen)
             }
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
     /// After a restart of the controller, on the way forward.
-    pub(super) fn config_recover(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn config_recover(&mut self, now: When, seen: &Observation) -> Command {
         if self.runs_new(seen) {
             self.enter(Step::Verifying, now);
             return self.at_verifying(now, seen);

@@ -1,9 +1,9 @@
 //! The way forward.
-use super::{Command, Machine, Order, is_good, look_after, proof_against};
+use super::{Command, Machine, Order, When, is_good, look_after, proof_against};
 use crate::{Ingress, Mode, Observation, Phase, Reason, Serving, Step, Terminal};
 
 impl Machine {
-    pub(super) fn at_planned(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_planned(&mut self, now: When, seen: &Observation) -> Command {
         if self.is_foreign(seen) {
             return Command::Finish(Terminal::Rejected {
                 reason: Reason::ForeignVersion,
@@ -21,19 +21,19 @@ impl Machine {
         }
         if seen.version.is_none() && seen.phase == Phase::Running {
             // Something runs and nobody can say what.
-            if now >= self.deadline_ms {
+            if now.is_past(self.deadline_ms) {
                 return Command::Finish(Terminal::Rejected {
                     reason: Reason::TimedOut { step: Step::Planned },
                 });
             }
-            return look_after(now);
+            return look_after(now.answered_ms);
         }
         self.was_healthy = is_good(seen) && self.serving(seen) != Serving::No;
         self.start(now)
     }
 
     /// The first step that touches anything.
-    pub(super) fn start(&mut self, now: u64) -> Command {
+    pub(super) fn start(&mut self, now: When) -> Command {
         let first = if self.plan.prefetch && self.plan.mode != Mode::Config {
             Step::Prefetching
         } else {
@@ -52,7 +52,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn at_prefetching(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_prefetching(&mut self, now: When, seen: &Observation) -> Command {
         match self.order {
             Order::Due => self.give_order(now),
             Order::Unsure => self.redo(now, seen),
@@ -67,7 +67,7 @@ impl Machine {
     }
 
     /// Also the way back's.
-    pub(super) fn at_closing(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_closing(&mut self, now: When, seen: &Observation) -> Command {
         let back = self.step == Step::Reclosing;
         if !back && self.runs_new(seen) {
             return self.at_surprise(now, seen);
@@ -85,7 +85,7 @@ impl Machine {
         }
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => {
+            _ if now.is_past(self.deadline_ms) => {
                 let step = self.step;
                 if back {
                     return self.restore(now, seen);
@@ -93,12 +93,12 @@ impl Machine {
                 self.go_back(Reason::TimedOut { step }, now, seen)
             }
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
     /// Also the way back's.
-    pub(super) fn at_draining(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_draining(&mut self, now: When, seen: &Observation) -> Command {
         let back = self.step == Step::Redraining;
         if !back && self.runs_new(seen) {
             return self.at_surprise(now, seen);
@@ -108,8 +108,8 @@ impl Machine {
         }
         let running = seen.phase == Phase::Running;
         let empty = !running || seen.active == Some(0);
-        if !empty && now < self.deadline_ms {
-            return look_after(now);
+        if !empty && !now.is_past(self.deadline_ms) {
+            return look_after(now.answered_ms);
         }
         let left = if running { seen.active.unwrap_or(0) } else { 0 };
         self.tally.cut = self.tally.cut.saturating_add(left);
@@ -123,7 +123,7 @@ impl Machine {
     }
 
     /// Ingress was opened by somebody else, or by the platform's watchdog, before the replacement.
-    fn close_again(&mut self, now: u64, seen: &Observation) -> Command {
+    fn close_again(&mut self, now: When, seen: &Observation) -> Command {
         self.contested = self.contested.saturating_add(1);
         let back = self.went_back.is_some();
         if self.contested > self.timing.max_tries {
@@ -138,13 +138,13 @@ impl Machine {
     }
 
     /// The new version is there before it was ordered: verify it, as at the start.
-    fn at_surprise(&mut self, now: u64, seen: &Observation) -> Command {
+    fn at_surprise(&mut self, now: When, seen: &Observation) -> Command {
         self.seen_new = true;
         self.enter(Step::Verifying, now);
         self.at_verifying(now, seen)
     }
 
-    pub(super) fn at_replacing(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_replacing(&mut self, now: When, seen: &Observation) -> Command {
         if self.runs_new(seen) {
             self.seen_new = true;
             if let Some(reason) = proof_against(seen) {
@@ -158,13 +158,13 @@ impl Machine {
         match self.order {
             Order::Due if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Open => self.close_again(now, seen),
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => self.go_back(Reason::TimedOut { step: Step::Replacing }, now, seen),
+            _ if now.is_past(self.deadline_ms) => self.go_back(Reason::TimedOut { step: Step::Replacing }, now, seen),
             Order::Unsure if self.runs_old(seen) && seen.phase != Phase::Starting => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
-    pub(super) fn at_verifying(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_verifying(&mut self, now: When, seen: &Observation) -> Command {
         if self.runs_old(seen) {
             return self.go_back(Reason::ForeignVersion, now, seen);
         }
@@ -172,7 +172,7 @@ impl Machine {
             return self.go_back(reason, now, seen);
         }
         let good = is_good(seen) && self.runs_new(seen);
-        let late = now >= self.deadline_ms;
+        let late = now.is_past(self.deadline_ms);
         let changed = self.good_looks > 0 && self.instance != seen.instance;
         // After the deadline an unbroken row of good looks may still be completed: a controller that could not
         // look must not blame the instance for it.
@@ -180,7 +180,7 @@ impl Machine {
             return self.go_back(Reason::TimedOut { step: Step::Verifying }, now, seen);
         }
         if !self.count_look(good, seen) {
-            return look_after(now);
+            return look_after(now.answered_ms);
         }
         if self.plan.mode == Mode::Warm && seen.ingress != Ingress::Open {
             self.enter(Step::Opening, now);
@@ -189,7 +189,7 @@ impl Machine {
         self.enter_probation(now, seen)
     }
 
-    pub(super) fn at_opening(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_opening(&mut self, now: When, seen: &Observation) -> Command {
         if self.runs_old(seen) {
             return self.go_back(Reason::ForeignVersion, now, seen);
         }
@@ -203,38 +203,38 @@ impl Machine {
     }
 
     /// An opening that does not show is ordered anew, then a person is told. Also the way back's.
-    pub(super) fn open_again_if_late(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn open_again_if_late(&mut self, now: When, seen: &Observation) -> Command {
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => {
+            _ if now.is_past(self.deadline_ms) => {
                 if self.out_of_tries() {
                     let step = self.step;
                     return self.ask_person(Reason::TimedOut { step }, seen);
                 }
-                self.deadline_ms = now.saturating_add(self.budget_ms());
+                self.deadline_ms = now.answered_ms.saturating_add(self.budget_ms());
                 self.give_order_anew(now)
             }
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
-    fn enter_probation(&mut self, now: u64, seen: &Observation) -> Command {
+    fn enter_probation(&mut self, now: When, seen: &Observation) -> Command {
         self.enter(Step::Probation, now);
-        self.quiet_since_ms = now;
+        self.quiet_since_ms = now.answered_ms;
         self.instance = seen.instance;
         self.quiet_look(now)
     }
 
-    fn quiet_look(&self, now: u64) -> Command {
+    fn quiet_look(&self, now: When) -> Command {
         // Never zero: looks is at least one, and a probation of nothing still takes one more look.
         let apart = self.probation_ms() / self.timing.probation_looks as u64;
         Command::Look {
-            at_ms: now.saturating_add(if apart == 0 { 1 } else { apart }),
+            at_ms: now.answered_ms.saturating_add(if apart == 0 { 1 } else { apart }),
         }
     }
 
-    pub(super) fn at_probation(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_probation(&mut self, now: When, seen: &Observation) -> Command {
         if self.runs_old(seen) {
             return self.go_back(Reason::ForeignVersion, now, seen);
         }
@@ -252,17 +252,17 @@ impl Machine {
         }
         let told = self.plan.mode != Mode::Warm || seen.ingress == Ingress::Open;
         if good && told && self.instance == seen.instance {
-            if now.saturating_sub(self.quiet_since_ms) >= self.probation_ms() {
+            if now.asked_ms.saturating_sub(self.quiet_since_ms) >= self.probation_ms() {
                 return Command::Finish(Terminal::Done);
             }
             return self.quiet_look(now);
         }
-        if now >= self.deadline_ms {
+        if now.is_past(self.deadline_ms) {
             return self.go_back(Reason::TimedOut { step: Step::Probation }, now, seen);
         }
         // A restart begins the quiet time anew; the deadline of the whole probation stays.
-        self.quiet_since_ms = now;
+        self.quiet_since_ms = now.answered_ms;
         self.instance = if good { seen.instance } else { None };
-        look_after(now)
+        look_after(now.answered_ms)
     }
 }

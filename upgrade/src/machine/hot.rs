@@ -1,5 +1,5 @@
 //! Hot, the way forward: the new version starts beside the old one and takes over.
-use super::{Command, Machine, Order, look_after};
+use super::{Command, Machine, Order, When, look_after};
 use crate::{Observation, Pair, Phase, Reason, SelfCheck, SlotSeen, Step, Terminal};
 
 /// Both slots by what they are to this attempt.
@@ -63,11 +63,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn hot_observed(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn hot_observed(&mut self, now: When, seen: &Observation) -> Command {
         let Some(pair) = &seen.pair else {
             // The platform does not show its slots: nothing can be decided.
-            if now < self.deadline_ms {
-                return look_after(now);
+            if !now.is_past(self.deadline_ms) {
+                return look_after(now.answered_ms);
             }
             let step = self.step;
             if !self.touched {
@@ -115,7 +115,7 @@ impl Machine {
     }
 
     /// What ends the way forward, whatever the step waits for. `None`: nothing of the kind.
-    fn mishap(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Option<Command> {
+    fn mishap(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Option<Command> {
         if !sides.old_lives() {
             return Some(self.go_back(Reason::OldDied, now, seen));
         }
@@ -137,15 +137,15 @@ impl Machine {
             self.session_lost_ms = None;
             return None;
         }
-        let lost_ms = *self.session_lost_ms.get_or_insert(now);
-        if now.saturating_sub(lost_ms) >= self.timing.session_ms || now >= self.deadline_ms {
+        let lost_ms = *self.session_lost_ms.get_or_insert(now.answered_ms);
+        if now.asked_ms.saturating_sub(lost_ms) >= self.timing.session_ms || now.is_past(self.deadline_ms) {
             return Some(self.go_back(Reason::SessionLost, now, seen));
         }
-        Some(look_after(now))
+        Some(look_after(now.answered_ms))
     }
 
     /// Waits for what the step's order brings; then gives the next step's.
-    fn hot_wait(&mut self, reached: bool, next: Step, now: u64, seen: &Observation) -> Command {
+    fn hot_wait(&mut self, reached: bool, next: Step, now: When, seen: &Observation) -> Command {
         if reached && self.order != Order::Due {
             self.enter(next, now);
             return match next {
@@ -155,16 +155,16 @@ impl Machine {
         }
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => {
+            _ if now.is_past(self.deadline_ms) => {
                 let step = self.step;
                 self.go_back(Reason::TimedOut { step }, now, seen)
             }
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
-    fn at_hot_planned(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    fn at_hot_planned(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         if self.is_foreign(seen) {
             return Command::Finish(Terminal::Rejected {
                 reason: Reason::ForeignVersion,
@@ -179,39 +179,39 @@ impl Machine {
             self.was_healthy = sides.old.is_some_and(is_good);
             return self.start(now);
         }
-        if now >= self.deadline_ms {
+        if now.is_past(self.deadline_ms) {
             // There is nothing to take over from.
             let step = self.step;
             return Command::Finish(Terminal::Rejected {
                 reason: Reason::TimedOut { step },
             });
         }
-        look_after(now)
+        look_after(now.answered_ms)
     }
 
-    fn at_proving(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    fn at_proving(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         let instance = sides.new.and_then(|new| new.instance);
         let good = sides.new_serves();
-        let late = now >= self.deadline_ms;
+        let late = now.is_past(self.deadline_ms);
         let changed = self.good_looks > 0 && self.instance != instance;
         if late && (!good || changed) {
             return self.go_back(Reason::TimedOut { step: Step::Proving }, now, seen);
         }
         if !self.count_good(good, instance) {
-            return look_after(now);
+            return look_after(now.answered_ms);
         }
         let accepted = sides.new.and_then(|new| new.accepted).unwrap_or(0);
         if accepted < self.timing.prove_accepts && !late {
-            return look_after(now);
+            return look_after(now.answered_ms);
         }
         self.enter(Step::Quiescing, now);
         self.give_order(now)
     }
 
-    fn at_migrating(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    fn at_migrating(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         let left = sides.old.and_then(|old| old.connections);
         let empty = left == Some(0) && self.order != Order::Due;
-        let late = self.order != Order::Due && now >= self.deadline_ms;
+        let late = self.order != Order::Due && now.is_past(self.deadline_ms);
         if (empty || late) && sides.new_serves() {
             // What is left ends with the old instance, which counts it.
             self.enter(Step::Committing, now);
@@ -221,19 +221,19 @@ impl Machine {
             Order::Due => self.give_order(now),
             _ if late => self.go_back(Reason::TimedOut { step: Step::Migrating }, now, seen),
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
     /// The old instance is dead and the new one serves: the only safe way is on, wherever this stood.
-    pub(super) fn salvage(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    pub(super) fn salvage(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         self.went_back.get_or_insert(Reason::OldDied);
         self.enter(Step::Committing, now);
         self.at_committing(now, seen, sides)
     }
 
-    fn at_committing(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
-        let late = now >= self.deadline_ms;
+    fn at_committing(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
+        let late = now.is_past(self.deadline_ms);
         if self.went_back.is_some() && (sides.old_lives() || !sides.new_lives()) {
             return self.go_on_back(now, seen, sides);
         }
@@ -247,24 +247,24 @@ impl Machine {
             _ if late && self.went_back.is_some() => self.go_on_back(now, seen, sides),
             _ if late => self.go_back(Reason::TimedOut { step: Step::Committing }, now, seen),
             Order::Unsure if sides.new_serves() => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
     /// The way back that is left while the old instance has not gone. `None` as long as the new one serves.
-    fn lost_new(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Option<Command> {
+    fn lost_new(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Option<Command> {
         if sides.new_serves() {
             return None;
         }
         let reason = sides.new.and_then(proof_against).unwrap_or(Reason::Crashed);
         let resumed = sides.old_accepts();
-        if resumed || now >= self.deadline_ms {
+        if resumed || now.is_past(self.deadline_ms) {
             return Some(self.go_back(reason, now, seen));
         }
-        Some(look_after(now))
+        Some(look_after(now.answered_ms))
     }
 
-    fn at_retiring(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    fn at_retiring(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         if let Some(command) = self.lost_new(now, seen, sides) {
             return command;
         }
@@ -274,33 +274,33 @@ impl Machine {
         }
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => {
+            _ if now.is_past(self.deadline_ms) => {
                 self.enter(Step::Stopping, now);
                 self.instance = sides.old.and_then(|old| old.instance);
                 self.give_order(now)
             }
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
-    fn at_stopping(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    fn at_stopping(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         if let Some(command) = self.lost_new(now, seen, sides) {
             return command;
         }
         let same = sides.old.and_then(|old| old.instance) == self.instance;
-        if !sides.old_lives() || !same || self.order == Order::Skipped || now >= self.deadline_ms {
+        if !sides.old_lives() || !same || self.order == Order::Skipped || now.is_past(self.deadline_ms) {
             self.enter(Step::Resetting, now);
             return self.at_resetting(now, seen, sides);
         }
         match self.order {
             Order::Due => self.give_order(now),
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
-    fn at_resetting(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    fn at_resetting(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         // Where it had turned back, the old one may have been ordered and be under way: the reset makes that order stale.
         let empty = sides.old.is_none() && (self.went_back.is_none() || self.order == Order::Taken);
         if empty {
@@ -316,24 +316,24 @@ impl Machine {
     }
 
     /// Also the way back's: a slot that does not become empty is ordered anew, then a person is told.
-    pub(super) fn empty_slot(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn empty_slot(&mut self, now: When, seen: &Observation) -> Command {
         match self.order {
             Order::Due => self.give_order(now),
-            _ if now >= self.deadline_ms => {
+            _ if now.is_past(self.deadline_ms) => {
                 if self.out_of_tries() {
                     let step = self.step;
                     return self.ask_person(Reason::TimedOut { step }, seen);
                 }
-                self.deadline_ms = now.saturating_add(self.allowance_ms);
+                self.deadline_ms = now.answered_ms.saturating_add(self.allowance_ms);
                 self.give_order_anew(now)
             }
             Order::Unsure => self.redo(now, seen),
-            _ => look_after(now),
+            _ => look_after(now.answered_ms),
         }
     }
 
     /// The last probe, after which nobody looks any more.
-    pub(super) fn at_hot_verifying(&mut self, now: u64, seen: &Observation, sides: &Sides<'_>) -> Command {
+    pub(super) fn at_hot_verifying(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
         if let Some(reason) = sides.new.and_then(proof_against) {
             return self.go_back(reason, now, seen);
         }
@@ -349,17 +349,17 @@ impl Machine {
         let good = sides.new_serves() && sides.old.is_none();
         let instance = sides.new.and_then(|new| new.instance);
         let changed = self.good_looks > 0 && self.instance != instance;
-        if now >= self.deadline_ms && (!good || changed) {
+        if now.is_past(self.deadline_ms) && (!good || changed) {
             return self.go_back(Reason::TimedOut { step: Step::Verifying }, now, seen);
         }
         if !self.count_good(good, instance) {
-            return look_after(now);
+            return look_after(now.answered_ms);
         }
         Command::Finish(Terminal::Done)
     }
 
     /// After a restart of the controller, on the way forward: what is seen says where the hand-over stands.
-    pub(super) fn hot_recover(&mut self, last: Step, now: u64, seen: &Observation) -> Command {
+    pub(super) fn hot_recover(&mut self, last: Step, now: When, seen: &Observation) -> Command {
         let Some(pair) = &seen.pair else {
             return self.ask_person(Reason::TimedOut { step: last }, seen);
         };

@@ -1,5 +1,5 @@
 //! The transition function. `mod` has the machine and the dispatch, `words` what goes in and comes out, `tally` what is
-//! counted; `forward`, `backward`, `hot`, `hot_back`, `config` and `recover` have the tables.
+//! counted, `when` the time of a look; `forward`, `backward`, `hot`, `hot_back`, `config` and `recover` have the tables.
 mod backward;
 mod config;
 mod forward;
@@ -8,6 +8,7 @@ mod hot_back;
 mod recover;
 mod settle;
 mod tally;
+mod when;
 mod words;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
 };
 pub use recover::Remembered;
 use tally::Tally;
+use when::When;
 pub use words::{Command, Effect, Event, Plan, Which};
 
 /// No order waits longer than this before it is given again.
@@ -141,12 +143,16 @@ impl Machine {
     /// Takes one event and says what to do next.
     pub fn next(&mut self, event: Event<'_>) -> Command {
         match event {
-            Event::Observed { now_ms, seen } => {
+            Event::Observed { asked_ms, now_ms, seen } => {
                 if self.order == Order::Sent {
                     return look_after(now_ms);
                 }
-                self.count_outage(now_ms, seen);
-                self.observed(now_ms, seen)
+                let when = When {
+                    asked_ms: asked_ms.min(now_ms),
+                    answered_ms: now_ms,
+                };
+                self.count_outage(when, seen);
+                self.observed(when, seen)
             }
             Event::Unseen { now_ms, since_ms } => {
                 let blind_ms = now_ms.saturating_sub(since_ms);
@@ -205,7 +211,7 @@ impl Machine {
         &self.plan
     }
 
-    fn observed(&mut self, now: u64, seen: &Observation) -> Command {
+    fn observed(&mut self, now: When, seen: &Observation) -> Command {
         if seen.phase == Phase::Gone {
             return Command::Finish(Terminal::Gone);
         }
@@ -365,15 +371,15 @@ impl Machine {
     }
 
     /// As [`not_taken`](Self::not_taken), decided at a look.
-    fn not_taken_seen(&mut self, reason: Reason, now: u64, seen: &Observation) -> Command {
-        match self.not_taken(now, reason) {
+    fn not_taken_seen(&mut self, reason: Reason, now: When, seen: &Observation) -> Command {
+        match self.not_taken(now.answered_ms, reason) {
             Command::Look { .. } if self.order != Order::Due => self.observed(now, seen),
             command => command,
         }
     }
 
     /// An order whose fate is unknown, seen not (yet) carried out: the same key again, so often.
-    fn redo(&mut self, now: u64, seen: &Observation) -> Command {
+    fn redo(&mut self, now: When, seen: &Observation) -> Command {
         if self.out_of_tries() {
             let step = self.step;
             return self.not_taken_seen(Reason::NotTaken { step }, now, seen);
@@ -381,7 +387,7 @@ impl Machine {
         self.give_order(now)
     }
 
-    fn enter(&mut self, step: Step, now: u64) {
+    fn enter(&mut self, step: Step, now: When) {
         self.step = step;
         self.ordinal = self.ordinal.saturating_add(1);
         self.order = Order::Due;
@@ -392,19 +398,19 @@ impl Machine {
             Some((resumed, left_ms)) if resumed == step => left_ms.min(self.budget_ms()),
             _ => self.budget_ms(),
         };
-        self.deadline_ms = now.saturating_add(self.allowance_ms);
+        self.deadline_ms = now.answered_ms.saturating_add(self.allowance_ms);
     }
 
     /// As [`give_order`](Self::give_order), as a new order: the last one was taken and does not show.
-    fn give_order_anew(&mut self, now: u64) -> Command {
+    fn give_order_anew(&mut self, now: When) -> Command {
         self.ordinal = self.ordinal.saturating_add(1);
         self.give_order(now)
     }
 
     /// Commands the effect of the present step.
-    fn give_order(&mut self, now: u64) -> Command {
+    fn give_order(&mut self, now: When) -> Command {
         let close = Effect::Close {
-            reopen_by_ms: now.saturating_add(self.timing.reopen_after_ms()),
+            reopen_by_ms: now.answered_ms.saturating_add(self.timing.reopen_after_ms()),
         };
         let replace = |which| match self.plan.mode {
             Mode::Warm => Effect::ReplaceInPlace(which),
@@ -429,7 +435,7 @@ impl Machine {
             Step::Clearing => Effect::Reset(Which::New),
             Step::Stopping => match self.instance {
                 Some(instance) => Effect::Stop(instance),
-                None => return look_after(now),
+                None => return look_after(now.answered_ms),
             },
             Step::Opening | Step::Reopening => Effect::Open,
             Step::Planned
@@ -438,9 +444,9 @@ impl Machine {
             | Step::Verifying
             | Step::VerifyingOld
             | Step::Proving
-            | Step::Probation => return look_after(now),
+            | Step::Probation => return look_after(now.answered_ms),
         };
-        self.command(effect, now)
+        self.command(effect, now.answered_ms)
     }
 
     fn command(&mut self, effect: Effect, now: u64) -> Command {
@@ -586,5 +592,7 @@ const fn mix(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+#[cfg(test)]
+mod late_looks;
 #[cfg(test)]
 mod tests;

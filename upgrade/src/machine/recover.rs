@@ -1,5 +1,5 @@
 //! After a restart of the controller: what is remembered gives the direction, what is seen decides.
-use super::{Command, Machine, Order, Plan};
+use super::{Command, Machine, Order, Plan, When};
 use crate::{Ingress, Mode, Observation, Reason, Step, Timing};
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl Machine {
         machine
     }
 
-    pub(super) fn at_recovering(&mut self, now: u64, seen: &Observation) -> Command {
+    pub(super) fn at_recovering(&mut self, now: When, seen: &Observation) -> Command {
         match self.order {
             Order::Due => return self.give_order(now),
             Order::Unsure => return self.redo(now, seen),
@@ -138,7 +138,7 @@ impl Machine {
         self.give_order(now)
     }
 
-    fn recover_backward(&mut self, now: u64, seen: &Observation) -> Command {
+    fn recover_backward(&mut self, now: When, seen: &Observation) -> Command {
         match (self.plan.mode, &seen.pair) {
             (Mode::Hot, Some(pair)) => {
                 let sides = self.sides(pair);

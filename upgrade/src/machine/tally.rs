@@ -1,5 +1,5 @@
 //! What an attempt did to its target, for the receipt.
-use super::Machine;
+use super::{Machine, When};
 use crate::{Moves, Observation, Serving};
 
 /// What goes into the receipt and decides nothing.
@@ -50,14 +50,14 @@ impl Machine {
         }
     }
 
-    pub(super) fn count_outage(&mut self, now: u64, seen: &Observation) {
+    pub(super) fn count_outage(&mut self, now: When, seen: &Observation) {
         match self.serving(seen) {
             Serving::Yes => {
                 if let Some(since) = self.tally.out_since_ms.take() {
-                    self.tally.outage_ms += now.saturating_sub(since);
+                    self.tally.outage_ms += now.answered_ms.saturating_sub(since);
                 }
             }
-            Serving::No => self.out(now),
+            Serving::No => self.out(now.asked_ms),
             Serving::Unknown => {}
         }
     }

@@ -418,7 +418,16 @@ fn explore(mode: Mode) -> Explored {
                     next.now = next.due + late;
                     next.count(seen);
                     let now_ms = next.now;
-                    results.push(visit(next, Event::Observed { now_ms, seen }, true, &mut edges));
+                    results.push(visit(
+                        next,
+                        Event::Observed {
+                            asked_ms: now_ms,
+                            now_ms,
+                            seen,
+                        },
+                        true,
+                        &mut edges,
+                    ));
                 }
             }
         }

@@ -28,7 +28,9 @@ pub struct Plan {
 pub enum Event<'a> {
     /// The target was looked at.
     Observed {
-        /// When, on the driver's monotonic clock.
+        /// When the look was asked for, on the driver's monotonic clock: what was seen held then or later.
+        asked_ms: u64,
+        /// When it was answered: what was seen held then or before.
         now_ms: u64,
         /// What was seen.
         seen: &'a Observation,

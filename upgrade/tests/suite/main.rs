@@ -1,6 +1,7 @@
 //! Everything about the driver that can be seen from outside.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod attending;
 mod choosing;
 #[path = "../../examples/own_platform/clock.rs"]
 mod clock;

@@ -53,6 +53,11 @@ impl TestClock {
         let due = std::mem::replace(&mut *self.sleepers.lock(), later);
         due.into_values().for_each(Waker::wake);
     }
+
+    /// When the first sleeper is to wake, of those that may still wait.
+    pub(crate) fn next_timer(&self) -> Option<u64> {
+        self.sleepers.lock().keys().next().map(|(at_ms, _)| *at_ms)
+    }
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -271,6 +271,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             orders: Mutex::default(),
             frozen: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            blind: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
         });
         let handle = Handle {

@@ -1,20 +1,20 @@
 //! The thin driver of the machine: reads the world, keeps the journal, carries commands out. It decides nothing.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures::FutureExt;
-use futures::future::poll_fn;
+use futures::future::{Either, join_all, poll_fn, select};
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
 use unattended_upgrade::{
     Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Record, SelfCheck,
-    Stream, TargetId, Version, read_journal,
+    Stream, TargetId, Version,
 };
 
 use crate::handle::{Command, Order, Shared};
 use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
-use crate::{Notifier, Outcome, Permit, RunError};
+use crate::{Notice, Notifier, Outcome, Permit, RunError};
 
 /// The parts of the outside world, as the builder collected them.
 pub(crate) struct World<P, J, C> {
@@ -43,12 +43,14 @@ pub(crate) struct Run<P: Platform, J: Journal, C: Clock> {
     /// The platform's news were asked for at this interval last.
     watched: Option<u64>,
     ask_news: bool,
-    /// When the driver wants its next turn.
-    driver_due: Option<u64>,
-    /// How long the platform may take to answer.
+    /// Born since, and not watched yet by the metric source.
+    unfollowed: Vec<Member>,
+    /// How long platform, metric source, journal or notifier may take to answer.
     call_ms: u64,
     /// Turns whose inputs are not durable yet.
     kept_back: u32,
+    /// Receipts came of which the machine has not been asked what follows.
+    received: bool,
 }
 
 /// What is known of the change before the world is looked at.
@@ -80,9 +82,10 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             group: Group::new(),
             watched: None,
             ask_news,
-            driver_due: None,
+            unfollowed: Vec::new(),
             call_ms,
             kept_back: 0,
+            received: false,
         };
         if let Some(outcome) = run.begin(plan).await? {
             run.shared.ended.store(true, Ordering::Release);
@@ -96,7 +99,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     /// Takes up what the journal holds, or begins. Answers the outcome if the journal already has one.
     async fn begin(&mut self, plan: Planned) -> Result<Option<Outcome>, RunError> {
         let Planned { setup, members } = plan;
-        self.world.metrics.follow(&members).await?;
+        self.follow(&members).await??;
         let past = self.past(&setup.header).await?;
         let machine = match past {
             Some((header, history)) => {
@@ -104,7 +107,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                 self.replay(machine).await?
             }
             None => {
-                let history = self.world.metrics.history().await?;
+                let metrics = Arc::clone(&self.world.metrics);
+                let history = self.within(metrics.history()).await?;
+                let history = history.ok_or_else(|| self.silent("history"))??;
                 let began_ms = self.world.clock.now();
                 let header = Header {
                     began_ms,
@@ -126,23 +131,16 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         if ended.is_some() {
             return Ok(ended);
         }
-        if !newborns.is_empty() {
-            self.world.metrics.follow(&newborns).await?;
-        }
+        self.follow(&newborns).await??;
         self.driver.resume()?;
-        self.driver_due = Some(now_ms);
         self.submit(&restarts)?;
         Ok(None)
     }
 
     /// The first record of the journal, if there is one and it is of this change.
     async fn past(&self, wanted: &Header) -> Result<Option<(Header, Vec<History>)>, RunError> {
-        let group = match self.world.journal.snapshot().await? {
-            Some(snapshot) => snapshot.group,
-            None => match self.world.journal.read(0, 1).await?.pop() {
-                Some((_, group)) => group,
-                None => return Ok(None),
-            },
+        let Some(group) = self.driver.journal_reader().first().await? else {
+            return Ok(None);
         };
         let begin = group.records().find(|record| record.stream == Stream::AUTOPILOT);
         match begin.map(|record| Input::decode(&record)) {
@@ -159,8 +157,8 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
 
     /// Folds the journal into the machine and the driver.
     async fn replay(&mut self, mut machine: Machine) -> Result<Machine, RunError> {
-        let journal = Arc::clone(&self.world.journal);
-        read_journal(journal.as_ref(), |_, record| {
+        let journal = self.driver.journal_reader();
+        let read = journal.read_whole(|_, record| {
             match record.stream {
                 Stream::UPGRADE => {
                     if let Some(receipt) = self.driver.replay(record)? {
@@ -171,8 +169,8 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                 _ => {}
             }
             Ok::<(), RunError>(())
-        })
-        .await?;
+        });
+        read.await?;
         // A run that waited for a person is taken up by starting it again.
         machine.reopen();
         Ok(machine)
@@ -180,7 +178,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
 
     async fn drive(&mut self) -> Result<Outcome, RunError> {
         if let Some(notice) = self.with(|machine| machine.open_question())? {
-            self.world.notifier.notify(&notice).await;
+            self.notify(&[notice]).await?;
         }
         loop {
             let now_ms = self.world.clock.now();
@@ -196,11 +194,13 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             if let Some(outcome) = ended {
                 self.input(&Input::End(outcome))?;
             }
-            let next = self.carry_out(commands).await?;
+            self.carry_out(commands).await?;
             if let Some(outcome) = ended {
                 return Ok(outcome);
             }
-            self.wait(next).await?;
+            if !std::mem::take(&mut self.received) {
+                self.wait().await?;
+            }
         }
     }
 
@@ -244,8 +244,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         }
         self.watched = Some(interval + u64::from(now_ms >= end_ms));
         let cursor = self.with(|machine| machine.cursor())?;
+        let platform = Arc::clone(&self.world.platform);
         // No news is not good news: the next question begins at the same cursor.
-        let Some(Ok(news)) = self.within(self.world.platform.watch(cursor)).await else {
+        let Some(Ok(news)) = self.within(platform.watch(cursor)).await? else {
             return Ok(());
         };
         if news.changes.is_empty() {
@@ -260,24 +261,33 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             return Ok(());
         };
         let members = self.with(|machine| machine.news(changes, *cursor))?;
-        if !members.is_empty() {
-            self.world.metrics.follow(&members).await?;
-        }
+        self.unfollowed.extend(members);
         Ok(())
     }
 
     /// Every interval of metrics that has ended.
     async fn read_intervals(&mut self, now_ms: u64) -> Result<(), RunError> {
+        // What is not followed is not counted, so nothing is read before.
+        let newborns = std::mem::take(&mut self.unfollowed);
+        match self.follow(&newborns).await? {
+            Ok(()) => {}
+            Err(SourceError::NotReady { .. } | SourceError::Unavailable { .. }) => {
+                self.unfollowed = newborns;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let metrics = Arc::clone(&self.world.metrics);
         for _ in 0..MAX_INTERVALS {
             let (index, end_ms) = self.with(|machine| machine.next_interval())?;
             if now_ms < end_ms {
                 break;
             }
-            let interval: Interval = match self.world.metrics.read(index, end_ms).await {
-                Ok(interval) => interval,
+            let interval: Interval = match self.within(metrics.read(index, end_ms)).await? {
+                Some(Ok(interval)) => interval,
                 // Not there yet, or the source is down: nothing is decided on it, and it is asked again.
-                Err(SourceError::NotReady { .. } | SourceError::Unavailable { .. }) => break,
-                Err(error) => return Err(error.into()),
+                None | Some(Err(SourceError::NotReady { .. } | SourceError::Unavailable { .. })) => break,
+                Some(Err(error)) => return Err(error.into()),
             };
             let input = Input::Interval(interval);
             self.input(&input)?;
@@ -288,23 +298,62 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         Ok(())
     }
 
-    /// The platform's answer. One that does not come in time is none.
-    async fn within<T>(&self, call: impl Future<Output = T> + Unpin) -> Option<T> {
+    /// Has the metric source watch these too.
+    async fn follow(&mut self, members: &[Member]) -> Result<Result<(), SourceError>, RunError> {
+        if members.is_empty() {
+            return Ok(Ok(()));
+        }
+        let metrics = Arc::clone(&self.world.metrics);
+        let followed = self.within(metrics.follow(members)).await?;
+        Ok(followed.unwrap_or_else(|| Err(self.silent("follow"))))
+    }
+
+    fn silent(&self, call: &str) -> SourceError {
+        SourceError::Unavailable {
+            reason: format!("no answer to `{call}` within {} ms", self.call_ms),
+        }
+    }
+
+    /// Sends notices, all at once. One that is not sent in time may have been sent: people are told again where the
+    /// change goes on without an answer.
+    async fn notify(&mut self, notices: &[Notice]) -> Result<(), RunError> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let notifier = Arc::clone(&self.world.notifier);
+        let sent = join_all(notices.iter().map(|notice| notifier.notify(notice)));
+        self.within(sent).await?;
+        Ok(())
+    }
+
+    /// An answer of the world outside; one that does not come in time is none. The attempts under way go on meanwhile.
+    async fn within<T>(&mut self, mut call: impl Future<Output = T> + Unpin) -> Result<Option<T>, RunError> {
         let until_ms = self.world.clock.now().saturating_add(self.call_ms);
-        let mut call = call.fuse();
-        let mut sleep = self.world.clock.sleep_until(until_ms).fuse();
-        futures::select_biased! {
-            answer = call => Some(answer),
-            () = sleep => None,
+        loop {
+            let answer = {
+                let due = pin!(self.driver.attend(Some(until_ms)));
+                match select(&mut call, due).await {
+                    Either::Left((answer, _)) => Some(answer),
+                    Either::Right(_) => None,
+                }
+            };
+            if answer.is_some() {
+                return Ok(answer);
+            }
+            if self.world.clock.now() >= until_ms {
+                return Ok(None);
+            }
+            self.turn().await?;
         }
     }
 
     /// Compares what the machine believes with what is.
     async fn look(&mut self, check: &Check) -> Result<Commands, RunError> {
         let mut wrong = Vec::new();
+        let platform = Arc::clone(&self.world.platform);
         for targets in check.targets.chunks(LOOK_CHUNK) {
             // A platform that cannot be seen says nothing: the comparison is made again later.
-            let Some(Ok(seen)) = self.within(self.world.platform.observe(targets)).await else {
+            let Some(Ok(seen)) = self.within(platform.observe(targets)).await? else {
                 return Ok(Commands::default());
             };
             if seen.len() != targets.len() {
@@ -320,17 +369,23 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         self.with(|machine| machine.seen(&wrong))
     }
 
-    /// Makes the inputs durable, then acts. Answers when the driver wants its next turn.
+    /// Makes the inputs durable, then acts.
     ///
     /// Inputs from which nothing follows outside are kept back for some turns: losing them to a kill loses nothing
     /// that was acted upon, and an idle hour costs two writes to the disk instead of sixty.
-    async fn carry_out(&mut self, commands: Commands) -> Result<Option<u64>, RunError> {
+    async fn carry_out(&mut self, commands: Commands) -> Result<(), RunError> {
         self.submit(&commands.starts)?;
-        let quiet = commands.is_quiet() && self.driver_due.is_none_or(|due| due > self.world.clock.now());
+        let quiet = commands.is_quiet() && !self.driver.is_due();
         if quiet && self.kept_back < MAX_KEPT_BACK {
             self.kept_back += 1;
-            return Ok(self.driver_due);
+            return Ok(());
         }
+        self.turn().await?;
+        self.notify(&commands.notices).await
+    }
+
+    /// One turn of the driver, behind the inputs so far.
+    async fn turn(&mut self) -> Result<(), RunError> {
         self.kept_back = 0;
         self.driver.attach(&self.group);
         self.group.clear();
@@ -340,16 +395,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             !shared.frozen.load(Ordering::Acquire) && permit.may_act() == Ok(true)
         };
         let turn = self.driver.turn(&mut may_act).await?;
-        for notice in &commands.notices {
-            self.world.notifier.notify(notice).await;
-        }
-        self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))?;
-        self.driver_due = turn.next_due_ms;
-        if turn.finished.is_empty() {
-            Ok(turn.next_due_ms)
-        } else {
-            Ok(Some(self.world.clock.now()))
-        }
+        self.shared.blind.store(turn.blind, Ordering::Relaxed);
+        self.received |= !turn.finished.is_empty();
+        self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))
     }
 
     fn submit(&mut self, starts: &[Start]) -> Result<(), RunError> {
@@ -376,7 +424,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     }
 
     /// Waits for the driver's next turn, the next interval's end, or a word from a handle.
-    async fn wait(&mut self, driver_due: Option<u64>) -> Result<(), RunError> {
+    async fn wait(&mut self) -> Result<(), RunError> {
         let now_ms = self.world.clock.now();
         let (_, end_ms) = self.with(|machine| machine.next_interval())?;
         // An interval that is overdue is asked for again at the pace of intervals, not in a spin.
@@ -386,10 +434,6 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         } else {
             now_ms + pace.min(5_000)
         };
-        let due = driver_due.map_or(interval_due, |due| due.min(interval_due));
-        if due <= now_ms {
-            return Ok(());
-        }
         let shared = Arc::clone(&self.shared);
         let word = poll_fn(move |context| {
             shared.waker.register(context.waker());
@@ -399,12 +443,8 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                 std::task::Poll::Ready(())
             }
         });
-        let mut sleep = self.world.clock.sleep_until(due).fuse();
-        let mut word = word.fuse();
-        futures::select_biased! {
-            () = word => {}
-            () = sleep => {}
-        }
+        let due = pin!(self.driver.attend(Some(interval_due)));
+        select(word, due).await;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     /// Set by a freeze at once, before the journal has it: read before each effect.
     pub(crate) frozen: AtomicBool,
     pub(crate) ended: AtomicBool,
+    /// Attempts whose target could not be seen at the last look.
+    pub(crate) blind: AtomicUsize,
     pub(crate) waker: AtomicWaker,
 }
 
@@ -140,7 +142,9 @@ impl Handle {
     /// Where the change stands, in a few numbers: cheap enough for a progress bar. `None` before the run has
     /// begun.
     pub fn progress(&self) -> Option<Progress> {
-        self.shared.machine.lock().as_ref().map(Machine::progress)
+        let blind = self.shared.blind.load(Ordering::Relaxed) as u64;
+        let machine = self.shared.machine.lock();
+        machine.as_ref().map(|machine| machine.progress(blind))
     }
 }
 
@@ -156,6 +160,8 @@ pub struct Progress {
     pub exposed: u64,
     /// Attempts under way.
     pub in_flight: u64,
+    /// Those of them whose target could not be seen at the last look: they do nothing until it can.
+    pub blind: u64,
     /// The furthest open batch, from 0.
     pub batch: u16,
     /// The stop statistic, an e-value.

@@ -92,7 +92,8 @@ impl QuestionKind {
 #[async_trait]
 pub trait Notifier: Send + Sync {
     /// Sends the notice on its way. It must not wait for an answer longer than it takes to send; a failure to send
-    /// is the notifier's to retry.
+    /// is the notifier's to retry. Notices that come together are sent at once, each by a call of its own. After as long as
+    /// any call may take ([`call_ms`](unattended_upgrade::DriverConfig::call_ms)) the future is dropped, and the run goes on.
     async fn notify(&self, notice: &Notice);
 }
 

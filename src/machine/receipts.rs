@@ -29,11 +29,12 @@ impl Sight {
         }
     }
 
-    fn lost(&mut self, target: TargetIndex, since_ms: u64, now_ms: u64) {
+    /// A target ended out of sight. The only one of its fleet cannot be told apart from the platform: it is not blamed.
+    fn lost(&mut self, target: TargetIndex, only: bool, since_ms: u64, now_ms: u64) {
         if self.seen_ms.is_some_and(|seen_ms| seen_ms > since_ms) {
             return;
         }
-        if *self.unseen.get_or_insert(target) != target {
+        if *self.unseen.get_or_insert(target) != target || only {
             self.silent_ms = Some(now_ms.saturating_sub(since_ms));
         }
     }
@@ -135,7 +136,7 @@ impl Machine {
         match unseen_ms {
             Some(blind_ms) => {
                 let since_ms = receipt.finished_ms.saturating_sub(blind_ms);
-                self.sight.lost(target, since_ms, self.now_ms);
+                self.sight.lost(target, self.alive == 1, since_ms, self.now_ms);
             }
             None => self.sight = Sight::at(self.now_ms),
         }

@@ -12,12 +12,13 @@ use super::{Course, Machine};
 const SHOWN: usize = 400;
 
 impl Machine {
-    pub(crate) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self, blind: u64) -> Progress {
         Progress {
             now_ms: self.now_ms,
             targets: self.alive,
             exposed: self.exposed,
             in_flight: self.in_flight,
+            blind,
             batch: self.classes.first().map_or(0, |class| class.stage),
             evidence: libm::exp(self.judge.ln_e().min(700.0)),
             state: self.state(),

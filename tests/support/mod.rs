@@ -17,6 +17,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use unattended::batching::{Fleet, Plan, Policy, Side, pct};
 use unattended::defense::Guard;
+use unattended::health::MetricSource;
 use unattended::upgrade::{
     Capabilities, Clock, EffectKey, EffectOutcome, Generation, IngressOrder, Journal, MemoryJournal, News, Observation,
     Platform, PlatformError, TargetId, Version, Wanted,
@@ -155,16 +156,28 @@ impl Case {
 
     /// The same in a world that may have been lived in.
     pub(crate) fn stage_in(&self, sim: Arc<Simulated>, journal: Arc<dyn Journal>) -> Stage {
+        let metrics = Arc::clone(&sim);
+        self.stage_with(sim, journal, metrics, |pager| pager)
+    }
+
+    /// The same with metrics of its own, and a notifier before the pager.
+    pub(crate) fn stage_with<N: Notifier + 'static>(
+        &self,
+        sim: Arc<Simulated>,
+        journal: Arc<dyn Journal>,
+        metrics: impl MetricSource + 'static,
+        notifier: impl FnOnce(Arc<Pager>) -> N,
+    ) -> Stage {
         let platform = Arc::new(Watched::new(Arc::clone(&sim)));
         let pager = Arc::new(Pager::default());
         let permit = Arc::clone(&self.permit);
         let pilot = Autopilot::builder()
             .platform(Arc::clone(&platform))
-            .metrics(Arc::clone(&sim))
+            .metrics(metrics)
             .journal(Arc::clone(&journal))
             .clock(sim.clock())
             .rules(self.guard())
-            .notifier(Arc::clone(&pager))
+            .notifier(notifier(Arc::clone(&pager)))
             .permit(Shared(permit))
             .level(self.level)
             .mode(self.mode)

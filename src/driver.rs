@@ -326,6 +326,13 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         Ok(())
     }
 
+    /// The last notices. Nothing is done any more while they are sent.
+    async fn notify_of_end(&self, notices: &[Notice]) {
+        let until_ms = self.world.clock.now().saturating_add(self.call_ms);
+        let sent = join_all(notices.iter().map(|notice| self.world.notifier.notify(notice)));
+        select(sent, self.world.clock.sleep_until(until_ms)).await;
+    }
+
     /// An answer of the world outside; one that does not come in time is none. The attempts under way go on meanwhile.
     async fn within<T>(&mut self, mut call: impl Future<Output = T> + Unpin) -> Result<Option<T>, RunError> {
         let until_ms = self.world.clock.now().saturating_add(self.call_ms);
@@ -381,6 +388,10 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             return Ok(());
         }
         self.turn().await?;
+        if commands.ended.is_some() {
+            self.notify_of_end(&commands.notices).await;
+            return Ok(());
+        }
         self.notify(&commands.notices).await
     }
 

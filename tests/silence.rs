@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use support::{Act, Case, HOUR_MS, MINUTE_MS, Pager};
+use parking_lot::Mutex;
+use support::{Act, Case, HOUR_MS, MINUTE_MS, Pager, Watched};
 use unattended::health::{History, Interval, Member, MetricSource, SourceError};
 use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Wanted};
 use unattended::{Level, Notice, Notifier, Outcome, RunError};
@@ -122,13 +123,14 @@ fn attempts_go_on_while_the_metrics_are_waited_for() {
     assert!(in_silence <= after + 10_000, "{in_silence} ms and {after} ms");
 }
 
-/// A notifier that never comes back.
-struct Stuck(Arc<Pager>);
+/// A notifier that never comes back, and may do something first.
+struct Stuck(Arc<Pager>, Box<dyn Fn() + Send + Sync>);
 
 #[async_trait]
 impl Notifier for Stuck {
     async fn notify(&self, notice: &Notice) {
         self.0.notify(notice).await;
+        (self.1)();
         std::future::pending::<()>().await;
     }
 }
@@ -140,7 +142,9 @@ fn a_notifier_that_never_comes_back_holds_up_nothing() {
     let calm = case.run();
     let sim = case.simulated();
     let metrics = Arc::clone(&sim);
-    let stage = case.stage_with(sim, Arc::new(MemoryJournal::new()), metrics, Stuck);
+    let stage = case.stage_with(sim, Arc::new(MemoryJournal::new()), metrics, |pager| {
+        Stuck(pager, Box::new(|| {}))
+    });
     let ended = stage.run();
     assert!(!ended.notices.is_empty());
     assert_eq!((calm.outcome, ended.outcome), (Outcome::Waiting, Outcome::Waiting));
@@ -148,6 +152,25 @@ fn a_notifier_that_never_comes_back_holds_up_nothing() {
     assert_eq!(codes(&ended.notices), codes(&calm.notices));
     let late_ms = ended.summary.elapsed_ms.saturating_sub(calm.summary.elapsed_ms);
     assert!(late_ms < 10 * MINUTE_MS, "late by {late_ms} ms");
+}
+
+/// The change has ended, and people are being told: what can be done again now is not done any more.
+#[test]
+fn nothing_is_done_while_the_end_is_told() {
+    let case = Case::calm(2, 4);
+    let sim = case.simulated();
+    let platform: Arc<Mutex<Option<Arc<Watched>>>> = Arc::default();
+    let told = Arc::clone(&platform);
+    let metrics = Arc::clone(&sim);
+    let stage = case.stage_with(sim, Arc::new(MemoryJournal::new()), metrics, |pager| {
+        let wake = move || told.lock().iter().for_each(|platform| platform.silent_where(|_| false));
+        Stuck(pager, Box::new(wake))
+    });
+    stage.platform.silent_where(|_| true);
+    *platform.lock() = Some(Arc::clone(&stage.platform));
+    let ended = stage.run();
+    assert_eq!((ended.outcome, ended.notices.len()), (Outcome::Waiting, 1));
+    assert_eq!(ended.effects, []);
 }
 
 /// A journal that cannot be read from some call on.

@@ -44,7 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         disk: host.disk,
     };
     block_on(platform_holds(&anew, clock.as_ref(), &subject, &memory))?;
-    println!("the platform keeps the contract");
+    println!("the platform keeps the contract, as far as it was tried");
+    for left in memory.untried() {
+        println!("  {left}");
+    }
 
     let host = Arc::new(start());
     let journal = Arc::new(MemoryJournal::new());

@@ -80,7 +80,7 @@ impl Platform for Stepwise {
 }
 
 /// Polls, and lets the clock go on to the next timer whenever nothing else can happen.
-fn run<T>(clock: &TestClock, future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(clock: &TestClock, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -13,6 +13,7 @@ mod exploration;
 mod formats;
 #[path = "../../examples/own_platform/host.rs"]
 mod host;
+mod late_lies;
 mod liars;
 mod lying_journals;
 mod records;

@@ -79,7 +79,7 @@ lies! {
     SpawnLeadsTrafficThere: "spawn.twice",
     StopDoesNothing: "stop.not-done",
     StopEndsWhateverIsNew: "stop.wrong",
-    StopEndsBoth: "stop.not-done",
+    StopEndsBoth: "stop.disturbs",
     StopRestartsTheOther: "stop.disturbs",
     ResetDoesNothing: "reset.not-done",
     ResetIsUndoneByALateSpawn: "reset.disturbs",
@@ -93,6 +93,9 @@ lies! {
     ReturnKeepsTheNewOne: "handover.not-done",
     LosesConnections: "handover.lost",
     CountsBackwards: "handover.uncounts",
+    ConnectionsVanish: "handover.vanished",
+    SpawnsAreForgottenOverARestart: "durable.spawn",
+    CommitsAreForgottenOverARestart: "durable.commit",
 }
 
 fn tried(lie: Lie) -> Result<(), Breach> {

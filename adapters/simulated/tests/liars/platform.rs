@@ -387,6 +387,24 @@ impl Liar {
                     pair.moves.lost = pair.moves.moved / 10 + u32::from(pair.moves.moved > 0);
                 }
             }
+            // From the moment they are to move, nobody has them and nobody says so.
+            Lie::ConnectionsVanish => {
+                if let Some(pair) = &mut seen.pair {
+                    if pair.moves.moved > 0 {
+                        pair.slots.iter_mut().for_each(|slot| slot.connections = Some(0));
+                    }
+                    pair.moves = Moves::default();
+                }
+            }
+            Lie::SpawnsAreForgottenOverARestart | Lie::CommitsAreForgottenOverARestart if self.restarted => {
+                let lost = self.is(Lie::SpawnsAreForgottenOverARestart);
+                for slot in seen.pair.iter_mut().flat_map(|pair| &mut pair.slots) {
+                    if lost && !slot.committed && !slot.accepting {
+                        *slot = SlotSeen::empty();
+                    }
+                    slot.committed &= lost;
+                }
+            }
             Lie::CountsBackwards => {
                 if let Some(pair) = &mut seen.pair {
                     pair.moves.moved = pair.moves.moved.saturating_sub(pair.moves.declined * 4);

@@ -1,6 +1,7 @@
 //! What is bad on purpose: it shows as what it is and never as good, and what was good comes back after it.
 use super::looks::runs;
 use super::trial::{Ask, Trial};
+use super::untried::Gap;
 use crate::conformance::Breach;
 use crate::{Clock, Observation, Platform, SelfCheck, TargetId, Version};
 
@@ -12,10 +13,14 @@ where
     pub(super) async fn bad(&mut self, target: &TargetId) -> Result<(), Breach> {
         let subject = self.subject;
         if let Some(bad) = &subject.bad_version {
+            self.has_tried(Gap::BadVersion);
             self.bad_version(target, bad).await?;
         }
         match &subject.bad_config {
-            Some(bad) if self.able.config => self.bad_config(target, bad).await,
+            Some(bad) if self.able.config => {
+                self.has_tried(Gap::BadConfig);
+                self.bad_config(target, bad).await
+            }
             _ => Ok(()),
         }
     }

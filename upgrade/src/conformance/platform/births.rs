@@ -1,5 +1,6 @@
 //! What newborns are told to run.
 use super::trial::{PATIENT_TRIES, Trial};
+use super::untried::Gap;
 use crate::conformance::Breach;
 use crate::{AttemptId, Clock, EffectKey, EffectOutcome, Generation, Phase, Platform, Version};
 
@@ -56,11 +57,28 @@ where
                 }
             }
             self.nothing_happens("desired.touched", &self.alive()).await?;
-            self.obeyed(version).await?;
+            self.obeyed(version, "desired.obeyed").await?;
             given.push((version, key));
         }
+        // A word on another scope, whether or not there is one of that name, is none on this one.
+        let elsewhere = self.subject.nobody.to_string();
+        let _ = self.platform.desired(&elsewhere, &first, &key(base + 2, 2)).await;
+        self.obeyed(&second, "desired.wide").await?;
         self.word = given.pop().map(|(version, key)| (version.clone(), key));
         Ok(())
+    }
+
+    /// What newborns were to run long ago they still are to.
+    pub(super) async fn word_is_known(&mut self) -> Result<(), Breach> {
+        let Some((version, key)) = self.word.clone() else {
+            return Ok(());
+        };
+        let outcome = self.word(&version, &key).await?;
+        if outcome != EffectOutcome::AlreadyApplied {
+            let told = format!("newborns were to run {version} by {key}, given long ago; now it gave {outcome:?}");
+            return Err(Breach::new("desired.forgotten", told));
+        }
+        self.obeyed(&version, "desired.forgotten").await
     }
 
     async fn word(&self, version: &Version, key: &EffectKey) -> Result<EffectOutcome, Breach> {
@@ -74,22 +92,23 @@ where
         Err(Breach::new("desired.refused", format!("{key} was never answered")))
     }
 
-    async fn obeyed(&mut self, version: &Version) -> Result<(), Breach> {
+    async fn obeyed(&mut self, version: &Version, rule: &'static str) -> Result<(), Breach> {
         let Some(newborn) = self.disturb.bear(&self.subject.scope).await else {
             return Ok(());
         };
+        self.has_tried(Gap::Births);
         let until = self.clock.now().saturating_add(self.subject.patience_ms);
         loop {
             let seen = self.look_at(std::slice::from_ref(&newborn)).await?.remove(0);
             match &seen.version {
-                Some(found) if found == version => return Ok(()),
+                Some(found) if found == version => return self.told_of_birth(&newborn, version).await,
                 Some(found) => {
                     let told = format!("{newborn} was born with {found}, and newborns were to run {version}");
-                    return Err(Breach::new("desired.obeyed", told));
+                    return Err(Breach::new(rule, told));
                 }
                 None if seen.phase == Phase::Gone || self.clock.now() >= until => {
                     let told = format!("{newborn} was born and is {seen:?}");
-                    return Err(Breach::new("desired.obeyed", told));
+                    return Err(Breach::new(rule, told));
                 }
                 None => self.pass(self.subject.poll_ms).await,
             }

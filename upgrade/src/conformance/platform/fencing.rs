@@ -63,7 +63,23 @@ where
         // It outlives what it was set for.
         self.all_stale(target, old, "fence.forgets").await?;
         self.nothing_happens("fence.leaky", target).await?;
-        self.cut_off(target).await
+        self.cut_off(target).await?;
+        self.under_way(target).await
+    }
+
+    /// What was taken before a fence is carried out: it may be the half of something that the next generation builds on.
+    async fn under_way(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let ask = Ask::Replace(self.other_version(target));
+        let key = self.key(target, 4);
+        self.order(target, &ask, &key).await?;
+        self.moving.insert(target.clone());
+        let next = Generation(self.generations[target].0 + 1);
+        self.fence_at(target, next).await?;
+        let done = self.replaced(target).await;
+        done.map_err(|breach| match breach.rule {
+            "order.not-done" => Breach::new("fence.undoes", breach.told),
+            _ => breach,
+        })
     }
 
     /// A call is cut off on its way, and a fence is raised: what was not done by then never is.

@@ -1,5 +1,6 @@
 //! The way of new traffic: it closes, stays closed, opens, and opens by itself.
 use super::trial::{Ask, Trial};
+use super::untried::Gap;
 use crate::conformance::Breach;
 use crate::{Clock, EffectKey, Generation, Ingress, IngressOrder, Platform, TargetId};
 
@@ -20,6 +21,8 @@ where
         self.drains(target).await?;
         self.reaches(target, false, "ingress.leaks").await?;
         self.nothing_happens("ingress.closed", target).await?;
+        self.answers_behind_a_closed_way(target).await?;
+        self.stays_closed(target).await?;
         self.open(target).await?;
         self.no_barrier_yet().await?;
         self.reaches(target, true, "ingress.opened").await?;
@@ -27,13 +30,54 @@ where
         self.late(target, &close, &closing, true).await?;
         self.nothing_happens("key.late", target).await?;
         self.there_and_back(target).await?;
+        self.overtaken_by_another_kind(target).await?;
         self.watchdog(target).await?;
         self.watchdog_waits(target).await
     }
 
+    /// An instance is verified before its way is opened, so it must be reached while that is closed.
+    async fn answers_behind_a_closed_way(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let seen = self.rest[target].clone();
+        let answered = self.says_so_itself(target, &seen).await;
+        answered.map_err(|breach| match breach.rule {
+            "probe.other" => Breach::new("probe.closed", breach.told),
+            _ => breach,
+        })
+    }
+
+    /// What has nothing to do with a closed way leaves it closed.
+    async fn stays_closed(&mut self, target: &TargetId) -> Result<(), Breach> {
+        if self.able.prefetch {
+            let ask = Ask::Prefetch(self.other_version(target));
+            let key = self.key(target, 1);
+            self.order(target, &ask, &key).await?;
+            self.nothing_happens("prefetch.touched", target).await?;
+        }
+        self.config(target).await
+    }
+
+    /// Keys are in one order, whatever they are of: one that was not applied when a later one was never is.
+    async fn overtaken_by_another_kind(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let early = [self.key(target, 4), self.key(target, 2)];
+        let reopen_by_ms = self.far_away();
+        let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+        self.open(target).await?;
+        let replace = Ask::Replace(self.other_version(target));
+        self.late(target, &replace, &early[0], false).await?;
+        let key = self.key(target, 4);
+        self.order(target, &replace, &key).await?;
+        self.replaced(target).await?;
+        self.late(target, &close, &early[1], false).await?;
+        self.nothing_happens("key.overtaken", target).await
+    }
+
     /// A client tries the way that traffic takes, where the tests can do that.
     async fn reaches(&mut self, target: &TargetId, wanted: bool, rule: &'static str) -> Result<(), Breach> {
-        match self.disturb.reaches(target).await {
+        let found = self.disturb.reaches(target).await;
+        if found.is_some() {
+            self.has_tried(Gap::Clients);
+        }
+        match found {
             Some(found) if found != wanted => {
                 let told = format!(
                     "the way to {target} is shown {}, and a client ",
@@ -189,11 +233,27 @@ where
             self.fence_at(target, next).await?;
             self.nothing_for(self.subject.poll_ms, "fence.leaky", target).await?;
         }
+        if self.able.prefetch {
+            let ask = Ask::Prefetch(self.other_version(target));
+            let key = self.key(target, 1);
+            let given = self.order(target, &ask, &key).await;
+            given.map_err(super::fencing::shut)?;
+        }
+        let config = |seen: &crate::Observation| seen.config.as_ref().and_then(|config| config.acknowledged.clone());
+        let kept = config(&self.rest[target]);
+        if let Some(same) = kept.clone().filter(|_| self.able.config) {
+            let key = self.key(target, 2);
+            let given = self.order(target, &Ask::Config(same), &key).await;
+            given.map_err(super::fencing::shut)?;
+            self.moving.insert(target.clone());
+        }
         let wanted = self.other_version(target);
         let key = self.key(target, 4);
         let given = self.order(target, &Ask::InPlace(wanted.clone()), &key).await;
         given.map_err(super::fencing::shut)?;
-        let done = |seen: &crate::Observation| super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open;
+        let done = |seen: &crate::Observation| {
+            super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open && config(seen) == kept
+        };
         self.until("ingress.watchdog", target, done).await
     }
 
@@ -232,6 +292,14 @@ where
         let key = self.key(target, 2);
         let sooner = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
         self.close(target, &sooner, &key).await?;
-        self.until("ingress.watchdog", target, opens).await
+        self.until("ingress.watchdog", target, opens).await?;
+        // One that was so late that its time is over must not close for good.
+        let reopen_by_ms = self.clock.now().saturating_sub(1);
+        let key = self.key(target, 2);
+        let over = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+        self.order(target, &over, &key).await?;
+        self.moving.insert(target.clone());
+        self.until("ingress.watchdog", target, opens).await?;
+        self.nothing_happens("ingress.watchdog", target).await
     }
 }

@@ -58,6 +58,10 @@ where
             if seen.phase == Phase::Gone && !self.dead.contains(target) {
                 return Err(Breach::new("observe.order", format!("{target} is shown as gone")));
             }
+            if seen.phase != Phase::Gone && self.buried.contains(target) {
+                let told = format!("{target} had left for good, and is shown as {seen:?}");
+                return Err(Breach::new("observe.gone", told));
+            }
             if let Some(other) = found.insert(target.clone(), seen.clone())
                 && alike(&other) != alike(&seen)
             {

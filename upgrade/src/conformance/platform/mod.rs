@@ -3,6 +3,7 @@ mod asking;
 mod bad;
 mod barrier;
 mod births;
+mod bounded;
 mod config;
 mod draw;
 mod fencing;
@@ -14,12 +15,14 @@ mod slots;
 mod soak;
 mod together;
 mod trial;
+mod untried;
 mod watching;
 
 use async_trait::async_trait;
 
 use super::Breach;
 use crate::{Clock, Generation, Platform, TargetId, Version};
+use bounded::Bounded;
 pub use trial::Memory;
 use trial::Trial;
 
@@ -190,11 +193,14 @@ impl Disturb for Undisturbed {
 /// that was not ordered, at this target or at another one. Every target is tried, twice, in turn. A target that `disturb`
 /// kills is killed last.
 ///
+/// What is not asked, since it was not given what it takes to ask, is listed by [`Memory::untried`].
+///
 /// Takes some dozen times [`Subject::quiet_ms`] and once [`Subject::patience_ms`] for each target. Gives what
 /// [`platform_holds`] needs.
 ///
 /// | rule | what it says |
 /// | --- | --- |
+/// | `call.unanswered` | every call is answered within [`Subject::patience_ms`] |
 /// | `subject` | the targets are what [`Subject`] says |
 /// | `observe.count`, `observe.order` | one observation for each target asked for, in that order, whoever else and how many are asked for |
 /// | `observe.contradicts` | what one look says fits together: nothing is ready that does not run, nor serves that has left |
@@ -202,7 +208,7 @@ impl Disturb for Undisturbed {
 /// | `observe.invented` | a target that does not exist is [`Phase::Gone`](crate::Phase::Gone) |
 /// | `observe.old-state` | an instance that was over is not shown again, nor anything from before what was told |
 /// | `observe.unanswered` | looks are answered, at least now and then |
-/// | `observe.restart`, `observe.gone` | what happens unasked shows |
+/// | `observe.restart`, `observe.gone` | what happens unasked shows, and the dead do not come back |
 /// | `restart.forgets` | a restart leaves the way closed and the configuration as it was |
 /// | `capability.constant`, `capability.claimed`, `capability.unclaimed` | capabilities do not change; what is claimed works, and what is not is `Unsupported` |
 /// | `order.nobody` | an order for a target that does not exist, or not any more, is `Failed` |
@@ -213,7 +219,7 @@ impl Disturb for Undisturbed {
 /// | `order.undone` | what was refused, or put off, is not done |
 /// | `replace.instance` | a replacement makes a new instance, and an instance keeps its version |
 /// | `key.answer` | the last key that was applied is answered `AlreadyApplied`; an older one so or `Stale` |
-/// | `key.overtaken` | a key that was not applied when a later one was is `Stale` |
+/// | `key.overtaken` | a key that was not applied when a later one was, of whatever kind, is `Stale` |
 /// | `key.at-once` | two deliveries at once are one order |
 /// | `key.twice`, `key.late` | nothing is done again, at once or later, also not in the order's own time: one order makes one instance |
 /// | `key.lost-answer` | nor where the first answer was never read |
@@ -221,11 +227,13 @@ impl Disturb for Undisturbed {
 /// | `key.forgotten` | a key is known after a long time, and after a restart of the target |
 /// | `fence.taken`, `fence.stale`, `fence.leaky` | a fence is taken; below it every kind of order is `Stale`, whatever its key, and nothing is done |
 /// | `fence.back`, `fence.wide`, `fence.shut` | a lower fence does not lower it; it bars no other target, nor its own generation |
+/// | `fence.undoes` | what was taken before it is carried out |
 /// | `fence.forgets` | it outlives the orders after it, a long time, and a restart of the target |
 /// | `prefetch.touched` | a prefetch stops and starts nothing |
 /// | `ingress.closed`, `ingress.opened` | closing and opening show, and clients find it so |
 /// | `ingress.drains`, `ingress.leaks` | behind a closed way connections get fewer until there are none, and none come anew |
 /// | `ingress.watchdog`, `ingress.early`, `ingress.deadline` | a closed way opens by itself at its time, not before, also after a fence and a replacement in place; a later closing moves the time |
+/// | `ingress.watchdog` | one that comes after its time does not close for good; prefetches and configurations leave way and time alone |
 /// | `ingress.unverified` | and opens onto an instance that is ready, and no other |
 /// | `barrier.early`, `barrier.never`, `barrier.back` | the barrier is told behind a closed way, for this target alone, not before, and stays |
 /// | `barrier.count`, `barrier.quiet` | one barrier for each target; it is quiet no longer than time has passed |
@@ -241,15 +249,33 @@ impl Disturb for Undisturbed {
 /// | `handover.lease` | the old instance accepts again when the new one dies |
 /// | `handover.disturbs` | a return without a hand-over changes nothing |
 /// | `handover.lost`, `handover.uncounts` | no connection is lost or cut while both live; what was counted stays counted |
+/// | `handover.vanished` | connections that were to move are somewhere, or it is said what became of them |
 /// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too, if not at once |
+/// | `probe.closed` | also while its way is closed |
 /// | `probe.early` | and which says nothing good of itself before it is shown as running |
 /// | `endpoint.shared`, `endpoint.unstable`, `endpoint.unanswered` | each slot in which something runs has an address of its own, the same each time |
 /// | `endpoint.invented`, `endpoint.gone` | and no other has: neither what never ran nor what runs no more |
 /// | `desired.refused`, `desired.twice`, `desired.stale` | what newborns run is taken, once, and not from an older word |
 /// | `desired.touched`, `desired.obeyed` | nobody who lives is touched, and those who are born obey |
-/// | `watch.cursor`, `watch.forgets`, `watch.lies`, `watch.lost` | news from a cursor are what followed, the same each time, true, and complete |
+/// | `desired.wide`, `desired.forgotten` | and not the word on another scope, nor less after a long time |
+/// | `watch.cursor`, `watch.forgets` | news from a cursor are what followed, the same each time, and come to an end |
+/// | `watch.lies`, `watch.lost` | they are true (who came, with which version, who left, and that those who are well again are so) and complete |
 pub async fn platform_suite<P, C>(
     platform: &P,
+    clock: &C,
+    subject: &Subject,
+    disturb: &dyn Disturb,
+) -> Result<Memory, Breach>
+where
+    P: Platform + ?Sized,
+    C: Clock + ?Sized,
+{
+    let platform = Bounded::new(platform, clock, subject.patience_ms);
+    platform.judged(tried(&platform, clock, subject, disturb).await)
+}
+
+async fn tried<P, C>(
+    platform: &Bounded<'_, P, C>,
     clock: &C,
     subject: &Subject,
     disturb: &dyn Disturb,
@@ -296,11 +322,13 @@ where
 /// | `durable.fence` | a fence survives |
 /// | `durable.key` | an applied key survives |
 /// | `durable.word` | what newborns were to run is known |
+/// | `durable.spawn`, `durable.commit` | what was started in a free slot runs there, and what has committed has |
 /// | `durable.order` | what was ordered is so, or becomes so: an order that was under way is carried out, and a way that was closed opens at its time |
 pub async fn platform_holds<P, C>(platform: &P, clock: &C, subject: &Subject, memory: &Memory) -> Result<(), Breach>
 where
     P: Platform + ?Sized,
     C: Clock + ?Sized,
 {
-    Trial::holds(platform, clock, subject, memory).await
+    let platform = Bounded::new(platform, clock, subject.patience_ms);
+    platform.judged(Trial::holds(&platform, clock, subject, memory).await)
 }

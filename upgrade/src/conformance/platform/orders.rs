@@ -1,6 +1,6 @@
 //! Replacing and prefetching: done, once, here, and shown.
 use super::looks::runs;
-use super::trial::{Ask, Trial, give};
+use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
 use crate::{
     Capabilities, Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, Observation, Platform,
@@ -184,7 +184,7 @@ where
                 continue;
             }
             let key = self.key(&target, 2);
-            let outcome = give(self.platform, &target, &ask, &key).await;
+            let outcome = self.platform.give(&target, &ask, &key).await;
             if outcome != EffectOutcome::Unsupported {
                 let told = format!("{ask:?} is not claimed and gave {outcome:?}");
                 return Err(Breach::new("capability.unclaimed", told));

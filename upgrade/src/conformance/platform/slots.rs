@@ -1,8 +1,11 @@
 //! Two slots, and what the agents in them agree on: there, beside, back, and away.
 use super::looks::runs;
-use super::trial::{Ask, Trial, give};
+use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
 use crate::{Clock, EffectKey, HandoverOrder, InstanceId, Pair, Platform, SlotSeen, TargetId, Version};
+
+/// So many connections do not all end by themselves at the moment at which they are to move.
+const MOST_UNCOUNTED: u32 = 20;
 
 /// The slot that has a version.
 fn slot<'a>(pair: Option<&'a Pair>, version: &Version) -> Option<&'a SlotSeen> {
@@ -14,6 +17,26 @@ where
     P: Platform + ?Sized,
     C: Clock + ?Sized,
 {
+    /// Leaves a target with the other version beside its own: just ordered there, or, where agents hand over, committed.
+    pub(super) async fn left_beside(&mut self, target: &TargetId, commit: bool) -> Result<Option<Version>, Breach> {
+        let Some(old) = self.rest[target].version.clone().filter(|_| self.able.slots) else {
+            return Ok(None);
+        };
+        let new = self.other_version(target);
+        if commit && self.able.hand_over {
+            self.spawned(target, &old, &new).await?;
+            self.handed_over(target, &old, &new).await?;
+            self.hand(target, HandoverOrder::Commit, &old, &new, |_, new| new.committed)
+                .await?;
+        } else {
+            let key = self.key(target, 15);
+            self.order(target, &Ask::Spawn(new.clone()), &key).await?;
+            self.history.count_anew(target);
+            self.moving.insert(target.clone());
+        }
+        Ok(Some(new))
+    }
+
     pub(super) async fn slots(&mut self, target: &TargetId) -> Result<(), Breach> {
         if !self.able.slots {
             return Ok(());
@@ -229,12 +252,25 @@ where
             !old.accepting && new.accepting
         })
         .await?;
+        let owned = slot(self.rest[target].pair.as_deref(), old).and_then(|old| old.connections);
         self.hand(target, HandoverOrder::Migrate, old, new, |old, _| {
             old.connections.unwrap_or(0) == 0
         })
         .await?;
         let pair = self.rest[target].pair.as_deref();
         let (lost, cut) = pair.map_or((0, 0), |pair| (pair.moves.lost, pair.moves.cut));
+        let (moved, declined) = pair.map_or((0, 0), |pair| (pair.moves.moved, pair.moves.declined));
+        let has = slot(pair, new).and_then(|new| new.connections);
+        self.owned = self.owned.saturating_add(owned.unwrap_or(0));
+        self.counted |= moved > 0 || declined > 0 || has.is_some_and(|has| has > 0);
+        // Some may have ended by themselves just then, but not all of them each time.
+        if self.owned >= MOST_UNCOUNTED && !self.counted {
+            let told = format!(
+                "{} connections were to move, at {target} and before, of which nobody has any nor says what became of them",
+                self.owned
+            );
+            return Err(Breach::new("handover.vanished", told));
+        }
         if lost > 0 || cut > 0 {
             let told = format!("nothing has ended at {target}; {lost} connections were lost and {cut} cut");
             return Err(Breach::new("handover.lost", told));
@@ -257,7 +293,7 @@ where
     ) -> Result<(Ask, EffectKey), Breach> {
         let ask = Ask::HandOver(order, old.clone(), new.clone());
         let key = self.key(target, 17);
-        let _ = give(self.platform, target, &ask, &key).await;
+        let _ = self.platform.give(target, &ask, &key).await;
         self.nothing_happens("handover.unguarded", target).await?;
         Ok((ask, key))
     }

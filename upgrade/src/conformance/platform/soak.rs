@@ -177,6 +177,7 @@ where
                 self.all_stale(&target, below, "fence.forgets").await?;
             }
         }
+        self.word_is_known().await?;
         self.nothing_happens("key.forgotten", &first).await
     }
 }

@@ -2,9 +2,9 @@
 use futures::future::{join, join_all};
 
 use super::looks::runs;
-use super::trial::{Ask, Trial, give};
+use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, EffectOutcome, Platform, TargetId};
+use crate::{Clock, EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, Platform, TargetId};
 
 impl<P, C> Trial<'_, P, C>
 where
@@ -16,6 +16,8 @@ where
             self.delivered_twice_at_once(&target).await?;
             self.on_the_heels(&target).await?;
         }
+        self.two_ways_closed().await?;
+        self.everybody_fenced().await?;
         self.everybody_at_once().await
     }
 
@@ -24,7 +26,7 @@ where
         let ask = Ask::Replace(self.other_version(target));
         let key = self.key(target, 4);
         let platform = self.platform;
-        let both = join(give(platform, target, &ask, &key), give(platform, target, &ask, &key));
+        let both = join(platform.give(target, &ask, &key), platform.give(target, &ask, &key));
         let (one, other) = both.await;
         if one == EffectOutcome::Applied && other == EffectOutcome::Applied {
             let told = format!("{key} was delivered twice at once to {target}, and applied twice");
@@ -54,6 +56,54 @@ where
         self.nothing_happens("order.swapped", target).await
     }
 
+    /// Each has a fence of its own, that bars by itself: no order of the new generation has followed it yet, whose key would.
+    async fn everybody_fenced(&mut self) -> Result<(), Breach> {
+        if !self.able.fence {
+            return Ok(());
+        }
+        let before = self.generations.clone();
+        let targets = self.living();
+        for target in &targets {
+            self.fence_at(target, Generation(before[target].0 + 1)).await?;
+        }
+        for target in &targets {
+            self.all_stale(target, before[target], "fence.forgets").await?;
+        }
+        let first = self.alive();
+        self.nothing_happens("fence.leaky", &first).await
+    }
+
+    /// Two ways are closed, each with a time of its own, and the later one was set first and last.
+    async fn two_ways_closed(&mut self) -> Result<(), Breach> {
+        let living = self.living();
+        let (Some(long), Some(soon), true) = (living.first(), living.get(1), self.able.ingress) else {
+            return Ok(());
+        };
+        for first in [true, false] {
+            if first {
+                self.close_for_long(long).await?;
+            }
+            let reopen_by_ms = self.clock.now().saturating_add(self.subject.quiet_ms);
+            let key = self.key(soon, 2);
+            let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+            self.order(soon, &close, &key).await?;
+            self.moving.insert(soon.clone());
+            if !first {
+                self.close_for_long(long).await?;
+            }
+            // At its time it opens, and the other one does not.
+            let opens = |seen: &crate::Observation| seen.ingress == Ingress::Open;
+            self.until("ingress.closed", soon, |seen| seen.ingress == Ingress::Closed)
+                .await?;
+            self.until("ingress.watchdog", soon, opens).await?;
+            self.nothing_happens("order.other", soon).await?;
+            if first {
+                self.open(long).await?;
+            }
+        }
+        self.open(long).await
+    }
+
     /// An order for each, all at once and not in their order; looks go on meanwhile. Each gets its own.
     async fn everybody_at_once(&mut self) -> Result<(), Breach> {
         let targets = self.living();
@@ -67,8 +117,8 @@ where
         }
         let before = self.rest.clone();
         let platform = self.platform;
-        let answers = join_all(orders.iter().map(|(target, ask, key)| give(platform, target, ask, key)));
-        let (answers, seen) = join(answers, platform.observe(&targets)).await;
+        let answers = join_all(orders.iter().map(|(target, ask, key)| platform.give(target, ask, key)));
+        let (answers, seen) = join(answers, std::pin::pin!(platform.observe(&targets))).await;
         if let Ok(seen) = seen {
             for (target, seen) in targets.iter().zip(&seen) {
                 self.history.take(target, seen)?;

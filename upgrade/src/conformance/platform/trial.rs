@@ -1,8 +1,7 @@
 //! How the suite gives orders, and what it knows while it does.
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::pin::Pin;
 
+use super::bounded::Bounded;
 use super::history::History;
 use super::looks::runs;
 use crate::conformance::Breach;
@@ -35,6 +34,15 @@ pub struct Memory {
     left: Vec<Left>,
     /// The last word on newborns of the scope.
     word: Option<(Version, EffectKey)>,
+    untried: Vec<&'static str>,
+}
+
+impl Memory {
+    /// What the suite could not find out, since it was not given what that takes, each in a sentence that says what would:
+    /// part of the verdict on a platform that passed.
+    pub fn untried(&self) -> &[&'static str] {
+        &self.untried
+    }
 }
 
 /// What a target was left with.
@@ -48,11 +56,15 @@ struct Left {
     key: EffectKey,
     /// As it was at rest after that.
     rest: Observation,
+    /// What was started beside what runs.
+    beside: Option<Version>,
+    /// And it was committed.
+    committed: bool,
 }
 
 /// A suite under way.
 pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
-    pub(super) platform: &'a P,
+    pub(super) platform: &'a Bounded<'a, P, C>,
     pub(super) clock: &'a C,
     pub(super) subject: &'a Subject,
     pub(super) able: Capabilities,
@@ -64,9 +76,18 @@ pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
     pub(super) generations: BTreeMap<TargetId, Generation>,
     /// Targets that were killed on purpose.
     pub(super) dead: BTreeSet<TargetId>,
+    /// Those of them that were shown as gone.
+    pub(super) buried: BTreeSet<TargetId>,
     pub(super) last: BTreeMap<TargetId, (Ask, EffectKey)>,
     pub(super) news: Vec<FleetChange>,
     pub(super) cursor: u64,
+    /// The cursors before, with how many news came before each.
+    pub(super) told_before: Vec<(u64, usize)>,
+    tried: BTreeSet<super::untried::Gap>,
+    /// Connections that were to move, in all hand-overs.
+    pub(super) owned: u32,
+    /// Of some of them somebody has said what became of them.
+    pub(super) counted: bool,
     attempts: u64,
     /// The last ordinal of each target in its generation.
     ordinals: BTreeMap<TargetId, u8>,
@@ -86,7 +107,7 @@ where
     C: Clock + ?Sized,
 {
     pub(super) async fn begin(
-        platform: &'a P,
+        platform: &'a Bounded<'a, P, C>,
         clock: &'a C,
         subject: &'a Subject,
         disturb: &'a dyn Disturb,
@@ -108,9 +129,14 @@ where
                 .map(|t| (t.clone(), subject.generation))
                 .collect(),
             dead: BTreeSet::new(),
+            buried: BTreeSet::new(),
             last: BTreeMap::new(),
             news: Vec::new(),
             cursor: 0,
+            told_before: Vec::new(),
+            tried: BTreeSet::new(),
+            owned: 0,
+            counted: false,
             attempts: 0,
             ordinals: BTreeMap::new(),
             looks: 0,
@@ -119,6 +145,9 @@ where
             word: None,
             disturb,
         };
+        if trial.able.probe {
+            trial.tried.insert(super::untried::Gap::Probes);
+        }
         if let Some(words) = trial.able.contradiction() {
             return Err(Breach::new("capability.claimed", words));
         }
@@ -156,6 +185,13 @@ where
             let Some((ask, key)) = self.last.get(target).cloned().filter(|_| !self.dead.contains(target)) else {
                 continue;
             };
+            // At the first one as far as it goes, at others only just begun.
+            let committed = at == 0 && self.able.hand_over;
+            let beside = if at % 2 == 0 {
+                self.left_beside(target, committed).await?
+            } else {
+                None
+            };
             let mut rest = self.rest[target].clone();
             let fenced = self.able.fence && at % 2 == 0;
             let (mut ask, mut key) = (ask, key);
@@ -179,32 +215,38 @@ where
                 ask,
                 key,
                 rest,
+                committed: committed && beside.is_some(),
+                beside,
             });
         }
-        Ok(Memory { left, word: self.word })
+        Ok(Memory {
+            left,
+            word: self.word,
+            untried: super::untried::untried(&self.able, &self.tried),
+        })
     }
 
     pub(super) async fn holds(
-        platform: &'a P,
+        platform: &'a Bounded<'a, P, C>,
         clock: &'a C,
         subject: &'a Subject,
         memory: &Memory,
     ) -> Result<(), Breach> {
-        for Left {
-            target,
-            fenced,
-            ask,
-            key,
-            rest,
-        } in &memory.left
-        {
-            still_holds(platform, clock, subject, target, rest).await?;
+        for left in &memory.left {
+            let Left {
+                target,
+                fenced,
+                ask,
+                key,
+                ..
+            } = left;
+            still_holds(platform, clock, subject, left).await?;
             if *fenced {
                 let later = EffectKey {
                     ordinal: key.ordinal.saturating_add(1),
                     ..*key
                 };
-                let outcome = give(platform, target, ask, &later).await;
+                let outcome = platform.give(target, ask, &later).await;
                 if outcome != EffectOutcome::Stale {
                     let told = format!("{target} is fenced above {later}, which gave {outcome:?}");
                     return Err(Breach::new("durable.fence", told));
@@ -213,7 +255,7 @@ where
             }
             let mut tries = 0;
             let outcome = loop {
-                let outcome = give(platform, target, ask, key).await;
+                let outcome = platform.give(target, ask, key).await;
                 tries += 1;
                 match outcome {
                     EffectOutcome::Unknown { .. } | EffectOutcome::Retry { .. } if tries < PATIENT_TRIES => {
@@ -243,6 +285,10 @@ where
             return Err(Breach::new("durable.word", told));
         }
         Ok(())
+    }
+
+    pub(super) fn has_tried(&mut self, what: super::untried::Gap) {
+        self.tried.insert(what);
     }
 
     /// A key that is later than all that the target has had.
@@ -279,7 +325,7 @@ where
         let mut unsure = false;
         self.history.expect(target);
         for _ in 0..PATIENT_TRIES {
-            match give(self.platform, target, ask, key).await {
+            match self.platform.give(target, ask, key).await {
                 EffectOutcome::Applied | EffectOutcome::AlreadyApplied => {
                     self.last.insert(target.clone(), (ask.clone(), *key));
                     return Ok(());
@@ -366,7 +412,7 @@ where
         key: &EffectKey,
     ) -> Result<EffectOutcome, Breach> {
         for _ in 0..PATIENT_TRIES {
-            match give(self.platform, target, ask, key).await {
+            match self.platform.give(target, ask, key).await {
                 EffectOutcome::Unknown { .. } => self.pass(self.subject.poll_ms).await,
                 EffectOutcome::Retry { after_ms } => self.pass(after_ms.max(1)).await,
                 other => return Ok(other),
@@ -380,7 +426,7 @@ where
 
     /// Sends the order, lets it go as far as it goes by itself, and never reads the answer.
     pub(super) async fn lose(&self, target: &TargetId, ask: &Ask, key: &EffectKey) {
-        let mut answer = give(self.platform, target, ask, key);
+        let mut answer = self.platform.give(target, ask, key);
         let _ = futures::poll!(&mut answer);
         drop(answer);
     }
@@ -432,16 +478,22 @@ where
 
 /// What was ordered still is so, or becomes so again, after the adapter was started anew.
 async fn still_holds<P, C>(
-    platform: &P,
+    platform: &Bounded<'_, P, C>,
     clock: &C,
     subject: &Subject,
-    target: &TargetId,
-    rest: &Observation,
+    left: &Left,
 ) -> Result<(), Breach>
 where
     P: Platform + ?Sized,
     C: Clock + ?Sized,
 {
+    let Left {
+        target,
+        rest,
+        beside,
+        committed,
+        ..
+    } = left;
     let config = |seen: &Observation| seen.config.as_ref().and_then(|config| config.acknowledged.clone());
     let until = clock.now().saturating_add(subject.patience_ms);
     loop {
@@ -451,33 +503,27 @@ where
                 && (seen.ready, seen.ingress) == (rest.ready, rest.ingress)
                 && config(seen) == config(rest)
         };
-        if seen.as_ref().is_ok_and(|seen| seen.len() == 1 && holds(&seen[0])) {
+        let is_beside = |seen: &Observation| {
+            beside.as_ref().is_none_or(|version| {
+                let mut slots = seen.pair.iter().flat_map(|pair| &pair.slots);
+                let slot = slots.find(|slot| slot.version.as_ref() == Some(version));
+                slot.is_some_and(|slot| slot.ready && slot.committed == *committed)
+            })
+        };
+        let one = seen.as_ref().ok().filter(|seen| seen.len() == 1).map(|seen| &seen[0]);
+        let (held, beside_it) = one.map_or((false, false), |seen| (holds(seen), is_beside(seen)));
+        if held && beside_it {
             return Ok(());
         }
         if clock.now() >= until {
             let told = format!("{target} was left as {rest:?} and is {seen:?}");
-            return Err(Breach::new("durable.order", told));
+            let rule = match (held, committed) {
+                (true, true) => "durable.commit",
+                (true, false) => "durable.spawn",
+                (false, _) => "durable.order",
+            };
+            return Err(Breach::new(rule, told));
         }
         clock.sleep_until(clock.now().saturating_add(subject.poll_ms)).await;
-    }
-}
-
-/// Sends one order.
-pub(super) fn give<'f, P: Platform + ?Sized>(
-    platform: &'f P,
-    target: &'f TargetId,
-    ask: &'f Ask,
-    key: &'f EffectKey,
-) -> Pin<Box<dyn Future<Output = EffectOutcome> + Send + 'f>> {
-    match ask {
-        Ask::Replace(version) => platform.replace(target, version, key),
-        Ask::InPlace(version) => platform.replace_in_place(target, version, key),
-        Ask::Prefetch(version) => platform.prefetch(target, version, key),
-        Ask::Ingress(order) => platform.ingress(target, *order, key),
-        Ask::Config(version) => platform.apply_config(target, version, key),
-        Ask::Spawn(version) => platform.spawn(target, version, key),
-        Ask::Stop(instance) => platform.stop(target, *instance, key),
-        Ask::Reset(version) => platform.reset(target, version, key),
-        Ask::HandOver(order, from, to) => platform.hand_over(target, *order, from, to, key),
     }
 }

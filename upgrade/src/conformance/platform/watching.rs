@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use super::trial::{Ask, Trial};
+use super::untried::Gap;
 use crate::conformance::Breach;
 use crate::{Clock, FleetChange, Generation, Observation, Phase, Platform, PlatformError, TargetId, Version};
 
@@ -9,6 +10,8 @@ use crate::{Clock, FleetChange, Generation, Observation, Phase, Platform, Platfo
 const TRIES: u32 = 50;
 /// Newborns and dead that are looked at, to see whether what was told is so.
 const CHECKED: usize = 200;
+/// More news than that at once are taken to have no end.
+const MOST_NEWS: usize = 1_000_000;
 
 impl<P, C> Trial<'_, P, C>
 where
@@ -46,8 +49,29 @@ where
                 }
             };
         }
-        (self.news, self.cursor) = self.news(0).await?;
-        Ok(())
+        self.read_on().await
+    }
+
+    /// Reads from where it was to the end. No cursor is given again with something new.
+    async fn read_on(&mut self) -> Result<(), Breach> {
+        loop {
+            let (changes, cursor) = self.news(self.cursor).await?;
+            if changes.is_empty() {
+                return Ok(());
+            }
+            let known = cursor == self.cursor || self.told_before.iter().any(|(before, _)| *before == cursor);
+            if known || self.news.len() > MOST_NEWS {
+                let told = format!(
+                    "{} news from {} lead to {cursor}, where it has been before, or they have no end",
+                    changes.len(),
+                    self.cursor
+                );
+                return Err(Breach::new("watch.cursor", told));
+            }
+            self.told_before.push((self.cursor, self.news.len()));
+            self.news.extend(changes);
+            self.cursor = cursor;
+        }
     }
 
     /// Reads on from where it was, and compares with a reading from the beginning.
@@ -55,38 +79,82 @@ where
         if !self.able.watch {
             return Ok(());
         }
-        loop {
-            let (changes, cursor) = self.news(self.cursor).await?;
-            if changes.is_empty() {
-                break;
+        self.told_as_well().await?;
+        self.read_on().await?;
+        // From the beginning and from in between, and again: whoever reads takes nothing away from the next.
+        let between = self.told_before.get(self.told_before.len() / 2);
+        let between = between.copied().unwrap_or_default();
+        for (from, before) in [(0, 0), between, between, (0, 0)] {
+            let mut again: Vec<FleetChange> = Vec::new();
+            let mut cursor = from;
+            loop {
+                let (changes, next) = self.news(cursor).await?;
+                if changes.is_empty() || next == cursor || again.len() > MOST_NEWS {
+                    break;
+                }
+                again.extend(changes);
+                cursor = next;
             }
-            if cursor == self.cursor {
-                let told = format!("{} news from {cursor} left the cursor where it was", changes.len());
-                return Err(Breach::new("watch.cursor", told));
+            let wanted = &self.news[before..];
+            if again.get(..wanted.len()) != Some(wanted) {
+                let told = format!(
+                    "{} news from {from} on were told piece by piece; asked for again they are {} others",
+                    wanted.len(),
+                    again.len()
+                );
+                return Err(Breach::new("watch.forgets", told));
             }
-            self.news.extend(changes);
-            self.cursor = cursor;
-        }
-        let mut from_the_beginning = Vec::new();
-        let mut cursor = 0;
-        loop {
-            let (changes, next) = self.news(cursor).await?;
-            if changes.is_empty() || next == cursor {
-                break;
-            }
-            from_the_beginning.extend(changes);
-            cursor = next;
-        }
-        let known = from_the_beginning.get(..self.news.len());
-        if known != Some(&self.news[..]) {
-            let told = format!(
-                "{} news were told piece by piece; from the beginning they are {} others",
-                self.news.len(),
-                from_the_beginning.len()
-            );
-            return Err(Breach::new("watch.forgets", told));
         }
         self.news_are_true().await
+    }
+
+    /// Targets that look well are not left as ill in the news.
+    async fn told_as_well(&mut self) -> Result<(), Breach> {
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
+        loop {
+            self.read_on().await?;
+            let ill = self.living().into_iter().find(|target| {
+                let words = self.news.iter().rev().find_map(|change| match change {
+                    FleetChange::BecameUnhealthy { target: name } if name == target => Some(true),
+                    FleetChange::BecameHealthy { target: name } if name == target => Some(false),
+                    _ => None,
+                });
+                words == Some(true) && self.rest[target].ready
+            });
+            let Some(ill) = ill else { return Ok(()) };
+            if self.clock.now() >= until {
+                let told = format!("{ill} is said to be ill and is {:?}", self.rest[&ill]);
+                return Err(Breach::new("watch.lies", told));
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
+    }
+
+    /// A birth that has been seen is told, and as it was.
+    pub(super) async fn told_of_birth(&mut self, newborn: &TargetId, runs: &Version) -> Result<(), Breach> {
+        if !self.able.watch {
+            return Ok(());
+        }
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
+        loop {
+            self.read_on().await?;
+            let told = self.news.iter().find_map(|change| match change {
+                FleetChange::Joined { target, version, .. } if target == newborn => Some(version.clone()),
+                _ => None,
+            });
+            match told {
+                Some(version) if version == *runs => return Ok(()),
+                Some(version) => {
+                    let told = format!("{newborn} was born with {runs}, and is said to have come with {version}");
+                    return Err(Breach::new("watch.lies", told));
+                }
+                None if self.clock.now() >= until => {
+                    let told = format!("{newborn} was born, and the news do not say so");
+                    return Err(Breach::new("watch.lost", told));
+                }
+                None => self.pass(self.subject.poll_ms).await,
+            }
+        }
     }
 
     async fn news_are_true(&mut self) -> Result<(), Breach> {
@@ -141,6 +209,7 @@ where
         };
         self.unlike_at_first(&target).await?;
         if self.disturb.restart(&target).await {
+            self.has_tried(Gap::Restarts);
             let before = self.rest[&target].instance;
             let version = self.rest[&target].version.clone();
             let ingress = self.rest[&target].ingress;
@@ -175,12 +244,17 @@ where
             return Ok(());
         };
         if self.disturb.kill(&target).await {
+            self.has_tried(Gap::Deaths);
             self.dead.insert(target.clone());
             self.until("observe.gone", &target, |seen| seen.phase == Phase::Gone)
                 .await?;
             if self.able.watch {
                 self.told_of_death(&target).await?;
             }
+            // And it stays so.
+            self.buried.insert(target);
+            let first = self.alive();
+            self.nothing_happens("observe.gone", &first).await?;
         }
         Ok(())
     }
@@ -210,9 +284,7 @@ where
     async fn told_of_death(&mut self, dead: &TargetId) -> Result<(), Breach> {
         let until = self.clock.now().saturating_add(self.subject.patience_ms);
         loop {
-            let (changes, cursor) = self.news(self.cursor).await?;
-            self.cursor = cursor;
-            self.news.extend(changes);
+            self.read_on().await?;
             let told = |change: &FleetChange| matches!(change, FleetChange::Left { target } if target == dead);
             if self.news.iter().any(told) {
                 // What was told is so from then on, for every look.

@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// A listener for datagrams.
     #[arg(long, value_name = "LISTEN=UPSTREAM")]
     udp: Vec<Pair>,
+    /// Bytes that the kernel may hold of each connection in each direction; its own choice otherwise.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) socket_buffer: Option<u32>,
     /// The configuration to start with, a JSON object.
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,

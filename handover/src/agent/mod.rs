@@ -194,6 +194,7 @@ pub struct Agent {
     next_batch: u64,
     incoming: BTreeMap<BatchId, Incoming>,
     tally: Tally,
+    refusal: Option<Refusal>,
     actions: VecDeque<Action>,
 }
 
@@ -236,6 +237,7 @@ impl Agent {
             next_batch: 0,
             incoming: BTreeMap::new(),
             tally: Tally::default(),
+            refusal: None,
             actions: VecDeque::new(),
         }
     }
@@ -268,6 +270,12 @@ impl Agent {
     #[must_use]
     pub fn peer(&self) -> Option<Peer> {
         self.session.as_ref().and_then(Session::peer)
+    }
+
+    /// Why the last session was refused or given up, by whomever; `None` if it stands, or ended without a word.
+    #[must_use]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        self.refusal
     }
 
     /// What became of connections.
@@ -427,6 +435,7 @@ impl Agent {
         if self.session.as_ref().is_none_or(|session| session.hanging) {
             return;
         }
+        self.refusal = Some(refusal);
         self.act(Action::Send(Frame::Refuse(refusal)));
         self.hang(now_ms);
     }
@@ -479,5 +488,6 @@ impl Agent {
             session.rebase(by_ms, &self.timing);
         }
         self.tally = Tally::default();
+        self.refusal = None;
     }
 }

@@ -96,6 +96,7 @@ impl Agent {
             return;
         }
         self.turn = 0;
+        self.refusal = None;
         self.session = Some(Session {
             nonce,
             called,
@@ -150,7 +151,10 @@ impl Agent {
                 generation,
                 codecs,
             } if !greeted => self.greeted(now_ms, versions, nonce, instance, generation, codecs),
-            Frame::Refuse(_) => self.hang(now_ms),
+            Frame::Refuse(refusal) => {
+                self.refusal = Some(refusal);
+                self.hang(now_ms);
+            }
             Frame::Unknown(_) => self.tally.unknown_frames += 1,
             _ if !greeted => self.give_up(now_ms, Refusal::Garbled),
             Frame::Hello { .. } => self.give_up(now_ms, Refusal::Garbled),

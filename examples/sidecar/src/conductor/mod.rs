@@ -3,11 +3,13 @@
 mod host;
 mod readiness;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use unattended_handover::{Agent, Answer, Doorbell, Frozen, Generation, Handover, InstanceId, NotNow, Order, Timing};
 
@@ -44,6 +46,8 @@ struct Conductor {
     sidecar: Arc<Sidecar>,
     handover: Handover<Program>,
     committed: Option<u64>,
+    /// Who called the other process waits for its greeting.
+    calling: Option<oneshot::Sender<Reply>>,
     /// Counts stood so when this hand-over began.
     before: Moves,
 }
@@ -135,6 +139,7 @@ impl Conductor {
             sidecar: Arc::clone(sidecar),
             handover: Handover::new(agent, Program::new(Arc::clone(sidecar), listeners), Some(doorbell)),
             committed: None,
+            calling: None,
             before: Moves::default(),
         }
     }
@@ -214,6 +219,7 @@ impl Conductor {
                     break;
                 }
             }
+            self.greet();
             if self.handover.host().leaves {
                 return Ok(End::Left);
             }
@@ -244,11 +250,7 @@ impl Conductor {
                 Event::Checked(result) => self.checked(result),
                 Event::Asked(asked, reply) => {
                     self.handover.frozen(now_ms, std::mem::take(&mut frozen));
-                    let answer = self.ask(asked).await;
-                    // What is answered is seen by who looks next.
-                    self.publish();
-                    // Whoever asked may have gone.
-                    let _ = reply.send(answer);
+                    self.ask(asked, reply).await;
                 }
                 Event::Stop => return true,
             }
@@ -259,45 +261,78 @@ impl Conductor {
         false
     }
 
-    async fn ask(&mut self, asked: Asked) -> Reply {
-        let now_ms = clock::now_ms();
-        match asked {
+    async fn ask(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
+        let answer = match asked {
             Asked::Fence(generation) => {
                 let answer = self.handover.fence(Generation(generation));
                 self.reply(answer)
             }
-            Asked::Call(generation, peer) => {
-                let before = self.moves_in_all();
-                if self.handover.agent().would_take_call().is_err() {
-                    return self.reply(Answer::AlreadyApplied);
+            Asked::Call(generation, peer) => match self.call(generation, &peer) {
+                Some(answer) => answer,
+                None => {
+                    self.calling = Some(reply);
+                    return;
                 }
-                match self
-                    .handover
-                    .call(now_ms, Generation(generation), &peer, clock::now_ns())
-                {
-                    Ok(()) => {
-                        self.begin_counting(before);
-                        Reply::Applied
-                    }
-                    Err(_) if generation < self.handover.agent().generation().0 => self.reply(Answer::Stale),
-                    Err(error) => retry(format!("{}: {error}", peer.display())),
-                }
-            }
-            Asked::Order(generation, order) => {
-                let before = self.moves_in_all();
-                let answer = self.handover.order(now_ms, Generation(generation), order);
-                match (order, answer) {
-                    (Order::Offer, Answer::Applied) => self.begin_counting(before),
-                    (Order::Commit | Order::Return, Answer::Applied | Answer::AlreadyApplied) => {
-                        if let Err(error) = self.write_committed(generation).await {
-                            return retry(format!("committed: {error}"));
-                        }
-                    }
-                    _ => {}
-                }
-                self.reply(answer)
-            }
+            },
+            Asked::Order(generation, order) => self.order(generation, order).await,
+        };
+        // What is answered is seen by who looks next.
+        self.publish();
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+    }
+
+    /// `None`: the other process is called, and will greet or not.
+    fn call(&mut self, generation: u64, peer: &Path) -> Option<Reply> {
+        if self.handover.agent().peer().is_some() {
+            return Some(Reply::AlreadyApplied);
         }
+        let (before, now_ms) = (self.moves_in_all(), clock::now_ms());
+        match self
+            .handover
+            .call(now_ms, Generation(generation), peer, clock::now_ns())
+        {
+            Ok(()) => {
+                self.begin_counting(before);
+                None
+            }
+            Err(_) if generation < self.handover.agent().generation().0 => Some(self.reply(Answer::Stale)),
+            Err(error) => Some(retry(format!("{}: {error}", peer.display()))),
+        }
+    }
+
+    /// Tells who called how the other process has taken it.
+    fn greet(&mut self) {
+        let agent = self.handover.agent();
+        let answer = match agent.peer() {
+            Some(_) => Reply::Applied,
+            // The session has not begun, or it has ended.
+            None if agent.would_take_call().is_ok() => {
+                let words = agent.refusal().map(|refusal| refusal.to_string());
+                retry(words.unwrap_or_else(|| "the other process has hung up".to_owned()))
+            }
+            None => return,
+        };
+        if let Some(reply) = self.calling.take() {
+            self.publish();
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+    }
+
+    async fn order(&mut self, generation: u64, order: Order) -> Reply {
+        let before = self.moves_in_all();
+        let answer = self.handover.order(clock::now_ms(), Generation(generation), order);
+        match (order, answer) {
+            (Order::Offer, Answer::Applied) => self.begin_counting(before),
+            (Order::Commit | Order::Return, Answer::Applied | Answer::AlreadyApplied) => {
+                if let Err(error) = self.write_committed(generation).await {
+                    return retry(format!("committed: {error}"));
+                }
+            }
+            _ => {}
+        }
+        self.reply(answer)
     }
 
     /// Says durably whose the target is, before anybody is told.

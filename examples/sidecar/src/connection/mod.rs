@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::Shutdown;
+use rustix::net::{Shutdown, sockopt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use unattended_handover::{ConnectionId, Decline, Frozen};
@@ -61,8 +61,7 @@ pub(crate) fn begin(sidecar: &Arc<Sidecar>, route: Route, stream: StdStream) {
     let id = sidecar.next_id();
     let (wish, wishes) = watch::channel(Wish::default());
     sidecar.tell(Event::Opened(id, wish));
-    // Small answers must not wait for the acknowledgement of earlier ones; without it they come later, and no more.
-    let _ = stream.set_nodelay(true);
+    prepare(sidecar, &stream);
     let sidecar = Arc::clone(sidecar);
     tokio::spawn(async move {
         let ended = match route.protocol {
@@ -153,6 +152,17 @@ fn finish(sidecar: &Sidecar, id: ConnectionId, ended: Ended) {
             // It was at rest a moment ago, so there is nothing that could be refused.
             Err(_) => sidecar.tell(Event::Closed(id)),
         },
+    }
+}
+
+/// What is wished of a new connection's socket; without it the connection is slower or larger, and no more.
+fn prepare(sidecar: &Sidecar, socket: impl AsFd) {
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    let _ = sockopt::set_tcp_nodelay(&socket, true);
+    if let Some(bytes) = sidecar.options.socket_buffer {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let _ = sockopt::set_socket_send_buffer_size(&socket, bytes);
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, bytes);
     }
 }
 

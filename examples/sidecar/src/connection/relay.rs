@@ -58,8 +58,7 @@ pub(super) async fn begin(
             return fail(sidecar, route, Outcome::Infrastructure, own_us, &late);
         }
     };
-    // As for the client's side.
-    let _ = server.set_nodelay(true);
+    super::prepare(sidecar, &server);
     if route.protocol == Protocol::Tcp {
         // What is served is the connection; calls on a framed one are counted one by one.
         sidecar.ended(route.protocol, Outcome::Good, own_us, 0);

@@ -1,0 +1,118 @@
+//! Who has the target in the end, and what the files say.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::clients::{Client, Kind};
+use super::support::{Place, move_all, take_over};
+
+#[test]
+fn the_new_one_commits_and_the_old_one_leaves() {
+    let place = Place::new();
+    let (mut old, new) = (place.serving("a", ""), place.waiting("b", ""));
+    assert_eq!(fs::read_to_string(place.path("committed")).unwrap(), "a 0 1\n");
+    let address = old.address("tcp");
+    let mut clients: Vec<Client> = (0..20)
+        .map(|n| Client::connect(address, Kind::Tcp, n).unwrap())
+        .collect();
+    move_all(&old, &new, 3);
+    assert_eq!(fs::read_to_string(place.path("committed")).unwrap(), "a 0 1\n");
+    assert_eq!(new.status()["committed_generation"], json!(null));
+    new.ordered(3, "commit");
+    assert_eq!(fs::read_to_string(place.path("committed")).unwrap(), "b 3 2\n");
+    assert_eq!(new.status()["committed_generation"], 3);
+    // Both say they have committed until the old one gives it up.
+    assert_eq!(old.status()["committed_generation"], 0);
+    old.ordered(3, "retire");
+    assert_eq!(old.ended().code(), Some(0));
+    for client in &mut clients {
+        client.talk(100).unwrap();
+    }
+    Client::connect(address, Kind::Tcp, 99).unwrap().talk(10).unwrap();
+    // And the next upgrade takes over from the new one.
+    let third = place.waiting("a", "");
+    assert_eq!(third.status()["generation"], 3);
+    let (status, answer) = third.call(2, &new);
+    assert_eq!(
+        (status, &answer["answer"]),
+        (409, &json!("stale")),
+        "an attempt that is over"
+    );
+    move_all(&new, &third, 4);
+    for client in &mut clients {
+        client.talk(100).unwrap();
+    }
+}
+
+#[test]
+fn who_asks_for_everything_back_is_committed_again() {
+    let place = Place::new();
+    let (old, new) = (place.serving("a", ""), place.waiting("b", ""));
+    move_all(&old, &new, 1);
+    new.ordered(1, "commit");
+    old.ordered(1, "return");
+    assert_eq!(fs::read_to_string(place.path("committed")).unwrap(), "a 1 1\n");
+    assert_eq!(old.status()["committed_generation"], 1);
+    new.until("no commit", |status| {
+        status["committed_generation"] == json!(null) && status["accepting"] == false
+    });
+    let (status, answer) = new.order(1, "accept");
+    assert_eq!(status, 409, "nothing leads forward again in this attempt: {answer}");
+    let (status, answer) = new.post("/fence", &json!({ "generation": 0 }));
+    assert_eq!((status, &answer["generation"]), (409, &json!(1)));
+}
+
+#[test]
+fn an_old_one_whose_successor_dies_while_it_lingers_stays() {
+    let place = Place::new();
+    let (mut old, new) = (place.serving("a", ""), place.waiting("b", ""));
+    let address = old.address("tcp");
+    move_all(&old, &new, 1);
+    new.ordered(1, "commit");
+    old.ordered(1, "retire");
+    assert_eq!(old.status()["accepting"], false);
+    new.signal(Signal::KILL);
+    old.until("it serves again", |status| {
+        status["accepting"] == true && status["session"] == false
+    });
+    Client::connect(address, Kind::Tcp, 1).unwrap().talk(100).unwrap();
+    assert!(old.lives());
+}
+
+#[test]
+fn a_new_one_that_holds_nothing_binds_when_the_old_one_is_gone() {
+    let place = Place::new();
+    let (mut old, new) = (place.serving("a", ""), place.waiting("b", ""));
+    new.called(1, &old);
+    old.signal(Signal::KILL);
+    old.ended();
+    new.until("no session", |status| status["session"] == false);
+    assert_eq!(new.status()["listeners"], false);
+    new.ordered(1, "commit");
+    new.until("the listeners", |status| {
+        status["accepting"] == true && status["listeners"] == true
+    });
+    Client::connect(new.address("tcp"), Kind::Tcp, 1)
+        .unwrap()
+        .talk(100)
+        .unwrap();
+    assert_eq!(fs::read_to_string(place.path("committed")).unwrap(), "b 1 2\n");
+}
+
+#[test]
+fn a_new_one_that_is_stopped_gives_way() {
+    let place = Place::new();
+    let (old, mut new) = (place.serving("a", ""), place.waiting("b", ""));
+    let address = old.address("http");
+    take_over(&old, &new, 1);
+    // Told to stop while it is the one that polls: the old one goes on, and nobody is refused.
+    let stopped = new.post("/stop", &json!({}));
+    assert_eq!(stopped.0, 200);
+    old.until("it serves again", |status| status["accepting"] == true);
+    for n in 0..20 {
+        Client::connect(address, Kind::Http, n).unwrap().talk(100).unwrap();
+    }
+    assert_eq!(new.ended().code(), Some(0));
+}

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use hyper::Method;
+use rustix::process::Signal;
 use unattended_upgrade::{IngressOrder, SelfCheck};
 
 use crate::fill::fill;
@@ -198,10 +199,11 @@ impl Program for Foreign {
         }
     }
 
-    async fn drain(&self, place: &Place) {
+    async fn drain(&self, place: &Place) -> Signal {
         if let Some(ask) = &self.drain {
             // What does not drain is ended all the same, after its grace.
             let _ = ask.send("drain", place, self.ask_ms).await;
         }
+        Signal::TERM
     }
 }

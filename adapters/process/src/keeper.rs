@@ -187,18 +187,7 @@ impl Keeper {
 
     /// Whether this version can be started here at all; nothing is touched.
     pub(crate) fn can_start(&self, version: &Version) -> Result<(), TemplateError> {
-        let place = self.place(
-            0,
-            &Run {
-                instance: 0,
-                pid: 0,
-                started: 0,
-                version: version.clone(),
-                round: 0,
-                epoch: 0,
-                passive: false,
-            },
-        );
+        let place = self.place(0, &unborn(version));
         self.template.program.command(&place).map(drop)
     }
 
@@ -270,6 +259,9 @@ impl Keeper {
             return;
         };
         live.process.reap();
+        if seat != APPLICATION {
+            self.template.program.ended(&self.place(seat, &live.run));
+        }
         let asked = live.stop.is_some() || inner.is_to_end(seat, &live);
         if asked {
             inner.exits[seat] = Exits::default();
@@ -301,7 +293,8 @@ impl Keeper {
         let other = inner.lives[1 - slot].as_ref().and_then(|live| live.told.as_ref());
         let gone = inner.lives[slot].is_none();
         if other.is_some_and(Told::is_verified) {
-            let linger_ms = self.template.program.overlaps().unwrap_or(0);
+            let program = &self.template.program;
+            let linger_ms = program.overlaps().or_else(|| program.returning_ms()).unwrap_or(0);
             inner.yield_at.get_or_insert(now + linger_ms);
         }
         if gone || inner.yield_at.is_some_and(|at| now >= at) {
@@ -314,10 +307,11 @@ impl Keeper {
 
     /// Ends what is to end: asked, and killed after its grace.
     fn end(&self, inner: &mut Inner, seat: usize, now: u64, due_ms: &mut u64) {
+        let orphan = self.is_orphan(inner, seat);
         let Some(mut live) = inner.lives[seat].take() else {
             return;
         };
-        if live.stop.is_some() || inner.is_to_end(seat, &live) {
+        if live.stop.is_some() || inner.is_to_end(seat, &live) || orphan {
             let (since, killed) = live.stop.get_or_insert_with(|| {
                 self.ask_to_end(seat, &live.run, &live.process);
                 (now, false)
@@ -342,9 +336,17 @@ impl Keeper {
         let (place, process) = (self.place(seat, run), Arc::clone(process));
         let program = Arc::clone(&self.template.program);
         tokio::spawn(async move {
-            program.drain(&place).await;
-            process.signal(Signal::TERM);
+            let signal = program.drain(&place).await;
+            process.signal(signal);
         });
+    }
+
+    /// What runs here waits to be let in by another instance that has died.
+    fn is_orphan(&self, inner: &Inner, seat: usize) -> bool {
+        let Some(live) = inner.lives[seat].as_ref().filter(|_| seat != APPLICATION) else {
+            return false;
+        };
+        inner.lives[1 - seat].is_none() && self.template.program.waits(&self.place(seat, &live.run))
     }
 
     /// Whether what runs in the other slot leaves room for a start in this one.
@@ -362,6 +364,9 @@ impl Keeper {
         if inner.state.seats[1 - seat].yields {
             return true;
         }
+        if self.is_orphan(inner, 1 - seat) {
+            return false;
+        }
         // What is emptied holds the ports until it has ended; what accepts in the other slot has taken over.
         let accepts = other.told.as_ref().is_none_or(|told| told.accepting);
         inner.state.seats[1 - seat].version.is_some() && !accepts
@@ -374,18 +379,24 @@ impl Keeper {
         let mut state = inner.state.clone();
         let instance = state.next_instance;
         state.next_instance += 1;
-        let overlapped = (seat != APPLICATION && state.seats[1 - seat.min(1)].yields)
-            .then(|| inner.lives[1 - seat].as_ref().map(|live| live.run.epoch + 1))
-            .flatten();
+        let passive = seat != APPLICATION && inner.is_passive(seat, committed);
+        let overlaps = passive || seat != APPLICATION && state.seats[1 - seat].yields;
+        let beside = overlaps.then(|| inner.lives[1 - seat].as_ref()).flatten();
+        let beside = beside.map(|live| self.place(1 - seat, &live.run));
         let mut run = Run {
             instance,
             pid: 0,
             started: 0,
             version,
             round: state.seats[seat].round,
-            epoch: overlapped.unwrap_or(0),
-            passive: seat != APPLICATION && inner.is_passive(seat, committed),
+            epoch: beside.as_ref().map_or(0, |place| place.epoch + 1),
+            passive,
         };
+        if seat != APPLICATION {
+            let (program, place) = (Arc::clone(&self.template.program), self.place(seat, &run));
+            let prepared = tokio::task::spawn_blocking(move || program.prepare(&place, beside.as_ref()));
+            prepared.await.map_err(|error| error.to_string())??;
+        }
         let filled = self.filled(seat, &run)?;
         let log = logs::log_of(&self.directory, seat);
         let (directory, house) = (self.directory.clone(), Arc::clone(&self.house));
@@ -490,6 +501,19 @@ impl Keeper {
             }
         })
         .await;
+    }
+}
+
+/// What would run if this version were started.
+pub(crate) fn unborn(version: &Version) -> Run {
+    Run {
+        instance: 0,
+        pid: 0,
+        started: 0,
+        version: version.clone(),
+        round: 0,
+        epoch: 0,
+        passive: false,
     }
 }
 

@@ -2,6 +2,7 @@
 //! its pidfd.
 mod births;
 mod clock;
+mod envoy;
 mod error;
 mod fill;
 mod foreign;
@@ -22,6 +23,7 @@ mod target;
 mod template;
 
 pub use clock::MonotonicClock;
+pub use envoy::{Envoy, EnvoyRequests, HotRestartVersion, RequestsError, ServedBy, counter_class};
 pub use error::{OpenError, TemplateError};
 pub use foreign::{Ask, Foreign};
 pub use house::Settings;

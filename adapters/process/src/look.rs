@@ -2,7 +2,9 @@
 use std::sync::Arc;
 
 use futures::future::{join, ready};
-use unattended_upgrade::{ConfigSeen, Ingress, InstanceId, Observation, Pair, Phase, SelfCheck, SlotSeen, Version};
+use unattended_upgrade::{
+    ConfigSeen, Ingress, InstanceId, Moves, Observation, Pair, Phase, SelfCheck, SlotSeen, Version,
+};
 
 use crate::keeper::{Inner, Keeper};
 use crate::process::Process;
@@ -125,7 +127,12 @@ impl Keeper {
             pair: able.hand_over.then(|| {
                 Box::new(Pair {
                     session: told.iter().flatten().any(|told| told.session),
-                    moves: moves(told),
+                    // Where one slot is empty there is no hand-over to tell of.
+                    moves: if slots.iter().any(SlotSeen::is_empty) {
+                        Moves::default()
+                    } else {
+                        moves(told)
+                    },
                     slots,
                 })
             }),
@@ -135,8 +142,8 @@ impl Keeper {
 }
 
 /// Both count; each connection counts once.
-fn moves(told: &[Option<Told>; 2]) -> unattended_upgrade::Moves {
-    let mut all = unattended_upgrade::Moves::default();
+fn moves(told: &[Option<Told>; 2]) -> Moves {
+    let mut all = Moves::default();
     for moves in told.iter().flatten().map(|told| told.moves) {
         all.moved = all.moved.saturating_add(moves.moved);
         all.declined = all.declined.saturating_add(moves.declined);

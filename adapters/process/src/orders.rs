@@ -1,12 +1,16 @@
 //! Effects at one target: checked by fence and key, durable with their key in one write, carried out by its task.
 use unattended_upgrade::{EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, InstanceId, Version};
 
-use crate::keeper::{Inner, Keeper};
+use crate::keeper::{Inner, Keeper, unborn};
 use crate::program::Answer;
 use crate::state::{APPLICATION, State, Unwritten, Way};
 
 /// When a disk that was full is tried again.
 const DISK_MS: u64 = 1_000;
+
+/// How often, and how many times, it is looked whether another instance runs.
+const ANOTHER_LOOK: std::time::Duration = std::time::Duration::from_millis(10);
+const ANOTHER_LOOKS: u32 = 300;
 
 /// Why an order is not carried out.
 type Refusal = Result<(), String>;
@@ -75,6 +79,45 @@ impl Keeper {
         change: impl FnOnce(&Self, &Inner, &mut State) -> Refusal + Send,
     ) -> EffectOutcome {
         let _orders = self.orders.lock().await;
+        self.apply(key, change).await
+    }
+
+    /// As [`effect`](Self::effect), of an order that starts a version: that is rehearsed first, `beside` what serves or alone.
+    async fn start_effect(
+        &self,
+        key: &EffectKey,
+        version: &Version,
+        beside: bool,
+        change: impl FnOnce(&Self, &Inner, &mut State) -> Refusal + Send,
+    ) -> EffectOutcome {
+        let _orders = self.orders.lock().await;
+        let serves = {
+            let inner = self.inner.lock().await;
+            if let Some(outcome) = self.known(&inner, key) {
+                return outcome;
+            }
+            if let Err(error) = self.can_start(version) {
+                let reason = error.to_string().into();
+                return EffectOutcome::Failed { reason };
+            }
+            let serving = inner.state.serving(self.committed());
+            let live = inner.lives[serving]
+                .as_ref()
+                .filter(|live| beside && live.run.version != *version);
+            live.map(|live| self.place(serving, &live.run))
+        };
+        let place = self.place(0, &unborn(version));
+        if let Err(words) = self.template.program.rehearse(&place, serves.as_ref()).await {
+            return EffectOutcome::Failed { reason: words.into() };
+        }
+        self.apply(key, change).await
+    }
+
+    async fn apply(
+        &self,
+        key: &EffectKey,
+        change: impl FnOnce(&Self, &Inner, &mut State) -> Refusal + Send,
+    ) -> EffectOutcome {
         let mut inner = self.inner.lock().await;
         if let Some(outcome) = self.known(&inner, key) {
             return outcome;
@@ -110,8 +153,7 @@ impl Keeper {
     }
 
     pub(crate) async fn replace(&self, version: &Version, key: &EffectKey, application: bool) -> EffectOutcome {
-        self.effect(key, |keeper, inner, state| {
-            keeper.can_start(version).map_err(|error| error.to_string())?;
+        self.start_effect(key, version, false, |keeper, inner, state| {
             let committed = keeper.committed();
             let serving = state.serving(committed);
             if application {
@@ -165,8 +207,7 @@ impl Keeper {
     }
 
     pub(crate) async fn spawn(&self, version: &Version, key: &EffectKey) -> EffectOutcome {
-        self.effect(key, |keeper, inner, state| {
-            keeper.can_start(version).map_err(|error| error.to_string())?;
+        self.start_effect(key, version, true, |_, inner, state| {
             if let Some(slot) = state.slot_of(version) {
                 if inner.lives[slot].as_ref().is_none_or(|live| live.process.has_ended()) {
                     state.seats[slot].ended = None;
@@ -220,6 +261,12 @@ impl Keeper {
         key: &EffectKey,
     ) -> EffectOutcome {
         let _orders = self.orders.lock().await;
+        if order == HandoverOrder::Return
+            && self.template.program.returning_ms().is_some()
+            && let Some(outcome) = self.return_by_start(from, to, key).await
+        {
+            return outcome;
+        }
         let (here, peer, sent_before) = {
             let mut inner = self.inner.lock().await;
             if let Some(outcome) = self.known(&inner, key) {
@@ -283,6 +330,66 @@ impl Keeper {
             (Answer::Unknown(words), _) => EffectOutcome::Unknown { reason: words.into() },
             // Nobody listens yet, or any more.
             (Answer::NotAsked(_), _) => EffectOutcome::Retry { after_ms: 50 },
+        }
+    }
+
+    /// The way back where the old instance has lost its listeners for good: another one of its version takes over, in its
+    /// slot, from the new one if that lives. `None` if the old one still polls, or has not been let in yet itself.
+    async fn return_by_start(&self, from: &Version, to: &Version, key: &EffectKey) -> Option<EffectOutcome> {
+        let (slot, place) = {
+            let inner = self.inner.lock().await;
+            if let Some(outcome) = self.known(&inner, key) {
+                return Some(outcome);
+            }
+            let slot = inner.state.slot_of(from)?;
+            let live = inner.lives[slot].as_ref().filter(|live| !live.process.has_ended());
+            (slot, live.map(|live| self.place(slot, &live.run)))
+        };
+        if let Some(place) = &place {
+            let program = &self.template.program;
+            let polls = program.ask(place).await.is_ok_and(|told| told.accepting);
+            if polls || program.waits(place) {
+                return None;
+            }
+        }
+        {
+            let mut inner = self.inner.lock().await;
+            let mut state = inner.state.clone();
+            let other = 1 - slot;
+            // One that follows the new one already is not followed by another.
+            if !state.seats[other].yields {
+                state.seats[slot].round += 1;
+                state.home = slot;
+            }
+            let lives = inner.lives[other]
+                .as_ref()
+                .is_some_and(|live| !live.process.has_ended());
+            if lives {
+                state.seats[other].yields = true;
+            } else if state.seats[other].version.as_ref() == Some(to) {
+                state.empty(other);
+            }
+            state.last = Some(*key);
+            let written = self.write(&mut inner, state).await;
+            inner.forget_exits();
+            if let Err(error) = written {
+                return Some(unwritten(&error));
+            }
+        }
+        self.wake.notify_one();
+        self.wait_for_another(slot, place.map(|place| place.instance)).await;
+        Some(EffectOutcome::Applied)
+    }
+
+    /// Returns when another instance runs in a slot than before, or soon all the same: what is durable comes true anyway, and
+    /// whoever looks in between sees a slot in which nothing runs.
+    async fn wait_for_another(&self, slot: usize, before: Option<InstanceId>) {
+        for _ in 0..ANOTHER_LOOKS {
+            let place = self.place_of(slot).await;
+            if place.is_some_and(|place| Some(place.instance) != before) {
+                return;
+            }
+            tokio::time::sleep(ANOTHER_LOOK).await;
         }
     }
 

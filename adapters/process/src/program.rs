@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rustix::process::Signal;
 use unattended_upgrade::{
     ConfigSeen, Generation, HandoverOrder, Ingress, IngressOrder, InstanceId, Moves, Probe, SelfCheck, TargetId,
     Version,
@@ -204,9 +205,43 @@ pub(crate) trait Program: fmt::Debug + Send + Sync {
         Answer::Failed("it has no control over its ingress".to_owned())
     }
 
-    /// Told before it is stopped, so that it finishes what it has begun; best effort.
-    async fn drain(&self, place: &Place) {
+    /// Told before it is stopped, so that it finishes what it has begun; best effort. Gives the signal that ends it.
+    async fn drain(&self, place: &Place) -> Signal {
         let _ = place;
+        Signal::TERM
+    }
+
+    /// Tries a start without starting anything, `beside` the instance that serves where both are to overlap. Asked before
+    /// an order is taken: what it does not like is refused, and nothing has happened.
+    async fn rehearse(&self, place: &Place, beside: Option<&Place>) -> Result<(), String> {
+        let _ = (place, beside);
+        Ok(())
+    }
+
+    /// Puts down what a start needs, `beside` the instance that it takes over from if there is one. Called each time before
+    /// a process is started.
+    fn prepare(&self, place: &Place, beside: Option<&Place>) -> Result<(), String> {
+        let _ = (place, beside);
+        Ok(())
+    }
+
+    /// Takes away what a process has left that has ended.
+    fn ended(&self, place: &Place) {
+        let _ = place;
+    }
+
+    /// It was started beside another one and has not been let in yet. Once that one has died it is of no use, and in the
+    /// way of what is started in its place.
+    fn waits(&self, place: &Place) -> bool {
+        let _ = place;
+        false
+    }
+
+    /// For programs whose old instance cannot poll again once the new one does: to return, another instance of the old
+    /// version takes over from the new one, which may go on for so long, in milliseconds, after that. `None` for those whose
+    /// old instance resumes.
+    fn returning_ms(&self) -> Option<u64> {
+        None
     }
 
     async fn fence(&self, place: &Place, generation: Generation) -> Answer {

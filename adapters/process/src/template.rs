@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::fill::fill;
 use crate::program::{Filled, Place, Program};
-use crate::{Foreign, Sidecar, TemplateError};
+use crate::{Envoy, Foreign, Sidecar, TemplateError};
 
 /// A command line, in which `{name}` stands for a value.
 ///
@@ -115,6 +115,11 @@ impl Template {
     /// by itself.
     pub fn sidecar(sidecar: Sidecar) -> Self {
         Self::new(Arc::new(sidecar))
+    }
+
+    /// Envoys.
+    pub fn envoy(envoy: Envoy) -> Self {
+        Self::new(Arc::new(envoy))
     }
 
     /// Processes of any other program.

@@ -52,6 +52,7 @@
 
 mod builder;
 mod csv;
+mod envoy;
 mod error;
 mod exit;
 mod failure;
@@ -67,6 +68,7 @@ mod synthetic;
 mod text;
 mod value;
 
+pub use envoy::{ENVOY_NEW, ENVOY_OLD, Envoys, envoys};
 pub use error::{Field, InputError, Place, Spot};
 pub use exit::Exit;
 pub use failure::Failure;

@@ -18,6 +18,8 @@ const APART_MS: u64 = 250;
 /// Its looks come in small steps, each of which wants to be woken for.
 struct Stepwise {
     world: Arc<World>,
+    /// Looks come at once, and all else in small steps.
+    sees_at_once: bool,
     /// How long each look took.
     took_ms: Mutex<Vec<u64>>,
     /// When barriers were asked for and answered.
@@ -44,7 +46,9 @@ impl Platform for Stepwise {
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
         let began_ms = self.world.clock.now();
         let seen = self.world.observe(targets).await;
-        self.steps().await;
+        if !self.sees_at_once {
+            self.steps().await;
+        }
         self.took_ms.lock().push(self.world.clock.now() - began_ms);
         seen
     }
@@ -92,14 +96,11 @@ pub(crate) fn run<T>(clock: &TestClock, future: impl Future<Output = T>) -> T {
 
 type Driven = Driver<Stepwise, TestJournal, TestClock>;
 
-fn stepwise() -> (Arc<World>, Arc<Stepwise>, Driven) {
-    stepwise_with(5_000)
-}
-
-fn stepwise_with(poll_ms: u64) -> (Arc<World>, Arc<Stepwise>, Driven) {
+fn stepwise(sees_at_once: bool, poll_ms: u64) -> (Arc<World>, Arc<Stepwise>, Driven) {
     let world = World::new(Kill::at([]), World::able());
     let platform = Arc::new(Stepwise {
         world: Arc::clone(&world),
+        sees_at_once,
         took_ms: Mutex::default(),
         barriers: Mutex::default(),
         replaced_ms: Mutex::default(),
@@ -119,7 +120,7 @@ fn stepwise_with(poll_ms: u64) -> (Arc<World>, Arc<Stepwise>, Driven) {
 
 /// One cold upgrade, attended for so long at a time; then the future is dropped, and made anew.
 fn upgraded(dropped_after_ms: u64) -> Vec<u64> {
-    let (world, platform, mut driver) = stepwise();
+    let (world, platform, mut driver) = stepwise(false, 5_000);
     let target = world.add("pod-1");
     driver.submit(job(&target, "new", Mode::Cold)).unwrap();
     let receipts = run(&world.clock, async {
@@ -156,7 +157,7 @@ fn a_call_of_many_steps_goes_on_between_turns() {
 
 #[test]
 fn attending_ends_at_the_time_given_at_an_answer_or_when_there_is_nothing() {
-    let (world, _, mut driver) = stepwise();
+    let (world, _, mut driver) = stepwise(false, 5_000);
     run(&world.clock, driver.attend(None));
     run(&world.clock, driver.attend(Some(700)));
     assert_eq!(world.clock.now(), 700, "with nothing under way");
@@ -179,7 +180,7 @@ fn attending_ends_at_the_time_given_at_an_answer_or_when_there_is_nothing() {
 /// Everybody may have come to know of a closing as late as the answer that says so.
 #[test]
 fn a_barrier_told_late_has_held_since_it_was_told() {
-    let (world, platform, mut driver) = stepwise_with(1_000);
+    let (world, platform, mut driver) = stepwise(true, 1_000);
     let target = world.add("pod-1");
     driver.submit(job(&target, "new", Mode::Warm)).unwrap();
     run(&world.clock, async {

@@ -81,7 +81,6 @@ impl Keeper {
         let mut inner = self.inner.lock().await;
         let acknowledged = told.as_ref().and_then(|told| told.config.acknowledged.clone());
         let due = matches!(inner.state.way, Way::Closed { reopen_by_ms } if now_ms() >= reopen_by_ms);
-        let reopened = due && told.as_ref().is_some_and(|told| told.ingress == Some(Ingress::Open));
         let Some(live) = inner.lives[slot]
             .as_mut()
             .filter(|live| live.run.instance == place.instance.0)
@@ -94,6 +93,10 @@ impl Keeper {
             live.born_closed &= way != Ingress::Closed;
         }
         live.was_verified |= told.as_ref().is_some_and(Told::is_verified);
+        // Its time has come, and it is open: by itself, or since it began so and has become well.
+        let well = tells_way.is_some() || told.as_ref().is_some_and(Told::is_verified);
+        let reopened = due && well && live.way == Some(Ingress::Open);
+        live.born_closed &= !reopened;
         live.told = told;
         let is_new = acknowledged.is_some()
             && acknowledged == inner.state.config.wanted

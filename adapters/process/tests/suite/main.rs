@@ -1,5 +1,5 @@
 //! Real processes: started, adopted, replaced, killed.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod adoption;
 mod bad_input;

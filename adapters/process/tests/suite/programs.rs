@@ -13,9 +13,12 @@ pub(crate) const PROGRAM: &str = "UNATTENDED_TEST_PROGRAM";
 fn process() {
     let Ok(setup) = std::env::var(PROGRAM) else { return };
     match setup.split_whitespace().collect::<Vec<_>>()[..] {
-        ["server", socket, version, count] => server(socket, version, count),
-        ["adapter", root, fleet] => super::adoption::adapter(root.as_ref(), fleet.parse().unwrap()),
-        ["sleeper"] => std::thread::park(),
+        ["server", socket, version, instance, count] => server(socket, version, instance, count),
+        ["adapter", root, fleet, orders, generation] => {
+            let number = |text: &str| text.parse().unwrap();
+            let fleet = usize::try_from(number(fleet)).unwrap();
+            super::adoption::adapter(root.as_ref(), fleet, number(orders), number(generation));
+        }
         _ => panic!("{setup}"),
     }
 }
@@ -31,7 +34,10 @@ pub(crate) fn start(setup: &str) -> Start {
 pub(crate) fn template(root: &std::path::Path) -> Template {
     let counts = root.join("starts");
     let foreign = Foreign::new(
-        start(&format!("server {{admin}} {{version}} {}/{{target}}", counts.display())),
+        start(&format!(
+            "server {{admin}} {{version}} {{instance}} {}/{{target}}",
+            counts.display()
+        )),
         Ask::new("unix:{admin}:/ready"),
     )
     .ingress(
@@ -49,11 +55,17 @@ pub(crate) fn target(root: &std::path::Path, name: &str, version: &str) -> Targe
 }
 
 /// What it does is said by its version: `crash…`, `unready…`, `chatty…`, `stubborn…`, or anything good.
-fn server(socket: &str, version: &str, count: &str) {
-    // Each start leaves a file that is named after the process: so starts are counted.
+fn server(socket: &str, version: &str, instance: &str, count: &str) {
+    // Each start leaves a file: so starts are counted. One beside another one of the same target says so.
     std::fs::create_dir_all(count).unwrap();
-    let mine = PathBuf::from(count).join(format!("{}-{version}", std::process::id()));
-    std::fs::write(mine, "").unwrap();
+    let alone = std::fs::File::create(format!("{count}.alone")).unwrap();
+    let twice = rustix::fs::flock(&alone, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err();
+    let name = format!(
+        "{instance}-{version}-{}{}",
+        std::process::id(),
+        if twice { "-twice" } else { "" }
+    );
+    std::fs::write(PathBuf::from(count).join(name), "").unwrap();
     if version.starts_with("crash") {
         std::process::exit(1);
     }

@@ -35,6 +35,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Turns one after the other before others have theirs.
 const TURNS: usize = 4;
 
+/// Most connections that stand still at once: they go in one message with a socket or two each, and one that stands still
+/// waits for all that go with it.
+const PARALLEL: u32 = 64;
+
 /// Events that are heard before the hand-over has its turn.
 const EVENTS: usize = 4_096;
 
@@ -146,7 +150,7 @@ impl Conductor {
 
     /// Beside a process that serves.
     fn waiting(sidecar: &Arc<Sidecar>, doorbell: Doorbell, generation: u64) -> Self {
-        let agent = Agent::waiting(instance(sidecar), codecs(), Timing::default());
+        let agent = Agent::waiting(instance(sidecar), codecs(), timing());
         Self::new(sidecar, agent, Listeners::none(), doorbell, generation)
     }
 
@@ -154,7 +158,7 @@ impl Conductor {
     fn serving(sidecar: &Arc<Sidecar>, doorbell: Doorbell, generation: u64) -> Result<Self, String> {
         let mut listeners = Listeners::none();
         listeners.bind(&sidecar.routes).map_err(|error| error.to_string())?;
-        let agent = Agent::serving(instance(sidecar), listeners.describe(), codecs(), Timing::default());
+        let agent = Agent::serving(instance(sidecar), listeners.describe(), codecs(), timing());
         let committed = Committed {
             slot: sidecar.options.slot,
             generation,
@@ -479,6 +483,12 @@ fn hear_at_the_end(program: &mut Program, event: Event) {
 
 const fn instance(sidecar: &Sidecar) -> InstanceId {
     InstanceId(sidecar.options.instance as u128)
+}
+
+fn timing() -> Timing {
+    let mut timing = Timing::default();
+    timing.parallel = PARALLEL;
+    timing
 }
 
 fn codecs() -> Vec<String> {

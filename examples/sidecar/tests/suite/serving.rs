@@ -91,6 +91,30 @@ fn a_broken_release_is_seen_to_be_one() {
 }
 
 #[test]
+fn orders_during_the_self_check_do_no_harm() {
+    let place = Place::new();
+    let sidecar = place.spawn("b", "--passive");
+    let mut generation = 0;
+    let status = loop {
+        // From its first moment on.
+        let fence = format!("{{\"generation\":{generation}}}");
+        if sidecar.try_ask("POST", "/fence", &fence).is_ok() {
+            generation += 1;
+            let close = json!({ "order": "close", "reopen_by_ms": u64::MAX - generation });
+            assert_eq!(sidecar.post("/ingress", &close).0, 200);
+        }
+        if generation > 0 {
+            let status = sidecar.status();
+            if status["self_check"] != "unreported" {
+                break status;
+            }
+        }
+    };
+    assert_eq!(status["self_check"], "passed");
+    assert_eq!(status["generation"].as_u64(), Some(generation - 1));
+}
+
+#[test]
 fn a_configuration_is_seen_to_be_in_force() {
     let place = Place::new();
     let (good, bad) = (place.path("good.json"), place.path("bad.json"));

@@ -91,6 +91,11 @@ impl Channel {
                 came: descriptors.len(),
             }));
         }
+        self.send_encoded(bytes, descriptors)
+    }
+
+    /// As [`send`](Self::send), for a frame that is bytes already and has just these descriptors.
+    pub(crate) fn send_encoded(&mut self, bytes: Vec<u8>, descriptors: &[BorrowedFd<'_>]) -> Result<(), SendError> {
         if self.waiting.is_empty() {
             let sent = Self::send_now(&self.socket, &bytes, descriptors)?;
             self.full = sent == Sent::Full;

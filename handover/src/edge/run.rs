@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::net::sockopt;
 
 use super::{Call, Channel, Doorbell, Received, Token, call};
-use crate::wire::{Frame, Listener, Secret, Snapshot, WireError};
+use crate::wire::{Frame, Lent, Listener, Secret, Snapshot, WireError, offer};
 use crate::{Action, Agent, Answer, BatchId, ConnectionId, Decline, Generation, Order, Refusal, Resting};
 
 /// Most messages that are heard before the program has its turn again.
@@ -236,11 +236,8 @@ impl<H: Host> Handover<H> {
 
     /// Connections have come to rest. Many at once go in one message.
     pub fn frozen(&mut self, now_ms: u64, frozen: Vec<Frozen>) {
-        let ids: Vec<ConnectionId> = frozen.iter().map(|one| one.id).collect();
-        self.held.extend(frozen.into_iter().map(|one| (one.id, one)));
-        let resting: Vec<Resting<'_>> = ids
+        let resting: Vec<Resting<'_>> = frozen
             .iter()
-            .filter_map(|id| self.held.get(id))
             .map(|one| Resting {
                 id: one.id,
                 codec: &one.codec,
@@ -249,6 +246,7 @@ impl<H: Host> Handover<H> {
             })
             .collect();
         self.agent.frozen(now_ms, &resting);
+        self.held.extend(frozen.into_iter().map(|one| (one.id, one)));
         self.obey(now_ms);
     }
 
@@ -436,35 +434,17 @@ impl<H: Host> Handover<H> {
         let (Some(channel), Ok(token)) = (self.channel.as_mut(), Token::new()) else {
             return false;
         };
-        let mut connections = Vec::with_capacity(ids.len());
-        for id in ids {
-            let Some(held) = self.held.get_mut(id) else { break };
-            connections.push(Snapshot {
-                id: *id,
-                codec: core::mem::take(&mut held.codec),
-                descriptors: u8::try_from(held.descriptors.len()).unwrap_or(u8::MAX),
-                state: core::mem::take(&mut held.state),
-            });
-        }
-        let frame = Frame::Offer { batch, connections };
-        let sockets = ids
-            .iter()
-            .filter_map(|id| self.held.get(id))
-            .flat_map(|one| &one.descriptors);
-        let descriptors: Vec<_> = core::iter::once(token.as_fd())
-            .chain(sockets.map(AsFd::as_fd))
-            .collect();
-        let sent = channel.send(&frame, &descriptors).is_ok();
-        // What was written stays with what is held: a thaw needs it.
-        let Frame::Offer { connections, .. } = frame else {
-            return sent;
-        };
-        for snapshot in connections {
-            if let Some(held) = self.held.get_mut(&snapshot.id) {
-                held.codec = snapshot.codec;
-                held.state = snapshot.state;
-            }
-        }
+        let held: Vec<&Frozen> = ids.iter().filter_map(|id| self.held.get(id)).collect();
+        let lent = held.iter().map(|one| Lent {
+            id: one.id,
+            codec: &one.codec,
+            descriptors: u8::try_from(one.descriptors.len()).unwrap_or(u8::MAX),
+            state: &one.state,
+        });
+        let Ok(bytes) = offer(batch, lent) else { return false };
+        let sockets = held.iter().flat_map(|one| &one.descriptors).map(AsFd::as_fd);
+        let descriptors: Vec<_> = core::iter::once(token.as_fd()).chain(sockets).collect();
+        let sent = channel.send_encoded(bytes, &descriptors).is_ok();
         self.tokens.insert(batch, token);
         sent
     }

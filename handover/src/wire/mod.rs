@@ -12,7 +12,7 @@
 mod read;
 mod write;
 
-pub(crate) use write::{OFFER_HEAD, snapshot_len};
+pub(crate) use write::{Lent, OFFER_HEAD, offer, snapshot_len};
 
 pub use read::WireError;
 

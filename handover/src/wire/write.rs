@@ -1,7 +1,7 @@
 //! Frames to bytes.
 
 use super::{Frame, ListenerKind, MAX_DESCRIPTORS, MAX_FRAME, Status, WireError};
-use crate::{Decline, Refusal};
+use crate::{BatchId, ConnectionId, Decline, Refusal};
 
 /// Kinds of frames. Never used for anything else again once given.
 pub(super) mod kind {
@@ -53,7 +53,7 @@ impl Frame {
     ///
     /// [`WireError::TooLong`] and [`WireError::Descriptors`] for frames that no message can carry.
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
-        let mut out = Vec::with_capacity(self.about_len());
+        let mut out = Vec::with_capacity(128);
         match self {
             Self::Hello {
                 versions,
@@ -105,16 +105,15 @@ impl Frame {
                 field(&mut out, tag::BYTES, bytes.reveal());
             }
             Self::Offer { batch, connections } => {
-                out.push(kind::OFFER);
-                field(&mut out, tag::BATCH, &batch.0.to_le_bytes());
-                for one in connections {
-                    nested(&mut out, tag::CONNECTION, |out| {
-                        field(out, tag::ID, &one.id.0.to_le_bytes());
-                        field(out, tag::CODEC, one.codec.as_bytes());
-                        field(out, tag::DESCRIPTORS, &[one.descriptors]);
-                        field(out, tag::STATE, &one.state);
-                    });
-                }
+                return offer(
+                    *batch,
+                    connections.iter().map(|one| Lent {
+                        id: one.id,
+                        codec: &one.codec,
+                        descriptors: one.descriptors,
+                        state: &one.state,
+                    }),
+                );
             }
             Self::Rejected { batch, connections } => {
                 out.push(kind::REJECTED);
@@ -141,32 +140,55 @@ impl Frame {
             }
             Self::Unknown(kind) => out.push(*kind),
         }
-        if out.len() > MAX_FRAME {
-            return Err(WireError::TooLong { bytes: out.len() });
-        }
-        if self.descriptors() > MAX_DESCRIPTORS {
-            return Err(WireError::Descriptors {
-                said: self.descriptors(),
-                came: MAX_DESCRIPTORS,
-            });
-        }
-        Ok(out)
+        bounded(out, self.descriptors())
     }
 }
 
-impl Frame {
-    /// About how long it is: most frames are short, and an offer is as long as what is offered.
-    fn about_len(&self) -> usize {
-        match self {
-            Self::Offer { connections, .. } => {
-                let each = connections
-                    .iter()
-                    .map(|one| snapshot_len(one.codec.len(), one.state.len()));
-                OFFER_HEAD + each.sum::<usize>()
-            }
-            _ => 128,
-        }
+/// A connection at rest, lent for as long as it is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Lent<'a> {
+    pub(crate) id: ConnectionId,
+    pub(crate) codec: &'a str,
+    pub(crate) descriptors: u8,
+    pub(crate) state: &'a [u8],
+}
+
+/// [`Frame::Offer`] as one message.
+pub(crate) fn offer<'a>(
+    batch: BatchId,
+    connections: impl Iterator<Item = Lent<'a>> + Clone,
+) -> Result<Vec<u8>, WireError> {
+    let each = connections
+        .clone()
+        .map(|one| snapshot_len(one.codec.len(), one.state.len()));
+    let mut out = Vec::with_capacity(OFFER_HEAD + each.sum::<usize>());
+    // The token comes first.
+    let mut descriptors = 1;
+    out.push(kind::OFFER);
+    field(&mut out, tag::BATCH, &batch.0.to_le_bytes());
+    for one in connections {
+        descriptors += usize::from(one.descriptors);
+        nested(&mut out, tag::CONNECTION, |out| {
+            field(out, tag::ID, &one.id.0.to_le_bytes());
+            field(out, tag::CODEC, one.codec.as_bytes());
+            field(out, tag::DESCRIPTORS, &[one.descriptors]);
+            field(out, tag::STATE, one.state);
+        });
     }
+    bounded(out, descriptors)
+}
+
+fn bounded(out: Vec<u8>, descriptors: usize) -> Result<Vec<u8>, WireError> {
+    if out.len() > MAX_FRAME {
+        return Err(WireError::TooLong { bytes: out.len() });
+    }
+    if descriptors > MAX_DESCRIPTORS {
+        return Err(WireError::Descriptors {
+            said: descriptors,
+            came: MAX_DESCRIPTORS,
+        });
+    }
+    Ok(out)
 }
 
 /// Bytes that a snapshot takes within an offer.

@@ -56,6 +56,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use unattended_handover::Doorbell;
@@ -79,6 +80,14 @@ const BAD_INPUT: u8 = 2;
 /// A fault of this program, or of the machine.
 const INTERNAL: u8 = 4;
 
+/// As many descriptors as the system lets this process have: a relayed connection needs two.
+fn raise_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What there is must do then; the self-check says if it is too little.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 /// Runs a sidecar to its end. The first of `args` is the program's name.
 ///
 /// Ends with 0 after a stop or when another process has taken its place, with 2 for bad input, with 4 for what the machine
@@ -92,6 +101,7 @@ pub fn main(args: impl Iterator<Item = String>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(BAD_INPUT));
         }
     };
+    raise_limit();
     let (setup, admin, doorbell) = match prepare(options) {
         Ok(prepared) => prepared,
         Err(error) => return failed(&error, BAD_INPUT),

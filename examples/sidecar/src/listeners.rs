@@ -213,6 +213,7 @@ impl Listeners {
 
 /// Accepts connections while the listener is polled. What was accepted is served, whatever comes.
 async fn accept(sidecar: Arc<Sidecar>, route: Route, listener: TcpListener, mut polling: watch::Receiver<bool>) {
+    let mut refused = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -223,11 +224,17 @@ async fn accept(sidecar: Arc<Sidecar>, route: Route, listener: TcpListener, mut 
             accepted = listener.accept() => accepted,
         };
         match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => serve(&sidecar, route, stream),
+            Ok(stream) => {
+                refused = false;
+                serve(&sidecar, route, stream);
+            }
             Err(error) => {
-                sidecar
-                    .log
-                    .say(format_args!("{route}: a connection was not accepted: {error}"));
+                // Once: it goes on for as long as descriptors are short.
+                if !std::mem::replace(&mut refused, true) {
+                    sidecar
+                        .log
+                        .say(format_args!("{route}: a connection was not accepted: {error}"));
+                }
                 tokio::time::sleep(AGAIN).await;
             }
         }

@@ -336,7 +336,11 @@ impl Conductor {
             }
             _ => {}
         }
-        self.reply(answer)
+        match answer {
+            // They are on their way.
+            Answer::Refused(why @ NotNow::NoListeners) if order == Order::Accept => retry(why),
+            answer => self.reply(answer),
+        }
     }
 
     /// Says durably whose the target is, before anybody is told.

@@ -115,14 +115,15 @@ impl Half {
                 self.told = true;
                 continue;
             }
-            self.bytes.resize(BUFFER, 0);
-            self.sent = 0;
-            let mut room = ReadBuf::new(&mut self.bytes);
-            let read = Pin::new(&mut *from).poll_read(cx, &mut room);
+            // A connection on which nothing happens holds no memory.
+            (self.bytes, self.sent) = (Vec::new(), 0);
+            ready!(from.poll_read_ready(cx))?;
+            let mut bytes = vec![0; BUFFER];
+            let mut room = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut *from).poll_read(cx, &mut room))?;
             let filled = room.filled().len();
-            self.bytes
-                .truncate(if matches!(read, Poll::Ready(Ok(()))) { filled } else { 0 });
-            ready!(read)?;
+            bytes.truncate(filled);
+            self.bytes = bytes;
             self.ended = self.bytes.is_empty();
         }
     }

@@ -259,9 +259,8 @@ async fn pass(
         count: None,
         _exchange: exchange.clone(),
     };
-    let asked_us = clock::now_us();
+    count.own_us = clock::now_us() - began_us;
     let answered = timeout(ANSWER, sidecar.client.0.request(Request::from_parts(head, body))).await;
-    count.own_us = clock::now_us() - began_us - (clock::now_us() - asked_us);
     let mut response = match answered {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {

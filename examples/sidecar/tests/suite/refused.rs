@@ -264,3 +264,33 @@ fn one_that_dies_with_connections_in_its_hands_takes_only_those() {
     assert_eq!(served, owned, "what a living process owns is served");
     until("the others' end", || (old.number("connections") == owned).then_some(()));
 }
+
+#[test]
+fn one_without_descriptors_gets_what_it_can_hold() {
+    let place = Place::new();
+    let old = place.serving("a", "");
+    let address = old.address("tcp");
+    let mut clients: Vec<Client> = (0..300)
+        .map(|n| Client::connect(address, Kind::Tcp, n).unwrap())
+        .collect();
+    for client in &mut clients {
+        client.talk(10).unwrap();
+    }
+    // Too few to serve at all: its own check says so.
+    let poor = place.poor("b", 200);
+    assert_eq!(poor.status()["self_check"]["failed"], "descriptors");
+    drop(poor);
+    // Enough to serve, and not for all that are moved.
+    let poor = place.poor("b", 320);
+    assert_eq!(poor.status()["self_check"], "passed");
+    take_over(&old, &poor, 1);
+    old.ordered(1, "migrate");
+    old.until("what does not fit stays", |status| {
+        status["session"] == false && status["accepting"] == true
+    });
+    for client in &mut clients {
+        client.talk(10).unwrap();
+    }
+    let owned = (old.number("connections"), poor.number("connections"));
+    assert!(owned.0 > 0 && owned.0 + owned.1 == 300, "{owned:?}");
+}

@@ -87,7 +87,31 @@ impl Place {
     }
 
     pub(crate) fn spawn_at(&self, admin: &Path, log: &Path, slot: &str, instance: u64, words: &str) -> Sidecar {
-        let child = Command::new(env!("CARGO_BIN_EXE_sidecar"))
+        let program = Command::new(env!("CARGO_BIN_EXE_sidecar"));
+        self.spawn_by(program, admin, log, slot, instance, words)
+    }
+
+    /// One that waits, and may open so many descriptors.
+    pub(crate) fn poor(&self, slot: &str, descriptors: u32) -> Sidecar {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_sidecar")]);
+        let (admin, log) = (self.path("poor.sock"), self.path("poor.log"));
+        let sidecar = self.spawn_by(shell, &admin, &log, slot, 77, "--passive");
+        sidecar.until("its self-check", |status| status["self_check"] != "unreported");
+        sidecar
+    }
+
+    fn spawn_by(
+        &self,
+        mut program: Command,
+        admin: &Path,
+        log: &Path,
+        slot: &str,
+        instance: u64,
+        words: &str,
+    ) -> Sidecar {
+        let child = program
             .args([
                 "--target",
                 "pod-7",

@@ -11,6 +11,7 @@ mod draws;
 mod family;
 mod options;
 mod ours;
+#[path = "../common/proportion.rs"]
 mod proportion;
 mod table;
 mod tally;

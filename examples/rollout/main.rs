@@ -8,6 +8,7 @@
 
 #[path = "../common/fleet.rs"]
 mod common;
+#[path = "../common/sidecar.rs"]
 mod fleet;
 mod journal;
 mod operator;
@@ -21,24 +22,19 @@ use std::sync::Arc;
 
 use clap::Parser;
 use futures::FutureExt;
-use unattended::batching::Side;
 use unattended::defense::Guard;
 use unattended::upgrade::{Clock, Journal, Position, Version};
-use unattended::{Actor, Autopilot, Change, Handle, Outcome, Settings};
+use unattended::{Autopilot, Change, Outcome, Settings};
 use unattended_examples_support::{Failure, load};
 use unattended_redb::Redb;
 use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
 
+use crate::fleet::{NEW, OLD, START_WALL_MS, author, births};
 use crate::journal::Mortal;
 use crate::operator::Desk;
 use crate::options::{Operator, Options};
 use crate::output::Ended;
 use crate::progress::Progress;
-
-const OLD: &str = "mesh-1.9.1";
-const NEW: &str = "mesh-1.9.2";
-/// Every simulated change begins on Monday, 23 November 2026, at 08:00 UTC.
-const START_WALL_MS: i64 = 1_795_420_800_000;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -173,10 +169,6 @@ fn start(options: &Options) -> Result<u8, Failure> {
     Ok(outcome.exit_code())
 }
 
-fn author() -> Actor {
-    Actor::person("mesh-team", "rollout example")
-}
-
 fn settings(options: &Options) -> Settings {
     let mut settings = Settings::default();
     if options.operator == Operator::None {
@@ -184,18 +176,6 @@ fn settings(options: &Options) -> Settings {
         settings.person_patience_ms = 0;
     }
     settings
-}
-
-/// A birth asks the autopilot what to run.
-fn births(simulated: &Simulated, handle: &Handle) {
-    let handle = handle.clone();
-    simulated.on_birth(Box::new(move |newborn| {
-        let labels: Vec<(&str, &str)> = newborn.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
-        match handle.version_for(newborn.target.as_str(), &newborn.app, &labels) {
-            Side::New => Version::from(NEW),
-            Side::Old => Version::from(OLD),
-        }
-    }));
 }
 
 fn world(path: Option<&Path>) -> Result<World, Failure> {

@@ -30,8 +30,9 @@ pub(crate) struct Options {
     /// Rule packs: YAML files or directories of them
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) rules: Vec<PathBuf>,
-    /// What the release is like: good, same, crash, errors=xN, latency=xN, leak=N%/h, late=DUR[:errors=xN],
-    /// load=SHARE:errors=xN; each may be narrowed by @label=value
+    /// What the release is like: good, same, crash, unready, errors=xN, latency=xN, late=DUR[:errors=xN],
+    /// load=SHARE:errors=xN, leak=N%/h, one-way, mute=SHARE, old-peers=xN, new-pairs=xN, dependency=xN; several with
+    /// `+`, narrowed by @label=value
     #[arg(long, value_name = "SPEC", default_value = "good")]
     pub(crate) release: String,
     /// How much the autopilot does by itself: 3 (a person resumes) or 4 (also rolls back)

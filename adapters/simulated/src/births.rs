@@ -101,6 +101,7 @@ impl Fleet {
         slot.generation = 0;
         slot.last_key = LastKey::default();
         slot.config = OLD;
+        slot.marked = false;
         self.twins.remove(&number);
         let name = self.population.rename(number);
         let kind = self.population.kind_of(&self.population.slots[at(number)]);

@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     Totals,
     History,
     Barrier,
+    Cut,
+    OtherChange,
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64 bits that scatters well.

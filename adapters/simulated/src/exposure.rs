@@ -1,11 +1,12 @@
 //! Traffic of a stratum in an interval, and how many of its requests go wrong on average.
 
+use crate::World;
 use crate::draw::{Draw, Purpose, floor_to_u64, to_f64};
+use crate::effects::diluted;
 use crate::fleet::{Fleet, ms};
 use crate::population::Fate;
 use crate::strata::Stratum;
 use crate::weather::{Factors, Weather};
-use crate::{Fault, World};
 
 /// Traffic of one side of one stratum, before anything is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +65,15 @@ impl Episodes {
 }
 
 impl Fleet {
-    /// What the release's fault does to those at fault, under this load.
-    fn fault_factors(&self, load: f64) -> Factors {
-        if load >= self.meter.fault_from_load {
-            self.meter.fault
-        } else {
-            Factors::NONE
+    /// What the release does to the requests of those at fault, under this load and at this adoption, as far as it is counted
+    /// there.
+    pub(crate) fn fault_factors(&self, load: f64, adoption: f64) -> Factors {
+        let Factors { mut errors, slow } = self.effects.under(load);
+        errors *= diluted(self.effects.new_pairs, adoption);
+        if self.both_ends {
+            errors *= diluted(self.effects.old_peers, 1.0 - adoption);
         }
+        Factors { errors, slow }
     }
 
     pub(crate) fn control_exposure(
@@ -83,9 +86,14 @@ impl Fleet {
     ) -> Exposure {
         let requests = stratum.control.rate() * weather.seconds * load;
         let self_tests = self.self_tests(stratum.control.hosts, weather);
+        let mut factors = calm;
+        if !self.both_ends {
+            // Whoever runs the old version counts what its calls to the new one suffer.
+            factors.errors *= diluted(self.effects.old_peers, weather.adoption);
+        }
         Exposure {
             requests,
-            factors: calm,
+            factors,
             self_tests,
             self_test_errors: 1.0,
             hosts: stratum.control.hosts,
@@ -101,11 +109,14 @@ impl Fleet {
         calm: Factors,
         downs: u64,
     ) -> Exposure {
+        let heard = 1.0 - self.effects.mute;
         let clean = stratum.clean.rate() * weather.seconds * load;
-        let faulty = stratum.faulty.rate() * weather.seconds * load;
-        let fault = self.fault_factors(load);
+        let faulty = stratum.faulty.rate() * weather.seconds * load * heard;
+        let fault = self.fault_factors(load, weather.adoption);
+        // A self test has no peer.
+        let alone = self.effects.under(load).errors;
         let tests = self.self_tests(stratum.clean.hosts, weather);
-        let faulty_tests = self.self_tests(stratum.faulty.hosts, weather);
+        let faulty_tests = self.self_tests(stratum.faulty.hosts, weather) * heard;
         Exposure {
             requests: clean + faulty,
             factors: Factors {
@@ -113,7 +124,7 @@ impl Fleet {
                 slow: mean_factor(clean, faulty, fault.slow) * calm.slow,
             },
             self_tests: tests + faulty_tests,
-            self_test_errors: mean_factor(tests, faulty_tests, fault.errors),
+            self_test_errors: mean_factor(tests, faulty_tests, alone),
             hosts: stratum.clean.hosts + stratum.faulty.hosts,
             crashes: downs,
         }
@@ -163,11 +174,8 @@ impl Fleet {
                 let rough = until.min(weather.end_ms).saturating_sub(from);
                 (length, (length - rough) * 100 + rough * hundredths)
             };
-            let at_fault = match self.fault {
-                Fault::Late { after_ms, .. } => weather.end_ms >= slot.ready_at.saturating_add(after_ms),
-                Fault::None | Fault::Crash | Fault::Leak { .. } => false,
-                _ => true,
-            };
+            let onset = slot.ready_at.saturating_add(self.effects.after_ms);
+            let at_fault = self.effects.shows() && weather.end_ms >= onset;
             let side = usize::from(at_fault && self.population.kind_of(slot).at_fault);
             let rate = u128::from(slot.rate_micro);
             let (length, weight) = weigh(slot.ready_at.max(slot.ingress_at));
@@ -178,11 +186,13 @@ impl Fleet {
             running[side] += length;
             running_weighted[side] += weight;
         }
-        let fault = self.fault_factors(load);
-        let requests = plain.map(|x| wide(x) * 1e-9 * load);
-        let rough = weighted.map(|x| wide(x) * 1e-11 * load);
-        let tests = running.map(|x| to_f64(x) * 1e-3 * self.world.self_tests_per_second);
-        let rough_tests = running_weighted.map(|x| to_f64(x) * 1e-5 * self.world.self_tests_per_second);
+        let fault = self.fault_factors(load, weather.adoption);
+        let alone = self.effects.under(load).errors;
+        let heard = |[clean, faulty]: [f64; 2]| [clean, faulty * (1.0 - self.effects.mute)];
+        let requests = heard(plain.map(|x| wide(x) * 1e-9 * load));
+        let rough = heard(weighted.map(|x| wide(x) * 1e-11 * load));
+        let tests = heard(running.map(|x| to_f64(x) * 1e-3 * self.world.self_tests_per_second));
+        let rough_tests = heard(running_weighted.map(|x| to_f64(x) * 1e-5 * self.world.self_tests_per_second));
         let all = requests[0] + requests[1];
         let all_tests = tests[0] + tests[1];
         // Without requests nothing is drawn from the factor.
@@ -194,7 +204,7 @@ impl Fleet {
                 slow: mean(rough, fault.slow, all) * calm.slow,
             },
             self_tests: all_tests,
-            self_test_errors: mean(rough_tests, fault.errors, all_tests),
+            self_test_errors: mean(rough_tests, alone, all_tests),
             hosts,
             crashes,
         }

@@ -6,13 +6,14 @@ use unattended_upgrade::{EffectKey, FleetChange, HandoverOrder, IngressOrder, Ta
 
 use crate::births::{Hook, Word};
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
+use crate::effects::Effects;
 use crate::events::{Event, Events, What};
 use crate::log::WorldLog;
 use crate::metrics::Meter;
 use crate::population::{Arm, Fate, LastKey, NEVER, NEW, NO_STRATUM, OLD, Population, Slot, at};
 use crate::strata::{Crash, Strata};
 use crate::twins::{Instance, Twin};
-use crate::{Fault, InitialState, SimConfig, World};
+use crate::{InitialState, SimConfig, World};
 
 /// Outages up to this long are not told as news.
 const LONG_OUTAGE_MS: u64 = 30_000;
@@ -53,7 +54,11 @@ pub(crate) enum Act {
 pub(crate) struct Fleet {
     pub(crate) world: World,
     pub(crate) seed: u64,
-    pub(crate) fault: Fault,
+    pub(crate) effects: Effects,
+    /// Both ends of a call are counted.
+    pub(crate) both_ends: bool,
+    /// Requests that went wrong since the release is at fault, in the mean, over the intervals that were read.
+    pub(crate) harm: f64,
     pub(crate) warm_up_ms: u64,
     pub(crate) interval_ms: u64,
     pub(crate) start_wall_ms: i64,
@@ -79,10 +84,12 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(config: SimConfig, population: Population) -> Self {
         Self {
-            meter: Meter::new(&config.world, config.release.fault()),
+            meter: Meter::new(&config.world),
+            effects: Effects::new(&config.release, &config.world),
+            both_ends: config.both_ends,
+            harm: 0.0,
             world: config.world,
             seed: config.seed,
-            fault: config.release.fault(),
             warm_up_ms: config.warm_up_ms,
             interval_ms: config.interval_ms,
             start_wall_ms: config.start_wall_ms,
@@ -205,7 +212,8 @@ impl Fleet {
             slot.reopen_at = NEVER;
         }
         let at_fault = version == NEW && self.population.kind_of(&self.population.slots[at(number)]).at_fault;
-        if let (Fault::Leak { per_hour }, true, Fate::Up) = (self.fault, at_fault, instance.fate) {
+        self.mark(number);
+        if let (Some(per_hour), true, Fate::Up) = (self.effects.leak_per_hour, at_fault, instance.fate) {
             self.events.push(Event {
                 at_ms: instance.ready_at.saturating_add(ms(0.5 / per_hour * 3_600.0)),
                 what: What::Killed,
@@ -214,6 +222,12 @@ impl Fleet {
             });
         }
         self.place(number);
+    }
+
+    /// Remembers where the new version, at fault, has run: what it wrote there stays.
+    pub(crate) fn mark(&mut self, number: u32) {
+        let slot = &mut self.population.slots[at(number)];
+        slot.marked |= (slot.version, slot.fate) == (NEW, Fate::Up) && self.population.kinds[at(slot.kind)].at_fault;
     }
 
     /// What becomes of an instance, drawn from the place and the instance's number alone.
@@ -242,7 +256,9 @@ impl Fleet {
         let fate = match slot.initial {
             InitialState::Pending => Fate::Nothing,
             InitialState::SidecarCrashing => Fate::Crashing,
-            _ if at_fault && self.fault == Fault::Crash => Fate::Crashing,
+            _ if at_fault && self.effects.crash => Fate::Crashing,
+            _ if at_fault && self.effects.unready => Fate::Unready,
+            _ if version == OLD && self.effects.one_way && slot.marked => Fate::Crashing,
             _ if never && matches!(how, Start::Cold | Start::InPlace) => Fate::NeverReady,
             _ => Fate::Up,
         };
@@ -282,19 +298,15 @@ impl Fleet {
             (OLD, true) if slot.control => Arm::Control,
             (NEW, false) => Arm::Fresh,
             (NEW, true) => {
-                let at_fault = self.population.kinds[at(slot.kind)].at_fault;
-                match self.fault {
-                    Fault::Errors { .. } | Fault::Latency { .. } | Fault::Load { .. } if at_fault => Arm::Faulty,
-                    Fault::Late { after_ms, .. } if at_fault => {
-                        let onset = slot.ready_at.saturating_add(after_ms);
-                        if now >= onset {
-                            Arm::Faulty
-                        } else {
-                            look_at = onset;
-                            Arm::Clean
-                        }
-                    }
-                    _ => Arm::Clean,
+                let onset = slot.ready_at.saturating_add(self.effects.after_ms);
+                let at_fault = self.population.kinds[at(slot.kind)].at_fault && self.effects.shows();
+                if at_fault && now < onset {
+                    look_at = onset;
+                }
+                if at_fault && now >= onset {
+                    Arm::Faulty
+                } else {
+                    Arm::Clean
                 }
             }
             _ => Arm::Nowhere,
@@ -414,6 +426,7 @@ impl Fleet {
             }
             add(slot.generation);
             add(slot.config_at);
+            add(u64::from(slot.marked));
             add(hash_text(self.versions[usize::from(slot.config)].as_str()));
         }
         for (number, twin) in &self.twins {

@@ -56,10 +56,13 @@
 mod births;
 mod clock;
 mod draw;
+mod effects;
 mod events;
 mod executor;
 mod exposure;
+mod fault;
 mod fleet;
+mod harm;
 mod history;
 mod log;
 mod metrics;
@@ -77,7 +80,9 @@ mod world;
 
 pub use clock::SimClock;
 pub use executor::{Executor, Stalled};
+pub use fault::Fault;
+pub use harm::{FullRollout, Shift};
 pub use log::LogError;
 pub use simulated::{Census, InitialState, Newborn, SimConfig, SimError, SimTarget, Simulated};
-pub use spec::{Fault, ReleaseSpec, SpecError};
+pub use spec::{ReleaseSpec, SpecError};
 pub use world::{World, WorldError};

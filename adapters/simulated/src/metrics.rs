@@ -5,12 +5,13 @@ use unattended_health::{
     ClassTotals, Counts, Coverage, FaultClass, History, Interval, Member, MetricSource, Row, SourceError,
 };
 
-use crate::draw::{Draw, Key, Purpose, Rare, floor_to_u64, to_f64, upper_tail};
+use crate::draw::{Draw, Key, Purpose, Rare, floor_to_u64, to_f64};
 use crate::exposure::Exposure;
 use crate::fleet::{Fleet, ms};
 use crate::population::{NO_STRATUM, at};
-use crate::weather::{Factors, Weather};
-use crate::{Fault, Simulated, World};
+use crate::strata::Stratum;
+use crate::weather::Weather;
+use crate::{Simulated, World};
 
 /// Own errors.
 pub(crate) const ERRORS: u8 = 0;
@@ -33,13 +34,9 @@ enum Side {
     Fresh,
 }
 
-/// Numbers that follow from world and release alone, and the last reading.
+/// Numbers that follow from the world alone, and the last reading.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// What the fault does to those at fault, where it is active.
-    pub(crate) fault: Factors,
-    /// It is active from this load on.
-    pub(crate) fault_from_load: f64,
     /// Logarithms of the bounds of the transient's factor.
     pub(crate) ln_transient: (f64, f64),
     /// No transient lasts longer.
@@ -68,24 +65,8 @@ struct Prospect {
 }
 
 impl Meter {
-    pub(crate) fn new(world: &World, fault: Fault) -> Self {
-        let none = Factors::NONE;
-        let (factors, from_load) = match fault {
-            Fault::Errors { factor } | Fault::Late { factor, .. } => (Factors { errors: factor, ..none }, 0.0),
-            Fault::Load { share, factor } => {
-                let factors = Factors { errors: factor, ..none };
-                (factors, share * (1.0 + world.daily_amplitude))
-            }
-            Fault::Latency { factor } => {
-                let moved = slow_bound(world) - libm::log(factor) / world.latency_sigma;
-                let slow = upper_tail(moved) / world.slow_share;
-                (Factors { slow, ..none }, 0.0)
-            }
-            Fault::None | Fault::Crash | Fault::Leak { .. } => (none, 0.0),
-        };
+    pub(crate) fn new(world: &World) -> Self {
         Self {
-            fault: factors,
-            fault_from_load: from_load,
             ln_transient: (
                 libm::log(world.transient_factor_low),
                 libm::log(world.transient_factor_high),
@@ -94,21 +75,6 @@ impl Meter {
             last: None,
         }
     }
-}
-
-/// Where the bound for slow requests lies, in standard deviations of log latency: where the tail holds the slow share.
-fn slow_bound(world: &World) -> f64 {
-    // Bisection, since the tail falls steadily.
-    let (mut low, mut high) = (0.0_f64, 10.0_f64);
-    for _ in 0..200 {
-        let middle = 0.5 * (low + high);
-        if upper_tail(middle) > world.slow_share {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    0.5 * (low + high)
 }
 
 #[async_trait]
@@ -180,11 +146,10 @@ impl Fleet {
     fn follow(&mut self, number: u32, stratum: u32, control: bool) {
         let population = &mut self.population;
         let kind = &population.kinds[at(population.slots[at(number)].kind)];
-        let (app, zone) = (kind.app_index, kind.zone);
         let slot = &mut population.slots[at(number)];
         if (slot.stratum, slot.control) != (stratum, control) {
             self.strata.leave(number, slot);
-            self.strata.join(number, slot, stratum, control, app, zone);
+            self.strata.join(number, slot, stratum, control, kind);
         }
         self.place(number);
     }
@@ -201,6 +166,9 @@ impl Fleet {
         while self.strata.crashes.front().is_some_and(|c| c.at_ms + keep < end_ms) {
             self.strata.crashes.pop_front();
         }
+        if self.effects.any {
+            self.harm += self.harm_in(&weather);
+        }
         Ok(self.draw_interval(&weather))
     }
 
@@ -214,7 +182,8 @@ impl Fleet {
         };
         let mut own = [Counts::default(); 2];
         let mut means = [[0.0_f64; 3]; 2];
-        let mut canary_hosts = 0_u64;
+        // Expected, and of these silent by the release's fault or behind a cut.
+        let (mut canary_hosts, mut mute_hosts) = (0_u64, 0.0);
         let mut control = [Counts::default(); METRICS.len()];
         let mut stratum_from = 0;
         let active: Vec<u32> = self.strata.active().collect();
@@ -227,6 +196,14 @@ impl Fleet {
         for numbers in active.chunks(BATCH) {
             let mut ready = 0;
             for &number in numbers {
+                let stratum = &self.strata.list[at(number)];
+                if weather.cut_off == Some(stratum.domain) {
+                    let hosts = stratum.new_hosts();
+                    canary_hosts += hosts;
+                    mute_hosts += to_f64(hosts);
+                    continue;
+                }
+                mute_hosts += self.mute_hosts(stratum);
                 let downs = downs_of(&crashes, &mut next_crash, number);
                 let (sides, hosts) = self.make_ready(weather, of, number, downs, &mut batch[ready..]);
                 ready += sides;
@@ -267,16 +244,36 @@ impl Fleet {
         }
         interval.samples = self.samples(&active, weather);
         interval.totals = self.class_totals(weather, own, means);
-        let coverage = |expected: u64| {
-            let reported = floor_to_u64(to_f64(expected) * (1.0 - self.world.telemetry_loss) + 0.5);
+        let coverage = |expected: u64, mute: f64| {
+            let left = (to_f64(expected) - mute).max(0.0);
+            let reported = floor_to_u64(left * (1.0 - self.world.telemetry_loss) + 0.5);
             Coverage {
                 reported: u32::try_from(reported).unwrap_or(u32::MAX),
                 expected: u32::try_from(expected).unwrap_or(u32::MAX),
             }
         };
-        interval.canary_hosts = coverage(canary_hosts);
-        interval.control_hosts = coverage(self.strata.control_hosts);
+        interval.canary_hosts = coverage(canary_hosts, mute_hosts);
+        interval.control_hosts = coverage(self.strata.control_hosts, to_f64(self.control_cut_off(weather)));
         interval
+    }
+
+    /// Hosts at fault whose counts the release loses.
+    fn mute_hosts(&self, stratum: &Stratum) -> f64 {
+        if self.effects.mute <= 0.0 {
+            return 0.0;
+        }
+        let at_fault = |number: &&u32| self.population.kind_of(self.slot(**number)).at_fault;
+        let fresh = stratum.fresh.iter().filter(at_fault).count();
+        self.effects.mute * to_f64(u64::from(stratum.faulty.hosts) + fresh as u64)
+    }
+
+    /// Control members of which nothing is heard.
+    fn control_cut_off(&self, weather: &Weather) -> u64 {
+        if weather.cut_off.is_none() {
+            return 0;
+        }
+        let silent = self.strata.list.iter().filter(|s| weather.cut_off == Some(s.domain));
+        silent.map(|stratum| u64::from(stratum.control.hosts)).sum()
     }
 
     /// Makes the sides of a stratum ready, control first; says how many sides there are, and how many hosts on the new version.
@@ -290,7 +287,7 @@ impl Fleet {
     ) -> (usize, u64) {
         let stratum = &self.strata.list[at(number)];
         let load = self.load(stratum.app, weather);
-        let calm = weather.zones[at(stratum.zone)];
+        let calm = self.calm(stratum, weather);
         let warm = stratum.clean.hosts + stratum.faulty.hosts;
         let mut sides = 0;
         let mut push = |side, exposure: &Exposure| {
@@ -318,7 +315,7 @@ impl Fleet {
                 &self.fresh_exposure(stratum, weather, load, calm, downs[2]),
             );
         }
-        (sides, u64::from(warm) + stratum.fresh.len() as u64)
+        (sides, stratum.new_hosts())
     }
 
     /// Works out all that is drawn of one side but the numbers themselves.

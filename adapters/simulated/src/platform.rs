@@ -20,6 +20,9 @@ const CONNECTIONS_PER_RATE: f64 = 5.0;
 /// Names that are looked up together; what is kept of them fits the nearest cache.
 const LOOKED_UP_AT_ONCE: usize = 512;
 
+/// The start-up check that a bad release fails.
+pub(crate) const START_UP: &str = "start-up";
+
 /// What the world does to one delivery of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delivery {
@@ -63,6 +66,9 @@ impl Platform for Simulated {
         let Some(number) = fleet.population.find(target.as_str()) else {
             return gone(target);
         };
+        if let Some(silence) = silence(&fleet, number) {
+            return silence;
+        }
         let fenced = fleet.slot(number).generation;
         if generation.0 <= fenced {
             return if generation.0 == fenced {
@@ -255,6 +261,9 @@ impl Simulated {
         let Some(number) = fleet.population.find(target.as_str()) else {
             return gone(target);
         };
+        if let Some(silence) = silence(&fleet, number) {
+            return silence;
+        }
         if self.capabilities.fence && key.generation.0 < fleet.slot(number).generation {
             return EffectOutcome::Stale;
         }
@@ -279,6 +288,14 @@ impl Simulated {
             }
         })
     }
+}
+
+/// What comes of an order to a domain that is cut off.
+fn silence(fleet: &Fleet, number: u32) -> Option<EffectOutcome> {
+    let domain = fleet.population.kind_of(fleet.slot(number)).domain;
+    (fleet.cut_off() == Some(domain)).then(|| EffectOutcome::Unknown {
+        reason: "no answer (its domain is cut off)".into(),
+    })
 }
 
 fn carry_out(delivery: Delivery, mut apply: impl FnMut() -> Result<(), String>) -> EffectOutcome {
@@ -346,8 +363,14 @@ enum Question {
     Endpoint,
 }
 
-/// Whether the control plane answers it just now.
+/// Whether the control plane answers it just now. One part of a question that nobody can answer is no answer at all.
 fn answers(fleet: &Fleet, question: Question, targets: &[TargetId]) -> Result<(), PlatformError> {
+    if let Some(domain) = fleet.cut_off() {
+        let mut numbers = targets.iter().filter_map(|t| fleet.population.find(t.as_str()));
+        if numbers.any(|number| fleet.population.kind_of(fleet.slot(number)).domain == domain) {
+            return Err(PlatformError::Unavailable("its domain is cut off".to_owned()));
+        }
+    }
     let first = targets.first().map_or(0, |t| hash_text(t.as_str()));
     let keys = [fleet.now, first ^ question as u64, targets.len() as u64];
     if Draw::new(fleet.seed, Purpose::Observe, &keys).chance(fleet.world.fault_observe) {
@@ -406,7 +429,7 @@ fn look(fleet: &Fleet, number: Option<u32>, able: &Capabilities) -> Observation 
         Fate::Nothing => Phase::Stopped,
         _ if now < slot.up_at => Phase::Starting,
         Fate::Crashing => Phase::Crashing,
-        Fate::Up | Fate::NeverReady => Phase::Running,
+        Fate::Up | Fate::NeverReady | Fate::Unready => Phase::Running,
     };
     let ready = slot.is_ready(now);
     let active = if ready { connections(slot, now) } else { 0 };
@@ -416,10 +439,10 @@ fn look(fleet: &Fleet, number: Option<u32>, able: &Capabilities) -> Observation 
         instance: matches!(phase, Phase::Running | Phase::Crashing)
             .then(|| InstanceId(u64::from(number) << 32 | u64::from(slot.instance))),
         ready,
-        self_check: if ready {
-            SelfCheck::Passed
-        } else {
-            SelfCheck::Unreported
+        self_check: match slot.fate {
+            Fate::Unready if phase == Phase::Running => SelfCheck::Failed { check: START_UP.into() },
+            _ if ready => SelfCheck::Passed,
+            _ => SelfCheck::Unreported,
         },
         ingress: if slot.is_open(now) {
             Ingress::Open

@@ -48,7 +48,9 @@ pub(crate) struct Kind {
     pub(crate) labels: Vec<(Arc<str>, Arc<str>)>,
     /// The number of its zone; the same for all where the fleet has no zones.
     pub(crate) zone: u32,
-    /// The release's fault shows here.
+    /// The number of its domain: what can be cut off as one.
+    pub(crate) domain: u32,
+    /// The release's faults show here.
     pub(crate) at_fault: bool,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct App {
     pub(crate) rate: f64,
     /// No target of it may reach more, in requests per second.
     pub(crate) rate_limit: f64,
+    /// From here it runs what another team changed.
+    pub(crate) other_change_at: u64,
 }
 
 /// How the instance in a place turned out.
@@ -71,6 +75,8 @@ pub(crate) struct App {
 pub(crate) enum Fate {
     Up,
     NeverReady,
+    /// It runs, and its start-up check has failed.
+    Unready,
     Crashing,
     /// Nothing runs, whatever is ordered.
     Nothing,
@@ -129,6 +135,8 @@ pub(crate) struct Slot {
     pub(crate) control: bool,
     pub(crate) arm: Arm,
     pub(crate) prefetched: u8,
+    /// The new version, at fault, has run here.
+    pub(crate) marked: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);
@@ -187,6 +195,7 @@ pub(crate) struct Population {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) apps: Vec<App>,
     pub(crate) zones: u32,
+    pub(crate) domains: u32,
     pub(crate) slots: Vec<Slot>,
     names: String,
     index: Index,
@@ -209,6 +218,9 @@ impl Population {
         let mut app_numbers: BTreeMap<&str, u32> = BTreeMap::new();
         let mut app_businesses: Vec<Option<&str>> = Vec::new();
         let mut zone_numbers: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut domain_numbers: BTreeMap<&str, u32> = BTreeMap::new();
+        let has_regions = targets.iter().any(|t| t.labels.iter().any(|(key, _)| key == "region"));
+        let domain_key = if has_regions { "region" } else { "zone" };
         let mut kinds: Vec<Kind> = Vec::new();
         let mut by_hash: ByHash<Vec<u32>> = ByHash::default();
         let bytes = targets.iter().map(|t| t.id.len()).sum::<usize>();
@@ -219,6 +231,7 @@ impl Population {
             kinds: Vec::new(),
             apps: Vec::new(),
             zones: 1,
+            domains: 1,
             slots: Vec::with_capacity(targets.len()),
             names: String::with_capacity(bytes + bytes / 8),
             index: Index::for_entries(targets.len()),
@@ -254,6 +267,8 @@ impl Population {
                     });
                     let next_zone = count(zone_numbers.len());
                     let zone = label("zone").map_or(0, |z| *zone_numbers.entry(z).or_insert(next_zone));
+                    let next_domain = count(domain_numbers.len());
+                    let domain = label(domain_key).map_or(0, |d| *domain_numbers.entry(d).or_insert(next_domain));
                     let number = count(kinds.len());
                     kinds.push(Kind {
                         app: interner.get(&target.app),
@@ -264,6 +279,7 @@ impl Population {
                             .map(|(k, v)| (interner.get(k), interner.get(v)))
                             .collect(),
                         zone,
+                        domain,
                         at_fault: at_fault(&target.app, &target.labels),
                     });
                     candidates.push(number);
@@ -274,6 +290,7 @@ impl Population {
         }
         population.kinds = kinds;
         population.zones = count(zone_numbers.len()).max(1);
+        population.domains = count(domain_numbers.len()).max(1);
         population.apps = draw_apps(&app_numbers, &app_businesses, world, seed);
         population.draw_rates(world, seed);
         Ok(population)
@@ -303,6 +320,7 @@ impl Population {
             open: true,
             arm: Arm::Nowhere,
             prefetched: OLD,
+            marked: false,
             up_at: 0,
             ready_at: 0,
             ingress_at: 0,
@@ -438,6 +456,7 @@ fn draw_apps(numbers: &BTreeMap<&str, u32>, businesses: &[Option<&str>], world: 
             phase: libm::sincos(std::f64::consts::TAU * Draw::new(seed, Purpose::Phase, &[group]).unit()),
             rate,
             rate_limit: 4_000.0,
+            other_change_at: other_change_at(world, seed, h),
         });
     }
     if apps.len() >= 10 {
@@ -452,6 +471,15 @@ fn draw_apps(numbers: &BTreeMap<&str, u32>, businesses: &[Option<&str>], world: 
         }
     }
     apps
+}
+
+/// When another team's change reaches the application of that hash, in virtual milliseconds.
+fn other_change_at(world: &World, seed: u64, app: u64) -> u64 {
+    let mut draw = Draw::new(seed, Purpose::OtherChange, &[app]);
+    if !draw.chance(world.other_change_share) {
+        return NEVER;
+    }
+    floor_to_u64((world.other_change_after_min + world.other_change_min * draw.unit()) * 60_000.0)
 }
 
 /// A number of things that has been checked to fit.

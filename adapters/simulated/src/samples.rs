@@ -25,8 +25,11 @@ impl Fleet {
         for i in 0..taken {
             let number = active[(turn * SAMPLED_STRATA + i) % active.len()];
             let stratum = &self.strata.list[at(number)];
+            if weather.cut_off == Some(stratum.domain) {
+                continue;
+            }
             let load = self.load(stratum.app, weather);
-            let factors = weather.zones[at(stratum.zone)];
+            let factors = self.calm(stratum, weather);
             let members = self.controls(number, stratum);
             for metric in [ERRORS, SLOW] {
                 let hosts = self.sample_hosts(

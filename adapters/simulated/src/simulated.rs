@@ -73,6 +73,9 @@ pub struct SimConfig {
     pub interval_ms: u64,
     /// What the platform says it can do.
     pub capabilities: Capabilities,
+    /// Errors are counted at both ends of a call, and those of a call with the new version at one end count for it, whoever saw them.
+    /// Without, each instance counts what it sees itself.
+    pub both_ends: bool,
 }
 
 impl Default for SimConfig {
@@ -95,6 +98,7 @@ impl Default for SimConfig {
                 .with_in_place()
                 .with_prefetch()
                 .with_watch(),
+            both_ends: true,
         }
     }
 }

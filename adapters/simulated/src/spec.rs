@@ -1,12 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Fault;
+use crate::fault::parse_fault;
 use crate::nearest::hint;
-
-const KINDS: [&str; 7] = ["good", "same", "crash", "errors", "latency", "leak", "late"];
-const LOAD: &str = "load";
-const EXAMPLES: &str = "good, same, crash, errors=x5, latency=x2, leak=5%/h, late=30m:errors=x5, load=80%:errors=x5; each may \
-                        end in @label=value";
 
 /// What is wrong with the description of a release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,62 +18,25 @@ pub struct SpecError {
     pub fix: String,
 }
 
-/// How a release differs from the version before it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// In nothing that matters.
-    None,
-    /// It exits at start.
-    Crash,
-    /// Own errors are this many times as many.
-    Errors {
-        /// The factor, at least 1.
-        factor: f64,
-    },
-    /// Latency is this many times as long.
-    Latency {
-        /// The factor, at least 1.
-        factor: f64,
-    },
-    /// Memory grows from half its limit; at the limit the instance is killed.
-    Leak {
-        /// Part of the limit per hour, above 0.
-        per_hour: f64,
-    },
-    /// Errors, from some age of the instance on.
-    Late {
-        /// The age in milliseconds.
-        after_ms: u64,
-        /// The factor, at least 1.
-        factor: f64,
-    },
-    /// Errors, while the load of the day is high.
-    Load {
-        /// The share of the day's peak from which on it is bad, above 0 to 1.
-        share: f64,
-        /// The factor, at least 1.
-        factor: f64,
-    },
-}
-
 /// The release that is rolled out in a simulation: what is wrong with it, and where.
 ///
-/// Written as `good`, `same`, `crash`, `errors=xN`, `latency=xN`, `leak=N%/h`, `late=DUR[:errors=xN]`,
-/// `load=SHARE:errors=xN`, each followed by any number of `@label=value` (or `@app=name`) which must all match for the
-/// fault to show. `late` alone is `late=30m:errors=x5`.
+/// Written as `good` or `same`, or as one fault or several, joined by `+`: `crash`, `unready`, `errors=xN`, `latency=xN`,
+/// `late=DUR[:errors=xN]`, `load=SHARE:errors=xN` (one of these four), `leak=N%/h`, `one-way`, `mute=SHARE`, `old-peers=xN`,
+/// `new-pairs=xN`, `dependency=xN`; followed by any number of `@label=value` (or `@app=name`) which must all match for the
+/// faults to show. `late` alone is `late=30m:errors=x5`; what it is joined with shows from that age on, too.
 ///
 /// ```
 /// # use unattended_simulated::ReleaseSpec;
 /// let release = ReleaseSpec::parse("errors=x5@stack=HN@zone=zone-1")?;
 /// assert_eq!(release.filters().len(), 2);
+/// assert_eq!(ReleaseSpec::parse("errors=x5+one-way")?.faults().len(), 2);
 /// assert!(ReleaseSpec::parse("eror=x5").unwrap_err().to_string().contains("did you mean `errors`"));
 /// # Ok::<(), unattended_simulated::SpecError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReleaseSpec {
     text: String,
-    fault: Fault,
+    faults: Vec<Fault>,
     filters: Vec<(String, String)>,
 }
 
@@ -85,7 +45,7 @@ impl Default for ReleaseSpec {
     fn default() -> Self {
         Self {
             text: "good".to_owned(),
-            fault: Fault::None,
+            faults: Vec::new(),
             filters: Vec::new(),
         }
     }
@@ -120,21 +80,34 @@ impl ReleaseSpec {
                 }
             }
         }
-        let fault = parse_fault(head).map_err(|(part, fix)| error(part, &fix))?;
+        let mut faults: Vec<Fault> = Vec::new();
+        if !matches!(head, "good" | "same") {
+            for part in head.split('+') {
+                let fault = parse_fault(part.trim()).map_err(|(part, fix)| error(part, &fix))?;
+                let rival = |known: &&Fault| known.word() == fault.word() || known.says_when() && fault.says_when();
+                if let Some(known) = faults.iter().find(rival) {
+                    return Err(error(
+                        format!("`{}` and `{}` do not go together", known.word(), fault.word()),
+                        "leave one of them out",
+                    ));
+                }
+                faults.push(fault);
+            }
+        }
         Ok(Self {
             text: text.to_owned(),
-            fault,
+            faults,
             filters,
         })
     }
 
-    /// What is wrong with it.
+    /// What is wrong with it; nothing of a good release.
     #[must_use]
-    pub fn fault(&self) -> Fault {
-        self.fault
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
     }
 
-    /// Where the fault shows: all of these `(label, value)` must match; the label `app` is the application.
+    /// Where the faults show: all of these `(label, value)` must match; the label `app` is the application.
     #[must_use]
     pub fn filters(&self) -> &[(String, String)] {
         &self.filters
@@ -182,153 +155,14 @@ impl FromStr for ReleaseSpec {
     }
 }
 
-/// A complaint: the part, and the fix.
-type Complaint = (String, String);
-
-fn parse_fault(head: &str) -> Result<Fault, Complaint> {
-    let (kind, argument) = match head.split_once('=') {
-        Some((kind, argument)) => (kind.trim(), Some(argument.trim())),
-        None => (head, None),
-    };
-    match (kind, argument) {
-        ("good" | "same", None) => Ok(Fault::None),
-        ("crash", None) => Ok(Fault::Crash),
-        ("good" | "same" | "crash", Some(_)) => {
-            Err((format!("`{kind}` takes no argument"), format!("write just `{kind}`")))
-        }
-        ("errors", Some(a)) => Ok(Fault::Errors { factor: factor(a)? }),
-        ("latency", Some(a)) => Ok(Fault::Latency { factor: factor(a)? }),
-        ("leak", Some(a)) => Ok(Fault::Leak { per_hour: leak(a)? }),
-        ("late", None) => Ok(Fault::Late {
-            after_ms: 30 * 60_000,
-            factor: 5.0,
-        }),
-        ("late", Some(a)) => {
-            let (age, rest) = a.split_once(':').map_or((a, None), |(age, rest)| (age, Some(rest)));
-            Ok(Fault::Late {
-                after_ms: duration_ms(age.trim())?,
-                factor: rest.map_or(Ok(5.0), errors_part)?,
-            })
-        }
-        ("load", Some(a)) => {
-            let Some((share, rest)) = a.split_once(':') else {
-                return Err((
-                    format!("`load={a}` does not say what happens then"),
-                    "write load=80%:errors=x5".to_owned(),
-                ));
-            };
-            Ok(Fault::Load {
-                share: parse_share(share.trim())?,
-                factor: errors_part(rest)?,
-            })
-        }
-        ("errors" | "latency" | "leak" | "load", None) => {
-            let example = match kind {
-                "errors" => "errors=x5",
-                "latency" => "latency=x2",
-                "leak" => "leak=5%/h",
-                _ => "load=80%:errors=x5",
-            };
-            Err((format!("`{kind}` needs to know how much"), format!("write {example}")))
-        }
-        _ => Err((
-            format!(
-                "`{kind}` is not a kind of release{}",
-                hint(kind, KINDS.into_iter().chain([LOAD]))
-            ),
-            format!("write one of {EXAMPLES}"),
-        )),
-    }
-}
-
-fn errors_part(text: &str) -> Result<f64, Complaint> {
-    match text.trim().split_once('=') {
-        Some(("errors", a)) => factor(a.trim()),
-        _ => Err((
-            format!(
-                "`{text}` is not errors=xN{}",
-                hint(text.split('=').next().unwrap_or_default(), ["errors"])
-            ),
-            "write errors=x5 after the colon".to_owned(),
-        )),
-    }
-}
-
-fn factor(text: &str) -> Result<f64, Complaint> {
-    text.strip_prefix('x')
-        .and_then(|n| n.parse::<f64>().ok())
-        .filter(|n| (1.0..=1e6).contains(n))
-        .ok_or_else(|| {
-            (
-                format!("`{text}` is not a factor"),
-                "write x and a number from 1 to 1000000, as in x5".to_owned(),
-            )
-        })
-}
-
-fn leak(text: &str) -> Result<f64, Complaint> {
-    text.strip_suffix("%/h")
-        .and_then(|n| n.parse::<f64>().ok())
-        .filter(|n| (0.01..=10_000.0).contains(n))
-        .map(|n| n / 100.0)
-        .ok_or_else(|| {
-            (
-                format!("`{text}` is not a leak"),
-                "write percent of the memory limit per hour from 0.01 on, as in 5%/h".to_owned(),
-            )
-        })
-}
-
-fn parse_share(text: &str) -> Result<f64, Complaint> {
-    let number = match text.strip_suffix('%') {
-        Some(n) => n.parse::<f64>().ok().map(|n| n / 100.0),
-        None => text.parse::<f64>().ok(),
-    };
-    number.filter(|n| *n > 0.0 && *n <= 1.0).ok_or_else(|| {
-        (
-            format!("`{text}` is not a share"),
-            "write 80% or 0.8; errors=xN for errors at any load".to_owned(),
-        )
-    })
-}
-
-fn duration_ms(text: &str) -> Result<u64, Complaint> {
-    let complaint = || {
-        (
-            format!("`{text}` is not a duration"),
-            "write a number and s, m, h or d, as in 90s, 30m, 2h".to_owned(),
-        )
-    };
-    let unit = text.chars().next_back().ok_or_else(complaint)?;
-    let scale: u64 = match unit {
-        's' => 1_000,
-        'm' => 60_000,
-        'h' => 3_600_000,
-        'd' => 86_400_000,
-        _ => return Err(complaint()),
-    };
-    let number = &text[..text.len() - unit.len_utf8()];
-    number
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(scale))
-        .filter(|ms| *ms <= 365 * 86_400_000)
-        .ok_or_else(complaint)
-        .and_then(|ms| match ms {
-            0 => Err((
-                format!("`{text}` is not late"),
-                "write errors=xN for errors from the beginning".to_owned(),
-            )),
-            ms => Ok(ms),
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fault(text: &str) -> Fault {
-        ReleaseSpec::parse(text).unwrap().fault()
+        let spec = ReleaseSpec::parse(text).unwrap();
+        assert_eq!(spec.faults().len(), 1, "{text}");
+        spec.faults()[0]
     }
 
     fn complaint(text: &str) -> String {
@@ -337,8 +171,22 @@ mod tests {
 
     #[test]
     fn reads_every_kind() {
-        assert_eq!([fault("good"), fault("same")], [Fault::None, Fault::None]);
-        assert_eq!(fault("crash"), Fault::Crash);
+        for good in ["good", "same", "good@app=pay"] {
+            assert_eq!(ReleaseSpec::parse(good).unwrap().faults(), []);
+        }
+        assert_eq!([fault("crash"), fault("unready")], [Fault::Crash, Fault::Unready]);
+        assert_eq!(
+            [fault("one-way"), fault("mute=90%")],
+            [Fault::OneWay, Fault::Mute { share: 0.9 }]
+        );
+        assert_eq!(
+            [fault("old-peers=x5"), fault("new-pairs=x6"), fault("dependency=x7")],
+            [
+                Fault::OldPeers { factor: 5.0 },
+                Fault::NewPairs { factor: 6.0 },
+                Fault::Dependency { factor: 7.0 }
+            ]
+        );
         assert_eq!(fault("errors=x5"), Fault::Errors { factor: 5.0 });
         assert_eq!(fault("latency=x1.5"), Fault::Latency { factor: 1.5 });
         assert_eq!(fault("leak=5%/h"), Fault::Leak { per_hour: 0.05 });
@@ -360,6 +208,22 @@ mod tests {
                 factor: 5.0
             }
         );
+    }
+
+    #[test]
+    fn reads_several_faults() {
+        let spec = ReleaseSpec::parse("errors=x5 + mute=50%+one-way@zone=a").unwrap();
+        let faults = [Fault::Errors { factor: 5.0 }, Fault::Mute { share: 0.5 }, Fault::OneWay];
+        assert_eq!(spec.faults(), faults);
+        assert_eq!(spec.filters().len(), 1);
+        for (text, part) in [
+            ("errors=x5+errors=x6", "`errors` and `errors` do not go together"),
+            ("errors=x5+late=30m", "`errors` and `late` do not go together"),
+            ("crash+good", "`good` has no faults beside it"),
+            ("crash+", "`` is not a kind of release"),
+        ] {
+            assert!(complaint(text).contains(part), "{text}: {}", complaint(text));
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who is measured: per stratum the sums that rows are drawn from, kept up with every change so that a reading costs
 //! strata and not targets.
 
-use crate::population::{Arm, Slot, at, count};
+use crate::population::{Arm, Kind, Slot, at, count};
 
 /// Hosts and their requests per second; whole numbers, so that what is taken away leaves no trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(crate) struct Stratum {
     pub(crate) used: bool,
     pub(crate) app: u32,
     pub(crate) zone: u32,
+    pub(crate) domain: u32,
     /// All members, whatever they run.
     pub(crate) members: Sum,
     pub(crate) control: Sum,
@@ -45,6 +46,11 @@ pub(crate) struct Stratum {
 }
 
 impl Stratum {
+    /// Members on the new version.
+    pub(crate) fn new_hosts(&self) -> u64 {
+        u64::from(self.clean.hosts) + u64::from(self.faulty.hosts) + self.fresh.len() as u64
+    }
+
     fn has_canary(&self) -> bool {
         self.clean.hosts + self.faulty.hosts > 0 || !self.fresh.is_empty()
     }
@@ -142,13 +148,14 @@ impl Strata {
     }
 
     /// Makes a place a member of a stratum; it must have left its sums.
-    pub(crate) fn join(&mut self, number: u32, slot: &mut Slot, stratum: u32, control: bool, app: u32, zone: u32) {
+    pub(crate) fn join(&mut self, number: u32, slot: &mut Slot, stratum: u32, control: bool, kind: &Kind) {
         self.part(slot);
         let group = self.get_mut(stratum);
         if !group.used {
             group.used = true;
-            group.app = app;
-            group.zone = zone;
+            group.app = kind.app_index;
+            group.zone = kind.zone;
+            group.domain = kind.domain;
         }
         group.members.add(slot.rate_micro);
         if control {

@@ -8,6 +8,7 @@ use unattended_upgrade::{
 };
 
 use crate::fleet::{Act, Fleet, Start};
+use crate::platform::START_UP;
 use crate::population::{Fate, NEVER, Slot, at};
 
 /// Connections have moved so long after the order.
@@ -55,7 +56,7 @@ impl Instance {
             Fate::Nothing => Phase::Stopped,
             _ if now < self.up_at => Phase::Starting,
             Fate::Crashing => Phase::Crashing,
-            Fate::Up | Fate::NeverReady => Phase::Running,
+            Fate::Up | Fate::NeverReady | Fate::Unready => Phase::Running,
         }
     }
 
@@ -420,6 +421,7 @@ impl Fleet {
         twin.flipped = !twin.flipped;
         self.strata.leave(number, &mut self.population.slots[at(number)]);
         other.put_into(&mut self.population.slots[at(number)]);
+        self.mark(number);
         self.place(number);
     }
 
@@ -483,10 +485,10 @@ impl Fleet {
             phase,
             instance: up.then(|| InstanceId(u64::from(number) << 32 | u64::from(instance.number))),
             ready,
-            self_check: if ready {
-                SelfCheck::Passed
-            } else {
-                SelfCheck::Unreported
+            self_check: match instance.fate {
+                Fate::Unready if phase == Phase::Running => SelfCheck::Failed { check: START_UP.into() },
+                _ if ready => SelfCheck::Passed,
+                _ => SelfCheck::Unreported,
             },
             listeners: agent.listeners,
             accepting: polls_since.is_some(),

@@ -1,9 +1,11 @@
 //! What the world is like in one interval: the time of day, and incidents.
 
 use crate::draw::{Draw, Purpose, to_f64};
+use crate::effects::diluted;
 use crate::exposure::Episodes;
 use crate::fleet::Fleet;
-use crate::population::at;
+use crate::population::{at, count};
+use crate::strata::Stratum;
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -17,7 +19,11 @@ pub(crate) struct Weather {
     /// The time of day in the middle of the interval, as sine and cosine of the angle.
     day: (f64, f64),
     /// What incidents do in each zone, over the interval.
-    pub(crate) zones: Vec<Factors>,
+    zones: Vec<Factors>,
+    /// The domain of which nothing is heard.
+    pub(crate) cut_off: Option<u32>,
+    /// The share of the fleet's requests that instances at fault serve, where it matters.
+    pub(crate) adoption: f64,
 }
 
 /// Mean factors on errors and slow requests.
@@ -37,14 +43,75 @@ impl Fleet {
         1.0 + self.world.daily_amplitude * sine_of_sum(weather.day, self.population.apps[at(app)].phase)
     }
 
+    /// The same at virtual `ms`.
+    pub(crate) fn load_at(&self, app: u32, ms: f64) -> f64 {
+        1.0 + self.world.daily_amplitude * sine_of_sum(self.time_of_day(ms), self.population.apps[at(app)].phase)
+    }
+
+    /// The time of day at virtual `ms`, as sine and cosine of the angle.
+    fn time_of_day(&self, ms: f64) -> (f64, f64) {
+        let wall = self.start_wall_ms.rem_euclid(86_400_000);
+        let day = (to_f64(u64::try_from(wall).unwrap_or(0)) + ms) / DAY_MS;
+        libm::sincos(std::f64::consts::TAU * (day - libm::floor(day)))
+    }
+
+    /// What befalls both versions of a stratum in the interval: incidents, other teams, a dependency that all share.
+    pub(crate) fn calm(&self, stratum: &Stratum, weather: &Weather) -> Factors {
+        let Factors { mut errors, mut slow } = weather.zones[at(stratum.zone)];
+        if self.population.apps[at(stratum.app)].other_change_at < weather.end_ms {
+            errors *= self.world.other_change_error_factor;
+            slow *= self.world.other_change_slow_factor;
+        }
+        errors *= diluted(self.effects.dependency, weather.adoption);
+        Factors { errors, slow }
+    }
+
+    /// The domain that is cut off from the controller at present.
+    pub(crate) fn cut_off(&self) -> Option<u32> {
+        self.cut_off_within(self.now, self.now)
+    }
+
+    /// The domain that is cut off at some time from `from_ms` to `to_ms`.
+    fn cut_off_within(&self, from_ms: u64, to_ms: u64) -> Option<u32> {
+        let begin = self.world.cut_after_min * 60_000.0;
+        let end = begin + self.world.cut_min * 60_000.0;
+        if self.world.cut_min <= 0.0 || to_f64(to_ms) < begin || to_f64(from_ms) >= end {
+            return None;
+        }
+        let domains = at(self.population.domains);
+        Some(count(Draw::new(self.seed, Purpose::Cut, &[]).below(domains)))
+    }
+
+    /// The share of all requests that instances at fault serve now.
+    fn adoption(&self) -> f64 {
+        if !self.effects.spreads() {
+            return 0.0;
+        }
+        let (mut some, mut all) = (0, 0);
+        for stratum in &self.strata.list {
+            some += stratum.faulty.rate_micro;
+            all += stratum.members.rate_micro;
+            some += self.fresh_at_fault(stratum);
+        }
+        to_f64(some) / to_f64(all.max(1))
+    }
+
+    /// Requests per second, in millionths, of the fresh instances of a stratum that serve and are at fault.
+    pub(crate) fn fresh_at_fault(&self, stratum: &Stratum) -> u64 {
+        let serves = |number: &&u32| {
+            let slot = self.slot(**number);
+            let at_fault = self.population.kind_of(slot).at_fault && self.effects.shows();
+            at_fault && slot.is_ready(self.now.saturating_sub(self.effects.after_ms))
+        };
+        let fresh = stratum.fresh.iter().filter(serves);
+        fresh.map(|number| u64::from(self.slot(*number).rate_micro)).sum()
+    }
+
     /// The interval of the usual length that ends at virtual `end_ms`.
     pub(crate) fn weather(&self, index: u64, end_ms: u64) -> Weather {
         let start_ms = end_ms.saturating_sub(self.interval_ms);
         let (start, end) = (to_f64(start_ms), to_f64(end_ms));
         let length = end - start;
-        let wall = self.start_wall_ms.rem_euclid(86_400_000);
-        let wall = to_f64(u64::try_from(wall).unwrap_or(0));
-        let day = (wall + start + 0.5 * length) / DAY_MS;
         let zones = self.incident_ms(start, end).into_iter().map(|ms| {
             let share = if length > 0.0 { ms / length } else { 0.0 };
             Factors {
@@ -58,8 +125,10 @@ impl Fleet {
             end_ms,
             seconds: length / 1_000.0,
             episodes: Episodes::new(&self.world, length / 1_000.0),
-            day: libm::sincos(std::f64::consts::TAU * (day - libm::floor(day))),
+            day: self.time_of_day(start + 0.5 * length),
             zones: zones.collect(),
+            cut_off: self.cut_off_within(start_ms, end_ms),
+            adoption: self.adoption(),
         }
     }
 

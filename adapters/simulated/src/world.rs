@@ -214,6 +214,21 @@ world! {
     self_tests_per_second = 1.0 in 0.0..=1000.0;
     /// Share of the hosts whose counts do not arrive, in both arms.
     telemetry_loss = 0.0 in 0.0..=1.0;
+    /// When a domain (a value of the label `region`, or of `zone` where nobody has a region; drawn) is cut off from the controller, in
+    /// minutes after the beginning: no look, no order and no count of it arrives, and it serves on.
+    cut_after_min = 0.0 in 0.0..=100000.0;
+    /// For how long, in minutes.
+    cut_min = 0.0 in 0.0..=100000.0;
+    /// Share of the applications that a change of another team reaches meanwhile, on either version of ours.
+    other_change_share = 0.0 in 0.0..=1.0;
+    /// When it begins, in minutes after the beginning.
+    other_change_after_min = 0.0 in 0.0..=100000.0;
+    /// How long it takes to reach them all, one application after the other, in minutes.
+    other_change_min = 60.0 in 0.0..=100000.0;
+    /// What it does to their own errors.
+    other_change_error_factor = 1.0 in 1.0..=1000.0;
+    /// What it does to their slow requests.
+    other_change_slow_factor = 1.0 in 1.0..=1000.0;
 }
 
 impl World {

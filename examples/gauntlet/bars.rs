@@ -1,0 +1,63 @@
+//! What ours has to reach, and whether it does.
+
+use serde::Serialize;
+
+use crate::measures::{Measures, Rate};
+
+/// One bar.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Bar {
+    pub(crate) name: &'static str,
+    pub(crate) value: Option<f64>,
+    pub(crate) limit: f64,
+    /// The value is on the right side of the limit.
+    pub(crate) met: bool,
+    /// It is not, and chance does not explain it.
+    pub(crate) missed: bool,
+}
+
+fn at_least(name: &'static str, rate: Rate, limit: f64) -> Bar {
+    Bar {
+        name,
+        value: rate.value(),
+        limit,
+        met: rate.value().is_none_or(|value| value >= limit),
+        missed: rate.interval()[1] < limit,
+    }
+}
+
+fn at_most(name: &'static str, value: Option<f64>, limit: f64) -> Bar {
+    let met = value.is_none_or(|value| value <= limit);
+    Bar {
+        name,
+        value,
+        limit,
+        met,
+        missed: !met,
+    }
+}
+
+/// The bars of one policy; `first` is the share that its first step may expose.
+pub(crate) fn bars(measures: &Measures, first: f64) -> Vec<Bar> {
+    let false_stops = Bar {
+        missed: measures.false_stops.interval()[0] > 0.01,
+        ..at_most("false_stop_rate", measures.false_stops.value(), 0.01)
+    };
+    vec![
+        at_least("recall", measures.recall, 0.998),
+        at_least("precision", measures.precision, 0.99),
+        false_stops,
+        at_most("exposed_median_share", measures.exposed_median_share, first),
+        at_most("exposed_p95_share", measures.exposed_p95_share, 0.02),
+        at_least("unattended_share", measures.unattended, 0.99),
+    ]
+}
+
+/// Whether a policy is at least as good as ours on recall, false stops and median exposure at once.
+pub(crate) fn dominates(other: &Measures, ours: &Measures) -> bool {
+    let less = |a: Option<f64>, b: Option<f64>| a.unwrap_or(0.0) <= b.unwrap_or(0.0);
+    less(ours.recall.value(), other.recall.value())
+        && less(other.false_stops.value(), ours.false_stops.value())
+        && other.exposed_median_share.is_some()
+        && less(other.exposed_median_share, ours.exposed_median_share)
+}

@@ -1,0 +1,607 @@
+//! How the policies of others roll out: steps, a look a minute, a way back. docs/gauntlet.md says where each number is from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use unattended::health::{Counts, Member, MetricSource, SourceError};
+use unattended::upgrade::{AttemptId, Clock, EffectKey, FleetChange, Generation, Phase, Platform, TargetId, Version};
+use unattended_examples_support::Failure;
+use unattended_examples_support::peers::{Argo, Flagger, Kayenta, Opinion, Pair, Peer, Share, ZTest};
+use unattended_simulated::Simulated;
+
+use crate::fleet::{NEW, OLD};
+use crate::ground::Ground;
+use crate::lots::{Lots, hash};
+use crate::options::Policy;
+use crate::ours::{ANSWER_MS, hours};
+use crate::trial::Trial;
+
+const MINUTE_MS: u64 = 60_000;
+/// An instance that does not get ready is started again after so long, as a start-up probe would.
+const RESTART_MS: u64 = 5 * MINUTE_MS;
+/// Where nobody of a step has become ready for so long and some are not, the step has failed: Kubernetes' default.
+const PROGRESS_MS: u64 = 10 * MINUTE_MS;
+/// Limits, as a multiple of the rate in the week before.
+const MULTIPLE: f64 = 3.0;
+/// An alarm wants so many bad events.
+const ALARM_EVENTS: u64 = 10;
+/// Nothing is tried for longer.
+const LONGEST_MS: u64 = 60 * 24 * 60 * MINUTE_MS;
+
+/// What they see: errors, slow requests, restarts.
+const METRICS: usize = 3;
+
+/// How a policy goes forward.
+struct Course {
+    /// Shares of the fleet, rising, the last of them all.
+    steps: Vec<f64>,
+    /// How long each step is watched once all of it is ready, in minutes.
+    watch_min: u64,
+    /// Minutes of a step before it is judged.
+    delay_min: u64,
+    /// Minutes from look to look; a look sees all of them.
+    look_min: u64,
+    /// Metrics that are judged, from the first.
+    metrics: usize,
+    /// Steps beyond this one are not judged.
+    judged_steps: usize,
+    /// What follows where a step does not get ready.
+    unready_asks: bool,
+    judge: Judge,
+}
+
+enum Judge {
+    Argo(Argo),
+    Flagger(Flagger),
+    Kayenta(Kayenta),
+    Z(ZTest),
+    Alarm,
+}
+
+impl Course {
+    fn of(policy: Policy, first_step: f64) -> Self {
+        let even = |by: u32, to: u32| (1..=to / by).map(|n| f64::from(n * by) / 100.0).collect::<Vec<_>>();
+        match policy {
+            // Shares and analysis of the documents' example of a background analysis, begun with the first step.
+            Policy::Argo => Self {
+                steps: [even(20, 80), vec![1.0]].concat(),
+                watch_min: 10,
+                delay_min: 0,
+                look_min: 5,
+                metrics: 2,
+                judged_steps: 4,
+                unready_asks: true,
+                judge: Judge::Argo(Argo::new(1.0)),
+            },
+            // The documents' sample: one minute, five percent, up to a half, ten failed checks.
+            Policy::Flagger => Self {
+                steps: [even(5, 50), vec![1.0]].concat(),
+                watch_min: 1,
+                delay_min: 0,
+                look_min: 1,
+                metrics: 2,
+                judged_steps: 10,
+                unready_asks: false,
+                judge: Judge::Flagger(Flagger::new(1.0)),
+            },
+            // A canary stage of three hours, judged every half an hour from the beginning on; then the rest, a third at a time.
+            Policy::Kayenta => Self {
+                steps: vec![0.05, 0.37, 0.69, 1.0],
+                watch_min: 180,
+                delay_min: 5,
+                look_min: 1,
+                metrics: METRICS,
+                judged_steps: 1,
+                unready_asks: true,
+                judge: Judge::Kayenta(Kayenta::every(30)),
+            },
+            Policy::Zscore => Self {
+                steps: vec![0.01, 0.05, 0.25, 0.5, 1.0],
+                watch_min: 30,
+                delay_min: 5,
+                look_min: 1,
+                metrics: METRICS,
+                judged_steps: 5,
+                unready_asks: false,
+                judge: Judge::Z(ZTest::new(3.0)),
+            },
+            Policy::Fixed | Policy::Ours => Self {
+                steps: linear(first_step),
+                watch_min: 13,
+                delay_min: 0,
+                look_min: 5,
+                metrics: METRICS,
+                judged_steps: usize::MAX,
+                unready_asks: false,
+                judge: Judge::Alarm,
+            },
+        }
+    }
+}
+
+/// Equal steps of that share.
+fn linear(by: f64) -> Vec<f64> {
+    let mut steps = Vec::new();
+    let mut upto = by;
+    while upto < 1.0 - 1e-9 {
+        steps.push(upto);
+        upto += by;
+    }
+    steps.push(1.0);
+    steps
+}
+
+impl Judge {
+    /// A look: what to do, and whether the step may end with it.
+    fn look(&mut self, seen: &[Pair], limits: &[f64]) -> (Opinion, bool) {
+        let scaled = |limit: f64| -> Vec<Pair> {
+            seen.iter()
+                .zip(limits)
+                .map(|(pair, own)| at_limit(*pair, own / limit))
+                .collect()
+        };
+        match self {
+            Self::Argo(argo) => {
+                argo.limit = limits[0];
+                (argo.observe(&scaled(limits[0])), true)
+            }
+            Self::Flagger(flagger) => {
+                flagger.limit = limits[0];
+                let before = flagger.failed_checks();
+                let opinion = flagger.observe(&scaled(limits[0]));
+                (opinion, flagger.failed_checks() == before)
+            }
+            Self::Kayenta(kayenta) => (kayenta.observe(seen), true),
+            Self::Z(z) => (z.observe(seen), true),
+            Self::Alarm => {
+                let fires = |(pair, limit): (&Pair, &f64)| {
+                    pair.canary.bad >= ALARM_EVENTS && pair.canary.rate().is_some_and(|rate| rate > *limit)
+                };
+                let fired = seen.iter().zip(limits).any(fires);
+                (if fired { Opinion::Rollback } else { Opinion::Continue }, true)
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        match self {
+            Self::Argo(judge) => judge.step(),
+            Self::Flagger(judge) => judge.step(),
+            Self::Kayenta(judge) => judge.step(),
+            Self::Z(judge) => judge.step(),
+            Self::Alarm => {}
+        }
+    }
+
+    fn finish(&self) -> Opinion {
+        match self {
+            Self::Kayenta(kayenta) => kayenta.finish(),
+            Self::Argo(_) | Self::Flagger(_) | Self::Z(_) | Self::Alarm => Opinion::Promote,
+        }
+    }
+}
+
+/// The same rates for a judge that has one limit for all metrics: where the own limit is so many times the judge's, so many
+/// times the requests.
+fn at_limit(pair: Pair, times: f64) -> Pair {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a number of requests, rounded"
+    )]
+    let scale = |share: Share| Share {
+        total: (share.total as f64 * times + 0.5) as u64,
+        ..share
+    };
+    Pair {
+        canary: scale(pair.canary),
+        control: scale(pair.control),
+    }
+}
+
+/// One place of the fleet.
+struct Pod {
+    id: TargetId,
+    stratum: u32,
+    /// Where in the order its turn is.
+    turn: u64,
+    ordered: Option<Ordered>,
+    alive: bool,
+}
+
+/// An order to it, and what is known of it.
+#[derive(Clone, Copy)]
+struct Ordered {
+    new: bool,
+    generation: u64,
+    at_ms: u64,
+    ready: bool,
+}
+
+struct Rollout<'g> {
+    ground: &'g Ground,
+    simulated: Arc<Simulated>,
+    pods: Vec<Pod>,
+    by_name: HashMap<Arc<str>, usize>,
+    strata: HashMap<(Arc<str>, Arc<str>), u32>,
+    cursor: u64,
+    touched: u64,
+    /// Those with an order that is not fulfilled.
+    open: Vec<usize>,
+    /// When one became ready last.
+    progress_ms: u64,
+}
+
+/// What a policy came to.
+enum End {
+    Done,
+    Stopped { exposed: u64, by_person: bool, why: String },
+}
+
+/// Rolls it out.
+pub(crate) fn run(policy: Policy, ground: &Ground, first_step: f64) -> Result<Trial, Failure> {
+    let simulated = ground.simulated(MINUTE_MS, 3 * MINUTE_MS, false)?;
+    let clock = simulated.clock();
+    let course = Course::of(policy, first_step);
+    let first = course.steps.first().copied().unwrap_or(1.0);
+    let mut human_actions = 0;
+    let mut rollout = Rollout::new(ground, Arc::clone(&simulated));
+    let end = simulated
+        .executor()
+        .run(rollout.drive(course, policy, &mut human_actions))
+        .map_err(Failure::internal)?
+        .map_err(Failure::internal)?;
+    let (stopped, exposed, by_person, why) = match end {
+        End::Done => (false, 0, false, "completed".to_owned()),
+        End::Stopped {
+            exposed,
+            by_person,
+            why,
+        } => (true, exposed, by_person, why),
+    };
+    Ok(Trial {
+        family: ground.lot.family,
+        release: ground.lot.release.to_string(),
+        bad: ground.bad,
+        detectable: ground.detectable,
+        stopped,
+        by_person,
+        exposed,
+        targets: ground.targets.len() as u64,
+        first_step: targets_of(first, ground.targets.len()),
+        harm: simulated.harm(),
+        hours: hours(clock.now()),
+        human_actions,
+        scope: None,
+        wrong_scope: false,
+        why,
+    })
+}
+
+fn targets_of(share: f64, of: usize) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a number of targets"
+    )]
+    let count = (share * of as f64).ceil() as u64;
+    count.min(of as u64)
+}
+
+impl<'g> Rollout<'g> {
+    fn new(ground: &'g Ground, simulated: Arc<Simulated>) -> Self {
+        let mut rollout = Self {
+            ground,
+            simulated,
+            pods: Vec::with_capacity(ground.targets.len()),
+            by_name: HashMap::new(),
+            strata: HashMap::new(),
+            cursor: 0,
+            touched: 0,
+            open: Vec::new(),
+            progress_ms: 0,
+        };
+        for target in &ground.targets {
+            let zone = target
+                .labels
+                .iter()
+                .find(|(key, _)| key == "zone")
+                .map_or("", |(_, value)| value);
+            rollout.add(&target.id, &target.app, zone);
+        }
+        rollout
+    }
+
+    fn add(&mut self, id: &str, app: &str, zone: &str) -> Member {
+        let next = u32::try_from(self.strata.len()).unwrap_or(u32::MAX);
+        let stratum = *self.strata.entry((app.into(), zone.into())).or_insert(next);
+        self.by_name.insert(id.into(), self.pods.len());
+        self.pods.push(Pod {
+            id: id.into(),
+            stratum,
+            // Kubernetes and its like take any: an order that has to do with nothing.
+            turn: Lots::of(&[self.ground.seed, hash(id)]).bits(),
+            ordered: None,
+            alive: true,
+        });
+        Member {
+            target: id.to_owned(),
+            stratum,
+            control: true,
+        }
+    }
+
+    async fn drive(&mut self, mut course: Course, policy: Policy, human_actions: &mut u64) -> Result<End, SourceError> {
+        let clock = self.simulated.clock();
+        let members = self.pods.iter().map(|pod| Member {
+            target: pod.id.to_string(),
+            stratum: pod.stratum,
+            control: true,
+        });
+        let members: Vec<Member> = members.collect();
+        self.simulated.follow(&members).await?;
+        let limits = self.limits().await?;
+        let mut order: Vec<usize> = (0..self.pods.len()).collect();
+        order.sort_unstable_by_key(|at| self.pods[*at].turn);
+        let mut steps = course.steps.clone().into_iter().enumerate();
+        let (mut step, mut ready_since, mut window) = (0, None::<u64>, vec![Pair::default(); METRICS]);
+        let (mut minute, mut looks, mut may_step) = (0_u64, 0_u64, true);
+        let mut next = 0;
+        let mut more = true;
+        loop {
+            if more {
+                let Some((number, share)) = steps.next() else { break };
+                (step, more) = (number, false);
+                let upto = targets_of(share, self.pods.len());
+                while next < order.len() && self.touched < upto {
+                    self.send(order[next], true, clock.now()).await;
+                    next += 1;
+                }
+                (ready_since, looks, may_step) = (None, 0, true);
+                self.progress_ms = clock.now();
+                window.fill(Pair::default());
+                course.judge.step();
+            }
+            minute += 1;
+            clock.sleep_until(minute * MINUTE_MS).await;
+            order.extend(self.news().await?);
+            let seen = self.read(minute).await?;
+            let unready = self.look_after(clock.now()).await;
+            if unready == 0 {
+                ready_since.get_or_insert_with(|| clock.now());
+            }
+            // Why it stops, and whether that is for somebody else to decide.
+            let mut decided: Option<(String, bool)> = None;
+            if unready > 0 && clock.now() >= self.progress_ms + PROGRESS_MS {
+                decided = Some((format!("{unready} targets do not get ready"), course.unready_asks));
+            }
+            let in_step = ready_since.map(|since| (clock.now() - since) / MINUTE_MS);
+            if step < course.judged_steps && in_step.is_some_and(|minutes| minutes > course.delay_min) {
+                for (sum, pair) in window.iter_mut().zip(&seen) {
+                    add(sum, *pair);
+                }
+                looks += 1;
+                if looks.is_multiple_of(course.look_min) {
+                    let (opinion, passed) = course.judge.look(&window[..course.metrics], &limits);
+                    window.fill(Pair::default());
+                    may_step = passed;
+                    if opinion == Opinion::Rollback {
+                        decided = Some(("its judge says so".to_owned(), false));
+                    }
+                }
+            }
+            let watch = if step < course.judged_steps {
+                course.watch_min
+            } else {
+                0
+            };
+            if decided.is_none() && in_step.is_some_and(|minutes| minutes >= watch) && may_step {
+                more = true;
+                if step < course.judged_steps {
+                    match course.judge.finish() {
+                        Opinion::Hold => decided = Some(("its judge is undecided".to_owned(), true)),
+                        Opinion::Rollback => decided = Some(("its judge says so".to_owned(), false)),
+                        Opinion::Promote | Opinion::Continue => {}
+                    }
+                }
+            }
+            if let Some((why, asks)) = decided {
+                let exposed = self.touched;
+                if asks {
+                    *human_actions += 1;
+                    let until = clock.now() + ANSWER_MS;
+                    while clock.now() < until {
+                        minute += 1;
+                        clock.sleep_until(minute * MINUTE_MS).await;
+                        self.news().await?;
+                        self.read(minute).await?;
+                    }
+                    if !self.ground.bad {
+                        // It is let go on.
+                        self.progress_ms = clock.now();
+                        continue;
+                    }
+                }
+                self.back(&mut minute).await?;
+                return Ok(End::Stopped {
+                    exposed,
+                    by_person: asks,
+                    why,
+                });
+            }
+            if clock.now() > LONGEST_MS {
+                let why = format!("{} has not ended in sixty days", policy.name());
+                return Ok(End::Stopped {
+                    exposed: self.touched,
+                    by_person: true,
+                    why,
+                });
+            }
+        }
+        Ok(End::Done)
+    }
+
+    /// The limits of each metric, from the week before.
+    async fn limits(&self) -> Result<Vec<f64>, SourceError> {
+        let mut sums = [Share::default(); METRICS];
+        for row in self.simulated.history().await? {
+            if let Some(sum) = sums.get_mut(usize::from(row.metric)) {
+                sum.bad += row.counts.bad;
+                sum.total += row.counts.total;
+            }
+        }
+        Ok(sums
+            .iter()
+            .map(|sum| sum.rate().unwrap_or(0.0).max(1e-9) * MULTIPLE)
+            .collect())
+    }
+
+    async fn send(&mut self, at: usize, new: bool, now_ms: u64) {
+        let pod = &mut self.pods[at];
+        if !pod.alive {
+            return;
+        }
+        let generation = pod.ordered.map_or(1, |ordered| ordered.generation + 1);
+        if pod.ordered.is_none() {
+            self.touched += 1;
+        }
+        if pod.ordered.is_none_or(|ordered| ordered.ready) {
+            self.open.push(at);
+        }
+        pod.ordered = Some(Ordered {
+            new,
+            generation,
+            at_ms: now_ms,
+            ready: false,
+        });
+        let key = EffectKey {
+            attempt: AttemptId(at as u64 + 1),
+            generation: Generation(generation),
+            step: 2,
+            ordinal: 0,
+        };
+        let version = Version::from(if new { NEW } else { OLD });
+        let id = pod.id.clone();
+        // What became of it is seen.
+        let _ = self.simulated.replace_in_place(&id, &version, &key).await;
+    }
+
+    /// Looks at those that are not ready yet, and orders anew what does not get ready. Answers how many are not.
+    async fn look_after(&mut self, now_ms: u64) -> u64 {
+        let waiting = |pod: &Pod| pod.alive && pod.ordered.is_some_and(|ordered| !ordered.ready);
+        let pods = &self.pods;
+        self.open.retain(|at| waiting(&pods[*at]));
+        let mut unready = 0;
+        for at in self.open.clone() {
+            let Some(ordered) = self.pods[at].ordered else { continue };
+            let id = self.pods[at].id.clone();
+            let wanted = if ordered.new { NEW } else { OLD };
+            let seen = self.simulated.observe(std::slice::from_ref(&id)).await;
+            let Some(seen) = seen.ok().and_then(|mut seen| seen.pop()) else {
+                unready += 1;
+                // Who sees nothing does not count the time.
+                self.progress_ms = now_ms;
+                continue;
+            };
+            let runs = seen.version.as_ref().is_some_and(|version| version.as_str() == wanted);
+            if runs && seen.ready && seen.phase == Phase::Running {
+                self.progress_ms = now_ms;
+                if let Some(ordered) = &mut self.pods[at].ordered {
+                    ordered.ready = true;
+                }
+                continue;
+            }
+            unready += 1;
+            if !runs || now_ms >= ordered.at_ms + RESTART_MS {
+                self.send(at, ordered.new, now_ms).await;
+            }
+        }
+        unready
+    }
+
+    /// Births and deaths. Answers whose turn is still to come.
+    async fn news(&mut self) -> Result<Vec<usize>, SourceError> {
+        let Ok(news) = self.simulated.watch(self.cursor).await else {
+            return Ok(Vec::new());
+        };
+        self.cursor = news.cursor;
+        let (mut members, mut new) = (Vec::new(), Vec::new());
+        for change in news.changes {
+            match change {
+                FleetChange::Joined {
+                    target, app, labels, ..
+                } => {
+                    let zone = labels
+                        .iter()
+                        .find(|(key, _)| &**key == "zone")
+                        .map_or("", |(_, value)| value);
+                    new.push(self.pods.len());
+                    members.push(self.add(target.as_str(), &app, zone));
+                }
+                FleetChange::Left { target } => {
+                    if let Some(at) = self.by_name.remove(target.as_str()) {
+                        self.pods[at].alive = false;
+                        // Its place is taken by one on the old version, which has its own turn.
+                        self.touched -= u64::from(self.pods[at].ordered.is_some());
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !members.is_empty() {
+            self.simulated.follow(&members).await?;
+        }
+        Ok(new)
+    }
+
+    /// Sums over the fleet of the minute that has just ended.
+    async fn read(&self, minute: u64) -> Result<Vec<Pair>, SourceError> {
+        let interval = self.simulated.read(minute - 1, minute * MINUTE_MS).await?;
+        let mut seen = vec![Pair::default(); METRICS];
+        let mut counted = [None; METRICS];
+        for row in &interval.rows {
+            let metric = usize::from(row.metric);
+            let Some(sum) = seen.get_mut(metric) else { continue };
+            let share = |counts: Counts| Share {
+                bad: counts.bad,
+                total: counts.total,
+            };
+            // Where a stratum has fresh instances and others, its rows show the control twice.
+            let twice = counted[metric].replace(row.stratum) == Some(row.stratum);
+            let control = if twice { Share::default() } else { share(row.control) };
+            let canary = share(row.canary);
+            add(sum, Pair { canary, control });
+        }
+        Ok(seen)
+    }
+
+    /// Everything back to the old version.
+    async fn back(&mut self, minute: &mut u64) -> Result<(), SourceError> {
+        let clock = self.simulated.clock();
+        let touched = |pod: &Pod| pod.alive && pod.ordered.is_some();
+        let all: Vec<usize> = (0..self.pods.len()).filter(|at| touched(&self.pods[*at])).collect();
+        for at in all {
+            self.send(at, false, clock.now()).await;
+        }
+        // Whoever cannot be brought back in an hour is left to people.
+        for _ in 0..60 {
+            *minute += 1;
+            clock.sleep_until(*minute * MINUTE_MS).await;
+            self.news().await?;
+            self.read(*minute).await?;
+            if self.look_after(clock.now()).await == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(sum: &mut Pair, more: Pair) {
+    for (sum, more) in [(&mut sum.canary, more.canary), (&mut sum.control, more.control)] {
+        sum.bad += more.bad;
+        sum.total += more.total;
+    }
+}

@@ -1,0 +1,147 @@
+//! The autopilot, as it is, at level L4 and with its journal in memory.
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use unattended::defense::Guard;
+use unattended::upgrade::{Clock, MemoryJournal, Version};
+use unattended::{Actor, Autopilot, Change, Handle, Level, Notice, Notifier, Outcome, QuestionKind, Settings};
+use unattended_examples_support::Failure;
+
+use crate::fleet::{NEW, OLD, author, births, policy};
+use crate::ground::Ground;
+use crate::trial::Trial;
+
+/// Somebody who is asked looks into it for so long, and then knows the truth. The same for every policy.
+pub(crate) const ANSWER_MS: u64 = 3_600_000;
+const LOOK_MS: u64 = 5 * 60_000;
+
+/// Who is asked.
+#[derive(Debug)]
+struct Person {
+    bad: bool,
+    handle: OnceLock<Handle>,
+    asked: Mutex<Option<(u64, QuestionKind)>>,
+    first: Mutex<Option<String>>,
+}
+
+impl Person {
+    async fn work<C: Clock>(&self, clock: &C) {
+        loop {
+            clock.sleep_until(clock.now() + LOOK_MS).await;
+            let due = self.asked.lock().take_if(|(at, _)| clock.now() >= *at + ANSWER_MS);
+            let (Some((_, kind)), Some(handle)) = (due, self.handle.get()) else {
+                continue;
+            };
+            let who = Actor::person("person", "gauntlet");
+            // A run that has ended needs no answer.
+            let _ = match (self.bad, kind) {
+                (true, QuestionKind::RollBackNow) | (false, _) if kind != QuestionKind::RollBack => {
+                    handle.approve(who, "looked into it")
+                }
+                (true, _) => handle.roll_back(who, "it is bad"),
+                (false, _) => handle.resume(who, "it is good"),
+            };
+        }
+    }
+}
+
+#[async_trait]
+impl Notifier for Person {
+    async fn notify(&self, notice: &Notice) {
+        self.first.lock().get_or_insert_with(|| notice.text.clone());
+        if let Some(question) = &notice.question {
+            *self.asked.lock() = Some((question.asked_ms, question.kind));
+        }
+    }
+}
+
+/// Rolls it out.
+pub(crate) fn run(ground: &Ground) -> Result<Trial, Failure> {
+    let settings = Settings::default();
+    let simulated = ground.simulated(settings.interval_ms, settings.warm_up_ms, true)?;
+    let change = Change::new(
+        NEW,
+        author(),
+        Version::from(OLD),
+        Version::from(NEW),
+        Arc::clone(&ground.fleet),
+    )
+    .policy(policy(&ground.fleet)?)
+    .settings(settings)
+    .seed(ground.seed);
+    let person = Arc::new(Person {
+        bad: ground.bad,
+        handle: OnceLock::new(),
+        asked: Mutex::new(None),
+        first: Mutex::new(None),
+    });
+    let clock = simulated.clock();
+    let pilot = Autopilot::builder()
+        .platform(Arc::clone(&simulated))
+        .metrics(Arc::clone(&simulated))
+        .journal(MemoryJournal::new())
+        .clock(clock.clone())
+        .rules(Guard::empty())
+        .notifier(Arc::clone(&person))
+        .level(Level::L4)
+        .build()
+        .map_err(Failure::internal)?;
+    let (handle, run) = pilot.start(change).map_err(Failure::internal)?;
+    let _ = person.handle.set(handle.clone());
+    births(&simulated, &handle);
+    let outcome = simulated.executor().run(async {
+        let mut run = Box::pin(run).fuse();
+        let mut person = Box::pin(person.work(&clock)).fuse();
+        futures::select_biased! {
+            outcome = run => outcome,
+            () = person => unreachable!("the person is there as long as the run lasts"),
+        }
+    });
+    let outcome = outcome.map_err(Failure::internal)?.map_err(Failure::internal)?;
+    let Some(summary) = handle.summary() else {
+        return Err(Failure::Internal("the run left no summary".to_owned()));
+    };
+    let stopped = !matches!(outcome, Outcome::Completed | Outcome::CompletedWithDebt);
+    // What it leaves to people is theirs to do.
+    let left = matches!(
+        outcome,
+        Outcome::Waiting | Outcome::Frozen | Outcome::RolledBackPartially
+    );
+    let asked = person.first.lock().take();
+    let scope = summary.evidence.scope.clone().filter(|_| stopped);
+    Ok(Trial {
+        family: ground.lot.family,
+        release: ground.lot.release.to_string(),
+        bad: ground.bad,
+        detectable: ground.detectable,
+        stopped,
+        by_person: stopped && asked.is_some() && summary.human_actions > 0 || outcome == Outcome::Waiting,
+        exposed: if stopped {
+            summary.exposed_at_stop.unwrap_or(summary.exposure.exposed)
+        } else {
+            0
+        },
+        targets: ground.targets.len() as u64,
+        first_step: summary.batches.first().map_or(0, |batch| batch.size),
+        harm: simulated.harm(),
+        hours: hours(clock.now()),
+        human_actions: summary.human_actions + u64::from(left),
+        wrong_scope: scope.as_deref().is_some_and(|scope| ground.is_wrong_scope(scope)),
+        scope,
+        why: format!(
+            "{}: {}{}",
+            outcome.as_str(),
+            summary.evidence.strongest,
+            asked.map_or_else(String::new, |text| format!("; asked: {text}"))
+        ),
+    })
+}
+
+pub(crate) fn hours(ms: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a time to be shown")]
+    let hours = ms as f64 / 3_600_000.0;
+    hours
+}

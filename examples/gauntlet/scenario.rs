@@ -1,0 +1,341 @@
+//! Scenario files: which releases there are, how often, and in what kind of world. docs/gauntlet.md describes them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use unattended_examples_support::{Failure, nearest};
+use unattended_simulated::{ReleaseSpec, World};
+
+use crate::lots::{Lots, hash};
+use crate::template::{Figure, Template};
+
+/// The format of scenario files that this program reads.
+pub(crate) const SCHEMA: u32 = 1;
+const BUILT_IN: &str = include_str!("scenario.json");
+const FIELDS: [&str; 12] = [
+    "schema",
+    "name",
+    "bad_share",
+    "labels",
+    "good",
+    "bad",
+    "key",
+    "values",
+    "weight",
+    "release",
+    "world",
+    "hidden",
+];
+
+/// A scenario.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    #[serde(rename = "schema")]
+    _schema: Schema,
+    pub(crate) name: String,
+    #[serde(default = "half")]
+    bad_share: Share,
+    #[serde(default)]
+    pub(crate) labels: Vec<Label>,
+    pub(crate) good: Vec<Family>,
+    pub(crate) bad: Vec<Family>,
+}
+
+/// A label that every application gets one value of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Label {
+    pub(crate) key: String,
+    /// With its weight.
+    pub(crate) values: BTreeMap<String, Weight>,
+    /// The policies are not told of it.
+    #[serde(default)]
+    pub(crate) hidden: bool,
+}
+
+/// Releases of one kind.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Family {
+    pub(crate) name: String,
+    #[serde(default = "once")]
+    weight: Weight,
+    release: Template,
+    #[serde(default)]
+    world: BTreeMap<String, Figure>,
+}
+
+/// A number above 0.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "f64")]
+pub(crate) struct Weight(f64);
+
+impl TryFrom<f64> for Weight {
+    type Error = String;
+
+    fn try_from(weight: f64) -> Result<Self, String> {
+        if weight > 0.0 && weight <= 1e6 {
+            Ok(Self(weight))
+        } else {
+            Err(format!(
+                "weight {weight} is not possible; give a number above 0, at most 1000000"
+            ))
+        }
+    }
+}
+
+/// A number from 0 to 1.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "f64")]
+struct Share(f64);
+
+impl TryFrom<f64> for Share {
+    type Error = String;
+
+    fn try_from(share: f64) -> Result<Self, String> {
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self(share))
+        } else {
+            Err(format!("share {share} is not possible; give a number from 0 to 1"))
+        }
+    }
+}
+
+/// The version of the format, which is checked where it stands.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u32")]
+struct Schema;
+
+impl TryFrom<u32> for Schema {
+    type Error = String;
+
+    fn try_from(schema: u32) -> Result<Self, String> {
+        if schema == SCHEMA {
+            Ok(Self)
+        } else {
+            Err(format!(
+                "schema {schema} is not known; this program reads \"schema\": {SCHEMA}"
+            ))
+        }
+    }
+}
+
+const fn half() -> Share {
+    Share(0.5)
+}
+
+const fn once() -> Weight {
+    Weight(1.0)
+}
+
+/// One release, drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Lot {
+    /// Among all families, the good ones first.
+    pub(crate) family: usize,
+    pub(crate) release: ReleaseSpec,
+    pub(crate) world: World,
+}
+
+impl Scenario {
+    /// The scenario of that file, or the built-in one.
+    pub(crate) fn load(path: Option<&Path>, base: &World) -> Result<Self, Failure> {
+        let Some(path) = path else {
+            return Self::parse(BUILT_IN, "the built-in scenario", base);
+        };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Input(format!("{name}: the scenario cannot be read: {error}")))?;
+        Self::parse(&text, &name, base)
+    }
+
+    /// Reads a scenario; `file` is what errors call it.
+    pub(crate) fn parse(text: &str, file: &str, base: &World) -> Result<Self, Failure> {
+        let scenario: Self = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
+        let wrong = |line: usize, what: String| Failure::Input(format!("{file}:{line}: {what}"));
+        for (field, families) in [("good", &scenario.good), ("bad", &scenario.bad)] {
+            let share = scenario.share(field == "bad");
+            if families.is_empty() && share > 0.0 {
+                let fix = "add one, or set bad_share so that none is drawn";
+                return Err(wrong(
+                    line_of(text, field, 0),
+                    format!("{field}: it has no family; {fix}"),
+                ));
+            }
+        }
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        for (number, family) in scenario.families().enumerate() {
+            let nth = *names.entry(&family.name).and_modify(|nth| *nth += 1).or_insert(0);
+            let line = line_of(text, &family.name, nth);
+            if nth > 0 {
+                let fix = "give each family a name of its own";
+                return Err(wrong(
+                    line,
+                    format!("name: there are two families `{}`; {fix}", family.name),
+                ));
+            }
+            family
+                .check(number >= scenario.good.len(), base)
+                .map_err(|what| wrong(line, format!("family `{}`: {what}", family.name)))?;
+        }
+        for label in &scenario.labels {
+            if label.values.is_empty() || label.key.is_empty() || label.key == "app" {
+                let fix = "give it a key other than `app`, and values with weights, as in {\"base\": 80, \"edge\": 20}";
+                return Err(wrong(
+                    line_of(text, &label.key, 0),
+                    format!("labels: `{}` makes no label; {fix}", label.key),
+                ));
+            }
+        }
+        Ok(scenario)
+    }
+
+    /// The good families, then the bad ones.
+    pub(crate) fn families(&self) -> impl Iterator<Item = &Family> {
+        self.good.iter().chain(&self.bad)
+    }
+
+    fn share(&self, bad: bool) -> f64 {
+        if bad { self.bad_share.0 } else { 1.0 - self.bad_share.0 }
+    }
+
+    /// The families of so many releases, each as often as its weight says, rounded so that none is more than one off.
+    pub(crate) fn assign(&self, releases: usize) -> Vec<usize> {
+        let bad = rounded(self.bad_share.0, releases);
+        let mut all = apportion(&self.good, releases - bad);
+        all.extend(
+            apportion(&self.bad, bad)
+                .into_iter()
+                .map(|family| family + self.good.len()),
+        );
+        // The kinds alternate, so that any first part of the list is like the whole.
+        let mut order: Vec<(u64, usize)> = (0..all.len()).map(|at| (Lots::of(&[at as u64]).bits(), at)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, at)| all[at]).collect()
+    }
+
+    /// The value of a label that the scenario adds, for an application.
+    pub(crate) fn value<'s>(label: &'s Label, app: &str, seed: u64) -> &'s str {
+        let total: f64 = label.values.values().map(|weight| weight.0).sum();
+        let mut left = Lots::of(&[seed, hash(&label.key), hash(app)]).unit() * total;
+        for (value, weight) in &label.values {
+            left -= weight.0;
+            if left < 0.0 {
+                return value;
+            }
+        }
+        label.values.keys().next_back().map_or("", String::as_str)
+    }
+
+    /// Draws a release of a family. `pairs` are the labels of each kind of target that the fleet has, `app` included.
+    pub(crate) fn draw(
+        &self,
+        family: usize,
+        seed: u64,
+        base: &World,
+        kinds: &[BTreeMap<&str, &str>],
+    ) -> Result<Lot, Failure> {
+        let Some(drawn) = self.families().nth(family) else {
+            return Err(Failure::Internal(format!("there is no family {family}")));
+        };
+        let mut lots = Lots::of(&[seed, 1]);
+        let labels = drawn.release.labels();
+        let mut combinations: Vec<Vec<&str>> = kinds
+            .iter()
+            .filter_map(|kind| labels.iter().map(|label| kind.get(label).copied()).collect())
+            .collect();
+        combinations.sort_unstable();
+        combinations.dedup();
+        if combinations.is_empty() {
+            let why = format!("no target of the fleet has the labels {}", labels.join(" and "));
+            return Err(Failure::Input(format!(
+                "family `{}`: {why}; use labels that it has",
+                drawn.name
+            )));
+        }
+        let chosen = &combinations[lots.below(combinations.len())];
+        let value = |label: &str| {
+            let at = labels.iter().position(|known| *known == label);
+            at.map_or_else(String::new, |at| chosen[at].to_owned())
+        };
+        let release = drawn.release.fill(&mut lots, value);
+        let release = ReleaseSpec::parse(&release)
+            .map_err(|error| Failure::Input(format!("family `{}`: {error}", drawn.name)))?;
+        let world = drawn
+            .world(base, |figure| figure.fill(&mut lots))
+            .map_err(|why| Failure::Input(format!("family `{}`: {why}", drawn.name)))?;
+        Ok(Lot { family, release, world })
+    }
+}
+
+impl Family {
+    /// Whether all that can be drawn can be.
+    fn check(&self, bad: bool, base: &World) -> Result<(), String> {
+        for release in self.release.extremes(|_| "any".to_owned()) {
+            let spec = ReleaseSpec::parse(&release).map_err(|error| format!("release: {error}"))?;
+            if spec.faults().is_empty() == bad {
+                let (is, belongs) = if bad { ("good", "good") } else { ("bad", "bad") };
+                return Err(format!("release: `{release}` is {is}; move the family to `{belongs}`"));
+            }
+        }
+        for end in [0, 1] {
+            self.world(base, |figure| figure.extremes()[end])
+                .map_err(|why| format!("world: {why}"))?;
+        }
+        Ok(())
+    }
+
+    fn world(&self, base: &World, mut of: impl FnMut(&Figure) -> f64) -> Result<World, String> {
+        let mut fields = serde_json::to_value(base).map_err(|error| error.to_string())?;
+        if let Some(fields) = fields.as_object_mut() {
+            for (field, figure) in &self.world {
+                fields.insert(field.clone(), of(figure).into());
+            }
+        }
+        World::from_json(&fields.to_string()).map_err(|error| error.to_string())
+    }
+}
+
+/// So many of these families, by weight and largest remainder.
+fn apportion(families: &[Family], count: usize) -> Vec<usize> {
+    let total: f64 = families.iter().map(|family| family.weight.0).sum();
+    let mut upto = 0.0;
+    let mut all = Vec::with_capacity(count);
+    for (number, family) in families.iter().enumerate() {
+        upto += family.weight.0;
+        let until = rounded(upto / total, count).min(count);
+        all.resize(until.max(all.len()), number);
+    }
+    all
+}
+
+fn rounded(share: f64, of: usize) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a count fits where the count does"
+    )]
+    let part = (share * of as f64 + 0.5) as usize;
+    part.min(of)
+}
+
+/// The line on which a text stands in quotes for the nth time, from 1.
+fn line_of(text: &str, quoted: &str, nth: usize) -> usize {
+    let quoted = serde_json::to_string(quoted).unwrap_or_default();
+    let lines = text.lines().enumerate().filter(|(_, line)| line.contains(&quoted));
+    lines.map(|(at, _)| at + 1).nth(nth).unwrap_or(1)
+}
+
+fn syntax(file: &str, error: &serde_json::Error) -> Failure {
+    let whole = error.to_string();
+    let what = whole.split(" at line ").next().unwrap_or(&whole);
+    let unknown = what
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split('`').next());
+    let hint = unknown.and_then(|field| nearest(field, FIELDS));
+    let hint = hint.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
+    Failure::Input(format!("{file}:{}:{}: {what}{hint}", error.line(), error.column()))
+}

@@ -1,0 +1,39 @@
+//! What became of one release in the hands of one policy.
+
+/// One release under one policy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Trial {
+    /// Among all families, the good ones first.
+    pub(crate) family: usize,
+    /// As it would be written for `rollout`.
+    pub(crate) release: String,
+    pub(crate) bad: bool,
+    pub(crate) detectable: bool,
+    /// It was not rolled out: rolled back, or left for people to decide about who decided so.
+    pub(crate) stopped: bool,
+    /// The policy did not decide so by itself: it asked somebody.
+    pub(crate) by_person: bool,
+    /// Targets touched when it stopped.
+    pub(crate) exposed: u64,
+    pub(crate) targets: u64,
+    /// Targets in the first step.
+    pub(crate) first_step: u64,
+    /// Requests that went wrong because of the release.
+    pub(crate) harm: f64,
+    /// Until it had ended.
+    pub(crate) hours: f64,
+    pub(crate) human_actions: u64,
+    /// The class that the stop names, if it names one, and whether nobody of it is at fault.
+    pub(crate) scope: Option<String>,
+    pub(crate) wrong_scope: bool,
+    /// In a few words.
+    pub(crate) why: String,
+}
+
+impl Trial {
+    pub(crate) fn share(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a share of a fleet")]
+        let share = self.exposed as f64 / self.targets.max(1) as f64;
+        share
+    }
+}

@@ -6,6 +6,8 @@ mod program;
 mod record;
 mod requests;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 mod binary;
 mod bootstrap;
 mod chain;
+mod kernel;
 mod program;
 mod record;
 mod requests;

@@ -13,7 +13,7 @@ use unattended_upgrade::{Generation, HandoverOrder, IngressOrder, InstanceId, Mo
 use super::bootstrap::{self, Files, HEALTH, IDENTITY, Protocol, clusters, read_clusters};
 use super::chain::{self, Link, StandIn};
 use super::record::{Handover, Record};
-use super::sockets::{Sockets, is_taken};
+use super::sockets::Sockets;
 use super::{BINARY_MS, CLUSTERS, Envoy, InstanceFiles, LINK, binary, check_lengths, sockets};
 use crate::TemplateError;
 use crate::http::{self, Door, Silence};
@@ -81,13 +81,18 @@ impl Envoy {
     }
 
     async fn sockets(&self, place: &Place) -> io::Result<Sockets> {
+        let (envoy, place) = (self.clone(), place.clone());
+        let seen = tokio::task::spawn_blocking(move || envoy.seen(&place)).await;
+        seen.map_err(io::Error::other)?
+    }
+
+    fn seen(&self, place: &Place) -> io::Result<Sockets> {
         let Some(pid) = place.pid else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let listeners = self.listeners(place).map_err(io::Error::other)?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(|of| of.listen).collect();
-        let seen = tokio::task::spawn_blocking(move || Sockets::of(pid, &addresses)).await;
-        seen.map_err(io::Error::other)?
+        Sockets::of(pid, &addresses)
     }
 
     fn probed(&self, place: &Place) -> Option<SocketAddr> {
@@ -359,8 +364,10 @@ impl Program for Envoy {
             }
             Some(parent) => {
                 let link = chain::read_link(&InstanceFiles::of(parent).link())?;
-                let listeners = self.listeners(place).map_err(|error| error.to_string())?;
-                if !listeners.iter().all(|of| is_taken(parent.pid, of.listen)) {
+                let seen = self
+                    .seen(parent)
+                    .map_err(|error| format!("{}: {error}", parent.version))?;
+                if !seen.listens {
                     return Err(format!("{} has no listeners to pass on", parent.version));
                 }
                 // What became of connections before is nothing of this one's.

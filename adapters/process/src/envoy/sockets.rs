@@ -1,8 +1,10 @@
 //! What a process holds and polls, by the kernel's word: a process whose admin interface is closed can say nothing itself.
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
+
+use super::kernel::{Row, tcp_sockets};
 
 /// The sockets of one process at the addresses it listens on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,22 +17,13 @@ pub(super) struct Sockets {
     pub(super) connections: u32,
 }
 
-/// One line of the kernel's table of TCP sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Row {
-    local: SocketAddr,
-    listens: bool,
-    inode: u64,
-}
-
 impl Sockets {
-    /// Looks at a process. Blocks for as long as the kernel takes to print its tables.
+    /// Looks at a process of this network namespace. Blocks for as long as the kernel takes to answer.
     pub(super) fn of(pid: i32, addresses: &[SocketAddr]) -> io::Result<Self> {
-        let process = format!("/proc/{pid}");
-        // The kernel leaves lines out where sockets come and go while it prints: what is in one of two is there.
-        let mut rows = tables(&process)?;
-        let held = held(Path::new(&process))?;
-        rows.append(&mut tables(&process)?);
+        // The kernel leaves some out where sockets come and go while it tells: what is in one of two answers is there.
+        let mut rows = tcp_sockets()?;
+        let held = held(Path::new(&format!("/proc/{pid}")))?;
+        rows.append(&mut tcp_sockets()?);
         let rows: Vec<Row> = rows.into_values().collect();
         Ok(Self::from_tables(addresses, &rows, &held))
     }
@@ -63,26 +56,6 @@ impl Sockets {
     }
 }
 
-/// Every TCP socket that a process could see, by inode.
-fn tables(process: &str) -> io::Result<BTreeMap<u64, Row>> {
-    let mut rows = BTreeMap::new();
-    for table in ["tcp", "tcp6"] {
-        match std::fs::read_to_string(format!("{process}/net/{table}")) {
-            Ok(text) => rows.extend(text.lines().skip(1).filter_map(row).map(|row| (row.inode, row))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && table == "tcp6" => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(rows)
-}
-
-/// Whether somebody listens at an address, whoever it is, as `pid` sees the network.
-pub(super) fn is_taken(pid: Option<i32>, address: SocketAddr) -> bool {
-    let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
-    let rows = tables(&format!("/proc/{process}")).unwrap_or_default();
-    rows.values().any(|row| row.listens && takes(address, row.local))
-}
-
 /// Whether a Unix socket is bound there by a process that lives. The file outlives the process; the kernel's table does
 /// not.
 pub(super) fn is_bound(path: &Path) -> bool {
@@ -99,33 +72,6 @@ pub(super) fn is_bound(path: &Path) -> bool {
 fn takes(listens: SocketAddr, local: SocketAddr) -> bool {
     let (wanted, found) = (listens.ip().to_canonical(), local.ip().to_canonical());
     listens.port() == local.port() && (wanted == found || wanted.is_unspecified() || found.is_unspecified())
-}
-
-/// A line as `sl local remote state … inode`, addresses as the processor keeps them, word by word.
-fn row(line: &str) -> Option<Row> {
-    let mut fields = line.split_ascii_whitespace();
-    let local = socket_address(fields.nth(1)?)?;
-    let listens = fields.nth(1)? == "0A";
-    let inode = fields.nth(5)?.parse().ok()?;
-    Some(Row { local, listens, inode })
-}
-
-fn socket_address(text: &str) -> Option<SocketAddr> {
-    let (ip, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |at: usize| Some(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
-    let ip = match ip.len() {
-        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
-        32 => {
-            let mut bytes = [0; 16];
-            for (at, chunk) in bytes.chunks_exact_mut(4).enumerate() {
-                chunk.copy_from_slice(&word(at * 8)?);
-            }
-            IpAddr::V6(Ipv6Addr::from(bytes))
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
 }
 
 /// The descriptors of a process: its sockets by inode, and what its event loops watch.
@@ -167,27 +113,7 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::unix::net::UnixDatagram;
 
-    use super::{Held, Row, Sockets, is_bound, is_taken, row};
-
-    #[test]
-    fn a_line_of_the_kernel_is_read_as_it_is_written() {
-        let line =
-            "   0: 0100007F:5212 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1843790 1 0 10";
-        let read = row(line).unwrap();
-        assert_eq!(
-            (read.local.to_string().as_str(), read.listens, read.inode),
-            ("127.0.0.1:21010", true, 1_843_790)
-        );
-        let six =
-            "   1: 00000000000000000000000001000000:1F90 0000000000000000FFFF00000100007F:A1B2 01 0:0 00:0 0 0 0 77 1";
-        let read = row(six).unwrap();
-        assert_eq!(
-            (read.local.to_string().as_str(), read.listens, read.inode),
-            ("[::1]:8080", false, 77)
-        );
-        assert_eq!(row("  sl  local_address rem_address   st"), None);
-        assert_eq!(row(""), None);
-    }
+    use super::{Held, Row, Sockets, is_bound};
 
     #[test]
     fn own_sockets_are_found_and_counted() {
@@ -196,14 +122,12 @@ mod tests {
         let me = i32::try_from(std::process::id()).unwrap();
         let seen = Sockets::of(me, &[address]).unwrap();
         assert_eq!((seen.listens, seen.polls, seen.connections), (true, false, 0));
-        assert!(is_taken(None, address));
         let mut client = TcpStream::connect(address).unwrap();
         let (served, _) = listener.accept().unwrap();
         assert_eq!(Sockets::of(me, &[address]).unwrap().connections, 1);
         drop((served, listener));
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
         assert!(!Sockets::of(me, &[address]).unwrap().listens);
-        assert!(!is_taken(None, address));
     }
 
     #[test]

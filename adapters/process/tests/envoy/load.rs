@@ -194,8 +194,8 @@ fn ask(stop: &AtomicBool, seen: &Mutex<Seen>, ports: &[u16], keeps: bool) {
     let mut number = 0_u64;
     while !stop.load(Ordering::SeqCst) {
         number += 1;
-        // Five hundred requests a second are a load; more would only fill the kernel's table of sockets.
-        std::thread::park_timeout(Duration::from_millis(2));
+        // Two hundred requests a second are a load; more would only fill the kernel's table of sockets.
+        std::thread::park_timeout(Duration::from_millis(5));
         // A balancer knows what the health endpoints have said last.
         let healthy: Vec<u16> = match ports {
             [only] => vec![*only],

@@ -3,6 +3,8 @@
 //! Each process has a clock of its own, which jumps to its next deadline whenever it likes: a process that is stopped for
 //! long, and one that is merely slow, are both in this.
 
+mod refinement;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 

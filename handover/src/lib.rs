@@ -46,7 +46,8 @@
 //! # Guarantees
 //!
 //! Explored on the machines that ship, over every order of deliveries, pauses and one death, with orders that come at any
-//! time and twice to whom they are for, one connection in every build and more on demand:
+//! time and twice to whom they are for, one connection in every build and more on demand. Each step is also shown to be one
+//! that the agents may take with which `unattended-upgrade` explores its controller:
 //!
 //! - **Somebody accepts.** As long as no process has died, one of the two polls the listeners; after a death the other does
 //!   as soon as its lease has ended. Listeners are the same open queues, proved by the kernel's cookie, each one claimed;

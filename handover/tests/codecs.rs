@@ -275,3 +275,28 @@ fn a_message_longer_than_any_is_no_message() {
     // An answer to nothing.
     assert_eq!(framed.server_sent(&message(b"a")), Err(Decline::BadState));
 }
+
+#[test]
+fn a_call_that_has_begun_says_where_it_ends() {
+    let calls = [message(b"one"), message(b""), message(b"three")].concat();
+    let ends = [message(b"one").len(), message(b"").len(), message(b"three").len()];
+    for cut in 0..=calls.len() {
+        let mut framed = Framed::new(FIELD);
+        framed.client_sent(&calls[..cut]).unwrap();
+        // From where the bytes were cut to the next end of a call; nothing at an end.
+        let end = ends
+            .iter()
+            .scan(0, |sum, length| {
+                *sum += length;
+                Some(*sum)
+            })
+            .chain([0])
+            .filter(|end| *end >= cut)
+            .min()
+            .unwrap();
+        assert_eq!(framed.under_way(&calls[cut..]), end - cut, "cut at {cut}");
+        // As many as there are, if the end is not among them.
+        let few = &calls[cut..calls.len().min(cut + 1)];
+        assert_eq!(framed.under_way(few), few.len().min(end - cut));
+    }
+}

@@ -28,6 +28,7 @@
 //! fault: it has no circles, and nothing but ends is without a way on. One connection stands for all of them, and the loss
 //! of a session is noticed before the next step of anybody else only where it matters to nobody.
 
+mod agents;
 mod check;
 mod state;
 mod table;
@@ -42,6 +43,7 @@ use serde::Serialize;
 use crate::hash::Fixed;
 use crate::machine::Effect;
 use crate::{Mode, Step, Which};
+pub use agents::{AgentSeen, Agents, AgentsSeen, Owner};
 use check::Broken;
 use state::{End, Faults, LATE_MS, QUIET_MS, State};
 pub use table::{Table, tables};

@@ -195,7 +195,7 @@ impl World {
         outcome
     }
 
-    fn act(&mut self, effect: Effect, rules: &Rules) -> EffectOutcome {
+    pub(super) fn act(&mut self, effect: Effect, rules: &Rules) -> EffectOutcome {
         match effect {
             Effect::Fence | Effect::Prefetch => {}
             Effect::Close { .. } => self.open = false,
@@ -237,7 +237,7 @@ impl World {
         EffectOutcome::Applied
     }
 
-    fn hand_over(&mut self, order: HandoverOrder, rules: &Rules) -> EffectOutcome {
+    pub(super) fn hand_over(&mut self, order: HandoverOrder, rules: &Rules) -> EffectOutcome {
         let (old_runs, new_runs, session) = (self.runs(Which::Old), self.runs(Which::New), self.session);
         let new_accepts = self.accepts(Which::New);
         let live = self.live;

@@ -47,6 +47,22 @@ fn the_new_one_commits_and_the_old_one_leaves() {
 }
 
 #[test]
+fn who_has_quiesced_accepts_nobody_and_keeps_whom_it_has() {
+    let place = Place::new();
+    let (old, new) = (place.serving("a", ""), place.waiting("b", ""));
+    let address = old.address("http");
+    let mut early = Client::connect(address, Kind::Http, 1).unwrap();
+    assert_eq!(early.talk(10).unwrap().instance, old.instance);
+    take_over(&old, &new, 1);
+    for n in 0..50 {
+        let mut late = Client::connect(address, Kind::Http, n).unwrap();
+        assert_eq!(late.talk(10).unwrap().instance, new.instance);
+    }
+    assert_eq!(early.talk(10).unwrap().instance, old.instance);
+    assert_eq!((old.number("accepted"), new.number("accepted")), (1, 50));
+}
+
+#[test]
 fn who_asks_for_everything_back_is_committed_again() {
     let place = Place::new();
     let (old, new) = (place.serving("a", ""), place.waiting("b", ""));

@@ -270,6 +270,44 @@ fn what_was_read_of_the_next_request_goes_along() {
 }
 
 #[test]
+fn an_answer_that_is_not_sent_yet_is_not_cut() {
+    const LENGTH: usize = 300_000;
+    let place = Place::new();
+    let (old, new) = (
+        place.serving("a", "--socket-buffer 16384"),
+        place.waiting("b", "--socket-buffer 16384"),
+    );
+    let address = old.address("http");
+    let body: Vec<u8> = (0..LENGTH)
+        .map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1])
+        .collect();
+    let mut all: Vec<_> = (0..10)
+        .map(|_| {
+            let mut stream = connect(address).unwrap();
+            sockopt::set_socket_recv_buffer_size(&stream, 32_768).unwrap();
+            write!(
+                stream,
+                "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n"
+            )
+            .unwrap();
+            stream.write_all(&body).unwrap();
+            stream
+        })
+        .collect();
+    // The application has said all, and most of it waits in the process since nobody reads.
+    old.until("nothing under way", |status| {
+        status["connections"] == 10 && status["active"] == 0
+    });
+    take_over(&old, &new, 1);
+    old.ordered(1, "migrate");
+    old.until("they cannot move", |status| status["moves"]["declined"] == 10);
+    for stream in &mut all {
+        let (_, answer) = read_message(stream, &mut Vec::new()).unwrap().unwrap();
+        assert!(answer.strip_prefix(b"/x") == Some(&body), "other bytes");
+    }
+}
+
+#[test]
 fn what_has_begun_ends_where_it_began() {
     let place = Place::new();
     let (old, new) = (place.serving("a", ""), place.waiting("b", ""));

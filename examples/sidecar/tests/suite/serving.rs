@@ -224,3 +224,24 @@ fn a_process_that_stops_finishes_what_is_under_way() {
     );
     assert!(!sidecar.admin.exists(), "its socket is gone with it");
 }
+
+#[test]
+fn who_waits_to_be_accepted_when_a_process_stops_is_served() {
+    let place = Place::new();
+    let mut sidecar = place.serving("a", "");
+    let address = sidecar.address("http");
+    // They queue while it stands still, and it finds them and its signal at the same time.
+    sidecar.signal(Signal::STOP);
+    let mut clients: Vec<Client> = (0..30)
+        .map(|n| Client::connect(address, Kind::Http, n).unwrap())
+        .collect();
+    for client in &mut clients {
+        client.begin(100).unwrap();
+    }
+    sidecar.signal(Signal::TERM);
+    sidecar.signal(Signal::CONT);
+    for client in &mut clients {
+        assert!(client.finish(100).unwrap().last);
+    }
+    assert_eq!(sidecar.ended().code(), Some(0));
+}

@@ -85,6 +85,7 @@ pub struct Foreign {
     open: Option<Ask>,
     drain: Option<Ask>,
     binds: Vec<String>,
+    overlap_ms: Option<u64>,
     ask_ms: u64,
 }
 
@@ -98,6 +99,7 @@ impl Foreign {
             open: None,
             drain: None,
             binds: Vec::new(),
+            overlap_ms: None,
             ask_ms: 2_000,
         }
     }
@@ -120,6 +122,15 @@ impl Foreign {
     #[must_use]
     pub fn binds(mut self, address: impl Into<String>) -> Self {
         self.binds.push(address.into());
+        self
+    }
+
+    /// With a hot restart of its own: a replacement in place starts the new process beside the old one, as `{epoch}` + 1, and
+    /// the old one may go on for so long, in milliseconds, after the new one is ready; then it is told to end, if it has not
+    /// ended by itself. The two are left to share their ports as they can. A cold replacement starts alone, as epoch 0.
+    #[must_use]
+    pub const fn overlaps(mut self, linger_ms: u64) -> Self {
+        self.overlap_ms = Some(linger_ms);
         self
     }
 
@@ -170,6 +181,10 @@ impl Program for Foreign {
         binds
             .map(|(at, text)| address(format!("binds[{at}]"), text, place))
             .collect()
+    }
+
+    fn overlaps(&self) -> Option<u64> {
+        self.overlap_ms
     }
 
     async fn ask(&self, place: &Place) -> Result<Told, String> {

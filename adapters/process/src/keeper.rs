@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use rustix::process::Signal;
 use tokio::sync::{Mutex, Notify};
-use unattended_upgrade::{FleetChange, Ingress, InstanceId, TargetId, Version};
+use unattended_upgrade::{FleetChange, Ingress, InstanceId, Moves, TargetId, Version};
 
 use crate::clock::now_ms;
 use crate::fill::fill;
 use crate::house::House;
 use crate::logs;
+use crate::look::add;
 use crate::process::{Gated, Process};
 use crate::program::{Filled, Place, Told};
 use crate::state::{APPLICATION, Committed, Run, SEATS, State, Unwritten, committed};
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) state: State,
     pub(crate) lives: [Option<Live>; SEATS],
     exits: [Exits; SEATS],
+    /// Processes that had ended before this adapter began.
+    found_dead: Vec<(usize, Run)>,
     /// When a slot that yields has yielded for long enough.
     yield_at: Option<u64>,
     /// When the logs are looked at next.
@@ -93,12 +96,16 @@ impl Keeper {
     /// Takes over what runs; nothing is started before its task runs.
     pub(crate) fn new(target: &Target, directory: PathBuf, house: Arc<House>, state: State) -> std::io::Result<Self> {
         let mut lives = [const { None }; SEATS];
-        for (seat, live) in state.seats.iter().zip(&mut lives) {
+        let mut found_dead = Vec::new();
+        for (at, (seat, live)) in state.seats.iter().zip(&mut lives).enumerate() {
             let Some(run) = &seat.run else { continue };
             if state.boot != house.boot {
                 continue;
             }
             let Some(process) = Process::find(run.pid, run.started)? else {
+                if at != APPLICATION {
+                    found_dead.push((at, run.clone()));
+                }
                 continue;
             };
             *live = Some(Live {
@@ -125,6 +132,7 @@ impl Keeper {
                 state,
                 lives,
                 exits: [Exits::default(); SEATS],
+                found_dead,
                 yield_at: None,
                 logs_at: 0,
                 well: true,
@@ -176,7 +184,7 @@ impl Keeper {
             directory: self.directory.clone(),
             passive: run.passive,
             parameters: Arc::clone(&self.parameters),
-            pid: Some(run.pid),
+            pid: (run.pid > 0).then_some(run.pid),
         }
     }
 
@@ -217,8 +225,11 @@ impl Keeper {
         let now = now_ms();
         let committed = self.committed();
         let mut due_ms = now + self.house.settings.look_ms;
+        for (seat, run) in std::mem::take(&mut inner.found_dead) {
+            self.template.program.ended(&self.place(seat, &run));
+        }
         for seat in 0..SEATS {
-            self.bury(&mut inner, seat, committed, now);
+            self.bury(&mut inner, seat, committed, now).await;
         }
         self.yields(&mut inner, now).await;
         for seat in 0..SEATS {
@@ -254,13 +265,20 @@ impl Keeper {
     }
 
     /// Takes note of a process that has ended.
-    fn bury(&self, inner: &mut Inner, seat: usize, committed: Committed, now: u64) {
+    async fn bury(&self, inner: &mut Inner, seat: usize, committed: Committed, now: u64) {
         let Some(live) = inner.lives[seat].take_if(|live| live.process.has_ended()) else {
             return;
         };
         live.process.reap();
         if seat != APPLICATION {
             self.template.program.ended(&self.place(seat, &live.run));
+            let moves = live.told.as_ref().map_or_else(Moves::default, |told| told.moves);
+            if moves != Moves::default() {
+                let mut state = inner.state.clone();
+                state.kept = add(state.kept, moves);
+                // What it had counted; where it cannot be written, the counts of one that has ended are missing.
+                let _ = self.write(inner, state).await;
+            }
         }
         let asked = live.stop.is_some() || inner.is_to_end(seat, &live);
         if asked {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use futures::future::{join, ready};
 use unattended_upgrade::{
-    ConfigSeen, Ingress, InstanceId, Moves, Observation, Pair, Phase, SelfCheck, SlotSeen, Version,
+    ConfigSeen, Ingress, InstanceId, Moves, Observation, Pair, Pauses, Phase, SelfCheck, SlotSeen, Version,
 };
 
 use crate::keeper::{Inner, Keeper};
@@ -44,6 +44,7 @@ impl Keeper {
         let [a, b] = &before;
         let (told_a, told_b) = join(ask(a), ask(b)).await;
         let mut told = [told_a, told_b];
+        self.remember(&before, &told).await;
         // What has ended in the meantime is not shown, whatever it has said.
         for (slot, told) in before.iter().zip(&mut told) {
             if slot.live.as_ref().is_some_and(|(_, process)| process.has_ended()) {
@@ -51,6 +52,18 @@ impl Keeper {
             }
         }
         self.compose(&before, &told, &state, serving)
+    }
+
+    /// The last word of an instance is what is left of its counts when it has ended.
+    async fn remember(&self, before: &[Before; 2], told: &[Option<Told>; 2]) {
+        let mut inner = self.inner.lock().await;
+        for ((before, told), live) in before.iter().zip(told).zip(&mut inner.lives) {
+            if let (Some((place, _)), Some(told), Some(live)) = (&before.live, told, live)
+                && live.run.instance == place.instance.0
+            {
+                live.told = Some(told.clone());
+            }
+        }
     }
 
     fn before(&self, inner: &Inner, slot: usize, committed: Committed) -> Before {
@@ -75,7 +88,7 @@ impl Keeper {
             },
             live: live.map(|live| (self.place(slot, &live.run), Arc::clone(&live.process))),
             way: live.and_then(|live| live.way),
-            born_closed: live.is_some_and(|live| live.born_closed),
+            born_closed: live.is_some_and(|live| live.born_closed) && inner.state.way != Way::Open,
         }
     }
 
@@ -83,6 +96,11 @@ impl Keeper {
         let able = self.template.program.able();
         let closed = state.way != Way::Open;
         let mut slots = [0, 1].map(|slot| seen(&before[slot], told[slot].as_ref()));
+        for (slot, told) in slots.iter_mut().zip(told) {
+            // One that was started anew is not ready before it works by what the one before worked by.
+            let bare = told.as_ref().is_some_and(|told| told.config.acknowledged.is_none());
+            slot.ready &= !(able.config && bare && state.config.good.is_some());
+        }
         let of = |slot: usize| (&before[slot], told[slot].as_ref());
         let (place, word) = of(serving);
         let ingress = if able.ingress {
@@ -109,7 +127,11 @@ impl Keeper {
                 acknowledged: None,
                 refused: None,
             };
-            Box::new(word.map_or(unknown, |word| word.config.clone()))
+            let mut config = word.map_or(unknown, |word| word.config.clone());
+            // A refusal is of what was ordered last; what has been ordered since makes it the past.
+            let wanted = state.config.wanted.as_ref();
+            config.refused = config.refused.filter(|(version, _)| Some(version) == wanted);
+            Box::new(config)
         });
         let running = serves.instance.is_some();
         Observation {
@@ -127,11 +149,11 @@ impl Keeper {
             pair: able.hand_over.then(|| {
                 Box::new(Pair {
                     session: told.iter().flatten().any(|told| told.session),
-                    // Where one slot is empty there is no hand-over to tell of.
-                    moves: if slots.iter().any(SlotSeen::is_empty) {
+                    // Where one slot is empty, or nothing was offered yet, there is no hand-over to tell of.
+                    moves: if slots.iter().any(SlotSeen::is_empty) || !state.offered {
                         Moves::default()
                     } else {
-                        moves(told)
+                        told.iter().flatten().fold(state.kept, |all, told| add(all, told.moves))
                     },
                     slots,
                 })
@@ -141,20 +163,20 @@ impl Keeper {
     }
 }
 
-/// Both count; each connection counts once.
-fn moves(told: &[Option<Told>; 2]) -> Moves {
-    let mut all = Moves::default();
-    for moves in told.iter().flatten().map(|told| told.moves) {
-        all.moved = all.moved.saturating_add(moves.moved);
-        all.declined = all.declined.saturating_add(moves.declined);
-        all.cut = all.cut.saturating_add(moves.cut);
-        all.lost = all.lost.saturating_add(moves.lost);
-        all.bytes = all.bytes.saturating_add(moves.bytes);
-        all.pauses.p50_us = all.pauses.p50_us.max(moves.pauses.p50_us);
-        all.pauses.p99_us = all.pauses.p99_us.max(moves.pauses.p99_us);
-        all.pauses.max_us = all.pauses.max_us.max(moves.pauses.max_us);
+/// Adds up what processes have counted, each for its part, and takes the worse pauses.
+pub(crate) fn add(one: Moves, other: Moves) -> Moves {
+    Moves {
+        moved: one.moved.saturating_add(other.moved),
+        declined: one.declined.saturating_add(other.declined),
+        cut: one.cut.saturating_add(other.cut),
+        lost: one.lost.saturating_add(other.lost),
+        bytes: one.bytes.saturating_add(other.bytes),
+        pauses: Pauses {
+            p50_us: one.pauses.p50_us.max(other.pauses.p50_us),
+            p99_us: one.pauses.p99_us.max(other.pauses.p99_us),
+            max_us: one.pauses.max_us.max(other.pauses.max_us),
+        },
     }
-    all
 }
 
 fn seen(before: &Before, told: Option<&Told>) -> SlotSeen {

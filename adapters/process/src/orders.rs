@@ -164,10 +164,11 @@ impl Keeper {
                 !live.process.has_ended() && live.told.as_ref().is_some_and(crate::program::Told::is_verified)
             });
             let other = 1 - serving;
-            if overlaps && state.seats[other].yields {
+            if overlaps && !application && state.seats[other].yields {
                 // Two already overlap, and the older one serves: what was to follow it is replaced itself.
                 state.fill(serving, version);
-            } else if overlaps && runs && !application && inner.lives[other].is_none() {
+            } else if overlaps && runs && !application {
+                // One that is still on its way out of the other slot ends first.
                 state.seats[serving].yields = true;
                 state.fill(other, version);
                 state.home = other;
@@ -182,14 +183,20 @@ impl Keeper {
     }
 
     pub(crate) async fn ingress(&self, order: IngressOrder, key: &EffectKey) -> EffectOutcome {
-        self.effect(key, |_, _, state| {
-            state.way = match order {
-                IngressOrder::Open => Way::Open,
-                IngressOrder::Close { reopen_by_ms } => Way::Closed { reopen_by_ms },
-            };
-            Ok(())
-        })
-        .await
+        let _orders = self.orders.lock().await;
+        let outcome = self
+            .apply(key, |_, _, state| {
+                state.way = match order {
+                    IngressOrder::Open => Way::Open,
+                    IngressOrder::Close { reopen_by_ms } => Way::Closed { reopen_by_ms },
+                };
+                Ok(())
+            })
+            .await;
+        if outcome == EffectOutcome::Applied {
+            self.tell_way(order).await;
+        }
+        outcome
     }
 
     pub(crate) async fn apply_config(&self, version: &Version, key: &EffectKey) -> EffectOutcome {
@@ -297,6 +304,10 @@ impl Keeper {
                 }
             }
             let before = inner.state.sent.clone();
+            if order == HandoverOrder::Offer {
+                // Both count anew from here on.
+                (state.kept, state.offered) = (unattended_upgrade::Moves::default(), true);
+            }
             if let Err(error) = self.write(&mut inner, state).await {
                 return unwritten(&error);
             }

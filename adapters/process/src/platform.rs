@@ -26,6 +26,10 @@ use crate::state::{SEATS, State, Unwritten, Way, directory_of};
 use crate::template::find;
 use crate::{OpenError, Settings, Target, TemplateError};
 
+/// How often, and after which wait, a directory is tried that is held.
+const HELD_TRIES: u32 = 20;
+const HELD_WAIT: Duration = Duration::from_millis(25);
+
 /// Targets that are asked at once.
 const ASKED_AT_ONCE: usize = 64;
 
@@ -77,12 +81,24 @@ impl ProcessPlatform {
             error,
         })?;
         let targets: Vec<Target> = targets.into_iter().collect();
-        // It reads, writes and waits for the disk on a thread of its own.
-        let prepared = tokio::task::spawn_blocking(move || prepare(&root, &targets, settings));
-        let (house, keepers, births) = prepared.await.map_err(|error| OpenError::Directory {
-            directory: directory.as_ref().to_owned(),
-            error: std::io::Error::other(error),
-        })??;
+        let mut tries = 0;
+        let (house, keepers, births) = loop {
+            let (root, targets, settings) = (root.clone(), targets.clone(), settings.clone());
+            // It reads, writes and waits for the disk on a thread of its own.
+            let prepared = tokio::task::spawn_blocking(move || prepare(&root, &targets, settings)).await;
+            let prepared = prepared.map_err(|error| OpenError::Directory {
+                directory: directory.as_ref().to_owned(),
+                error: std::io::Error::other(error),
+            })?;
+            match prepared {
+                // What a killed adapter has just forked holds its lock until it stands at the gate.
+                Err(OpenError::Held { .. }) if tries < HELD_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(HELD_WAIT).await;
+                }
+                prepared => break prepared?,
+            }
+        };
         let able = common(&keepers);
         let platform = Self {
             house,

@@ -23,7 +23,7 @@ pub(crate) struct Place {
     pub(crate) instance: InstanceId,
     /// 0 or 1.
     pub(crate) slot: usize,
-    /// Overlapping starts since one that stood alone: 0 for that one.
+    /// One more than that of the instance beside which it was started; 0 where it stood alone.
     pub(crate) epoch: u32,
     /// The target's directory.
     pub(crate) directory: PathBuf,

@@ -11,8 +11,9 @@ use crate::keeper::Keeper;
 use crate::program::{Answer, Place, Told};
 use crate::state::{APPLICATION, Way};
 
-/// The first wait for something that is not settled yet; it doubles up to [`Settings::look_ms`](crate::Settings).
+/// The first wait for something that is not settled yet; it doubles up to the longest.
 const FIRST_WAIT_MS: u64 = 10;
+const LONGEST_WAIT_MS: u64 = 160;
 
 /// Something that an instance has to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +34,11 @@ impl Keeper {
             }
             let settled = self.tell_all().await;
             let look_ms = self.house.settings.look_ms;
-            wait_ms = if settled { look_ms } else { (wait_ms * 2).min(look_ms) };
+            wait_ms = if settled {
+                look_ms
+            } else {
+                (wait_ms * 2).min(LONGEST_WAIT_MS).min(look_ms)
+            };
             let now = now_ms();
             let until_ms = (now + wait_ms).min(pass.due_ms).max(now + 1);
             let ended = pass.processes.iter().map(|process| process.ended().boxed());
@@ -57,7 +62,8 @@ impl Keeper {
                 continue;
             };
             let told = self.template.program.ask(&place).await.ok();
-            settled &= told.as_ref().is_some_and(Told::is_verified);
+            // While connections move, every count may be an instance's last word.
+            settled &= told.as_ref().is_some_and(|told| told.is_verified() && !told.session);
             self.heard(slot, &place, told.clone()).await;
             let Some(told) = told else { continue };
             for due in self.due(slot, &place, &told).await {
@@ -81,12 +87,15 @@ impl Keeper {
         let mut inner = self.inner.lock().await;
         let acknowledged = told.as_ref().and_then(|told| told.config.acknowledged.clone());
         let due = matches!(inner.state.way, Way::Closed { reopen_by_ms } if now_ms() >= reopen_by_ms);
+        let is_open = inner.state.way == Way::Open;
         let Some(live) = inner.lives[slot]
             .as_mut()
             .filter(|live| live.run.instance == place.instance.0)
         else {
             return;
         };
+        // It was opened again before this one had closed it.
+        live.born_closed &= !is_open;
         let tells_way = told.as_ref().and_then(|told| told.ingress);
         if let Some(way) = tells_way {
             live.way = Some(way);
@@ -166,14 +175,46 @@ impl Keeper {
         due
     }
 
+    /// Tells every instance of the way at once, so that whoever has ordered it need not wait for the next look. One that
+    /// does not hear is told again by the task.
+    pub(crate) async fn tell_way(&self, order: IngressOrder) {
+        for slot in 0..APPLICATION {
+            let Some(place) = self.place_of(slot).await else {
+                continue;
+            };
+            let answer = self.template.program.ingress(&place, order).await;
+            self.told(slot, &place, Due::Way(order), &answer).await;
+        }
+    }
+
     /// Tells an instance one thing, and takes in what it made of it.
     async fn tell(&self, slot: usize, place: &Place, due: Due) {
         let program = &self.template.program;
+        // An order that is being given tells the way itself, and later than what was due before it.
+        let _orders = if let Due::Way(order) = due {
+            let Ok(orders) = self.orders.try_lock() else { return };
+            let ordered = self.inner.lock().await.state.way;
+            let holds = match order {
+                IngressOrder::Open => !matches!(ordered, Way::Closed { reopen_by_ms } if now_ms() < reopen_by_ms),
+                IngressOrder::Close { reopen_by_ms } => ordered == Way::Closed { reopen_by_ms },
+            };
+            if !holds {
+                return;
+            }
+            Some(orders)
+        } else {
+            None
+        };
         let answer = match &due {
             Due::Fence(generation) => program.fence(place, Generation(*generation)).await,
             Due::Way(order) => program.ingress(place, *order).await,
             Due::Config(version) => program.config(place, version).await,
         };
+        self.told(slot, place, due, &answer).await;
+    }
+
+    /// Takes in what an instance made of what it was told.
+    async fn told(&self, slot: usize, place: &Place, due: Due, answer: &Answer) {
         let mut inner = self.inner.lock().await;
         let way = inner.state.way;
         let Some(live) = inner.lives[slot]

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hyper::Method;
@@ -10,6 +11,7 @@ use unattended_upgrade::{
     ConfigSeen, Generation, HandoverOrder, Ingress, IngressOrder, InstanceId, Moves, Pauses, Probe, SelfCheck, Version,
 };
 
+use crate::clock::now_ms;
 use crate::fill::fill;
 use crate::foreign::address;
 use crate::http::{self, Door, Silence};
@@ -145,7 +147,7 @@ struct Status {
     version: String,
     generation: u64,
     ready: bool,
-    self_check: SelfCheck,
+    self_check: Checked,
     ingress: Ingress,
     #[serde(default)]
     reopen_by_ms: Option<u64>,
@@ -159,7 +161,8 @@ struct Status {
     retired: bool,
     session: bool,
     moves: StatusMoves,
-    config: StatusConfig,
+    /// Nothing where nothing was ever pushed.
+    config: Option<StatusConfig>,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +182,7 @@ struct StatusPauses {
     max_us: u32,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct StatusConfig {
     acknowledged: Option<Version>,
     refused: Option<(Version, Arc<str>)>,
@@ -189,7 +192,26 @@ struct StatusConfig {
 struct Identity {
     instance: u64,
     version: String,
-    self_check: SelfCheck,
+    self_check: Checked,
+}
+
+/// Its self-check, in its own words.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Checked {
+    Unreported,
+    Passed,
+    Failed(Arc<str>),
+}
+
+impl From<Checked> for SelfCheck {
+    fn from(checked: Checked) -> Self {
+        match checked {
+            Checked::Unreported => Self::Unreported,
+            Checked::Passed => Self::Passed,
+            Checked::Failed(check) => Self::Failed { check },
+        }
+    }
 }
 
 impl From<Status> for Told {
@@ -207,9 +229,10 @@ impl From<Status> for Told {
             p99_us: pauses.p99_us,
             max_us: pauses.max_us,
         };
+        let config = status.config.unwrap_or_default();
         Self {
             ready: status.ready,
-            self_check: status.self_check,
+            self_check: status.self_check.into(),
             ingress: Some(status.ingress),
             reopen_by_ms: status.reopen_by_ms,
             active: Some(status.active),
@@ -217,7 +240,8 @@ impl From<Status> for Told {
             accepting: status.accepting,
             accepted: Some(status.accepted),
             connections: Some(status.connections),
-            committed: status.committed_generation.is_some(),
+            // One that was started to serve says 0.
+            committed: status.committed_generation.is_some_and(|generation| generation > 0),
             retired: status.retired,
             session: status.session,
             moves: Moves {
@@ -229,8 +253,8 @@ impl From<Status> for Told {
                 pauses,
             },
             config: ConfigSeen {
-                acknowledged: status.config.acknowledged,
-                refused: status.config.refused,
+                acknowledged: config.acknowledged,
+                refused: config.refused,
             },
             generation: status.generation,
         }
@@ -372,7 +396,26 @@ impl Program for Sidecar {
         }
         let peer = peer.map(Place::doorbell);
         let body = json!({"order": order, "generation": generation.0, "peer": peer});
-        self.order(here, "/handover", &body).await
+        let mut answer = self.order(here, "/handover", &body).await;
+        if order != HandoverOrder::Offer {
+            return answer;
+        }
+        // The old one may hear of the session a moment after the new one has called. It stands by now, so that an offer which
+        // is put off is not one at which nothing was done.
+        let until_ms = now_ms() + self.ask_ms;
+        loop {
+            match answer {
+                Answer::Retry { after_ms } if now_ms() < until_ms => {
+                    tokio::time::sleep(Duration::from_millis(after_ms.clamp(1, 100))).await;
+                    answer = self.order(here, "/handover", &body).await;
+                }
+                Answer::Retry { .. } => {
+                    return Answer::Unknown("the session stands, and the offer is put off again and again".to_owned());
+                }
+                Answer::NotAsked(words) => return Answer::Unknown(words),
+                answer => return answer,
+            }
+        }
     }
 
     fn config_file(&self, _: &Place, version: &Version) -> Result<PathBuf, String> {
@@ -410,7 +453,7 @@ impl Program for Sidecar {
         identity.map_or_else(nobody, |identity| Probe {
             instance: Some(InstanceId(identity.instance)),
             version: Some(identity.version.as_str().into()),
-            self_check: identity.self_check,
+            self_check: identity.self_check.into(),
         })
     }
 }

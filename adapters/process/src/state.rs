@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use unattended_upgrade::{EffectKey, Version};
+use unattended_upgrade::{EffectKey, Moves, Version};
 
 use crate::OpenError;
 
@@ -30,6 +30,10 @@ pub(crate) struct State {
     pub(crate) config: Config,
     /// An order of a hand-over may still lie in these instances' queues unread.
     pub(crate) sent: Vec<u64>,
+    /// What processes had counted that have ended since the last offer.
+    pub(crate) kept: Moves,
+    /// Listeners were offered since a slot was filled: before that, what instances have counted is of another hand-over.
+    pub(crate) offered: bool,
     /// Nothing is to run, until the directory is opened anew.
     pub(crate) halted: bool,
     /// The target was taken away.
@@ -110,6 +114,8 @@ impl State {
             way: Way::Open,
             config: Config::default(),
             sent: Vec::new(),
+            kept: Moves::default(),
+            offered: false,
             halted: false,
             gone: false,
         }
@@ -150,6 +156,7 @@ impl State {
         let seat = &mut self.seats[slot];
         (seat.version, seat.since, seat.ended, seat.yields) = (Some(version.clone()), since, None, false);
         seat.round += 1;
+        self.offered = false;
     }
 
     /// Empties a slot.

@@ -40,6 +40,28 @@ pub(crate) fn adapter(root: &Path, count: usize, orders: u64, generation: u64) {
     });
 }
 
+/// The adapter as a process of its own that counts its descriptors, before and after much work.
+pub(crate) fn counter(root: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let platform = ProcessPlatform::open(root, fleet(root, 2)).await.unwrap();
+        for round in 0..12_u8 {
+            for name in ["t0", "t1"] {
+                let version = VERSIONS[usize::from(round % 3)];
+                platform.replace(&name.into(), &version.into(), &key(1, round)).await;
+                until(&platform, name, "running", runs(version)).await;
+            }
+            // The one before has been buried when the new one runs; the requests of this look are over.
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+            say(&format!("descriptors {open}"));
+        }
+        say("idle");
+    });
+}
+
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "> {line}").unwrap();
@@ -54,12 +76,13 @@ struct Adapter {
 
 impl Adapter {
     fn start(root: &Path, count: usize, orders: u64, generation: u64) -> Self {
+        Self::of(&format!("adapter {} {count} {orders} {generation}", root.display()))
+    }
+
+    fn of(setup: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "programs::process", "--nocapture", "--quiet"])
-            .env(
-                PROGRAM,
-                format!("adapter {} {count} {orders} {generation}", root.display()),
-            )
+            .env(PROGRAM, setup)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -156,6 +179,21 @@ fn what_runs_is_adopted_and_only_one_may_hold_it() {
             runs("1")(seen) && seen.instance > ended
         })
         .await;
+    });
+}
+
+#[test]
+fn no_descriptor_is_left_behind() {
+    run(async |root| {
+        let mut counter = Adapter::of(&format!("counter {}", root.display()));
+        let mut open = Vec::new();
+        while let Some(("descriptors", count)) = counter.next().unwrap().split_once(' ') {
+            open.push(count.parse::<usize>().unwrap());
+        }
+        assert_eq!(open.len(), 12);
+        // A request of the task may be under way at one look or another, a leak would grow.
+        let (before, after) = (open[..3].iter().max().unwrap(), open[9..].iter().min().unwrap());
+        assert!(after <= before, "{open:?}");
     });
 }
 

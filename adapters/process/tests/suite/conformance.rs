@@ -8,6 +8,7 @@ use unattended_upgrade::conformance::{Disturb, Memory, Subject, platform_holds, 
 use unattended_upgrade::{Platform as _, TargetId};
 
 use crate::programs::target;
+use crate::sidecar;
 use crate::support::{run, runs, start_time, until};
 
 /// Restarts, deaths and births that nobody ordered.
@@ -26,11 +27,8 @@ impl Disturb for Disturbed<'_> {
         let instance = self.platform.observe(std::slice::from_ref(target)).await.unwrap()[0]
             .instance
             .unwrap();
-        let runs = state["seats"].as_array().unwrap().iter().map(|seat| &seat["run"]);
-        let run = runs
-            .filter(|run| run["instance"].as_u64() == Some(instance.0))
-            .next()
-            .unwrap();
+        let mut runs = state["seats"].as_array().unwrap().iter().map(|seat| &seat["run"]);
+        let run = runs.find(|run| run["instance"].as_u64() == Some(instance.0)).unwrap();
         let pid = i32::try_from(run["pid"].as_i64().unwrap()).unwrap();
         let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
         pidfd_send_signal(pidfd, Signal::KILL).unwrap();
@@ -79,6 +77,23 @@ async fn try_out(
     memory
 }
 
+/// All that there is: slots, hand-overs, configurations, probes, endpoints.
+#[test]
+fn a_fleet_of_sidecars_keeps_the_contract() {
+    run(async |root| {
+        let subject = Subject::new(["a", "b"].map(TargetId::from), "1".into(), "2".into())
+            .bad_version("unchecked".into())
+            .bad_config("bad".into())
+            .configs(["c1".into(), "c2".into()])
+            .scope("app=pay")
+            .times(5_000, 80, 5)
+            .drawn(24, 7);
+        let fleet = |root: &std::path::Path| vec![sidecar::target(root, "a", "1"), sidecar::target(root, "b", "1")];
+        sidecar::lay_out(&root);
+        try_out(root, subject, fleet, |root, name| sidecar::target(root, name, "1")).await;
+    });
+}
+
 #[test]
 fn a_fleet_of_foreign_programs_keeps_the_contract() {
     run(async |root| {
@@ -86,8 +101,8 @@ fn a_fleet_of_foreign_programs_keeps_the_contract() {
         let subject = Subject::new(["a", "b"].map(TargetId::from), "1".into(), "2".into())
             .bad_version("unready".into())
             .scope("zone=z9")
-            .times(4_000, 100, 5)
-            .drawn(60, 7);
+            .times(5_000, 80, 5)
+            .drawn(24, 7);
         try_out(root, subject, fleet, |root, name| target(root, name, "1")).await;
     });
 }

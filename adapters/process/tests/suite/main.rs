@@ -6,4 +6,5 @@ mod bad_input;
 mod conformance;
 mod foreign;
 mod programs;
+mod sidecar;
 mod support;

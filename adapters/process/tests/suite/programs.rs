@@ -13,7 +13,15 @@ pub(crate) const PROGRAM: &str = "UNATTENDED_TEST_PROGRAM";
 fn process() {
     let Ok(setup) = std::env::var(PROGRAM) else { return };
     match setup.split_whitespace().collect::<Vec<_>>()[..] {
-        ["server", socket, version, instance, count] => server(socket, version, instance, count),
+        ["server", socket, version, instance, epoch, count] => server(socket, version, instance, epoch, count),
+        ["counter", root] => super::adoption::counter(root.as_ref()),
+        ["sidecar", ..] => {
+            // One that leaves well lets the harness end; how else it ends only matters to those who wait for it.
+            if unattended_sidecar::main(setup.split_whitespace().map(str::to_owned)) != std::process::ExitCode::SUCCESS
+            {
+                std::process::exit(1);
+            }
+        }
         ["adapter", root, fleet, orders, generation] => {
             let number = |text: &str| text.parse().unwrap();
             let fleet = usize::try_from(number(fleet)).unwrap();
@@ -32,10 +40,14 @@ pub(crate) fn start(setup: &str) -> Start {
 
 /// A foreign program: it answers on a Unix socket whether it is ready, and closes and opens.
 pub(crate) fn template(root: &std::path::Path) -> Template {
+    Template::foreign(program(root)).grace_ms(3_000)
+}
+
+pub(crate) fn program(root: &std::path::Path) -> Foreign {
     let counts = root.join("starts");
-    let foreign = Foreign::new(
+    Foreign::new(
         start(&format!(
-            "server {{admin}} {{version}} {{instance}} {}/{{target}}",
+            "server {{admin}} {{version}} {{instance}} {{epoch}} {}/{{target}}",
             counts.display()
         )),
         Ask::new("unix:{admin}:/ready"),
@@ -44,8 +56,7 @@ pub(crate) fn template(root: &std::path::Path) -> Template {
         Ask::new("POST unix:{admin}:/close"),
         Ask::new("POST unix:{admin}:/open"),
     )
-    .drain(Ask::new("POST unix:{admin}:/drain"));
-    Template::foreign(foreign).grace_ms(3_000)
+    .drain(Ask::new("POST unix:{admin}:/drain"))
 }
 
 pub(crate) fn target(root: &std::path::Path, name: &str, version: &str) -> Target {
@@ -55,13 +66,13 @@ pub(crate) fn target(root: &std::path::Path, name: &str, version: &str) -> Targe
 }
 
 /// What it does is said by its version: `crash…`, `unready…`, `chatty…`, `stubborn…`, or anything good.
-fn server(socket: &str, version: &str, instance: &str, count: &str) {
+fn server(socket: &str, version: &str, instance: &str, epoch: &str, count: &str) {
     // Each start leaves a file: so starts are counted. One beside another one of the same target says so.
     std::fs::create_dir_all(count).unwrap();
     let alone = std::fs::File::create(format!("{count}.alone")).unwrap();
     let twice = rustix::fs::flock(&alone, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err();
     let name = format!(
-        "{instance}-{version}-{}{}",
+        "{instance}-{version}-{epoch}-{}{}",
         std::process::id(),
         if twice { "-twice" } else { "" }
     );

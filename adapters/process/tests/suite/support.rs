@@ -31,6 +31,9 @@ pub(crate) struct Ends(pub(crate) PathBuf);
 
 impl Drop for Ends {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            tell_logs(&self.0);
+        }
         for _ in 0..200 {
             let live = living(&self.0);
             if live.is_empty() {
@@ -46,6 +49,19 @@ impl Drop for Ends {
                 tv_sec: 0,
                 tv_nsec: 5_000_000,
             });
+        }
+    }
+}
+
+/// The last words of everybody, for whoever reads why a test has failed.
+fn tell_logs(root: &Path) {
+    for target in std::fs::read_dir(root.join("t")).into_iter().flatten().flatten() {
+        for name in ["state.json", "a.log", "b.log"] {
+            let path = target.path().join(name);
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let from = lines.len().saturating_sub(if name == "state.json" { 200 } else { 25 });
+            println!("--- {}\n{}", path.display(), lines[from..].join("\n"));
         }
     }
 }

@@ -2,7 +2,7 @@
 use super::looks::runs;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, HandoverOrder, InstanceId, Pair, Platform, SlotSeen, TargetId, Version};
+use crate::{Clock, EffectKey, Generation, HandoverOrder, InstanceId, Pair, Platform, SlotSeen, TargetId, Version};
 
 /// So many connections do not all end by themselves at the moment at which they are to move.
 const MOST_UNCOUNTED: u32 = 20;
@@ -67,10 +67,12 @@ where
         self.nothing_happens("key.late", target).await?;
         self.emptied(target, &old, &new).await?;
         self.nobody_to_return_from(target, &old, &new).await?;
+        self.another_attempt(target).await?;
         self.spawned(target, &old, &new).await?;
         self.handed_over(target, &old, &new).await?;
         self.stopped(target, &old, &new, "handover.lease").await?;
         self.emptied(target, &old, &new).await?;
+        self.another_attempt(target).await?;
         self.spawned(target, &old, &new).await?;
         self.handed_over(target, &old, &new).await?;
         self.hand(target, HandoverOrder::Commit, &old, &new, |_, new| {
@@ -87,6 +89,15 @@ where
             return Err(Breach::new("handover.done", told));
         }
         Ok(())
+    }
+
+    /// What follows belongs to a later attempt: agents may refuse to lead forward in a generation in which they went back.
+    async fn another_attempt(&mut self, target: &TargetId) -> Result<(), Breach> {
+        if !self.able.fence {
+            return Ok(());
+        }
+        let next = Generation(self.generations[target].0 + 1);
+        self.fence_at(target, next).await
     }
 
     /// Orders that name what is there already, or what is not there.

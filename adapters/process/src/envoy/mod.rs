@@ -65,6 +65,8 @@ use chain::{Link, Role, StandIn};
 /// # Limits
 ///
 /// - **No connection moves.** Those of the old one are `declined` if they end by themselves, `cut` if not, `lost` if it died.
+/// - **Both never accept for long**, which [`HandoverOrder::Accept`](unattended_upgrade::HandoverOrder::Accept) asks for. The
+///   hot machine does not need it; the public suite for platforms stops there.
 /// - **There is no lease.** From `accept` on the old one has no listeners. If the new one dies, nobody takes connections
 ///   until the old version has been started again, which the adapter does when the attempt turns back.
 /// - **The old one is deaf** from the moment at which a new one starts, whatever becomes of that: Envoy closes its

@@ -403,13 +403,12 @@ impl Program for Envoy {
     }
 
     async fn ask(&self, place: &Place) -> Result<Told, String> {
-        let seen = self
-            .sockets(place)
-            .await
-            .map_err(|error| format!("its sockets cannot be seen: {error}"))?;
         let word = self.word(place).await;
+        // After its word, which it may give before it polls.
+        let seen = self.sockets(place).await;
+        let seen = seen.map_err(|error| format!("its sockets cannot be seen: {error}"))?;
         let ready = match word {
-            Word::Live | Word::Draining => true,
+            Word::Live | Word::Draining => seen.polls,
             Word::Starting => self.waits_at_gate(place).await,
             // Closed since another one started: what it serves says whether it can.
             Word::Silent => {

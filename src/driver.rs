@@ -358,6 +358,15 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     async fn look(&mut self, check: &Check) -> Result<Commands, RunError> {
         let mut wrong = Vec::new();
         let platform = Arc::clone(&self.world.platform);
+        if check.any {
+            for target in &check.targets {
+                if let Some(Ok(_)) = self.within(platform.observe(std::slice::from_ref(target))).await? {
+                    self.input(&Input::Seen(wrong.clone()))?;
+                    return self.with(|machine| machine.seen(&wrong));
+                }
+            }
+            return Ok(Commands::default());
+        }
         for targets in check.targets.chunks(LOOK_CHUNK) {
             // A platform that cannot be seen says nothing: the comparison is made again later.
             let Some(Ok(seen)) = self.within(platform.observe(targets)).await? else {

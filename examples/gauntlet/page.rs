@@ -23,13 +23,13 @@ tr:last-child td { border-bottom: 0 } th { font-weight: 600; color: var(--soft);
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
 th:first-child { max-width: 40vw } td small { color: var(--soft); display: block; font-size: 12px }
 tr.ours td { background: var(--card); font-weight: 600 }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 14px 0 }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 14px 0 }
 .card { background: var(--card); border-radius: 8px; padding: 12px 14px } .card b { display: block; font-size: 22px }
 .heat td.cell { text-align: center; min-width: 84px }
 .heat td.full { background: color-mix(in srgb, var(--good) 22%, var(--paper)) }
 .heat td.part { background: color-mix(in srgb, var(--some) 30%, var(--paper)) }
 .heat td.nil { background: color-mix(in srgb, var(--bad) 26%, var(--paper)) }
-svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif } svg text { fill: var(--soft) }
+figure.chart { overflow-x: auto } svg { display: block; width: 100%; min-width: 560px; height: auto; font: 12px system-ui, sans-serif } svg text { fill: var(--soft) }
 .dot { fill: var(--bar) } .dot.ours { fill: var(--good) } .grid { stroke: var(--line) } svg text.name { fill: var(--ink) }
 figure { margin: 10px 0 } figcaption { color: var(--soft) }
 ";
@@ -128,12 +128,29 @@ fn table(standings: &[Standing]) -> Markup {
 
 /// Exposure at the stop against false stops; the better, the lower and the further to the left.
 fn scatter(standings: &[Standing]) -> Markup {
-    let (width, height, left, bottom) = (720.0, 300.0, 60.0, 40.0);
+    let (width, height, left, bottom) = (720.0, 320.0, 60.0, 40.0);
     // From 0.01 % to 100 %, in decades.
     let across = |share: f64| left + (share.max(1e-4).log10() + 4.0) / 4.0 * (width - left - 110.0);
-    let up = |rate: f64| 14.0 + (1.0 - rate) * (height - bottom - 24.0);
+    let up = |rate: f64| 34.0 + (1.0 - rate) * (height - bottom - 44.0);
+    let points: Vec<(f64, f64, &Standing)> = standings
+        .iter()
+        .filter_map(|standing| {
+            let (share, rate) = (
+                standing.measures.exposed_median_share?,
+                standing.measures.false_stops.value()?,
+            );
+            Some((across(share), up(rate), standing))
+        })
+        .collect();
+    // Names of points that lie close together stand above each other.
+    let row = |at: usize| {
+        let (x, y, _) = points[at];
+        let near =
+            |(other_x, other_y, _): &&(f64, f64, &Standing)| (x - other_x).abs() < 190.0 && (y - other_y).abs() < 16.0;
+        f64::from(u16::try_from(points[..at].iter().filter(near).count()).unwrap_or(0))
+    };
     html! {
-        figure {
+        figure class="chart" {
             svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label="False stops against exposure at the stop" {
                 @for (share, label) in [(1e-4, "0.01 %"), (1e-3, "0.1 %"), (1e-2, "1 %"), (1e-1, "10 %"), (1.0, "100 %")] {
                     line class="grid" x1=(across(share)) x2=(across(share)) y1=(up(1.0)) y2=(up(0.0)) {}
@@ -143,12 +160,10 @@ fn scatter(standings: &[Standing]) -> Markup {
                     line class="grid" x1=(across(1e-4)) x2=(across(1.0)) y1=(up(rate)) y2=(up(rate)) {}
                     text x=(left - 8.0) y=(up(rate) + 4.0) text-anchor="end" { (label) }
                 }
-                @for standing in standings {
-                    @if let (Some(share), Some(rate)) = (standing.measures.exposed_median_share, standing.measures.false_stops.value()) {
-                        circle class=(if standing.policy == Policy::Ours { "dot ours" } else { "dot" }) r="6" cx=(across(share)) cy=(up(rate)) {}
-                        text class="name" x=(across(share) + 10.0) y=(up(rate) - 6.0) {
-                            (standing.policy.name()) ", recall " (percent(standing.measures.recall.value()))
-                        }
+                @for (at, (x, y, standing)) in points.iter().enumerate() {
+                    circle class=(if standing.policy == Policy::Ours { "dot ours" } else { "dot" }) r="6" cx=(x) cy=(y) {}
+                    text class="name" x=(x + 10.0) y=(y - 6.0 - 14.0 * row(at)) {
+                        (standing.policy.name()) ", recall " (percent(standing.measures.recall.value()))
                     }
                 }
             }

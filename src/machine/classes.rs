@@ -116,10 +116,12 @@ pub(crate) fn gain_per_request(p0: f64, floor: f64) -> f64 {
 impl Machine {
     /// What the rows of an interval would add to the safety evidence of a good release.
     pub(super) fn expect(&mut self, interval: &Interval) {
+        self.surroundings.at(self.exposed, self.alive);
         for row in &interval.rows {
             if row.metric != ERRORS || row.fresh {
                 continue;
             }
+            self.surroundings.add(row.stratum, row.control);
             #[expect(clippy::cast_precision_loss, reason = "a forecast")]
             let gain = row.canary.total as f64 * self.gain[row.stratum as usize];
             for &class in &self.tables.strata_classes[row.stratum as usize] {
@@ -154,6 +156,9 @@ impl Machine {
             if matches!(evidence, Evidence::None) || !self.rested(class, next) {
                 continue;
             }
+            if self.has_begun_to_interfere() {
+                return;
+            }
             self.explain_step(class, next, &evidence);
             let state = &mut self.classes[at];
             state.soaked |= self.tables.classes[at].needs_soak(next, &self.setup.change.settings);
@@ -170,8 +175,21 @@ impl Machine {
         }
     }
 
+    /// Whether the fleet does worse with each step it takes, before any class takes the next. The whole fleet's own stages do not say
+    /// when: it passes them while lanes wait for other classes.
+    fn has_begun_to_interfere(&mut self) -> bool {
+        if self.interferes.is_none() && self.looked_around != self.next_interval {
+            self.looked_around = self.next_interval;
+            self.interferes = self.surroundings.worse();
+        }
+        self.interferes.is_some() && !self.evidence_is_overruled()
+    }
+
     /// Nothing speaks against going on, or a person went on over what does. Lost telemetry nobody can overrule.
     pub(super) fn is_calm(&self) -> bool {
+        if self.interferes.is_some() && !self.evidence_is_overruled() {
+            return false;
+        }
         match self.judge.verdict() {
             Verdict::Continue | Verdict::Promote => true,
             Verdict::Rollback
@@ -327,6 +345,19 @@ impl Machine {
     pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
         if self.evidence_is_overruled() {
             return;
+        }
+        if let Some(factor) = self.interferes {
+            let text = format!(
+                "those who still run {} have {factor:.1} times as many errors as before, and the more the further {} gets: \
+                 what they share seems to suffer, and no comparison can show it: roll back?",
+                self.setup.change.from, self.setup.change.to
+            );
+            return self.ask(
+                QuestionKind::RollBack,
+                text,
+                "the change keeps its size".to_owned(),
+                commands,
+            );
         }
         let patience = self.setup.change.settings.patience_ms;
         // What lost telemetry holds no answer lets go.

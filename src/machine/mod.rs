@@ -9,6 +9,7 @@ mod questions;
 mod receipts;
 mod record;
 mod stop;
+mod surroundings;
 pub(crate) mod tables;
 mod view;
 
@@ -70,6 +71,8 @@ pub(crate) struct Commands {
 pub(crate) struct Check {
     pub(crate) targets: Vec<TargetId>,
     pub(crate) version: Version,
+    /// One of them that can be looked at is enough, whatever it runs: is anything seen at all?
+    pub(crate) any: bool,
 }
 
 /// Ticks come at least once an interval; after a gap this long nobody was there to tick.
@@ -192,6 +195,11 @@ pub(crate) struct Machine {
     /// When something moved last.
     moved_ms: u64,
     sight: receipts::Sight,
+    surroundings: surroundings::Surroundings,
+    /// Those who do not run the release do worse the more others do, by so much.
+    interferes: Option<f64>,
+    /// The interval before which this was looked for last.
+    looked_around: u64,
 }
 
 impl Machine {
@@ -290,6 +298,9 @@ impl Machine {
             always_wrong: BTreeSet::new(),
             moved_ms: now_ms,
             sight: receipts::Sight::default(),
+            surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
+            interferes: None,
+            looked_around: 0,
             setup,
         })
     }
@@ -390,7 +401,11 @@ impl Machine {
         match self.course {
             Course::Ended(_) => return commands,
             _ if self.sight.silent_ms.is_some() && self.frozen.is_none() && self.aborting.is_none() => {
-                self.wait_for_sight(&mut commands);
+                if self.sight.asks_elsewhere() {
+                    commands.check = Some(self.elsewhere());
+                } else {
+                    self.wait_for_sight(&mut commands);
+                }
                 return commands;
             }
             _ if self.aborting.is_some() => {

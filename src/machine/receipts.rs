@@ -1,12 +1,14 @@
 //! What attempts report.
 
 use unattended_batching::{AppIndex, Event, TargetIndex};
-use unattended_upgrade::{Ingress, Reason, Receipt, Serving, Step, Terminal};
+use unattended_upgrade::{Ingress, Reason, Receipt, Serving, Step, TargetId, Terminal};
 
-use super::{Direction, Machine, Start};
+use super::{Check, Direction, Machine, Start};
 
 /// Targets started at one tick, at the most: a bound on the work between two looks at the world.
 const MAX_STARTS: usize = 1 << 16;
+/// Of so many others at the most it is asked whether anything is seen of them, where nothing is of those with attempts.
+const MAX_ELSEWHERE: usize = 16;
 
 /// Whether the platform shows anything. A target that is never seen again is one matter: it is tried again, and becomes debt.
 /// Where in all that time nobody else was seen either, it is the platform's, and no target is to blame.
@@ -18,6 +20,8 @@ pub(super) struct Sight {
     unseen: Option<TargetIndex>,
     /// Another one has too: for how long nothing was seen.
     pub(super) silent_ms: Option<u64>,
+    /// Those with attempts may all be where nothing is seen; others were asked about before that is held against the platform.
+    asked_elsewhere: bool,
 }
 
 impl Sight {
@@ -26,10 +30,16 @@ impl Sight {
             seen_ms: Some(now_ms),
             unseen: None,
             silent_ms: None,
+            asked_elsewhere: false,
         }
     }
 
     /// A target ended out of sight. The only one of its fleet cannot be told apart from the platform: it is not blamed.
+    /// Whether others are still to be asked about; only once.
+    pub(super) const fn asks_elsewhere(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked_elsewhere, true)
+    }
+
     fn lost(&mut self, target: TargetIndex, only: bool, since_ms: u64, now_ms: u64) {
         if self.seen_ms.is_some_and(|seen_ms| seen_ms > since_ms) {
             return;
@@ -281,6 +291,22 @@ impl Machine {
             .map(|&class| self.tables.classes[class as usize].name.as_str())
             .collect();
         names.join(", ")
+    }
+
+    /// Some without an attempt, from all over the fleet: is anything seen of any of them?
+    pub(super) fn elsewhere(&self) -> Check {
+        let quiet: Vec<TargetIndex> = (0u32..)
+            .zip(&self.targets)
+            .filter(|(_, target)| target.alive && target.in_flight.is_none())
+            .map(|(at, _)| TargetIndex(at))
+            .collect();
+        let stride = quiet.len().div_ceil(MAX_ELSEWHERE).max(1);
+        let some = quiet.iter().step_by(stride);
+        Check {
+            targets: some.map(|&target| TargetId::from(self.name(target))).collect(),
+            version: self.setup.change.from.clone(),
+            any: true,
+        }
     }
 
     /// The starts that a run which resumes must hand to its driver again: begun by the machine, unknown to the driver.

@@ -259,12 +259,18 @@ impl Machine {
         commands.check = Some(Check {
             targets,
             version: version.clone(),
+            any: false,
         });
     }
 
     /// The world was looked at: these do not run what they should. They are given time: some just restart.
     pub(crate) fn seen(&mut self, wrong: &[(String, String)]) -> Commands {
         let mut commands = Commands::default();
+        if self.sight.silent_ms.is_some() {
+            // Others are seen: those that are not are a part that is cut off, and wait for it.
+            self.sight = super::receipts::Sight::at(self.now_ms);
+            return commands;
+        }
         let settings = &self.setup.change.settings;
         self.check_at = self.now_ms + settings.interval_ms;
         self.sight = super::receipts::Sight::at(self.now_ms);

@@ -26,29 +26,42 @@ fn at_least(name: &'static str, rate: Rate, limit: f64) -> Bar {
     }
 }
 
-fn at_most(name: &'static str, value: Option<f64>, limit: f64) -> Bar {
+fn at_most(name: &'static str, value: Option<f64>, limit: f64, missed: bool) -> Bar {
     let met = value.is_none_or(|value| value <= limit);
     Bar {
         name,
         value,
         limit,
         met,
-        missed: !met,
+        missed: !met && missed,
     }
 }
 
 /// The bars of one policy; `first` is the share that its first step may expose.
 pub(crate) fn bars(measures: &Measures, first: f64) -> Vec<Bar> {
-    let false_stops = Bar {
-        missed: measures.false_stops.interval()[0] > 0.01,
-        ..at_most("false_stop_rate", measures.false_stops.value(), 0.01)
-    };
+    let too_many = |limit: f64, allowed: f64| Rate::above(&measures.exposed, limit).interval()[0] > allowed;
+    let false_stops = measures.false_stops;
     vec![
         at_least("recall", measures.recall, 0.998),
         at_least("precision", measures.precision, 0.99),
-        false_stops,
-        at_most("exposed_median_share", measures.exposed_median_share, first),
-        at_most("exposed_p95_share", measures.exposed_p95_share, 0.02),
+        at_most(
+            "false_stop_rate",
+            false_stops.value(),
+            0.01,
+            false_stops.interval()[0] > 0.01,
+        ),
+        at_most(
+            "exposed_median_share",
+            measures.exposed_median_share,
+            first,
+            too_many(first, 0.5),
+        ),
+        at_most(
+            "exposed_p95_share",
+            measures.exposed_p95_share,
+            0.02,
+            too_many(0.02, 0.05),
+        ),
         at_least("unattended_share", measures.unattended, 0.99),
     ]
 }

@@ -29,6 +29,15 @@ impl Rate {
         (self.of > 0).then(|| f64::from(self.count) / f64::from(self.of))
     }
 
+    /// Of these, those above a limit.
+    pub(crate) fn above(all: &[f64], limit: f64) -> Self {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            of: count(all.len()),
+            count: count(all.iter().filter(|value| **value > limit).count()),
+        }
+    }
+
     /// Of nothing, all that is possible.
     pub(crate) fn interval(self) -> [f64; 2] {
         if self.of == 0 {
@@ -73,7 +82,8 @@ pub(crate) struct Measures {
     pub(crate) unattended: Rate,
     /// Of stops that name a class, those that name one in which nobody is at fault.
     pub(crate) wrong_scope: Rate,
-    /// Of stopped bad releases.
+    /// Of stopped bad releases, the share of the fleet each had touched.
+    pub(crate) exposed: Vec<f64>,
     pub(crate) exposed_median: Option<u64>,
     pub(crate) exposed_median_share: Option<f64>,
     pub(crate) exposed_p95_share: Option<f64>,
@@ -110,6 +120,7 @@ impl Measures {
             wrong_scope: Rate::count(trials.iter().filter(|t| t.bad && t.scope.is_some()), |trial| {
                 trial.wrong_scope
             }),
+            exposed: exposed().map(Trial::share).collect(),
             exposed_median: quantile(exposed().map(|trial| trial.exposed).collect(), 0.5, u64::cmp),
             exposed_median_share: quantile(exposed().map(Trial::share).collect(), 0.5, f64::total_cmp),
             exposed_p95_share: quantile(exposed().map(Trial::share).collect(), 0.95, f64::total_cmp),

@@ -296,7 +296,8 @@ fn bars_are_missed_only_where_chance_does_not_explain_it() {
     assert_eq!(of("precision"), (false, false));
     assert_eq!(of("false_stop_rate"), (false, false));
     assert_eq!(of("exposed_median_share"), (false, true));
-    assert_eq!(of("exposed_p95_share"), (false, true));
+    // One of nine above 2 %, where one of twenty may be.
+    assert_eq!(of("exposed_p95_share"), (false, false));
     assert_eq!(of("unattended_share"), (false, false));
     assert!(dominates(&measures, &measures));
     let worse: Vec<Trial> = made_up()

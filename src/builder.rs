@@ -39,6 +39,7 @@ struct Options {
     permit: Arc<dyn Permit>,
     level: Level,
     mode: Wanted,
+    facts: Option<Box<dyn FnOnce(Facts) -> Facts + Send>>,
     driver: DriverConfig,
 }
 
@@ -60,6 +61,7 @@ impl Default for Builder<(Missing, Missing, Missing, Missing, Missing, Missing)>
             permit: Arc::new(AlwaysPermit),
             level: Level::L3,
             mode: Wanted::Auto,
+            facts: None,
             // The caps of the policy bound what is in flight; the driver's own bound only has to be above them.
             driver: DriverConfig::new().max_in_flight(1 << 20).poll_ms(POLL_MS),
         };
@@ -144,10 +146,19 @@ impl<Parts> Builder<Parts> {
         self
     }
 
-    /// How targets are upgraded. Default: warm where the platform can, else cold.
+    /// How targets are upgraded. Default: the gentlest that the platform and the [`facts`](Self::facts) allow.
     #[must_use]
     pub fn mode(mut self, mode: Wanted) -> Self {
         self.options.mode = mode;
+        self
+    }
+
+    /// What is known of the fleet's targets beside the platform's capabilities, as it holds for every one: memory for two
+    /// copies and a common protocol, without which no target is upgraded hot; images and configurations that stand against a
+    /// way back.
+    #[must_use]
+    pub fn facts(mut self, tell: impl FnOnce(Facts) -> Facts + Send + 'static) -> Self {
+        self.options.facts = Some(Box::new(tell));
         self
     }
 
@@ -185,13 +196,19 @@ where
             permit,
             level,
             mode,
+            facts,
             driver,
         } = self.options;
         let capabilities = platform.capabilities();
         if !capabilities.fence {
             return Err(StartError::NoFence { level });
         }
-        let choice = choose_mode(&Facts::new(capabilities), mode)?;
+        let known = Facts::new(capabilities);
+        let known = match facts {
+            Some(tell) => tell(known),
+            None => known,
+        };
+        let choice = choose_mode(&known, mode)?;
         let world = World {
             platform: Arc::new(platform),
             journal: Arc::new(journal),

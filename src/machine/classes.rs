@@ -254,7 +254,8 @@ impl Machine {
 
     /// Whether the traffic of a class could not show safety within the time allowed, were the release good.
     fn is_silent(&self, class: u32, elapsed_ms: u64, needed: f64) -> bool {
-        if elapsed_ms < FORECAST_AFTER_MS {
+        // Where less time than that is allowed, all of it must have passed.
+        if elapsed_ms < FORECAST_AFTER_MS.min(self.setup.change.settings.silent_after_ms) {
             return false;
         }
         // Safety is the mean of two e-values of which one may be idle: it costs ln 2.

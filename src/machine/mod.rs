@@ -316,11 +316,11 @@ impl Machine {
 
     /// The number of a target.
     fn index(&self, name: &str) -> Option<TargetIndex> {
-        self.setup
-            .change
-            .fleet
-            .index_of(name)
-            .or_else(|| self.births_by_name.get(name).copied())
+        // A name that left and came back means the one that lives.
+        self.births_by_name
+            .get(name)
+            .copied()
+            .or_else(|| self.setup.change.fleet.index_of(name))
     }
 
     fn app_of(&self, target: TargetIndex) -> AppIndex {

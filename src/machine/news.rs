@@ -37,6 +37,13 @@ impl Machine {
                     labels,
                     version,
                 } => {
+                    // News from the beginning of a watch tell of the births of those who were planned for, too.
+                    if self
+                        .index(target.as_str())
+                        .is_some_and(|known| self.targets[known.0 as usize].alive)
+                    {
+                        continue;
+                    }
                     let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (&**key, &**value)).collect();
                     let side = if *version == self.setup.change.to {
                         Side::New

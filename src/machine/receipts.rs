@@ -216,7 +216,15 @@ impl Machine {
             let labels = self.describe_stratum(stratum);
             let why = format!("{} ({labels}): {why}", receipt.target);
             match receipt.went_back.as_ref().or_else(|| reason(&receipt.terminal)) {
-                Some(Reason::Crashed | Reason::SelfCheckFailed { .. }) => self.start_failures.gate_failed(target, why),
+                // An agent that refuses, or is not there to be asked, is the new version's.
+                Some(
+                    Reason::Crashed
+                    | Reason::SelfCheckFailed { .. }
+                    | Reason::Refused {
+                        step: Step::Offering | Step::Joining | Step::Proving | Step::Committing,
+                        ..
+                    },
+                ) => self.start_failures.gate_failed(target, why),
                 // What comes before the new version runs says nothing of it.
                 Some(Reason::TimedOut {
                     step:

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -38,11 +38,16 @@ pub(crate) struct Place {
 /// The names of the two slots.
 pub(crate) const SLOT_NAMES: [char; 2] = ['a', 'b'];
 
+/// See [`Place::admin`].
+pub(crate) fn admin_socket(directory: &Path, slot: usize, instance: InstanceId) -> PathBuf {
+    let slot = SLOT_NAMES[slot.min(1)];
+    directory.join(format!("{slot}{}.sock", instance.0))
+}
+
 impl Place {
     /// The socket at which the instance is asked. It names the instance, so that no two fight for one file.
     pub(crate) fn admin(&self) -> PathBuf {
-        let slot = SLOT_NAMES[self.slot.min(1)];
-        self.directory.join(format!("{slot}{}.sock", self.instance.0))
+        admin_socket(&self.directory, self.slot, self.instance)
     }
 
     /// The socket at which its agent of the hand-over is called.

@@ -27,6 +27,28 @@ const REQUIRED: [&str; 5] = ["build", "descriptors", "directory", "codecs", "gol
 /// Longest answer of the own listener that is read, in bytes.
 const LONGEST: u64 = 64 * 1024;
 
+/// How often [`SELF_TESTS`] synthetic requests are sent: 400 a second.
+const SELF_TEST_EVERY: Duration = Duration::from_millis(20);
+const SELF_TESTS: u32 = 8;
+
+/// Sends synthetic requests through the process's own work as long as it lives. They do not leave it: no client and no
+/// application has a part in them, and they tell of its errors where there is too little traffic to do so.
+pub(crate) async fn test_itself(sidecar: Arc<Sidecar>) {
+    let mut every = tokio::time::interval(SELF_TEST_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let mut tests = tokio::task::JoinSet::new();
+        for _ in 0..SELF_TESTS {
+            let sidecar = Arc::clone(&sidecar);
+            tests.spawn(async move { sidecar.work().await });
+        }
+        while let Some(tested) = tests.join_next().await {
+            sidecar.meters.self_tested(tested.unwrap_or(false));
+        }
+    }
+}
+
 /// Runs the checks in a thread of their own, and tells the conductor.
 pub(crate) async fn run(sidecar: Arc<Sidecar>) {
     let loopback = open_loopback(&sidecar);

@@ -166,6 +166,7 @@ async fn run(setup: Setup, admin: &Admin, doorbell: Doorbell) -> ExitCode {
         return failed(&"a fault that was asked for", 1);
     }
     tokio::spawn(checks::run(Arc::clone(&sidecar)));
+    tokio::spawn(checks::test_itself(Arc::clone(&sidecar)));
     tokio::spawn(ingress::watch(Arc::clone(&sidecar)));
     tokio::spawn(write_errors(Arc::clone(&sidecar)));
     let ended = conductor::conduct(Arc::clone(&sidecar), doorbell, heard).await;

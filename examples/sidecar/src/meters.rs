@@ -79,6 +79,8 @@ pub(crate) struct Meters {
     pub(crate) active: AtomicU64,
     pub(crate) reopened: AtomicU64,
     pub(crate) strangers: AtomicU64,
+    /// Synthetic requests, and those of them that failed.
+    self_tests: [AtomicU64; 2],
 }
 
 impl Meters {
@@ -106,6 +108,7 @@ impl Meters {
             active: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
             strangers: AtomicU64::new(0),
+            self_tests: Default::default(),
         })
     }
 
@@ -141,6 +144,13 @@ impl Meters {
         }
     }
 
+    /// A synthetic request is over.
+    pub(crate) fn self_tested(&self, good: bool) {
+        let [sent, failed] = &self.self_tests;
+        failed.fetch_add(u64::from(!good), Ordering::Relaxed);
+        sent.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Ends an interval of the error-metrics log.
     pub(crate) fn end_interval(&self) -> Snapshot {
         self.recorder.end_interval(clock::now_ms())
@@ -162,6 +172,12 @@ impl Meters {
                     "sidecar_requests_total{{protocol=\"{protocol}\",class=\"{class}\"}} {count}"
                 );
             }
+        }
+        out.push_str("# HELP sidecar_self_tests_total Synthetic requests that the process sends through itself.\n");
+        out.push_str("# TYPE sidecar_self_tests_total counter\n");
+        let [sent, failed] = self.self_tests.each_ref().map(|count| count.load(Ordering::Relaxed));
+        for (class, count) in [("good", sent.saturating_sub(failed)), ("own", failed)] {
+            let _ = writeln!(out, "sidecar_self_tests_total{{class=\"{class}\"}} {count}");
         }
         let snapshot = self.recorder.peek(clock::now_ms());
         let (counters, total) = (&snapshot.counters, snapshot.counters.total());

@@ -1,0 +1,204 @@
+//! Connections that live as long as they may.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::Method;
+use hyper::body::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::http::{Http, NoAnswer, connect};
+use super::{Draw, PATIENCE, Shared, wrong_bytes};
+
+/// After a failure, before the next try.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// How long the answers of one connection took, by rounds.
+struct Waits<'a> {
+    shared: &'a Shared,
+    round: u32,
+    longest: Duration,
+}
+
+impl<'a> Waits<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            round: shared.round.load(Ordering::Relaxed),
+            longest: Duration::ZERO,
+        }
+    }
+
+    fn answered(&mut self, took: Duration) {
+        self.shared.tally.answered(took);
+        let round = self.shared.round.load(Ordering::Relaxed);
+        if round != self.round {
+            self.tell();
+            self.round = round;
+        }
+        self.longest = self.longest.max(took);
+    }
+
+    fn tell(&mut self) {
+        if self.longest > Duration::ZERO {
+            self.shared.tally.longest(std::mem::take(&mut self.longest));
+        }
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+/// Requests over one HTTP connection for as long as it stands.
+pub(super) async fn http(shared: Arc<Shared>, home: usize, mut draw: Draw) {
+    let mut waits = Waits::new(&shared);
+    while !shared.stopped() {
+        let at = shared.balance(home, &mut draw);
+        match Http::open(shared.sites[at].http).await {
+            Ok(connection) => http_requests(&shared, home, at, connection, &mut draw, &mut waits).await,
+            Err(error) => shared.tally.failed(at, error.refused, &error.reason),
+        }
+        tokio::time::sleep(BREATH).await;
+    }
+}
+
+async fn http_requests(
+    shared: &Shared,
+    home: usize,
+    at: usize,
+    mut connection: Http,
+    draw: &mut Draw,
+    waits: &mut Waits<'_>,
+) {
+    let tally = &shared.tally;
+    while !shared.stopped() {
+        if shared.balance(home, draw) != at {
+            tally.left.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if connection.is_closed() {
+            tally.lost(at, "an HTTP connection ended between two requests");
+            return;
+        }
+        let length = 64 + usize::try_from(draw.below(4_000)).unwrap_or(0);
+        let message = Bytes::from(draw.message(length));
+        let asked = crate::now();
+        match connection.ask(Method::POST, "/echo", message.clone()).await {
+            Ok(answer) => {
+                waits.answered(asked.elapsed());
+                if answer.status == 200 {
+                    tally
+                        .bytes_wrong
+                        .fetch_add(wrong_bytes(&message, &answer.body), Ordering::Relaxed);
+                } else {
+                    tally.failed(
+                        at,
+                        false,
+                        &format!("an HTTP request was answered with {}", answer.status),
+                    );
+                }
+                if answer.last {
+                    tally.ended.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+            }
+            Err(error) => {
+                tally.failed(at, error.refused, &error.reason);
+                tally.lost(at, "an HTTP connection ended within a request");
+                return;
+            }
+        }
+        let pause = draw.pause();
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Messages over one TCP connection for as long as it stands; `framed`: with their length before them.
+pub(super) async fn bytes(shared: Arc<Shared>, home: usize, mut draw: Draw, framed: bool) {
+    let mut waits = Waits::new(&shared);
+    while !shared.stopped() {
+        let at = shared.balance(home, &mut draw);
+        let site = &shared.sites[at];
+        let (address, framed) = match site.framed {
+            Some(address) if framed => (address, true),
+            _ => (site.tcp, false),
+        };
+        match connect(address).await {
+            Ok(stream) => messages(&shared, home, at, stream, framed, &mut draw, &mut waits).await,
+            Err(error) => shared.tally.failed(at, error.refused, &error.reason),
+        }
+        tokio::time::sleep(BREATH).await;
+    }
+}
+
+async fn messages(
+    shared: &Shared,
+    home: usize,
+    at: usize,
+    mut stream: TcpStream,
+    framed: bool,
+    draw: &mut Draw,
+    waits: &mut Waits<'_>,
+) {
+    let tally = &shared.tally;
+    while !shared.stopped() {
+        if shared.balance(home, draw) != at {
+            tally.left.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if ended(&stream) {
+            tally.lost(at, "a TCP connection ended between two messages");
+            return;
+        }
+        let length = 64 + usize::try_from(draw.below(4_000)).unwrap_or(0);
+        let mut message = Vec::with_capacity(length + 4);
+        if framed {
+            message.extend(u32::try_from(length).unwrap_or(0).to_be_bytes());
+        }
+        message.extend(draw.message(length));
+        let asked = crate::now();
+        match exchange(&mut stream, &message).await {
+            Ok(answer) => {
+                waits.answered(asked.elapsed());
+                tally
+                    .bytes_wrong
+                    .fetch_add(wrong_bytes(&message, &answer), Ordering::Relaxed);
+            }
+            Err(error) => {
+                tally.failed(at, error.refused, &error.reason);
+                tally.lost(at, "a TCP connection ended within a message");
+                return;
+            }
+        }
+        let pause = draw.pause();
+        tokio::time::sleep(pause).await;
+    }
+    drop(stream.shutdown().await);
+}
+
+/// Says a message and hears it back.
+pub(super) async fn exchange(stream: &mut TcpStream, message: &[u8]) -> Result<Vec<u8>, NoAnswer> {
+    let mut answer = vec![0; message.len()];
+    let (mut reader, mut writer) = stream.split();
+    let both = async { tokio::try_join!(writer.write_all(message), reader.read_exact(&mut answer)) };
+    match timeout(PATIENCE, both).await {
+        Ok(Ok(_)) => Ok(answer),
+        Ok(Err(error)) => Err(NoAnswer::of_io("message", &error)),
+        Err(_) => Err(NoAnswer::late("message")),
+    }
+}
+
+/// Whether the server has ended it; it has said everything that was asked for, so there is nothing else to read.
+fn ended(stream: &TcpStream) -> bool {
+    match stream.try_read(&mut [0]) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}

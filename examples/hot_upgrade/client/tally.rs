@@ -1,0 +1,177 @@
+//! What clients saw.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+
+/// A connection whose owner dies ends within a moment: the kernel sends the end, and clients wait for their answers. An end
+/// after that has another cause.
+const DEATH_SEEN_WITHIN: Duration = Duration::from_millis(1_000);
+
+/// A client may see the end before the death is noticed here.
+const DEATH_SEEN_BEFORE: Duration = Duration::from_millis(100);
+
+/// Most ends that are kept one by one; more are all counted as unforgiven.
+const ENDS: usize = 1 << 20;
+
+/// Most reasons that are kept.
+const REASONS: usize = 20;
+
+/// Counts of all clients together.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) requests: AtomicU64,
+    failed: Mutex<Ends>,
+    lost: Mutex<Ends>,
+    /// Connections that the server asked to end, and that ended between two messages.
+    pub(crate) ended: AtomicU64,
+    /// Connections that clients took elsewhere, since their target said that it wants no traffic.
+    pub(crate) left: AtomicU64,
+    pub(crate) bytes_wrong: AtomicU64,
+    /// When a process of a target died.
+    deaths: Mutex<Vec<(usize, Instant)>>,
+    began: Instant,
+    answers_us: Mutex<Histogram<u64>>,
+    longest_us: Mutex<Vec<u64>>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Option<Self> {
+        Some(Self {
+            requests: AtomicU64::default(),
+            failed: Mutex::default(),
+            lost: Mutex::default(),
+            ended: AtomicU64::default(),
+            left: AtomicU64::default(),
+            bytes_wrong: AtomicU64::default(),
+            deaths: Mutex::default(),
+            began: crate::now(),
+            answers_us: Mutex::new(Histogram::new(3).ok()?),
+            longest_us: Mutex::default(),
+        })
+    }
+
+    /// A process of this target dies now.
+    pub(crate) fn died(&self, site: usize) {
+        self.deaths.lock().push((site, crate::now()));
+    }
+
+    /// A request that got no whole answer, or one that says it failed.
+    pub(crate) fn failed(&self, site: usize, refused: bool, reason: &str) {
+        self.failed.lock().add(site, refused, reason);
+    }
+
+    /// A connection that ended and should not have.
+    pub(crate) fn lost(&self, site: usize, reason: &str) {
+        self.lost.lock().add(site, false, reason);
+    }
+
+    /// Requests that failed: those that a living process could have served, and those that went down with one that died.
+    pub(crate) fn failed_counts(&self) -> (u64, u64) {
+        self.failed.lock().counts(&self.deaths.lock())
+    }
+
+    /// Connections that were lost, likewise.
+    pub(crate) fn lost_counts(&self) -> (u64, u64) {
+        self.lost.lock().counts(&self.deaths.lock())
+    }
+
+    /// Why requests failed and connections were lost: the first few that no death explains.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let (failed, lost, deaths) = (self.failed.lock(), self.lost.lock(), self.deaths.lock());
+        let unexplained = failed
+            .ends
+            .iter()
+            .chain(&lost.ends)
+            .filter(|end| !end.is_with_owner(&deaths));
+        let mut all: Vec<&End> = unexplained.collect();
+        all.sort_by_key(|end| end.at);
+        let words = |end: &&End| {
+            let seconds = end.at.duration_since(self.began).as_secs_f64();
+            format!("at {seconds:.3} s, target {}: {}", end.site, end.reason)
+        };
+        all.iter().take(REASONS).map(words).collect()
+    }
+
+    /// An answer took so long.
+    pub(crate) fn answered(&self, took: Duration) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.answers_us.lock().saturating_record(micros(took));
+    }
+
+    /// The longest that one connection waited for an answer in one round.
+    pub(crate) fn longest(&self, took: Duration) {
+        self.longest_us.lock().push(micros(took));
+    }
+
+    /// How long connections stood still, in milliseconds: what the longest answer of each took beyond an ordinary one, as
+    /// quantiles 0.5, 0.99 and 1 over all long-lived connections.
+    pub(crate) fn pauses_ms(&self) -> [f64; 3] {
+        let ordinary = self.answers_us.lock().value_at_quantile(0.5);
+        let mut pauses: Vec<u64> = self
+            .longest_us
+            .lock()
+            .iter()
+            .map(|us| us.saturating_sub(ordinary))
+            .collect();
+        pauses.sort_unstable();
+        [50, 99, 100].map(|percent| {
+            let rank = (pauses.len() * percent).div_ceil(100).saturating_sub(1);
+            let us = pauses.get(rank).copied().unwrap_or(0);
+            Duration::from_micros(us).as_secs_f64() * 1e3
+        })
+    }
+}
+
+/// Ends of one kind.
+#[derive(Debug, Default)]
+struct Ends {
+    ends: Vec<End>,
+    more: u64,
+}
+
+/// Something ended that should not have.
+#[derive(Debug)]
+struct End {
+    site: usize,
+    at: Instant,
+    /// The kernel refused it: no process of the target had the listener open, so none that lived could have served it.
+    refused: bool,
+    reason: Box<str>,
+}
+
+impl Ends {
+    fn add(&mut self, site: usize, refused: bool, reason: &str) {
+        if self.ends.len() >= ENDS {
+            self.more += 1;
+            return;
+        }
+        self.ends.push(End {
+            site,
+            at: crate::now(),
+            refused,
+            reason: reason.into(),
+        });
+    }
+
+    fn counts(&self, deaths: &[(usize, Instant)]) -> (u64, u64) {
+        let with_owner = self.ends.iter().filter(|end| end.is_with_owner(deaths)).count() as u64;
+        (self.ends.len() as u64 + self.more - with_owner, with_owner)
+    }
+}
+
+impl End {
+    fn is_with_owner(&self, deaths: &[(usize, Instant)]) -> bool {
+        deaths.iter().any(|&(site, died)| {
+            let after = self.at.saturating_duration_since(died);
+            let before = died.saturating_duration_since(self.at);
+            site == self.site && before <= DEATH_SEEN_BEFORE && (self.refused || after <= DEATH_SEEN_WITHIN)
+        })
+    }
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}

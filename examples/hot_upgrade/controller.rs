@@ -1,0 +1,229 @@
+//! The process that upgrades the fleet: the autopilot over the process adapter. It may be killed at any moment, and goes on
+//! when it is started again.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use unattended::batching::Fleet;
+use unattended::defense::Guard;
+use unattended::upgrade::{DriverConfig, Timing, Version, Wanted};
+use unattended::{Actor, Autopilot, Change, Level, MovesView, Notice, Notifier, Outcome, Settings};
+use unattended_examples_support::Failure;
+use unattended_process::{MonotonicClock, ProcessPlatform};
+use unattended_redb::Redb;
+
+use crate::metrics::FleetMetrics;
+use crate::options::Way;
+use crate::sidecars::Sidecars;
+use crate::world::{World, version};
+
+/// A fleet of eight is judged by seconds, not by hours.
+const INTERVAL_MS: u64 = 500;
+const WARM_UP_MS: u64 = 1_000;
+const BAKE_MS: u64 = 2_000;
+
+/// What a second copy of the sidecar takes, with a good margin.
+const COPY_BYTES: u64 = 64 << 20;
+
+/// The hand-over's protocol of every version here.
+const PROTOCOL: RangeInclusive<u32> = 1..=1;
+
+/// One upgrade of the fleet.
+#[derive(Debug, Parser)]
+#[command(name = "hot_upgrade controller", disable_version_flag = true)]
+struct Task {
+    #[arg(long)]
+    world: PathBuf,
+    #[arg(long)]
+    round: u32,
+    /// The round whose version the fleet runs.
+    #[arg(long)]
+    from: u32,
+}
+
+/// How a round ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) outcome: Outcome,
+    pub(crate) explanation: String,
+    pub(crate) decisions: Vec<String>,
+    pub(crate) moves: MovesView,
+    pub(crate) cut: u64,
+}
+
+/// Where a round's answer is.
+pub(crate) fn answer_file(world: &World, round: u32) -> PathBuf {
+    world.directory.join(format!("round-{round}.json"))
+}
+
+/// Runs one round, or what is left of it.
+pub(crate) fn main(args: impl Iterator<Item = String>) -> ExitCode {
+    let task = match Task::try_parse_from(std::iter::once("controller".to_owned()).chain(args)) {
+        Ok(task) => task,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    match round(&task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(failure.told().code()),
+    }
+}
+
+fn round(task: &Task) -> Result<(), Failure> {
+    let world = World::load(&task.world)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::internal)?;
+    let told = runtime.block_on(upgrade(&world, task))?;
+    let text = serde_json::to_vec(&told).map_err(Failure::internal)?;
+    // Whole or not at all: whoever waits for it may look at any moment.
+    let file = answer_file(&world, task.round);
+    let part = file.with_extension("part");
+    std::fs::write(&part, text).map_err(Failure::internal)?;
+    std::fs::rename(&part, &file).map_err(Failure::internal)
+}
+
+async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
+    let (old, new) = (version(task.from), version(task.round));
+    let platform = ProcessPlatform::open(world.fleet_directory(), world.process_targets())
+        .await
+        .map_err(Failure::internal)?;
+    let journal = Redb::open(world.directory.join(format!("round-{}.redb", task.round))).map_err(Failure::internal)?;
+    let meter = Arc::new(Sidecars::new(world.fleet_directory()));
+    let metrics = FleetMetrics::new(meter, Version::from(new.as_str()), WARM_UP_MS, &world.directory);
+    let mut fleet = Fleet::builder();
+    for place in &world.targets {
+        let app = format!("app-{}", place.app);
+        fleet
+            .push(&place.id, &app, std::iter::empty::<(&str, &str)>(), true)
+            .map_err(Failure::internal)?;
+    }
+    let fleet = Arc::new(fleet.build().map_err(Failure::internal)?);
+    let name = format!("round-{}", task.round);
+    let change = Change::new(
+        name,
+        Actor::program("hot_upgrade", "example"),
+        old.as_str().into(),
+        new.as_str().into(),
+        fleet,
+    )
+    .settings(settings())
+    .seed(world.options.seed);
+    let pilot = Autopilot::builder()
+        .platform(platform)
+        .metrics(metrics)
+        .journal(journal)
+        .clock(MonotonicClock)
+        .rules(Guard::empty())
+        .notifier(Log)
+        .level(Level::L4)
+        .mode(match world.options.mode {
+            Way::Cold => Wanted::Cold,
+            Way::Warm => Wanted::Warm,
+            Way::Hot => Wanted::Hot,
+        })
+        .facts(|facts| {
+            facts
+                .memory(COPY_BYTES, available_memory())
+                .protocols(PROTOCOL, PROTOCOL)
+        })
+        .driver(
+            DriverConfig::new()
+                .max_in_flight(world.targets.len())
+                .poll_ms(50)
+                .timing(timing())
+                .seed(world.options.seed),
+        )
+        .build()
+        .map_err(Failure::internal)?;
+    let (handle, run) = pilot.start(change).map_err(Failure::internal)?;
+    let outcome = Box::pin(run).await.map_err(Failure::internal)?;
+    let summary = handle
+        .summary()
+        .ok_or_else(|| Failure::Internal("the run left no summary".to_owned()))?;
+    let decisions: Vec<String> = summary
+        .decisions
+        .iter()
+        .map(|decision| format!("{:.1} s: {}", seconds(decision.at_ms), decision.text))
+        .collect();
+    // The last one says how it ended; why is in the one before.
+    let reason = summary
+        .decisions
+        .iter()
+        .rev()
+        .find(|decision| decision.code != "change.ended");
+    Ok(Told {
+        outcome,
+        explanation: reason.map(|decision| decision.text.clone()).unwrap_or_default(),
+        decisions,
+        moves: summary.receipt.moves,
+        cut: summary.receipt.cut,
+    })
+}
+
+fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.interval_ms = INTERVAL_MS;
+    settings.warm_up_ms = WARM_UP_MS;
+    settings.bake_ms = BAKE_MS;
+    settings.soak_ms = 0;
+    // A handful of proxies cannot show by the traffic of seconds that errors rarer than one in 100,000 have not doubled:
+    // where it shows nothing bad they go on by their self-tests, with one wrong answer in five.
+    settings.beta = 0.2;
+    settings.silent_after_ms = 2_000;
+    settings.patience_ms = 300_000;
+    settings.blocked_patience_ms = 120_000;
+    settings.attempt_estimate_ms = 5_000;
+    settings.person_patience_ms = 0;
+    settings
+}
+
+fn timing() -> Timing {
+    let mut timing = Timing::default();
+    timing.preflight_ms = 20_000;
+    timing.drain_ms = 4_000;
+    timing.replace_ms = 15_000;
+    timing.recreate_ms = 20_000;
+    timing.verify_ms = 10_000;
+    timing.cold_probation_ms = 500;
+    timing.warm_probation_ms = 500;
+    timing.spawn_ms = 8_000;
+    timing.offer_ms = 6_000;
+    timing.prove_ms = 3_000;
+    timing.migrate_ms = 10_000;
+    timing.return_ms = 10_000;
+    timing.reset_ms = 15_000;
+    timing.backoff_ms = 200;
+    timing
+}
+
+/// Bytes that the kernel could give to new processes; none where it does not say.
+fn available_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib: Option<u64> = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Notices go to the log of the process.
+struct Log;
+
+#[async_trait]
+impl Notifier for Log {
+    async fn notify(&self, notice: &Notice) {
+        eprintln!("{}: {}", notice.code, notice.text);
+    }
+}

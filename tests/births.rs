@@ -12,7 +12,7 @@ use serde_json::Value;
 use support::{Case, MINUTE_MS, NEW, OLD, Stage, app_of};
 use unattended::Outcome;
 use unattended::batching::Side;
-use unattended::upgrade::{Clock, Version};
+use unattended::upgrade::{Clock, FleetChange, Version};
 use unattended_simulated::World;
 
 /// One birth as the world's hook saw it.
@@ -241,4 +241,24 @@ fn the_control_cohort_is_touched_last() {
         }
     }
     assert_eq!(cohorts.len(), 4);
+}
+
+/// A watch that is read from its beginning tells of all births there ever were.
+#[test]
+fn news_of_those_who_were_planned_for_are_no_births() {
+    let case = Case::calm(2, 12);
+    let undisturbed = case.run();
+    let stage = case.stage();
+    stage
+        .platform
+        .tell_first(case.targets.iter().map(|target| FleetChange::Joined {
+            target: target.id.as_str().into(),
+            app: target.app.as_str().into(),
+            labels: Vec::new(),
+            version: OLD.into(),
+        }));
+    let told = stage.run();
+    assert_eq!(told.outcome, Outcome::Completed);
+    assert_eq!(told.summary.exposure, undisturbed.summary.exposure);
+    assert_eq!(told.codes(), undisturbed.codes());
 }

@@ -19,8 +19,8 @@ use unattended::batching::{Fleet, Plan, Policy, Side, pct};
 use unattended::defense::Guard;
 use unattended::health::MetricSource;
 use unattended::upgrade::{
-    Capabilities, Clock, EffectKey, EffectOutcome, Generation, IngressOrder, Journal, MemoryJournal, News, Observation,
-    Platform, PlatformError, TargetId, Version, Wanted,
+    Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, IngressOrder, Journal, MemoryJournal, News,
+    Observation, Platform, PlatformError, TargetId, Version, Wanted,
 };
 use unattended::{
     Actor, AlwaysPermit, Autopilot, Change, DumpLine, Handle, Level, Notice, Notifier, Outcome, Permit, RunError,
@@ -435,6 +435,7 @@ pub(crate) struct Watched {
     effects: Mutex<Vec<Effect>>,
     before: Mutex<Option<Hook>>,
     silence: Mutex<Option<Silence>>,
+    before_the_news: Mutex<Vec<FleetChange>>,
 }
 
 impl Watched {
@@ -444,6 +445,7 @@ impl Watched {
             effects: Mutex::default(),
             before: Mutex::new(None),
             silence: Mutex::new(None),
+            before_the_news: Mutex::default(),
         }
     }
 
@@ -459,6 +461,11 @@ impl Watched {
     /// Looks for which `silence` says so are never answered.
     pub(crate) fn silent_where(&self, silence: impl Fn(&[TargetId]) -> bool + Send + 'static) {
         *self.silence.lock() = Some(Box::new(silence));
+    }
+
+    /// Tells these before all other news.
+    pub(crate) fn tell_first(&self, changes: impl IntoIterator<Item = FleetChange>) {
+        self.before_the_news.lock().extend(changes);
     }
 
     fn see(&self, target: &TargetId, act: Act, version: Option<&Version>, key: Option<&EffectKey>) {
@@ -520,7 +527,10 @@ impl Platform for Watched {
     }
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
-        self.sim.watch(cursor).await
+        let mut news = self.sim.watch(cursor).await?;
+        let first = std::mem::take(&mut *self.before_the_news.lock());
+        news.changes.splice(..0, first);
+        Ok(news)
     }
 }
 

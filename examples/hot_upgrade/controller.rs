@@ -11,13 +11,14 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use unattended::batching::Fleet;
 use unattended::defense::Guard;
-use unattended::upgrade::{DriverConfig, Timing, Version, Wanted};
+use unattended::upgrade::{DriverConfig, Facts, Platform as _, Timing, Version, Wanted};
 use unattended::{Actor, Autopilot, Change, Level, MovesView, Notice, Notifier, Outcome, Settings};
 use unattended_examples_support::Failure;
 use unattended_process::{MonotonicClock, ProcessPlatform};
 use unattended_redb::Redb;
 
-use crate::metrics::FleetMetrics;
+use crate::envoys::Envoys;
+use crate::metrics::{FleetMetrics, Meter};
 use crate::options::Way;
 use crate::sidecars::Sidecars;
 use crate::world::{World, version};
@@ -98,7 +99,20 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
         .await
         .map_err(Failure::internal)?;
     let journal = Redb::open(world.directory.join(format!("round-{}.redb", task.round))).map_err(Failure::internal)?;
-    let meter = Arc::new(Sidecars::new(world.fleet_directory()));
+    let envoy = world.targets.first().and_then(|place| world.envoy(place));
+    let meter: Arc<dyn Meter> = match envoy {
+        Some(_) => Arc::new(Envoys::new(world)),
+        None => Arc::new(Sidecars::new(world.fleet_directory())),
+    };
+    let facts = match envoy {
+        Some(envoy) => {
+            let (old, new) = (old.as_str().into(), new.as_str().into());
+            envoy.facts(platform.capabilities(), &old, &new).await
+        }
+        None => Facts::new(platform.capabilities())
+            .memory(COPY_BYTES, available_memory())
+            .protocols(PROTOCOL, PROTOCOL),
+    };
     let metrics = FleetMetrics::new(meter, Version::from(new.as_str()), WARM_UP_MS, &world.directory);
     let mut fleet = Fleet::builder();
     for place in &world.targets {
@@ -131,11 +145,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
             Way::Warm => Wanted::Warm,
             Way::Hot => Wanted::Hot,
         })
-        .facts(|facts| {
-            facts
-                .memory(COPY_BYTES, available_memory())
-                .protocols(PROTOCOL, PROTOCOL)
-        })
+        .facts(move |_| facts)
         .driver(
             DriverConfig::new()
                 .max_in_flight(world.targets.len())

@@ -12,6 +12,7 @@
 mod application;
 mod client;
 mod controller;
+mod envoys;
 mod exposition;
 mod metrics;
 mod options;

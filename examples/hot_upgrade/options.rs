@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Of everything that is drawn: plans, messages, moments
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Envoy instead of the small sidecar: 1.39.3 and 1.40.0 in turn, as pip has them
+    #[arg(long, conflicts_with = "kill")]
+    pub(crate) envoy: bool,
     /// Print one JSON object as the last line
     #[arg(long)]
     pub(crate) json: bool,

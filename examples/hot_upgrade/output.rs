@@ -17,6 +17,7 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Answer {
     schema: u32,
     mode: Way,
+    envoy: bool,
     fleet: u32,
     rounds: u32,
     seed: u64,
@@ -82,6 +83,7 @@ impl Answer {
         Self {
             schema: SCHEMA,
             mode: options.mode,
+            envoy: options.envoy,
             fleet: options.fleet,
             rounds: options.rounds,
             seed: options.seed,

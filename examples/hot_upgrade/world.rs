@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
-use unattended_examples_support::Failure;
-use unattended_process::{Sidecar, Start, Target, Template};
+use unattended_examples_support::{Envoys, Failure, envoys};
+use unattended_process::{Envoy, Sidecar, Start, Target, Template};
 
 use crate::client::Site;
-use crate::options::Options;
+use crate::options::{Options, Release};
 
 /// How long an application takes to start, in milliseconds: what a cold upgrade costs and the others do not.
 const COLD_START_MS: u64 = 1_500;
+
+/// For how long an Envoy that is left asks its clients to go, in seconds.
+const DRAIN_S: u32 = 3;
 
 /// Targets of one application, at the least; fewer could not stand in for each other.
 const REPLICAS: u32 = 4;
@@ -26,6 +29,8 @@ pub(crate) struct World {
     /// Where the fleet, the journals and the answers lie.
     pub(crate) directory: PathBuf,
     pub(crate) targets: Vec<Place>,
+    /// Two Envoys, where they take the place of the sidecar.
+    envoys: Option<[PathBuf; 2]>,
 }
 
 /// Where a target is.
@@ -34,7 +39,7 @@ pub(crate) struct Place {
     pub(crate) id: String,
     pub(crate) app: u32,
     /// Of the proxy: HTTP, bytes, calls with a length.
-    doors: [SocketAddr; 3],
+    pub(crate) doors: [SocketAddr; 3],
     /// Of the application: HTTP, bytes.
     behind: [SocketAddr; 2],
 }
@@ -47,6 +52,17 @@ pub(crate) fn version(round: u32) -> String {
 impl World {
     pub(crate) fn new(options: Options, directory: &Path) -> Result<Self, Failure> {
         let program = std::env::current_exe().map_err(Failure::internal)?;
+        let envoys = if options.envoy {
+            if options.release.fault().is_some() {
+                return Err(Failure::Input(
+                    "--release: an Envoy is as it is: give `good` or `same`, or leave out --envoy".to_owned(),
+                ));
+            }
+            let Envoys { old, new, .. } = envoys().map_err(Failure::Input)?;
+            Some([old, new])
+        } else {
+            None
+        };
         let apps = (options.fleet / REPLICAS).max(1);
         let mut held = Vec::new();
         let mut targets = Vec::new();
@@ -70,6 +86,7 @@ impl World {
             program,
             directory: directory.to_owned(),
             targets,
+            envoys,
         })
     }
 
@@ -81,31 +98,55 @@ impl World {
     /// The targets as the process adapter starts them. Versions after the first are what `--release` says.
     pub(crate) fn process_targets(&self) -> Vec<Target> {
         let program = self.program.display().to_string();
-        let fault = self.options.release.fault();
         self.targets
             .iter()
             .map(|place| {
-                let [http, tcp, framed] = place.doors;
                 let [app_http, app_tcp] = place.behind;
-                let mut sidecar = Sidecar::new(Start::new(&program).arguments(["sidecar"]))
-                    .http(format!("{http}={app_http}"))
-                    .tcp(format!("{tcp}={app_tcp}"))
-                    .framed(format!("{framed}={app_tcp}"));
-                if let Some(fault) = fault {
-                    for round in 1..=self.options.rounds {
-                        sidecar = sidecar.version(version(round).as_str().into(), ["--fault", fault]);
-                    }
-                }
                 let application = Start::new(&program).arguments([
                     "application".to_owned(),
                     format!("--http={app_http}"),
                     format!("--tcp={app_tcp}"),
                     format!("--cold-start-ms={COLD_START_MS}"),
                 ]);
-                let template = Template::sidecar(sidecar).application(application).grace_ms(6_000);
+                let template = match self.envoy(place) {
+                    Some(envoy) => Template::envoy(envoy),
+                    None => Template::sidecar(self.sidecar(place)),
+                };
+                let template = template.application(application).grace_ms(6_000);
                 Target::new(place.id.as_str(), version(0).as_str(), template).app(format!("app-{}", place.app))
             })
             .collect()
+    }
+
+    fn sidecar(&self, place: &Place) -> Sidecar {
+        let [http, tcp, framed] = place.doors;
+        let [app_http, app_tcp] = place.behind;
+        let sidecar = Sidecar::new(Start::new(self.program.display().to_string()).arguments(["sidecar"]))
+            .http(format!("{http}={app_http}"))
+            .tcp(format!("{tcp}={app_tcp}"))
+            .framed(format!("{framed}={app_tcp}"));
+        let Some(fault) = self.options.release.fault() else {
+            return sidecar;
+        };
+        (1..=self.options.rounds).fold(sidecar, |sidecar, round| {
+            sidecar.version(version(round).as_str().into(), ["--fault", fault])
+        })
+    }
+
+    /// The Envoy of a target: the two binaries in turn.
+    pub(crate) fn envoy(&self, place: &Place) -> Option<Envoy> {
+        let binaries = self.envoys.as_ref()?;
+        let [http, tcp, _] = place.doors;
+        let [app_http, app_tcp] = place.behind;
+        let envoy = Envoy::new()
+            .http(http.to_string(), app_http.to_string())
+            .tcp(tcp.to_string(), app_tcp.to_string())
+            .drain_s(DRAIN_S);
+        let same = self.options.release == Release::Same;
+        Some((0..=self.options.rounds).fold(envoy, |envoy, round| {
+            let binary = &binaries[if same { 0 } else { round as usize % 2 }];
+            envoy.release(version(round).as_str(), binary.display().to_string())
+        }))
     }
 
     /// The targets as clients see them.
@@ -116,7 +157,7 @@ impl World {
                 app: place.app as usize,
                 http: place.doors[0],
                 tcp: place.doors[1],
-                framed: Some(place.doors[2]),
+                framed: self.envoys.is_none().then_some(place.doors[2]),
                 health: "/healthz",
                 takes_traffic: AtomicBool::new(true),
             })

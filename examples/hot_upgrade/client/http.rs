@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     /// The server will end the connection now.
     pub(crate) last: bool,
+    /// The process that answered, where the proxy names it.
+    pub(crate) instance: Option<u64>,
 }
 
 /// Why there is no answer.
@@ -105,8 +107,15 @@ impl Http {
                 .headers()
                 .get(CONNECTION)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+            let instance = answer.headers().get("x-unattended-instance");
+            let instance = instance.and_then(|value| value.to_str().ok()?.parse().ok());
             let body = answer.into_body().collect().await?.to_bytes();
-            Ok::<_, hyper::Error>(Answer { status, body, last })
+            Ok::<_, hyper::Error>(Answer {
+                status,
+                body,
+                last,
+                instance,
+            })
         };
         match timeout(PATIENCE, exchange).await {
             Ok(Ok(answer)) => Ok(answer),

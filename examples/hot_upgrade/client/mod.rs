@@ -1,6 +1,6 @@
 //! Clients that check every byte: long-lived connections and short ones, led by a balancer that heeds `/healthz`.
 
-mod http;
+pub(crate) mod http;
 mod long;
 mod short;
 mod tally;
@@ -27,7 +27,8 @@ pub(crate) struct Site {
     pub(crate) app: usize,
     pub(crate) http: SocketAddr,
     pub(crate) tcp: SocketAddr,
-    /// `None` where the proxy does not speak it.
+    /// `None` where the proxy does not speak it. Such a proxy moves no connections either, and can ask nobody but clients of
+    /// HTTP to end theirs: long-lived ones are of HTTP there.
     pub(crate) framed: Option<SocketAddr>,
     /// What the path of its health is.
     pub(crate) health: &'static str,
@@ -79,7 +80,11 @@ impl Clients {
         for connection in 0..connections {
             let site = connection % count;
             let draw = Draw::new(seed, connection as u64);
-            match connection / count % 3 {
+            let kind = match shared.sites[site].framed {
+                Some(_) => connection / count % 3,
+                None => 0,
+            };
+            match kind {
                 0 => tasks.spawn(long::http(Arc::clone(&shared), site, draw)),
                 1 => tasks.spawn(long::bytes(Arc::clone(&shared), site, draw, false)),
                 _ => tasks.spawn(long::bytes(Arc::clone(&shared), site, draw, true)),

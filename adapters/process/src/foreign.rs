@@ -74,7 +74,7 @@ impl Ask {
 /// Its readiness is its word on itself: while it answers yes it is ready and counts as having passed its checks. Over a Unix
 /// socket it is known to be the process itself that answers; over TCP whoever holds the port is believed.
 ///
-/// The way of new traffic is whatever [`close`](Self::close) and [`open`](Self::open) ask for. A closed way of a program
+/// The way of new traffic is whatever [`ingress`](Self::ingress) asks for. A closed way of a program
 /// that was started anew is closed again before it is shown as ready, and opened at its time, by the adapter: one must run for
 /// that. There are no slots, no probes and no configurations.
 #[derive(Clone, Debug)]

@@ -26,6 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use unattended::upgrade::{Platform as _, SelfCheck, TargetId};
 use unattended_examples_support::Failure;
 use unattended_process::ProcessPlatform;
@@ -71,7 +72,10 @@ fn run(options: &Options) -> Result<u8, Failure> {
         .build()
         .map_err(Failure::internal)?;
     runtime.block_on(async {
-        let played = play(&world).await;
+        let played = tokio::select! {
+            played = play(&world) => played,
+            failure = interrupted() => Err(failure),
+        };
         // Whatever has happened, no process is left behind.
         let halted = halt(&world).await;
         let answer = match played.and_then(|answer| halted.map(|()| answer)) {
@@ -84,6 +88,20 @@ fn run(options: &Options) -> Result<u8, Failure> {
         answer.print(options.json).map_err(Failure::internal)?;
         Ok(answer.exit_code())
     })
+}
+
+/// Returns when somebody wants the program to end.
+async fn interrupted() -> Failure {
+    let ends = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = ends else {
+        // It ends without a word then, as programs do.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Failure::Internal("it was told to end".to_owned())
 }
 
 async fn play(world: &World) -> Result<Answer, Failure> {

@@ -148,6 +148,13 @@ impl Deaths {
 
 struct Controller(Child);
 
+impl Drop for Controller {
+    fn drop(&mut self) {
+        // It holds the fleet for as long as it lives. One that has ended hears nothing.
+        drop(self.kill());
+    }
+}
+
 impl Controller {
     fn start(world: &World, round: u32, from: u32) -> Result<Self, Failure> {
         let log = std::fs::OpenOptions::new()

@@ -43,7 +43,8 @@
 //!   adapter at any instruction the next one carries it out; it is not carried out twice.
 //! - **Nothing is started twice, and nothing runs that no file names.** A process is forked as a shell that waits at a
 //!   gate; its id and start time are on disk before it becomes the program. If the adapter dies first, the shell reads the
-//!   end of its input and leaves. Every start has an [`InstanceId`](unattended_upgrade::InstanceId) that no other process of
+//!   end of its input and leaves. It is nobody's child by then, so that no program ends with the adapter, not even one that
+//!   asks the kernel for that. Every start has an [`InstanceId`](unattended_upgrade::InstanceId) that no other process of
 //!   the target ever had.
 //! - **Never another one's process.** Signals go through pidfds. One that is adopted is checked by boot, id and start time,
 //!   opened, and checked again.

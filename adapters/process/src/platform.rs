@@ -224,6 +224,8 @@ impl ProcessPlatform {
                     };
                     if let Some(process) = process {
                         process.ended().await;
+                        // What it has left is taken away before it is said to have ended.
+                        keeper.pass().await;
                     }
                 }
             }

@@ -1,10 +1,12 @@
-//! One process: started behind a gate, known by its pidfd, found again by pid and start time.
+//! One process: started behind a gate as nobody's child, known by its pidfd, found again by pid and start time.
 use std::fs::OpenOptions;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
@@ -80,7 +82,8 @@ impl Process {
         let _ = pidfd_send_signal(self.pidfd.get_ref(), signal);
     }
 
-    /// Takes its exit status, so that nothing is left of it. Adopted ones are somebody else's children.
+    /// Takes its exit status where this process is the one to which orphans come: init, or a subreaper. Else somebody else
+    /// is, and does.
     pub(crate) fn reap(&self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let _ = waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref())), options);
@@ -89,6 +92,11 @@ impl Process {
 
 /// When a process began, in the kernel's ticks since boot; `None` if there is none, or nothing but its exit status.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    stat(pid).map(|(_, started)| started)
+}
+
+/// The parent of a process that lives, and when it began.
+fn stat(pid: i32) -> Option<(u32, u64)> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&text);
     // The name, in brackets, may hold anything; the third field follows its last bracket.
@@ -98,7 +106,8 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     if matches!(state, "Z" | "X" | "x") {
         return None;
     }
-    fields.nth(18)?.parse().ok()
+    let parent = fields.next()?.parse().ok()?;
+    Some((parent, fields.nth(17)?.parse().ok()?))
 }
 
 /// Which boot this is.
@@ -108,15 +117,23 @@ pub(crate) fn boot_id() -> io::Result<String> {
         .to_owned())
 }
 
-/// The shell that waits at the gate. It becomes the program, under the same id, when it reads a line; where the adapter
-/// dies before, it reads the end of the file and leaves without having run anything.
+/// The shell that waits at the gate. It says who it is, and becomes the program, under the same id, when it reads a line;
+/// where the adapter dies before, it reads the end of the file and leaves without having run anything.
 pub(crate) const SHELL: &str = "/bin/sh";
-const GATE: &str = "read -r go && exec \"$0\" \"$@\" </dev/null";
+const GATE: &str = "echo $$ >&0 && read -r go && exec \"$0\" \"$@\" </dev/null";
+
+/// The shell that starts it, and is ended before the gate opens: the program is an orphan by then. One that wants to die
+/// with its parent, as Envoy does (`PR_SET_PDEATHSIG`), would else end with the adapter, and even with the thread of the
+/// adapter that has started it. A pipe, since what a shell starts with `&` is deaf to interrupts for good.
+const PARENT: &str = "exec 3>&1; /bin/sh -c \"$0\" \"$@\" >&3 3>&- | :";
+
+/// How long a shell may take to say that it stands at the gate.
+const GATE_WAIT: Duration = Duration::from_secs(30);
 
 /// A process that has an id and has not begun.
 #[derive(Debug)]
 pub(crate) struct Gated {
-    gate: ChildStdin,
+    gate: UnixStream,
     pub(crate) process: Process,
     pub(crate) started: u64,
 }
@@ -125,32 +142,39 @@ impl Gated {
     /// Blocks for as long as the system takes to fork.
     pub(crate) fn start(filled: &Filled, log: &Path) -> io::Result<Self> {
         let log = OpenOptions::new().create(true).append(true).open(log)?;
-        let mut child = Command::new(SHELL)
-            .args(["-c", GATE, &filled.program])
+        let (gate, stands_at) = UnixStream::pair()?;
+        let mut parent = Command::new(SHELL)
+            .args(["-c", PARENT, GATE, &filled.program])
             .args(&filled.arguments)
             .envs(filled.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
+            .stdin(Stdio::from(OwnedFd::from(stands_at)))
             .stdout(log.try_clone()?)
             .stderr(log)
             // What ends the adapter from its terminal does not end them.
             .process_group(0)
             .spawn()?;
-        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-        // Nobody else waits for it, so its id is its own until it is reaped.
-        let opened = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a process without an id"));
-        let opened = opened.and_then(|id| Ok(pidfd_open(id, PidfdFlags::NONBLOCK)?));
-        let known = opened.and_then(|pidfd| Process::new(pid, pidfd));
-        let started = start_time(pid);
-        match (child.stdin.take(), known, started) {
-            (Some(gate), Ok(process), Some(started)) => Ok(Self { gate, process, started }),
-            (gate, known, _) => {
-                drop(gate);
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(known
-                    .err()
-                    .unwrap_or_else(|| io::Error::other("it ended before it began")))
-            }
+        let met = Self::meet(&gate, parent.id());
+        // Where nobody was met, whoever comes to the gate finds it closed.
+        let _ = parent.kill();
+        parent.wait()?;
+        let (process, started) = met?;
+        Ok(Self { gate, process, started })
+    }
+
+    /// Whoever stands at the gate.
+    fn meet(gate: &UnixStream, parent: u32) -> io::Result<(Process, u64)> {
+        let ended = || io::Error::other("it ended before it began");
+        gate.set_read_timeout(Some(GATE_WAIT))?;
+        let mut said = String::new();
+        // Nothing else is said, so nothing is lost with what was read ahead.
+        BufReader::new(gate.take(32)).read_line(&mut said)?;
+        let pid: i32 = said.trim().parse().map_err(|_| ended())?;
+        let id = Pid::from_raw(pid).ok_or_else(ended)?;
+        let process = Process::new(pid, pidfd_open(id, PidfdFlags::NONBLOCK)?)?;
+        // The id may have gone to another one before the descriptor, but that one has another parent.
+        match stat(pid) {
+            Some((of, started)) if of == parent => Ok((process, started)),
+            _ => Err(ended()),
         }
     }
 

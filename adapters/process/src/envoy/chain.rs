@@ -129,6 +129,11 @@ impl StandIn {
         let socket = UnixDatagram::bind(&path)?;
         Ok(Some(Self { _socket: socket, path }))
     }
+
+    /// The name under which it hears.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for StandIn {

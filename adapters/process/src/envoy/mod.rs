@@ -83,7 +83,7 @@ pub struct Envoy {
     drain_s: u32,
     ask_ms: u64,
     /// Held until nobody can speak to a dead parent any more.
-    stand_ins: Arc<Mutex<Vec<StandIn>>>,
+    stand_ins: Arc<Mutex<Vec<Arc<StandIn>>>>,
 }
 
 impl Default for Envoy {

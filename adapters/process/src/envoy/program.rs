@@ -2,6 +2,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -117,25 +118,27 @@ impl Envoy {
         let Some(hears) = hears.map_err(|error| format!("nobody can stand in for a dead parent: {error}"))? else {
             return Ok(());
         };
+        let hears = Arc::new(hears);
+        let this = Arc::downgrade(&hears);
         self.stand_ins.lock().push(hears);
-        let all = std::sync::Arc::clone(&self.stand_ins);
+        let all = Arc::clone(&self.stand_ins);
         tokio::spawn(async move {
             tokio::time::sleep(STAND_IN).await;
-            let mut all = all.lock();
-            // The oldest: each waits for as long.
-            if !all.is_empty() {
-                all.remove(0);
-            }
+            all.lock().retain(|one| Arc::as_ptr(one) != this.as_ptr());
         });
         Ok(())
     }
 
     /// Takes away what an instance has left that does not live.
-    fn bury(target: &Path, instance: u64) {
+    fn bury(&self, target: &Path, instance: u64) {
         let files = InstanceFiles::numbered(target, instance);
         if let Ok(link) = chain::read_link(&files.link()) {
             if link.lives(&sockets(target)) {
                 return;
+            }
+            // The dead speak to nobody: whoever stands in for its parent need not be taken for one that lives.
+            if let Some(parent) = link.parent_socket(&sockets(target)) {
+                self.stand_ins.lock().retain(|one| one.path() != parent);
             }
             chain::clear(&link, &sockets(target));
         }
@@ -145,10 +148,10 @@ impl Envoy {
 
     /// As [`bury`](Self::bury), of all that ended while nobody looked. Those that live have been alive for long enough to be
     /// seen: it is called when one starts alone.
-    fn sweep(target: &Path) {
+    fn sweep(&self, target: &Path) {
         for entry in std::fs::read_dir(target.join("envoy")).into_iter().flatten().flatten() {
             if let Some(instance) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                Self::bury(target, instance);
+                self.bury(target, instance);
             }
         }
     }
@@ -359,7 +362,7 @@ impl Program for Envoy {
     fn prepare(&self, place: &Place, parent: Option<&Place>) -> Result<(), String> {
         let link = match parent {
             None => {
-                Self::sweep(&place.directory);
+                self.sweep(&place.directory);
                 Link::first(&format!("{} {}", place.directory.display(), place.instance.0))?
             }
             Some(parent) => {
@@ -390,7 +393,7 @@ impl Program for Envoy {
     }
 
     fn ended(&self, place: &Place) {
-        Self::bury(&place.directory, place.instance.0);
+        self.bury(&place.directory, place.instance.0);
     }
 
     fn waits(&self, place: &Place) -> bool {

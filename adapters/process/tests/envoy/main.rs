@@ -3,6 +3,7 @@
 //! Both are fetched by pip if they are not there; a test that cannot have them fails, and says how to get them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod adoption;
 mod broken;
 mod faults;
 mod hot;

@@ -123,6 +123,11 @@ impl Drop for Adapter {
     }
 }
 
+fn parent(pid: i32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Every process that was started for this place, whoever knows of it.
 fn of_this_place(root: &Path) -> BTreeSet<i32> {
     let setup = format!("{PROGRAM}=server {}/", root.display());
@@ -153,6 +158,9 @@ fn what_runs_is_adopted_and_only_one_may_hold_it() {
         let says = format!("held by another adapter (process {})", first.child.id());
         assert!(refused.to_string().contains(&says), "{refused}");
         let before: BTreeSet<_> = living(&root).into_iter().collect();
+        // A program may ask the kernel to end it with its parent: the adapter is nobody's.
+        let parents = before.iter().map(|(pid, _)| parent(*pid).unwrap());
+        assert!(parents.clone().all(|parent| parent != first.child.id()), "{parents:?}");
         first.kill();
         let platform = ProcessPlatform::open(&root, fleet(&root, 3)).await.unwrap();
         for name in ["t0", "t1", "t2"] {

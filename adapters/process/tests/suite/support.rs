@@ -37,7 +37,7 @@ impl Drop for Ends {
         for _ in 0..200 {
             let live = living(&self.0);
             if live.is_empty() {
-                return;
+                return clear_memory(&self.0);
             }
             for (pid, started) in live {
                 let pidfd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -49,6 +49,19 @@ impl Drop for Ends {
                 tv_sec: 0,
                 tv_nsec: 5_000_000,
             });
+        }
+    }
+}
+
+/// What Envoys that were killed have left outside their directory.
+fn clear_memory(root: &Path) {
+    let targets = std::fs::read_dir(root.join("t")).into_iter().flatten().flatten();
+    let instances = targets.flat_map(|target| std::fs::read_dir(target.path().join("envoy")).into_iter().flatten());
+    for instance in instances.flatten() {
+        let link = std::fs::read(instance.path().join("link.json")).unwrap_or_default();
+        let link: serde_json::Value = serde_json::from_slice(&link).unwrap_or_default();
+        if let Some(base_id) = link["base_id"].as_u64() {
+            let _ = std::fs::remove_file(format!("/dev/shm/envoy_shared_memory_{base_id}0"));
         }
     }
 }

@@ -1,0 +1,262 @@
+//! Births during a change: what they are told to run, and that they leave somebody to compare with.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::support::{Case, MINUTE_MS, NEW, OLD, Stage, app_of};
+use parking_lot::Mutex;
+use serde_json::Value;
+use unattended::Outcome;
+use unattended::batching::Side;
+use unattended::upgrade::{Clock, FleetChange, Version};
+use unattended_simulated::World;
+
+/// One birth as the world's hook saw it.
+#[derive(Clone, Debug)]
+struct Birth {
+    side: Side,
+    /// How the change stood.
+    state: &'static str,
+    /// A rollback had been decided.
+    back: bool,
+}
+
+/// Keeps every answer to a birth, with the state of the change at that moment.
+fn keep_births(stage: &Stage) -> Arc<Mutex<Vec<Birth>>> {
+    let births = Arc::new(Mutex::new(Vec::new()));
+    let (kept, handle) = (Arc::clone(&births), stage.handle.clone());
+    stage.sim.on_birth(Box::new(move |newborn| {
+        let labels: Vec<(&str, &str)> = newborn.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let side = handle.version_for(newborn.target.as_str(), &newborn.app, &labels);
+        let summary = handle.summary();
+        kept.lock().push(Birth {
+            side,
+            state: handle.progress().map_or("not begun", |progress| progress.state),
+            back: summary.is_some_and(|summary| summary.decisions.iter().any(|d| d.code == "rollback.began")),
+        });
+        match side {
+            Side::New => Version::from(NEW),
+            Side::Old => Version::from(OLD),
+        }
+    }));
+    births
+}
+
+/// Each target dies so often a day.
+fn churning(apps: usize, each: usize, deaths: f64) -> Case {
+    let mut case = Case::calm(apps, each);
+    case.world = World {
+        deaths_per_target_day: deaths,
+        ..case.world
+    };
+    case
+}
+
+const LABELS: [(&str, &str); 2] = [("zone", "zone-0"), ("stack", "stack-0")];
+
+#[test]
+fn the_answer_follows_the_change_from_old_to_new() {
+    let mut stage = Case::calm(4, 20).stage();
+    let names: Vec<String> = (0..200).map(|n| format!("app-0-b{n}")).collect();
+    let ask = |stage: &Stage| -> Vec<Side> {
+        names
+            .iter()
+            .map(|name| stage.handle.version_for(name, "app-0", &LABELS))
+            .collect()
+    };
+    let new = |answers: &[Side]| answers.iter().filter(|&&side| side == Side::New).count();
+    // Nothing is driven yet.
+    assert_eq!(new(&ask(&stage)), 0);
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let half = stage.drive(async {
+        while handle.progress().is_none_or(|progress| progress.exposed < 50) {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+        }
+    });
+    assert!(half.unwrap().is_none());
+    let midway = ask(&stage);
+    assert!((1..200).contains(&new(&midway)), "{} of 200", new(&midway));
+    assert_eq!(midway, ask(&stage), "asking changes nothing");
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    let at_end: Vec<Side> = names
+        .iter()
+        .map(|name| ended.handle.version_for(name, "app-0", &LABELS))
+        .collect();
+    assert_eq!(new(&at_end), 200);
+    // One that nobody planned for gets the new one, too.
+    assert_eq!(ended.handle.version_for("x", "another-app", &[]), Side::New);
+}
+
+#[test]
+fn from_the_decision_to_go_back_every_birth_is_old() {
+    let stage = churning(6, 40, 24.0).release("late=60m:errors=x30").stage();
+    let births = keep_births(&stage);
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    let births = births.lock().clone();
+    assert!(
+        births.iter().any(|birth| birth.side == Side::New),
+        "no birth was ever new"
+    );
+    let later: Vec<&Birth> = births.iter().filter(|birth| birth.back).collect();
+    assert!(
+        later.len() >= 5,
+        "{} births after the decision: too few to show anything",
+        later.len()
+    );
+    for birth in later {
+        assert_eq!(birth.side, Side::Old, "{birth:?}");
+    }
+    assert_eq!(ended.handle.version_for("app-0-b9", "app-0", &LABELS), Side::Old);
+    let census = ended.sim.census();
+    assert_eq!(census.on_new_verified, 0, "{census:?}");
+}
+
+#[test]
+fn a_frozen_change_bears_old_ones() {
+    let mut stage = churning(4, 40, 24.0).stage();
+    let births = keep_births(&stage);
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let stopped = stage.drive(async {
+        while handle.progress().is_none_or(|progress| progress.exposed < 60) {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+        }
+        handle.freeze(crate::support::person(), "looks odd").unwrap();
+        clock.sleep_until(clock.now() + 60 * MINUTE_MS).await;
+    });
+    assert!(stopped.unwrap().is_none());
+    let births = births.lock().clone();
+    let frozen: Vec<&Birth> = births.iter().filter(|birth| birth.state == "frozen").collect();
+    assert!(frozen.len() > 100, "{}", frozen.len());
+    assert!(frozen.iter().all(|birth| birth.side == Side::Old));
+}
+
+/// A line of the world's log.
+struct Line {
+    at_ms: u64,
+    target: String,
+    effect: String,
+    version: Option<String>,
+}
+
+fn world_log(path: &Path) -> Vec<Line> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let parse = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        Line {
+            at_ms: value["t"].as_u64().unwrap(),
+            target: value["target"].as_str().unwrap().to_owned(),
+            effect: value["effect"].as_str().unwrap().to_owned(),
+            version: value["version"].as_str().map(ToOwned::to_owned),
+        }
+    };
+    text.lines().skip(1).map(parse).collect()
+}
+
+#[test]
+fn under_churn_the_change_completes_and_somebody_old_stays_to_compare_with() {
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 1..6 {
+        let mut case = churning(4, 60, 24.0);
+        case.seed = seed;
+        let log = dir.path().join(format!("world-{seed}"));
+        case.log = Some(log.clone());
+        let plan = case.plan();
+        let stage = case.stage();
+        let births = keep_births(&stage);
+        let ended = stage.run();
+        assert_eq!(ended.outcome, Outcome::Completed, "seed {seed}");
+        let census = ended.sim.census();
+        assert_eq!(census.on_old_verified, 0, "seed {seed}: {census:?}");
+        let births = births.lock().clone();
+        assert!(births.len() > 200, "{}", births.len());
+        let told_new = births.iter().filter(|birth| birth.side == Side::New).count();
+        assert!(
+            told_new > 20 && told_new < births.len() - 20,
+            "{told_new} of {}",
+            births.len()
+        );
+
+        // Of the lanes, no more have nobody old left to compare with than have opened their last batch.
+        let last = format!("batch {}", plan.batch_count() - 1);
+        let opened = |at_ms: u64| -> u64 {
+            (ended.summary.decisions.iter())
+                .filter(|decision| decision.code == "lane.opened" && decision.at_ms <= at_ms)
+                .filter(|decision| decision.otherwise.as_deref() == Some(&last))
+                .map(|decision| decision.count)
+                .sum()
+        };
+        let mut old: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for target in &case.targets {
+            old.entry(&target.app).or_default().insert(target.id.clone());
+        }
+        for line in world_log(&log) {
+            let members = old.get_mut(app_of(&line.target)).unwrap();
+            match line.effect.as_str() {
+                "born" if line.version.as_deref() == Some(OLD) => drop(members.insert(line.target)),
+                "died" | "replace" | "replace_in_place" => drop(members.remove(&line.target)),
+                _ => continue,
+            }
+            let without = old.values().filter(|members| members.is_empty()).count();
+            assert!(
+                without as u64 <= opened(line.at_ms),
+                "seed {seed}: {without} applications have nobody old left, and {} have opened {last}, at {} ms",
+                opened(line.at_ms),
+                line.at_ms
+            );
+        }
+        assert_eq!(opened(u64::MAX), 4);
+    }
+}
+
+#[test]
+fn the_control_cohort_is_touched_last() {
+    let case = Case::calm(4, 30);
+    let (plan, fleet) = (case.plan(), case.fleet());
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    let mut upgraded: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut cohorts = BTreeSet::new();
+    for effect in ended
+        .effects
+        .iter()
+        .filter(|effect| effect.version.as_deref() == Some(NEW) && effect.disturbs())
+    {
+        let app = app_of(&effect.target);
+        let target = fleet.index_of(&effect.target).unwrap();
+        if plan.is_control(target) {
+            cohorts.insert(app);
+            let others = fleet
+                .targets_of(fleet.app_index(app).unwrap())
+                .filter(|&other| !plan.is_control(other))
+                .count();
+            assert_eq!(upgraded.get(app), Some(&others), "{} before its time", effect.target);
+        } else {
+            *upgraded.entry(app).or_default() += 1;
+        }
+    }
+    assert_eq!(cohorts.len(), 4);
+}
+
+/// A watch that is read from its beginning tells of all births there ever were.
+#[test]
+fn news_of_those_who_were_planned_for_are_no_births() {
+    let case = Case::calm(2, 12);
+    let undisturbed = case.run();
+    let stage = case.stage();
+    stage
+        .platform
+        .tell_first(case.targets.iter().map(|target| FleetChange::Joined {
+            target: target.id.as_str().into(),
+            app: target.app.as_str().into(),
+            labels: Vec::new(),
+            version: OLD.into(),
+        }));
+    let told = stage.run();
+    assert_eq!(told.outcome, Outcome::Completed);
+    assert_eq!(told.summary.exposure, undisturbed.summary.exposure);
+    assert_eq!(told.codes(), undisturbed.codes());
+}

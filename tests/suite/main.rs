@@ -1,0 +1,10 @@
+//! Whole changes, from outside: one program, so that it is linked once and its tests share the cores.
+
+mod asking;
+mod births;
+mod change;
+mod crash;
+mod levels;
+mod refusals;
+mod silence;
+mod support;

@@ -6,13 +6,14 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use unattended_benches::Suite;
-use unattended_handover::codec::{Relay, Unread, freeze, thaw};
+use unattended_handover::codec::{Codec as _, Relay, Unread, freeze, thaw};
 use unattended_handover::wire::{Listener, ListenerKind, Secret};
 use unattended_handover::{
     Agent, Channel, ConnectionId, Decline, Frozen, Generation, Handover, Host, InstanceId, Order, Timing,
@@ -27,7 +28,7 @@ const BATCH: usize = 250;
 struct Program {
     listener: Option<OwnedFd>,
     connections: Vec<(ConnectionId, OwnedFd)>,
-    wanted: usize,
+    wanted: Vec<ConnectionId>,
 }
 
 impl Host for Program {
@@ -52,8 +53,8 @@ impl Host for Program {
 
     fn keep(&mut self, _name: &str, _secret: &Secret) {}
 
-    fn freeze(&mut self, _id: ConnectionId) {
-        self.wanted += 1;
+    fn freeze(&mut self, id: ConnectionId) {
+        self.wanted.push(id);
     }
 
     fn thaw(&mut self, _id: ConnectionId, _frozen: Option<Frozen>) {}
@@ -76,8 +77,7 @@ impl Host for Program {
 
 /// Two programs of which the one has all connections, and the order to move them was given.
 fn about_to_move(sockets: &[UnixStream]) -> [Handover<Program>; 2] {
-    let mut timing = Timing::default();
-    timing.parallel = u32::MAX;
+    let timing = Timing::default();
     let codecs = || vec!["relay/1".to_owned()];
     let (listener, _) = UnixStream::pair().expect("a pair of sockets");
     let cookie = rustix::net::sockopt::socket_cookie(&listener).expect("a cookie");
@@ -94,7 +94,7 @@ fn about_to_move(sockets: &[UnixStream]) -> [Handover<Program>; 2] {
     let old = Program {
         listener: Some(listener.into()),
         connections,
-        wanted: 0,
+        wanted: Vec::new(),
     };
     let mut both = [
         Handover::new(
@@ -121,7 +121,7 @@ fn about_to_move(sockets: &[UnixStream]) -> [Handover<Program>; 2] {
     both[1].order(0, Generation(1), Order::Accept);
     turn(&mut both);
     both[0].order(0, Generation(1), Order::Migrate);
-    assert_eq!(both[0].host().wanted as u64, CONNECTIONS);
+    assert_eq!(both[0].host().wanted.len(), timing.parallel as usize);
     both
 }
 
@@ -132,20 +132,26 @@ fn turn(both: &mut [Handover<Program>; 2]) {
     }
 }
 
-/// From the connections polled by the one to the connections polled by the other.
+/// From the connections polled by the one to the connections polled by the other. As many stand still at once as may by
+/// default.
 fn hand_over(both: &mut [Handover<Program>; 2]) {
-    let all = std::mem::take(&mut both[0].host_mut().connections);
-    let frozen = all
-        .into_iter()
-        .map(|(id, socket)| Frozen {
-            id,
-            codec: "relay/1".into(),
-            state: freeze(&Relay::default(), &Unread::default()).expect("a relay is at rest"),
-            descriptors: vec![socket],
-        })
-        .collect();
-    both[0].frozen(0, frozen);
+    let codec: Arc<str> = Relay::NAME.into();
+    let mut all = std::mem::take(&mut both[0].host_mut().connections).into_iter();
     while both[1].host().connections.len() as u64 != CONNECTIONS || both[0].agent().owned() > 0 {
+        let wanted = std::mem::take(&mut both[0].host_mut().wanted);
+        if !wanted.is_empty() {
+            // They are asked for in the order of their ids.
+            let frozen = wanted.into_iter().zip(&mut all).map(|(wanted, (id, socket))| {
+                assert_eq!(wanted, id);
+                Frozen {
+                    id,
+                    codec: Arc::clone(&codec),
+                    state: freeze(&Relay::default(), &Unread::default()).expect("a relay is at rest"),
+                    descriptors: vec![socket],
+                }
+            });
+            both[0].frozen(0, frozen.collect());
+        }
         both[1].turn(0);
         both[0].turn(0);
     }

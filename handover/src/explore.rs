@@ -3,6 +3,7 @@
 //! Each process has a clock of its own, which jumps to its next deadline whenever it likes: a process that is stopped for
 //! long, and one that is merely slow, are both in this.
 
+mod laws;
 mod refinement;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -340,7 +341,7 @@ impl World {
                     .into_iter()
                     .map(|id| Snapshot {
                         id,
-                        codec: CODEC.to_owned(),
+                        codec: CODEC.into(),
                         descriptors: 1,
                         state: Vec::new(),
                     })
@@ -377,8 +378,10 @@ impl World {
                     self.owner.insert(id, side);
                 }
             }
-            Action::Release(id) => {
-                self.processes[side].copies.remove(&id);
+            Action::Release { connections, .. } => {
+                for id in connections {
+                    self.processes[side].copies.remove(&id);
+                }
             }
             Action::Prepare { batch, connections } => {
                 let ids = connections.iter().map(|one| one.id).collect();
@@ -423,82 +426,6 @@ impl World {
             Action::Discard | Action::Keep { .. } | Action::Drain(_) | Action::Settled { .. } => {}
         }
     }
-
-    /// What must hold in every state.
-    fn check(&self, faultless: bool) {
-        let polled = |id| {
-            self.processes
-                .iter()
-                .filter(|one| one.copies.get(&id) == Some(&true))
-                .count()
-        };
-        for process in self.processes.iter().filter(|one| one.alive) {
-            assert_eq!(process.polls, process.agent.status().polls, "it does what it says");
-        }
-        for (id, owner) in &self.owner {
-            assert!(polled(*id) <= 1, "S4: {id} has two readers");
-            let kept = self.processes.iter().any(|one| one.copies.contains_key(id));
-            let under_way = self.processes.iter().any(|one| {
-                one.inbox.iter().any(|message| {
-                    matches!(message, Message::Frame(Frame::Offer { connections, .. })
-                        if connections.iter().any(|snapshot| snapshot.id == *id))
-                })
-            });
-            let lost = !kept && !under_way && !self.cut.contains(id);
-            assert!(
-                !(lost && self.processes[*owner].alive),
-                "S5: {id} is lost and its owner lives"
-            );
-        }
-        if faultless {
-            assert!(
-                self.processes.iter().any(|one| one.alive && one.polls),
-                "S1: nobody accepts, and nobody has died"
-            );
-        }
-    }
-
-    /// With nobody giving orders or dying any more, all comes to rest: whoever lives accepts, each connection that somebody
-    /// holds is polled, and nobody holds a second copy.
-    fn settle(mut self, rules: &Rules) {
-        for round in 0.. {
-            assert!(round < 400, "L4: it never comes to rest");
-            let local = |event: &Event| {
-                !matches!(
-                    event,
-                    Event::Order(..)
-                        | Event::Crash(_)
-                        | Event::Tick(_)
-                        | Event::Connect
-                        | Event::NextAttempt
-                        | Event::Prepared(_, _, false)
-                        | Event::Decline(..)
-                )
-            };
-            if let Some(event) = self.events(rules).into_iter().find(local) {
-                self.step(&event, rules);
-                continue;
-            }
-            let resting = self.processes.iter().all(|one| !one.alive || one.agent.rests());
-            if resting {
-                break;
-            }
-            for side in [OLD, NEW] {
-                if self.processes[side].alive && self.processes[side].agent.deadline().is_some() {
-                    self.step(&Event::Tick(side), rules);
-                }
-            }
-        }
-        for process in self.processes.iter().filter(|one| one.alive) {
-            for (id, polled) in &process.copies {
-                assert!(polled, "L4, S12: {id} is held and not polled");
-            }
-        }
-        // One that holds the listeners and was never told to poll is the controller's to judge.
-        let alive = self.processes.iter().any(|one| one.alive && one.proved);
-        let served = self.processes.iter().any(|one| one.alive && one.polls);
-        assert!(!alive || served, "S2: who could accept does not");
-    }
 }
 
 /// Every state that can be reached; how many there are.
@@ -508,9 +435,6 @@ fn explore(first: World, rules: &Rules) -> Result<usize, String> {
     let crashes = first.crashes;
     seen.insert(first, ());
     while let Some((world, path)) = todo.pop_front() {
-        if std::env::var_os("PROGRESS").is_some() && seen.len() % 1000 < 8 {
-            eprintln!("{} seen, {} to do, depth {}", seen.len(), todo.len(), path.len());
-        }
         for event in world.events(rules) {
             let mut next = world.clone();
             let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

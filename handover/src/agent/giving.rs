@@ -14,8 +14,8 @@
 //! connections of the offer; so there is never a second reader, and never none while a process that may read lives.
 
 use core::mem;
-use std::collections::BTreeSet;
 
+use super::connections::Place;
 use super::{Action, Agent};
 use crate::wire::{Frame, MAX_CONNECTION_DESCRIPTORS, MAX_DESCRIPTORS, MAX_FRAME, OFFER_HEAD, snapshot_len};
 use crate::{BatchId, ConnectionId, Decline};
@@ -43,37 +43,10 @@ impl Resting<'_> {
     }
 }
 
-/// Where an own connection is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Place {
-    /// Polled here.
-    Here {
-        tries: u8,
-        /// Not before then, if it was tried before.
-        again_ms: Option<u64>,
-    },
-    /// Polled here until it comes to rest.
-    Freezing { tries: u8, deadline_ms: u64 },
-    /// At rest, and offered.
-    Offered { tries: u8 },
-    /// Polled here to its end: it does not move.
-    Declined,
-}
-
-impl Place {
-    pub(super) const fn deadline(&self, giving: bool) -> Option<u64> {
-        match self {
-            Self::Freezing { deadline_ms, .. } => Some(*deadline_ms),
-            Self::Here { again_ms, .. } if giving => *again_ms,
-            _ => None,
-        }
-    }
-}
-
 /// Connections between two processes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Offer {
-    connections: BTreeSet<ConnectionId>,
+    connections: Vec<ConnectionId>,
     bytes: u64,
     deadline_ms: u64,
     /// The other took the token; its word on what it rejected before may be on its way.
@@ -94,49 +67,42 @@ impl Agent {
 
     /// Asks as many connections to come to rest as may stand still at once.
     pub(super) fn pump(&mut self, now_ms: u64) {
-        if !self.giving || !self.talks() || self.left {
-            return;
-        }
-        let moving = |place: &&Place| matches!(place, Place::Freezing { .. } | Place::Offered { .. });
-        let under_way = self.connections.values().filter(moving).count();
-        let room = usize::try_from(self.timing.parallel)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(under_way);
         let deadline_ms = now_ms.saturating_add(self.timing.freeze_ms);
-        let mut chosen = Vec::new();
-        for (id, place) in &mut self.connections {
-            let Place::Here { tries, again_ms } = place else {
-                continue;
-            };
-            *again_ms = again_ms.filter(|at_ms| *at_ms > now_ms);
-            if again_ms.is_none() && chosen.len() < room {
-                *place = Place::Freezing {
-                    tries: *tries,
-                    deadline_ms,
-                };
-                chosen.push(*id);
-            }
-        }
-        for id in chosen {
+        for id in self.connections.freeze(self.room(), now_ms, deadline_ms) {
             self.act(Action::Freeze(id));
         }
+    }
+
+    /// How many more may stand still now.
+    pub(super) fn room(&self) -> usize {
+        if !self.giving || !self.talks() || self.left {
+            return 0;
+        }
+        let most = usize::try_from(self.timing.parallel).unwrap_or(usize::MAX);
+        most.saturating_sub(self.connections.moving())
     }
 
     /// Connections have come to rest: out of the poller, with nobody reading or writing.
     pub fn frozen(&mut self, now_ms: u64, resting: &[Resting<'_>]) {
         let mut fit = Vec::with_capacity(resting.len());
+        let wanted = self.giving && self.talks();
         for one in resting {
             let id = one.id;
-            if !matches!(self.connections.get(&id), Some(Place::Freezing { .. })) {
+            let unfit = if wanted { self.unfit(one) } else { None };
+            let offered = self.connections.shift(id, |place| match place {
+                Place::Freezing { tries, .. } if wanted && unfit.is_none() => Some(Place::Offered { tries }),
+                _ => None,
+            });
+            if offered {
+                fit.push(*one);
+            } else if !matches!(self.connections.get(id), Some(Place::Freezing { .. })) {
                 // Too late: it was told to stay.
                 self.act(Action::Thaw(id));
-            } else if !self.talks() || !self.giving {
-                self.keep(now_ms, id);
-            } else if let Some(decline) = self.unfit(one) {
+            } else if let Some(decline) = unfit {
                 self.act(Action::Thaw(id));
                 self.decline(id, decline);
             } else {
-                fit.push(*one);
+                self.keep(now_ms, id);
             }
         }
         self.offer(now_ms, &fit);
@@ -145,7 +111,7 @@ impl Agent {
 
     /// A connection cannot move, and goes on.
     pub fn declined(&mut self, now_ms: u64, id: ConnectionId, decline: Decline) {
-        if matches!(self.connections.get(&id), Some(Place::Freezing { .. })) {
+        if matches!(self.connections.get(id), Some(Place::Freezing { .. })) {
             self.decline(id, decline);
         }
         self.pump(now_ms);
@@ -185,21 +151,15 @@ impl Agent {
         }
         let batch = BatchId(self.next_batch);
         self.next_batch += 1;
-        for one in connections {
-            if let Some(place) = self.connections.get_mut(&one.id)
-                && let Place::Freezing { tries, .. } = *place
-            {
-                *place = Place::Offered { tries };
-            }
-        }
+        let ids: Vec<_> = connections.iter().map(|one| one.id).collect();
         let offer = Offer {
-            connections: connections.iter().map(|one| one.id).collect(),
+            connections: ids.clone(),
             bytes: connections.iter().map(|one| one.state_len as u64).sum(),
             deadline_ms: now_ms.saturating_add(self.timing.adopt_ms),
             theirs: false,
         };
         self.offers.insert(batch, offer);
-        let connections = connections.iter().map(|one| one.id).collect();
+        let connections = ids;
         self.act(Action::Offer { batch, connections });
     }
 
@@ -210,7 +170,7 @@ impl Agent {
         };
         let known: Vec<_> = connections
             .iter()
-            .filter(|(id, _)| offer.connections.remove(id))
+            .filter(|(id, _)| take(&mut offer.connections, *id))
             .copied()
             .collect();
         let empty = offer.connections.is_empty();
@@ -231,18 +191,19 @@ impl Agent {
     /// The other has them.
     pub(super) fn adopted(&mut self, now_ms: u64, batch: BatchId) {
         if let Some(offer) = self.settle(batch) {
-            self.release(offer);
+            self.release(batch, offer);
         }
         self.pump(now_ms);
     }
 
-    fn release(&mut self, offer: Offer) {
+    fn release(&mut self, batch: BatchId, offer: Offer) {
         self.tally.moved += offer.connections.len() as u64;
         self.tally.bytes += offer.bytes;
-        for id in offer.connections {
-            self.connections.remove(&id);
-            self.act(Action::Release(id));
+        for id in &offer.connections {
+            self.connections.remove(*id);
         }
+        let connections = offer.connections;
+        self.act(Action::Release { batch, connections });
     }
 
     fn settle(&mut self, batch: BatchId) -> Option<Offer> {
@@ -284,7 +245,7 @@ impl Agent {
             .connections
             .iter()
             .filter(|(_, place)| matches!(place, Place::Freezing { .. }))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for id in freezing {
             self.keep(now_ms, id);
@@ -307,7 +268,7 @@ impl Agent {
             .collect();
         for batch in theirs {
             if let Some(offer) = self.settle(batch) {
-                self.release(offer);
+                self.release(batch, offer);
             }
         }
     }
@@ -317,7 +278,7 @@ impl Agent {
             .connections
             .iter()
             .filter(|(_, place)| matches!(place, Place::Freezing { deadline_ms, .. } if *deadline_ms <= now_ms))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for id in late {
             self.thaw(now_ms, id);
@@ -334,14 +295,12 @@ impl Agent {
 
     /// It stays since nobody wants it any more: that was no failed try of its own.
     fn keep(&mut self, now_ms: u64, id: ConnectionId) {
-        let Some(place) = self.connections.get_mut(&id) else {
-            return;
-        };
-        if let Place::Freezing { tries, .. } | Place::Offered { tries } = *place {
-            *place = Place::Here {
-                tries,
-                again_ms: Some(now_ms.saturating_add(self.timing.again_ms)),
-            };
+        let again_ms = Some(now_ms.saturating_add(self.timing.again_ms));
+        let kept = self.connections.shift(id, |place| match place {
+            Place::Freezing { tries, .. } | Place::Offered { tries } => Some(Place::Here { tries, again_ms }),
+            Place::Here { .. } | Place::Declined => None,
+        });
+        if kept {
             self.tally.thawed += 1;
             self.act(Action::Thaw(id));
         }
@@ -354,46 +313,30 @@ impl Agent {
     }
 
     fn try_again(&mut self, now_ms: u64, id: ConnectionId) {
-        let Some(place) = self.connections.get_mut(&id) else {
-            return;
-        };
-        let tries = match place {
-            Place::Freezing { tries, .. } | Place::Offered { tries } | Place::Here { tries, .. } => *tries + 1,
-            Place::Declined => return,
+        let tries = match self.connections.get(id) {
+            Some(Place::Freezing { tries, .. } | Place::Offered { tries } | Place::Here { tries, .. }) => tries + 1,
+            Some(Place::Declined) | None => return,
         };
         if tries >= self.timing.tries {
             self.decline(id, Decline::Busy);
         } else {
-            *place = Place::Here {
-                tries,
-                again_ms: Some(now_ms.saturating_add(self.timing.again_ms)),
-            };
+            let again_ms = Some(now_ms.saturating_add(self.timing.again_ms));
+            self.connections.shift(id, |_| Some(Place::Here { tries, again_ms }));
         }
     }
 
     fn decline(&mut self, id: ConnectionId, decline: Decline) {
-        if let Some(place) = self.connections.get_mut(&id) {
-            *place = Place::Declined;
+        if self.connections.shift(id, |_| Some(Place::Declined)) {
             *self.tally.declined.entry(decline).or_default() += 1;
             self.act(Action::Drain(id));
         }
     }
 }
 
-#[cfg(test)]
-impl Place {
-    pub(super) fn rebase(&mut self, by_ms: u64) {
-        match self {
-            // A time that is over says nothing more.
-            Self::Here { again_ms, .. } => {
-                *again_ms = again_ms
-                    .map(|time| time - by_ms)
-                    .filter(|time| *time > crate::explore::EPOCH_MS);
-            }
-            Self::Freezing { deadline_ms, .. } => *deadline_ms -= by_ms,
-            Self::Offered { .. } | Self::Declined => {}
-        }
-    }
+/// Takes one out. They are few, and seldom taken.
+fn take(connections: &mut Vec<ConnectionId>, id: ConnectionId) -> bool {
+    let at = connections.iter().position(|one| *one == id);
+    at.map(|at| connections.remove(at)).is_some()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The machine that each of the two processes runs.
 
+mod connections;
 mod giving;
 mod order;
 mod session;
@@ -11,7 +12,8 @@ pub use giving::Resting;
 pub use order::{Answer, NotNow, Order};
 pub use session::Peer;
 
-use giving::{Offer, Place};
+use connections::Connections;
+use giving::Offer;
 use session::Session;
 use taking::Incoming;
 
@@ -38,7 +40,7 @@ pub struct Timing {
     pub tries: u8,
     /// Before it is tried again; 50.
     pub again_ms: u64,
-    /// Most connections that stand still at once; 1,000.
+    /// Most connections that stand still at once; 500, which is two messages. More of them only stand still for longer.
     pub parallel: u32,
 }
 
@@ -53,7 +55,7 @@ impl Default for Timing {
             linger_ms: 2_000,
             tries: 3,
             again_ms: 50,
-            parallel: 1_000,
+            parallel: 500,
         }
     }
 }
@@ -98,8 +100,13 @@ pub enum Action {
     Thaw(ConnectionId),
     /// Ask the connection to end: it cannot move.
     Drain(ConnectionId),
-    /// The connection belongs to the other process now. Close the own copy, without a word to the client.
-    Release(ConnectionId),
+    /// The connections belong to the other process now. Close the own copies, without a word to clients.
+    Release {
+        /// The offer.
+        batch: BatchId,
+        /// Its connections, without those that were rejected.
+        connections: Vec<ConnectionId>,
+    },
     /// Make connections of these, without polling them, and answer with [`Agent::prepared`].
     Prepare {
         /// The offer.
@@ -189,7 +196,7 @@ pub struct Agent {
     /// Parts of the other's list so far.
     parts: Vec<Listener>,
     giving: bool,
-    connections: BTreeMap<ConnectionId, Place>,
+    connections: Connections,
     offers: BTreeMap<BatchId, Offer>,
     next_batch: u64,
     incoming: BTreeMap<BatchId, Incoming>,
@@ -232,7 +239,7 @@ impl Agent {
             session: None,
             parts: Vec::new(),
             giving: false,
-            connections: BTreeMap::new(),
+            connections: Connections::default(),
             offers: BTreeMap::new(),
             next_batch: 0,
             incoming: BTreeMap::new(),
@@ -325,16 +332,13 @@ impl Agent {
 
     /// A connection was accepted.
     pub fn opened(&mut self, now_ms: u64, id: ConnectionId) {
-        self.connections.entry(id).or_insert(Place::Here {
-            tries: 0,
-            again_ms: None,
-        });
+        self.connections.come(id);
         self.pump(now_ms);
     }
 
     /// A connection ended by itself.
     pub fn closed(&mut self, now_ms: u64, id: ConnectionId) {
-        self.connections.remove(&id);
+        self.connections.remove(id);
         self.pump(now_ms);
     }
 
@@ -343,8 +347,7 @@ impl Agent {
     pub fn deadline(&self) -> Option<u64> {
         let session = self.session.as_ref().and_then(|session| session.deadline(&self.timing));
         let offers = self.offers.values().filter_map(Offer::deadline);
-        let giving = self.giving && self.talks();
-        let places = self.connections.values().filter_map(|place| place.deadline(giving));
+        let places = self.connections.deadline(self.room());
         session
             .into_iter()
             .chain(self.leaving_ms)
@@ -421,8 +424,7 @@ impl Agent {
         }
         self.left = true;
         self.status = Status::default();
-        self.tally.cut += self.connections.len() as u64;
-        self.connections.clear();
+        self.tally.cut += core::mem::take(&mut self.connections).len() as u64;
         for batch in core::mem::take(&mut self.incoming).into_keys() {
             self.act(Action::Drop { batch });
         }
@@ -467,23 +469,22 @@ impl Agent {
     }
 
     pub(crate) fn owns(&self, id: ConnectionId) -> bool {
-        self.connections.contains_key(&id)
+        self.connections.get(id).is_some()
     }
 
     /// Nothing is on its way between the two.
     pub(crate) fn rests(&self) -> bool {
-        let moving = |place: &Place| matches!(place, Place::Freezing { .. } | Place::Offered { .. });
         self.offers.is_empty()
             && self.incoming.is_empty()
             && self.leaving_ms.is_none()
-            && !self.connections.values().any(moving)
+            && self.connections.moving() == 0
     }
 
     /// Sets its clock back by `by_ms`, so that states reached at different times compare equal.
     pub(crate) fn rebase(&mut self, by_ms: u64) {
         self.leaving_ms.iter_mut().for_each(|time| *time -= by_ms);
         self.offers.values_mut().for_each(|offer| offer.rebase(by_ms));
-        self.connections.values_mut().for_each(|place| place.rebase(by_ms));
+        self.connections.rebase(by_ms);
         if let Some(session) = &mut self.session {
             session.rebase(by_ms, &self.timing);
         }

@@ -1,8 +1,7 @@
 //! Connections that come from the other process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::giving::Place;
 use super::{Action, Agent};
 use crate::wire::{Frame, Snapshot};
 use crate::{BatchId, ConnectionId, Decline};
@@ -10,7 +9,8 @@ use crate::{BatchId, ConnectionId, Decline};
 /// An offer of the other process that is being looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Incoming {
-    connections: BTreeSet<ConnectionId>,
+    /// In the order in which they were offered.
+    connections: Vec<ConnectionId>,
 }
 
 impl Agent {
@@ -18,9 +18,9 @@ impl Agent {
         // Two that give to each other would never end, and the word of the other is the later one: what it offered before it
         // asked for anything back came before that.
         self.giving = false;
-        let ids: BTreeSet<ConnectionId> = connections.iter().map(|one| one.id).collect();
+        let ids: Vec<ConnectionId> = connections.iter().map(|one| one.id).collect();
         let clash = self.incoming.contains_key(&batch);
-        let mine = ids.iter().any(|id| self.connections.contains_key(id));
+        let mine = ids.iter().any(|id| self.connections.get(*id).is_some());
         if clash || mine || !self.status.holds || self.leaving_ms.is_some() {
             let reason = if clash || mine {
                 Decline::BadState
@@ -43,11 +43,12 @@ impl Agent {
         let Some(incoming) = self.incoming.get_mut(&batch) else {
             return;
         };
-        let connections: Vec<_> = rejected
-            .iter()
-            .filter(|(id, _)| incoming.connections.remove(id))
-            .map(|(id, decline)| (*id, *decline))
-            .collect();
+        let mut connections = Vec::with_capacity(rejected.len());
+        incoming.connections.retain(|id| {
+            let decline = rejected.get(id);
+            connections.extend(decline.map(|decline| (*id, *decline)));
+            decline.is_none()
+        });
         let empty = incoming.connections.is_empty();
         // Before the token: the giver must know which ones stay, even if this process dies at the next instruction.
         if !connections.is_empty() && self.session.is_some() {
@@ -70,19 +71,11 @@ impl Agent {
             return;
         }
         self.tally.adopted += incoming.connections.len() as u64;
-        for id in &incoming.connections {
-            self.connections.insert(
-                *id,
-                Place::Here {
-                    tries: 0,
-                    again_ms: None,
-                },
-            );
+        let connections = incoming.connections;
+        for id in &connections {
+            self.connections.come(*id);
         }
-        self.act(Action::Own {
-            batch,
-            connections: incoming.connections.into_iter().collect(),
-        });
+        self.act(Action::Own { batch, connections });
         if self.session.is_some() {
             self.act(Action::Send(Frame::Adopted { batch }));
         }

@@ -149,16 +149,15 @@ impl Codec for Framed {
         }
     }
 
-    fn export(&self) -> Vec<u8> {
+    fn export(&self, state: &mut Vec<u8>) {
         let LengthField {
             offset,
             width,
             more,
             max,
         } = self.field;
-        let mut state = vec![offset, width, more];
+        state.extend([offset, width, more]);
         state.extend(max.to_le_bytes());
-        state
     }
 
     fn import(state: &[u8]) -> Result<Self, Decline> {

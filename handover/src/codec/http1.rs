@@ -354,8 +354,8 @@ impl Codec for Http1 {
         }
     }
 
-    fn export(&self) -> Vec<u8> {
-        vec![u8::from(self.request == Direction::Tunnel)]
+    fn export(&self, state: &mut Vec<u8>) {
+        state.push(u8::from(self.request == Direction::Tunnel));
     }
 
     fn import(state: &[u8]) -> Result<Self, Decline> {

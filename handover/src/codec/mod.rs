@@ -57,8 +57,8 @@ pub trait Codec: Sized {
     /// Whether it may be cut now.
     fn rest(&self) -> Rest;
 
-    /// What must be known to read on. Called only at rest.
-    fn export(&self) -> Vec<u8>;
+    /// Appends what must be known to read on. Called only at rest.
+    fn export(&self, state: &mut Vec<u8>);
 
     /// The protocol where it was cut.
     ///
@@ -67,6 +67,9 @@ pub trait Codec: Sized {
     /// [`Decline::BadState`] for what [`export`](Self::export) cannot have written.
     fn import(state: &[u8]) -> Result<Self, Decline>;
 }
+
+/// What most codecs have to say of a connection takes no more, in bytes.
+const OWN_BYTES: usize = 32;
 
 /// A connection at rest as bytes, for [`Frozen::state`](crate::Frozen::state).
 ///
@@ -79,9 +82,13 @@ pub fn freeze<C: Codec>(codec: &C, unread: &Unread) -> Result<Vec<u8>, Decline> 
         Rest::Wait => return Err(Decline::Busy),
         Rest::Never(decline) => return Err(decline),
     }
-    let parts = [&codec.export(), &unread.from_client, &unread.from_server];
-    let mut state = Vec::with_capacity(8 * (parts.len() + 1) + parts.iter().map(|part| part.len()).sum::<usize>());
-    for part in parts {
+    let unread = [&unread.from_client, &unread.from_server];
+    let mut state = Vec::with_capacity(OWN_BYTES + 8 * 4 + unread.iter().map(|part| part.len()).sum::<usize>());
+    state.extend([0; 8]);
+    codec.export(&mut state);
+    let own = (state.len() - 8) as u64;
+    state[..8].copy_from_slice(&own.to_le_bytes());
+    for part in unread {
         state.extend((part.len() as u64).to_le_bytes());
         state.extend(part);
     }

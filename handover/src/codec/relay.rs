@@ -38,12 +38,10 @@ impl Codec for Relay {
         }
     }
 
-    fn export(&self) -> Vec<u8> {
-        let mut state = Vec::with_capacity(17);
+    fn export(&self, state: &mut Vec<u8>) {
         state.push(u8::from(self.client_done) | u8::from(self.server_done) << 1);
         state.extend(self.to_server.to_le_bytes());
         state.extend(self.to_client.to_le_bytes());
-        state
     }
 
     fn import(state: &[u8]) -> Result<Self, Decline> {

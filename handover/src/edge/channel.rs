@@ -11,7 +11,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
 };
 
-use crate::wire::{Frame, MAX_FRAME, WireError};
+use crate::wire::{Frame, MAX_FRAME, Secret, WireError, wipe};
 
 /// The kernel refuses more in one message; a buffer for fewer would lose the rest without a word but a flag.
 const KERNEL_MAX_DESCRIPTORS: usize = 253;
@@ -20,11 +20,10 @@ const KERNEL_MAX_DESCRIPTORS: usize = 253;
 const SEND_BUFFER: usize = 1 << 20;
 
 /// One end of a session's socket. Never blocks.
-#[derive(Debug)]
 pub struct Channel {
     socket: OwnedFd,
-    /// Frames that did not fit yet, with their descriptors.
-    waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    /// Frames that did not fit yet, with their descriptors. Keys may be in them, and what clients have said.
+    waiting: VecDeque<(Secret, Vec<OwnedFd>)>,
     /// The socket's buffer was full. Else something waits for what the socket does not tell of.
     full: bool,
     buffer: Vec<u8>,
@@ -96,8 +95,9 @@ impl Channel {
 
     /// As [`send`](Self::send), for a frame that is bytes already and has just these descriptors.
     pub(crate) fn send_encoded(&mut self, bytes: Vec<u8>, descriptors: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+        let bytes = Secret::new(bytes);
         if self.waiting.is_empty() {
-            let sent = Self::send_now(&self.socket, &bytes, descriptors)?;
+            let sent = Self::send_now(&self.socket, bytes.reveal(), descriptors)?;
             self.full = sent == Sent::Full;
             if sent == Sent::Now {
                 return Ok(());
@@ -120,7 +120,7 @@ impl Channel {
     pub fn flush(&mut self) -> Result<bool, SendError> {
         while let Some((bytes, descriptors)) = self.waiting.front() {
             let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-            let sent = Self::send_now(&self.socket, bytes, &borrowed)?;
+            let sent = Self::send_now(&self.socket, bytes.reveal(), &borrowed)?;
             self.full = sent == Sent::Full;
             if sent != Sent::Now {
                 return Ok(false);
@@ -201,11 +201,26 @@ impl Channel {
                     came: descriptors.len(),
                 });
             }
-            return match Frame::decode(bytes, descriptors.len()) {
+            let decoded = Frame::decode(bytes, descriptors.len());
+            if matches!(decoded, Ok(Frame::Secret { .. })) {
+                wipe(&mut self.buffer);
+            }
+            return match decoded {
                 Ok(frame) => Received::Frame(frame, descriptors),
                 Err(error) => Received::Garbled(error),
             };
         }
+    }
+}
+
+impl core::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Not the buffer: the last message is still in it.
+        f.debug_struct("Channel")
+            .field("socket", &self.socket)
+            .field("waiting", &self.waiting)
+            .field("full", &self.full)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Carries out what the machine wants: the only place where frames, descriptors and tokens meet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::net::sockopt;
 
@@ -17,18 +18,30 @@ const MESSAGES_A_TURN: usize = 1_024;
 /// Most calls likewise.
 const CALLS_A_TURN: usize = 16;
 
-/// A connection at rest, as the process gives it away or gets it back.
-#[derive(Debug)]
+/// A connection at rest, as the process gives it away or gets it back. Prints without its state, in which is what clients
+/// have said.
 #[expect(clippy::exhaustive_structs, reason = "made by every program")]
 pub struct Frozen {
     /// Which.
     pub id: ConnectionId,
     /// What reads `state`: `http1/1`.
-    pub codec: String,
+    pub codec: Arc<str>,
     /// Where the protocol stands, bytes that were read and not worked off included.
     pub state: Vec<u8>,
     /// The connection's sockets, the client's side first; 1 to 8. Their flags must not be changed: they are shared.
     pub descriptors: Vec<OwnedFd>,
+}
+
+impl core::fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            id,
+            codec,
+            state,
+            descriptors,
+        } = self;
+        write!(f, "Frozen({id}, {codec}, {descriptors:?}, {} bytes)", state.len())
+    }
 }
 
 /// The program around the hand-over. Calls come one at a time and must not block.
@@ -97,12 +110,22 @@ pub struct Handover<H: Host> {
     channel: Option<Channel>,
     /// Listeners that came and are not claimed yet.
     came: Vec<OwnedFd>,
-    /// Connections at rest, offered or about to be.
-    held: BTreeMap<ConnectionId, Frozen>,
+    /// Connections that have come to rest just now.
+    resting: VecDeque<Frozen>,
+    /// Those that are offered, in the order of the offer.
+    offered: BTreeMap<BatchId, VecDeque<Frozen>>,
     tokens: BTreeMap<BatchId, Token>,
     /// The offer that is being looked at.
     arriving: Option<(Token, Vec<OwnedFd>)>,
-    prepared: BTreeMap<BatchId, (Token, BTreeMap<ConnectionId, H::Prepared>)>,
+    prepared: BTreeMap<BatchId, Prepared<H::Prepared>>,
+}
+
+/// An offer of which connections were made. Who takes the token polls them.
+#[derive(Debug)]
+struct Prepared<P> {
+    token: Token,
+    /// In the order in which they were offered.
+    connections: Vec<(ConnectionId, P)>,
 }
 
 impl<H: Host> Handover<H> {
@@ -114,7 +137,8 @@ impl<H: Host> Handover<H> {
             doorbell,
             channel: None,
             came: Vec::new(),
-            held: BTreeMap::new(),
+            resting: VecDeque::new(),
+            offered: BTreeMap::new(),
             tokens: BTreeMap::new(),
             arriving: None,
             prepared: BTreeMap::new(),
@@ -246,8 +270,12 @@ impl<H: Host> Handover<H> {
             })
             .collect();
         self.agent.frozen(now_ms, &resting);
-        self.held.extend(frozen.into_iter().map(|one| (one.id, one)));
+        self.resting = frozen.into();
         self.obey(now_ms);
+        // What the machine has no word on goes on where it is.
+        for one in core::mem::take(&mut self.resting) {
+            self.host.thaw(one.id, Some(one));
+        }
     }
 
     /// See [`Agent::declined`].
@@ -372,13 +400,15 @@ impl<H: Host> Handover<H> {
             Action::Keep { name, bytes } => self.host.keep(&name, &bytes),
             Action::Freeze(id) => self.host.freeze(id),
             Action::Thaw(id) => {
-                let frozen = self.held.remove(&id);
+                let frozen = self.take_held(id);
                 self.host.thaw(id, frozen);
             }
             Action::Drain(id) => self.host.drain(id),
-            Action::Release(id) => {
-                self.held.remove(&id);
-                self.host.moved(id);
+            Action::Release { batch, connections } => {
+                self.offered.remove(&batch);
+                for id in connections {
+                    self.host.moved(id);
+                }
             }
             Action::Prepare { batch, connections } => self.prepare(batch, connections),
             Action::TakeToken { batch, own } => {
@@ -387,16 +417,17 @@ impl<H: Host> Handover<H> {
                 } else {
                     // Not while the word on what is rejected waits for room: it must be out before.
                     let said = self.channel.as_ref().is_none_or(|channel| !channel.is_waiting());
-                    said && self.prepared.get(&batch).is_some_and(|(token, _)| token.take())
+                    said && self.prepared.get(&batch).is_some_and(|one| one.token.take())
                 };
                 self.agent.token(now_ms, batch, own, taken);
             }
             Action::Own { batch, connections } => {
-                let Some((_, mut prepared)) = self.prepared.remove(&batch) else {
+                let Some(prepared) = self.prepared.remove(&batch) else {
                     return;
                 };
-                for id in connections {
-                    if let Some(one) = prepared.remove(&id) {
+                let mut wanted = connections.into_iter().peekable();
+                for (id, one) in prepared.connections {
+                    if wanted.next_if_eq(&id).is_some() {
                         self.host.own(id, one);
                     }
                 }
@@ -431,22 +462,34 @@ impl<H: Host> Handover<H> {
 
     /// `false`: it was not sent, and will not be.
     fn offer(&mut self, batch: BatchId, ids: &[ConnectionId]) -> bool {
-        let (Some(channel), Ok(token)) = (self.channel.as_mut(), Token::new()) else {
-            return false;
-        };
-        let held: Vec<&Frozen> = ids.iter().filter_map(|id| self.held.get(id)).collect();
+        let held = take_resting(&mut self.resting, ids);
+        let held = self.offered.entry(batch).or_insert(held);
         let lent = held.iter().map(|one| Lent {
             id: one.id,
             codec: &one.codec,
             descriptors: u8::try_from(one.descriptors.len()).unwrap_or(u8::MAX),
             state: &one.state,
         });
-        let Ok(bytes) = offer(batch, lent) else { return false };
+        let (Some(channel), Ok(token), Ok(bytes)) = (self.channel.as_mut(), Token::new(), offer(batch, lent)) else {
+            return false;
+        };
         let sockets = held.iter().flat_map(|one| &one.descriptors).map(AsFd::as_fd);
         let descriptors: Vec<_> = core::iter::once(token.as_fd()).chain(sockets).collect();
         let sent = channel.send_encoded(bytes, &descriptors).is_ok();
         self.tokens.insert(batch, token);
         sent
+    }
+
+    /// The connection that is at rest here, if it is.
+    fn take_held(&mut self, id: ConnectionId) -> Option<Frozen> {
+        let found = |all: &mut VecDeque<Frozen>| {
+            let at = all.iter().position(|one| one.id == id)?;
+            all.remove(at)
+        };
+        let offered = || self.offered.values_mut().find_map(found);
+        let one = found(&mut self.resting).or_else(offered)?;
+        self.offered.retain(|_, all| !all.is_empty());
+        Some(one)
     }
 
     fn claim(&mut self, now_ms: u64, listeners: Vec<Listener>) {
@@ -468,7 +511,7 @@ impl<H: Host> Handover<H> {
             return;
         };
         let mut sockets = sockets.into_iter();
-        let mut good = BTreeMap::new();
+        let mut good = Vec::with_capacity(connections.len());
         let mut rejected = BTreeMap::new();
         for snapshot in connections {
             let id = snapshot.id;
@@ -479,15 +522,27 @@ impl<H: Host> Handover<H> {
                 descriptors: sockets.by_ref().take(usize::from(snapshot.descriptors)).collect(),
             };
             match self.host.prepare(frozen) {
-                Ok(prepared) => {
-                    good.insert(id, prepared);
-                }
+                Ok(prepared) => good.push((id, prepared)),
                 Err(decline) => {
                     rejected.insert(id, decline);
                 }
             }
         }
-        self.prepared.insert(batch, (token, good));
+        let connections = good;
+        self.prepared.insert(batch, Prepared { token, connections });
         self.agent.prepared(batch, &rejected);
     }
+}
+
+/// Takes these out of what has come to rest; they mostly are the first of it.
+fn take_resting(resting: &mut VecDeque<Frozen>, ids: &[ConnectionId]) -> VecDeque<Frozen> {
+    if resting.iter().take(ids.len()).map(|one| one.id).eq(ids.iter().copied()) {
+        return resting.drain(..ids.len()).collect();
+    }
+    let mut taken = VecDeque::with_capacity(ids.len());
+    for id in ids {
+        let at = resting.iter().position(|one| one.id == *id);
+        taken.extend(at.and_then(|at| resting.remove(at)));
+    }
+    taken
 }

@@ -16,6 +16,8 @@ pub(crate) use write::{Lent, OFFER_HEAD, offer, snapshot_len};
 
 pub use read::WireError;
 
+use std::sync::Arc;
+
 use crate::{BatchId, ConnectionId, Decline, Generation, InstanceId, Refusal};
 
 /// The oldest and the newest version of the wire that this crate speaks.
@@ -68,18 +70,34 @@ pub struct Listener {
     pub cookie: u64,
 }
 
-/// A connection that stands still, as its codec wrote it down.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A connection that stands still, as its codec wrote it down. Prints without its state, in which is what clients have said.
+#[derive(Clone, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "written and read as a whole")]
 pub struct Snapshot {
     /// Which connection.
     pub id: ConnectionId,
     /// The codec that wrote it, with the version of what it wrote: `http1/1`.
-    pub codec: String,
+    pub codec: Arc<str>,
     /// Descriptors that belong to it, 1 to 8: the client's side first.
     pub descriptors: u8,
     /// The codec's state, unread bytes included.
     pub state: Vec<u8>,
+}
+
+impl core::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            id,
+            codec,
+            descriptors,
+            state,
+        } = self;
+        write!(
+            f,
+            "Snapshot({id}, {codec}, {descriptors} descriptors, {} bytes)",
+            state.len()
+        )
+    }
 }
 
 /// One message.
@@ -188,11 +206,14 @@ impl core::fmt::Debug for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        // Not a promise against an optimiser, which the language cannot give without unsafe code; black_box is the
-        // nearest to it.
-        self.0.fill(0);
-        core::hint::black_box(&self.0);
+        wipe(&mut self.0);
     }
+}
+
+/// Not a promise against an optimiser, which the language cannot give without unsafe code; `black_box` is the nearest to it.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    core::hint::black_box(bytes);
 }
 
 impl Frame {

@@ -1,5 +1,7 @@
 //! Bytes to frames. Whatever comes in, the answer is a frame or an error.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::write::{kind, tag};
@@ -176,36 +178,62 @@ fn listeners(fields: Fields<'_>) -> Result<Frame, WireError> {
 }
 
 fn offer(fields: Fields<'_>) -> Result<Frame, WireError> {
-    let connections: Vec<Snapshot> = fields
-        .all(tag::CONNECTION)
-        .map(|bytes| {
-            let one = fields.inside(bytes);
-            let descriptors = one.byte(tag::DESCRIPTORS)?;
-            if !(1..=MAX_CONNECTION_DESCRIPTORS).contains(&descriptors) {
-                return Err(one.wrong(tag::DESCRIPTORS, "a connection has 1 to 8 descriptors"));
-            }
-            Ok(Snapshot {
-                id: ConnectionId(u64::from_le_bytes(one.array(tag::ID)?)),
-                codec: one.name(tag::CODEC, one.one(tag::CODEC)?)?,
-                descriptors,
-                state: one.one(tag::STATE)?.to_vec(),
-            })
-        })
-        .collect::<Result<_, _>>()?;
+    let mut connections: Vec<Snapshot> = Vec::with_capacity(MAX_DESCRIPTORS);
+    for bytes in fields.all(tag::CONNECTION) {
+        let codec = connections.last().map(|before| &before.codec);
+        connections.push(snapshot(fields.inside(bytes), codec)?);
+    }
     if connections.is_empty() {
         return Err(WireError::Missing {
             kind: fields.kind,
             tag: tag::CONNECTION,
         });
     }
-    let mut ids: Vec<ConnectionId> = connections.iter().map(|one| one.id).collect();
-    ids.sort_unstable();
-    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(fields.wrong(tag::CONNECTION, "the same connection twice"));
+    // Most come in order, and are known to differ then.
+    if !connections.is_sorted_by(|one, next| one.id < next.id) {
+        let mut ids: Vec<ConnectionId> = connections.iter().map(|one| one.id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(fields.wrong(tag::CONNECTION, "the same connection twice"));
+        }
     }
     Ok(Frame::Offer {
         batch: fields.batch()?,
         connections,
+    })
+}
+
+/// One connection of an offer, in one pass: a batch has up to 249. `before`: the codec of the one before, which is mostly
+/// that of this one.
+fn snapshot(fields: Fields<'_>, before: Option<&Arc<str>>) -> Result<Snapshot, WireError> {
+    let (mut id, mut codec, mut descriptors, mut state) = (None, None, None, None);
+    for (tag, bytes) in fields.map_while(Result::ok) {
+        let found = match tag {
+            tag::ID => &mut id,
+            tag::CODEC => &mut codec,
+            tag::DESCRIPTORS => &mut descriptors,
+            tag::STATE => &mut state,
+            _ => continue,
+        };
+        // The first of its tag, as everywhere.
+        found.get_or_insert(bytes);
+    }
+    let missing = |tag| WireError::Missing { kind: fields.kind, tag };
+    let [descriptors] = fields.sized(tag::DESCRIPTORS, descriptors.ok_or_else(|| missing(tag::DESCRIPTORS))?)?;
+    if !(1..=MAX_CONNECTION_DESCRIPTORS).contains(&descriptors) {
+        return Err(fields.wrong(tag::DESCRIPTORS, "a connection has 1 to 8 descriptors"));
+    }
+    let codec = codec.ok_or_else(|| missing(tag::CODEC))?;
+    let codec = match before.filter(|before| before.as_bytes() == codec) {
+        Some(same) => Arc::clone(same),
+        None => fields.name(tag::CODEC, codec)?.into(),
+    };
+    let id = fields.sized(tag::ID, id.ok_or_else(|| missing(tag::ID))?)?;
+    Ok(Snapshot {
+        id: ConnectionId(u64::from_le_bytes(id)),
+        codec,
+        descriptors,
+        state: state.ok_or_else(|| missing(tag::STATE))?.to_vec(),
     })
 }
 

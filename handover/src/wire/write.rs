@@ -200,9 +200,9 @@ pub(crate) const fn snapshot_len(codec: usize, state: usize) -> usize {
 pub(crate) const OFFER_HEAD: usize = 1 + FIELD + 8;
 
 fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
-    out.push(tag);
     // A field longer than 4 GiB makes the frame longer than MAX_FRAME, whatever its length says.
-    out.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+    let [a, b, c, d] = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    out.extend([tag, a, b, c, d]);
     out.extend(bytes);
 }
 

@@ -59,7 +59,7 @@ impl Envelope {
         state.extend(inner);
         Ok(Frozen {
             id: parts.id,
-            codec: codec(parts.route.protocol).to_owned(),
+            codec: codec(parts.route.protocol).into(),
             state,
             descriptors: parts.sockets,
         })

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 
-use unattended_handover::wire::Frame;
-use unattended_handover::{BatchId, Call, Channel, Doorbell, Received, Token, call};
+use rustix::fs::fcntl_getfl;
+use rustix::io::{FdFlags, fcntl_getfd};
+use unattended_handover::wire::{Frame, Snapshot};
+use unattended_handover::{BatchId, Call, Channel, ConnectionId, Doorbell, Received, Token, call};
 
 #[test]
 fn only_this_user_may_ring() {
@@ -24,6 +28,40 @@ fn only_this_user_may_ring() {
     assert!(matches!(taken.receive(), Received::Frame(got, none) if got == frame && none.is_empty()));
     drop(caller);
     assert!(matches!(taken.receive(), Received::End));
+}
+
+/// Only root can take on another user's id; who runs this as somebody else has the test of the file's mode above.
+#[test]
+fn another_user_is_told_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let open = |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    open(place.path(), 0o755);
+    let bell = Doorbell::open(place.path().join("bell")).unwrap();
+    let nobody = rustix::process::Uid::from_raw(65_534);
+    let called = || {
+        let path = bell.path().to_owned();
+        // The kernel keeps an id for each thread, and this one ends with it.
+        let calls = std::thread::spawn(move || {
+            rustix::thread::set_thread_uid(nobody).unwrap();
+            call(&path).unwrap_err()
+        });
+        calls.join().unwrap()
+    };
+    assert_eq!(called().kind(), ErrorKind::PermissionDenied);
+    assert!(
+        matches!(bell.answer().unwrap(), Call::Nobody),
+        "the file's mode keeps it out"
+    );
+    // Should somebody have opened the file to all, whoever answers looks, and whoever calls.
+    open(bell.path(), 0o666);
+    let error = called();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(error.to_string().contains("it belongs to another user"), "{error}");
+    assert!(matches!(bell.answer().unwrap(), Call::Stranger { uid } if uid == nobody));
+    assert!(matches!(bell.answer().unwrap(), Call::Nobody));
 }
 
 #[test]
@@ -71,6 +109,37 @@ fn a_token_is_taken_once() {
     let other = Token::received(rustix::io::dup(&token).unwrap());
     assert!(other.take());
     assert!(!token.take() && !other.take());
+}
+
+/// A flag of the open file is a flag in both processes: it would block the one or wake the other.
+#[test]
+fn descriptors_come_with_the_flags_they_had_and_do_not_outlive_an_exec() {
+    let (mut one, mut other) = Channel::pair().unwrap();
+    let (socket, _client) = UnixStream::pair().unwrap();
+    for (batch, nonblocking) in [false, true].into_iter().enumerate() {
+        socket.set_nonblocking(nonblocking).unwrap();
+        let before = fcntl_getfl(&socket).unwrap();
+        let frame = Frame::Offer {
+            batch: BatchId(batch as u64),
+            connections: vec![Snapshot {
+                id: ConnectionId(1),
+                codec: "relay/1".into(),
+                descriptors: 1,
+                state: Vec::new(),
+            }],
+        };
+        let token = Token::new().unwrap();
+        one.send(&frame, &[token.as_fd(), socket.as_fd()]).unwrap();
+        let Received::Frame(got, came) = other.receive() else {
+            panic!("nothing came");
+        };
+        assert_eq!((got, came.len()), (frame, 2));
+        for descriptor in &came {
+            assert!(fcntl_getfd(descriptor).unwrap().contains(FdFlags::CLOEXEC));
+        }
+        let after = [&came[1], &OwnedFd::from(socket.try_clone().unwrap())].map(|one| fcntl_getfl(one).unwrap());
+        assert_eq!(after, [before, before]);
+    }
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Line {
         state.extend(&self.output);
         Frozen {
             id,
-            codec: CODEC.to_owned(),
+            codec: CODEC.into(),
             state,
             descriptors: vec![self.stream.into()],
         }

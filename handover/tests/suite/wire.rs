@@ -26,7 +26,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
     )
         .prop_map(|(id, codec, descriptors, state)| Snapshot {
             id: ConnectionId(id),
-            codec,
+            codec: codec.into(),
             descriptors,
             state,
         })
@@ -194,10 +194,10 @@ fn hello(versions: (u8, u8)) -> Frame {
     }
 }
 
-/// What the agent answers to a greeting.
-fn greeted(versions: (u8, u8)) -> (Agent, Vec<Action>) {
+/// What the agent makes of a greeting, of who called it or of whom it has called.
+fn greeted(versions: (u8, u8), calls: bool) -> (Agent, Vec<Action>) {
     let mut agent = serving();
-    agent.connected(1, false, 0);
+    agent.connected(1, calls, 9);
     agent.heard(2, hello(versions));
     agent.heard(
         2,
@@ -212,21 +212,23 @@ fn greeted(versions: (u8, u8)) -> (Agent, Vec<Action>) {
 
 #[test]
 fn versions_are_agreed_upon_or_refused() {
-    for versions in [(1, 1), (1, 2), (1, 9)] {
-        let (agent, _) = greeted(versions);
-        assert_eq!(agent.peer().map(|peer| peer.version), Some(1), "{versions:?}");
-    }
-    for versions in [(2, 2), (2, 9)] {
-        let (agent, actions) = greeted(versions);
-        assert!(agent.peer().is_none() && agent.status().polls);
-        let refused = Action::Send(Frame::Refuse(Refusal::NoCommonVersion));
-        assert_eq!(actions, [refused, Action::Hang], "{versions:?}");
+    for calls in [true, false] {
+        for versions in [(1, 1), (1, 2), (1, 9)] {
+            let (agent, _) = greeted(versions, calls);
+            assert_eq!(agent.peer().map(|peer| peer.version), Some(1), "{versions:?}");
+        }
+        for versions in [(2, 2), (2, 9)] {
+            let (agent, actions) = greeted(versions, calls);
+            assert!(agent.peer().is_none() && agent.status().polls);
+            let refused = Action::Send(Frame::Refuse(Refusal::NoCommonVersion));
+            assert!(actions.ends_with(&[refused, Action::Hang]), "{versions:?}: {actions:?}");
+        }
     }
 }
 
 #[test]
 fn a_frame_of_a_later_kind_is_passed_over() {
-    let (mut agent, _) = greeted((1, 2));
+    let (mut agent, _) = greeted((1, 2), false);
     agent.heard(3, Frame::decode(&[200, 1, 2, 0, 0, 0, 5, 6], 0).unwrap());
     assert!(agent.peer().is_some());
     assert_eq!(agent.tally().unknown_frames, 1);

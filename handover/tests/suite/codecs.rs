@@ -1,5 +1,4 @@
 //! Where a protocol may be cut: exactly between messages, however the bytes arrive.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use proptest::prelude::*;
 use unattended_handover::Decline;

@@ -1,7 +1,6 @@
 //! Real processes, real sockets, real signals.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
-mod echo;
+use crate::echo;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -34,7 +33,7 @@ struct Process {
 impl Process {
     fn start(name: &str, place: &Path, words: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "process", "--nocapture", "--quiet"])
+            .args(["--exact", "two_processes::process", "--nocapture", "--quiet"])
             .env(
                 "HANDOVER_SETUP",
                 format!("{name} {} {words}", socket(place, name).display()),

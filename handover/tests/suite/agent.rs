@@ -45,18 +45,26 @@ impl Pair {
                     Action::Send(frame) => self.new.heard(self.now_ms, frame),
                     // Nobody has taken a token here.
                     Action::TakeToken { batch, own } => self.old.token(self.now_ms, batch, own, true),
+                    Action::Hang => self.end(),
                     other => self.done.push(other),
                 }
             } else if let Some(action) = self.new.next() {
                 match action {
                     Action::Send(frame) => self.old.heard(self.now_ms, frame),
                     Action::Claim(came) => self.new.claimed(self.now_ms, &[came[0].cookie]),
+                    Action::Hang => self.end(),
                     _ => {}
                 }
             } else {
                 return;
             }
         }
+    }
+
+    /// The session ends, and both have read it to its end.
+    fn end(&mut self) {
+        self.old.hung_up(self.now_ms);
+        self.new.hung_up(self.now_ms);
     }
 
     fn order(&mut self, order: Order) {
@@ -209,4 +217,64 @@ fn a_secret_that_is_made_after_the_listeners_went_goes_at_once() {
         |action| matches!(action, Action::Send(Frame::Secret { name, bytes }) if name == "tickets" && bytes == kept),
     );
     assert!(sent);
+}
+
+/// As it does for processes that were stopped, and on a machine that was suspended.
+#[test]
+fn a_clock_that_jumps_by_an_hour_ends_no_service() {
+    let orders = [
+        Order::Offer,
+        Order::Accept,
+        Order::Quiesce,
+        Order::Migrate,
+        Order::Commit,
+        Order::Retire,
+    ];
+    for stage in 0..=orders.len() {
+        for old_wakes_first in [true, false] {
+            let mut pair = Pair::new();
+            let id = ConnectionId(4);
+            pair.old.opened(pair.now_ms, id);
+            for order in &orders[..stage] {
+                pair.order(*order);
+            }
+            if stage > 3 {
+                let resting = Resting {
+                    id,
+                    codec: "relay/1",
+                    descriptors: 1,
+                    state_len: 10,
+                };
+                // Nobody takes it in this pair: when the offer is late, it comes back.
+                pair.old.frozen(pair.now_ms, &[resting]);
+            }
+            pair.now_ms += 3_600_000;
+            let serves = |pair: &Pair, when: &str| {
+                let place = format!("{when} of an hour after {stage} orders, old first: {old_wakes_first}");
+                assert!(
+                    pair.old.status().polls || pair.new.status().polls,
+                    "nobody polls {place}"
+                );
+                assert!(!pair.old.has_left(), "it leaves by a word that is an hour old {place}");
+            };
+            if old_wakes_first {
+                pair.old.tick(pair.now_ms);
+            } else {
+                pair.new.tick(pair.now_ms);
+            }
+            serves(&pair, "at the end");
+            pair.talk();
+            serves(&pair, "after the first words");
+            for _ in 0..30 {
+                pair.pass(100);
+                serves(&pair, "in the seconds after the end");
+            }
+            assert!(pair.old.peer().is_none() && pair.old.status().polls);
+            assert_eq!(pair.old.owned(), 1, "the connection is where it was");
+            assert!(
+                pair.old.deadline().is_none_or(|at_ms| at_ms > pair.now_ms),
+                "it waits for the past"
+            );
+        }
+    }
 }

@@ -10,7 +10,7 @@ mod targets {
         unreachable_pub,
         reason = "public in the crate of the fuzz targets, which this file is shared with"
     )]
-    include!("../../fuzz/src/handover.rs");
+    include!("../../../fuzz/src/handover.rs");
 }
 
 /// Sound messages, each with its length before it.

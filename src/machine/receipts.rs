@@ -255,9 +255,6 @@ impl Machine {
                 at,
                 retry: true,
             });
-            if restored && was_healthy {
-                self.frontier.on(Event::BecameHealthy { id: target });
-            }
         } else {
             let healthy = if was_healthy {
                 ""
@@ -265,6 +262,10 @@ impl Machine {
                 "it was not healthy before the change; "
             };
             self.owe(target, !was_healthy, format!("{healthy}tried {tries} times: {why}"));
+        }
+        // It serves as before, also where it is owed: the lane goes on, and others show whose fault it was.
+        if restored && was_healthy {
+            self.frontier.on(Event::BecameHealthy { id: target });
         }
     }
 

@@ -60,9 +60,9 @@ impl StartFailures {
         }
     }
 
-    /// Whether the gate rejects the release. A chance failure does not repeat: the same target twice, or most of the
-    /// starts there were.
-    fn rejects(&self) -> Option<String> {
+    /// Whether the gate rejects the release, in a fleet of so many. A chance failure does not repeat: the same target
+    /// twice, or most of the starts there were.
+    fn rejects(&self, fleet: u64) -> Option<String> {
         let many = self.once.len() >= 3 && self.once.len() as u64 > self.succeeded;
         let why = self.last.as_deref().unwrap_or_default();
         if !self.twice.is_empty() || many {
@@ -72,9 +72,10 @@ impl StartFailures {
                 self.twice.len()
             ));
         }
-        // Late alone may be the platform's fault: it must be many of those there were.
+        // Late alone may be the target's fault, or the platform's: a node too small for two copies lets no new one come up
+        // beside the old. So it must be more than one, if there is more than one, and many of those there were.
         let late = self.late.len() as u64;
-        (late >= 2 && late * 20 > self.succeeded + late)
+        (late >= 2.min(fleet).max(1) && late * 20 > self.succeeded + late)
             .then(|| format!("the new version does not come up: {late} targets were tried three times; last: {why}"))
     }
 }
@@ -118,7 +119,7 @@ impl Machine {
 
     /// What there is to stop for: the gate first, as it is certain.
     fn stop_found(&self) -> Option<(&'static str, String)> {
-        if let Some(text) = self.start_failures.rejects()
+        if let Some(text) = self.start_failures.rejects(self.alive)
             && self.start_failures.count() > 2 * self.overruled.gate_failures
         {
             return Some(("stop.gate", text));

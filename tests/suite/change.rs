@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::support::{Act, Case, Ended, HOUR_MS, NEW, START_WALL_MS, app_of, app_sizes, bytes};
 use futures::FutureExt;
+use unattended::batching::Policy;
 use unattended::upgrade::{Ingress, MemoryJournal, Phase, Platform, TargetId, Wanted};
 use unattended::{Outcome, QuestionKind};
 use unattended_redb::Redb;
@@ -123,6 +124,65 @@ fn a_release_that_never_comes_up_is_no_completion() {
     // Whoever was healthy before is not called ill afterwards.
     for debt in &ended.summary.debts {
         assert!(!debt.reason.contains("not healthy before the change"), "{debt:?}");
+    }
+}
+
+#[test]
+fn a_release_that_is_ready_nowhere_is_taken_back() {
+    // One application, of which the first batch is one target: whose fault it is, only the next one can tell.
+    for (apps, each, mode, touched) in [
+        (1, 4, Wanted::Warm, 2),
+        (1, 8, Wanted::Cold, 2),
+        (2, 1, Wanted::Warm, 2),
+        (1, 1, Wanted::Warm, 1),
+    ] {
+        let mut case = Case::calm(apps, each);
+        case.policy = Policy::new();
+        case.mode = mode;
+        let stage = case.stage();
+        stage.platform.never_ready_where(|_| true);
+        let ended = stage.run();
+        let summary = &ended.summary;
+        assert_eq!(
+            ended.outcome,
+            Outcome::RolledBack,
+            "{apps} x {each}: {:?}",
+            summary.debts
+        );
+        ended.all_on_old();
+        assert_eq!(summary.exposed_at_stop, Some(touched), "{apps} x {each}");
+        assert!(
+            ended.codes().contains(&"stop.gate"),
+            "{apps} x {each}: {:?}",
+            ended.codes()
+        );
+        assert_eq!(summary.human_actions, 0);
+    }
+}
+
+#[test]
+fn a_node_on_which_nothing_new_gets_ready_stops_no_good_release() {
+    // It may be the first one there is: the next ones speak for the release.
+    for sick in 0..4 {
+        let mut case = Case::calm(1, 4);
+        case.policy = Policy::new();
+        let name = case.targets[sick].id.clone();
+        let stage = case.stage();
+        let is_sick = name.clone();
+        stage
+            .platform
+            .never_ready_where(move |target| target.as_str() == is_sick);
+        let ended = stage.run();
+        assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{name}");
+        let owed: Vec<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
+        assert_eq!(owed, [&name]);
+        let census = ended.sim.census();
+        assert_eq!(
+            (census.on_new_verified, census.on_old_verified),
+            (3, 1),
+            "{name}: {census:?}"
+        );
+        assert_eq!(ended.summary.human_actions, 0);
     }
 }
 

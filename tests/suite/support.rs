@@ -423,6 +423,7 @@ impl Effect {
 
 type Hook = Box<dyn FnMut(&Effect) + Send>;
 type Silence = Box<dyn Fn(&[TargetId]) -> bool + Send>;
+type NeverReady = Box<dyn Fn(&TargetId) -> bool + Send>;
 
 /// The simulated platform, with somebody at the door who sees each order before it is carried out.
 pub(crate) struct Watched {
@@ -430,6 +431,7 @@ pub(crate) struct Watched {
     effects: Mutex<Vec<Effect>>,
     before: Mutex<Option<Hook>>,
     silence: Mutex<Option<Silence>>,
+    never_ready: Mutex<Option<NeverReady>>,
     before_the_news: Mutex<Vec<FleetChange>>,
 }
 
@@ -440,6 +442,7 @@ impl Watched {
             effects: Mutex::default(),
             before: Mutex::new(None),
             silence: Mutex::new(None),
+            never_ready: Mutex::new(None),
             before_the_news: Mutex::default(),
         }
     }
@@ -456,6 +459,11 @@ impl Watched {
     /// Looks for which `silence` says so are never answered.
     pub(crate) fn silent_where(&self, silence: impl Fn(&[TargetId]) -> bool + Send + 'static) {
         *self.silence.lock() = Some(Box::new(silence));
+    }
+
+    /// The new version runs and never gets ready at those for which `never_ready` says so; the old one does.
+    pub(crate) fn never_ready_where(&self, never_ready: impl Fn(&TargetId) -> bool + Send + 'static) {
+        *self.never_ready.lock() = Some(Box::new(never_ready));
     }
 
     /// Tells these before all other news.
@@ -489,7 +497,14 @@ impl Platform for Watched {
         if silent {
             std::future::pending::<()>().await;
         }
-        self.sim.observe(targets).await
+        let mut seen = self.sim.observe(targets).await?;
+        if let Some(never_ready) = &*self.never_ready.lock() {
+            for (target, seen) in targets.iter().zip(&mut seen) {
+                let is_new = seen.version.as_ref().is_some_and(|version| version.as_str() == NEW);
+                seen.ready &= !(is_new && never_ready(target));
+            }
+        }
+        Ok(seen)
     }
 
     async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use unattended::batching::Fleet;
+use unattended::batching::{Amount, Fleet, Policy, Ramp, pct};
 use unattended::defense::Guard;
 use unattended::upgrade::{DriverConfig, Facts, Platform as _, Timing, Version, Wanted};
 use unattended::{Actor, Autopilot, Change, Level, MovesView, Notice, Notifier, Outcome, Settings};
@@ -24,9 +24,9 @@ use crate::sidecars::Sidecars;
 use crate::world::{World, version};
 
 /// A fleet of eight is judged by seconds, not by hours.
-const INTERVAL_MS: u64 = 500;
-const WARM_UP_MS: u64 = 1_000;
-const BAKE_MS: u64 = 2_000;
+const INTERVAL_MS: u64 = 250;
+const WARM_UP_MS: u64 = 500;
+const BAKE_MS: u64 = 1_000;
 
 /// What a second copy of the sidecar takes, with a good margin.
 const COPY_BYTES: u64 = 64 << 20;
@@ -130,6 +130,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
         new.as_str().into(),
         fleet,
     )
+    .policy(policy()?)
     .settings(settings())
     .seed(world.options.seed);
     let pilot = Autopilot::builder()
@@ -149,8 +150,8 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
         .driver(
             DriverConfig::new()
                 .max_in_flight(world.targets.len())
-                .poll_ms(50)
-                .timing(timing())
+                .poll_ms(25)
+                .timing(timing(world))
                 .seed(world.options.seed),
         )
         .build()
@@ -184,6 +185,13 @@ fn seconds(ms: u64) -> f64 {
     std::time::Duration::from_millis(ms).as_secs_f64()
 }
 
+/// One target first, then four times as many with each batch; half of an application at once, since the other half can
+/// serve for it.
+fn policy() -> Result<Policy, Failure> {
+    let ramp = Ramp::geometric(Amount::Count(1), 4.0).map_err(Failure::internal)?;
+    Ok(Policy::new().ramp(ramp).per_app(pct(50)).total_in_flight(pct(50)))
+}
+
 fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.interval_ms = INTERVAL_MS;
@@ -193,29 +201,39 @@ fn settings() -> Settings {
     // A handful of proxies cannot show by the traffic of seconds that errors rarer than one in 100,000 have not doubled:
     // where it shows nothing bad they go on by their self-tests, with one wrong answer in five.
     settings.beta = 0.2;
-    settings.silent_after_ms = 2_000;
+    settings.silent_after_ms = 1_000;
     settings.patience_ms = 300_000;
     settings.blocked_patience_ms = 120_000;
     settings.attempt_estimate_ms = 5_000;
+    settings.tries = 3;
     settings.person_patience_ms = 0;
     settings
 }
 
-fn timing() -> Timing {
+/// Most steps end when something is seen. How long it may take until then follows from how long the fleet took to come up
+/// here: a machine that is slow, or busy, makes no release a bad one.
+fn timing(world: &World) -> Timing {
+    let ample = |least_ms: u64, times: u64| least_ms.max(world.came_up_ms.saturating_mul(times)).min(600_000);
     let mut timing = Timing::default();
-    timing.preflight_ms = 20_000;
+    timing.preflight_ms = ample(20_000, 40);
+    timing.close_ms = ample(10_000, 20);
     timing.drain_ms = 4_000;
-    timing.replace_ms = 15_000;
-    timing.recreate_ms = 20_000;
-    timing.verify_ms = 10_000;
+    timing.replace_ms = ample(15_000, 30);
+    timing.recreate_ms = ample(20_000, 30);
+    timing.verify_ms = ample(4_000, 8);
     timing.cold_probation_ms = 500;
     timing.warm_probation_ms = 500;
-    timing.spawn_ms = 8_000;
-    timing.offer_ms = 6_000;
-    timing.prove_ms = 3_000;
-    timing.migrate_ms = 10_000;
-    timing.return_ms = 10_000;
-    timing.reset_ms = 15_000;
+    timing.spawn_ms = ample(8_000, 20);
+    timing.offer_ms = ample(4_000, 8);
+    timing.join_ms = ample(5_000, 10);
+    timing.prove_ms = ample(3_000, 6);
+    timing.quiesce_ms = ample(5_000, 10);
+    // Each thousand connections takes a moment.
+    timing.migrate_ms = ample(10_000 + u64::from(world.options.connections), 20);
+    timing.return_ms = timing.migrate_ms;
+    timing.commit_ms = ample(5_000, 10);
+    timing.retire_ms = ample(12_000, 20);
+    timing.reset_ms = ample(15_000, 30);
     timing.backoff_ms = 200;
     timing
 }

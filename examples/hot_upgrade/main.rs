@@ -36,11 +36,11 @@ use crate::options::Options;
 use crate::output::Answer;
 use crate::world::World;
 
-/// Until the fleet serves.
-const UP_WITHIN: Duration = Duration::from_secs(60);
+/// Until the fleet serves. What has not come up by then never will, on the slowest of machines.
+const UP_WITHIN: Duration = Duration::from_secs(300);
 
 /// Requests to each target before the first upgrade: what a version was like before it is left.
-const REQUESTS_BEFORE: u64 = 300;
+const REQUESTS_BEFORE: u64 = 150;
 
 #[expect(clippy::disallowed_methods, reason = "clients measure how long real answers take")]
 fn now() -> Instant {
@@ -62,8 +62,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<u8, Failure> {
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
-    let world = World::new(options.clone(), scratch.path())?;
-    world.save()?;
+    let mut world = World::new(options.clone(), scratch.path())?;
     // What a killed controller has started must be waited for by somebody.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Failure::internal)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -73,7 +72,7 @@ fn run(options: &Options) -> Result<u8, Failure> {
         .map_err(Failure::internal)?;
     runtime.block_on(async {
         let played = tokio::select! {
-            played = play(&world) => played,
+            played = play(&mut world) => played,
             failure = interrupted() => Err(failure),
         };
         // Whatever has happened, no process is left behind.
@@ -104,9 +103,10 @@ async fn interrupted() -> Failure {
     Failure::Internal("it was told to end".to_owned())
 }
 
-async fn play(world: &World) -> Result<Answer, Failure> {
-    let options = &world.options;
-    bring_up(world).await?;
+async fn play(world: &mut World) -> Result<Answer, Failure> {
+    world.came_up_ms = bring_up(world).await?;
+    world.save()?;
+    let (world, options) = (&*world, &world.options);
     let tally = Tally::new().ok_or_else(|| Failure::Internal("no histogram".to_owned()))?;
     let clients = Clients::start(world.sites(), tally, options.connections as usize, options.seed);
     let enough = REQUESTS_BEFORE * u64::from(options.fleet);
@@ -133,13 +133,13 @@ async fn play(world: &World) -> Result<Answer, Failure> {
     Ok(Answer::new(options, &shared, &rounds, seconds))
 }
 
-/// Starts the fleet and lets go of it: its processes live on.
-async fn bring_up(world: &World) -> Result<(), Failure> {
+/// Starts the fleet and lets go of it: its processes live on. Answers how long the proxies took, in milliseconds.
+async fn bring_up(world: &World) -> Result<u64, Failure> {
+    let began = now();
     let platform = ProcessPlatform::open(world.fleet_directory(), world.process_targets())
         .await
         .map_err(Failure::internal)?;
     let targets: Vec<TargetId> = world.targets.iter().map(|place| place.id.as_str().into()).collect();
-    let began = now();
     loop {
         let seen = platform.observe(&targets).await.map_err(Failure::internal)?;
         if seen.iter().all(|one| one.ready && one.self_check == SelfCheck::Passed) {
@@ -148,8 +148,9 @@ async fn bring_up(world: &World) -> Result<(), Failure> {
         if began.elapsed() > UP_WITHIN {
             return Err(Failure::Internal("the fleet does not come up".to_owned()));
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let came_up_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     platform.close().await;
     // The applications take longer to start than their proxies.
     for site in world.sites() {
@@ -160,7 +161,7 @@ async fn bring_up(world: &World) -> Result<(), Failure> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    Ok(())
+    Ok(came_up_ms)
 }
 
 async fn halt(world: &World) -> Result<(), Failure> {

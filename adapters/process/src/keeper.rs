@@ -548,16 +548,15 @@ impl Inner {
 
     /// Something is to run in a seat, now or later.
     pub(crate) fn wants_start(&self, seat: usize, committed: Committed) -> bool {
+        self.lives[seat].is_none() && self.is_to_run(seat, committed)
+    }
+
+    /// Something is to run in this seat: what ends there is started again.
+    pub(crate) fn is_to_run(&self, seat: usize, committed: Committed) -> bool {
         let wanted = &self.state.seats[seat];
         let ended = wanted.ended.is_some();
         let lost = seat != APPLICATION && self.state.has_lost(seat, committed) && wanted.run.is_some();
-        self.lives[seat].is_none()
-            && wanted.version.is_some()
-            && !ended
-            && !lost
-            && !wanted.yields
-            && !self.state.gone
-            && !self.state.halted
+        wanted.version.is_some() && !ended && !lost && !wanted.yields && !self.state.gone && !self.state.halted
     }
 
     pub(crate) fn is_passive(&self, slot: usize, committed: Committed) -> bool {

@@ -291,12 +291,21 @@ impl Keeper {
                 HandoverOrder::Accept | HandoverOrder::Commit => (new, old, to),
                 _ => (old, new, from),
             };
-            let Some(here) = here else {
-                let reason = format!("no instance of {named} runs at {}", self.id).into();
-                return EffectOutcome::Failed { reason };
+            // An offer is a call to the new one first, and needs both.
+            let (here, peer) = match (here, peer) {
+                (Some(here), peer) if peer.is_some() || order != HandoverOrder::Offer => (here, peer),
+                (here, _) => {
+                    let missing = if here.is_none() { named } else { to };
+                    let slot = inner.state.slot_of(missing);
+                    // What has just died and is started again can be asked in a moment.
+                    if slot.is_some_and(|slot| inner.is_to_run(slot, self.committed())) {
+                        return EffectOutcome::Retry { after_ms: 50 };
+                    }
+                    let reason = format!("no instance of {missing} runs at {}", self.id).into();
+                    return EffectOutcome::Failed { reason };
+                }
             };
             let mut state = inner.state.clone();
-            // An offer is a call to the new one first.
             let called = peer.iter().filter(|_| order == HandoverOrder::Offer);
             for place in called.chain([&here]) {
                 if !state.sent.contains(&place.instance.0) {

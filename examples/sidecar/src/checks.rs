@@ -27,19 +27,19 @@ const REQUIRED: [&str; 5] = ["build", "descriptors", "directory", "codecs", "gol
 /// Longest answer of the own listener that is read, in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// How often [`SELF_TESTS`] synthetic requests are sent: 400 a second.
+/// How often synthetic requests are sent, so many at once that there are as many a second as was asked for.
 const SELF_TEST_EVERY: Duration = Duration::from_millis(20);
-const SELF_TESTS: u32 = 8;
 
 /// Sends synthetic requests through the process's own work as long as it lives. They do not leave it: no client and no
 /// application has a part in them, and they tell of its errors where there is too little traffic to do so.
 pub(crate) async fn test_itself(sidecar: Arc<Sidecar>) {
+    let at_once = sidecar.options.self_tests / 50;
     let mut every = tokio::time::interval(SELF_TEST_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         let mut tests = tokio::task::JoinSet::new();
-        for _ in 0..SELF_TESTS {
+        for _ in 0..at_once {
             let sidecar = Arc::clone(&sidecar);
             tests.spawn(async move { sidecar.work().await });
         }

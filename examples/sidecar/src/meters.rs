@@ -10,9 +10,11 @@ use unattended_health::{FaultClass, Instance, LatencyBound, Recorder, RecorderEr
 use crate::clock;
 use crate::options::Protocol;
 
-/// Upper bounds of the histogram of own time, in microseconds: whole octaves from a quarter of a millisecond to a second.
-const BOUNDS_US: [u64; 13] = [
-    256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 65_536, 131_072, 262_144, 524_288, 1_048_576,
+/// Upper bounds of the histogram of own time, in microseconds: octaves from a quarter of a millisecond to a second, and finer
+/// where this program's own latency is.
+const BOUNDS_US: [u64; 17] = [
+    256, 512, 1_024, 1_536, 2_048, 2_560, 3_072, 4_096, 6_144, 8_192, 16_384, 32_768, 65_536, 131_072, 262_144,
+    524_288, 1_048_576,
 ];
 
 /// How a request, a call, or a connection ended.

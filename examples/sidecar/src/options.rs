@@ -52,6 +52,9 @@ pub(crate) struct Options {
     /// The configuration to start with, a JSON object.
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
+    /// Synthetic requests a second that the process sends through itself.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(50..=100_000))]
+    pub(crate) self_tests: u32,
     /// What this release does wrong.
     #[arg(long, value_name = "NAME[=VALUE]")]
     fault: Vec<Fault>,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use unattended_handover::{ConnectionId, Decline, Frozen, Order};
 
-use crate::clock;
+use crate::clock::{self, Waits};
 use crate::config::Config;
 use crate::connection::{Client, Wish};
 use crate::fault::Faults;
@@ -33,6 +33,8 @@ pub(crate) struct Sidecar {
     pub(crate) faults: Faults,
     pub(crate) log: Log,
     pub(crate) meters: Meters,
+    /// Of the thread that does all the work.
+    pub(crate) waits: Waits,
     pub(crate) client: Client,
     pub(crate) view: Mutex<View>,
     pub(crate) ingress: watch::Sender<Ingress>,
@@ -155,6 +157,7 @@ impl Sidecar {
             faults: options.faults(),
             log,
             meters,
+            waits: Waits::open(),
             client: Client::new(),
             view: Mutex::default(),
             ingress: watch::Sender::new(ingress),

@@ -6,10 +6,13 @@ use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use unattended_process::{MonotonicClock, ProcessPlatform, Sidecar, Start, Target, Template};
-use unattended_upgrade::{Driver, DriverConfig, Ingress, Job, MemoryJournal, Mode, Phase, Receipt, Terminal, Timing};
+use unattended_upgrade::{
+    Driver, DriverConfig, EffectOutcome, HandoverOrder, Ingress, Job, MemoryJournal, Mode, Phase, Platform, Receipt,
+    TargetId, Terminal, Timing, Version,
+};
 
 use crate::programs::PROGRAM;
-use crate::support::{look, run, runs, until};
+use crate::support::{key, look, run, runs, until};
 
 /// What each version does wrong.
 const FAULTS: [(&str, &str); 5] = [
@@ -81,8 +84,8 @@ fn timing() -> Timing {
 
 type Rig = Driver<ProcessPlatform, MemoryJournal, MonotonicClock>;
 
-fn driver(platform: &Arc<ProcessPlatform>) -> Rig {
-    let config = DriverConfig::new().poll_ms(20).timing(timing());
+fn driver(platform: &Arc<ProcessPlatform>, timing: Timing) -> Rig {
+    let config = DriverConfig::new().poll_ms(20).timing(timing);
     let (journal, clock) = (Arc::new(MemoryJournal::new()), Arc::new(MonotonicClock));
     Driver::new(Arc::clone(platform), journal, clock, config).unwrap()
 }
@@ -110,7 +113,7 @@ fn it_is_upgraded_cold_warm_and_hot() {
         for name in names {
             until(&platform, name, "running 1", runs("1")).await;
         }
-        let mut driver = driver(&platform);
+        let mut driver = driver(&platform, timing());
         for (from, to, mode) in [
             ("1", "2", Mode::Cold),
             ("2", "3", Mode::Warm),
@@ -145,28 +148,75 @@ fn it_is_upgraded_cold_warm_and_hot() {
 fn broken_versions_are_rolled_back_and_the_old_one_serves() {
     run(async |root| {
         lay_out(&root);
-        let platform = Arc::new(ProcessPlatform::open(&root, [target(&root, "a", "1")]).await.unwrap());
-        until(&platform, "a", "running 1", runs("1")).await;
-        let mut driver = driver(&platform);
-        for mode in [Mode::Hot, Mode::Cold, Mode::Warm] {
-            for version in ["crash", "unready", "unchecked"] {
-                let before = look(&platform, "a").await.instance;
-                let receipts = upgrade(&mut driver, &["a"], "1", version, mode).await;
-                let ended = &receipts[0].terminal;
-                assert!(
-                    matches!(ended, Terminal::RolledBack { .. }),
-                    "{mode} {version}: {receipts:?}"
-                );
-                let seen = look(&platform, "a").await;
-                assert!(
-                    runs("1")(&seen) && seen.ingress == Ingress::Open,
-                    "{mode} {version}: {seen:?}"
-                );
-                if mode == Mode::Hot {
-                    assert_eq!(seen.instance, before, "the old one never left");
-                }
-                assert_eq!(seen.phase, Phase::Running);
-            }
+        let fleet = ["a", "b"].map(|name| target(&root, name, "1"));
+        let platform = Arc::new(ProcessPlatform::open(&root, fleet).await.unwrap());
+        let mut hasty = timing();
+        // Only the one that never gets ready is waited for so long.
+        hasty.offer_ms = 500;
+        let mut drivers = [driver(&platform, timing()), driver(&platform, hasty)];
+        for name in ["a", "b"] {
+            until(&platform, name, "running 1", runs("1")).await;
         }
+        for (mode, version) in [
+            (Mode::Hot, "unready"),
+            (Mode::Hot, "crash"),
+            (Mode::Hot, "unchecked"),
+            (Mode::Cold, "crash"),
+            (Mode::Cold, "unchecked"),
+            (Mode::Warm, "crash"),
+            (Mode::Warm, "unchecked"),
+        ] {
+            let [driver, hasty] = &mut drivers;
+            let (name, driver) = if version == "unready" {
+                ("b", hasty)
+            } else {
+                ("a", driver)
+            };
+            let before = look(&platform, name).await.instance;
+            let receipts = upgrade(driver, &[name], "1", version, mode).await;
+            let ended = &receipts[0].terminal;
+            assert!(
+                matches!(ended, Terminal::RolledBack { .. }),
+                "{mode} {version}: {receipts:?}"
+            );
+            let seen = look(&platform, name).await;
+            assert!(
+                runs("1")(&seen) && seen.ingress == Ingress::Open,
+                "{mode} {version}: {seen:?}"
+            );
+            if mode == Mode::Hot {
+                assert_eq!(seen.instance, before, "the old one never left");
+            }
+            assert_eq!(seen.phase, Phase::Running);
+        }
+    });
+}
+
+/// A new process that has died and is started again can be asked in a moment: that is no refusal of the release. One that
+/// nobody ordered is.
+#[test]
+fn an_offer_to_one_that_has_died_is_put_off() {
+    run(async |root| {
+        lay_out(&root);
+        let platform = ProcessPlatform::open(&root, [target(&root, "a", "1")]).await.unwrap();
+        until(&platform, "a", "running 1", runs("1")).await;
+        let (a, old) = (TargetId::from("a"), Version::from("1"));
+        let spawned = platform.spawn(&a, &"crash".into(), &key(1, 1)).await;
+        assert_eq!(spawned, EffectOutcome::Applied);
+        until(&platform, "a", "dead beside the old one", |seen| {
+            let slots = seen.pair.as_ref().map(|pair| &pair.slots);
+            slots.is_some_and(|slots| slots.iter().any(|slot| slot.phase == Phase::Crashing))
+        })
+        .await;
+        let offer = HandoverOrder::Offer;
+        let put_off = platform.hand_over(&a, offer, &old, &"crash".into(), &key(1, 2)).await;
+        assert!(matches!(put_off, EffectOutcome::Retry { .. }), "{put_off:?}");
+        let refused = platform
+            .hand_over(&a, offer, &old, &"unordered".into(), &key(1, 3))
+            .await;
+        let EffectOutcome::Failed { reason } = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(reason.contains("no instance of unordered"), "{reason}");
     });
 }

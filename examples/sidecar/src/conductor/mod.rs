@@ -491,6 +491,8 @@ const fn instance(sidecar: &Sidecar) -> InstanceId {
 
 fn timing() -> Timing {
     let mut timing = Timing::default();
+    // A lease and a beat: a new one that dies just after it has committed is missed in that time.
+    timing.linger_ms = timing.lease_ms + timing.beat_ms;
     timing.parallel = PARALLEL;
     timing
 }

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
 
 use super::io::Exchange;
-use crate::clock;
+use crate::clock::Stopwatch;
 use crate::meters::Outcome;
 use crate::options::{Protocol, Route};
 use crate::state::Sidecar;
@@ -233,9 +233,9 @@ async fn pass(
         client,
         ended: false,
     };
-    let began_us = clock::now_us();
+    let watch = Stopwatch::start(&sidecar.waits);
     if !sidecar.work().await {
-        count.own_us = clock::now_us() - began_us;
+        count.own_us = watch.own_us(&sidecar.waits);
         let why = "a fault that was asked for\n".to_owned();
         return fault(StatusCode::INTERNAL_SERVER_ERROR, "own", count, exchange, why);
     }
@@ -259,7 +259,7 @@ async fn pass(
         count: None,
         _exchange: exchange.clone(),
     };
-    count.own_us = clock::now_us() - began_us;
+    count.own_us = watch.own_us(&sidecar.waits);
     let answered = timeout(ANSWER, sidecar.client.0.request(Request::from_parts(head, body))).await;
     let mut response = match answered {
         Ok(Ok(response)) => response,

@@ -15,7 +15,7 @@ use unattended_handover::codec::Rest;
 
 use super::link::Link;
 use super::{Ended, Wish};
-use crate::clock;
+use crate::clock::Stopwatch;
 use crate::meters::Outcome;
 use crate::options::{Protocol, Route};
 use crate::state::{Event, Sidecar};
@@ -35,18 +35,18 @@ pub(super) async fn begin(
         Ok(client) => client,
         Err(error) => return fail(sidecar, route, Outcome::Own, 0, &error),
     };
-    let began_us = clock::now_us();
+    let watch = Stopwatch::start(&sidecar.waits);
     if !sidecar.work().await {
         super::hang_up(&client);
         return fail(
             sidecar,
             route,
             Outcome::Own,
-            clock::now_us() - began_us,
+            watch.own_us(&sidecar.waits),
             &"a fault that was asked for",
         );
     }
-    let own_us = clock::now_us() - began_us;
+    let own_us = watch.own_us(&sidecar.waits);
     let server = match timeout(CONNECT, TcpStream::connect(route.upstream)).await {
         Ok(Ok(server)) => server,
         Ok(Err(error)) => {

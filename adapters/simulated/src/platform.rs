@@ -324,10 +324,14 @@ fn carry_out(delivery: Delivery, mut apply: impl FnMut() -> Result<(), String>) 
 
 /// Draws what happens to this delivery. The same order at another time is drawn anew: a lost order is not lost for ever.
 fn deliver(fleet: &Fleet, number: u32, key: &EffectKey) -> Delivery {
+    let world = &fleet.world;
+    let faults = world.fault_lost + world.fault_late + world.fault_unreported + world.fault_twice;
+    if faults <= 0.0 {
+        return Delivery::Good;
+    }
     let step = u64::from(key.step) << 8 | u64::from(key.ordinal);
     let keys = [u64::from(number), key.attempt.0, key.generation.0, step, fleet.now];
     let mut draw = Draw::new(fleet.seed, Purpose::Fault, &keys);
-    let world = &fleet.world;
     let mut chance = draw.unit();
     let mut falls = |share: f64| {
         chance -= share;

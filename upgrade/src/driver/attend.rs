@@ -14,8 +14,11 @@ where
     C: Clock + ?Sized,
 {
     /// Waits until the next turn is due, or until a time on the driver's monotonic clock if that comes first; without a
-    /// time and with nothing under way it returns at once. A turn is due when there is something to look at, to begin or to
-    /// drop, and as soon as a call has answered that the last turn did not wait for.
+    /// time and with nothing outstanding it returns at once. A turn is due when there is something to look at, to begin, to
+    /// drop or to tell, and as soon as a call has answered that the last turn did not wait for.
+    ///
+    /// Where all that is outstanding are [paused](Self::pause) jobs no turn is ever due: without a time it waits until the
+    /// future is dropped, since whoever [unpauses](Self::unpause) must drop it first.
     ///
     /// Such calls go on here, each as often as it wakes, and nowhere else but in turns: who sleeps in another way lets them
     /// stand still while their time runs out. To drop the future loses nothing.
@@ -26,7 +29,7 @@ where
         match due_ms {
             Some(due_ms) if due_ms <= now => {}
             Some(due_ms) => drop(within(clock.as_ref(), due_ms, self.first_answer()).await),
-            None if self.is_waiting() => self.first_answer().await,
+            None if self.is_waiting() || self.is_at_a_standstill() => self.first_answer().await,
             None => {}
         }
     }
@@ -67,6 +70,12 @@ where
 
     fn is_waiting(&self) -> bool {
         self.unanswered() > 0 || self.appending.is_some()
+    }
+
+    /// All that is outstanding waits for [`unpause`](Self::unpause). After an append that failed the next turn has something
+    /// to do all the same.
+    fn is_at_a_standstill(&self) -> bool {
+        self.in_flight == 0 && self.waiting.len() > 0 && self.outbox.is_empty()
     }
 
     pub(super) fn unanswered(&self) -> usize {

@@ -116,11 +116,9 @@ impl<A: Unpin, T> Calls<A, T> {
         self.awaited = 0;
     }
 
-    /// Begins a call, which the turn waits for unless it is one apart. One that answers at once costs no bookkeeping.
-    pub(super) async fn begin(&mut self, about: A, mut answer: Answer<T>, apart: bool) -> Option<(A, T)> {
-        if let Poll::Ready(answer) = futures::poll!(&mut answer) {
-            return Some((about, answer));
-        }
+    /// Keeps a call that has been polled and has not answered; the turn waits for it unless it is one apart. One that answers
+    /// at once costs no bookkeeping.
+    pub(super) fn keep(&mut self, about: A, answer: Answer<T>, apart: bool) {
         self.awaited += usize::from(!apart);
         self.apart += usize::from(apart);
         self.open.push(Call {
@@ -128,7 +126,6 @@ impl<A: Unpin, T> Calls<A, T> {
             answer,
             turn: (!apart).then_some(self.turn),
         });
-        None
     }
 
     /// The next answer: one that is there already, or one that comes by then while the turn has calls to wait for.

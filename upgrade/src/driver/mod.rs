@@ -444,10 +444,15 @@ where
     }
 
     fn plan(&self, id: AttemptId, mode: crate::Mode, from: Version, to: Version) -> Plan {
+        // One text for all attempts: each look compares with both, and a text of its own is far away.
+        let shared = |version: Version| match self.versions.get_key_value(&version) {
+            Some((known, _)) => known.clone(),
+            None => version,
+        };
         Plan {
             mode,
-            from,
-            to,
+            from: shared(from),
+            to: shared(to),
             fence: self.capabilities.fence,
             prefetch: self.capabilities.prefetch,
             salt: self.config.seed ^ id.0.rotate_left(32),
@@ -457,7 +462,9 @@ where
     fn put(&mut self, attempt: Attempt) -> usize {
         self.in_flight += 1;
         let slot = self.free.pop().unwrap_or(self.slots.len());
-        self.targets.entry(attempt.target.clone()).or_default().place = Place::UnderWay { slot };
+        if let Some(held) = self.targets.get_mut(&attempt.target) {
+            held.place = Place::UnderWay { slot };
+        }
         if slot == self.slots.len() {
             self.slots.push(Some(attempt));
         } else {

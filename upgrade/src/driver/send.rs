@@ -1,11 +1,14 @@
 //! The effects: each begins behind its intent, and behind its fence.
 use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::Driver;
 use super::calls::{Answer, within};
 use crate::machine::Effect;
-use crate::{Clock, EffectKey, EffectOutcome, IngressOrder, Journal, Platform, TargetId, Version};
+use crate::{AttemptId, Clock, EffectKey, EffectOutcome, IngressOrder, Journal, Platform, TargetId, Version};
 
 /// An effect whose intent comes first.
 #[derive(Debug)]
@@ -25,7 +28,8 @@ pub(super) struct Order {
     pub(super) key: EffectKey,
 }
 
-type Settled = Vec<(Order, Option<EffectOutcome>)>;
+/// Of which attempt, in which slot, and what became of its order; none if it was not sent.
+type Settled = Vec<(AttemptId, usize, Option<EffectOutcome>)>;
 
 impl<P, J, C> Driver<P, J, C>
 where
@@ -41,19 +45,31 @@ where
         let mut settled = Settled::new();
         self.effects.new_turn();
         loop {
-            if let Some(order) = self.next_order() {
-                self.start(order, may_act, &mut settled).await;
-                continue;
-            }
-            let Some((order, outcome)) = self.effects.next(&clock, until_ms).await else {
+            poll_fn(|context| {
+                while let Some(order) = self.next_order() {
+                    self.start(context, order, may_act, &mut settled);
+                }
+                Poll::Ready(())
+            })
+            .await;
+            let Some((mut order, outcome)) = self.effects.next(&clock, until_ms).await else {
                 break;
             };
-            self.answered(order, outcome, may_act, &mut settled).await;
+            if self.take_answer(&mut order, outcome, &mut settled) {
+                let mut next = Some(order);
+                poll_fn(|context| {
+                    if let Some(order) = next.take() {
+                        self.start(context, order, may_act, &mut settled);
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+            }
         }
-        settled.sort_by_key(|(order, _)| order.key.attempt);
+        settled.sort_by_key(|(attempt, ..)| *attempt);
         let now = self.clock.now();
-        for (order, outcome) in settled {
-            self.settle(order.slot, outcome.as_ref(), now);
+        for (_, slot, outcome) in settled {
+            self.settle(slot, outcome.as_ref(), now);
         }
     }
 
@@ -67,44 +83,37 @@ where
     }
 
     /// Begins an order, with its fence where it needs one, as far as answers come at once.
-    async fn start(
+    fn start(
         &mut self,
-        order: Order,
+        context: &mut Context<'_>,
+        mut order: Order,
         may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send),
         settled: &mut Settled,
     ) {
-        let mut next = Some(order);
-        while let Some(order) = next.take() {
+        loop {
             if !may_act(&order.key) {
-                settled.push((order, None));
+                settled.push((order.key.attempt, order.slot, None));
                 return;
             }
-            let (call, apart) = (self.perform(&order), order.apart);
-            if let Some((order, outcome)) = self.effects.begin(order, call, apart).await {
-                next = self.take_answer(order, outcome, settled);
+            let mut call = self.perform(&order);
+            let Poll::Ready(answer) = Pin::new(&mut call).poll(context) else {
+                let apart = order.apart;
+                self.effects.keep(order, call, apart);
+                return;
+            };
+            if !self.take_answer(&mut order, answer, settled) {
+                return;
             }
         }
     }
 
-    async fn answered(
-        &mut self,
-        order: Order,
-        outcome: Option<EffectOutcome>,
-        may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send),
-        settled: &mut Settled,
-    ) {
-        if let Some(order) = self.take_answer(order, outcome, settled) {
-            self.start(order, may_act, settled).await;
-        }
-    }
-
-    /// Gives the order back if its fence stands and it is its own turn now.
-    fn take_answer(&mut self, mut order: Order, answer: Option<EffectOutcome>, settled: &mut Settled) -> Option<Order> {
+    /// Takes what an order, or the fence before it, was answered. Whether that fence stands, so that it is the order's own turn.
+    fn take_answer(&mut self, order: &mut Order, answer: Option<EffectOutcome>, settled: &mut Settled) -> bool {
         if let Some(attempt) = &mut self.slots[order.slot] {
             attempt.hung = answer.is_none();
         }
         let outcome = answer.unwrap_or_else(|| EffectOutcome::Unknown {
-            reason: format!("no answer within {} ms", self.for_ms(&order)).into(),
+            reason: format!("no answer within {} ms", self.for_ms(order)).into(),
         });
         let taken = matches!(outcome, EffectOutcome::Applied | EffectOutcome::AlreadyApplied);
         if taken && (order.fence_first || order.effect == Effect::Fence) {
@@ -112,11 +121,11 @@ where
         }
         if taken && order.fence_first {
             order.fence_first = false;
-            return Some(order);
+            return true;
         }
         // Where a fence was not taken the effect was not sent: this is its outcome.
-        settled.push((order, Some(outcome)));
-        None
+        settled.push((order.key.attempt, order.slot, Some(outcome)));
+        false
     }
 
     /// How long an order may take. A step that has next to nothing left must be tried all the same: it may be the way back.
@@ -133,6 +142,8 @@ where
         let from = matches!(effect, Effect::HandOver(_)).then(|| order.from.clone());
         let for_ms = self.for_ms(order);
         Answer::new(async move {
+            // Of what the pointer leads to: one box less for each call.
+            let platform = platform.as_ref();
             let (target, version, key) = (&target, &version, &key);
             let call = match effect {
                 Effect::Fence => platform.fence(target, key.generation),

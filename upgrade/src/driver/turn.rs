@@ -78,11 +78,12 @@ where
         }
         let finished = std::mem::take(&mut self.receipts);
         self.send(may_act).await;
+        let dropped = std::mem::take(&mut self.dropped);
         Ok(Turn {
             finished,
             appended,
             next_due_ms: self.next_due_ms(),
-            dropped: std::mem::take(&mut self.dropped),
+            dropped,
             unanswered: self.unanswered(),
             blind: self.blind.len(),
             blind_since_ms: self.blind.first().map(|(since, _)| *since),
@@ -91,7 +92,7 @@ where
 
     /// Orders for which there was no room wait for an answer, which makes room.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
-        if self.has_room() || self.has_answer() {
+        if self.has_room() || self.has_answer() || !self.dropped.is_empty() {
             return Some(self.clock.now());
         }
         let next_look = self.looks.keys().next().copied();

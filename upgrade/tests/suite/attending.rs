@@ -177,6 +177,53 @@ fn attending_ends_at_the_time_given_at_an_answer_or_when_there_is_nothing() {
     assert_eq!(world.clock.now(), 700 + WAKES * APART_MS, "the answer waits for a turn");
 }
 
+/// Whoever paused has no turn to take until somebody unpauses, and must not be sent round and round for one.
+#[test]
+fn attending_to_paused_jobs_waits_and_what_was_dropped_is_told_at_once() {
+    let waits = |driver: &mut Driven| {
+        let mut context = Context::from_waker(Waker::noop());
+        pin!(driver.attend(None)).as_mut().poll(&mut context).is_pending()
+    };
+    let (world, _, mut driver) = stepwise(false, 5_000);
+    let (group, target, other) = (GroupName::from("app"), world.add("pod-1"), world.add("pod-2"));
+    for paused in [None, Some(&group)] {
+        driver.pause(paused);
+        for target in [&target, &other] {
+            driver
+                .submit(job(target, "new", Mode::Cold).group(group.clone()))
+                .unwrap();
+        }
+        let turn = run(&world.clock, driver.turn(&mut |_| true)).unwrap();
+        assert_eq!((turn.next_due_ms, driver.outstanding()), (None, 2));
+        assert!(waits(&mut driver), "paused: {paused:?}");
+        assert_eq!(world.clock.next_timer(), None, "not for time");
+
+        driver.cancel(&other, "li");
+        assert!(!waits(&mut driver), "a drop is to be told");
+        let turn = run(&world.clock, driver.turn(&mut |_| true)).unwrap();
+        assert_eq!((turn.dropped.len(), turn.next_due_ms), (1, None));
+        assert!(waits(&mut driver));
+
+        driver.unpause(paused);
+        assert!(!waits(&mut driver), "there is one to begin");
+        driver.cancel(&target, "li");
+        run(&world.clock, driver.turn(&mut |_| true)).unwrap();
+        assert!(!waits(&mut driver), "there is nothing");
+    }
+
+    // A record that could not be appended is for the next turn, whatever is paused.
+    let (world, _, mut driver) = stepwise(true, 5_000);
+    let (target, other) = (world.add("pod-1"), world.add("pod-2"));
+    world.change(&target, |slot| slot.running = "new".into());
+    driver.submit(job(&target, "new", Mode::Cold)).unwrap();
+    *world.journal.refuse.lock() = true;
+    run(&world.clock, driver.turn(&mut |_| true)).unwrap_err();
+    driver.pause(None);
+    driver.submit(job(&other, "new", Mode::Cold)).unwrap();
+    assert_eq!(driver.in_flight(), 0, "it has ended, which is not durable yet");
+    assert!(!waits(&mut driver));
+}
+
 /// Everybody may have come to know of a closing as late as the answer that says so.
 #[test]
 fn a_barrier_told_late_has_held_since_it_was_told() {

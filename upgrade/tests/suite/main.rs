@@ -18,5 +18,6 @@ mod liars;
 mod lying_journals;
 mod records;
 mod sequences;
+mod slow;
 mod sly;
 mod support;

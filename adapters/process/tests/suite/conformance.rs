@@ -11,9 +11,9 @@ use crate::programs::target;
 use crate::sidecar;
 use crate::support::{run, runs, start_time, until};
 
-/// None: a deed that is drawn may replace a version by itself, and the suite then takes the instance that is on its way out
-/// for the one that was ordered, where a replacement takes time.
-const DEEDS: u32 = 0;
+/// Few of either: here time is real.
+const ROUNDS: u32 = 1;
+const DEEDS: u32 = 16;
 
 /// Restarts, deaths and births that nobody ordered.
 struct Disturbed<'a> {
@@ -91,6 +91,7 @@ fn a_fleet_of_sidecars_keeps_the_contract() {
             .configs(["c1".into(), "c2".into()])
             .scope("app=pay")
             .times(5_000, 80, 5)
+            .rounds(ROUNDS)
             .drawn(DEEDS, 7);
         let fleet = |root: &std::path::Path| vec![sidecar::target(root, "a", "1"), sidecar::target(root, "b", "1")];
         sidecar::lay_out(&root);
@@ -106,6 +107,7 @@ fn a_fleet_of_foreign_programs_keeps_the_contract() {
             .bad_version("unready".into())
             .scope("zone=z9")
             .times(5_000, 80, 5)
+            .rounds(ROUNDS)
             .drawn(DEEDS, 7);
         try_out(root, subject, fleet, |root, name| target(root, name, "1")).await;
     });

@@ -39,7 +39,9 @@ fn port(of: &str) -> u16 {
     if let Some(port) = ports.get(of) {
         return *port;
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // What was let go may be given again.
+    let mut free = std::iter::repeat_with(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    let port = free.find(|port| !ports.values().any(|taken| taken == port)).unwrap();
     ports.insert(of.to_owned(), port);
     port
 }

@@ -2,12 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod platform;
+mod show;
 
 use self::platform::Liar;
 use crate::support::{config, fleet, id};
 use parking_lot::Mutex;
 use unattended_simulated::{SimConfig, Simulated, World};
-use unattended_upgrade::conformance::{Breach, Subject, Undisturbed, platform_holds, platform_suite};
+use unattended_upgrade::conformance::{Breach, Subject, platform_holds, platform_suite};
 
 /// Declares the lies, each with the rule that it breaks.
 macro_rules! lies {
@@ -36,6 +37,7 @@ lies! {
     RemembersOneKeyOfAll: "key.answer",
     TakesOlderOnes: "key.answer",
     OrdersByOrdinalsAlone: "fence.shut",
+    OrdersByAttempts: "fence.wide",
     ForgetsFencesWithAReplacement: "fence.forgets",
     ForgetsFencesWithTime: "fence.forgets",
     KeepsHalfOfAGeneration: "fence.stale",
@@ -78,6 +80,10 @@ lies! {
     StopDoesNothing: "stop.not-done",
     StopEndsWhateverIsNew: "stop.wrong",
     StopEndsBoth: "stop.disturbs",
+    StopAsksForNoTarget: "order.other",
+    OldServesAgainAfterTheCommit: "stop.restarts",
+    SpawnWaitsForRoom: "observe.version",
+    AgentsAreNotAskedWhoTheyAre: "handover.named",
     StopRestartsTheOther: "stop.disturbs",
     ResetDoesNothing: "reset.not-done",
     ResetIsUndoneByALateSpawn: "reset.disturbs",
@@ -92,6 +98,7 @@ lies! {
     LosesConnections: "handover.lost",
     CountsBackwards: "handover.uncounts",
     ConnectionsVanish: "handover.vanished",
+    SomeConnectionsVanish: "handover.vanished",
     SpawnsAreForgottenOverARestart: "durable.spawn",
     CommitsAreForgottenOverARestart: "durable.commit",
 }
@@ -115,7 +122,13 @@ fn tried(lie: Lie) -> Result<(), Breach> {
     .unwrap();
     let subject = Subject::new(["app-0-0", "app-0-1", "app-1-0"].map(id), "old".into(), "new".into());
     let subject = subject.configs(["old".into(), "config-2".into()]).scope("app=app-0");
-    let subject = subject.times(3_600_000, 300_000, 1_000);
+    // What forgets with time would forget while drawn orders are waited for: none of these few is.
+    let (deeds, seed) = if lie == Lie::ForgetsKeysWithTime {
+        (8, 16)
+    } else {
+        (120, 1)
+    };
+    let subject = subject.times(3_600_000, 300_000, 1_000).drawn(deeds, seed);
     let (clock, executor) = (sim.clock(), sim.executor());
     let liar = Liar {
         sim,
@@ -123,7 +136,7 @@ fn tried(lie: Lie) -> Result<(), Breach> {
         restarted: false,
         state: Mutex::default(),
     };
-    let suite = platform_suite(&liar, &clock, &subject, &Undisturbed);
+    let suite = platform_suite(&liar, &clock, &subject, &liar);
     let memory = executor.run(suite).unwrap()?;
     let again = Liar {
         restarted: true,

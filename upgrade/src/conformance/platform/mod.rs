@@ -6,6 +6,7 @@ mod births;
 mod bounded;
 mod config;
 mod draw;
+mod falls;
 mod fencing;
 mod history;
 mod ingress;
@@ -58,6 +59,8 @@ pub struct Subject {
     pub quiet_ms: u64,
     /// Time between looks, in milliseconds. Default one second.
     pub poll_ms: u64,
+    /// How often each target is tried in turn. Default 2, so that what the first trial leaves behind is found; at least 1.
+    pub rounds: u32,
     /// How many deeds are drawn after all that are planned. Default 120.
     pub deeds: u32,
     /// The seed from which they are drawn. Default 1.
@@ -79,6 +82,7 @@ impl Subject {
             patience_ms: 600_000,
             quiet_ms: 60_000,
             poll_ms: 1_000,
+            rounds: 2,
             deeds: 120,
             seed: 1,
             scope: "conformance".to_owned(),
@@ -115,6 +119,13 @@ impl Subject {
     #[must_use]
     pub fn scope(mut self, scope: &str) -> Self {
         scope.clone_into(&mut self.scope);
+        self
+    }
+
+    /// Sets [`rounds`](Self::rounds): one is enough where trials take real time.
+    #[must_use]
+    pub const fn rounds(mut self, rounds: u32) -> Self {
+        self.rounds = rounds;
         self
     }
 
@@ -165,6 +176,19 @@ pub trait Disturb: Send + Sync {
         let _ = target;
         None
     }
+
+    /// How many connections the tests' own clients hold open at this target and never end by themselves, of those that still
+    /// work: each is asked something now, and answers.
+    async fn held(&self, target: &TargetId) -> Option<u32> {
+        let _ = target;
+        None
+    }
+
+    /// Ends the platform's adapter as a crash would, and starts it anew. On return of `true` the platform under trial answers
+    /// again. News may begin anew.
+    async fn reopen(&self) -> bool {
+        false
+    }
 }
 
 /// Nothing happens that was not ordered.
@@ -190,8 +214,8 @@ impl Disturb for Undisturbed {
 /// and asks again, gives orders of generations that are over, draws [`Subject::deeds`] more from a seed, and looks on in
 /// between and for long afterwards. Two things are asked of all looks together, whatever was ordered: that no look contradicts
 /// itself or one before it (an instance keeps its version and never comes back; counts only grow), and that nothing changes
-/// that was not ordered, at this target or at another one. Every target is tried, twice, in turn. A target that `disturb`
-/// kills is killed last.
+/// that was not ordered, at this target or at another one. Every target is tried in turn, [`Subject::rounds`] times. A target
+/// that `disturb` kills is killed last.
 ///
 /// What is not asked, since it was not given what it takes to ask, is listed by [`Memory::untried`].
 ///
@@ -241,15 +265,15 @@ impl Disturb for Undisturbed {
 /// | `config.acknowledged`, `config.disturbs`, `config.lost` | a pushed configuration is acknowledged, nothing restarts for it, and it outlives a replacement |
 /// | `config.refused`, `config.bad`, `config.stuck` | a bad one is told as refused, the one before goes on, and a good one is taken after it |
 /// | `bad.shown`, `bad.good`, `bad.stuck` | a bad version is shown, never as ready or passed, nor says so itself, and a good one takes its place |
-/// | `spawn.not-done`, `spawn.twice`, `spawn.disturbs` | a version starts in the free slot, once, and what serves is left alone |
-/// | `stop.not-done`, `stop.wrong`, `stop.disturbs`, `stop.restarts` | the instance that is named is ended, and no other; what is started in its slot after it stays passive |
+/// | `spawn.not-done`, `spawn.twice`, `spawn.disturbs`, `spawn.crowded` | a version starts in the free slot, once, and what serves is left alone; where no slot is free it is not taken |
+/// | `stop.not-done`, `stop.wrong`, `stop.disturbs`, `stop.restarts` | the instance that is named is ended, and no other, nor one of another target; what is started in its slot after it stays passive |
 /// | `reset.not-done`, `reset.disturbs`, `reset.filled` | a slot becomes empty and stays so, and the other one is left alone |
 /// | `handover.not-done`, `handover.done`, `handover.nobody` | the agents do as told, and somebody accepts all the while |
 /// | `handover.unguarded` | what comes before its time is not obeyed: nobody is quiet while the other one does not accept, nobody leaves before the commit |
 /// | `handover.lease` | the old instance accepts again when the new one dies |
-/// | `handover.disturbs` | a return without a hand-over changes nothing |
+/// | `handover.disturbs`, `handover.named` | a return without a hand-over changes nothing, nor does an order for a version that nothing runs |
 /// | `handover.lost`, `handover.uncounts` | no connection is lost or cut while both live; what was counted stays counted |
-/// | `handover.vanished` | connections that were to move are somewhere, or it is said what became of them |
+/// | `handover.vanished` | connections that were to move are somewhere, or it is said what became of them; those that clients hold work, but for as many as are said to have ended |
 /// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too, if not at once |
 /// | `probe.closed` | also while its way is closed |
 /// | `probe.early` | and which says nothing good of itself before it is shown as running |
@@ -259,6 +283,7 @@ impl Disturb for Undisturbed {
 /// | `desired.touched`, `desired.obeyed` | nobody who lives is touched, and those who are born obey |
 /// | `desired.wide`, `desired.forgotten` | and not the word on another scope, nor less after a long time |
 /// | `watch.cursor`, `watch.forgets` | news from a cursor are what followed, the same each time, and come to an end |
+/// | `durable.key`, `durable.fence`, `durable.order` | an adapter that falls while an order is under way knows of order and fence, and carries it out |
 /// | `watch.lies`, `watch.lost` | they are true (who came, with which version, who left, and that those who are well again are so) and complete |
 pub async fn platform_suite<P, C>(
     platform: &P,
@@ -287,8 +312,8 @@ where
     let mut trial = Trial::begin(platform, clock, subject, disturb).await?;
     trial.begin_watch().await?;
     trial.none_and_many().await?;
-    for round in 0..2 {
-        trial.far = round == 1;
+    for left in (0..subject.rounds.max(1)).rev() {
+        trial.far = left == 0;
         for target in &subject.targets {
             trial.orders(target).await?;
             trial.ingress(target).await?;
@@ -303,6 +328,7 @@ where
         }
         trial.none_and_many().await?;
     }
+    trial.adapter_falls().await?;
     trial.births().await?;
     trial.together().await?;
     trial.soak().await?;

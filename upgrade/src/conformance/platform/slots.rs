@@ -1,8 +1,11 @@
 //! Two slots, and what the agents in them agree on: there, beside, back, and away.
 use super::looks::runs;
 use super::trial::{Ask, Trial};
+use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, Generation, HandoverOrder, InstanceId, Pair, Platform, SlotSeen, TargetId, Version};
+use crate::{
+    Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, InstanceId, Pair, Platform, SlotSeen, TargetId, Version,
+};
 
 /// So many connections do not all end by themselves at the moment at which they are to move.
 const MOST_UNCOUNTED: u32 = 20;
@@ -10,6 +13,14 @@ const MOST_UNCOUNTED: u32 = 20;
 /// The slot that has a version.
 fn slot<'a>(pair: Option<&'a Pair>, version: &Version) -> Option<&'a SlotSeen> {
     pair?.slots.iter().find(|slot| slot.version.as_ref() == Some(version))
+}
+
+/// A hand-over up to where all connections are at the new instance.
+struct HandedOver {
+    /// An order that came before its time, and was refused.
+    early: (Ask, EffectKey),
+    /// How many connections clients held before.
+    held: Option<u32>,
 }
 
 impl<P, C> Trial<'_, P, C>
@@ -56,13 +67,14 @@ where
         // There and back again, then as far, where the new one dies, and then there for good; each time somebody accepts all
         // the while.
         self.spawned(target, &old, &new).await?;
-        let retire = self.handed_over(target, &old, &new).await?;
+        let there = self.handed_over(target, &old, &new).await?;
         self.hand(target, HandoverOrder::Return, &old, &new, |old, new| {
             old.accepting && !new.accepting && new.connections.unwrap_or(0) == 0
         })
         .await?;
+        self.still_held(target, there.held).await?;
         // What was refused on the way comes late.
-        let (ask, key) = retire;
+        let (ask, key) = there.early;
         self.late(target, &ask, &key, false).await?;
         self.nothing_happens("key.late", target).await?;
         self.emptied(target, &old, &new).await?;
@@ -74,15 +86,20 @@ where
         self.emptied(target, &old, &new).await?;
         self.another_attempt(target).await?;
         self.spawned(target, &old, &new).await?;
-        self.handed_over(target, &old, &new).await?;
+        let there = self.handed_over(target, &old, &new).await?;
         self.hand(target, HandoverOrder::Commit, &old, &new, |_, new| {
             new.committed && new.accepting
         })
         .await?;
-        self.hand(target, HandoverOrder::Retire, &old, &new, |old, new| {
-            !old.accepting && new.accepting && (old.retired || old.instance.is_none())
-        })
-        .await?;
+        if self.far {
+            self.hand(target, HandoverOrder::Retire, &old, &new, |old, new| {
+                !old.accepting && new.accepting && (old.retired || old.instance.is_none())
+            })
+            .await?;
+        } else {
+            self.old_ends(target, &old, &new).await?;
+        }
+        self.still_held(target, there.held).await?;
         self.emptied(target, &new, &old).await?;
         if !runs(&self.rest[target], &new) {
             let told = format!("{new} was committed at {target}, and it shows {:?}", self.rest[target]);
@@ -113,10 +130,35 @@ where
         let key = self.key(target, 14);
         self.order(target, &strange, &key).await?;
         self.nothing_happens("stop.wrong", target).await?;
+        self.of_another_target(target).await?;
         let nothing = Ask::Reset(self.subject.nobody_version());
         let key = self.key(target, 16);
         self.order(target, &nothing, &key).await?;
-        self.nothing_happens("reset.disturbs", target).await
+        self.nothing_happens("reset.disturbs", target).await?;
+        // A third version has no room: whatever is answered but that it was taken, it never comes.
+        let third = Ask::Spawn(self.subject.nobody_version());
+        let key = self.key(target, 15);
+        let outcome = self.platform.give(target, &third, &key).await;
+        if matches!(outcome, EffectOutcome::Applied | EffectOutcome::AlreadyApplied) {
+            let told = format!("no slot of {target} is free, and {third:?} gave {outcome:?}");
+            return Err(Breach::new("spawn.crowded", told));
+        }
+        self.nothing_happens("spawn.disturbs", target).await
+    }
+
+    /// An instance of another target is none of this one's, and is not ended by an order for this one.
+    async fn of_another_target(&mut self, target: &TargetId) -> Result<(), Breach> {
+        let here = self.rest[target].pair.iter().flat_map(|pair| &pair.slots);
+        let here: Vec<InstanceId> = here.filter_map(|slot| slot.instance).collect();
+        let others = self.living().into_iter().filter(|other| other != target);
+        let mut instances = others.filter_map(|other| self.rest[&other].instance);
+        // Where instances are numbered by target, the same number may be one of this one.
+        let Some(strange) = instances.find(|instance| !here.contains(instance)) else {
+            return Ok(());
+        };
+        let key = self.key(target, 14);
+        self.order(target, &Ask::Stop(strange), &key).await?;
+        self.nothing_happens("stop.wrong", target).await
     }
 
     /// Ends the new instance, and no other: the old one accepts, or does so again.
@@ -156,19 +198,38 @@ where
         // The instance that is named is over: whatever runs now is another one.
         let key = self.key(target, 14);
         self.order(target, &ask, &key).await?;
-        self.old_goes_on(target, old, "stop.wrong").await
+        self.goes_on(target, old, "stop.wrong").await
     }
 
-    /// Looks on for a while: the old instance serves.
-    async fn old_goes_on(&mut self, target: &TargetId, old: &Version, rule: &'static str) -> Result<(), Breach> {
+    /// The old instance ends although the new one has committed, instead of leaving as it is told: the new one goes on, and
+    /// what may be started in the old one's slot stays passive.
+    async fn old_ends(&mut self, target: &TargetId, old: &Version, new: &Version) -> Result<(), Breach> {
+        let pair = self.rest[target].pair.clone();
+        let Some(ends) = slot(pair.as_deref(), old).and_then(|slot| slot.instance) else {
+            return Ok(());
+        };
+        let key = self.key(target, 14);
+        self.order(target, &Ask::Stop(ends), &key).await?;
+        let ended = self.until("stop.not-done", target, |seen| {
+            let slots = seen.pair.iter().flat_map(|pair| &pair.slots);
+            slots.into_iter().all(|slot| slot.instance != Some(ends))
+        });
+        ended.await?;
+        self.goes_on(target, new, "stop.restarts").await
+    }
+
+    /// Looks on for a while: this version serves, in the same instance, and no other one does.
+    async fn goes_on(&mut self, target: &TargetId, version: &Version, rule: &'static str) -> Result<(), Breach> {
         let until = self.clock.now().saturating_add(self.subject.quiet_ms);
-        let serving = slot(self.rest[target].pair.as_deref(), old).and_then(|slot| slot.instance);
+        let serving = slot(self.rest[target].pair.as_deref(), version).and_then(|slot| slot.instance);
         loop {
             let mut all = self.look().await?;
             let Some(seen) = all.remove(target) else { return Ok(()) };
-            let now = slot(seen.pair.as_deref(), old);
-            if !now.is_some_and(|now| now.accepting && now.instance == serving) {
-                let told = format!("{old} at {target} was to go on, and it shows {seen:?}");
+            let slots = || seen.pair.iter().flat_map(|pair| &pair.slots);
+            let mut accepting = slots().filter(|slot| slot.accepting);
+            let alone = |slot: &SlotSeen| slot.version.as_ref() == Some(version) && slot.instance == serving;
+            if !accepting.next().is_some_and(alone) || accepting.next().is_some() {
+                let told = format!("{version} at {target} was to go on alone, and it shows {seen:?}");
                 return Err(Breach::new(rule, told));
             }
             self.rest.insert(target.clone(), seen);
@@ -237,14 +298,42 @@ where
         Ok(())
     }
 
-    /// Up to where all connections are at the new instance, and the way back is open. Orders that come before their time are
-    /// not obeyed; gives the last of them.
-    async fn handed_over(
-        &mut self,
-        target: &TargetId,
-        old: &Version,
-        new: &Version,
-    ) -> Result<(Ask, EffectKey), Breach> {
+    /// How many connections clients hold, if any do.
+    async fn held(&mut self, target: &TargetId) -> Option<u32> {
+        let held = self.disturb.held(target).await;
+        if held.is_some() {
+            self.has_tried(Gap::Connections);
+        }
+        held
+    }
+
+    /// Connections that clients held before work, but for as many as are said to have ended since the offer.
+    async fn still_held(&mut self, target: &TargetId, before: Option<u32>) -> Result<(), Breach> {
+        let Some(before) = before else { return Ok(()) };
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
+        loop {
+            let Some(held) = self.held(target).await else {
+                return Ok(());
+            };
+            let seen = self.look_alone(target).await?;
+            let moves = seen.pair.map_or_else(Default::default, |pair| pair.moves);
+            let ended = [moves.declined, moves.cut, moves.lost];
+            let ended = ended.into_iter().fold(0, u32::saturating_add);
+            if held.saturating_add(ended) >= before {
+                return Ok(());
+            }
+            if self.clock.now() >= until {
+                let told = format!("of {before} connections that clients held at {target} {held} work, by {moves:?}");
+                return Err(Breach::new("handover.vanished", told));
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
+    }
+
+    /// Up to where all connections are at the new instance, and the way back is open. Orders that come before their time, or
+    /// name what is not there, are not obeyed.
+    async fn handed_over(&mut self, target: &TargetId, old: &Version, new: &Version) -> Result<HandedOver, Breach> {
+        let held = self.held(target).await;
         self.hand(target, HandoverOrder::Offer, old, new, |_, new| {
             new.listeners && !new.accepting
         })
@@ -254,11 +343,16 @@ where
         })
         .await?;
         // The new one does not poll yet.
-        self.too_early(target, HandoverOrder::Quiesce, old, new).await?;
+        self.not_obeyed(target, HandoverOrder::Quiesce, old, new, "handover.unguarded")
+            .await?;
         self.hand(target, HandoverOrder::Accept, old, new, |old, new| {
             old.accepting && new.accepting
         })
         .await?;
+        // Nothing has that version.
+        let nobody = self.subject.nobody_version();
+        self.not_obeyed(target, HandoverOrder::Quiesce, &nobody, new, "handover.named")
+            .await?;
         self.hand(target, HandoverOrder::Quiesce, old, new, |old, new| {
             !old.accepting && new.accepting
         })
@@ -290,22 +384,26 @@ where
             let told = format!("{new} was not told to commit at {target}, and shows that it has");
             return Err(Breach::new("handover.unguarded", told));
         }
+        self.still_held(target, held).await?;
         // The new one has not committed yet.
-        self.too_early(target, HandoverOrder::Retire, old, new).await
+        let early = self.not_obeyed(target, HandoverOrder::Retire, old, new, "handover.unguarded");
+        let early = early.await?;
+        Ok(HandedOver { early, held })
     }
 
-    /// An order before its time: whatever it is answered, everything stays as it is.
-    async fn too_early(
+    /// An order before its time, or for nobody: whatever it is answered, everything stays as it is.
+    async fn not_obeyed(
         &mut self,
         target: &TargetId,
         order: HandoverOrder,
         old: &Version,
         new: &Version,
+        rule: &'static str,
     ) -> Result<(Ask, EffectKey), Breach> {
         let ask = Ask::HandOver(order, old.clone(), new.clone());
         let key = self.key(target, 17);
         let _ = self.platform.give(target, &ask, &key).await;
-        self.nothing_happens("handover.unguarded", target).await?;
+        self.nothing_happens(rule, target).await?;
         Ok((ask, key))
     }
 

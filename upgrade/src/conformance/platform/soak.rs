@@ -15,6 +15,56 @@ struct Wanted {
     config: Option<Version>,
 }
 
+/// What was ordered of a target since it was last at rest, and what that must come to.
+///
+/// Where orders take time, what a look shows may be as it was before them, or half-way.
+#[derive(Debug)]
+struct Course {
+    wanted: Wanted,
+    /// The versions of replacements, in order: each makes another instance than the one at rest.
+    replaced: Vec<Version>,
+    switched: bool,
+    pushed: bool,
+    /// What it must come to may have been shown on the way there, so only what is shown from this time on counts.
+    shown_by_ms: u64,
+}
+
+impl Course {
+    const fn at_rest(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            replaced: Vec::new(),
+            switched: false,
+            pushed: false,
+            shown_by_ms: 0,
+        }
+    }
+
+    /// One more order, which shows by this time at the latest.
+    fn ordered(&mut self, ask: &Ask, wants: Wanted, shows_by_ms: u64) {
+        let (switched, pushed) = (self.switched, self.pushed);
+        let told_apart = match ask {
+            Ask::Replace(version) | Ask::InPlace(version) => {
+                let again = self.replaced.contains(version);
+                self.replaced.push(version.clone());
+                !again
+            }
+            Ask::Ingress(_) => {
+                self.switched = true;
+                !switched
+            }
+            _ => {
+                self.pushed = true;
+                !pushed
+            }
+        };
+        if !told_apart {
+            self.shown_by_ms = shows_by_ms;
+        }
+        self.wanted = wants;
+    }
+}
+
 /// Orders of one generation: their ordinals are numbers below 256.
 const MOST_GIVEN: usize = 150;
 
@@ -29,7 +79,7 @@ where
     /// So many deeds as [`Subject::deeds`](super::Subject::deeds) says, then a long look at what has become of them.
     pub(super) async fn soak(&mut self) -> Result<(), Breach> {
         let mut draw = Draw::new(self.subject.seed);
-        let mut wanted: BTreeMap<TargetId, Wanted> = BTreeMap::new();
+        let mut courses: BTreeMap<TargetId, Course> = BTreeMap::new();
         let mut given: BTreeMap<TargetId, Given> = BTreeMap::new();
         let targets = self.living();
         for target in &targets {
@@ -43,11 +93,14 @@ where
                 ingress: seen.ingress,
                 config: acknowledged(seen).cloned(),
             };
-            wanted.insert(target.clone(), wants);
+            courses.insert(target.clone(), Course::at_rest(wants));
         }
         for _ in 0..self.subject.deeds {
             let target = &targets[draw.below(targets.len())];
             let before = given.entry(target.clone()).or_default();
+            let Some(course) = courses.get_mut(target) else {
+                continue;
+            };
             let what = if before.len() < MOST_GIVEN { draw.below(8) } else { 2 };
             let old = (!before.is_empty()).then(|| before[draw.below(before.len())].clone());
             match (what, old) {
@@ -67,36 +120,35 @@ where
                     given.remove(target);
                     self.all_stale(target, below, "fence.stale").await?;
                 }
-                (3, _) => self.arrive(target, &wanted[target]).await?,
+                (3, _) => self.arrive(target, course).await?,
                 (4, _) => self.pass(draw.below(20) as u64 * self.subject.poll_ms).await,
                 (what, _) => {
-                    let (ask, wants) = self.any_order(&mut draw, &wanted[target]);
+                    let (ask, wants) = self.any_order(&mut draw, &course.wanted);
                     let key = self.key(target, 1 + u8::try_from(draw.below(20)).unwrap_or(0));
                     if what == 5 {
                         self.lose(target, &ask, &key).await;
                     }
                     self.moving.insert(target.clone());
                     self.order(target, &ask, &key).await?;
+                    course.ordered(&ask, wants, self.shows_by_ms());
                     before.push((ask, key));
-                    wanted.insert(target.clone(), wants);
                 }
             }
         }
-        for target in &targets {
-            if self.able.ingress && wanted[target].ingress != Ingress::Open {
+        for (target, course) in &mut courses {
+            if self.able.ingress && course.wanted.ingress != Ingress::Open {
                 self.moving.insert(target.clone());
-                let key = self.key(target, 6);
-                self.order(target, &Ask::Ingress(IngressOrder::Open), &key).await?;
+                let (ask, key) = (Ask::Ingress(IngressOrder::Open), self.key(target, 6));
+                self.order(target, &ask, &key).await?;
+                let wants = Wanted {
+                    ingress: Ingress::Open,
+                    ..course.wanted.clone()
+                };
+                course.ordered(&ask, wants, self.shows_by_ms());
             }
-            let wants = Wanted {
-                ingress: if self.able.ingress {
-                    Ingress::Open
-                } else {
-                    wanted[target].ingress
-                },
-                ..wanted[target].clone()
-            };
-            self.arrive(target, &wants).await?;
+        }
+        for (target, course) in &mut courses {
+            self.arrive(target, course).await?;
         }
         self.vigil().await
     }
@@ -145,13 +197,28 @@ where
         (ask, wants)
     }
 
-    async fn arrive(&mut self, target: &TargetId, wants: &Wanted) -> Result<(), Breach> {
+    /// When all that was ordered up to now shows.
+    fn shows_by_ms(&self) -> u64 {
+        self.clock.now().saturating_add(self.subject.patience_ms)
+    }
+
+    /// Looks on until all that was ordered shows.
+    async fn arrive(&mut self, target: &TargetId, course: &mut Course) -> Result<(), Breach> {
+        let left_ms = course.shown_by_ms.saturating_sub(self.clock.now());
+        if left_ms > 0 {
+            self.nothing_for(left_ms, "order.other", target).await?;
+        }
+        let wants = course.wanted.clone();
+        let before = self.rest[target].instance.filter(|_| !course.replaced.is_empty());
         self.until("order.not-done", target, |seen| {
+            let anew = before.is_none() || seen.instance != before;
             let open = seen.ingress == wants.ingress;
             let config = wants.config.is_none() || acknowledged(seen) == wants.config.as_ref();
-            runs(seen, &wants.version) && open && config
+            anew && runs(seen, &wants.version) && open && config
         })
-        .await
+        .await?;
+        *course = Course::at_rest(wants);
+        Ok(())
     }
 
     /// As long as anything ordered may take nothing happens any more; then everything still is known.

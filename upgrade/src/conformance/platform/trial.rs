@@ -11,6 +11,9 @@ use crate::{
     IngressOrder, InstanceId, Observation, Platform, TargetId, Version,
 };
 
+/// Attempts are numbered out of order: what is earlier and later is said by generation and ordinal alone.
+const OUT_OF_ORDER: u64 = 5;
+
 /// How often a look or an order may go unanswered.
 pub(super) const PATIENT_TRIES: u32 = 200;
 
@@ -155,11 +158,8 @@ where
             return Err(Breach::new("subject", "give two targets or more, each once"));
         }
         let targets = subject.targets.clone();
-        for target in &targets {
-            trial.attempts += 1;
-            if trial.able.fence {
-                trial.fence_at(target, subject.generation).await?;
-            }
+        for target in targets.iter().filter(|_| able.fence) {
+            trial.fence_at(target, subject.generation).await?;
         }
         trial.rest = trial.look().await?;
         for target in &targets {
@@ -291,9 +291,13 @@ where
         self.tried.insert(what);
     }
 
+    fn next_attempt(&mut self) -> AttemptId {
+        self.attempts += 1;
+        AttemptId(self.attempts ^ OUT_OF_ORDER)
+    }
+
     /// A key that is later than all that the target has had.
     pub(super) fn key(&mut self, target: &TargetId, step: u8) -> EffectKey {
-        self.attempts += 1;
         let ordinal = self.ordinals.entry(target.clone()).or_default();
         *ordinal = ordinal.saturating_add(1);
         // Where nobody fences, a key of the next generation is simply a later one.
@@ -303,11 +307,12 @@ where
         {
             (*ordinal, generation.0) = (1, generation.0 + 1);
         }
+        let ordinal = *ordinal;
         EffectKey {
-            attempt: AttemptId(self.attempts),
+            attempt: self.next_attempt(),
             generation: self.generations[target],
             step,
-            ordinal: *ordinal,
+            ordinal,
         }
     }
 
@@ -366,9 +371,8 @@ where
 
     /// A key of another generation, which is not to be taken.
     pub(super) fn strange_key(&mut self, generation: Generation, step: u8) -> EffectKey {
-        self.attempts += 1;
         EffectKey {
-            attempt: AttemptId(self.attempts),
+            attempt: self.next_attempt(),
             generation,
             step,
             ordinal: u8::MAX,

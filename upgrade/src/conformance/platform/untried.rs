@@ -4,21 +4,25 @@ use crate::Capabilities;
 /// Something that platforms may do wrong unnoticed unless the suite is given more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Gap {
+    Adapter,
     BadVersion,
     BadConfig,
     Births,
     Clients,
+    Connections,
     Deaths,
     Probes,
     Restarts,
 }
 
 impl Gap {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
+        Self::Adapter,
         Self::BadVersion,
         Self::BadConfig,
         Self::Births,
         Self::Clients,
+        Self::Connections,
         Self::Deaths,
         Self::Probes,
         Self::Restarts,
@@ -27,16 +31,21 @@ impl Gap {
     /// There is something to be tried, of a platform that can do so much.
     const fn applies(self, able: &Capabilities) -> bool {
         match self {
-            Self::BadVersion | Self::Deaths | Self::Restarts => true,
+            Self::Adapter | Self::BadVersion | Self::Deaths | Self::Restarts => true,
             Self::BadConfig => able.config,
             Self::Births => able.desired || able.watch,
             Self::Clients => able.ingress,
+            Self::Connections => able.hand_over,
             Self::Probes => !able.probe,
         }
     }
 
     const fn words(self) -> &'static str {
         match self {
+            Self::Adapter => {
+                "the adapter did not fall (`Disturb::reopen`): whether it knows of an order that was under way then is known \
+                 only from what `platform_holds` finds"
+            }
             Self::BadVersion => {
                 "no bad version was given (`Subject::bad_version`): whether `ready` and `self_check` are more than that \
                  something runs is not known"
@@ -51,6 +60,10 @@ impl Gap {
             }
             Self::Clients => {
                 "no client tried the way (`Disturb::reaches`): whether a way that is shown as closed is closed is not known"
+            }
+            Self::Connections => {
+                "no client held connections (`Disturb::held`): whether they outlive a hand-over is known only by the platform's \
+                 own counts, in which some may be missing that ended by themselves"
             }
             Self::Deaths => "nobody died (`Disturb::kill`): whether looks and news tell of deaths is not known",
             Self::Probes => {

@@ -39,6 +39,12 @@ where
         ))
     }
 
+    /// News begin anew with the adapter.
+    pub(super) async fn begin_watch_anew(&mut self) -> Result<(), Breach> {
+        (self.news, self.told_before, self.cursor) = (Vec::new(), Vec::new(), 0);
+        self.begin_watch().await
+    }
+
     pub(super) async fn begin_watch(&mut self) -> Result<(), Breach> {
         if !self.able.watch {
             return match self.platform.watch(0).await {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended_simulated::Simulated;
+use unattended_upgrade::conformance::Disturb;
 use unattended_upgrade::*;
 
 use super::Lie;
@@ -26,27 +27,31 @@ pub(crate) enum Order {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// What is given to the world has a key of its own, later than all before.
-    given: u64,
-    fenced: BTreeMap<TargetId, (Generation, u64)>,
-    last: BTreeMap<TargetId, (EffectKey, u64)>,
-    anybody: Option<(TargetId, EffectKey)>,
+    pub(crate) given: u64,
+    pub(crate) fenced: BTreeMap<TargetId, (Generation, u64)>,
+    pub(crate) last: BTreeMap<TargetId, (EffectKey, u64)>,
+    pub(crate) anybody: Option<(TargetId, EffectKey)>,
     /// Not done yet, though answered; and when it is at last.
-    held: BTreeMap<TargetId, (Order, u64)>,
+    pub(crate) held: BTreeMap<TargetId, (Order, u64)>,
     /// To be done once more.
-    later: Vec<(u64, TargetId, Order)>,
+    pub(crate) later: Vec<(u64, TargetId, Order)>,
     /// Behind a closed way since.
-    closed: BTreeMap<TargetId, (u64, u64)>,
-    shown: BTreeMap<TargetId, (u64, Observation)>,
-    probed: BTreeMap<TargetId, Probe>,
+    pub(crate) closed: BTreeMap<TargetId, (u64, u64)>,
+    pub(crate) shown: BTreeMap<TargetId, (u64, Observation)>,
+    pub(crate) probed: BTreeMap<TargetId, Probe>,
     /// Slots that no longer accept, whatever the world says.
-    mute: Vec<(TargetId, Version)>,
+    pub(crate) mute: Vec<(TargetId, Version)>,
     /// Slots that have left, whatever the world says.
-    left: Vec<(TargetId, Version)>,
-    config_lost: Vec<TargetId>,
-    asked: u64,
-    words: Option<EffectKey>,
-    endpoints: BTreeMap<(TargetId, Version), Arc<str>>,
-    migrated: bool,
+    pub(crate) left: Vec<(TargetId, Version)>,
+    pub(crate) config_lost: Vec<TargetId>,
+    pub(crate) asked: u64,
+    pub(crate) words: Option<EffectKey>,
+    pub(crate) endpoints: BTreeMap<(TargetId, Version), Arc<str>>,
+    pub(crate) migrated: bool,
+    /// What was ended by an order.
+    pub(crate) fell: Vec<(TargetId, Version)>,
+    /// Refused for want of room, and kept.
+    pub(crate) queued: BTreeMap<TargetId, Order>,
 }
 
 pub(crate) struct Liar {
@@ -58,11 +63,11 @@ pub(crate) struct Liar {
 }
 
 impl Liar {
-    fn is(&self, lie: Lie) -> bool {
+    pub(crate) fn is(&self, lie: Lie) -> bool {
         self.lie == lie
     }
 
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.sim.clock().now()
     }
 
@@ -128,6 +133,7 @@ impl Liar {
         }
         let older = match self.lie {
             Lie::OrdersByOrdinalsAlone => key.ordinal < last.ordinal,
+            Lie::OrdersByAttempts => key.attempt < last.attempt,
             Lie::TakesOlderOnes => false,
             // Generations are the fence's business alone.
             Lie::StopsForAnyGeneration
@@ -171,9 +177,21 @@ impl Liar {
         outcome
     }
 
+    /// Whether this instance runs there.
+    async fn has(&self, target: &TargetId, instance: InstanceId) -> bool {
+        let seen = self.sim.observe(std::slice::from_ref(target)).await;
+        let pair = seen.ok().and_then(|mut seen| seen.remove(0).pair);
+        let mut slots = pair.iter().flat_map(|pair| &pair.slots);
+        slots.any(|slot| slot.instance == Some(instance))
+    }
+
     /// Does it, or something like it.
     async fn bent(&self, target: &TargetId, order: &Order) -> EffectOutcome {
         let now = self.now();
+        let ends = match order {
+            Order::Stop(instance) => self.has(target, *instance).await,
+            _ => false,
+        };
         match (self.lie, order) {
             (Lie::SwapsOrders, Order::Replace(_) | Order::Ingress(_)) => {
                 let before = self.state.lock().held.remove(target);
@@ -226,7 +244,49 @@ impl Liar {
                     None => self.perform(target, order).await,
                 };
             }
-            (Lie::StopRestartsTheOther, Order::Stop(instance)) if instance.0 < u64::MAX / 2 => {
+            (Lie::StopAsksForNoTarget, Order::Stop(instance)) => {
+                for owner in ["app-0-0", "app-0-1", "app-1-0"].map(TargetId::from) {
+                    if self.has(&owner, *instance).await {
+                        return self.perform(&owner, order).await;
+                    }
+                }
+            }
+            (Lie::OldServesAgainAfterTheCommit, Order::Stop(instance)) => {
+                let seen = self.sim.observe(std::slice::from_ref(target)).await;
+                let pair = seen.ok().and_then(|mut seen| seen.remove(0).pair);
+                let slots = pair.iter().flat_map(|pair| &pair.slots);
+                let ended = slots
+                    .filter(|slot| slot.instance == Some(*instance))
+                    .filter_map(|slot| slot.version.clone());
+                self.state
+                    .lock()
+                    .fell
+                    .extend(ended.map(|version| (target.clone(), version)));
+            }
+            (Lie::OldServesAgainAfterTheCommit, Order::Spawn(_)) => {
+                self.state.lock().fell.retain(|(name, _)| name != target);
+            }
+            (Lie::SpawnWaitsForRoom, Order::Spawn(_)) => {
+                let outcome = self.perform(target, order).await;
+                if matches!(outcome, EffectOutcome::Failed { .. }) {
+                    self.state.lock().queued.insert(target.clone(), order.clone());
+                }
+                return outcome;
+            }
+            (Lie::SpawnWaitsForRoom, Order::Reset(_)) => {
+                let outcome = self.perform(target, order).await;
+                let waits = self.state.lock().queued.remove(target);
+                if let Some(waits) = waits {
+                    self.perform(target, &waits).await;
+                }
+                return outcome;
+            }
+            (Lie::AgentsAreNotAskedWhoTheyAre, Order::HandOver(order, _, to)) => {
+                return self
+                    .perform(target, &Order::HandOver(*order, other(to), to.clone()))
+                    .await;
+            }
+            (Lie::StopRestartsTheOther, Order::Stop(_)) if ends => {
                 let outcome = self.perform(target, order).await;
                 let seen = self.sim.observe(std::slice::from_ref(target)).await;
                 if let Some(version) = seen.ok().and_then(|mut seen| seen.remove(0).version) {
@@ -234,7 +294,7 @@ impl Liar {
                 }
                 return outcome;
             }
-            (Lie::StopEndsBoth, Order::Stop(instance)) if instance.0 < u64::MAX / 2 => {
+            (Lie::StopEndsBoth, Order::Stop(_)) if ends => {
                 self.perform(target, &Order::Replace("old".into())).await;
             }
             (Lie::ResetIsUndoneByALateSpawn, Order::Reset(version)) => {
@@ -307,121 +367,6 @@ impl Liar {
             self.perform(&target, &order).await;
         }
     }
-
-    /// What is shown instead of what is.
-    fn show(&self, target: &TargetId, seen: &mut Observation, asked: usize) {
-        let now = self.now();
-        let mut state = self.state.lock();
-        // For how long, and until when.
-        let closed = state.closed.get(target);
-        let closed = closed.map_or((0, u64::MAX), |(since, until)| (now - since, *until));
-        match self.lie {
-            Lie::ReadyWhileStarting if seen.phase == Phase::Starting => seen.ready = true,
-            Lie::RunsWhileStarting if seen.phase == Phase::Starting => {
-                seen.instance = Some(InstanceId(now << 8));
-                (seen.phase, seen.ready, seen.self_check) = (Phase::Running, true, SelfCheck::Passed);
-                for slot in seen.pair.iter_mut().flat_map(|pair| &mut pair.slots) {
-                    if slot.version == seen.version {
-                        (slot.phase, slot.ready, slot.self_check) = (Phase::Running, true, SelfCheck::Passed);
-                        slot.instance = seen.instance;
-                    }
-                }
-            }
-            Lie::ShowsWhatWasOrdered => {
-                let old = state.shown.get(target).map(|(_, seen)| seen.clone());
-                match old {
-                    Some(mut old) if seen.phase != Phase::Running => {
-                        old.version.clone_from(&seen.version);
-                        for slot in old.pair.iter_mut().flat_map(|pair| &mut pair.slots) {
-                            if slot.instance == old.instance {
-                                slot.version.clone_from(&seen.version);
-                            }
-                        }
-                        *seen = old;
-                    }
-                    _ => drop(state.shown.insert(target.clone(), (now, seen.clone()))),
-                }
-            }
-            Lie::ShowsManyFromACache => match state.shown.get(target) {
-                _ if asked == 1 => {}
-                Some((at, old)) if now < at + 30_000 => *seen = old.clone(),
-                _ => drop(state.shown.insert(target.clone(), (now, seen.clone()))),
-            },
-            Lie::MixesTargets if state.asked % 5 == 4 => {
-                seen.version = Some(
-                    if seen.version == Some("old".into()) {
-                        "new"
-                    } else {
-                        "old"
-                    }
-                    .into(),
-                );
-            }
-            Lie::UsesInstancesAgain => {
-                let narrow = |instance: &mut Option<InstanceId>| {
-                    *instance = instance.map(|instance| InstanceId(instance.0 & !0xffff_fffe));
-                };
-                narrow(&mut seen.instance);
-                if let Some(pair) = &mut seen.pair {
-                    pair.slots.iter_mut().for_each(|slot| narrow(&mut slot.instance));
-                }
-            }
-            Lie::OneBalancerSendsOn if seen.ingress == Ingress::Closed => {
-                seen.active = seen.active.map(|active| active.max(1))
-            }
-            Lie::OneBalancerComesBack if seen.ingress == Ingress::Closed && closed.0 > 450_000 => seen.active = Some(1),
-            Lie::OpensOntoAnything if now >= closed.1 => seen.ingress = Ingress::Open,
-            Lie::LosesTheConfiguration if state.config_lost.contains(target) => {
-                if let Some(config) = &mut seen.config {
-                    config.acknowledged = Some("config-2".into());
-                }
-            }
-            Lie::InventsAVersion if seen.phase == Phase::Starting => seen.version = Some("latest".into()),
-            Lie::SlotsAreShownOtherwise => {
-                if let Some(pair) = &mut seen.pair {
-                    pair.slots.iter_mut().for_each(|slot| slot.ready = true);
-                }
-            }
-            Lie::LosesConnections => {
-                if let Some(pair) = &mut seen.pair {
-                    pair.moves.lost = pair.moves.moved / 10 + u32::from(pair.moves.moved > 0);
-                }
-            }
-            // From the moment they are to move, nobody has them and nobody says so.
-            Lie::ConnectionsVanish => {
-                if let Some(pair) = &mut seen.pair {
-                    if pair.moves.moved > 0 {
-                        pair.slots.iter_mut().for_each(|slot| slot.connections = Some(0));
-                    }
-                    pair.moves = Moves::default();
-                }
-            }
-            Lie::SpawnsAreForgottenOverARestart | Lie::CommitsAreForgottenOverARestart if self.restarted => {
-                let lost = self.is(Lie::SpawnsAreForgottenOverARestart);
-                for slot in seen.pair.iter_mut().flat_map(|pair| &mut pair.slots) {
-                    if lost && !slot.committed && !slot.accepting {
-                        *slot = SlotSeen::empty();
-                    }
-                    slot.committed &= lost;
-                }
-            }
-            Lie::CountsBackwards => {
-                if let Some(pair) = &mut seen.pair {
-                    pair.moves.moved = pair.moves.moved.saturating_sub(pair.moves.declined * 4);
-                }
-            }
-            _ => {}
-        }
-        let Some(pair) = &mut seen.pair else { return };
-        for slot in &mut pair.slots {
-            let Some(version) = &slot.version else { continue };
-            let here = |list: &[(TargetId, Version)]| list.iter().any(|(name, of)| name == target && of == version);
-            slot.accepting &= !here(&state.mute);
-            if here(&state.left) {
-                (slot.accepting, slot.retired, slot.connections) = (false, true, Some(0));
-            }
-        }
-    }
 }
 
 fn is_idle(order: &Order) -> bool {
@@ -430,6 +375,26 @@ fn is_idle(order: &Order) -> bool {
 
 fn other(version: &Version) -> Version {
     Version::from(if version.as_str() == "old" { "new" } else { "old" })
+}
+
+#[async_trait]
+impl Disturb for Liar {
+    async fn restart(&self, _: &TargetId) -> bool {
+        false
+    }
+
+    async fn kill(&self, _: &TargetId) -> bool {
+        false
+    }
+
+    /// Clients hold all there are, and know what they have.
+    async fn held(&self, target: &TargetId) -> Option<u32> {
+        let mut seen = self.sim.observe(std::slice::from_ref(target)).await.ok()?.remove(0);
+        if self.is(Lie::SomeConnectionsVanish) {
+            self.show(target, &mut seen, 1);
+        }
+        Some(seen.pair?.slots.iter().filter_map(|slot| slot.connections).sum())
+    }
 }
 
 #[async_trait]

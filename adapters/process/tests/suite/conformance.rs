@@ -13,7 +13,11 @@ use crate::support::{run, runs, start_time, until};
 
 /// Few of either: here time is real.
 const ROUNDS: u32 = 1;
-const DEEDS: u32 = 16;
+const DEEDS: u32 = 10;
+
+/// What is ordered shows within the first; nothing happens for the second, within which a busy machine gets some orders given;
+/// and a process gets its configuration within the third.
+const TIMES_MS: (u64, u64, u64) = (5_000, 240, 40);
 
 /// Restarts, deaths and births that nobody ordered.
 struct Disturbed<'a> {
@@ -90,7 +94,7 @@ fn a_fleet_of_sidecars_keeps_the_contract() {
             .bad_config("bad".into())
             .configs(["c1".into(), "c2".into()])
             .scope("app=pay")
-            .times(5_000, 80, 5)
+            .times(TIMES_MS.0, TIMES_MS.1, TIMES_MS.2)
             .rounds(ROUNDS)
             .drawn(DEEDS, 7);
         let fleet = |root: &std::path::Path| vec![sidecar::target(root, "a", "1"), sidecar::target(root, "b", "1")];
@@ -106,7 +110,7 @@ fn a_fleet_of_foreign_programs_keeps_the_contract() {
         let subject = Subject::new(["a", "b"].map(TargetId::from), "1".into(), "2".into())
             .bad_version("unready".into())
             .scope("zone=z9")
-            .times(5_000, 80, 5)
+            .times(TIMES_MS.0, TIMES_MS.1, TIMES_MS.2)
             .rounds(ROUNDS)
             .drawn(DEEDS, 7);
         try_out(root, subject, fleet, |root, name| target(root, name, "1")).await;

@@ -20,6 +20,9 @@ const SELF_TESTS: u32 = 4_000;
 /// For how long an Envoy that is left asks its clients to go, in seconds.
 const DRAIN_S: u32 = 3;
 
+/// The first port that is looked at.
+const FIRST_PORT: u16 = 10_000;
+
 /// Targets of one application, at the least; fewer could not stand in for each other.
 const REPLICAS: u32 = 4;
 
@@ -190,8 +193,24 @@ impl World {
     }
 }
 
+/// A port that is free, and that the kernel gives to nobody who connects: applications bind theirs late, and again after each
+/// cold start, when a proxy that tries to reach them may have got it for its own end.
 fn free_address() -> Result<(SocketAddr, TcpListener), Failure> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::internal)?;
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let lowest = range.split_ascii_whitespace().next().and_then(|port| port.parse().ok());
+    let ports = FIRST_PORT..lowest.unwrap_or(32_768_u16);
+    // Programs that run at the same time begin to look at different places.
+    let turned = std::process::id() as usize % ports.len().max(1);
+    let free = ports
+        .clone()
+        .cycle()
+        .skip(turned)
+        .take(ports.len())
+        .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let listener = match free {
+        Some(listener) => listener,
+        None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::internal)?,
+    };
     let address = listener.local_addr().map_err(Failure::internal)?;
     Ok((address, listener))
 }

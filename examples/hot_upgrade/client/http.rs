@@ -101,6 +101,8 @@ impl Http {
                 reason: error.to_string(),
             })?;
         let exchange = async {
+            // The answer before may have been read to its end by everybody but the connection's own task.
+            self.sender.ready().await?;
             let answer = self.sender.send_request(request).await?;
             let status = answer.status().as_u16();
             let last = answer

@@ -131,7 +131,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
         fleet,
     )
     .policy(policy()?)
-    .settings(settings())
+    .settings(settings(task.round))
     .seed(world.options.seed);
     let pilot = Autopilot::builder()
         .platform(platform)
@@ -192,7 +192,7 @@ fn policy() -> Result<Policy, Failure> {
     Ok(Policy::new().ramp(ramp).per_app(pct(50)).total_in_flight(pct(50)))
 }
 
-fn settings() -> Settings {
+fn settings(round: u32) -> Settings {
     let mut settings = Settings::default();
     settings.interval_ms = INTERVAL_MS;
     settings.warm_up_ms = WARM_UP_MS;
@@ -205,7 +205,9 @@ fn settings() -> Settings {
     settings.patience_ms = 300_000;
     settings.blocked_patience_ms = 120_000;
     settings.attempt_estimate_ms = 5_000;
-    settings.tries = 3;
+    // Each round has a journal of its own and counts generations anew, while targets remember those of the rounds before: attempts
+    // of a lower one end at once, and are no fault of the release. Somebody killed may cost a few of them in each round.
+    settings.tries = u8::try_from(round.saturating_mul(3)).unwrap_or(u8::MAX);
     settings.person_patience_ms = 0;
     settings
 }

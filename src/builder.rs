@@ -18,7 +18,7 @@ use crate::input::Header;
 use crate::machine::Setup;
 use crate::machine::lanes::decide;
 use crate::machine::tables::Tables;
-use crate::{AlwaysPermit, Change, Handle, Level, Notifier, Outcome, Permit, RunError, StartError};
+use crate::{ActorKind, AlwaysPermit, Change, Grant, Handle, Level, Notifier, Outcome, Permit, RunError, StartError};
 
 /// A part that has not been given yet. A builder with one left has no `build`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +38,7 @@ pub struct Builder<Parts> {
 struct Options {
     permit: Arc<dyn Permit>,
     level: Level,
+    grant: Option<Grant>,
     mode: Wanted,
     facts: Option<Box<dyn FnOnce(Facts) -> Facts + Send>>,
     driver: DriverConfig,
@@ -60,6 +61,7 @@ impl Default for Builder<(Missing, Missing, Missing, Missing, Missing, Missing)>
         let options = Options {
             permit: Arc::new(AlwaysPermit),
             level: Level::L3,
+            grant: None,
             mode: Wanted::Auto,
             facts: None,
             // The caps of the policy bound what is in flight; the driver's own bound only has to be above them.
@@ -139,10 +141,21 @@ impl<P, M, J, C, R> Builder<(P, M, J, C, R, Missing)> {
 }
 
 impl<Parts> Builder<Parts> {
-    /// How much it does by itself. Default [`Level::L3`].
+    /// How much it does by itself. Default [`Level::L3`]. The person who is the change's author answers for it, for as long as the change
+    /// may [act by itself](crate::Budget::longest_ms); where that is to be somebody else, or to end sooner, or the author is a
+    /// program, [`grant`](Self::grant) it.
     #[must_use]
     pub fn level(mut self, level: Level) -> Self {
         self.options.level = level;
+        self.options.grant = None;
+        self
+    }
+
+    /// At which level it acts, by whose leave, and until when; from then on at [`Level::UNGRANTED`].
+    #[must_use]
+    pub fn grant(mut self, grant: Grant) -> Self {
+        self.options.level = grant.level;
+        self.options.grant = Some(grant);
         self
     }
 
@@ -188,19 +201,20 @@ where
     /// Puts the parts together.
     ///
     /// # Errors
-    /// [`StartError::NoFence`] where the platform cannot refuse an old controller and the level acts alone;
+    /// [`StartError::NoFence`] where the platform cannot refuse an old controller and the level is above L2;
     /// [`StartError::Mode`] where the platform cannot do the wanted mode.
     pub fn build(self) -> Result<Autopilot<P, J, C>, StartError> {
         let (platform, metrics, journal, clock, rules, notifier) = self.parts;
         let Options {
             permit,
             level,
+            grant,
             mode,
             facts,
             driver,
         } = self.options;
         let capabilities = platform.capabilities();
-        if !capabilities.fence {
+        if !capabilities.fence && level > Level::UNGRANTED {
             return Err(StartError::NoFence { level });
         }
         let known = Facts::new(capabilities);
@@ -222,6 +236,8 @@ where
             world,
             rules: Arc::new(rules),
             level,
+            grant,
+            fenced: capabilities.fence,
             choice,
             driver,
         })
@@ -245,6 +261,8 @@ pub struct Autopilot<P, J, C> {
     world: World<P, J, C>,
     rules: Arc<Guard>,
     level: Level,
+    grant: Option<Grant>,
+    fenced: bool,
     choice: ModeChoice,
     driver: DriverConfig,
 }
@@ -310,7 +328,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
         let Planned { setup, .. } = self.plan(change)?;
         let tables = Tables::new(&setup.change.fleet, &setup.plan);
         let held = (0..setup.change.fleet.app_count()).map(AppIndex).filter_map(|app| {
-            let decision = decide(&setup, &tables, app, Direction::Forward, need, unix_ms);
+            let decision = decide(&setup, &setup.guard, &tables, app, Direction::Forward, need, unix_ms);
             (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
         });
         Ok(Preview {
@@ -322,6 +340,12 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
 
     fn plan(&self, change: Change) -> Result<Planned, StartError> {
         change.settings.check().map_err(StartError::Settings)?;
+        if self.level > Level::UNGRANTED && self.grant.is_none() && change.author.kind != ActorKind::Person {
+            return Err(StartError::NotGranted {
+                level: self.level,
+                author: change.author.to_string(),
+            });
+        }
         if change.from == change.to {
             return Err(StartError::SameVersion(change.from.to_string()));
         }
@@ -354,11 +378,19 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             to: change.to.to_string(),
             seed: change.seed,
             level: self.level,
+            granted_by: self
+                .grant
+                .as_ref()
+                .map_or(&change.author, |grant| &grant.by)
+                .to_string(),
+            granted_until_unix_ms: self.grant.as_ref().map(|grant| grant.until_unix_ms),
+            fenced: self.fenced,
             mode: self.choice.mode.to_string(),
             targets: fleet.len() as u64,
-            plan: format!("{} of {:?}", plan.digest(), change.policy),
+            plan: Header::plan_of(&plan, &change.policy),
             rules: self.rules.digest().to_owned(),
             settings: change.settings.of_the_change(),
+            person_patience_ms: change.settings.person_patience_ms,
             began_ms: 0,
             began_unix_ms: 0,
         };
@@ -367,7 +399,6 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             plan,
             proof,
             guard: Arc::clone(&self.rules),
-            level: self.level,
             header,
         };
         Ok(Planned { setup, members })

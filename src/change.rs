@@ -1,5 +1,4 @@
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -54,41 +53,6 @@ impl Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.id, self.via)
-    }
-}
-
-/// How much the autopilot does by itself.
-///
-/// Only the levels that work today can be said: L3 and L4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Level {
-    /// Checks block by themselves; a person decides what follows: resume or roll back.
-    L3,
-    /// Also rolls back by itself.
-    L4,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::L3 => "L3",
-            Self::L4 => "L4",
-        })
-    }
-}
-
-impl FromStr for Level {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim_start_matches(['L', 'l']) {
-            "3" => Ok(Self::L3),
-            "4" => Ok(Self::L4),
-            _ => Err(format!(
-                "there is no level `{text}` here: use 3 (a person resumes) or 4 (also rolls back by itself)"
-            )),
-        }
     }
 }
 
@@ -162,10 +126,12 @@ pub struct Change {
     pub(crate) policy: Policy,
     pub(crate) settings: Settings,
     pub(crate) seed: u64,
+    pub(crate) rollbacks_before: u32,
 }
 
 impl Change {
-    /// A change named `id` that moves `fleet` from one version to another.
+    /// A change named `id` that moves `fleet` from one version to another. Who `author` is matters: what a person chose begins when it
+    /// is started, what a program chose begins by itself at [`Level::L5`](crate::Level::L5) alone.
     ///
     /// The name seeds the order of the targets together with [`seed`](Self::seed): the same name, seed and fleet give
     /// the same plan.
@@ -179,6 +145,7 @@ impl Change {
             policy: Policy::new(),
             settings: Settings::default(),
             seed: 0,
+            rollbacks_before: 0,
         }
     }
 
@@ -200,6 +167,14 @@ impl Change {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// How many rollbacks the autopilot has begun by itself in the last 24 hours, in other changes: they count against
+    /// [`rollbacks_per_day`](crate::Budget::rollbacks_per_day). Default 0.
+    #[must_use]
+    pub const fn rollbacks_before(mut self, rollbacks: u32) -> Self {
+        self.rollbacks_before = rollbacks;
         self
     }
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use futures::future::{Either, join_all, poll_fn, select};
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
 use unattended_upgrade::{
-    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Record, SelfCheck,
-    Stream, TargetId, Version,
+    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, SelfCheck, Stream,
+    TargetId, Version,
 };
 
+use crate::blueprint::Blueprint;
 use crate::handle::{Command, Order, Shared};
 use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
@@ -87,7 +88,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             kept_back: 0,
             received: false,
         };
-        if let Some(outcome) = run.begin(plan).await? {
+        if let Some(outcome) = Box::pin(run.begin(plan)).await? {
             run.shared.ended.store(true, Ordering::Release);
             return Ok(outcome);
         }
@@ -103,7 +104,8 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let past = self.past(&setup.header).await?;
         let machine = match past {
             Some((header, history)) => {
-                let machine = Machine::new(Setup { header, ..setup }, &history)?;
+                let setup = Setup { header, ..setup };
+                let machine = Machine::new(setup, &history)?;
                 self.replay(machine).await?
             }
             None => {
@@ -117,7 +119,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                     ..setup.header.clone()
                 };
                 self.input(&Input::Begin(header.clone(), history.clone()))?;
-                Machine::new(Setup { header, ..setup }, &history)?
+                let setup = Setup { header, ..setup };
+                self.made(&setup)?;
+                Machine::new(setup, &history)?
             }
         };
         let ended = machine.ended();
@@ -155,8 +159,15 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         }
     }
 
+    /// Writes down what the change was made from.
+    fn made(&mut self, setup: &Setup) -> Result<(), RunError> {
+        let blueprint = Blueprint::of(setup).map_err(|error| RunError::Journal(error.to_string()))?;
+        self.input(&Input::Made(blueprint))
+    }
+
     /// Folds the journal into the machine and the driver.
     async fn replay(&mut self, mut machine: Machine) -> Result<Machine, RunError> {
+        let mut made = false;
         let journal = self.driver.journal_reader();
         let read = journal.read_whole(|_, record| {
             match record.stream {
@@ -165,14 +176,25 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                         machine.receipt(&receipt);
                     }
                 }
-                Stream::AUTOPILOT => replay_input(record, &mut machine)?,
+                Stream::AUTOPILOT => {
+                    let input = Input::decode(record).map_err(RunError::Journal)?;
+                    made |= matches!(input, Input::Made(_));
+                    machine.take(&input)?;
+                }
                 _ => {}
             }
             Ok::<(), RunError>(())
         });
         read.await?;
+        if !made {
+            // The run before was killed between the two.
+            self.made(machine.setup())?;
+        }
         // A run that waited for a person is taken up by starting it again.
-        machine.reopen();
+        let person_patience_ms = machine.setup().change.settings.person_patience_ms;
+        let resumed = Input::Resumed { person_patience_ms };
+        self.input(&resumed)?;
+        machine.take(&resumed)?;
         Ok(machine)
     }
 
@@ -191,6 +213,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                 commands.extend(self.look(&check).await?);
             }
             let ended = commands.ended;
+            if let Some(decided) = self.with(Machine::take_decided)? {
+                self.input(&Input::Decided(decided))?;
+            }
             if let Some(outcome) = ended {
                 self.input(&Input::End(outcome))?;
             }
@@ -494,25 +519,4 @@ fn fault(seen: &Observation, version: &Version) -> Option<String> {
         (Phase::Running, _) => Some("its self-checks have not passed".to_owned()),
         (phase, _) => Some(format!("its process is {phase:?}").to_lowercase()),
     }
-}
-
-fn replay_input(record: &Record<'_>, machine: &mut Machine) -> Result<(), RunError> {
-    let input = Input::decode(record).map_err(RunError::Journal)?;
-    if !matches!(input, Input::End(_)) {
-        machine.reopen();
-    }
-    match input {
-        Input::Begin(..) => {}
-        Input::End(outcome) => machine.ended_as(outcome),
-        Input::Tick(now_ms) => drop(machine.tick(now_ms)),
-        Input::Interval(interval) => {
-            machine
-                .interval(&interval)
-                .map_err(|error| RunError::Journal(error.to_string()))?;
-        }
-        Input::News { changes, cursor } => drop(machine.news(&changes, cursor)),
-        Input::Order(order) => machine.order(&order),
-        Input::Seen(wrong) => drop(machine.seen(&wrong)),
-    }
-    Ok(())
 }

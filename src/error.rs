@@ -12,11 +12,22 @@ pub enum StartError {
     /// Two controllers could not be kept apart.
     #[error(
         "the platform cannot fence: two controllers could act at once, which level {level} must rule out; \
-         implement `Platform::fence`"
+         implement `Platform::fence`, or let a person confirm each batch (L2)"
     )]
     NoFence {
         /// The level that was asked for.
         level: Level,
+    },
+    /// Nobody answers for the level.
+    #[error(
+        "level {level} acts without people, and the change's author, {author}, is a program: name who lets it, and until when, \
+         by `Builder::grant`"
+    )]
+    NotGranted {
+        /// The level that was asked for.
+        level: Level,
+        /// The author of the change.
+        author: String,
     },
     /// The platform cannot do the mode.
     #[error(transparent)]
@@ -80,6 +91,9 @@ pub enum RunError {
     /// The history does not fit the plan.
     #[error(transparent)]
     Judge(#[from] JudgeError),
+    /// Rules speak of what the fleet does not have.
+    #[error(transparent)]
+    Rules(#[from] PackErrors),
     /// The driver's configuration contradicts itself.
     #[error(transparent)]
     Config(#[from] ConfigError),

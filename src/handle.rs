@@ -6,12 +6,13 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use unattended_batching::{Proof, Side};
+use unattended_upgrade::Version;
 
 use crate::machine::Machine;
-use crate::{Actor, Summary};
+use crate::{Actor, Grant, Level, Summary};
 
 /// A word to a running change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Command {
@@ -25,6 +26,19 @@ pub enum Command {
     RollBack,
     /// End here and leave everything as it is.
     Abort,
+    /// Act at this level from now on; until a moment, in Unix milliseconds, where it is granted and not only lowered.
+    Level {
+        /// The level.
+        level: Level,
+        /// When the grant ends; `None` lowers the level, or leaves it as it is.
+        until_unix_ms: Option<i64>,
+    },
+    /// Change this target, of those that are [offered](Handle::offers); at [`Level::L0`](crate::Level::L0): it has been
+    /// changed by hand.
+    Step {
+        /// Which.
+        target: String,
+    },
 }
 
 /// A command with its author and reason, as the journal keeps it.
@@ -93,6 +107,40 @@ impl Handle {
         self.order(Command::RollBack, actor, reason)
     }
 
+    /// Lets the autopilot act at a level until a moment, from the next decision on.
+    pub fn grant(&self, grant: Grant, reason: impl Into<String>) -> Result<(), CommandError> {
+        let command = Command::Level {
+            level: grant.level,
+            until_unix_ms: Some(grant.until_unix_ms),
+        };
+        self.order(command, grant.by, reason)
+    }
+
+    /// Takes rights away, from the next decision on: anybody may, programs too. Attempts under way come to their end. A level that is
+    /// no lower than the one in force is not given.
+    pub fn demote(&self, actor: Actor, level: Level, reason: impl Into<String>) -> Result<(), CommandError> {
+        let command = Command::Level {
+            level,
+            until_unix_ms: None,
+        };
+        self.order(command, actor, reason)
+    }
+
+    /// The steps that a person may take now: which targets plan, rules and evidence let change. Empty from level L2 on.
+    pub fn offers(&self) -> Vec<Offer> {
+        self.shared
+            .machine
+            .lock()
+            .as_ref()
+            .map_or_else(Vec::new, Machine::offers)
+    }
+
+    /// Takes a step that is [offered](Self::offers): at level L1 the target is changed at this word; at L0 it says that the
+    /// target has been changed by hand, which is looked at.
+    pub fn step(&self, actor: Actor, target: impl Into<String>, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Step { target: target.into() }, actor, reason)
+    }
+
     /// Ends the change where it stands.
     pub fn abort(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Abort, actor, reason)
@@ -146,6 +194,18 @@ impl Handle {
         let machine = self.shared.machine.lock();
         machine.as_ref().map(|machine| machine.progress(blind))
     }
+}
+
+/// A step that a person may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Offer {
+    /// Which target.
+    pub target: String,
+    /// What it is to run.
+    pub version: Version,
+    /// The person has to do it; otherwise the word is enough.
+    pub by_hand: bool,
 }
 
 /// A change in a few numbers.

@@ -2,9 +2,11 @@
 //! a changed format takes a new kind.
 
 use serde::{Deserialize, Serialize};
+use unattended_batching::{Plan, Policy};
 use unattended_health::{History, Interval};
 use unattended_upgrade::{FleetChange, Group, Record, Stream};
 
+use crate::blueprint::Blueprint;
 use crate::handle::Order;
 use crate::{Level, Outcome};
 
@@ -16,17 +18,45 @@ pub(crate) struct Header {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) seed: u64,
+    /// The level that it begins at, who answers for it, and until when.
     pub(crate) level: Level,
+    pub(crate) granted_by: String,
+    /// `None`: for as long as the change may act by itself.
+    pub(crate) granted_until_unix_ms: Option<i64>,
+    /// Two controllers can be kept apart.
+    pub(crate) fenced: bool,
     pub(crate) mode: String,
     pub(crate) targets: u64,
     pub(crate) plan: String,
     pub(crate) rules: String,
     pub(crate) settings: String,
+    /// How long this run waits for a person; later ones say their own.
+    pub(crate) person_patience_ms: u64,
     pub(crate) began_ms: u64,
     pub(crate) began_unix_ms: i64,
 }
 
 impl Header {
+    /// The plan in words: a change that is made again must have the same.
+    pub(crate) fn plan_of(plan: &Plan, policy: &Policy) -> String {
+        format!("{} of {policy:?}", plan.digest())
+    }
+
+    /// When the level that it begins at ends, on the run's clock.
+    pub(crate) fn grant_ends_ms(&self, longest_ms: u64) -> u64 {
+        let left = self.granted_until_unix_ms.map_or(longest_ms, |until| {
+            u64::try_from(until.saturating_sub(self.began_unix_ms)).unwrap_or(0)
+        });
+        self.began_ms.saturating_add(left)
+    }
+
+    fn grant(&self) -> String {
+        let until = self
+            .granted_until_unix_ms
+            .map_or_else(String::new, |until| format!(" until {until}"));
+        format!("by {}{until}", self.granted_by)
+    }
+
     /// The first field, besides the times, in which this journal's change differs from the one at hand: its name, what
     /// the journal has, what the run wants.
     pub(crate) fn difference(&self, wanted: &Self) -> Option<(&'static str, String, String)> {
@@ -36,12 +66,14 @@ impl Header {
             ("to", self.to.clone(), wanted.to.clone()),
             ("seed", self.seed.to_string(), wanted.seed.to_string()),
             ("level", self.level.to_string(), wanted.level.to_string()),
+            ("fence", self.fenced.to_string(), wanted.fenced.to_string()),
             ("mode", self.mode.clone(), wanted.mode.clone()),
             ("targets", self.targets.to_string(), wanted.targets.to_string()),
             ("plan", self.plan.clone(), wanted.plan.clone()),
             ("rules", self.rules.clone(), wanted.rules.clone()),
             ("settings", self.settings.clone(), wanted.settings.clone()),
             ("author", self.author.clone(), wanted.author.clone()),
+            ("grant", self.grant(), wanted.grant()),
         ];
         fields.into_iter().find(|(_, journal, run)| journal != run)
     }
@@ -64,15 +96,43 @@ pub(crate) enum Input {
     Order(Order),
     /// It is over.
     End(Outcome),
+    /// What the change was made from; directly behind its beginning.
+    Made(Blueprint),
+    /// What was decided since the last of these. It changes nothing, and tells whoever plays the journal again whether the same is.
+    Decided(Decided),
+    /// Another run takes the change up, and is so patient.
+    Resumed { person_patience_ms: u64 },
 }
 
-const BEGIN: u8 = 1;
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decided {
+    /// SHA-256 over the digest before, the decisions, and the targets that were started.
+    pub(crate) digest: [u8; 32],
+    pub(crate) at_ms: u64,
+    pub(crate) starts: u32,
+    pub(crate) told: Vec<Told>,
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) at_ms: u64,
+    pub(crate) code: String,
+    pub(crate) text: String,
+}
+
+/// 1 was without grants.
+const BEGIN: u8 = 8;
 const TICK: u8 = 2;
 const INTERVAL: u8 = 3;
 const NEWS: u8 = 4;
 const ORDER: u8 = 5;
 const END: u8 = 6;
 const SEEN: u8 = 7;
+const MADE: u8 = 9;
+const DECIDED: u8 = 10;
+const RESUMED: u8 = 11;
 
 impl Input {
     /// Adds the input to a group.
@@ -93,6 +153,11 @@ impl Input {
             Self::Seen(wrong) => group.push(Stream::AUTOPILOT, SEEN, &postcard::to_stdvec(wrong)?),
             Self::Order(order) => group.push(Stream::AUTOPILOT, ORDER, &postcard::to_stdvec(order)?),
             Self::End(outcome) => group.push(Stream::AUTOPILOT, END, &postcard::to_stdvec(outcome)?),
+            Self::Made(blueprint) => group.push(Stream::AUTOPILOT, MADE, &postcard::to_stdvec(blueprint)?),
+            Self::Decided(decided) => group.push(Stream::AUTOPILOT, DECIDED, &postcard::to_stdvec(decided)?),
+            Self::Resumed { person_patience_ms } => {
+                group.push(Stream::AUTOPILOT, RESUMED, &person_patience_ms.to_le_bytes());
+            }
         }
         Ok(())
     }
@@ -105,13 +170,7 @@ impl Input {
                 let (header, history) = postcard::from_bytes(record.bytes).map_err(damaged)?;
                 Self::Begin(header, history)
             }
-            TICK => {
-                let bytes = record
-                    .bytes
-                    .try_into()
-                    .map_err(|_| "a tick that is not 8 bytes long".to_owned())?;
-                Self::Tick(u64::from_le_bytes(bytes))
-            }
+            TICK => Self::Tick(milliseconds(record.bytes)?),
             INTERVAL => Self::Interval(Interval::decode(record.bytes).map_err(|error| error.to_string())?),
             NEWS => {
                 let (changes, cursor) = postcard::from_bytes(record.bytes).map_err(damaged)?;
@@ -120,6 +179,11 @@ impl Input {
             SEEN => Self::Seen(postcard::from_bytes(record.bytes).map_err(damaged)?),
             ORDER => Self::Order(postcard::from_bytes(record.bytes).map_err(damaged)?),
             END => Self::End(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            MADE => Self::Made(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            DECIDED => Self::Decided(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            RESUMED => Self::Resumed {
+                person_patience_ms: milliseconds(record.bytes)?,
+            },
             kind => {
                 return Err(format!(
                     "records of kind {kind} of the autopilot come from a later version of it"
@@ -141,6 +205,12 @@ impl Input {
             Self::Seen(wrong) => format!("{} targets do not run what they should", wrong.len()),
             Self::Order(order) => format!("{:?} by {}: {}", order.command, order.actor, order.reason),
             Self::End(outcome) => outcome.as_str().to_owned(),
+            Self::Made(blueprint) => format!("{} targets", blueprint.targets()),
+            Self::Decided(decided) => match decided.told.first() {
+                Some(first) => format!("{} decisions, the first {}", decided.told.len(), first.code),
+                None => format!("{} starts", decided.starts),
+            },
+            Self::Resumed { .. } => "another run".to_owned(),
         }
     }
 
@@ -154,7 +224,17 @@ impl Input {
             ORDER => "order",
             SEEN => "seen",
             END => "end",
+            MADE => "made",
+            DECIDED => "decided",
+            RESUMED => "resumed",
             _ => "unknown",
         }
     }
+}
+
+fn milliseconds(bytes: &[u8]) -> Result<u64, String> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| format!("a time of {} bytes, and not 8", bytes.len()))?;
+    Ok(u64::from_le_bytes(bytes))
 }

@@ -59,14 +59,18 @@
 //! - A stop needs the one statistic of the whole change to pass `1/α`, or the new version's own gate to refuse it. Going
 //!   on needs evidence of safety of every class that grows.
 //! - [`Handle::freeze`] takes hold at once, whatever the journal, the metrics or the rules do.
+//! - A [`Level`] says whose word each step needs, a [`Budget`] how much is done without one, and a [`Grant`] who answers for
+//!   it, and until when. None of them loosens anything: plan, rules and evidence are the same at every level.
 //! - Before a change calls itself done it looks at every target.
 //!
 //! # Limits
 //!
-//! - One change at a time. Levels [`L3`](Level::L3) and [`L4`](Level::L4). Modes cold, warm and hot.
-//! - The journal is folded from its beginning at each start: about a second for a million records.
+//! - One change at a time. Modes cold, warm and hot.
+//! - The journal is folded from its beginning at each start: about a second for a million records. It holds the fleet, so
+//!   whoever has it can [`replay`] the change.
 //! - A fleet of 300,000 targets takes some hundred megabytes.
 
+mod blueprint;
 mod builder;
 mod change;
 mod driver;
@@ -74,22 +78,31 @@ mod dump;
 mod error;
 mod handle;
 mod input;
+mod level;
 mod machine;
 mod ports;
+mod replay;
 pub mod report;
 mod self_check;
 mod settings;
+mod shadow;
 mod summary;
 
 pub use builder::{Autopilot, Builder, Missing, Preview};
-pub use change::{Actor, ActorKind, Change, Debt, Level, Outcome};
+pub use change::{Actor, ActorKind, Change, Debt, Outcome};
 pub use dump::{DumpLine, dump};
 pub use error::{RunError, StartError};
-pub use handle::{Command, CommandError, Handle, Progress};
+pub use handle::{Command, CommandError, Handle, Offer, Progress};
+pub use level::{Budget, Grant, GrantError, Level};
 pub use machine::metrics;
 pub use ports::{AlwaysPermit, Notice, Notifier, Permit, PermitError, Question, QuestionKind};
+pub use replay::{Difference, Replay, WhatIf, replay};
 pub use self_check::self_check;
 pub use settings::Settings;
+pub use shadow::{
+    Disagreement, End, Ending, Event, RECORD_SCHEMA, RecordError, RecordedChange, RecordedTarget, Saved, Shadow,
+    ShadowReport, Topic,
+};
 pub use summary::{
     Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, MovesView,
     Next, ReceiptView, SUMMARY_SCHEMA, Summary,

@@ -76,6 +76,17 @@ pub enum QuestionKind {
     RollBackNow,
     /// More targets would be left behind than may be without a person's word: leave them?
     LeaveDebt,
+    /// A program chose the change, and the level leaves that to people: begin?
+    Begin,
+    /// The level wants a person's word for each batch: open the next?
+    NextBatch,
+    /// The level wants a person's word, or deed, for each target: which? The answer is no yes: [`Handle::step`](crate::Handle::step)
+    /// names a target.
+    Steps,
+    /// A check has blocked the change, and it may not go on by itself: go on once the check lets it?
+    Blocked,
+    /// A budget is spent: go on beyond it?
+    BeyondBudget,
 }
 
 impl QuestionKind {
@@ -83,7 +94,15 @@ impl QuestionKind {
     pub(crate) const fn weight(self) -> u8 {
         match self {
             Self::RollBack | Self::RollBackNow => 1,
-            Self::GoOnWithoutEvidence | Self::RuleWantsPerson | Self::Stalled | Self::LeaveDebt => 0,
+            Self::GoOnWithoutEvidence
+            | Self::RuleWantsPerson
+            | Self::Stalled
+            | Self::LeaveDebt
+            | Self::Begin
+            | Self::NextBatch
+            | Self::Steps
+            | Self::Blocked
+            | Self::BeyondBudget => 0,
         }
     }
 }

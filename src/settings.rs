@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::Budget;
+
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const LONGEST_MS: u64 = 100 * 365 * 24 * HOUR_MS;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub debt_expiry_ms: u64,
     /// An estimate of one attempt and its verification, by which a batch is fitted into a window.
     pub attempt_estimate_ms: u64,
+    /// How much the autopilot may do by itself, whatever its level.
+    pub budget: Budget,
 }
 
 impl Default for Settings {
@@ -69,6 +73,7 @@ impl Default for Settings {
             person_patience_ms: 72 * HOUR_MS,
             debt_expiry_ms: 7 * 24 * HOUR_MS,
             attempt_estimate_ms: 10 * MINUTE_MS,
+            budget: Budget::default(),
         }
     }
 }
@@ -109,6 +114,7 @@ impl Settings {
             ("person_patience_ms", self.person_patience_ms),
             ("debt_expiry_ms", self.debt_expiry_ms),
             ("attempt_estimate_ms", self.attempt_estimate_ms),
+            ("budget.longest_ms", self.budget.longest_ms),
         ];
         for (name, value) in spans {
             if value > LONGEST_MS {
@@ -136,6 +142,8 @@ impl Settings {
         for (name, value) in [
             ("soak_share_ppm", self.soak_share_ppm),
             ("debt_limit_ppm", self.debt_limit_ppm),
+            ("budget.rollback_share_ppm", self.budget.rollback_share_ppm),
+            ("budget.exposure_share_ppm", self.budget.exposure_share_ppm),
         ] {
             if value > 1_000_000 {
                 return Err(format!(

@@ -1,13 +1,11 @@
 //! The change that the examples make: a sidecar moves from one version to the next, over an inventory that is a world to
 //! simulate.
 
-use unattended::batching::{Fleet, Policy, Side, count, pct};
+use unattended::batching::Side;
 use unattended::upgrade::Version;
 use unattended::{Actor, Handle};
-use unattended_examples_support::{Failure, Inventory, State};
+use unattended_examples_support::{Inventory, State};
 use unattended_simulated::{InitialState, SimTarget, Simulated};
-
-use crate::common::spread_keys;
 
 pub(crate) const OLD: &str = "mesh-1.9.1";
 pub(crate) const NEW: &str = "mesh-1.9.2";
@@ -28,24 +26,6 @@ pub(crate) fn births(simulated: &Simulated, handle: &Handle) {
             Side::Old => Version::from(OLD),
         }
     }));
-}
-
-/// Doubling batches, spread over every label that can make classes; at most a quarter of each application in flight or
-/// unhealthy at once, and of the whole fleet a quarter beside what was ill before: that is the matter of its own
-/// application, not of the others. What is ill may be replaced even where it has used up its application's quarter: a
-/// release may be the cure.
-pub(crate) fn policy(fleet: &Fleet) -> Result<Policy, Failure> {
-    let keys = spread_keys(fleet);
-    let targets = u32::try_from(fleet.len()).unwrap_or(u32::MAX);
-    let ill = u32::try_from(fleet.targets().filter(|&target| !fleet.ready(target)).count()).unwrap_or(u32::MAX);
-    let fleet_wide = (targets / 4).saturating_add(ill).max(1);
-    Policy::new()
-        .per_app(pct(25))
-        .total_in_flight(count(fleet_wide))
-        .fix_in_flight_per_app(pct(100))
-        .spread(keys.iter().cloned())
-        .first_batch_covers(keys)
-        .map_err(Failure::input)
 }
 
 pub(crate) fn simulated(inventory: Inventory) -> Vec<SimTarget> {

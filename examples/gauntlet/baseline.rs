@@ -1,19 +1,21 @@
 //! How the policies of others roll out: steps, a look a minute, a way back. docs/gauntlet.md says where each number is from.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use unattended::Ending;
 use unattended::health::{Counts, Member, MetricSource, SourceError};
 use unattended::upgrade::{AttemptId, Clock, EffectKey, FleetChange, Generation, Phase, Platform, TargetId, Version};
 use unattended_examples_support::Failure;
 use unattended_examples_support::peers::{Argo, Flagger, Kayenta, Opinion, Pair, Peer, Share, ZTest};
-use unattended_simulated::Simulated;
 
 use crate::fleet::{NEW, OLD};
 use crate::ground::Ground;
 use crate::lots::{Lots, hash};
 use crate::options::Policy;
 use crate::ours::{ANSWER_MS, hours};
+use crate::record::Recorder;
 use crate::trial::Trial;
 
 const MINUTE_MS: u64 = 60_000;
@@ -221,7 +223,7 @@ struct Ordered {
 
 struct Rollout<'g> {
     ground: &'g Ground,
-    simulated: Arc<Simulated>,
+    simulated: Arc<Recorder>,
     pods: Vec<Pod>,
     by_name: HashMap<Arc<str>, usize>,
     strata: HashMap<(Arc<str>, Arc<str>), u32>,
@@ -240,18 +242,23 @@ enum End {
 }
 
 /// Rolls it out.
-pub(crate) fn run(policy: Policy, ground: &Ground, first_step: f64) -> Result<Trial, Failure> {
+pub(crate) fn run(policy: Policy, ground: &Ground, first_step: f64, record: Option<&Path>) -> Result<Trial, Failure> {
     let simulated = ground.simulated(MINUTE_MS, 3 * MINUTE_MS, false)?;
     let clock = simulated.clock();
     let course = Course::of(policy, first_step);
     let first = course.steps.first().copied().unwrap_or(1.0);
     let mut human_actions = 0;
-    let mut rollout = Rollout::new(ground, Arc::clone(&simulated));
+    let recorder = ground.recorded(&simulated, policy.name(), record)?;
+    let mut rollout = Rollout::new(ground, Arc::clone(&recorder));
     let end = simulated
         .executor()
         .run(rollout.drive(course, policy, &mut human_actions))
         .map_err(Failure::internal)?
         .map_err(Failure::internal)?;
+    recorder.ended(match &end {
+        End::Done => Ending::Completed,
+        End::Stopped { .. } => Ending::RolledBack,
+    })?;
     let (stopped, exposed, by_person, why) = match end {
         End::Done => (false, 0, false, "completed".to_owned()),
         End::Stopped {
@@ -291,7 +298,7 @@ fn targets_of(share: f64, of: usize) -> u64 {
 }
 
 impl<'g> Rollout<'g> {
-    fn new(ground: &'g Ground, simulated: Arc<Simulated>) -> Self {
+    fn new(ground: &'g Ground, simulated: Arc<Recorder>) -> Self {
         let mut rollout = Self {
             ground,
             simulated,

@@ -1,6 +1,7 @@
 //! One release's fleet and world, and the truth about it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use unattended::batching::Fleet;
@@ -11,6 +12,7 @@ use unattended_simulated::{SimConfig, SimTarget, Simulated};
 
 use crate::common;
 use crate::fleet::{NEW, OLD, START_WALL_MS, simulated};
+use crate::record::{Recorder, recorded};
 use crate::scenario::{Lot, Scenario};
 
 /// How many times what the power formula asks for makes a release detectable.
@@ -96,6 +98,24 @@ impl Ground {
             ..SimConfig::default()
         };
         Simulated::new(config).map_err(Failure::input)
+    }
+
+    /// The world in which it is rolled out, with somebody who takes notes where they are wanted.
+    pub(crate) fn recorded(
+        &self,
+        simulated: &Arc<Simulated>,
+        tool: &str,
+        path: Option<&Path>,
+    ) -> Result<Arc<Recorder>, Failure> {
+        let world = Arc::clone(simulated);
+        let recorder = match path {
+            None => Recorder::idle(world, Version::from(NEW)),
+            Some(path) => {
+                let change = recorded(NEW, tool, OLD, NEW, START_WALL_MS);
+                Recorder::new(world, path, &self.targets, &change)?
+            }
+        };
+        Ok(Arc::new(recorder))
     }
 
     /// Whether nobody of a class, such as `zone=zone-1`, is at fault.

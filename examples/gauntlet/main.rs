@@ -20,8 +20,12 @@ mod options;
 mod ours;
 mod output;
 mod page;
+#[path = "../common/policy.rs"]
+mod policy;
 #[path = "../common/proportion.rs"]
 mod proportion;
+#[path = "../common/record.rs"]
+mod record;
 mod runs;
 mod scenario;
 mod template;
@@ -52,6 +56,7 @@ fn start(options: &Options) -> Result<Exit, Failure> {
     let world = options.world()?;
     let scenario = Scenario::load(options.scenario.as_deref(), &world)?;
     options.check_page()?;
+    options.check_record()?;
     let all = runs::all(options, &scenario, synthetic, &world)?;
     let names: Vec<&str> = scenario.families().map(|family| family.name.as_str()).collect();
     if options.trials {

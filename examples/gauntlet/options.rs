@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Print one line of JSON for each release and policy as well, on standard error
     #[arg(long)]
     pub(crate) trials: bool,
+    /// Write down what happens to each release, as FOLDER/NUMBER-POLICY.jsonl: what the example `shadow` reads
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) record: Option<PathBuf>,
     /// Threads; the result does not depend on it [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub(crate) threads: Option<u16>,
@@ -147,6 +150,17 @@ impl Options {
             )));
         }
         Ok(())
+    }
+
+    /// Records go into a folder that is there.
+    pub(crate) fn check_record(&self) -> Result<(), Failure> {
+        match &self.record {
+            Some(folder) if !folder.is_dir() => Err(Failure::Input(format!(
+                "{}: records go into a folder: name one that exists",
+                folder.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -1,5 +1,6 @@
 //! The autopilot, as it is, at level L4 and with its journal in memory.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -7,11 +8,12 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use unattended::defense::Guard;
 use unattended::upgrade::{Clock, MemoryJournal, Version};
-use unattended::{Actor, Autopilot, Change, Handle, Level, Notice, Notifier, Outcome, QuestionKind, Settings};
+use unattended::{Actor, Autopilot, Change, Ending, Handle, Level, Notice, Notifier, Outcome, QuestionKind, Settings};
 use unattended_examples_support::Failure;
 
-use crate::fleet::{NEW, OLD, author, births, policy};
+use crate::fleet::{NEW, OLD, author, births};
 use crate::ground::Ground;
+use crate::policy::policy;
 use crate::trial::Trial;
 
 /// Somebody who is asked looks into it for so long, and then knows the truth. The same for every policy.
@@ -59,7 +61,7 @@ impl Notifier for Person {
 }
 
 /// Rolls it out.
-pub(crate) fn run(ground: &Ground) -> Result<Trial, Failure> {
+pub(crate) fn run(ground: &Ground, record: Option<&Path>) -> Result<Trial, Failure> {
     let settings = Settings::default();
     let simulated = ground.simulated(settings.interval_ms, settings.warm_up_ms, true)?;
     let change = Change::new(
@@ -69,7 +71,7 @@ pub(crate) fn run(ground: &Ground) -> Result<Trial, Failure> {
         Version::from(NEW),
         Arc::clone(&ground.fleet),
     )
-    .policy(policy(&ground.fleet)?)
+    .policy(policy(&ground.fleet, |_| true).map_err(Failure::input)?)
     .settings(settings)
     .seed(ground.seed);
     let person = Arc::new(Person {
@@ -79,9 +81,10 @@ pub(crate) fn run(ground: &Ground) -> Result<Trial, Failure> {
         first: Mutex::new(None),
     });
     let clock = simulated.clock();
+    let recorder = ground.recorded(&simulated, "unattended", record)?;
     let pilot = Autopilot::builder()
-        .platform(Arc::clone(&simulated))
-        .metrics(Arc::clone(&simulated))
+        .platform(Arc::clone(&recorder))
+        .metrics(Arc::clone(&recorder))
         .journal(MemoryJournal::new())
         .clock(clock.clone())
         .rules(Guard::empty())
@@ -104,6 +107,11 @@ pub(crate) fn run(ground: &Ground) -> Result<Trial, Failure> {
     let Some(summary) = handle.summary() else {
         return Err(Failure::Internal("the run left no summary".to_owned()));
     };
+    recorder.ended(match outcome {
+        Outcome::Completed | Outcome::CompletedWithDebt => Ending::Completed,
+        Outcome::RolledBack | Outcome::RolledBackPartially => Ending::RolledBack,
+        _ => Ending::Aborted,
+    })?;
     let stopped = !matches!(outcome, Outcome::Completed | Outcome::CompletedWithDebt);
     // What it leaves to people is theirs to do.
     let left = matches!(

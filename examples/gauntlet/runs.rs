@@ -33,9 +33,15 @@ pub(crate) fn all(
     let release = |number: usize| -> Result<Vec<Trial>, Failure> {
         let seed = Lots::of(&[options.seed, number as u64]).bits();
         let ground = Ground::new(scenario, synthetic, families[number], world, seed)?;
-        let run = |policy: &Policy| match policy {
-            Policy::Ours => ours::run(&ground),
-            other => baseline::run(*other, &ground, FIRST_STEP),
+        let run = |policy: &Policy| {
+            let record = options
+                .record
+                .as_ref()
+                .map(|folder| folder.join(format!("{number}-{}.jsonl", policy.name())));
+            match policy {
+                Policy::Ours => ours::run(&ground, record.as_deref()),
+                other => baseline::run(*other, &ground, FIRST_STEP, record.as_deref()),
+            }
         };
         policies.iter().map(run).collect()
     };

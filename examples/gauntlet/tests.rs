@@ -321,6 +321,7 @@ fn options(policy: Choice, threads: u16) -> Options {
         scenario: None,
         json: true,
         html: None,
+        record: None,
         trials: false,
         threads: Some(threads),
     }
@@ -356,7 +357,7 @@ fn every_policy_lets_a_good_release_through_a_calm_world_and_stops_a_crash() {
         Policy::Zscore,
         Policy::Fixed,
     ] {
-        let run = |ground| baseline::run(policy, ground, 0.05).unwrap();
+        let run = |ground| baseline::run(policy, ground, 0.05, None).unwrap();
         let stopped = run(&bad);
         assert!(
             stopped.stopped && stopped.bad && stopped.detectable,
@@ -375,7 +376,7 @@ fn every_policy_lets_a_good_release_through_a_calm_world_and_stops_a_crash() {
             assert!(through.harm.abs() < 1e-9 && through.hours > 0.0);
         }
     }
-    let stopped = ours::run(&bad).unwrap();
+    let stopped = ours::run(&bad, None).unwrap();
     assert!(
         stopped.stopped && !stopped.by_person && stopped.exposed <= 3 * stopped.first_step,
         "{stopped:?}"

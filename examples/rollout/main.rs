@@ -10,11 +10,17 @@
 mod common;
 #[path = "../common/sidecar.rs"]
 mod fleet;
+
+mod budget;
 mod journal;
 mod operator;
 mod options;
 mod output;
+#[path = "../common/policy.rs"]
+mod policy;
 mod progress;
+#[path = "../common/record.rs"]
+mod record;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,7 +30,7 @@ use clap::Parser;
 use futures::FutureExt;
 use unattended::defense::Guard;
 use unattended::upgrade::{Clock, Journal, Position, Version};
-use unattended::{Autopilot, Change, Outcome, Settings};
+use unattended::{Actor, Autopilot, Change, Ending, Grant, Outcome, Settings};
 use unattended_examples_support::{Failure, load};
 use unattended_redb::Redb;
 use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
@@ -32,9 +38,10 @@ use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
 use crate::fleet::{NEW, OLD, START_WALL_MS, author, births};
 use crate::journal::Mortal;
 use crate::operator::Desk;
-use crate::options::{Operator, Options};
+use crate::options::{Chooser, Operator, Options};
 use crate::output::Ended;
 use crate::progress::Progress;
+use crate::record::Recorder;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -63,11 +70,14 @@ fn start(options: &Options) -> Result<u8, Failure> {
     };
     release.check(labels()).map_err(Failure::input)?;
     let fleet = Arc::new(common::fleet(&inventory.targets).map_err(Failure::input)?);
-    let policy = fleet::policy(&fleet)?;
+    let policy = policy::policy(&fleet, |_| true).map_err(Failure::input)?;
     let settings = settings(options);
     let change = Change::new(
         NEW,
-        author(),
+        match options.chosen_by {
+            Chooser::Person => author(),
+            Chooser::Program => Actor::program("train", "example"),
+        },
         Version::from(OLD),
         Version::from(NEW),
         Arc::clone(&fleet),
@@ -75,9 +85,10 @@ fn start(options: &Options) -> Result<u8, Failure> {
     .policy(policy)
     .settings(settings.clone())
     .seed(options.seed);
+    let simulated_targets = fleet::simulated(inventory);
     let config = SimConfig {
         world,
-        targets: fleet::simulated(inventory),
+        targets: simulated_targets.clone(),
         old: Version::from(OLD),
         new: Version::from(NEW),
         release,
@@ -111,17 +122,27 @@ fn start(options: &Options) -> Result<u8, Failure> {
         None => Simulated::new(config).map_err(Failure::input)?,
     };
 
+    let recorder = Arc::new(match &options.record {
+        Some(path) if !options.dry_run => {
+            let change = record::recorded(NEW, "unattended", OLD, NEW, START_WALL_MS);
+            Recorder::new(Arc::clone(&simulated), path, &simulated_targets, &change)?
+        }
+        _ => Recorder::idle(Arc::clone(&simulated), Version::from(NEW)),
+    });
     let desk = Arc::new(Desk::new(options.operator));
     let progress = Progress::new(fleet.len(), !options.json);
     let clock = simulated.clock();
+    let granted_ms = options.granted_for.unwrap_or(options.budget.longest_ms);
+    let until = START_WALL_MS.saturating_add(i64::try_from(granted_ms).unwrap_or(i64::MAX));
+    let grant = Grant::new(options.level, author(), until).map_err(Failure::input)?;
     let pilot = Autopilot::builder()
-        .platform(Arc::clone(&simulated))
-        .metrics(Arc::clone(&simulated))
+        .platform(Arc::clone(&recorder))
+        .metrics(Arc::clone(&recorder))
         .journal(Mortal::new(journal, options.kill_after))
         .clock(clock.clone())
         .rules(rules)
         .notifier(Arc::clone(&desk))
-        .level(options.level)
+        .grant(grant)
         .mode(options.mode.into())
         .build()
         .map_err(Failure::input)?;
@@ -130,7 +151,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     }
     let mode = pilot.mode().clone();
     let (handle, run) = pilot.start(change).map_err(Failure::input)?;
-    desk.connect(&handle);
+    desk.connect(&handle, &simulated);
     births(&simulated, &handle);
     let executor = simulated.executor();
     let outcome = executor.run(async {
@@ -152,6 +173,11 @@ fn start(options: &Options) -> Result<u8, Failure> {
         }
         Err(error) => return Err(Failure::internal(error)),
     };
+    recorder.ended(match outcome {
+        Outcome::Completed | Outcome::CompletedWithDebt => Ending::Completed,
+        Outcome::RolledBack | Outcome::RolledBackPartially => Ending::RolledBack,
+        _ => Ending::Aborted,
+    })?;
     let Some(summary) = handle.summary() else {
         return Err(Failure::Internal("the run left no summary".to_owned()));
     };
@@ -171,6 +197,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
 
 fn settings(options: &Options) -> Settings {
     let mut settings = Settings::default();
+    settings.budget = options.budget.clone();
     if options.operator == Operator::None {
         // Nobody will come: the run ends as waiting, and a later one with somebody goes on.
         settings.person_patience_ms = 0;

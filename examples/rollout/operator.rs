@@ -1,12 +1,14 @@
 //! Those who answer questions.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use unattended::upgrade::Clock;
-use unattended::{Actor, Handle, Notice, Notifier};
+use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, Platform, TargetId};
+use unattended::{Actor, Handle, Notice, Notifier, QuestionKind};
+use unattended_simulated::Simulated;
 
 use crate::options::Operator;
 
@@ -19,7 +21,9 @@ const LOOK_MS: u64 = 60_000;
 #[derive(Debug)]
 pub(crate) struct Desk {
     operator: Operator,
-    handle: OnceLock<Handle>,
+    handle: OnceLock<(Handle, Arc<Simulated>)>,
+    /// Steps taken by hand.
+    by_hand: AtomicU32,
     asked_ms: Mutex<Option<u64>>,
 }
 
@@ -28,17 +32,18 @@ impl Desk {
         Self {
             operator,
             handle: OnceLock::new(),
+            by_hand: AtomicU32::new(0),
             asked_ms: Mutex::new(None),
         }
     }
 
-    pub(crate) fn connect(&self, handle: &Handle) {
+    pub(crate) fn connect(&self, handle: &Handle, world: &Arc<Simulated>) {
         // A second handle to the same run would be as good; the first stays.
-        let _ = self.handle.set(handle.clone());
+        let _ = self.handle.set((handle.clone(), Arc::clone(world)));
     }
 
     fn answer(&self, actor: Actor, text: &str) {
-        if let Some(handle) = self.handle.get()
+        if let Some((handle, _)) = self.handle.get()
             && let Err(error) = handle.approve(actor, text)
         {
             eprintln!("the answer was not taken: {error}");
@@ -57,10 +62,36 @@ impl Desk {
                 *self.asked_ms.lock() = None;
                 self.answer(Actor::person("operator", "simulated"), "yes");
             }
+            if self.operator == Operator::Simulated {
+                self.take_steps(&Actor::person("operator", "simulated")).await;
+            }
         }
     }
 
-    fn prompt(&self, question: &str, otherwise: &str) {
+    /// Takes every step that is offered: with a word where that is enough, otherwise with the own hands, past the autopilot.
+    async fn take_steps(&self, actor: &Actor) {
+        let Some((handle, world)) = self.handle.get() else {
+            return;
+        };
+        for offer in handle.offers() {
+            if offer.by_hand {
+                let key = EffectKey {
+                    attempt: AttemptId(u64::from(u32::MAX) + u64::from(self.by_hand.fetch_add(1, Ordering::Relaxed))),
+                    generation: Generation(1),
+                    step: 0,
+                    ordinal: 0,
+                };
+                let target = TargetId::from(offer.target.as_str());
+                world.replace(&target, &offer.version, &key).await;
+            }
+            if let Err(error) = handle.step(actor.clone(), offer.target, "as the plan has it") {
+                eprintln!("the step was not taken: {error}");
+                return;
+            }
+        }
+    }
+
+    async fn prompt(&self, kind: QuestionKind, question: &str, otherwise: &str) {
         if !std::io::stdin().is_terminal() {
             eprintln!("{question}\n(standard input is no terminal, so nobody can answer: {otherwise})");
             return;
@@ -69,7 +100,12 @@ impl Desk {
         let _ = std::io::stderr().flush();
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim().eq_ignore_ascii_case("y") {
-            self.answer(Actor::person("you", "terminal"), "yes");
+            let you = Actor::person("you", "terminal");
+            if kind == QuestionKind::Steps {
+                self.take_steps(&you).await;
+            } else {
+                self.answer(you, "yes");
+            }
         }
     }
 }
@@ -79,8 +115,10 @@ impl Notifier for Desk {
     async fn notify(&self, notice: &Notice) {
         let Some(question) = &notice.question else { return };
         match self.operator {
+            // Steps are taken one by one, not by an answer.
+            Operator::Simulated if question.kind == QuestionKind::Steps => {}
             Operator::Simulated => *self.asked_ms.lock() = Some(question.asked_ms),
-            Operator::Prompt => self.prompt(&question.text, &question.otherwise),
+            Operator::Prompt => self.prompt(question.kind, &question.text, &question.otherwise).await,
             Operator::None => {}
         }
     }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use unattended::Level;
 use unattended::upgrade::Wanted;
+use unattended::{Budget, Level};
 use unattended_examples_support::{InputError, Source};
+
+use crate::budget;
 
 /// Watch a release of a sidecar roll over a fleet with nobody touching it.
 ///
@@ -35,9 +37,20 @@ pub(crate) struct Options {
     /// `+`, narrowed by @label=value
     #[arg(long, value_name = "SPEC", default_value = "good")]
     pub(crate) release: String,
-    /// How much the autopilot does by itself: 3 (a person resumes) or 4 (also rolls back)
+    /// How much the autopilot does by itself: 0 (nothing: every step by hand), 1 (a word for each target), 2 (a word for each
+    /// batch), 3 (a person resumes), 4 (also rolls back), 5 (also begins what a program chose, and chooses when)
     #[arg(long, value_name = "N", default_value = "4", value_parser = level)]
     pub(crate) level: Level,
+    /// For how long the level is granted, as in `36h`; then it is 2 at most [default: as long as the budget's `longest`]
+    #[arg(long, value_name = "DUR", value_parser = budget::duration_ms)]
+    pub(crate) granted_for: Option<u64>,
+    /// How much it does by itself at any level, as in `starts-per-day=500,longest=7d`. Also: resumes-per-day,
+    /// rollbacks-per-day, rollback-share, exposure-share (`25%`)
+    #[arg(long, value_name = "KEY=VALUE,…", value_parser = budget::budget, default_value = "")]
+    pub(crate) budget: Budget,
+    /// Who chose this release: below level 5 a person decides what begins
+    #[arg(long, value_enum, default_value_t = Chooser::Person)]
+    pub(crate) chosen_by: Chooser,
     /// Who answers questions
     #[arg(long, value_enum, default_value_t = Operator::Simulated)]
     pub(crate) operator: Operator,
@@ -53,6 +66,10 @@ pub(crate) struct Options {
     /// Where the journal is kept; a second run with the same file resumes
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
+    /// Write down what happens, for the example `shadow`; a change that is taken up again is recorded from there only, so not with
+    /// a journal
+    #[arg(long, value_name = "FILE", conflicts_with = "journal")]
+    pub(crate) record: Option<PathBuf>,
     /// Abort the process as soon as the journal has this many records
     #[arg(long, value_name = "N", requires = "journal")]
     pub(crate) kill_after: Option<u64>,
@@ -72,12 +89,18 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Operator {
-    /// Answers "go on" after ten virtual minutes
+    /// Says yes after ten virtual minutes, and takes the steps of levels 0 and 1 as they are offered
     Simulated,
     /// You, at this terminal
     Prompt,
     /// Nobody: the run ends as waiting
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Chooser {
+    Person,
+    Program,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -119,7 +119,12 @@ pub(crate) fn check_report(options: &Options) -> Result<(), Failure> {
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
     let inventory = options.inventory.as_ref().map(PathBuf::from);
-    let taken = [inventory, options.world.clone(), options.journal.clone()];
+    let taken = [
+        inventory,
+        options.world.clone(),
+        options.journal.clone(),
+        options.record.clone(),
+    ];
     let log = options.journal.as_deref().map(crate::world_log);
     let taken = taken
         .into_iter()

@@ -187,7 +187,7 @@ impl Machine {
 
     /// Nothing speaks against going on, or a person went on over what does. Lost telemetry nobody can overrule.
     pub(super) fn is_calm(&self) -> bool {
-        if self.interferes.is_some() && !self.evidence_is_overruled() {
+        if self.autonomy.is_blocked() || self.interferes.is_some() && !self.evidence_is_overruled() {
             return false;
         }
         match self.judge.verdict() {

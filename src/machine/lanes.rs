@@ -1,7 +1,7 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
 use unattended_batching::{AppIndex, Blocked, Event, TargetIndex};
-use unattended_defense::{Decision, Direction, Facts, Need, Request, Scope, Verdict};
+use unattended_defense::{Decision, Direction, Facts, Guard, Need, Request, Scope, Verdict};
 
 use crate::{HoldView, QuestionKind};
 
@@ -36,7 +36,7 @@ pub(crate) struct Hold {
 }
 
 /// How long a hold without a known end lasts before it is looked at again.
-const LOOK_AGAIN_MS: u64 = 10 * 60_000;
+pub(super) const LOOK_AGAIN_MS: u64 = 10 * 60_000;
 
 impl Machine {
     /// Opens slices, holds lanes, and hands out what may start.
@@ -45,6 +45,7 @@ impl Machine {
             for class in &mut self.classes {
                 class.was_busy = std::mem::replace(&mut class.busy, false);
             }
+            self.forget_wanted();
             let caution = libm::log(self.setup.change.settings.caution_e);
             let calm = self.is_calm();
             for lane in 0..self.lanes.len() {
@@ -54,6 +55,7 @@ impl Machine {
             }
             self.ask_for_lanes(commands);
             self.check_evidence_patience(commands);
+            self.ask_for_batch(commands);
         }
         self.start_forward(commands);
     }
@@ -61,6 +63,9 @@ impl Machine {
     fn advance_lane(&mut self, lane: usize, caution: f64, calm: bool) {
         let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
         let view = self.frontier.lane(app);
+        if view.waiting_in_open == 0 {
+            self.rest_from_rules(lane);
+        }
         if view.waiting_in_open > 0 && self.lanes[lane].opened > 0 {
             self.lanes[lane].rests_since = None;
             let admitted = self.admit(lane, app, view.waiting_in_open);
@@ -98,7 +103,7 @@ impl Machine {
             self.mark_busy(lane);
         }
         let quiet = self.evidence_is_overruled() || self.judge.app_ln_e(app.0) < caution;
-        if !(rested && admitted && calm && quiet) {
+        if !(rested && admitted && calm && quiet && self.may_open(batch, size)) {
             return;
         }
         self.lanes[lane].opened += 1;
@@ -142,6 +147,12 @@ impl Machine {
 
     /// Asks the guard whether the lane may start its waiting targets now; keeps the frontier told.
     fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
+        let may = self.admit_by_rules(lane, app, waiting);
+        self.compare_rules(lane, app, Direction::Forward, self.wave(), may);
+        may
+    }
+
+    fn admit_by_rules(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
         if self.setup.guard.is_empty() {
             return true;
         }
@@ -221,6 +232,13 @@ impl Machine {
 
     /// Whether a target may be rolled back now, by the rules of its lane; keeps the record of the hold.
     pub(super) fn may_go_back(&mut self, target: TargetIndex) -> bool {
+        let may = self.may_go_back_by_rules(target);
+        let app = self.app_of(target);
+        self.compare_rules(app.0 as usize, app, Direction::Rollback, self.wave(), may);
+        may
+    }
+
+    fn may_go_back_by_rules(&mut self, target: TargetIndex) -> bool {
         if self.setup.guard.is_empty() || self.back_by_person {
             return true;
         }
@@ -232,14 +250,7 @@ impl Machine {
         {
             return false;
         }
-        let decision = decide(
-            &self.setup,
-            &self.tables,
-            app,
-            Direction::Rollback,
-            self.wave(),
-            self.unix_ms(self.now_ms),
-        );
+        let decision = self.ask_rules(&self.setup.guard, app, Direction::Rollback, self.wave());
         let before = self.lanes[lane].hold.take().and_then(|hold| hold.record);
         if decision.verdict.may_start() {
             if let Some(at) = before {
@@ -295,14 +306,27 @@ impl Machine {
         self.ask(QuestionKind::RollBackNow, text, otherwise, commands);
     }
 
+    /// Whether the rules would let the lane start something now.
+    pub(super) fn would_admit(&self, app: AppIndex) -> bool {
+        self.decide_lane(app, self.wave()).verdict.may_start()
+    }
+
     fn decide_lane(&self, app: AppIndex, need: Need) -> Decision {
-        decide(
-            &self.setup,
-            &self.tables,
-            app,
-            Direction::Forward,
-            need,
-            self.unix_ms(self.now_ms),
+        self.ask_rules(&self.setup.guard, app, Direction::Forward, need)
+    }
+
+    /// What these rules say of a lane now.
+    pub(super) fn ask_rules(&self, guard: &Guard, app: AppIndex, direction: Direction, need: Need) -> Decision {
+        let unix_ms = self.unix_ms(self.now_ms);
+        decide(&self.setup, guard, &self.tables, app, direction, need, unix_ms)
+    }
+
+    /// What holds a lane, in a few words.
+    pub(super) fn held_by(&self, lane: usize) -> String {
+        let record = self.lanes[lane].hold.as_ref().and_then(|hold| hold.record);
+        record.and_then(|at| self.record.holds.get(at)).map_or_else(
+            || "held".to_owned(),
+            |hold| format!("held by {}: {}", hold.by, hold.reason),
         )
     }
 
@@ -318,7 +342,7 @@ impl Machine {
     }
 
     /// The room for the least there is: one attempt and its rollback.
-    const fn wave(&self) -> Need {
+    pub(super) const fn wave(&self) -> Need {
         let ms = self.setup.change.settings.attempt_estimate_ms;
         Need {
             batch_ms: ms,
@@ -395,9 +419,10 @@ impl Machine {
     }
 }
 
-/// The guard's decision on one lane.
+/// A guard's decision on one lane.
 pub(crate) fn decide(
     setup: &Setup,
+    guard: &Guard,
     tables: &Tables,
     app: AppIndex,
     direction: Direction,
@@ -412,7 +437,7 @@ pub(crate) fn decide(
         .direction(direction)
         .started(setup.header.began_unix_ms)
         .need(need);
-    setup.guard.decide(&request, unix_ms)
+    guard.decide(&request, unix_ms)
 }
 
 impl Lane {

@@ -1,6 +1,9 @@
 //! The autopilot as a pure machine: inputs in, commands out. The same inputs give the same machine, so a journal of
 //! inputs is all that has to survive.
 
+mod autonomy;
+mod batches;
+mod budget;
 mod classes;
 pub(crate) mod lanes;
 mod metrics;
@@ -8,28 +11,36 @@ mod news;
 mod questions;
 mod receipts;
 mod record;
+mod shadow;
+mod steps;
 mod stop;
 mod surroundings;
 pub(crate) mod tables;
+mod target;
 mod view;
+mod what_if;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use unattended_batching::{AppIndex, Event, Frontier, Plan, Side, TargetIndex};
+use unattended_batching::{AppIndex, Event, Fleet, Frontier, Plan, Side, TargetIndex};
 use unattended_defense::Guard;
 use unattended_health::{History, Judge, JudgeConfig, JudgeError, Member, StratumInfo, Topology};
 use unattended_upgrade::{TargetId, Version};
 
 use crate::handle::{Command, Order};
-use crate::input::Header;
-use crate::{ActorKind, Change, Debt, Level, Notice, Outcome, Question, QuestionKind};
+use crate::input::{Decided, Header, Input};
+use crate::level::Act;
+use crate::{ActorKind, Change, Debt, Level, Notice, Outcome, Question, QuestionKind, RunError};
 
+use self::autonomy::Autonomy;
 use self::classes::ClassState;
 use self::lanes::Lane;
 pub use self::metrics::metrics;
 use self::record::Record;
+pub(crate) use self::shadow::Objection;
 use self::tables::Tables;
+use self::target::Target;
 
 /// What a machine is made from; constant over the change.
 #[derive(Debug)]
@@ -38,7 +49,6 @@ pub(crate) struct Setup {
     pub(crate) plan: Plan,
     pub(crate) proof: unattended_batching::Proof,
     pub(crate) guard: Arc<Guard>,
-    pub(crate) level: Level,
     pub(crate) header: Header,
 }
 
@@ -78,51 +88,6 @@ pub(crate) struct Check {
 /// Ticks come at least once an interval; after a gap this long nobody was there to tick.
 const AWAY_MS: u64 = 3_600_000;
 
-/// What the machine knows of one target beyond the frontier.
-#[derive(Clone, Copy, Debug)]
-struct Target {
-    in_flight: Option<Direction>,
-    /// Attempts that ended without the wanted version.
-    tries: u8,
-    alive: bool,
-    /// It runs, or may run, the new version: started at least once, or born so.
-    touched: bool,
-    /// Touched at any time.
-    ever_touched: bool,
-    on_new: bool,
-    /// Its last attempt left it serving nothing.
-    lost: bool,
-    /// Its last attempt left its ingress closed, or nobody knows.
-    closed: bool,
-    /// It is among the debts.
-    owed: bool,
-    /// It is, and nothing excuses it.
-    faulted: bool,
-    /// It did not serve when its first attempt looked at it.
-    ill_before: bool,
-    stratum: u32,
-}
-
-impl Target {
-    /// A living target on the old version.
-    const fn new(stratum: u32) -> Self {
-        Self {
-            in_flight: None,
-            tries: 0,
-            alive: true,
-            touched: false,
-            ever_touched: false,
-            on_new: false,
-            lost: false,
-            closed: false,
-            owed: false,
-            faulted: false,
-            ill_before: false,
-            stratum,
-        }
-    }
-}
-
 /// What the change is doing as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
@@ -149,6 +114,7 @@ pub(crate) struct Machine {
     frozen: Option<u64>,
     /// Since when it is being aborted: it ends as soon as nothing is in flight.
     aborting: Option<u64>,
+    autonomy: Autonomy,
     /// A person resumed over what had stopped the change.
     overruled: stop::Overruled,
     /// A person said that the rollback need not wait for the rules.
@@ -185,6 +151,9 @@ pub(crate) struct Machine {
     /// Debts that are not excused by how the fleet was before.
     faulted: u64,
     record: Record,
+    other_rules: Option<Box<what_if::OtherRules>>,
+    /// How long this run waits for a person.
+    person_patience_ms: u64,
     /// The moment from which the last finished lane bakes.
     done_since: Option<u64>,
     /// When the world is compared next, and since when the comparison fails.
@@ -254,12 +223,22 @@ impl Machine {
                 });
             }
         }
+        let mut record = Record::new(setup.plan.batch_count());
+        if !setup.header.fenced {
+            let text = format!(
+                "the platform cannot fence: no second controller may run beside this one, and {} is the highest level",
+                Level::UNGRANTED
+            );
+            record.decide(now_ms, "platform.unfenced", text, None);
+        }
         Ok(Self {
             frontier,
             lanes: tables.slices.iter().map(|slices| Lane::new(slices)).collect(),
             classes: classes::at_the_beginning(&tables),
             alive: targets.len() as u64,
-            record: Record::new(setup.plan.batch_count()),
+            record,
+            other_rules: None,
+            person_patience_ms: setup.header.person_patience_ms,
             tables,
             judge,
             targets,
@@ -268,6 +247,11 @@ impl Machine {
             course: Course::Forward,
             frozen: None,
             aborting: None,
+            autonomy: Autonomy::new(
+                setup.header.level,
+                setup.header.grant_ends_ms(settings.budget.longest_ms),
+                now_ms,
+            ),
             overruled: stop::Overruled::default(),
             back_by_person: false,
             parked: Vec::new(),
@@ -307,11 +291,7 @@ impl Machine {
 
     /// The name of a target.
     pub(crate) fn name(&self, target: TargetIndex) -> &str {
-        let planned = self.setup.change.fleet.len();
-        match (target.0 as usize).checked_sub(planned) {
-            None => self.setup.change.fleet.id(target),
-            Some(born) => self.births.get(born).map_or("", String::as_str),
-        }
+        name_of(&self.setup.change.fleet, &self.births, target)
     }
 
     /// The number of a target.
@@ -369,7 +349,7 @@ impl Machine {
     }
 
     pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
-        if self.course == Course::Forward && self.frozen.is_none() {
+        if self.course == Course::Forward && self.frozen.is_none() && self.may(Act::Start) {
             let lane = self
                 .setup
                 .change
@@ -398,6 +378,9 @@ impl Machine {
         }
         self.now_ms = self.now_ms.max(now_ms);
         let mut commands = Commands::default();
+        if self.ended().is_none() {
+            self.pass_levels(&mut commands);
+        }
         match self.course {
             Course::Ended(_) => return commands,
             _ if self.sight.silent_ms.is_some() && self.frozen.is_none() && self.aborting.is_none() => {
@@ -419,7 +402,9 @@ impl Machine {
             }
             Course::Forward => {
                 self.check_stop(&mut commands);
-                if self.course == Course::Forward && self.frozen.is_none() && !self.stop_pending() {
+                let goes_on = self.course == Course::Forward && self.frozen.is_none() && !self.stop_pending();
+                if goes_on && self.has_begun(&mut commands) && self.is_young(&mut commands) {
+                    self.watch_checks(&mut commands);
                     self.advance_classes();
                     self.advance_lanes(&mut commands);
                     self.check_done(&mut commands);
@@ -430,10 +415,36 @@ impl Machine {
         if self.course == Course::Back && self.frozen.is_none() {
             self.advance_rollback(&mut commands);
         }
+        if self.frozen.is_none() && self.ended().is_none() {
+            self.take_steps(&mut commands);
+        }
         self.check_stall(&mut commands);
         self.check_patience(&mut commands);
         self.record.sample(self.now_ms, self.exposed, self.in_flight);
+        self.record.note_starts(&commands.starts);
         commands
+    }
+
+    /// Takes an input from a journal. What follows from it outside has followed already.
+    pub(crate) fn take(&mut self, input: &Input) -> Result<(), RunError> {
+        match input {
+            Input::Begin(..) | Input::Made(_) => {}
+            Input::Decided(_) => drop(self.take_decided()),
+            Input::End(outcome) => self.ended_as(*outcome),
+            Input::Tick(now_ms) => drop(self.tick(*now_ms)),
+            Input::Interval(interval) => {
+                self.interval(interval)
+                    .map_err(|error| RunError::Journal(error.to_string()))?;
+            }
+            Input::News { changes, cursor } => drop(self.news(changes, *cursor)),
+            Input::Order(order) => self.order(order),
+            Input::Seen(wrong) => drop(self.seen(wrong)),
+            Input::Resumed { person_patience_ms } => {
+                self.person_patience_ms = *person_patience_ms;
+                self.reopen();
+            }
+        }
+        Ok(())
     }
 
     /// Somebody said something.
@@ -445,12 +456,17 @@ impl Machine {
             self.human_actions += 1;
         }
         let Order { command, actor, reason } = order;
+        if let Command::Step { target } = command {
+            return self.step(actor, target);
+        }
         self.decide_text(
             "command.given",
-            format!("{actor} says {}: {reason}", command_word(*command)),
+            format!("{actor} says {}: {reason}", command_word(command)),
             None,
         );
         match command {
+            Command::Step { .. } => {}
+            Command::Level { level, until_unix_ms } => self.change_level(actor, *level, *until_unix_ms),
             Command::Freeze => self.frozen = Some(self.now_ms),
             Command::Resume => {
                 self.moved_ms = self.now_ms;
@@ -508,7 +524,7 @@ impl Machine {
     }
 
     /// A waiting run is taken up again.
-    pub(crate) fn reopen(&mut self) {
+    fn reopen(&mut self) {
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
             self.frozen = self.frozen.map(|_| self.now_ms);
             self.course = if self.stop_began() {
@@ -569,13 +585,32 @@ impl Machine {
         self.record.decide(self.now_ms, code, text, otherwise);
     }
 
+    /// What was decided since the last call.
+    pub(crate) fn take_decided(&mut self) -> Option<Decided> {
+        let (fleet, births) = (&self.setup.change.fleet, &self.births);
+        self.record
+            .take_decided(self.now_ms, |target| name_of(fleet, births, target))
+    }
+
     pub(crate) const fn setup(&self) -> &Setup {
         &self.setup
     }
 }
 
-const fn command_word(command: Command) -> &'static str {
+fn name_of<'n>(fleet: &'n Fleet, births: &'n [String], target: TargetIndex) -> &'n str {
+    match (target.0 as usize).checked_sub(fleet.len()) {
+        None => fleet.id(target),
+        Some(born) => births.get(born).map_or("", String::as_str),
+    }
+}
+
+const fn command_word(command: &Command) -> &'static str {
     match command {
+        Command::Step { .. } => "a step",
+        Command::Level {
+            until_unix_ms: None, ..
+        } => "a lower level",
+        Command::Level { .. } => "a level until a moment",
         Command::Freeze => "freeze",
         Command::Resume => "go on",
         Command::Approve => "yes",

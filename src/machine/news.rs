@@ -124,6 +124,7 @@ impl Machine {
             return;
         }
         self.alive -= 1;
+        self.autonomy.forget(target);
         self.set_on_new(target, false);
         self.untouch(target);
         let name = self.name(target).to_owned();

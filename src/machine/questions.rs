@@ -11,7 +11,7 @@ impl Machine {
         match self.question.take() {
             Some(question) if question.kind == QuestionKind::RollBack => self.overrule(),
             Some(question) => self.grant(question),
-            None => {}
+            None => self.lift_block(),
         }
     }
 
@@ -27,6 +27,12 @@ impl Machine {
             QuestionKind::RuleWantsPerson => self.allow_by_person(),
             QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
             QuestionKind::Stalled => self.leave_the_rest(),
+            QuestionKind::Begin => self.begin_by_person(),
+            QuestionKind::NextBatch => self.confirm_batch(),
+            QuestionKind::Blocked => self.lift_block(),
+            QuestionKind::BeyondBudget => self.lift_budget(),
+            // One word does not stand for many: each target is named.
+            QuestionKind::Steps => self.question = Some(question),
             QuestionKind::RollBackNow => {
                 self.back_by_person = true;
                 self.scan_due = true;
@@ -44,7 +50,7 @@ impl Machine {
         {
             return;
         }
-        let patience_ms = self.setup.change.settings.person_patience_ms;
+        let patience_ms = self.person_patience_ms;
         let by_ms = self.now_ms.saturating_add(patience_ms);
         let otherwise = format!(
             "{otherwise}; after {} hours without an answer the run ends as waiting, and a later one goes on from there",
@@ -74,17 +80,26 @@ impl Machine {
         })
     }
 
+    /// Nobody has touched anything, and nobody will without the answer.
+    fn waits_to_be_begun(&self, kind: QuestionKind) -> bool {
+        self.touched == 0
+            && matches!(
+                kind,
+                QuestionKind::Begin | QuestionKind::NextBatch | QuestionKind::Steps
+            )
+    }
+
     /// The open question waits for its person too long: the run ends, and a later one resumes.
     pub(super) fn check_patience(&mut self, commands: &mut Commands) {
         if let Some(question) = &self.question
             && self.now_ms >= question.by_ms
-            && (question.kind == QuestionKind::RollBack || self.stands_still())
+            && (question.kind == QuestionKind::RollBack || self.waits_to_be_begun(question.kind) || self.stands_still())
             && !(question.kind == QuestionKind::RollBackNow && self.lanes.iter().any(Lane::waits_for_a_window))
         {
             self.end(Outcome::Waiting, commands);
         }
         if let Some(since) = self.frozen
-            && self.now_ms >= since.saturating_add(self.setup.change.settings.person_patience_ms)
+            && self.now_ms >= since.saturating_add(self.person_patience_ms)
         {
             self.end(Outcome::Frozen, commands);
         }

@@ -53,19 +53,13 @@ impl Sight {
 impl Machine {
     /// Hands out what may start forward.
     pub(super) fn start_forward(&mut self, commands: &mut super::Commands) {
-        let ids = self.frontier.startable(self.now_ms, MAX_STARTS);
+        let room = self.room_to_start(MAX_STARTS, commands);
+        let ids = self.frontier.startable(self.now_ms, room);
         if !ids.is_empty() {
             self.moved_ms = self.now_ms;
         }
         for target in ids {
-            self.set_in_flight(target, Direction::Forward);
-            self.touch(target);
-            let batch = self.frontier.lane(self.app_of(target)).open_batch;
-            self.record.started(self.now_ms, batch);
-            commands.starts.push(Start {
-                target,
-                direction: Direction::Forward,
-            });
+            self.start_or_offer(target, Direction::Forward, commands);
         }
     }
 
@@ -189,20 +183,36 @@ impl Machine {
         state.lost = lost;
     }
 
+    /// The target runs the new version, and that was verified.
+    pub(super) fn arrived(&mut self, target: TargetIndex) {
+        let at = self.now_ms;
+        self.moved_ms = at;
+        self.scan_due = true;
+        self.set_on_new(target, true);
+        self.start_failures.success();
+        self.targets[target.0 as usize].tries = 0;
+        self.frontier.on(Event::Finished { id: target, at });
+        let batch = self.frontier.lane(self.app_of(target)).open_batch;
+        self.record.finished(at, batch);
+        for i in 0..self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize].len() {
+            let class = self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize][i];
+            self.class_refreshed(class);
+        }
+    }
+
+    /// The target runs the old version again, and that was verified.
+    pub(super) fn is_back(&mut self, target: TargetIndex) {
+        self.moved_ms = self.now_ms;
+        self.scan_due = true;
+        self.set_on_new(target, false);
+        self.untouch(target);
+        self.frontier.on(Event::RolledBack { id: target });
+    }
+
     fn forward_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
         let at = self.now_ms;
         if receipt.terminal == Terminal::Done {
-            self.set_on_new(target, true);
-            self.start_failures.success();
-            self.targets[target.0 as usize].tries = 0;
-            self.frontier.on(Event::Finished { id: target, at });
-            let batch = self.frontier.lane(self.app_of(target)).open_batch;
-            self.record.finished(at, batch);
-            for i in 0..self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize].len() {
-                let class = self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize][i];
-                self.class_refreshed(class);
-            }
-            return;
+            return self.arrived(target);
         }
         self.untouch(target);
         if receipt.terminal == Terminal::Gone {
@@ -271,11 +281,7 @@ impl Machine {
 
     fn back_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
         match &receipt.terminal {
-            Terminal::Done => {
-                self.set_on_new(target, false);
-                self.untouch(target);
-                self.frontier.on(Event::RolledBack { id: target });
-            }
+            Terminal::Done => self.is_back(target),
             Terminal::Gone => {}
             _ => {
                 let state = &mut self.targets[target.0 as usize];

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use sha2::{Digest, Sha256};
+use unattended_batching::TargetIndex;
 use unattended_health::{Counts, FaultClass, Interval};
 use unattended_upgrade::{Mode, Receipt, Terminal};
 
+use crate::input::{Decided, Told};
 use crate::{DecisionView, EvidencePoint, ExposurePoint, FaultView, HoldView, MovesView, ReceiptView};
+
+use super::{Direction, Start};
 
 /// Points of a curve. When there are more, every second one is dropped.
 const MAX_POINTS: usize = 512;
@@ -73,9 +78,12 @@ pub(super) struct BatchLife {
 pub(super) struct Record {
     exposure: Curve<ExposurePoint>,
     evidence: Curve<EvidencePoint>,
-    pub(super) decisions: Vec<DecisionView>,
-    /// Decisions beyond what is kept.
-    dropped: u64,
+    /// Decisions of the past; where they are many, those in the middle are dropped.
+    decisions: Vec<DecisionView>,
+    /// Decisions, and starts, since the last [`take_decided`](Self::take_decided).
+    fresh: Vec<DecisionView>,
+    starts: Vec<Start>,
+    digest: [u8; 32],
     pub(super) holds: Vec<HoldView>,
     pub(super) batches: Vec<BatchLife>,
     faults: [(FaultClass, Counts, Counts); FaultClass::ALL.len()],
@@ -103,7 +111,9 @@ impl Record {
             exposure: Curve::new(),
             evidence: Curve::new(),
             decisions: Vec::new(),
-            dropped: 0,
+            fresh: Vec::new(),
+            starts: Vec::new(),
+            digest: [0; 32],
             holds: Vec::new(),
             batches: vec![BatchLife::default(); usize::from(batches)],
             faults: FaultClass::ALL.map(|class| (class, Counts::default(), Counts::default())),
@@ -157,13 +167,62 @@ impl Record {
         }
     }
 
-    /// Keeps a decision; one like the last, at the same moment, is counted with it.
-    pub(super) fn decide(&mut self, at_ms: u64, code: &str, text: String, otherwise: Option<String>) {
-        if self.decisions.len() >= MAX_DECISIONS {
-            self.dropped += 1;
-            return;
+    /// All decisions that are kept, in order.
+    pub(super) fn decisions(&self) -> impl DoubleEndedIterator<Item = &DecisionView> {
+        self.decisions.iter().chain(&self.fresh)
+    }
+
+    pub(super) fn note_starts(&mut self, starts: &[Start]) {
+        self.starts.extend_from_slice(starts);
+    }
+
+    /// What was decided since the last call, chained to all before. `name` names a target.
+    pub(super) fn take_decided<'n>(&mut self, at_ms: u64, name: impl Fn(TargetIndex) -> &'n str) -> Option<Decided> {
+        if self.fresh.is_empty() && self.starts.is_empty() {
+            return None;
         }
-        self.decisions.push(DecisionView {
+        let mut digest = Sha256::new();
+        digest.update(self.digest);
+        let mut text = |text: &str| {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        };
+        for decision in &self.fresh {
+            text(&decision.at_ms.to_string());
+            text(&decision.code);
+            text(&decision.text);
+        }
+        for start in &self.starts {
+            text(match start.direction {
+                Direction::Forward => "forward",
+                Direction::Back => "back",
+            });
+            text(name(start.target));
+        }
+        self.digest = digest.finalize().into();
+        let told = |decision: &DecisionView| Told {
+            at_ms: decision.at_ms,
+            code: decision.code.clone(),
+            text: decision.text.clone(),
+        };
+        let decided = Decided {
+            digest: self.digest,
+            at_ms,
+            starts: u32::try_from(self.starts.len()).unwrap_or(u32::MAX),
+            told: self.fresh.iter().map(told).collect(),
+        };
+        self.starts.clear();
+        self.decisions.append(&mut self.fresh);
+        let many = self.decisions.len().saturating_sub(MAX_DECISIONS);
+        if many > 0 {
+            self.decisions.drain(MAX_DECISIONS / 2..MAX_DECISIONS / 2 + many);
+        }
+        Some(decided)
+    }
+
+    /// Keeps a decision.
+    pub(super) fn decide(&mut self, at_ms: u64, code: &str, text: String, otherwise: Option<String>) {
+        self.fresh.push(DecisionView {
             at_ms,
             code: code.to_owned(),
             text,
@@ -175,7 +234,7 @@ impl Record {
     /// A lane opened its part of a batch. Those of one batch and moment are one decision.
     pub(super) fn lane_opened(&mut self, at_ms: u64, batch: u16, targets: u64) {
         let like = self
-            .decisions
+            .fresh
             .iter_mut()
             .rev()
             .take_while(|decision| decision.at_ms == at_ms)
@@ -189,6 +248,19 @@ impl Record {
         }
         let text = format!("one lane goes on to {} with {targets} targets", batch_word(batch));
         self.decide(at_ms, "lane.opened", text, Some(batch_word(batch)));
+    }
+
+    /// A person took a step. Those of one moment that say the same are one decision.
+    pub(super) fn step_taken(&mut self, at_ms: u64, what: &str) {
+        let like = self.fresh.last_mut().filter(|decision| {
+            decision.code == "step.taken" && decision.at_ms == at_ms && decision.otherwise.as_deref() == Some(what)
+        });
+        if let Some(decision) = like {
+            decision.count += 1;
+            decision.text = format!("{} targets {what}", decision.count);
+            return;
+        }
+        self.decide(at_ms, "step.taken", format!("one target {what}"), Some(what.to_owned()));
     }
 
     pub(super) fn started(&mut self, at_ms: u64, batch: u16) {

@@ -6,10 +6,10 @@ use unattended_batching::{Event, TargetIndex};
 use unattended_health::{Finding, Verdict};
 use unattended_upgrade::TargetId;
 
-use crate::{Level, Notice, Outcome, QuestionKind};
+use crate::{Notice, Outcome, QuestionKind};
 
 use super::lanes::Lane;
-use super::{Check, Commands, Course, Direction, Machine, Start, Target};
+use super::{Check, Commands, Course, Direction, Machine, Target};
 
 /// What a person has seen and went on over: it stops nothing twice. Evidence that keeps growing is the same evidence; a
 /// gate that refuses more than twice as many targets is not the same refusal.
@@ -90,7 +90,7 @@ impl Machine {
         self.back_began
     }
 
-    /// Stops where the evidence or the gate says so: by itself at L4, by asking at L3.
+    /// Stops where the evidence or the gate says so: by itself where level and budgets let it, by asking elsewhere.
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
         let Some((code, text)) = self.stop_found() else { return };
         if self.stop_text.is_none() {
@@ -106,19 +106,25 @@ impl Machine {
             self.stop_ln_e = Some(self.judge.ln_e());
             self.stop_scope = (code == "stop.evidence").then(|| self.strongest_class()).flatten();
         }
-        match self.setup.level {
-            Level::L3 => self.ask(
-                QuestionKind::RollBack,
-                format!("{text}. Roll back?"),
-                "nothing more is started; what runs the new version keeps it".to_owned(),
-                commands,
-            ),
-            Level::L4 => self.begin_rollback(text),
+        match self.may_roll_back() {
+            Ok(()) => {
+                self.spend_rollback();
+                self.begin_rollback(text);
+            }
+            Err(beyond) => {
+                let beyond = beyond.map_or_else(String::new, |why| format!(" It does not by itself, as {why}."));
+                self.ask(
+                    QuestionKind::RollBack,
+                    format!("{text}.{beyond} Roll back?"),
+                    "nothing more is started; what runs the new version keeps it".to_owned(),
+                    commands,
+                );
+            }
         }
     }
 
     /// What there is to stop for: the gate first, as it is certain.
-    fn stop_found(&self) -> Option<(&'static str, String)> {
+    pub(super) fn stop_found(&self) -> Option<(&'static str, String)> {
         if let Some(text) = self.start_failures.rejects(self.alive)
             && self.start_failures.count() > 2 * self.overruled.gate_failures
         {
@@ -160,6 +166,7 @@ impl Machine {
             target.tries = 0;
         }
         self.frontier.on(Event::RollBack { at: self.now_ms });
+        self.withdraw_offers();
         let touched = self.exposed_at_stop.unwrap_or_default();
         self.decide_text(
             "rollback.began",
@@ -174,23 +181,22 @@ impl Machine {
     /// Starts what may go back now, and ends the change when nobody is left.
     pub(super) fn advance_rollback(&mut self, commands: &mut Commands) {
         let mut targets = std::mem::take(&mut self.again);
-        targets.extend(self.frontier.rollback_startable(self.now_ms, usize::MAX));
+        targets.extend(self.frontier.rollback_startable(self.now_ms, self.room_to_go_back()));
         if std::mem::take(&mut self.scan_due) {
             targets.append(&mut self.parked);
         }
         for target in targets {
-            if !self.may_go_back(target) {
+            if !self.targets[target.0 as usize].ever_touched {
+                // It was offered to a person, and nobody took the step.
+                self.frontier.on(Event::RolledBack { id: target });
+            } else if self.may_go_back(target) {
+                self.start_or_offer(target, Direction::Back, commands);
+            } else {
                 self.parked.push(target);
-                continue;
             }
-            self.set_in_flight(target, Direction::Back);
-            commands.starts.push(Start {
-                target,
-                direction: Direction::Back,
-            });
         }
         self.ask_for_the_way_back(commands);
-        if self.in_flight > 0 || !self.parked.is_empty() {
+        if self.in_flight > 0 || !self.parked.is_empty() || !self.nothing_is_offered() {
             return;
         }
         let left = |target: &Target| target.alive && (target.on_new || target.lost);
@@ -267,6 +273,9 @@ impl Machine {
     /// The world was looked at: these do not run what they should. They are given time: some just restart.
     pub(crate) fn seen(&mut self, wrong: &[(String, String)]) -> Commands {
         let mut commands = Commands::default();
+        if self.seen_by_hand(wrong) {
+            return commands;
+        }
         if self.sight.silent_ms.is_some() {
             // Others are seen: those that are not are a part that is cut off, and wait for it.
             self.sight = super::receipts::Sight::at(self.now_ms);

@@ -47,7 +47,7 @@ impl Machine {
             hold.from_ms = elapsed(hold.from_ms);
             hold.until_ms = hold.until_ms.map(elapsed);
         }
-        let mut decisions = self.record.decisions.clone();
+        let mut decisions: Vec<_> = self.record.decisions().cloned().collect();
         for decision in &mut decisions {
             decision.at_ms = elapsed(decision.at_ms);
         }
@@ -65,7 +65,7 @@ impl Machine {
             author: change.author.to_string(),
             from: change.from.to_string(),
             to: change.to.to_string(),
-            level: self.setup.level,
+            level: self.level(),
             began_unix_ms: self.setup.header.began_unix_ms,
             elapsed_ms: elapsed(self.now_ms),
             outcome,
@@ -99,8 +99,7 @@ impl Machine {
     fn state_since(&self) -> u64 {
         let last = |codes: &[&str]| {
             self.record
-                .decisions
-                .iter()
+                .decisions()
                 .rev()
                 .find(|decision| codes.contains(&decision.code.as_str()))
                 .map(|d| d.at_ms)

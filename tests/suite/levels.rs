@@ -1,12 +1,16 @@
 //! What each level may do by itself, and that a person's word holds.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, person};
+use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, person};
 use parking_lot::Mutex;
-use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{CommandError, Level, Outcome, Permit, PermitError, QuestionKind};
+use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Platform, TargetId};
+use unattended::{
+    Actor, Budget, CommandError, Grant, Handle, Level, Outcome, Permit, PermitError, QuestionKind, StartError,
+};
+use unattended_simulated::{SimClock, Simulated};
 
 /// A release that is bad everywhere.
 const BAD: &str = "errors=x10";
@@ -434,4 +438,430 @@ fn an_abort_ends_even_where_nothing_is_permitted() {
     let ended = stage.run();
     assert_eq!(ended.outcome, Outcome::Aborted);
     assert_eq!(ended.effects, done);
+}
+
+/// Takes every step that is offered, as a person who follows the plan would; at L0 with the own hands.
+async fn work(stage: &StageParts, by_hand: bool) {
+    loop {
+        stage.clock.sleep_until(stage.clock.now() + MINUTE_MS).await;
+        for offer in stage.handle.offers() {
+            assert_eq!(offer.by_hand, by_hand);
+            if by_hand {
+                stage
+                    .hands
+                    .lock()
+                    .push((offer.target.clone(), offer.version.to_string()));
+                let key = EffectKey {
+                    attempt: AttemptId(1_000_000),
+                    generation: Generation(1),
+                    step: 0,
+                    ordinal: 0,
+                };
+                stage
+                    .sim
+                    .replace(&TargetId::from(offer.target.as_str()), &offer.version, &key)
+                    .await;
+            }
+            stage.handle.step(person(), offer.target, "next").unwrap();
+        }
+    }
+}
+
+/// What a person at work needs of a stage.
+struct StageParts {
+    sim: Arc<Simulated>,
+    handle: Handle,
+    clock: SimClock,
+    hands: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl StageParts {
+    fn of(stage: &Stage) -> Self {
+        Self {
+            sim: Arc::clone(&stage.sim),
+            handle: stage.handle.clone(),
+            clock: stage.sim.clock(),
+            hands: Arc::default(),
+        }
+    }
+}
+
+#[test]
+fn at_l0_nothing_is_sent_and_what_is_done_by_hand_is_looked_at() {
+    for (release, wanted) in [("good", Outcome::Completed), ("crash", Outcome::Waiting)] {
+        let stage = Case::calm(4, 10).release(release).level(Level::L0).stage();
+        let parts = StageParts::of(&stage);
+        let hands = Arc::clone(&parts.hands);
+        let ended = stage.run_beside(async move { work(&parts, true).await });
+        assert_eq!(ended.outcome, wanted, "{release}: {:?}", ended.codes());
+        assert_eq!(ended.effects, [], "{release}: something was sent");
+        let hands = hands.lock();
+        if release == "good" {
+            ended.all_on_new();
+            assert_eq!((ended.summary.human_actions, hands.len()), (40, 40));
+            assert_eq!(ended.summary.receipt.attempts, 0, "it upgraded somebody itself");
+        } else {
+            // Nobody who was said to be done is believed to be.
+            assert_eq!(ended.summary.exposure.exposed, 0);
+            assert!(ended.codes().contains(&"step.unverified"), "{:?}", ended.codes());
+            assert!(hands.len() < 40, "{}", hands.len());
+        }
+    }
+}
+
+#[test]
+fn at_l1_each_target_needs_a_word_and_back_as_well() {
+    let stage = Case::calm(4, 10).level(Level::L1).stage();
+    let parts = StageParts::of(&stage);
+    let ended = stage.run_beside(async move { work(&parts, false).await });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    assert_eq!(ended.summary.human_actions, 40);
+    assert_eq!(ended.summary.receipt.attempts, 40);
+
+    let stage = Case::calm(8, 30).release(BAD).level(Level::L1).stage();
+    let parts = StageParts::of(&stage);
+    let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
+    let ended = stage.run_beside(async move {
+        let decide = async move {
+            loop {
+                clock.sleep_until(clock.now() + HOUR_MS).await;
+                let mut asks = pager.notices().into_iter().filter_map(|notice| notice.question);
+                if asks
+                    .next_back()
+                    .is_some_and(|question| question.kind == QuestionKind::RollBack)
+                {
+                    handle.approve(person(), "yes").unwrap();
+                    return;
+                }
+            }
+        };
+        futures::join!(work(&parts, false), decide);
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBack, "{:?}", ended.codes());
+    ended.all_on_old();
+    let (attempts, touched) = (ended.summary.receipt.attempts, ended.summary.exposed_at_stop.unwrap());
+    // Each there and each back, and the decision between.
+    assert!(touched > 0 && ended.summary.human_actions > 2 * touched, "{touched}");
+    assert!(ended.summary.human_actions > attempts, "{attempts}");
+}
+
+#[test]
+fn a_step_that_is_not_offered_is_not_taken() {
+    for (level, count) in [(Level::L1, 0), (Level::L4, 40)] {
+        let mut stage = Case::calm(4, 10).level(level).stage();
+        stage.handle.step(person(), "app-0-0", "this one first").unwrap();
+        stage.handle.step(person(), "nobody", "and this").unwrap();
+        let clock = stage.sim.clock();
+        let _ = stage.drive(clock.sleep_until(48 * HOUR_MS)).unwrap();
+        let summary = stage.handle.summary().unwrap();
+        let refused = summary
+            .decisions
+            .iter()
+            .filter(|decision| decision.code == "step.refused")
+            .count();
+        assert_eq!((refused, summary.exposure.exposed), (2, count), "{level}");
+    }
+}
+
+#[test]
+fn at_l2_a_person_confirms_each_batch() {
+    let stage = Case::calm(4, 10).level(Level::L2).stage();
+    let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let ended = stage.run_beside(async move {
+        let mut answered = 0;
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            if pager.notices().len() > answered {
+                // What is open is finished, and nothing more is begun, however long it takes.
+                clock.sleep_until(clock.now() + 5 * HOUR_MS).await;
+                answered = pager.notices().len();
+                noted.lock().push(handle.progress().unwrap().exposed);
+                handle.approve(person(), "go").unwrap();
+            }
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let kinds: Vec<QuestionKind> = ended
+        .notices
+        .iter()
+        .map(|n| n.question.as_ref().unwrap().kind)
+        .collect();
+    assert!(kinds.iter().all(|kind| *kind == QuestionKind::NextBatch), "{kinds:?}");
+    let batches = ended.summary.batches.len() as u64;
+    assert_eq!(
+        ended.summary.human_actions, batches,
+        "a word for each batch, and no more"
+    );
+    let cumulative: Vec<u64> = std::iter::once(0)
+        .chain(ended.summary.batches.iter().map(|batch| batch.cumulative))
+        .take(seen.lock().len())
+        .collect();
+    assert_eq!(*seen.lock(), cumulative, "something grew without a word");
+
+    // Nobody confirms: nothing is touched, and the run says that it waits.
+    let mut case = Case::calm(4, 10).level(Level::L2);
+    case.settings.person_patience_ms = 0;
+    let ended = case.run();
+    assert_eq!((ended.outcome, ended.effects.len()), (Outcome::Waiting, 0));
+    assert_eq!(ended.outcome.exit_code(), 3);
+}
+
+#[test]
+fn at_l2_bad_evidence_asks_and_never_goes_back_by_itself() {
+    let stage = Case::calm(8, 30).release(BAD).level(Level::L2).stage();
+    let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
+    let ended = stage.run_beside(async move {
+        let mut answered = 0;
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            let notices = pager.notices();
+            let batch = notices.last().and_then(|notice| notice.question.as_ref());
+            if notices.len() > answered && batch.is_some_and(|question| question.kind == QuestionKind::NextBatch) {
+                answered = notices.len();
+                handle.approve(person(), "go").unwrap();
+            }
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    let last = ended.notices.last().unwrap().question.as_ref().unwrap().kind;
+    assert_eq!(last, QuestionKind::RollBack);
+    assert!(
+        ended
+            .effects
+            .iter()
+            .all(|effect| effect.version.as_deref() != Some(OLD))
+    );
+}
+
+#[test]
+fn below_l5_a_person_decides_what_a_program_chose() {
+    let mut case = Case::calm(4, 10).level(Level::L4);
+    case.author = Actor::program("train", "nightly 812");
+    case.granted = Some(START_WALL_MS + 400 * HOUR_MS as i64);
+    let stage = case.stage();
+    let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(20 * HOUR_MS).await;
+        assert_eq!(platform.effects(), [], "begun without a person");
+        handle.approve(person(), "take it").unwrap();
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    assert_eq!(ended.notices[0].question.as_ref().unwrap().kind, QuestionKind::Begin);
+    assert_eq!(ended.summary.human_actions, 1);
+
+    let mut case = case.level(Level::L5);
+    case.granted = Some(START_WALL_MS + 400 * HOUR_MS as i64);
+    let ended = case.run();
+    assert_eq!((ended.outcome, ended.summary.human_actions), (Outcome::Completed, 0));
+    assert_eq!(ended.notices, []);
+    assert!(ended.codes().contains(&"change.began"));
+}
+
+#[test]
+fn at_l5_it_begins_when_the_first_batch_can_show_every_class() {
+    // One of the two stacks may not be touched before the evening; it is eight in the morning.
+    let mut case = Case::calm(4, 10).level(Level::L5);
+    case.rules = "version: 1\npack: day\nowner: ops\nscope: all\nwindows:\n  \
+                  - {id: day, kind: protected, select: {stack: [stack-1]}, weekly: {days: daily, from: \"06:00\", for: 12h}, zone: UTC, reason: business}\n"
+        .to_owned();
+    let first_ms = |case: &Case| case.run().effects[0].at_ms;
+    assert!(
+        (10 * HOUR_MS..11 * HOUR_MS).contains(&first_ms(&case)),
+        "{}",
+        first_ms(&case)
+    );
+    let at_l4 = case.clone().level(Level::L4);
+    assert!(first_ms(&at_l4) < HOUR_MS, "{}", first_ms(&at_l4));
+    // It is no reason to wait for ever.
+    case.settings.patience_ms = 2 * HOUR_MS;
+    assert!(
+        (2 * HOUR_MS..3 * HOUR_MS).contains(&first_ms(&case)),
+        "{}",
+        first_ms(&case)
+    );
+}
+
+#[test]
+fn a_program_for_an_author_answers_for_no_level() {
+    let mut case = Case::calm(2, 10).level(Level::L4);
+    case.author = Actor::program("train", "nightly");
+    for (level, refused) in [(Level::L2, false), (Level::L3, true), (Level::L5, true)] {
+        let error = case.clone().level(level).try_start().err();
+        assert_eq!(
+            matches!(error, Some(StartError::NotGranted { .. })),
+            refused,
+            "{level}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_grant_runs_out_and_can_be_given_anew() {
+    let mut case = Case::calm(4, 10).level(Level::L4);
+    case.granted = Some(START_WALL_MS + HOUR_MS as i64);
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(30 * HOUR_MS).await;
+        let summary = handle.summary().unwrap();
+        assert_eq!(summary.level, Level::L2);
+        assert!(summary.ask.is_some_and(|ask| ask.question.contains("batch")));
+        // A program cannot, a past moment is no end, and a person can.
+        let until = |hours: u64| START_WALL_MS + (hours * HOUR_MS) as i64;
+        assert!(Grant::new(Level::L4, Actor::program("cron", "night"), until(90)).is_err());
+        handle
+            .grant(Grant::new(Level::L4, person(), until(29)).unwrap(), "late")
+            .unwrap();
+        clock.sleep_until(31 * HOUR_MS).await;
+        assert_eq!(handle.summary().unwrap().level, Level::L2);
+        handle
+            .grant(Grant::new(Level::L4, person(), until(300)).unwrap(), "go")
+            .unwrap();
+        clock.sleep_until(32 * HOUR_MS).await;
+        assert_eq!(handle.summary().unwrap().level, Level::L4);
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let codes = ended.codes();
+    for code in ["level.expired", "level.refused", "level.changed"] {
+        assert!(codes.contains(&code), "no {code} in {codes:?}");
+    }
+    assert!(ended.notices.iter().any(|notice| notice.code == "level.expired"));
+}
+
+#[test]
+fn a_demotion_holds_from_the_next_decision_on() {
+    // The moment before the evidence would have rolled it back.
+    let undisturbed = Case::calm(8, 30).release(BAD).run();
+    let stop = undisturbed
+        .summary
+        .decisions
+        .iter()
+        .find(|d| d.code == "stop.evidence")
+        .unwrap()
+        .at_ms;
+    let stage = Case::calm(8, 30).release(BAD).stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(stop - 1).await;
+        // Anybody may, a program too; it gives nothing back.
+        handle
+            .demote(
+                Actor::program("watch", "precision"),
+                Level::L3,
+                "two false stops this week",
+            )
+            .unwrap();
+        handle
+            .demote(Actor::program("watch", "precision"), Level::L5, "all is well")
+            .unwrap();
+    });
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    assert!(!ended.codes().contains(&"rollback.began"));
+    assert!(ended.codes().contains(&"level.refused"));
+    assert_eq!((ended.summary.level, ended.summary.human_actions), (Level::L3, 0));
+}
+
+#[test]
+fn without_a_fence_two_is_the_highest_and_it_is_said() {
+    let mut case = Case::calm(2, 10).level(Level::L2);
+    case.fence = false;
+    let stage = case.stage();
+    let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
+    let ended = stage.run_beside(async move {
+        let until = START_WALL_MS + 100 * HOUR_MS as i64;
+        handle
+            .grant(Grant::new(Level::L4, person(), until).unwrap(), "hurry")
+            .unwrap();
+        let mut answered = 0;
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            if pager.notices().len() > answered {
+                answered = pager.notices().len();
+                handle.approve(person(), "go").unwrap();
+            }
+        }
+    });
+    assert_eq!((ended.outcome, ended.summary.level), (Outcome::Completed, Level::L2));
+    assert_eq!(ended.codes()[0], "platform.unfenced");
+    assert!(ended.codes().contains(&"level.refused"));
+    let error = case.level(Level::L3).try_start().err();
+    assert!(
+        matches!(error, Some(StartError::NoFence { level: Level::L3 })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn what_goes_beyond_a_budget_waits_for_a_person() {
+    let bad = || Case::calm(8, 30).release(BAD);
+    type Spend = fn(&mut Budget);
+    let budgets: [(&str, Spend, &str); 3] = [
+        ("per day", |budget| budget.rollbacks_per_day = 0, "0 rollbacks"),
+        ("by size", |budget| budget.rollback_share_ppm = 1, "and 1 may"),
+        ("by age", |budget| budget.longest_ms = 2 * MINUTE_MS, "older"),
+    ];
+    for (name, spend, word) in budgets {
+        let mut case = bad();
+        // Not the grant is to run out, which is as long as the budget where the author gives it.
+        case.granted = Some(START_WALL_MS + 1_000 * HOUR_MS as i64);
+        spend(&mut case.settings.budget);
+        let ended = case.run();
+        assert_eq!(ended.outcome, Outcome::Waiting, "{name}");
+        assert!(ended.sim.census().on_new_verified > 0, "{name}");
+        let question = ended.notices.last().unwrap().question.clone().unwrap();
+        assert!(question.text.contains(word), "{name}: {}", question.text);
+    }
+    // Those of other changes count.
+    let mut case = bad();
+    case.settings.budget.rollbacks_per_day = 2;
+    case.rollbacks_before = 2;
+    assert_eq!(case.run().outcome, Outcome::Waiting);
+    case.rollbacks_before = 1;
+    assert_eq!(case.run().outcome, Outcome::RolledBack);
+}
+
+#[test]
+fn the_way_forward_has_a_budget_for_each_day_and_one_for_all() {
+    // Ten a day: it goes on by itself when the day has passed, and never faster.
+    let mut case = Case::calm(4, 10);
+    case.settings.budget.starts_per_day = Some(10);
+    let ended = case.run();
+    assert_eq!((ended.outcome, ended.summary.human_actions), (Outcome::Completed, 0));
+    let starts: Vec<u64> = (ended.effects.iter())
+        .filter(|effect| effect.act == Act::Replace)
+        .map(|effect| effect.at_ms)
+        .collect();
+    for (at, start) in starts.iter().enumerate().skip(10) {
+        assert!(
+            start - starts[at - 10] >= 24 * HOUR_MS - 2 * MINUTE_MS,
+            "{at}: {starts:?}"
+        );
+    }
+    let kinds: Vec<_> = ended
+        .notices
+        .iter()
+        .map(|n| n.question.as_ref().unwrap().kind)
+        .collect();
+    assert!(
+        !kinds.is_empty() && kinds.iter().all(|kind| *kind == QuestionKind::BeyondBudget),
+        "{kinds:?}"
+    );
+
+    // A quarter of all, and the rest at a person's word.
+    let mut case = Case::calm(4, 10);
+    case.settings.budget.exposure_share_ppm = 250_000;
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(20 * HOUR_MS).await;
+        assert_eq!(handle.progress().unwrap().exposed, 10);
+        handle.approve(person(), "all of it").unwrap();
+    });
+    assert_eq!((ended.outcome, ended.summary.human_actions), (Outcome::Completed, 1));
+    ended.all_on_new();
 }

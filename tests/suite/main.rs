@@ -6,5 +6,7 @@ mod change;
 mod crash;
 mod levels;
 mod refusals;
+mod replay;
+mod shadow;
 mod silence;
 mod support;

@@ -18,8 +18,8 @@ use unattended::upgrade::{
     Observation, Platform, PlatformError, TargetId, Version, Wanted,
 };
 use unattended::{
-    Actor, AlwaysPermit, Autopilot, Change, DumpLine, Handle, Level, Notice, Notifier, Outcome, Permit, RunError,
-    Settings, Summary,
+    Actor, AlwaysPermit, Autopilot, Change, DumpLine, Grant, Handle, Level, Notice, Notifier, Outcome, Permit,
+    RunError, Settings, StartError, Summary,
 };
 use unattended_simulated::{InitialState, ReleaseSpec, SimConfig, SimTarget, Simulated, Stalled, World};
 
@@ -40,6 +40,11 @@ pub(crate) struct Case {
     pub(crate) release: &'static str,
     pub(crate) seed: u64,
     pub(crate) level: Level,
+    /// Until when the level is granted by somebody else than the author; `None`: by the author.
+    pub(crate) granted: Option<i64>,
+    pub(crate) author: Actor,
+    pub(crate) rollbacks_before: u32,
+    pub(crate) fence: bool,
     pub(crate) mode: Wanted,
     pub(crate) settings: Settings,
     pub(crate) policy: Policy,
@@ -69,6 +74,10 @@ impl Case {
             release: "good",
             seed: 7,
             level: Level::L4,
+            granted: None,
+            author: Actor::person("li", "MESH-192"),
+            rollbacks_before: 0,
+            fence: true,
             mode: Wanted::Auto,
             settings,
             policy: Policy::new()
@@ -107,11 +116,11 @@ impl Case {
     }
 
     pub(crate) fn change(&self) -> Change {
-        let author = Actor::person("li", "MESH-192");
-        Change::new(NEW, author, OLD.into(), NEW.into(), self.fleet())
+        Change::new(NEW, self.author.clone(), OLD.into(), NEW.into(), self.fleet())
             .policy(self.policy.clone())
             .settings(self.settings.clone())
             .seed(self.seed)
+            .rollbacks_before(self.rollbacks_before)
     }
 
     pub(crate) fn guard(&self) -> Guard {
@@ -163,10 +172,10 @@ impl Case {
         metrics: impl MetricSource + 'static,
         notifier: impl FnOnce(Arc<Pager>) -> N,
     ) -> Stage {
-        let platform = Arc::new(Watched::new(Arc::clone(&sim)));
+        let platform = Arc::new(Watched::new(Arc::clone(&sim), self.fence));
         let pager = Arc::new(Pager::default());
         let permit = Arc::clone(&self.permit);
-        let pilot = Autopilot::builder()
+        let builder = Autopilot::builder()
             .platform(Arc::clone(&platform))
             .metrics(metrics)
             .journal(Arc::clone(&journal))
@@ -175,10 +184,12 @@ impl Case {
             .notifier(notifier(Arc::clone(&pager)))
             .permit(Shared(permit))
             .level(self.level)
-            .mode(self.mode)
-            .build()
-            .unwrap();
-        let (handle, run) = pilot.start(self.change()).unwrap();
+            .mode(self.mode);
+        let builder = match self.granted {
+            Some(until) => builder.grant(Grant::new(self.level, Actor::person("wang", "rota"), until).unwrap()),
+            None => builder,
+        };
+        let (handle, run) = builder.build().unwrap().start(self.change()).unwrap();
         let hook = handle.clone();
         sim.on_birth(Box::new(move |newborn| {
             let labels: Vec<(&str, &str)> = newborn.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
@@ -195,6 +206,21 @@ impl Case {
             handle,
             run: Box::pin(run),
         }
+    }
+
+    /// Whether it could be started.
+    pub(crate) fn try_start(&self) -> Result<(), StartError> {
+        let sim = self.simulated();
+        let pilot = Autopilot::builder()
+            .platform(Watched::new(Arc::clone(&sim), self.fence))
+            .metrics(Arc::clone(&sim))
+            .journal(MemoryJournal::new())
+            .clock(sim.clock())
+            .rules(self.guard())
+            .notifier(Arc::new(Pager::default()))
+            .level(self.level)
+            .build()?;
+        pilot.start(self.change()).map(drop)
     }
 
     /// The whole change, undisturbed.
@@ -428,6 +454,7 @@ type NeverReady = Box<dyn Fn(&TargetId) -> bool + Send>;
 /// The simulated platform, with somebody at the door who sees each order before it is carried out.
 pub(crate) struct Watched {
     sim: Arc<Simulated>,
+    fence: bool,
     effects: Mutex<Vec<Effect>>,
     before: Mutex<Option<Hook>>,
     silence: Mutex<Option<Silence>>,
@@ -436,9 +463,10 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    fn new(sim: Arc<Simulated>) -> Self {
+    fn new(sim: Arc<Simulated>, fence: bool) -> Self {
         Self {
             sim,
+            fence,
             effects: Mutex::default(),
             before: Mutex::new(None),
             silence: Mutex::new(None),
@@ -489,7 +517,9 @@ impl Watched {
 #[async_trait]
 impl Platform for Watched {
     fn capabilities(&self) -> Capabilities {
-        self.sim.capabilities()
+        let mut capabilities = self.sim.capabilities();
+        capabilities.fence = self.fence;
+        capabilities
     }
 
     async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {

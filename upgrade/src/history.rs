@@ -205,6 +205,11 @@ impl Describer {
         Self::default()
     }
 
+    /// Takes the next record, and gives the receipt of the attempt that it ends, if it ends one.
+    pub fn receipt(&mut self, record: &Record<'_>) -> Result<Option<Receipt>, RecordError> {
+        Ok(self.history.take(record)?.and_then(|told| told.receipt))
+    }
+
     /// Describes the next record; `None` for a record of another stream.
     pub fn describe(&mut self, record: &Record<'_>) -> Result<Option<Description>, RecordError> {
         let Some(Told { record, ended, .. }) = self.history.take(record)? else {

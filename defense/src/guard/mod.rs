@@ -37,6 +37,8 @@ struct Rules {
     by_window: Index,
     by_rule: Index,
     digest: String,
+    /// Names and texts.
+    sources: Vec<(String, String)>,
     /// The beginning of the digest of every question.
     asked: Seal,
 }
@@ -45,7 +47,7 @@ impl Guard {
     /// A guard without any rule: it allows whatever does not conflict, and each decision says that no pack speaks.
     #[must_use]
     pub fn empty() -> Self {
-        Self::of(Decoded::default())
+        Self::of(Decoded::default(), Vec::new())
     }
 
     /// Reads one pack, or every `.yaml`, `.yml` and `.json` file of a directory (not of its subdirectories).
@@ -84,19 +86,22 @@ impl Guard {
     pub fn from_packs<N: Into<String>, T: Into<String>>(
         packs: impl IntoIterator<Item = (N, T)>,
     ) -> Result<Self, PackErrors> {
-        let sources = packs.into_iter().map(|(name, text)| (name.into(), text.into()));
-        let decoded = pack::decode_all(sources)?;
+        let sources: Vec<(String, String)> = packs
+            .into_iter()
+            .map(|(name, text)| (name.into(), text.into()))
+            .collect();
+        let decoded = pack::decode_all(sources.iter().cloned())?;
         if decoded.packs.is_empty() {
             return Err(pack::none(
                 decoded.charter.map_or_else(String::new, |charter| charter.file.clone()),
             ));
         }
-        let guard = Self::of(decoded);
+        let guard = Self::of(decoded, sources);
         guard.check_least_open()?;
         Ok(guard)
     }
 
-    fn of(decoded: Decoded) -> Self {
+    fn of(decoded: Decoded, sources: Vec<(String, String)>) -> Self {
         let mut digest = Seal::new("packs/1");
         for pack in &decoded.packs {
             digest = digest.text(&pack.name).text(&pack.version);
@@ -117,6 +122,7 @@ impl Guard {
             asked: Seal::new("decision/3").text(&digest),
             digest,
             decoded,
+            sources,
         }))
     }
 
@@ -124,6 +130,13 @@ impl Guard {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.decoded.windows.is_empty() && self.0.decoded.rules.is_empty()
+    }
+
+    /// The packs, charters and calendars it was made from, each with its name: [`from_packs`](Self::from_packs) makes the same guard of them,
+    /// but for rules in code.
+    #[must_use]
+    pub fn packs(&self) -> &[(String, String)] {
+        &self.0.sources
     }
 
     /// The digest of the packs in force, as it enters every decision.

@@ -167,14 +167,15 @@ impl Guard {
                 least_open: None,
             },
         );
-        Ok(Self::of(Decoded {
+        let decoded = Decoded {
             packs,
             windows,
             rules: entries,
             keys,
             tests,
             charter,
-        }))
+        };
+        Ok(Self::of(decoded, self.0.sources.clone()))
     }
 
     /// What built-in rules say, those that may apply for all the scope says among them.

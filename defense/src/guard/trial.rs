@@ -58,7 +58,7 @@ impl Guard {
         let decoded = &self.0.decoded;
         let windows = decoded.windows.iter().filter(|window| window.pack == pack).cloned();
         let rules = decoded.rules.iter().filter(|rule| rule.pack == pack).cloned();
-        Self::of(Decoded {
+        let alone = Decoded {
             packs: vec![decoded.packs[pack].clone()],
             windows: windows
                 .map(|window| crate::window::Window { pack: 0, ..window })
@@ -67,7 +67,8 @@ impl Guard {
             keys: Vec::new(),
             tests: Vec::new(),
             charter: decoded.charter.as_ref().map(Arc::clone),
-        })
+        };
+        Self::of(alone, Vec::new())
     }
 
     fn failures(&self, test: &Test) -> Vec<String> {

@@ -1,0 +1,91 @@
+//! At L2 a person confirms each batch.
+
+use crate::QuestionKind;
+use crate::level::Act;
+
+use super::{Commands, Machine};
+
+impl Machine {
+    /// Whether a person confirms each batch: below, each target is asked for; above, nothing.
+    pub(super) fn confirms_batches(&self) -> bool {
+        self.may(Act::Start) && !self.may(Act::Batch)
+    }
+
+    /// Whether a lane may open its part of a batch; if not, a person is asked for all of it.
+    pub(super) fn may_open(&mut self, batch: u16, targets: u32) -> bool {
+        if !self.confirms_batches() {
+            // Who comes to this level keeps what is open.
+            self.autonomy.confirmed = self.autonomy.confirmed.max(Some(batch));
+            return true;
+        }
+        if self.autonomy.confirmed >= Some(batch) {
+            return true;
+        }
+        let (lowest, lanes, sum) = self.autonomy.wanted.unwrap_or((batch, 0, 0));
+        self.autonomy.wanted = Some(match batch.cmp(&lowest) {
+            std::cmp::Ordering::Less => (batch, 1, u64::from(targets)),
+            std::cmp::Ordering::Equal => (batch, lanes + 1, sum + u64::from(targets)),
+            std::cmp::Ordering::Greater => (lowest, lanes, sum),
+        });
+        false
+    }
+
+    /// Asks for the batch that lanes could open now.
+    pub(super) fn ask_for_batch(&mut self, commands: &mut Commands) {
+        if self.confirms_batches() && self.autonomy.confirmed.is_none() {
+            self.autonomy.wanted = Some((0, self.lanes.len() as u64, self.size_of_batch(0)));
+        }
+        let Some((batch, lanes, targets)) = self.autonomy.wanted else {
+            self.close_question(QuestionKind::NextBatch);
+            return;
+        };
+        if batch > 0
+            && self
+                .question
+                .as_ref()
+                .is_some_and(|open| open.kind == QuestionKind::NextBatch)
+        {
+            return;
+        }
+        let evidence = libm::exp(self.judge.ln_e().min(700.0));
+        let text = if batch == 0 {
+            format!("begin with the first batch, {targets} targets?")
+        } else {
+            format!(
+                "{lanes} lanes may go on to batch {batch} of {}, with {targets} of its {} targets so far; {} run {}, and evidence \
+                 against it is {evidence:.1} of {:.0}: open batch {batch}?",
+                self.tables.classes[0].cumulative.len().saturating_sub(1),
+                self.size_of_batch(batch),
+                self.exposed,
+                self.setup.change.to,
+                1.0 / self.setup.change.settings.alpha,
+            )
+        };
+        self.ask(
+            QuestionKind::NextBatch,
+            text,
+            "open batches are finished, and no other is opened".to_owned(),
+            commands,
+        );
+    }
+
+    /// A scan of all lanes begins.
+    pub(super) const fn forget_wanted(&mut self) {
+        self.autonomy.wanted = None;
+    }
+
+    /// A person confirmed the batch that was asked for.
+    pub(super) fn confirm_batch(&mut self) {
+        if let Some((batch, ..)) = self.autonomy.wanted.take() {
+            self.autonomy.confirmed = self.autonomy.confirmed.max(Some(batch));
+        }
+        self.scan_due = true;
+    }
+
+    fn size_of_batch(&self, batch: u16) -> u64 {
+        let fleet = &self.tables.classes[0].cumulative;
+        let upto = |batch: usize| fleet.get(batch).copied().unwrap_or(0);
+        let before = usize::from(batch).checked_sub(1).map_or(0, upto);
+        u64::from(upto(usize::from(batch)) - before)
+    }
+}

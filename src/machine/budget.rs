@@ -1,0 +1,143 @@
+//! Budgets: how much is done in a day, how old and how large a change may be, without a person.
+
+use unattended_batching::AppIndex;
+
+use crate::QuestionKind;
+use crate::level::Act;
+
+use super::autonomy::Beyond;
+use super::steps::OFFERS;
+use super::{Commands, Machine};
+
+impl Machine {
+    /// Whether the change is young enough to grow by itself.
+    pub(super) fn is_young(&mut self, commands: &mut Commands) -> bool {
+        let Some(age) = self.too_old() else { return true };
+        self.ask_beyond(
+            Beyond::Age,
+            age,
+            "let it go on for as long again",
+            "nothing more is started",
+            commands,
+        );
+        false
+    }
+
+    fn too_old(&self) -> Option<String> {
+        let longest_ms = self.setup.change.settings.budget.longest_ms;
+        (self.now_ms - self.autonomy.young_since_ms >= longest_ms).then(|| {
+            format!(
+                "the change is older than the {} h for which it may act by itself",
+                longest_ms / 3_600_000
+            )
+        })
+    }
+
+    /// Whether it may take the change back by itself; if not, why, where that is not the level's matter.
+    pub(super) fn may_roll_back(&self) -> Result<(), Option<String>> {
+        if !self.may(Act::RollBack) {
+            return Err(None);
+        }
+        if let Some(age) = self.too_old() {
+            return Err(Some(age));
+        }
+        let budget = &self.setup.change.settings.budget;
+        let own = u32::try_from(self.autonomy.rollbacks.len()).unwrap_or(u32::MAX);
+        let begun = self.setup.change.rollbacks_before.saturating_add(own);
+        if begun >= budget.rollbacks_per_day {
+            return Err(Some(format!(
+                "{begun} rollbacks were begun by machines within a day, of {} that may be",
+                budget.rollbacks_per_day
+            )));
+        }
+        let most = share(self.alive, budget.rollback_share_ppm);
+        if self.touched > most {
+            return Err(Some(format!(
+                "{} targets would go back, and {most} may by themselves",
+                self.touched
+            )));
+        }
+        Ok(())
+    }
+
+    /// It takes the change back by itself.
+    pub(super) fn spend_rollback(&mut self) {
+        self.autonomy.rollbacks.push_back(self.now_ms);
+    }
+
+    /// How many may be started forward now, at the most.
+    pub(super) fn room_to_start(&mut self, most: usize, commands: &mut Commands) -> usize {
+        if !self.may(Act::Start) {
+            return OFFERS.saturating_sub(self.autonomy.offered.len());
+        }
+        if self.confirms_batches() && self.autonomy.confirmed.is_none() {
+            return 0;
+        }
+        self.autonomy.confirmed.get_or_insert(0);
+        let budget = self.setup.change.settings.budget.clone();
+        let started: u64 = self.autonomy.starts.iter().map(|&(_, n)| n).sum();
+        let per_day = budget.starts_per_day.map(|most| most.saturating_sub(started));
+        let exposure = (!self.autonomy.exposure_lifted && budget.exposure_share_ppm < 1_000_000)
+            .then(|| share(self.alive, budget.exposure_share_ppm).saturating_sub(self.touched));
+        let room = [per_day, exposure].into_iter().flatten().min();
+        if room == Some(0) && self.waits_for_room() {
+            let (beyond, why, yes) = if exposure == Some(0) {
+                let most = share(self.alive, budget.exposure_share_ppm);
+                let why = format!("{most} targets have the new version, as many as may without a person");
+                (Beyond::Exposure, why, "go on to the rest of the plan")
+            } else {
+                let why = format!("{started} targets were started within 24 h, as many as may without a person");
+                (Beyond::Starts, why, "let as many start once more today")
+            };
+            let otherwise = match beyond {
+                Beyond::Exposure => "the change keeps its size",
+                Beyond::Age | Beyond::Starts => "it goes on when the day has passed",
+            };
+            self.ask_beyond(beyond, why, yes, otherwise, commands);
+        } else if self.autonomy.beyond == Some(Beyond::Starts) {
+            self.autonomy.beyond = None;
+            self.close_question(QuestionKind::BeyondBudget);
+        }
+        room.map_or(most, |room| most.min(usize::try_from(room).unwrap_or(usize::MAX)))
+    }
+
+    /// Whether somebody would be started if more might be.
+    fn waits_for_room(&self) -> bool {
+        (0u32..).zip(&self.lanes).any(|(app, lane)| {
+            lane.hold.is_none() && !lane.is_untouched() && self.frontier.lane(AppIndex(app)).waiting_in_open > 0
+        })
+    }
+
+    fn ask_beyond(&mut self, beyond: Beyond, why: String, yes: &str, otherwise: &str, commands: &mut Commands) {
+        let before = self.question.as_ref().map(|question| question.kind);
+        let text = format!(
+            "{why}; {} of {} targets run {}, {} are under way, evidence against it is {:.1} of {:.0}: {yes}?",
+            self.exposed,
+            self.alive,
+            self.setup.change.to,
+            self.in_flight,
+            libm::exp(self.judge.ln_e().min(700.0)),
+            1.0 / self.setup.change.settings.alpha,
+        );
+        self.ask(QuestionKind::BeyondBudget, text, otherwise.to_owned(), commands);
+        if before.is_none() {
+            self.autonomy.beyond = Some(beyond);
+        }
+    }
+
+    /// A person let it go beyond a budget, once.
+    pub(super) fn lift_budget(&mut self) {
+        match self.autonomy.beyond.take() {
+            Some(Beyond::Age) => self.autonomy.young_since_ms = self.now_ms,
+            Some(Beyond::Starts) => self.autonomy.starts.clear(),
+            Some(Beyond::Exposure) => self.autonomy.exposure_lifted = true,
+            None => {}
+        }
+        self.scan_due = true;
+    }
+}
+
+/// So many parts per million of a fleet, but one at least.
+fn share(all: u64, ppm: u32) -> u64 {
+    (all.saturating_mul(u64::from(ppm)) / 1_000_000).max(1)
+}

@@ -1,0 +1,273 @@
+//! Steps that people take: at L1 the autopilot carries them out at a word for each target, at L0 people do and it looks.
+
+use unattended_batching::{Event, TargetIndex};
+use unattended_upgrade::TargetId;
+
+use crate::level::Act;
+use crate::{Actor, Offer, QuestionKind};
+
+use super::autonomy::some_of;
+use super::{Check, Commands, Course, Direction, Machine, Start};
+
+/// Targets that a person is offered at once, at the most: as many as somebody can keep in view.
+pub(super) const OFFERS: usize = 64;
+
+/// A step that a person may take, or has taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offered {
+    direction: Direction,
+    /// Since when a person has said to do it, or to have done it.
+    word_ms: Option<u64>,
+}
+
+impl Machine {
+    /// Starts it, or offers it to whoever has to do it or to say so.
+    pub(super) fn start_or_offer(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
+        if self.may(Act::Start) {
+            self.start(target, direction, commands);
+        } else {
+            let offered = Offered {
+                direction,
+                word_ms: None,
+            };
+            self.autonomy.offered.insert(target, offered);
+        }
+    }
+
+    fn start(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
+        self.set_in_flight(target, direction);
+        if direction == Direction::Forward {
+            self.note_start(target);
+        }
+        let rules = match direction {
+            Direction::Forward => unattended_defense::Direction::Forward,
+            Direction::Back => unattended_defense::Direction::Rollback,
+        };
+        self.started_under(self.app_of(target), rules);
+        commands.starts.push(Start { target, direction });
+    }
+
+    /// The target is on its way to the new version.
+    fn note_start(&mut self, target: TargetIndex) {
+        self.touch(target);
+        let batch = self.frontier.lane(self.app_of(target)).open_batch;
+        self.record.started(self.now_ms, batch);
+        match self.autonomy.starts.back_mut() {
+            Some((at, n)) if self.now_ms < *at + 60_000 => *n += 1,
+            _ => self.autonomy.starts.push_back((self.now_ms, 1)),
+        }
+    }
+
+    /// A person takes a step: at L1 it is done at this word, at L0 it is said to be done.
+    pub(super) fn step(&mut self, actor: &Actor, name: &str) {
+        if self.may(Act::Start) {
+            let text = format!(
+                "{name} is not a person's step: at {} targets start by themselves",
+                self.level()
+            );
+            self.decide_text("step.refused", text, None);
+            return;
+        }
+        let by_hand = !self.may(Act::Effect);
+        let now_ms = self.now_ms;
+        let target = self.index(name);
+        let open = self.offers_are_open();
+        let offered = target
+            .filter(|_| open)
+            .and_then(|target| self.autonomy.offered.get_mut(&target));
+        let Some(offered) = offered else {
+            let text = format!("{name} is not among the targets that plan, rules and evidence let change now");
+            self.decide_text("step.refused", text, None);
+            return;
+        };
+        if offered.word_ms.is_some() {
+            return;
+        }
+        offered.word_ms = Some(now_ms);
+        let forward = offered.direction == Direction::Forward;
+        self.moved_ms = now_ms;
+        if let (true, true, Some(target)) = (by_hand, forward, target) {
+            // Whatever a look will show: it may run the new version from now on.
+            self.note_start(target);
+        }
+        let change = &self.setup.change;
+        let version = if forward { &change.to } else { &change.from };
+        let how = if by_hand { "by hand" } else { "at this word" };
+        self.record
+            .step_taken(now_ms, &format!("to {version} {how}, says {actor}"));
+    }
+
+    /// Carries out what people said of single targets: starts them, or has those looked at that are said to be done.
+    pub(super) fn take_steps(&mut self, commands: &mut Commands) {
+        if self.autonomy.offered.is_empty() {
+            self.close_question(QuestionKind::Steps);
+            return;
+        }
+        if self.may(Act::Effect) {
+            let all = self.may(Act::Start);
+            let offered = std::mem::take(&mut self.autonomy.offered);
+            for (target, offer) in offered {
+                if all || offer.word_ms.is_some() {
+                    self.start(target, offer.direction, commands);
+                } else {
+                    self.autonomy.offered.insert(target, offer);
+                }
+            }
+        } else {
+            let said = |offer: &&Offered| offer.word_ms.is_some();
+            let targets: Vec<TargetId> = self
+                .autonomy
+                .offered
+                .iter()
+                .filter(|(_, offer)| said(offer))
+                .map(|(&target, _)| TargetId::from(self.name(target)))
+                .collect();
+            if !targets.is_empty() {
+                let change = &self.setup.change;
+                let back = self.course == Course::Back;
+                self.autonomy.looks = true;
+                commands.check = Some(Check {
+                    targets,
+                    version: if back { change.from.clone() } else { change.to.clone() },
+                    any: false,
+                });
+            }
+        }
+        self.ask_for_steps(commands);
+    }
+
+    fn ask_for_steps(&mut self, commands: &mut Commands) {
+        let open: Vec<&str> = self
+            .autonomy
+            .offered
+            .iter()
+            .filter(|(_, offer)| offer.word_ms.is_none())
+            .map(|(&target, _)| self.name(target))
+            .collect();
+        if !self.offers_are_open() {
+            return;
+        }
+        let asked = self
+            .question
+            .as_ref()
+            .is_some_and(|open| open.kind == QuestionKind::Steps);
+        if open.is_empty() || asked {
+            if open.is_empty() {
+                self.close_question(QuestionKind::Steps);
+            }
+            return;
+        }
+        let change = &self.setup.change;
+        let version = if self.course == Course::Back {
+            &change.from
+        } else {
+            &change.to
+        };
+        let how = if self.may(Act::Effect) {
+            "upgraded at your word for each"
+        } else {
+            "upgraded by hand"
+        };
+        let text = format!(
+            "{} targets may be {how} to {version} now, {}: which?",
+            open.len(),
+            some_of(&open)
+        );
+        self.ask(QuestionKind::Steps, text, "nothing more changes".to_owned(), commands);
+    }
+
+    /// What a look has shown of the targets that a person said are done. Whether it was such a look.
+    pub(super) fn seen_by_hand(&mut self, wrong: &[(String, String)]) -> bool {
+        if !std::mem::take(&mut self.autonomy.looks) {
+            return false;
+        }
+        let patience = self.setup.change.settings.attempt_estimate_ms;
+        let said: Vec<(TargetIndex, Offered)> = (self.autonomy.offered.iter())
+            .filter(|(_, offer)| offer.word_ms.is_some())
+            .map(|(&target, &offer)| (target, offer))
+            .collect();
+        for (target, offer) in said {
+            let name = self.name(target).to_owned();
+            match wrong.iter().find(|(wrong, _)| *wrong == name) {
+                None => {
+                    self.autonomy.offered.remove(&target);
+                    match offer.direction {
+                        Direction::Forward => self.arrived(target),
+                        Direction::Back => self.is_back(target),
+                    }
+                }
+                Some((_, why)) if offer.word_ms.is_some_and(|at| self.now_ms >= at + patience) => {
+                    let text = format!("{name} was said to be done and is not: {why}");
+                    self.decide_text("step.unverified", text, None);
+                    self.hand_failed(target, offer.direction, why);
+                    if let Some(offer) = self.autonomy.offered.get_mut(&target) {
+                        offer.word_ms = None;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        true
+    }
+
+    /// What was changed by hand does not work where the old version did: that speaks against the release as a failed attempt does.
+    fn hand_failed(&mut self, target: TargetIndex, direction: Direction, why: &str) {
+        let fleet = &self.setup.change.fleet;
+        let was_well = (target.0 as usize) >= fleet.len() || fleet.ready(target);
+        if direction == Direction::Forward && was_well {
+            let why = format!("{} (by hand): {why}", self.name(target));
+            self.start_failures.gate_failed(target, why);
+        }
+    }
+
+    /// Nothing is to be done while it is frozen, or while somebody decides whether to go back.
+    const fn offers_are_open(&self) -> bool {
+        self.frozen.is_none() && !self.stop_pending()
+    }
+
+    /// What is offered to people now.
+    pub(crate) fn offers(&self) -> Vec<Offer> {
+        if !self.offers_are_open() {
+            return Vec::new();
+        }
+        let change = &self.setup.change;
+        let open = self
+            .autonomy
+            .offered
+            .iter()
+            .filter(|(_, offer)| offer.word_ms.is_none());
+        open.map(|(&target, offer)| Offer {
+            target: self.name(target).to_owned(),
+            version: match offer.direction {
+                Direction::Forward => change.to.clone(),
+                Direction::Back => change.from.clone(),
+            },
+            by_hand: !self.may(Act::Effect),
+        })
+        .collect()
+    }
+
+    /// The change is taken back: what was offered for the way forward is not any more.
+    pub(super) fn withdraw_offers(&mut self) {
+        for (target, _) in std::mem::take(&mut self.autonomy.offered) {
+            self.frontier.on(Event::Failed {
+                id: target,
+                at: self.now_ms,
+                retry: false,
+            });
+        }
+    }
+
+    /// How many more may be offered, where steps are offered.
+    pub(super) fn room_to_go_back(&self) -> usize {
+        if self.may(Act::Start) {
+            usize::MAX
+        } else {
+            OFFERS.saturating_sub(self.autonomy.offered.len())
+        }
+    }
+
+    pub(super) fn nothing_is_offered(&self) -> bool {
+        self.autonomy.offered.is_empty()
+    }
+}

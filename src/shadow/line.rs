@@ -1,0 +1,337 @@
+//! The format of a recorded change: one JSON object a line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use unattended_batching::{Fleet, Policy, Target};
+use unattended_defense::Guard;
+use unattended_health::{History, Interval};
+
+use super::Shadow;
+use crate::{Actor, Change, Settings};
+
+/// The version of the format of recorded changes.
+pub const RECORD_SCHEMA: u32 = 1;
+
+/// The first line: which change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "written by whoever records a change")]
+pub struct RecordedChange {
+    /// [`RECORD_SCHEMA`].
+    pub schema: u32,
+    /// The name of the change.
+    pub change: String,
+    /// What drove it.
+    pub tool: String,
+    /// The version before.
+    pub from: String,
+    /// The version it brings.
+    pub to: String,
+    /// When it began, in Unix milliseconds: all other times count from then.
+    pub began_unix_ms: i64,
+    /// The length of an interval of metrics.
+    pub interval_ms: u64,
+}
+
+/// A target of the fleet as it was at the beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "written by whoever records a change")]
+pub struct RecordedTarget {
+    /// Its unique name.
+    pub id: String,
+    /// Its application.
+    pub app: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether it served; true unless said otherwise.
+    #[serde(default = "yes")]
+    pub ready: bool,
+    /// The stratum that its requests are counted with, as intervals and history name it: targets of one application. Those of one
+    /// stratum may differ in labels; nothing is then told apart by these.
+    pub stratum: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What happened to a recorded change. Times are milliseconds since it began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::exhaustive_enums, reason = "the format is versioned as a whole")]
+pub enum Event {
+    /// Metrics of an interval.
+    Interval(Interval),
+    /// A target was ordered to a version: the new one, or back.
+    Ordered {
+        /// When.
+        at_ms: u64,
+        /// Which.
+        target: String,
+        /// To the new version.
+        new: bool,
+    },
+    /// A target runs what it was ordered to, and its checks have passed.
+    Ready {
+        /// When that was seen.
+        at_ms: u64,
+        /// Which.
+        target: String,
+        /// The new version.
+        new: bool,
+    },
+    /// The new version crashed on a target or failed a check there.
+    Failed {
+        /// When that was seen.
+        at_ms: u64,
+        /// Which.
+        target: String,
+        /// What was seen.
+        why: String,
+    },
+    /// The change is over.
+    Ended {
+        /// When.
+        at_ms: u64,
+        /// How.
+        how: Ending,
+    },
+}
+
+/// How a recorded change ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "the format is versioned as a whole")]
+pub enum Ending {
+    /// The new version is everywhere, or nearly.
+    Completed,
+    /// The old version is.
+    RolledBack,
+    /// It was left where it stood.
+    Aborted,
+}
+
+/// A line that is no [`Event`].
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Head {
+    Change(RecordedChange),
+    Target(RecordedTarget),
+    History(History),
+    /// An interval in the compact form of [`Interval::encode`], in hexadecimal.
+    Packed {
+        interval: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Kind<'l> {
+    #[serde(rename = "type", borrow)]
+    kind: &'l str,
+}
+
+/// Why a recorded change cannot be read: the line, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{what}", if *.line > 0 { format!("line {}: ", .line) } else { String::new() })]
+#[non_exhaustive]
+pub struct RecordError {
+    /// From 1; 0 where it is about the whole.
+    pub line: u64,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+impl Shadow {
+    /// Reads a recorded change to its end. `policy` says how the autopilot would batch this fleet; it is spread over those of its labels that all
+    /// targets of each stratum share.
+    ///
+    /// # Errors
+    /// The first line that cannot be read, or does not belong where it is.
+    pub fn read(
+        lines: impl BufRead,
+        settings: Settings,
+        rules: Guard,
+        policy: impl FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>,
+    ) -> Result<(Self, RecordedChange), RecordError> {
+        let mut reading = Reading {
+            change: None,
+            targets: Vec::new(),
+            history: Vec::new(),
+            shadow: None,
+            begin: Some((settings, rules, policy)),
+        };
+        for (number, line) in (1..).zip(lines.lines()) {
+            let fault = |what: String| RecordError { line: number, what };
+            let line = line.map_err(|error| fault(error.to_string()))?;
+            if !line.trim().is_empty() {
+                reading.line(&line).map_err(fault)?;
+            }
+        }
+        let whole = |what: String| RecordError { line: 0, what };
+        reading.begin().map_err(whole)?;
+        let missing = || whole("there is no change in it: begin with a line of type `change`".to_owned());
+        let change = reading.change.ok_or_else(missing)?;
+        let shadow = reading
+            .shadow
+            .ok_or_else(|| whole("there is nothing in it".to_owned()))?;
+        Ok((shadow, change))
+    }
+}
+
+struct Reading<P> {
+    change: Option<RecordedChange>,
+    targets: Vec<RecordedTarget>,
+    history: Vec<History>,
+    shadow: Option<Shadow>,
+    /// Until the first event.
+    begin: Option<(Settings, Guard, P)>,
+}
+
+impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> {
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let kind: Kind<'_> = serde_json::from_str(line).map_err(|error| format!("no object with a `type`: {error}"))?;
+        match kind.kind {
+            "change" | "target" | "history" | "packed" => {
+                let head = serde_json::from_str(line).map_err(|error| error.to_string())?;
+                self.head(head)
+            }
+            "interval" | "ordered" | "ready" | "failed" | "ended" => {
+                let event: Event = serde_json::from_str(line).map_err(|error| error.to_string())?;
+                self.event(&event)
+            }
+            other => Err(format!(
+                "there is no line of type `{other}`: use change, target, history, interval, packed, ordered, ready, failed or ended"
+            )),
+        }
+    }
+
+    fn head(&mut self, head: Head) -> Result<(), String> {
+        match head {
+            Head::Packed { interval } => {
+                let bytes = from_hex(&interval).ok_or("`interval` is not in hexadecimal")?;
+                let interval = Interval::decode(&bytes).map_err(|error| format!("`interval`: {error}"))?;
+                self.event(&Event::Interval(interval))
+            }
+            Head::Change(change) if self.change.is_some() => Err(format!("a second change, `{}`", change.change)),
+            Head::Change(change) if change.schema != RECORD_SCHEMA => Err(format!(
+                "`schema` is {}: this version reads {RECORD_SCHEMA}",
+                change.schema
+            )),
+            Head::Change(change) => {
+                self.change = Some(change);
+                Ok(())
+            }
+            _ if self.change.is_none() => Err("the first line must be of type `change`".to_owned()),
+            _ if self.begin.is_none() => Err("targets and history come before all that happens".to_owned()),
+            Head::Target(target) => {
+                self.targets.push(target);
+                Ok(())
+            }
+            Head::History(history) => {
+                self.history.push(history);
+                Ok(())
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), String> {
+        self.begin()?;
+        match &mut self.shadow {
+            Some(shadow) => shadow.take(event).map_err(|error| error.to_string()),
+            None => Err("the first line must be of type `change`".to_owned()),
+        }
+    }
+
+    /// All that comes before the first event is read.
+    fn begin(&mut self) -> Result<(), String> {
+        let Some(change) = &self.change else { return Ok(()) };
+        let Some((mut settings, rules, policy)) = self.begin.take() else {
+            return Ok(());
+        };
+        settings.interval_ms = change.interval_ms;
+        let constant = self.constant_labels();
+        let mut builder = Fleet::builder();
+        for target in &self.targets {
+            let mut known = Target::new(target.id.clone(), target.app.clone());
+            known.labels = target.labels.clone();
+            known.ready = target.ready;
+            builder.add(&known).map_err(|error| error.to_string())?;
+        }
+        let fleet = builder.build().map_err(|error| error.to_string())?;
+        let policy = policy(&fleet, &constant)?;
+        let author = Actor::program(change.tool.clone(), "record");
+        let (from, to) = (change.from.as_str().into(), change.to.as_str().into());
+        let ours = Change::new(change.change.clone(), author, from, to, Arc::new(fleet))
+            .policy(policy)
+            .settings(settings);
+        let began = change.began_unix_ms;
+        // History speaks of recorded strata as well, so they are matched with a machine that has none first.
+        let blank = Shadow::new(ours.clone(), rules.clone(), &[], began).map_err(|error| error.to_string())?;
+        let strata = self.match_strata(&blank)?;
+        for row in &mut self.history {
+            let known = strata.get(&row.stratum);
+            row.stratum = *known.ok_or_else(|| format!("history of stratum {}, which has no target", row.stratum))?;
+        }
+        let mut shadow = Shadow::new(ours, rules, &self.history, began).map_err(|error| error.to_string())?;
+        strata
+            .into_iter()
+            .for_each(|(recorded, ours)| shadow.alike(recorded, ours));
+        self.shadow = Some(shadow);
+        Ok(())
+    }
+
+    /// The labels in which the targets of no stratum differ.
+    fn constant_labels(&self) -> BTreeSet<String> {
+        let mut keys: BTreeSet<String> = self
+            .targets
+            .iter()
+            .flat_map(|target| target.labels.keys().cloned())
+            .collect();
+        let mut first: BTreeMap<u32, &RecordedTarget> = BTreeMap::new();
+        for target in &self.targets {
+            let like = first.entry(target.stratum).or_insert(target);
+            keys.retain(|key| like.labels.get(key) == target.labels.get(key));
+        }
+        keys
+    }
+
+    /// By recorded stratum, ours: that of its targets.
+    fn match_strata(&self, shadow: &Shadow) -> Result<BTreeMap<u32, u32>, String> {
+        let mut strata: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut taken: BTreeMap<u32, u32> = BTreeMap::new();
+        for target in &self.targets {
+            let number = shadow
+                .machine()
+                .stratum_of_target(&target.id)
+                .ok_or_else(|| format!("target `{}` has no stratum", target.id))?;
+            if *strata.entry(target.stratum).or_insert(number) != number {
+                return Err(format!(
+                    "stratum {} has targets of several applications",
+                    target.stratum
+                ));
+            }
+            if *taken.entry(number).or_insert(target.stratum) != target.stratum {
+                return Err(format!(
+                    "strata {} and {} have targets of one application and the same labels: make one of them",
+                    taken[&number], target.stratum
+                ));
+            }
+        }
+        Ok(strata)
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |pair: &[u8]| u8::try_from(value(pair[0])? * 16 + value(pair[1])?).ok();
+    digits
+        .len()
+        .is_multiple_of(2)
+        .then(|| digits.chunks_exact(2).map(byte).collect())?
+}

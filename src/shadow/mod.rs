@@ -1,0 +1,302 @@
+//! Shadow mode: what the autopilot would have done with a change that another tool drives.
+
+mod line;
+mod report;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use unattended_batching::{Plan, TargetIndex, verify};
+use unattended_defense::Guard;
+use unattended_health::{History, Interval};
+
+use crate::input::Header;
+use crate::machine::{Machine, Objection, Setup};
+use crate::{Change, Level, RunError, StartError};
+
+pub use line::{Ending, Event, RECORD_SCHEMA, RecordError, RecordedChange, RecordedTarget};
+pub use report::{Disagreement, End, Saved, ShadowReport, Topic};
+
+/// Reads what happens to a change that somebody else drives, and says what the autopilot would have done, and when.
+///
+/// It has no [`Platform`](crate::upgrade::Platform), and nothing that it is given can reach one. It sees what the other tool saw: each
+/// start is held against rules and evidence of that moment, and the evidence is that of the targets that were really started. So it does
+/// not say how the autopilot's own course, with its own first targets, would have gone; only what it would have said to this one.
+///
+/// ```
+/// use std::sync::Arc;
+/// use unattended::batching::{Fleet, Policy};
+/// use unattended::{Actor, Change, Event, Shadow, defense::Guard};
+///
+/// let mut fleet = Fleet::builder();
+/// for pod in ["pay-1", "pay-2", "pay-3"] {
+///     fleet.push(pod, "pay", [("zone", "a")], true)?;
+/// }
+/// let change = Change::new("mesh-1.9.2", Actor::program("argo", "ci"), "1.9.1".into(), "1.9.2".into(), Arc::new(fleet.build()?));
+/// let mut shadow = Shadow::new(change, Guard::empty(), &[], 0)?;
+/// shadow.take(&Event::Ordered { at_ms: 1_000, target: "pay-1".into(), new: true })?;
+/// assert_eq!(shadow.report().starts, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Shadow {
+    machine: Machine,
+    /// By recorded stratum, ours.
+    strata: BTreeMap<u32, u32>,
+    interval_ms: u64,
+    stop: Option<End>,
+    theirs: Theirs,
+    starts: u64,
+    agreed: u64,
+    found: Vec<Disagreement>,
+    /// By topic, the disagreement that goes on.
+    open: BTreeMap<Topic, usize>,
+    idle_ms: u64,
+    saved_target_ms: u64,
+    last_ms: u64,
+    exposure: Vec<(u64, u64)>,
+}
+
+/// What the other tool did as a whole.
+#[derive(Debug, Default)]
+struct Theirs {
+    back: Option<End>,
+    ended: Option<(u64, Ending)>,
+    most: u64,
+}
+
+impl Shadow {
+    /// Beside a change that began at `began_unix_ms`. Of its author and the budgets in its settings nothing is asked.
+    ///
+    /// # Errors
+    /// As [`Autopilot::start`](crate::Autopilot::start); [`StartError::Settings`] too where the history does not fit the plan.
+    pub fn new(change: Change, rules: Guard, history: &[History], began_unix_ms: i64) -> Result<Self, StartError> {
+        change.settings.check().map_err(StartError::Settings)?;
+        if change.from == change.to {
+            return Err(StartError::SameVersion(change.from.to_string()));
+        }
+        rules.check_keys(change.fleet.keys())?;
+        let plan = Plan::build(&change.fleet, &change.policy, change.seed)?;
+        let proof = verify(&change.fleet, &change.policy, &plan)?;
+        let header = Header {
+            change: change.id.clone(),
+            author: change.author.to_string(),
+            from: change.from.to_string(),
+            to: change.to.to_string(),
+            seed: change.seed,
+            level: Level::L4,
+            granted_by: String::new(),
+            granted_until_unix_ms: None,
+            fenced: true,
+            mode: String::new(),
+            targets: change.fleet.len() as u64,
+            plan: String::new(),
+            rules: rules.digest().to_owned(),
+            settings: change.settings.of_the_change(),
+            person_patience_ms: 0,
+            began_ms: 0,
+            began_unix_ms,
+        };
+        let interval_ms = change.settings.interval_ms;
+        let setup = Setup {
+            change,
+            plan,
+            proof,
+            guard: Arc::new(rules),
+            header,
+        };
+        let machine = Machine::new(setup, history).map_err(|error| StartError::Settings(error.to_string()))?;
+        Ok(Self {
+            machine,
+            strata: BTreeMap::new(),
+            interval_ms,
+            stop: None,
+            theirs: Theirs::default(),
+            starts: 0,
+            agreed: 0,
+            found: Vec::new(),
+            open: BTreeMap::new(),
+            idle_ms: 0,
+            saved_target_ms: 0,
+            last_ms: 0,
+            exposure: Vec::new(),
+        })
+    }
+
+    /// The next thing that happened.
+    ///
+    /// # Errors
+    /// [`RunError::Metrics`] where an interval cannot be: its rows name strata that are not there, say. Events about targets that
+    /// the fleet does not have are passed over: they were born later.
+    pub fn take(&mut self, event: &Event) -> Result<(), RunError> {
+        match event {
+            Event::Interval(interval) => return self.interval(interval),
+            Event::Ordered { at_ms, target, new } => {
+                self.pass(*at_ms);
+                if let Some(target) = self.machine.find(target) {
+                    if *new {
+                        self.ordered(*at_ms, target)
+                    } else {
+                        self.ordered_back(*at_ms, target)
+                    }
+                }
+            }
+            Event::Ready { at_ms, target, new } => {
+                self.pass(*at_ms);
+                if let (Some(target), true) = (self.machine.find(target), *new) {
+                    self.machine.told_ready(target);
+                }
+            }
+            Event::Failed { at_ms, target, why } => {
+                self.pass(*at_ms);
+                if let Some(at) = self.machine.find(target) {
+                    self.machine.told_failed(at, format!("{target}: {why}"));
+                }
+                self.look(*at_ms);
+            }
+            Event::Ended { at_ms, how } => {
+                self.pass(*at_ms);
+                self.theirs.ended.get_or_insert((*at_ms, *how));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows are counted by strata of the record; these are the same targets as ours of that number.
+    pub(crate) fn alike(&mut self, recorded: u32, ours: u32) {
+        self.strata.insert(recorded, ours);
+    }
+
+    pub(crate) const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn interval(&mut self, interval: &Interval) -> Result<(), RunError> {
+        let mut interval = interval.clone();
+        let strata = &self.strata;
+        let ours = |stratum: &mut u32| {
+            if let Some(&known) = strata.get(stratum) {
+                *stratum = known;
+            }
+        };
+        interval.rows.iter_mut().for_each(|row| ours(&mut row.stratum));
+        interval.samples.iter_mut().for_each(|sample| ours(&mut sample.stratum));
+        interval.splits.iter_mut().for_each(|split| ours(&mut split.stratum));
+        self.pass(interval.end_ms);
+        self.machine
+            .interval(&interval)
+            .map_err(|error| RunError::Metrics(error.to_string()))?;
+        self.look(interval.end_ms);
+        self.wait(interval.end_ms);
+        let exposed = self.machine.exposed_now();
+        if self.exposure.last().is_none_or(|&(_, last)| last != exposed) {
+            self.exposure.push((interval.end_ms, exposed));
+        }
+        Ok(())
+    }
+
+    /// Time passes with as many targets exposed as there are.
+    fn pass(&mut self, at_ms: u64) {
+        let passed = at_ms.saturating_sub(self.last_ms);
+        if self.stop.is_some() && self.theirs.ended.is_none() {
+            let exposed = self.machine.exposed_now();
+            self.saved_target_ms = self.saved_target_ms.saturating_add(exposed.saturating_mul(passed));
+        }
+        self.last_ms = self.last_ms.max(at_ms);
+    }
+
+    /// Whether there is a reason to stop, for the first time.
+    fn look(&mut self, at_ms: u64) {
+        let stop = self.machine.watch(at_ms);
+        if let (Some((code, text)), None) = (stop, &self.stop) {
+            self.stop = Some(End {
+                what: code.to_owned(),
+                at_ms,
+                exposed: self.machine.exposed_now(),
+                why: text,
+            });
+        }
+    }
+
+    /// Whether the other tool waits for nothing.
+    fn wait(&mut self, at_ms: u64) {
+        let over = self.stop.is_some() || self.theirs.back.is_some() || self.theirs.ended.is_some();
+        if !over && self.machine.would_go_on() {
+            self.idle_ms += self.interval_ms;
+            let what = "it waits, and rules and evidence would let it go on".to_owned();
+            self.disagree(Topic::Waits, at_ms, what, 0);
+        } else {
+            self.agree(Topic::Waits, at_ms);
+        }
+    }
+
+    fn ordered(&mut self, at_ms: u64, target: TargetIndex) {
+        self.starts += 1;
+        let objection = if let Some(stop) = &self.stop {
+            Some((Topic::Stopped, format!("it would have been stopped: {}", stop.why)))
+        } else {
+            self.machine.objection(target).map(|objection| match objection {
+                Objection::Rules(why) => (Topic::Rules, format!("rules hold the application: {why}")),
+                Objection::Evidence(class, room) => (
+                    Topic::Evidence,
+                    format!("class {class} may have {room} targets by what was seen of it"),
+                ),
+                Objection::Blocked(why) => (Topic::Blocked, format!("a check blocks the change: {why}")),
+            })
+        };
+        match objection {
+            None => {
+                self.agreed += 1;
+                for topic in Topic::OF_STARTS {
+                    self.agree(topic, at_ms);
+                }
+            }
+            Some((topic, why)) => self.disagree(topic, at_ms, why, 1),
+        }
+        self.machine.told_started(target);
+        self.theirs.most = self.theirs.most.max(self.machine.exposed_now());
+    }
+
+    fn ordered_back(&mut self, at_ms: u64, target: TargetIndex) {
+        if self.theirs.back.is_none() {
+            let exposed = self.machine.exposed_now();
+            self.theirs.back = Some(End {
+                what: "rollback".to_owned(),
+                at_ms,
+                exposed,
+                why: String::new(),
+            });
+            if self.stop.is_none() {
+                let why = format!(
+                    "it goes back, and evidence against the release is {:.1}",
+                    self.machine.evidence_now()
+                );
+                self.disagree(Topic::Back, at_ms, why, 0);
+            }
+        }
+        self.machine.told_back(target);
+    }
+
+    fn agree(&mut self, topic: Topic, at_ms: u64) {
+        if let Some(open) = self.open.remove(&topic) {
+            self.found[open].until_ms = at_ms;
+        }
+    }
+
+    fn disagree(&mut self, topic: Topic, at_ms: u64, why: String, starts: u64) {
+        if let Some(&open) = self.open.get(&topic) {
+            let known = &mut self.found[open];
+            known.until_ms = at_ms;
+            known.starts += starts;
+            return;
+        }
+        self.open.insert(topic, self.found.len());
+        self.found.push(Disagreement {
+            topic,
+            from_ms: at_ms,
+            until_ms: at_ms,
+            starts,
+            why,
+        });
+    }
+}

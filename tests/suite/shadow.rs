@@ -1,0 +1,328 @@
+//! Beside a change that somebody else drives.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::fmt::Write as _;
+
+use crate::support::HOUR_MS;
+use unattended::batching::{Policy, pct};
+use unattended::defense::Guard;
+use unattended::{Ending, Settings, Shadow, ShadowReport, Topic};
+
+const MINUTE_MS: u64 = 60_000;
+/// Two applications of a hundred targets; each is a stratum.
+const TARGETS: u64 = 200;
+
+/// A recorded change: at `starts` so many targets of both applications are started, at `back` all go back. Canaries fail `factor` times as
+/// often as the others, of a hundred requests a minute one in a hundred.
+struct Record {
+    starts: Vec<(u64, u64)>,
+    factor: u64,
+    back: Option<u64>,
+    minutes: u64,
+}
+
+impl Record {
+    fn lines(&self) -> String {
+        let mut text = String::from(
+            "{\"type\":\"change\",\"schema\":1,\"change\":\"mesh-2\",\"tool\":\"other\",\"from\":\"mesh-1\",\"to\":\"mesh-2\",\
+             \"began_unix_ms\":1795420800000,\"interval_ms\":60000}\n",
+        );
+        for i in 0..TARGETS {
+            let _ = writeln!(
+                text,
+                "{{\"type\":\"target\",\"id\":\"t-{i}\",\"app\":\"app-{}\",\"labels\":{{\"node\":\"n-{}\",\"stack\":\"s-{}\"}},\"stratum\":{}}}",
+                i % 2,
+                i % 7,
+                i % 2,
+                7 + i % 2
+            );
+        }
+        for stratum in [7, 8] {
+            let _ = writeln!(
+                text,
+                "{{\"type\":\"history\",\"stratum\":{stratum},\"metric\":0,\"counts\":{{\"bad\":10000,\"total\":1000000}},\"samples\":[]}}"
+            );
+            let _ = writeln!(
+                text,
+                "{{\"type\":\"history\",\"stratum\":{stratum},\"metric\":1,\"counts\":{{\"bad\":10000,\"total\":1000000}},\"samples\":[]}}"
+            );
+        }
+        let (mut exposed, mut warm, mut back) = (0, 0, false);
+        for minute in 0..self.minutes {
+            let at_ms = minute * MINUTE_MS;
+            if self.back == Some(minute) {
+                back = true;
+                for i in 0..exposed {
+                    let _ = writeln!(
+                        text,
+                        "{{\"type\":\"ordered\",\"at_ms\":{at_ms},\"target\":\"t-{i}\",\"new\":false}}"
+                    );
+                }
+                exposed = 0;
+            }
+            for &(_, n) in self.starts.iter().filter(|(at, _)| *at == minute && !back) {
+                for i in exposed..exposed + n {
+                    let _ = writeln!(
+                        text,
+                        "{{\"type\":\"ordered\",\"at_ms\":{at_ms},\"target\":\"t-{i}\",\"new\":true}}"
+                    );
+                    let _ = writeln!(
+                        text,
+                        "{{\"type\":\"ready\",\"at_ms\":{at_ms},\"target\":\"t-{i}\",\"new\":true}}"
+                    );
+                }
+                exposed += n;
+            }
+            let mut rows = Vec::new();
+            for stratum in [7, 8] {
+                let (new, old) = (warm / 2, (TARGETS - exposed) / 2);
+                for metric in [0, 1] {
+                    let factor = if metric == 0 { self.factor } else { 1 };
+                    rows.push(format!(
+                        "{{\"stratum\":{stratum},\"metric\":{metric},\"fresh\":false,\"level\":0,\"missing\":0,\"canary\":{{\"bad\":{},\"total\":{}}},\
+                         \"control\":{{\"bad\":{old},\"total\":{}}}}}",
+                        new * factor,
+                        new * 100,
+                        old * 100
+                    ));
+                }
+            }
+            warm = exposed;
+            let _ = writeln!(
+                text,
+                "{{\"type\":\"interval\",\"index\":{minute},\"end_ms\":{},\"rows\":[{}],\"samples\":[],\"totals\":[],\"splits\":[],\
+                 \"signatures\":[],\"canary_hosts\":{{\"reported\":{exposed},\"expected\":{exposed}}},\
+                 \"control_hosts\":{{\"reported\":{},\"expected\":{}}}}}",
+                at_ms + MINUTE_MS,
+                rows.join(","),
+                TARGETS - exposed,
+                TARGETS - exposed
+            );
+        }
+        let how = if back { "rolled_back" } else { "completed" };
+        let _ = writeln!(
+            text,
+            "{{\"type\":\"ended\",\"at_ms\":{},\"how\":\"{how}\"}}",
+            self.minutes * MINUTE_MS
+        );
+        text
+    }
+
+    fn report(&self, rules: &str) -> ShadowReport {
+        let guard = if rules.is_empty() {
+            Guard::empty()
+        } else {
+            Guard::from_yaml("pack.yaml", rules).unwrap()
+        };
+        read(&self.lines(), guard).unwrap()
+    }
+}
+
+fn read(lines: &str, guard: Guard) -> Result<ShadowReport, String> {
+    let policy = |_: &unattended::batching::Fleet, shared: &std::collections::BTreeSet<String>| {
+        // Nodes differ within a stratum, so nothing is told apart by them.
+        assert_eq!(shared.iter().collect::<Vec<_>>(), ["stack"]);
+        Ok(Policy::new().per_app(pct(25)).spread(["stack"]))
+    };
+    let mut settings = Settings::default();
+    settings.soak_ms = HOUR_MS;
+    Shadow::read(lines.as_bytes(), settings, guard, policy)
+        .map(|(shadow, _)| shadow.report())
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_bad_change_is_stopped_sooner_and_what_that_saves_is_counted() {
+    let record = Record {
+        starts: vec![(1, 4), (30, 76), (60, 120)],
+        factor: 20,
+        back: Some(90),
+        minutes: 120,
+    };
+    let report = record.report("");
+    let stop = report.stop.as_ref().unwrap();
+    assert_eq!((stop.what.as_str(), stop.exposed), ("stop.evidence", 4));
+    assert!((2 * MINUTE_MS..30 * MINUTE_MS).contains(&stop.at_ms), "{stop:?}");
+    let back = report.back.as_ref().unwrap();
+    assert_eq!(
+        (back.at_ms, back.exposed, report.ended),
+        (90 * MINUTE_MS, 200, Some(Ending::RolledBack))
+    );
+    assert_eq!(
+        (report.starts, report.most_exposed, report.saved.exposed),
+        (200, 200, 196)
+    );
+    // The four until half an hour, eighty until the hour, all until an hour and a half.
+    let hours = |ms: u64| ms as f64 / HOUR_MS as f64;
+    let wanted = 4.0 * hours(30 * MINUTE_MS - stop.at_ms) + 80.0 * 0.5 + 200.0 * 0.5;
+    assert!(
+        (report.saved.target_hours - wanted).abs() < 1e-9,
+        "{} {wanted}",
+        report.saved.target_hours
+    );
+    assert!((report.saved.hours_to_stop - hours(90 * MINUTE_MS - stop.at_ms)).abs() < 1e-9);
+    let after = report
+        .disagreements
+        .iter()
+        .find(|found| found.topic == Topic::Stopped)
+        .unwrap();
+    assert_eq!(
+        (after.from_ms, after.until_ms, after.starts),
+        (30 * MINUTE_MS, 60 * MINUTE_MS, 196)
+    );
+    // Before the stop the first few are what the first batch may have: no more than two of them.
+    assert!(report.agreed > 0 && report.agreed <= 4, "{}", report.agreed);
+    assert!(!report.disagreements.iter().any(|found| found.topic == Topic::Back));
+}
+
+#[test]
+fn a_good_change_that_leaps_goes_beyond_the_evidence_and_one_that_dawdles_waits_for_nothing() {
+    let leap = Record {
+        starts: vec![(1, 200)],
+        factor: 1,
+        back: None,
+        minutes: 60,
+    };
+    let report = leap.report("");
+    assert_eq!((report.stop, report.ended), (None, Some(Ending::Completed)));
+    let beyond = report
+        .disagreements
+        .iter()
+        .find(|found| found.topic == Topic::Evidence)
+        .unwrap();
+    assert!(
+        beyond.starts >= 190 && beyond.starts + report.agreed == 200,
+        "{beyond:?} {}",
+        report.agreed
+    );
+    assert!(report.saved.target_hours.abs() < 1e-9 && report.saved.hours_to_stop.abs() < 1e-9);
+
+    let dawdle = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        back: None,
+        minutes: 600,
+    };
+    let report = dawdle.report("");
+    let waits = report
+        .disagreements
+        .iter()
+        .filter(|found| found.topic == Topic::Waits)
+        .map(|found| found.until_ms - found.from_ms);
+    let waited = waits.sum::<u64>() as f64 / HOUR_MS as f64;
+    assert!(
+        report.saved.hours_of_waiting > 2.0 && report.saved.hours_of_waiting < 10.0,
+        "{:?}",
+        report.saved
+    );
+    assert!((waited - report.saved.hours_of_waiting).abs() < 0.2, "{waited}");
+    assert!(
+        report.decisions.iter().any(|decision| decision.code == "class.safe"),
+        "{:?}",
+        report.decisions
+    );
+}
+
+#[test]
+fn a_good_change_that_is_taken_back_had_no_reason() {
+    let record = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        back: Some(20),
+        minutes: 30,
+    };
+    let report = record.report("");
+    assert_eq!(report.stop, None);
+    let back = report
+        .disagreements
+        .iter()
+        .find(|found| found.topic == Topic::Back)
+        .unwrap();
+    assert_eq!(back.from_ms, 20 * MINUTE_MS);
+    // What was taken back is not exposed any more.
+    assert_eq!(report.exposure.last(), Some(&(21 * MINUTE_MS, 0)));
+}
+
+#[test]
+fn rules_have_their_say_and_starts_that_fail_their_gate_stop_it() {
+    let rules = "version: 1\npack: day\nowner: ops\nscope: all\nwindows:\n  \
+                 - {id: day, kind: protected, select: {stack: [s-1]}, weekly: {days: daily, from: \"06:00\", for: 12h}, zone: UTC, reason: business}\n";
+    let record = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        back: None,
+        minutes: 10,
+    };
+    let report = record.report(rules);
+    let rules = report
+        .disagreements
+        .iter()
+        .find(|found| found.topic == Topic::Rules)
+        .unwrap();
+    assert_eq!((rules.starts, report.agreed), (1, 1));
+    assert!(rules.why.contains("business"), "{rules:?}");
+
+    let fail = "{\"type\":\"failed\",\"at_ms\":61000,\"target\":\"t-0\",\"why\":\"it crashed\"}\n";
+    let lines = record.lines();
+    let at = lines.find("{\"type\":\"interval\",\"index\":1,").unwrap();
+    let once = format!("{}{fail}{}", &lines[..at], &lines[at..]);
+    assert_eq!(
+        read(&once, Guard::empty()).unwrap().stop,
+        None,
+        "one chance failure stops nothing"
+    );
+    let twice = format!("{}{fail}{fail}{}", &lines[..at], &lines[at..]);
+    let stop = read(&twice, Guard::empty()).unwrap().stop.unwrap();
+    assert_eq!((stop.what.as_str(), stop.at_ms, stop.exposed), ("stop.gate", 61_000, 2));
+    assert!(stop.why.contains("it crashed"), "{stop:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_by_its_line() {
+    let good = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        back: None,
+        minutes: 2,
+    }
+    .lines();
+    let lines: Vec<&str> = good.lines().collect();
+    let with = |at: usize, line: &str| {
+        let mut lines = lines.clone();
+        lines[at] = line;
+        read(&lines.join("\n"), Guard::empty()).unwrap_err()
+    };
+    let cases: [(usize, &str, &str); 8] = [
+        (
+            0,
+            "{\"type\":\"ended\",\"at_ms\":1,\"how\":\"completed\"}",
+            "first line",
+        ),
+        (1, "nonsense", "line 2"),
+        (1, "{\"type\":\"targets\"}", "`targets`"),
+        (1, "{\"type\":\"target\",\"id\":\"t-0\",\"app\":\"a\"}", "stratum"),
+        (
+            1,
+            "{\"type\":\"target\",\"id\":\"t-1\",\"app\":\"a\",\"stratum\":1}",
+            "t-1",
+        ),
+        (
+            1,
+            "{\"type\":\"target\",\"id\":\"t-0\",\"app\":\"app-9\",\"labels\":{\"stack\":\"s-0\"},\"stratum\":7}",
+            "several applications",
+        ),
+        (
+            201,
+            "{\"type\":\"history\",\"stratum\":9,\"metric\":0,\"counts\":{\"bad\":1,\"total\":2},\"samples\":[]}",
+            "stratum 9",
+        ),
+        (205, "{\"type\":\"packed\",\"interval\":\"0g\"}", "hexadecimal"),
+    ];
+    for (at, line, word) in cases {
+        let error = with(at, line);
+        assert!(error.contains(word), "{line}: {error}");
+    }
+    let newer = lines[0].replace("\"schema\":1", "\"schema\":2");
+    assert!(with(0, &newer).contains("schema"), "{}", with(0, &newer));
+    assert!(read("", Guard::empty()).unwrap_err().contains("no change in it"));
+}

@@ -125,7 +125,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
     let name = format!("round-{}", task.round);
     let change = Change::new(
         name,
-        Actor::program("hot_upgrade", "example"),
+        Actor::person("you", "hot_upgrade"),
         old.as_str().into(),
         new.as_str().into(),
         fleet,

@@ -52,6 +52,8 @@
 //!                                              └─► summary ──► report: page, text, JSON
 //! ```
 //!
+//! Which release, and when, is for the [`train`]: from a commit over the canary fleet to production.
+//!
 //! # Guarantees
 //!
 //! - The machine is a pure function of its inputs. The inputs are in the journal before anything that follows from them
@@ -87,6 +89,7 @@ mod self_check;
 mod settings;
 mod shadow;
 mod summary;
+pub mod train;
 
 pub use builder::{Autopilot, Builder, Missing, Preview};
 pub use change::{Actor, ActorKind, Change, Debt, Outcome};

@@ -32,6 +32,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod truth;
 
 use std::process::ExitCode;
 

@@ -8,13 +8,14 @@ use unattended_simulated::World;
 
 use crate::bars::{bars, dominates};
 use crate::baseline;
-use crate::ground::{Ground, met};
+use crate::ground::Ground;
 use crate::lots::Lots;
 use crate::measures::{Measures, quantile};
 use crate::options::{Choice, Options, Policy};
 use crate::scenario::Scenario;
 use crate::template::Template;
 use crate::trial::Trial;
+use crate::truth::met;
 use crate::{ours, runs};
 
 fn built_in() -> Scenario {

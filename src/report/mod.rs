@@ -7,6 +7,7 @@ mod curves;
 mod format;
 mod holds;
 mod lists;
+mod metro;
 mod plot;
 #[cfg(test)]
 mod sample;
@@ -15,9 +16,11 @@ mod style;
 #[cfg(test)]
 mod tests;
 mod text;
+mod train;
 mod words;
 
 pub use text::text;
+pub use train::train_page;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -10,3 +10,4 @@ mod replay;
 mod shadow;
 mod silence;
 mod support;
+mod train;

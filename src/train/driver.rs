@@ -1,0 +1,470 @@
+//! The thin driver: reads the sources, keeps the journal, carries commands out. It decides nothing.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures::future::{Either, select};
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use unattended_upgrade::{Clock, Group, Journal, JournalError, Record, Stream};
+
+use super::{Artefacts, ChangeOrder, CiStatus, Command, Fleets, Input, LineId, NoAnswer, Order, Train, TrainSummary};
+use crate::{Actor, AlwaysPermit, CommandError, Notice, Notifier, Permit};
+
+/// The records of the train in a journal.
+const STREAM: Stream = Stream(3);
+const BEGIN: u8 = 1;
+const INPUT: u8 = 2;
+/// Ticks from which nothing followed are kept back until there are so many.
+const MAX_KEPT_BACK: u32 = 64;
+/// Groups read at once.
+const READ_GROUPS: usize = 256;
+/// The orders that may lie unread.
+const MAX_ORDERS: usize = 1_000;
+
+/// The outside world of a train. It begins with [`new`](Self::new); every field may be set.
+#[non_exhaustive]
+pub struct TrainParts<J, C> {
+    /// Where every input is written down before anything follows from it.
+    pub journal: Arc<J>,
+    /// What time it is.
+    pub clock: Arc<C>,
+    /// What CI says.
+    pub ci: Arc<dyn CiStatus>,
+    /// Where artefacts come from.
+    pub artefacts: Arc<dyn Artefacts>,
+    /// What is changed.
+    pub fleets: Arc<dyn Fleets>,
+    /// How people are told.
+    pub notifier: Arc<dyn Notifier>,
+    /// What is asked before each build, start and taking back.
+    pub permit: Arc<dyn Permit>,
+    /// Is called when something has happened, with the state after it: for a page that is rewritten as it goes.
+    pub observer: Arc<dyn Fn(&TrainSummary) + Send + Sync>,
+    /// How often the sources are asked, in milliseconds.
+    pub poll_ms: u64,
+    /// How long a source may take to answer, in milliseconds.
+    pub call_ms: u64,
+}
+
+impl<J, C> fmt::Debug for TrainParts<J, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrainParts")
+            .field("poll_ms", &self.poll_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<J, C> TrainParts<J, C> {
+    /// These parts, with everything permitted and nobody watching; the sources are asked each minute and may take one.
+    pub fn new(
+        journal: Arc<J>,
+        clock: Arc<C>,
+        ci: Arc<dyn CiStatus>,
+        artefacts: Arc<dyn Artefacts>,
+        fleets: Arc<dyn Fleets>,
+        notifier: Arc<dyn Notifier>,
+    ) -> Self {
+        Self {
+            journal,
+            clock,
+            ci,
+            artefacts,
+            fleets,
+            notifier,
+            permit: Arc::new(AlwaysPermit),
+            observer: Arc::new(|_| {}),
+            poll_ms: 60_000,
+            call_ms: 60_000,
+        }
+    }
+}
+
+/// Why a train stopped being driven. The journal has everything; a later run goes on from it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainRunError {
+    /// The journal is of another train.
+    #[error(
+        "the journal belongs to another train: {journal}; this one is {run}: name another journal, or run with the same settings"
+    )]
+    OtherTrain {
+        /// What the journal says.
+        journal: String,
+        /// What this run is.
+        run: String,
+    },
+    /// The journal cannot be read back.
+    #[error("the journal cannot be used: {0}")]
+    Journal(String),
+    /// The journal failed.
+    #[error(transparent)]
+    Append(#[from] JournalError),
+}
+
+struct Shared {
+    machine: Mutex<Option<Train>>,
+    orders: Mutex<VecDeque<Input>>,
+    left: Mutex<bool>,
+    waker: AtomicWaker,
+}
+
+/// Speaks to a train that is driven, from any thread. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct TrainHandle(Arc<Shared>);
+
+impl fmt::Debug for TrainHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrainHandle").finish_non_exhaustive()
+    }
+}
+
+impl TrainHandle {
+    /// Gives an order. It is read before the next effect; what becomes of it is in the notices.
+    ///
+    /// # Errors
+    /// [`CommandError::Ended`] where nobody drives the train any more, [`CommandError::TooMany`] where nobody reads.
+    pub fn order(
+        &self,
+        line: impl Into<LineId>,
+        order: Order,
+        actor: Actor,
+        reason: impl Into<String>,
+    ) -> Result<(), CommandError> {
+        if *self.0.left.lock() {
+            return Err(CommandError::Ended);
+        }
+        let mut orders = self.0.orders.lock();
+        if orders.len() >= MAX_ORDERS {
+            return Err(CommandError::TooMany);
+        }
+        orders.push_back(Input::Order {
+            line: line.into(),
+            order,
+            actor,
+            reason: reason.into(),
+        });
+        drop(orders);
+        self.0.waker.wake();
+        Ok(())
+    }
+
+    /// Ends the driving after this turn; changes that run go on by themselves, and a later run takes them up.
+    pub fn leave(&self) {
+        *self.0.left.lock() = true;
+        self.0.waker.wake();
+    }
+
+    /// Where the train stands; `None` before its journal was read.
+    pub fn summary(&self) -> Option<TrainSummary> {
+        self.0.machine.lock().as_ref().map(Train::summary)
+    }
+}
+
+/// Gives a handle and the future that drives the train until it is [left](TrainHandle::leave), from wherever its journal stands.
+///
+/// The future spawns nothing and owns no runtime; dropping it at any await is as good, or as bad, as a kill.
+pub fn drive<J: Journal, C: Clock>(
+    train: Train,
+    parts: TrainParts<J, C>,
+) -> (
+    TrainHandle,
+    impl Future<Output = Result<(), TrainRunError>> + Send + 'static,
+) {
+    let shared = Arc::new(Shared {
+        machine: Mutex::new(None),
+        orders: Mutex::default(),
+        left: Mutex::new(false),
+        waker: AtomicWaker::new(),
+    });
+    let handle = TrainHandle(Arc::clone(&shared));
+    let mut run = Run {
+        parts,
+        shared,
+        group: Group::new(),
+        kept_back: 0,
+        taken_up: Vec::new(),
+    };
+    (handle, async move {
+        let ended = run.run(train).await;
+        *run.shared.left.lock() = true;
+        ended
+    })
+}
+
+struct Run<J, C> {
+    parts: TrainParts<J, C>,
+    shared: Arc<Shared>,
+    /// Inputs that are applied and not durable yet: nothing has followed from them outside.
+    group: Group,
+    kept_back: u32,
+    /// Changes that ran when the run before this one ended: whoever drove them is gone, too.
+    taken_up: Vec<ChangeOrder>,
+}
+
+impl<J: Journal, C: Clock> Run<J, C> {
+    async fn run(&mut self, train: Train) -> Result<(), TrainRunError> {
+        let train = self.recover(train).await?;
+        self.taken_up = train.running().cloned().collect();
+        *self.shared.machine.lock() = Some(train);
+        loop {
+            let news = self.read().await;
+            self.take(news).await?;
+            self.carry_out().await?;
+            if *self.shared.left.lock() {
+                self.write().await?;
+                return Ok(());
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Folds the journal, or begins it.
+    async fn recover(&mut self, mut train: Train) -> Result<Train, TrainRunError> {
+        let identity = train.identity();
+        let mut begun = false;
+        let mut from = 0;
+        if let Some(snapshot) = self.parts.journal.snapshot().await? {
+            from = snapshot.before;
+            replay(&snapshot.group, &identity, &mut begun, &mut train)?;
+        }
+        loop {
+            let groups = self.parts.journal.read(from, READ_GROUPS).await?;
+            let Some((first, last)) = groups.last() else { break };
+            from = first + u64::from(last.len());
+            for (_, group) in &groups {
+                replay(group, &identity, &mut begun, &mut train)?;
+            }
+        }
+        if !begun {
+            self.group.push(STREAM, BEGIN, identity.as_bytes());
+        }
+        Ok(train)
+    }
+
+    /// Asks all sources. One that has no answer has none: it is asked again next time.
+    async fn read(&self) -> Vec<Input> {
+        let now_ms = self.parts.clock.wall();
+        let mut news = vec![Input::Tick(now_ms)];
+        let mut lines: Vec<(LineId, [u64; 3])> = Vec::new();
+        let mut running = Vec::new();
+        let mut soaking: Vec<(LineId, String)> = Vec::new();
+        if let Some(train) = &*self.shared.machine.lock() {
+            let cursors = |line: &LineId| ["ci", "artefacts", "incidents"].map(|source| train.cursor(source, line));
+            lines.extend(train.line_ids().map(|line| (line.clone(), cursors(line))));
+            running.extend(train.running().map(|order| order.change.clone()));
+            soaking.extend(
+                train
+                    .soaking()
+                    .map(|(line, version)| (line.clone(), version.to_owned())),
+            );
+        }
+        let moved = |source: &str, line: &LineId, cursor| Input::Cursor {
+            source: source.to_owned(),
+            line: line.clone(),
+            cursor,
+        };
+        for (line, [ci, artefacts, incidents]) in lines {
+            if let Ok(tried) = self.within(self.parts.ci.tried(&line, ci)).await {
+                news.extend(tried.items.into_iter().map(|(commit, green)| Input::Ci {
+                    line: line.clone(),
+                    commit,
+                    green,
+                }));
+                news.extend((tried.cursor > ci).then(|| moved("ci", &line, tried.cursor)));
+            }
+            if let Ok(built) = self.within(self.parts.artefacts.built(&line, artefacts)).await {
+                news.extend(built.items.into_iter().map(|artefact| Input::Built {
+                    line: line.clone(),
+                    artefact,
+                }));
+                news.extend((built.cursor > artefacts).then(|| moved("artefacts", &line, built.cursor)));
+            }
+            if let Ok(seen) = self.within(self.parts.fleets.incidents(&line, incidents)).await {
+                news.extend(seen.items.into_iter().map(|item| {
+                    let (line, id, at_unix_ms) = (line.clone(), item.id, item.at_unix_ms);
+                    if item.open {
+                        Input::Incident { line, id, at_unix_ms }
+                    } else {
+                        Input::Restored { line, id, at_unix_ms }
+                    }
+                }));
+                news.extend((seen.cursor > incidents).then(|| moved("incidents", &line, seen.cursor)));
+            }
+        }
+        for change in running {
+            if let Ok(Some(end)) = self.within(self.parts.fleets.end(&change)).await {
+                news.push(Input::Ended { change, end });
+            }
+        }
+        for (line, version) in soaking {
+            if let Ok(Some(facts)) = self.within(self.parts.fleets.facts(&line, &version)).await {
+                news.push(Input::Facts { line, version, facts });
+            }
+        }
+        news
+    }
+
+    /// Takes inputs, people's words first, and makes them durable where anything but time came in.
+    async fn take(&mut self, news: Vec<Input>) -> Result<(), TrainRunError> {
+        let orders: Vec<Input> = self.shared.orders.lock().drain(..).collect();
+        let mut quiet = true;
+        let mut happened = false;
+        for input in orders.into_iter().chain(news) {
+            let tick = matches!(input, Input::Tick(_));
+            quiet &= tick;
+            let bytes = postcard::to_stdvec(&input).map_err(|error| TrainRunError::Journal(error.to_string()))?;
+            self.group.push(STREAM, INPUT, &bytes);
+            if let Some(train) = &mut *self.shared.machine.lock() {
+                let before = train.due().count();
+                // What is refused is told by a command that is due now.
+                let refused = train.apply(&input).is_err();
+                happened |= !tick || refused || train.due().count() != before;
+            }
+        }
+        self.kept_back += 1;
+        if !quiet || self.kept_back >= MAX_KEPT_BACK {
+            self.write().await?;
+        }
+        if happened {
+            let summary = self.shared.machine.lock().as_ref().map(Train::summary);
+            summary.iter().for_each(|summary| (self.parts.observer)(summary));
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), TrainRunError> {
+        self.kept_back = 0;
+        if !self.group.is_empty() {
+            self.parts.journal.append(&self.group).await?;
+            self.group.clear();
+        }
+        Ok(())
+    }
+
+    /// Does what is due, and reports each thing as done when it is. Inputs are durable before.
+    async fn carry_out(&mut self) -> Result<(), TrainRunError> {
+        let due: Vec<(u64, Command)> = self.shared.machine.lock().as_ref().map_or_else(Vec::new, |train| {
+            train.due().map(|(number, command)| (number, command.clone())).collect()
+        });
+        if due.is_empty() && self.taken_up.is_empty() {
+            return Ok(());
+        }
+        self.write().await?;
+        let mut left = Vec::new();
+        for order in std::mem::take(&mut self.taken_up) {
+            if !self.may_act() || self.within(self.parts.fleets.start(&order)).await.is_err() {
+                left.push(order);
+            }
+        }
+        self.taken_up = left;
+        let mut done = Vec::new();
+        for (number, command) in due {
+            // Somebody's word goes before whatever has not been done yet.
+            if !self.shared.orders.lock().is_empty() {
+                break;
+            }
+            if self.carry(&command).await.is_ok() {
+                done.push(Input::Done(number));
+            }
+        }
+        if done.is_empty() { Ok(()) } else { self.take(done).await }
+    }
+
+    fn may_act(&self) -> bool {
+        self.parts.permit.may_act() == Ok(true)
+    }
+
+    async fn carry(&self, command: &Command) -> Result<(), NoAnswer> {
+        let effect = matches!(
+            command,
+            Command::Build(_) | Command::Start(_) | Command::TakeBack { .. }
+        );
+        if effect && !self.may_act() {
+            return Err(NoAnswer("it is not permitted now".to_owned()));
+        }
+        match command {
+            Command::Build(order) => self.within(self.parts.artefacts.build(order)).await,
+            Command::Start(order) => self.within(self.parts.fleets.start(order)).await,
+            Command::TakeBack { change, why } => self.within(self.parts.fleets.take_back(change, why)).await,
+            Command::Suspects {
+                line,
+                version,
+                commits,
+                why,
+                ..
+            } => self.within(self.parts.ci.suspects(line, version, commits, why)).await,
+            Command::Ask { line, briefing } => self.tell(line, "train.choose", briefing.text()).await,
+            Command::Tell { line, code, text } => self.tell(line, code, text.clone()).await,
+        }
+    }
+
+    async fn tell(&self, line: &LineId, code: &str, text: String) -> Result<(), NoAnswer> {
+        let notice = Notice {
+            code: code.to_owned(),
+            dedup_key: format!("{line}/{code}"),
+            text: format!("line {line}: {text}"),
+            question: None,
+        };
+        let sent = async {
+            self.parts.notifier.notify(&notice).await;
+            Ok(())
+        };
+        self.within(sent).await
+    }
+
+    /// An answer, or none where it takes too long.
+    async fn within<T>(&self, call: impl Future<Output = Result<T, NoAnswer>>) -> Result<T, NoAnswer> {
+        let until_ms = self.parts.clock.now().saturating_add(self.parts.call_ms);
+        match select(pin!(call), pin!(self.parts.clock.sleep_until(until_ms))).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(NoAnswer(format!("nothing within {} ms", self.parts.call_ms))),
+        }
+    }
+
+    async fn wait(&self) {
+        let shared = &self.shared;
+        let word = poll_fn(|context| {
+            shared.waker.register(context.waker());
+            if shared.orders.lock().is_empty() && !*shared.left.lock() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        });
+        let until_ms = self.parts.clock.now().saturating_add(self.parts.poll_ms);
+        select(word, pin!(self.parts.clock.sleep_until(until_ms))).await;
+    }
+}
+
+fn replay(group: &Group, identity: &str, begun: &mut bool, train: &mut Train) -> Result<(), TrainRunError> {
+    for Record { stream, kind, bytes } in group.records() {
+        if stream != STREAM {
+            continue;
+        }
+        match kind {
+            BEGIN if bytes == identity.as_bytes() => *begun = true,
+            BEGIN => {
+                return Err(TrainRunError::OtherTrain {
+                    journal: String::from_utf8_lossy(bytes).into_owned(),
+                    run: identity.to_owned(),
+                });
+            }
+            INPUT => {
+                let input: Input = postcard::from_bytes(bytes)
+                    .map_err(|error| TrainRunError::Journal(format!("an input of the train: {error}")))?;
+                // A refusal is no less an input: it was refused then, too.
+                let _ = train.apply(&input);
+            }
+            kind => {
+                let text = format!("records of kind {kind} of the train come from a later version of it");
+                return Err(TrainRunError::Journal(text));
+            }
+        }
+    }
+    Ok(())
+}

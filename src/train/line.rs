@@ -1,0 +1,282 @@
+//! The state of one version line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cadence::Times;
+use super::config::LineConfig;
+use super::{Artefact, Briefing, ChangeEnd, ChangeKey, ChangeOrder, Content, Lane, LineId, ReleaseFacts, Site, Stage};
+use crate::{Actor, Level};
+
+use super::Command;
+use unattended_defense::Guard;
+
+/// Ended changes, finished releases and deliveries that are remembered.
+pub(super) const REMEMBERED: usize = 1_000;
+/// Commits that are remembered before the oldest are forgotten, in production or not.
+pub(super) const MOST_COMMITS: usize = 100_000;
+
+/// One commit.
+#[derive(Clone, Debug)]
+pub(super) struct Tried {
+    pub(super) id: String,
+    pub(super) at_ms: i64,
+    pub(super) green: bool,
+    /// It contradicts itself: it is never built from.
+    pub(super) quarantined: bool,
+}
+
+/// One release.
+#[derive(Clone, Debug)]
+pub(super) struct Release {
+    pub(super) artefact: Artefact,
+    pub(super) lane: Lane,
+    pub(super) content: Content,
+    pub(super) stage: Stage,
+    pub(super) built_ms: i64,
+    /// When it was on the whole canary fleet.
+    pub(super) soaking_ms: Option<i64>,
+    pub(super) qualified_ms: Option<i64>,
+    pub(super) facts: Option<ReleaseFacts>,
+    /// How often a change of each site was started.
+    pub(super) tries: BTreeMap<Site, u32>,
+    /// What people did for it.
+    pub(super) hands: u64,
+    /// When it went no further.
+    pub(super) left_ms: Option<i64>,
+    /// Stages that it has reached, with the time.
+    pub(super) passed: Vec<(Site, i64)>,
+}
+
+/// Why a change is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A hotfix wants the fleet.
+    GiveWay,
+    /// It has no time left.
+    Deadline,
+    /// The release must not go on.
+    Barred,
+    /// Somebody stopped the line.
+    Stopped,
+}
+
+/// A change of the autopilot that was started.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) order: ChangeOrder,
+    /// The key of the release.
+    pub(super) release: Vec<u64>,
+    pub(super) since_ms: i64,
+    pub(super) taking_back: Option<(i64, Why)>,
+    /// People were told that it does not end.
+    pub(super) overdue: bool,
+}
+
+/// A build that was ordered.
+#[derive(Clone, Debug)]
+pub(super) struct Build {
+    pub(super) lane: Lane,
+    pub(super) head: u64,
+    pub(super) content: Content,
+    pub(super) since_ms: i64,
+}
+
+/// What production runs.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) version: String,
+    pub(super) numbers: Vec<u64>,
+    pub(super) content: Content,
+}
+
+/// The slot that is open, and the next one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    pub(super) open_since_ms: Option<i64>,
+    pub(super) next_ms: i64,
+}
+
+/// Why a line stands still.
+#[derive(Clone, Debug)]
+pub(super) struct Stop {
+    pub(super) by: String,
+    pub(super) reason: String,
+}
+
+/// A change of production that has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) version: String,
+    pub(super) end: ChangeEnd,
+    pub(super) hands: u64,
+    /// From commit to the end of the change, for each commit it brought.
+    pub(super) leads_ms: Vec<i64>,
+    /// An incident came while it was the newest in production.
+    pub(super) burnt: bool,
+}
+
+impl Delivery {
+    pub(super) const fn failed(&self) -> bool {
+        self.burnt || self.end.outcome.exit_code() != 0
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) config: LineConfig,
+    pub(super) times: Times,
+    pub(super) commits: BTreeMap<u64, Tried>,
+    /// By the numbers of the version.
+    pub(super) releases: BTreeMap<Vec<u64>, Release>,
+    pub(super) production: Standing,
+    /// What the canary fleet runs.
+    pub(super) canary: String,
+    pub(super) runs: BTreeMap<Site, Run>,
+    pub(super) ended: BTreeMap<ChangeKey, ChangeEnd>,
+    pub(super) builds: Vec<Build>,
+    pub(super) next_nightly_ms: i64,
+    pub(super) built_head: u64,
+    pub(super) slot: Slot,
+    pub(super) question: Option<Briefing>,
+    /// Chosen by a person, and not begun yet.
+    pub(super) chosen: Option<(Vec<u64>, Actor)>,
+    pub(super) stopped: Option<Stop>,
+    pub(super) incidents: BTreeMap<String, i64>,
+    pub(super) deliveries: Vec<Delivery>,
+    pub(super) restores_ms: Vec<i64>,
+    pub(super) hands: u64,
+    /// Why the release that would go does not, as people were told last.
+    pub(super) held: Option<String>,
+}
+
+/// What a step of a line may see and do beside the line's own state.
+pub(super) struct Context<'a> {
+    pub(super) now_ms: i64,
+    pub(super) level: Level,
+    pub(super) owner: &'a Actor,
+    pub(super) calendar: &'a Guard,
+    pub(super) qualification: &'a Guard,
+    pub(super) out: &'a mut Outbox,
+}
+
+impl Context<'_> {
+    pub(super) fn tell(&mut self, line: &LineId, code: &str, text: String) {
+        self.out.push(Command::Tell {
+            line: line.clone(),
+            code: code.to_owned(),
+            text,
+        });
+    }
+}
+
+/// Commands that are not done yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) due: BTreeMap<u64, Command>,
+    pub(super) given: u64,
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, command: Command) {
+        self.due.insert(self.given, command);
+        self.given += 1;
+    }
+}
+
+impl Line {
+    pub(super) fn new(config: LineConfig, times: Times, numbers: Vec<u64>, nightly_ms: i64, slot_ms: i64) -> Self {
+        Self {
+            production: Standing {
+                version: config.version.clone(),
+                numbers,
+                content: Content::upto(config.head),
+            },
+            canary: config.version.clone(),
+            built_head: config.head,
+            times,
+            commits: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            builds: Vec::new(),
+            next_nightly_ms: nightly_ms,
+            slot: Slot {
+                open_since_ms: None,
+                next_ms: slot_ms,
+            },
+            question: None,
+            chosen: None,
+            stopped: None,
+            incidents: BTreeMap::new(),
+            deliveries: Vec::new(),
+            restores_ms: Vec::new(),
+            hands: 0,
+            held: None,
+            config,
+        }
+    }
+
+    /// The release of a version's name.
+    pub(super) fn find(&self, version: &str) -> Option<(&Vec<u64>, &Release)> {
+        let numbers = super::model::numbers(version)?;
+        self.releases
+            .get_key_value(&numbers)
+            .filter(|(_, release)| release.artefact.version == version)
+    }
+
+    /// The one in a stage, if there is one.
+    pub(super) fn in_stage(&self, is: impl Fn(&Stage) -> bool) -> Option<Vec<u64>> {
+        let found = self.releases.iter().rev().find(|(_, release)| is(&release.stage));
+        found.map(|(numbers, _)| numbers.clone())
+    }
+
+    /// Names of the commits after one and up to another one, the newest last.
+    pub(super) fn names(&self, after: u64, content: &Content) -> Vec<String> {
+        let news = self.commits.range(after + 1..);
+        let inside = news.filter(|(number, _)| content.has(**number));
+        inside.map(|(_, tried)| tried.id.clone()).collect()
+    }
+
+    /// The newest commit before `content`'s that was in a release which passed.
+    pub(super) fn last_good(&self, content: &Content) -> u64 {
+        let passed = self.releases.values().filter(|release| {
+            let passed = matches!(
+                release.stage,
+                Stage::Qualified { .. } | Stage::OnProduction | Stage::InProduction | Stage::Replaced
+            );
+            passed && release.content.upto < content.upto
+        });
+        let floor = self.production.content.upto;
+        passed.map(|release| release.content.upto).fold(floor, u64::max)
+    }
+
+    /// Forgets what nobody will ask for any more.
+    pub(super) fn forget(&mut self) {
+        let waiting: BTreeSet<u64> = self.builds.iter().map(|build| build.head).collect();
+        let live = self.releases.values().filter(|release| release.stage.is_live());
+        let floor = live
+            .map(|release| release.content.upto)
+            .chain(waiting)
+            .fold(self.production.content.upto, u64::min);
+        self.commits = self.commits.split_off(&floor);
+        while self.commits.len() > MOST_COMMITS {
+            self.commits.pop_first();
+        }
+        while self.ended.len() > REMEMBERED {
+            self.ended.pop_first();
+        }
+        while self.releases.len() > REMEMBERED {
+            let done = self.releases.iter().find(|(_, release)| !release.stage.is_live());
+            let Some(oldest) = done.map(|(numbers, _)| numbers.clone()) else {
+                break;
+            };
+            self.releases.remove(&oldest);
+        }
+        if self.deliveries.len() > REMEMBERED {
+            self.deliveries.remove(0);
+        }
+        if self.restores_ms.len() > REMEMBERED {
+            self.restores_ms.remove(0);
+        }
+    }
+}

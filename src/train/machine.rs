@@ -1,0 +1,562 @@
+//! The machine: inputs in, commands out. No clock, no I/O.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use unattended_defense::Guard;
+
+use super::config::TrainConfig;
+use super::line::{Build, Context, Line, Outbox, Release, Stop, Tried, Why};
+use super::model::numbers;
+use super::{
+    Artefact, BuildOrder, ChangeOrder, Command, Commit, Content, Input, Lane, LineId, Order, Refusal, Site, Stage,
+};
+use crate::{Actor, ActorKind, Level};
+
+/// The release train: a pure function of its inputs.
+///
+/// - Each [`Input`] goes to [`apply`](Self::apply), in any order and any number of times: what was known already changes
+///   nothing, and what contradicts itself is a [`Refusal`] from which nothing is promoted.
+/// - [`due`](Self::due) has the commands that follow and have not been reported as [`Done`](Input::Done). Carrying one out twice
+///   does no harm, so whoever drives the machine carries out first and reports then.
+/// - The same inputs give the same state: a journal of them, folded, is the recovery.
+#[derive(Clone)]
+pub struct Train {
+    pub(super) level: Level,
+    pub(super) owner: Actor,
+    pub(super) calendar: Guard,
+    pub(super) qualification: Guard,
+    pub(super) began_ms: i64,
+    pub(super) now_ms: i64,
+    pub(super) lines: BTreeMap<LineId, Line>,
+    pub(super) out: Outbox,
+    pub(super) cursors: BTreeMap<(String, LineId), u64>,
+}
+
+impl fmt::Debug for Train {
+    /// All that inputs can change.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Train")
+            .field("now_ms", &self.now_ms)
+            .field("lines", &self.lines)
+            .field("out", &self.out)
+            .field("cursors", &self.cursors)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Train {
+    pub(super) fn of(config: TrainConfig, lines: BTreeMap<LineId, Line>) -> Self {
+        Self {
+            level: config.level,
+            owner: config.owner,
+            calendar: config.calendar,
+            qualification: config.qualification,
+            began_ms: config.began_unix_ms,
+            now_ms: config.began_unix_ms,
+            lines,
+            out: Outbox::default(),
+            cursors: BTreeMap::new(),
+        }
+    }
+
+    /// What must be the same where a journal is taken up.
+    pub(super) fn identity(&self) -> String {
+        let lines: Vec<String> = self.lines.values().map(|line| format!("{:?}", line.config)).collect();
+        format!(
+            "level {}, owner {}, calendar {}, qualification {}, began {}, lines {}",
+            self.level,
+            self.owner,
+            self.calendar.digest(),
+            self.qualification.digest(),
+            self.began_ms,
+            lines.join("; ")
+        )
+    }
+
+    /// The latest time it was told, in Unix milliseconds.
+    pub const fn now_unix_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The names of its lines.
+    pub fn line_ids(&self) -> impl Iterator<Item = &LineId> {
+        self.lines.keys()
+    }
+
+    /// Commands that have not been carried out yet, in order, each with its number.
+    pub fn due(&self) -> impl Iterator<Item = (u64, &Command)> {
+        self.out.due.iter().map(|(number, command)| (*number, command))
+    }
+
+    /// Changes that were started and whose end is not known.
+    pub fn running(&self) -> impl Iterator<Item = &ChangeOrder> {
+        self.lines
+            .values()
+            .flat_map(|line| line.runs.values().map(|run| &run.order))
+    }
+
+    /// The release of each line of which facts are wanted.
+    pub fn soaking(&self) -> impl Iterator<Item = (&LineId, &str)> {
+        self.lines.iter().flat_map(|(id, line)| {
+            let soaking = line
+                .releases
+                .values()
+                .filter(|release| matches!(release.stage, Stage::Soaking { .. }));
+            soaking.map(move |release| (id, release.artefact.version.as_str()))
+        })
+    }
+
+    /// How far a source was read.
+    pub fn cursor(&self, source: &str, line: &LineId) -> u64 {
+        self.cursors
+            .get(&(source.to_owned(), line.clone()))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Takes an input.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: the input was not followed. People are told of it through [`due`](Self::due).
+    pub fn apply(&mut self, input: &Input) -> Result<(), Refusal> {
+        let refused = match input {
+            Input::Tick(now_ms) => {
+                self.now_ms = self.now_ms.max(*now_ms);
+                None
+            }
+            Input::Done(number) => {
+                self.out.due.remove(number);
+                return Ok(());
+            }
+            Input::Cursor { source, line, cursor } => {
+                let known = self.cursors.entry((source.clone(), line.clone())).or_default();
+                *known = (*known).max(*cursor);
+                return Ok(());
+            }
+            Input::Ended { change, end } => self.ended(change, end).err(),
+            Input::Ci { line, .. }
+            | Input::Built { line, .. }
+            | Input::Facts { line, .. }
+            | Input::Incident { line, .. }
+            | Input::Restored { line, .. }
+            | Input::Order { line, .. } => {
+                let line = line.clone();
+                self.on(&line, |line, cx| line.take(input, cx))
+                    .and_then(|done| done)
+                    .err()
+                    .map(|refusal| (line, refusal))
+            }
+        };
+        let ids: Vec<LineId> = self.lines.keys().cloned().collect();
+        for id in &ids {
+            self.on(id, |line, cx| line.go_on(cx)).ok();
+        }
+        let Some((line, refusal)) = refused else { return Ok(()) };
+        self.out.push(Command::Tell {
+            line,
+            code: "train.refused".to_owned(),
+            text: refusal.to_string(),
+        });
+        Err(refusal)
+    }
+
+    fn ended(&mut self, change: &super::ChangeKey, end: &super::ChangeEnd) -> Result<(), (LineId, Refusal)> {
+        let owns =
+            |line: &&Line| line.ended.contains_key(change) || line.runs.values().any(|run| run.order.change == *change);
+        let Some(id) = self.lines.values().find(owns).map(|line| line.config.id.clone()) else {
+            let first = self
+                .lines
+                .keys()
+                .next()
+                .cloned()
+                .unwrap_or_else(|| LineId(String::new()));
+            let what = format!("the end of change {change}");
+            return Err((first, Refusal::NobodyAsked { what }));
+        };
+        let taken = self.on(&id, |line, cx| line.ended(change, end, cx));
+        taken.and_then(|done| done).map_err(|refusal| (id, refusal))
+    }
+
+    fn on<T>(&mut self, id: &LineId, act: impl FnOnce(&mut Line, &mut Context<'_>) -> T) -> Result<T, Refusal> {
+        let known = || {
+            self.lines
+                .keys()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        if !self.lines.contains_key(id) {
+            return Err(Refusal::UnknownLine {
+                line: id.to_string(),
+                known: known(),
+            });
+        }
+        let mut cx = Context {
+            now_ms: self.now_ms,
+            level: self.level,
+            owner: &self.owner,
+            calendar: &self.calendar,
+            qualification: &self.qualification,
+            out: &mut self.out,
+        };
+        match self.lines.get_mut(id) {
+            Some(line) => Ok(act(line, &mut cx)),
+            None => Err(Refusal::UnknownLine {
+                line: id.to_string(),
+                known: String::new(),
+            }),
+        }
+    }
+}
+
+fn person(to: &str, actor: &Actor) -> Result<(), Refusal> {
+    if actor.kind == ActorKind::Person {
+        return Ok(());
+    }
+    Err(Refusal::NeedsPerson {
+        actor: actor.to_string(),
+        to: to.to_owned(),
+    })
+}
+
+impl Line {
+    fn take(&mut self, input: &Input, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        match input {
+            Input::Ci { commit, green, .. } => self.tried(commit, *green, cx),
+            Input::Built { artefact, .. } => self.built(artefact, cx),
+            Input::Facts { version, facts, .. } => {
+                let numbers = self.find(version).map(|(numbers, _)| numbers.clone());
+                let release = numbers.and_then(|numbers| self.releases.get_mut(&numbers));
+                let release = release.ok_or_else(|| Refusal::NobodyAsked {
+                    what: format!("what was seen of {version}"),
+                })?;
+                // Late news of one that has moved on, and older news of one that is watched, say nothing new.
+                let newer = release
+                    .facts
+                    .as_ref()
+                    .is_none_or(|known| known.at_unix_ms < facts.at_unix_ms);
+                if matches!(release.stage, Stage::Soaking { .. }) && newer {
+                    release.facts = Some(facts.clone());
+                }
+                Ok(())
+            }
+            Input::Incident { id, at_unix_ms, .. } => {
+                if self.incidents.insert(id.clone(), *at_unix_ms).is_none()
+                    && let Some(newest) = self
+                        .deliveries
+                        .iter_mut()
+                        .rev()
+                        .find(|delivery| delivery.end.outcome.exit_code() == 0)
+                {
+                    newest.burnt = true;
+                }
+                Ok(())
+            }
+            Input::Restored { id, at_unix_ms, .. } => {
+                if let Some(since_ms) = self.incidents.remove(id) {
+                    self.restores_ms.push((*at_unix_ms - since_ms).max(0));
+                }
+                Ok(())
+            }
+            Input::Order {
+                order, actor, reason, ..
+            } => {
+                if actor.kind == ActorKind::Person {
+                    self.hands += 1;
+                }
+                self.order(order, actor, reason, cx)
+            }
+            Input::Tick(_) | Input::Ended { .. } | Input::Done(_) | Input::Cursor { .. } => Ok(()),
+        }
+    }
+
+    fn tried(&mut self, commit: &Commit, green: bool, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        if commit.number < self.commits.keys().next().copied().unwrap_or(0)
+            && self.production.content.has(commit.number)
+        {
+            // Long in production, and forgotten.
+            return Ok(());
+        }
+        let Some(known) = self.commits.get_mut(&commit.number) else {
+            let tried = Tried {
+                id: commit.id.clone(),
+                at_ms: commit.at_unix_ms,
+                green,
+                quarantined: false,
+            };
+            self.commits.insert(commit.number, tried);
+            return Ok(());
+        };
+        if known.id == commit.id && known.green == green {
+            return Ok(());
+        }
+        known.quarantined = true;
+        let refusal = if known.id == commit.id {
+            Refusal::CiContradicts {
+                commit: commit.id.clone(),
+            }
+        } else {
+            Refusal::CommitMoved {
+                number: commit.number,
+                known: known.id.clone(),
+                now: commit.id.clone(),
+            }
+        };
+        let built = self
+            .releases
+            .iter()
+            .filter(|(_, release)| release.artefact.head == commit.number);
+        let built: Vec<Vec<u64>> = built.map(|(numbers, _)| numbers.clone()).collect();
+        for numbers in built {
+            self.bar(&numbers, &refusal.to_string(), cx);
+        }
+        Err(refusal)
+    }
+
+    fn built(&mut self, artefact: &Artefact, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let version = || artefact.version.clone();
+        let Some(key) = numbers(&artefact.version) else {
+            return Err(Refusal::NotAVersion { version: version() });
+        };
+        if let Some(known) = self.releases.get(&key) {
+            if known.artefact == *artefact {
+                return Ok(());
+            }
+            if known.artefact.version == artefact.version {
+                let refusal = Refusal::DigestChanged {
+                    version: version(),
+                    known: known.artefact.digest.clone(),
+                    now: artefact.digest.clone(),
+                };
+                self.bar(&key, &refusal.to_string(), cx);
+                self.stop("the train", &refusal.to_string(), false, cx);
+                return Err(refusal);
+            }
+        }
+        let lane = if artefact.base.is_some() {
+            Lane::Hotfix
+        } else {
+            Lane::Nightly
+        };
+        let asked = |build: &Build| {
+            let base = (lane == Lane::Hotfix).then_some(build.content.upto);
+            build.lane == lane && build.head == artefact.head && base == artefact.base
+        };
+        let Some(at) = self.builds.iter().position(asked) else {
+            let what = format!("an artefact {} of commit {}", artefact.version, artefact.head);
+            return Err(Refusal::NobodyAsked { what });
+        };
+        let newest = self
+            .releases
+            .iter()
+            .filter(|(_, release)| lane == Lane::Nightly && release.lane == lane)
+            .map(|(numbers, release)| (numbers, &release.artefact.version))
+            .chain([(&self.production.numbers, &self.production.version)])
+            .max();
+        if let Some((_, newest)) = newest.filter(|(numbers, _)| **numbers >= key) {
+            return Err(Refusal::VersionBackwards {
+                version: version(),
+                newest: newest.clone(),
+            });
+        }
+        if let Some(same) = self.releases.get(&key) {
+            return Err(Refusal::VersionBackwards {
+                version: version(),
+                newest: same.artefact.version.clone(),
+            });
+        }
+        let build = self.builds.remove(at);
+        let release = Release {
+            artefact: artefact.clone(),
+            lane,
+            content: build.content,
+            stage: Stage::Built,
+            built_ms: cx.now_ms,
+            soaking_ms: None,
+            qualified_ms: None,
+            facts: None,
+            tries: BTreeMap::new(),
+            hands: 0,
+            left_ms: None,
+            passed: Vec::new(),
+        };
+        self.releases.insert(key, release);
+        Ok(())
+    }
+
+    fn order(&mut self, order: &Order, actor: &Actor, reason: &str, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        match order {
+            Order::StopTheLine { take_back } => {
+                self.stop(&actor.to_string(), reason, *take_back, cx);
+                Ok(())
+            }
+            Order::Resume => {
+                person("resume the line", actor)?;
+                self.stopped = None;
+                Ok(())
+            }
+            Order::Hotfix { commit } => self.hotfix(commit, cx),
+            Order::Choose { version } => self.choose(version, actor, cx),
+            Order::Approve => {
+                let question = self.question.as_ref().ok_or(Refusal::NoQuestion)?;
+                let version = question.recommended.clone();
+                self.choose(&version, actor, cx)
+            }
+            Order::Skip { version } => {
+                let key = self.find(version).map(|(key, _)| key.clone());
+                let key = key.ok_or_else(|| Refusal::UnknownVersion {
+                    version: version.clone(),
+                })?;
+                self.bar(&key, &format!("{actor} skipped it: {reason}"), cx);
+                Ok(())
+            }
+        }
+    }
+
+    fn choose(&mut self, version: &str, actor: &Actor, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        if cx.level < Level::L5 {
+            person("choose a release below L5", actor)?;
+        }
+        let key = self.find(version).map(|(key, _)| key.clone());
+        let key = key.ok_or_else(|| Refusal::UnknownVersion {
+            version: version.to_owned(),
+        })?;
+        if let Some(why) = self.against(&key, cx.now_ms) {
+            return Err(Refusal::NotACandidate {
+                version: version.to_owned(),
+                why,
+            });
+        }
+        if actor.kind == ActorKind::Person
+            && let Some(release) = self.releases.get_mut(&key)
+        {
+            release.hands += 1;
+        }
+        self.question = None;
+        self.chosen = Some((key, actor.clone()));
+        Ok(())
+    }
+
+    fn hotfix(&mut self, commit: &str, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let refused = |why: &str| Refusal::NoHotfix {
+            commit: commit.to_owned(),
+            why: why.to_owned(),
+        };
+        let Some((&head, tried)) = self.commits.iter().find(|(_, tried)| tried.id == commit) else {
+            return Err(refused(
+                "CI has not said anything of it yet; order it again when it has",
+            ));
+        };
+        if tried.quarantined || !tried.green {
+            return Err(refused("CI has not found it good"));
+        }
+        if self.production.content.has(head) {
+            return Err(refused("production has it already"));
+        }
+        self.build_hotfix(head, cx);
+        Ok(())
+    }
+
+    /// Has a commit built upon what production runs, unless that is on its way.
+    pub(super) fn build_hotfix(&mut self, head: u64, cx: &mut Context<'_>) {
+        let mut content = self.production.content.clone();
+        content.picks.insert(head);
+        let known =
+            |release: &Release| release.lane == Lane::Hotfix && release.stage.is_live() && release.content == content;
+        if self
+            .builds
+            .iter()
+            .any(|build| build.lane == Lane::Hotfix && build.content == content)
+            || self.releases.values().any(known)
+        {
+            return;
+        }
+        self.order_build(Lane::Hotfix, head, content, cx);
+    }
+
+    pub(super) fn order_build(&mut self, lane: Lane, head: u64, content: Content, cx: &mut Context<'_>) {
+        let Some(commit) = self.commits.get(&head).map(|tried| tried.id.clone()) else {
+            return;
+        };
+        let hotfix = lane == Lane::Hotfix;
+        cx.out.push(Command::Build(BuildOrder {
+            line: self.config.id.clone(),
+            lane,
+            head,
+            commit,
+            base: hotfix.then_some(content.upto),
+            picks: content.picks.iter().copied().filter(|&pick| pick != head).collect(),
+        }));
+        self.builds.push(Build {
+            lane,
+            head,
+            content,
+            since_ms: cx.now_ms,
+        });
+    }
+
+    /// Nothing begins any more.
+    pub(super) fn stop(&mut self, by: &str, reason: &str, take_back: bool, cx: &mut Context<'_>) {
+        let sites: Vec<Site> = self.runs.keys().copied().filter(|_| take_back).collect();
+        for site in sites {
+            self.take_back(site, Why::Stopped, &format!("{by} stopped the line: {reason}"), cx);
+        }
+        if self.stopped.is_none() {
+            let text = format!(
+                "{by} stopped the line: {reason}. Nothing begins before {} says resume.",
+                cx.owner
+            );
+            cx.tell(&self.config.id, "train.stopped", text);
+            self.stopped = Some(Stop {
+                by: by.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    /// It never goes on; where it is on its way it is taken back. What production runs already is a matter for a hotfix.
+    pub(super) fn bar(&mut self, key: &[u64], why: &str, cx: &mut Context<'_>) {
+        if self.chosen.as_ref().is_some_and(|(chosen, _)| chosen == key) {
+            self.chosen = None;
+        }
+        let running = self
+            .runs
+            .iter()
+            .find(|(_, run)| run.release == key)
+            .map(|(site, _)| *site);
+        if let Some(site) = running {
+            self.take_back(site, Why::Barred, why, cx);
+        }
+        let Some(release) = self.releases.get_mut(key) else {
+            return;
+        };
+        if release.stage.is_live() {
+            release.stage = Stage::Barred { why: why.to_owned() };
+            let version = &release.artefact.version;
+            if self
+                .question
+                .as_ref()
+                .is_some_and(|asked| asked.candidates.iter().any(|c| c.version == *version))
+            {
+                self.question = None;
+            }
+        }
+    }
+
+    pub(super) fn take_back(&mut self, site: Site, reason: Why, why: &str, cx: &mut Context<'_>) {
+        let Some(run) = self.runs.get_mut(&site) else { return };
+        let stronger = run
+            .taking_back
+            .is_none_or(|(_, before)| before == Why::GiveWay && reason != Why::GiveWay);
+        if run.taking_back.is_none() {
+            cx.out.push(Command::TakeBack {
+                change: run.order.change.clone(),
+                why: why.to_owned(),
+            });
+        }
+        if stronger {
+            run.taking_back = Some((cx.now_ms, reason));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! How well the train does: the four figures of DORA, and the share without a hand.
+
+use serde::{Deserialize, Serialize};
+
+use super::choose::hours;
+use super::line::{Delivery, Line};
+
+/// The four figures that the DORA research uses (Forsgren, Humble and Kim, *Accelerate*, 2018, chapter 2), and what people had to
+/// do. docs/train.md says what is counted. A figure of nothing is `None`, not 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Measures {
+    /// Median time from a commit to the end of the change that brought it to all of production, in hours.
+    pub lead_time_hours_median: Option<f64>,
+    /// Changes of production that reached all of it, a week.
+    pub deployment_frequency_per_week: Option<f64>,
+    /// Of all changes of production, those that did not reach all of it, or after which something burnt.
+    pub change_failure_rate: Option<f64>,
+    /// Median time from the beginning of an incident to its end, in hours.
+    pub time_to_restore_hours_median: Option<f64>,
+    /// Of all changes of production, those for which nobody had to do anything.
+    pub unattended_share: Option<f64>,
+    /// What people had to do: orders to the train, and what its changes asked for.
+    pub human_actions: u64,
+    /// Changes of production that reached all of it.
+    pub releases: u64,
+}
+
+const WEEK_MS: i64 = 7 * 86_400_000;
+
+impl Measures {
+    pub(super) fn of<'l>(lines: impl Iterator<Item = &'l Line> + Clone, began_ms: i64, now_ms: i64) -> Self {
+        let all = || lines.clone().flat_map(|line| line.deliveries.iter());
+        let count = |is: &dyn Fn(&Delivery) -> bool| all().filter(|delivery| is(delivery)).count();
+        let total = all().count();
+        let done = count(&|delivery| delivery.end.outcome.exit_code() == 0);
+        #[expect(clippy::cast_precision_loss, reason = "a share of a count that memory holds")]
+        let share = |part: usize| (total > 0).then(|| part as f64 / total as f64);
+        let elapsed_ms = now_ms - began_ms;
+        #[expect(clippy::cast_precision_loss, reason = "a count that memory holds, and weeks")]
+        let frequency = (elapsed_ms > 0).then(|| done as f64 * WEEK_MS as f64 / elapsed_ms as f64);
+        Self {
+            lead_time_hours_median: median(all().flat_map(|delivery| delivery.leads_ms.iter().copied()).collect()),
+            deployment_frequency_per_week: frequency,
+            change_failure_rate: share(count(&Delivery::failed)),
+            time_to_restore_hours_median: median(
+                lines
+                    .clone()
+                    .flat_map(|line| line.restores_ms.iter().copied())
+                    .collect(),
+            ),
+            unattended_share: share(count(&|delivery| delivery.hands == 0)),
+            human_actions: lines.map(|line| line.hands).sum(),
+            releases: done as u64,
+        }
+    }
+}
+
+/// The middle one in hours; of an even number the mean of the two in the middle.
+fn median(mut all_ms: Vec<i64>) -> Option<f64> {
+    all_ms.sort_unstable();
+    let middle = all_ms.len() / 2;
+    let upper = hours(*all_ms.get(middle)?);
+    if all_ms.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some(f64::midpoint(hours(all_ms[middle - 1]), upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_of_nothing_is_not_zero() {
+        assert_eq!(median(Vec::new()), None);
+        assert_eq!(median(vec![7_200_000, 3_600_000, 36_000_000]), Some(2.0));
+        assert_eq!(median(vec![7_200_000, 3_600_000]), Some(1.5));
+    }
+}

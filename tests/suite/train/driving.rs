@@ -1,0 +1,374 @@
+//! The driver: what is durable before what, and a kill at every call it makes.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::executor::block_on;
+use futures::future::{Either, select};
+use parking_lot::Mutex;
+use unattended::train::{
+    Artefact, Artefacts, BuildOrder, ChangeEnd, ChangeKey, ChangeOrder, CiStatus, Commit, Fleets, IncidentNews, LineId,
+    News, NoAnswer, Order, ReleaseFacts, TrainHandle, TrainParts, TrainRunError, TrainSummary, drive,
+};
+use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
+use unattended::{Actor, Level, Notice, Notifier, Outcome, Permit, PermitError};
+
+use super::{HOUR_MS, START_MS, train};
+
+/// Lets so many calls pass; the next one never answers, having done what it was asked or not.
+#[derive(Default)]
+struct Fuse {
+    calls: AtomicU32,
+    at: Option<(u32, bool)>,
+}
+
+impl Fuse {
+    async fn pass<T>(&self, act: impl FnOnce() -> T) -> T {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        match self.at {
+            Some((at, done)) if call == at => {
+                if done {
+                    act();
+                }
+                pending().await
+            }
+            _ => act(),
+        }
+    }
+}
+
+/// A world of one good nightly and a hotfix, in which every change takes six hours.
+#[derive(Default)]
+struct World {
+    now_ms: AtomicU64,
+    artefacts: Mutex<Vec<Artefact>>,
+    changes: Mutex<BTreeMap<ChangeKey, (ChangeOrder, i64)>>,
+    /// How often each change was really begun.
+    begun: Mutex<BTreeMap<ChangeKey, u32>>,
+    notices: Mutex<Vec<String>>,
+    journal: MemoryJournal,
+}
+
+/// The world as one controller sees it, until it dies.
+struct Seen {
+    world: Arc<World>,
+    fuse: Fuse,
+    handle: Mutex<Option<TrainHandle>>,
+}
+
+/// When the play is over.
+const HOURS: i64 = 60;
+
+impl World {
+    fn wall(&self) -> i64 {
+        START_MS + i64::try_from(self.now_ms.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+#[async_trait]
+impl Clock for Seen {
+    fn now(&self) -> u64 {
+        self.world.now_ms.load(Ordering::SeqCst)
+    }
+
+    fn wall(&self) -> i64 {
+        self.world.wall()
+    }
+
+    /// Deadlines of calls are longer than an hour, and never come here.
+    async fn sleep_until(&self, at_ms: u64) {
+        if at_ms > self.now() + 3_600_000 {
+            pending::<()>().await;
+        }
+        self.world.now_ms.fetch_max(at_ms, Ordering::SeqCst);
+        let Some(handle) = self.handle.lock().clone() else {
+            return;
+        };
+        let hours = (self.wall() - START_MS) / HOUR_MS;
+        // Whoever ordered it says it again until it is built: a kill may come before the order is durable.
+        let built = self
+            .world
+            .artefacts
+            .lock()
+            .iter()
+            .any(|artefact| artefact.base.is_some());
+        if (2..12).contains(&hours) && !built {
+            let order = Order::Hotfix {
+                commit: "c2".to_owned(),
+            };
+            handle
+                .order("mesh", order, Actor::program("desk", "INC-1"), "it burns")
+                .unwrap();
+        }
+        if hours >= HOURS {
+            handle.leave();
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Seen {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        // A journal in memory answers at once.
+        let append = || self.world.journal.append(group).now_or_never();
+        self.fuse
+            .pass(append)
+            .await
+            .unwrap_or_else(|| unreachable!("it is in memory"))
+    }
+
+    async fn read(&self, from: Position, most: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.world.journal.read(from, most).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.world.journal.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.world.journal.snapshot().await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.world.journal.end().await
+    }
+}
+
+#[async_trait]
+impl CiStatus for Seen {
+    async fn tried(&self, _: &LineId, cursor: u64) -> Result<News<(Commit, bool)>, NoAnswer> {
+        let commit = |number: u64| {
+            let id = format!("c{number}");
+            let at_unix_ms = START_MS;
+            (Commit { id, number, at_unix_ms }, true)
+        };
+        let items = if cursor == 0 {
+            vec![commit(1), commit(2)]
+        } else {
+            Vec::new()
+        };
+        Ok(News { items, cursor: 1 })
+    }
+
+    async fn suspects(&self, _: &LineId, _: &str, _: &[String], _: &str) -> Result<(), NoAnswer> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Artefacts for Seen {
+    async fn build(&self, order: &BuildOrder) -> Result<(), NoAnswer> {
+        let artefact = Artefact {
+            version: order
+                .base
+                .map_or_else(|| format!("mesh-2.{}.0", order.head), |base| format!("mesh-2.{base}.9")),
+            digest: "d".to_owned(),
+            head: order.head,
+            base: order.base,
+        };
+        let build = || {
+            let mut artefacts = self.world.artefacts.lock();
+            if !artefacts.contains(&artefact) {
+                artefacts.push(artefact.clone());
+            }
+        };
+        self.fuse.pass(build).await;
+        Ok(())
+    }
+
+    async fn built(&self, _: &LineId, cursor: u64) -> Result<News<Artefact>, NoAnswer> {
+        let artefacts = self.world.artefacts.lock();
+        let items = artefacts
+            .iter()
+            .skip(usize::try_from(cursor).unwrap())
+            .cloned()
+            .collect();
+        let cursor = artefacts.len() as u64;
+        Ok(News { items, cursor })
+    }
+}
+
+#[async_trait]
+impl Fleets for Seen {
+    async fn start(&self, order: &ChangeOrder) -> Result<(), NoAnswer> {
+        let begin = || {
+            let now_ms = self.world.wall();
+            self.world
+                .changes
+                .lock()
+                .entry(order.change.clone())
+                .or_insert_with(|| {
+                    *self.world.begun.lock().entry(order.change.clone()).or_default() += 1;
+                    (order.clone(), now_ms)
+                });
+        };
+        self.fuse.pass(begin).await;
+        Ok(())
+    }
+
+    async fn take_back(&self, _: &ChangeKey, _: &str) -> Result<(), NoAnswer> {
+        Ok(())
+    }
+
+    async fn end(&self, change: &ChangeKey) -> Result<Option<ChangeEnd>, NoAnswer> {
+        let changes = self.world.changes.lock();
+        let ended = changes.get(change).map(|(_, began_ms)| began_ms + 6 * HOUR_MS);
+        Ok(ended
+            .filter(|at_ms| self.world.wall() >= *at_ms)
+            .map(|at_unix_ms| ChangeEnd {
+                outcome: Outcome::Completed,
+                at_unix_ms,
+                exposed: 10,
+                human_actions: 0,
+                why: "seen".to_owned(),
+            }))
+    }
+
+    async fn facts(&self, _: &LineId, _: &str) -> Result<Option<ReleaseFacts>, NoAnswer> {
+        Ok(Some(ReleaseFacts {
+            at_unix_ms: self.world.wall(),
+            error_budget_left: Some(0.5),
+            drills_passed: Some(true),
+            ..ReleaseFacts::default()
+        }))
+    }
+
+    async fn incidents(&self, _: &LineId, cursor: u64) -> Result<News<IncidentNews>, NoAnswer> {
+        Ok(News {
+            items: Vec::new(),
+            cursor,
+        })
+    }
+}
+
+#[async_trait]
+impl Notifier for Seen {
+    async fn notify(&self, notice: &Notice) {
+        self.fuse
+            .pass(|| self.world.notices.lock().push(notice.code.clone()))
+            .await;
+    }
+}
+
+fn parts(seen: &Arc<Seen>) -> TrainParts<Seen, Seen> {
+    let mut parts = TrainParts::new(
+        Arc::clone(seen),
+        Arc::clone(seen),
+        Arc::clone(seen) as Arc<dyn CiStatus>,
+        Arc::clone(seen) as Arc<dyn Artefacts>,
+        Arc::clone(seen) as Arc<dyn Fleets>,
+        Arc::clone(seen) as Arc<dyn Notifier>,
+    );
+    parts.poll_ms = 3_600_000;
+    parts.call_ms = 7_200_000;
+    parts
+}
+
+fn seen(world: &Arc<World>, at: Option<(u32, bool)>) -> Arc<Seen> {
+    Arc::new(Seen {
+        world: Arc::clone(world),
+        fuse: Fuse { at, ..Fuse::default() },
+        handle: Mutex::new(None),
+    })
+}
+
+/// Drives to the end of the play, or until the fuse burns: how it ended, how many calls there were, and where the train stood.
+fn run(seen: &Arc<Seen>, parts: TrainParts<Seen, Seen>) -> (Option<Result<(), TrainRunError>>, TrainSummary) {
+    let (handle, run) = drive(train(Level::L5), parts);
+    *seen.handle.lock() = Some(handle.clone());
+    // Everything answers at once, so a future that waits is one that was killed.
+    let ended = block_on(async {
+        let killed = std::future::poll_fn(|_| Poll::Ready(()));
+        match select(Box::pin(run), killed).await {
+            Either::Left((ended, _)) => Some(ended),
+            Either::Right(_) => None,
+        }
+    });
+    (ended, handle.summary().unwrap())
+}
+
+/// What must come of it, killed or not. Time is not among it.
+fn came(summary: &TrainSummary) -> Vec<(String, String, bool, bool)> {
+    let releases = summary.lines[0].releases.iter();
+    releases
+        .map(|release| {
+            let stage = release.stage.as_str().to_owned();
+            (
+                release.version.clone(),
+                stage,
+                release.tried_canary,
+                release.production_unix_ms.is_some(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_kill_at_any_call_starts_nothing_twice_and_loses_nothing() {
+    let world = Arc::new(World::default());
+    let whole = seen(&world, None);
+    let (ended, summary) = run(&whole, parts(&whole));
+    ended.unwrap().unwrap();
+    let wanted = came(&summary);
+    let arrived: Vec<&str> = wanted
+        .iter()
+        .filter(|came| came.3)
+        .map(|came| came.0.as_str())
+        .collect();
+    assert_eq!(arrived, ["mesh-2.0.9", "mesh-2.2.0"], "{wanted:?}");
+    let calls = whole.fuse.calls.load(Ordering::SeqCst);
+    assert!(calls > 20, "{calls}");
+    for call in 0..calls {
+        for done in [false, true] {
+            let world = Arc::new(World::default());
+            let first = seen(&world, Some((call, done)));
+            let (ended, _) = run(&first, parts(&first));
+            assert!(ended.is_none(), "call {call} was not reached");
+            let second = seen(&world, None);
+            let (ended, summary) = run(&second, parts(&second));
+            ended.unwrap().unwrap();
+            assert_eq!(came(&summary), wanted, "killed at call {call}, done: {done}");
+            let begun = world.begun.lock();
+            assert_eq!(begun.len(), 4, "killed at call {call}, done: {done}: {begun:?}");
+            assert!(begun.values().all(|times| *times == 1), "{begun:?}");
+        }
+    }
+}
+
+#[test]
+fn a_journal_of_another_train_is_refused() {
+    let world = Arc::new(World::default());
+    let first = seen(&world, None);
+    run(&first, parts(&first)).0.unwrap().unwrap();
+    let (_, other) = drive(train(Level::L4), parts(&first));
+    let error = block_on(other).unwrap_err();
+    assert!(matches!(error, TrainRunError::OtherTrain { .. }), "{error}");
+}
+
+struct Never;
+
+impl Permit for Never {
+    fn may_act(&self) -> Result<bool, PermitError> {
+        Err(PermitError("the key is gone".to_owned()))
+    }
+}
+
+#[test]
+fn an_unreadable_permit_means_that_nothing_is_built_and_nothing_begins() {
+    let world = Arc::new(World::default());
+    let seen = seen(&world, None);
+    let mut parts = parts(&seen);
+    parts.permit = Arc::new(Never);
+    let (ended, _) = run(&seen, parts);
+    ended.unwrap().unwrap();
+    assert!(world.begun.lock().is_empty() && world.artefacts.lock().is_empty());
+    assert!(
+        world.notices.lock().iter().any(|code| code == "train.build_late"),
+        "people hear of it"
+    );
+}

@@ -1,0 +1,194 @@
+//! Bad input: typed, explained, nothing promoted.
+
+use unattended::defense::Guard;
+use unattended::train::{Input, Order, Refusal, Site, Stage, Train, TrainError, TrainSummary};
+use unattended::{Actor, Level, Outcome};
+
+use super::{at, built, ci, config, ended, order, qualified, starts, told, train};
+
+fn stage(summary: &TrainSummary, version: &str) -> Stage {
+    let all = summary.lines.iter().flat_map(|line| &line.releases);
+    all.clone()
+        .find(|release| release.version == version)
+        .map(|release| release.stage.clone())
+        .unwrap()
+}
+
+#[test]
+fn green_and_red_put_a_commit_into_quarantine_and_bar_what_was_built_from_it() {
+    let mut train = qualified(Level::L5);
+    let refusal = train.apply(&ci(1, false)).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::CiContradicts {
+            commit: "c1".to_owned()
+        }
+    );
+    assert!(matches!(stage(&train.summary(), "mesh-2.1.0"), Stage::Barred { .. }));
+    train.apply(&at(48)).unwrap();
+    assert!(
+        !starts(&train).iter().any(|key| key.contains("production")),
+        "a slot passed"
+    );
+    assert!(
+        told(&train)
+            .iter()
+            .any(|(code, text)| code == "train.refused" && text.contains("quarantine"))
+    );
+}
+
+#[test]
+fn what_runs_is_taken_back_when_its_commit_turns_out_to_be_doubtful() {
+    let mut train = qualified(Level::L5);
+    train.apply(&at(28)).unwrap();
+    assert!(starts(&train).contains(&"mesh/production/mesh-2.1.0/0".to_owned()));
+    train.apply(&ci(1, false)).unwrap_err();
+    let taken = train
+        .due()
+        .filter(|(_, command)| matches!(command, unattended::train::Command::TakeBack { .. }));
+    assert_eq!(taken.count(), 1);
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::RolledBack))
+        .unwrap();
+    assert_eq!(train.summary().lines[0].production, "mesh-2.0.0");
+    assert!(matches!(stage(&train.summary(), "mesh-2.1.0"), Stage::Barred { .. }));
+}
+
+#[test]
+fn another_digest_bars_the_version_and_stops_the_line() {
+    let mut train = qualified(Level::L5);
+    let refusal = train.apply(&built("mesh-2.1.0", "b", 1, None)).unwrap_err();
+    assert!(matches!(refusal, Refusal::DigestChanged { .. }), "{refusal}");
+    train.apply(&at(72)).unwrap();
+    assert!(!starts(&train).iter().any(|key| key.contains("production")));
+    assert!(train.summary().lines[0].stopped.is_some());
+    // A person resumes; the version stays barred.
+    train.apply(&order(Order::Resume)).unwrap();
+    train.apply(&at(96)).unwrap();
+    assert!(train.summary().lines[0].stopped.is_none());
+    assert!(!starts(&train).iter().any(|key| key.contains("production")));
+}
+
+#[test]
+fn a_version_that_goes_backwards_is_not_taken() {
+    let mut train = qualified(Level::L5);
+    train.apply(&ci(2, true)).unwrap();
+    train.apply(&at(36)).unwrap();
+    for (version, what) in [
+        ("mesh-1.9.9", "backwards"),
+        ("mesh-2.1.0-again", "backwards"),
+        ("latest", "no number"),
+    ] {
+        let refusal = train.apply(&built(version, "c", 2, None)).unwrap_err();
+        assert!(refusal.to_string().contains(what), "{refusal}");
+    }
+    train.apply(&built("mesh-2.2.0", "c", 2, None)).unwrap();
+}
+
+#[test]
+fn what_nobody_asked_for_is_refused_and_what_is_known_changes_nothing() {
+    let mut train = train(Level::L5);
+    assert!(matches!(
+        train.apply(&built("mesh-2.1.0", "a", 1, None)),
+        Err(Refusal::NobodyAsked { .. })
+    ));
+    let end = ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::Completed);
+    assert!(matches!(train.apply(&end), Err(Refusal::NobodyAsked { .. })));
+    assert_eq!(train.summary().lines[0].production, "mesh-2.0.0");
+    assert!(matches!(train.apply(&order(Order::Approve)), Err(Refusal::NoQuestion)));
+
+    let mut train = qualified(Level::L5);
+    let again = ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed);
+    let before = format!("{train:?}");
+    train.apply(&again).unwrap();
+    train.apply(&built("mesh-2.1.0", "a", 1, None)).unwrap();
+    train.apply(&ci(1, true)).unwrap();
+    assert_eq!(format!("{train:?}"), before);
+    let other = ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::RolledBack);
+    assert!(matches!(train.apply(&other), Err(Refusal::EndChanged { .. })));
+}
+
+#[test]
+fn a_person_cannot_choose_what_did_not_qualify() {
+    let mut train = train(Level::L4);
+    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+        train.apply(&input).unwrap();
+    }
+    let version = "mesh-2.1.0".to_owned();
+    let refusal = train.apply(&order(Order::Choose { version })).unwrap_err();
+    assert!(matches!(refusal, Refusal::NotACandidate { .. }), "{refusal}");
+}
+
+#[test]
+fn a_program_neither_chooses_below_l5_nor_resumes_a_line() {
+    let mut train = qualified(Level::L4);
+    train.apply(&at(28)).unwrap();
+    for order in [Order::Approve, Order::Resume] {
+        let input = Input::Order {
+            line: super::line(),
+            order,
+            actor: Actor::program("bot", "cron"),
+            reason: "always".to_owned(),
+        };
+        let refusal = train.apply(&input).unwrap_err();
+        assert!(matches!(refusal, Refusal::NeedsPerson { .. }), "{refusal}");
+    }
+    assert!(!starts(&train).iter().any(|key| key.contains("production")));
+}
+
+#[test]
+fn a_hotfix_is_a_commit_that_ci_found_good() {
+    let mut train = train(Level::L5);
+    let hotfix = || {
+        order(Order::Hotfix {
+            commit: "c7".to_owned(),
+        })
+    };
+    assert!(matches!(train.apply(&hotfix()), Err(Refusal::NoHotfix { .. })));
+    train.apply(&ci(7, false)).unwrap();
+    assert!(matches!(train.apply(&hotfix()), Err(Refusal::NoHotfix { .. })));
+}
+
+#[test]
+fn a_train_that_cannot_be_is_not_built() {
+    let refused = |change: &dyn Fn(&mut unattended::train::TrainConfig)| {
+        let mut config = config(Level::L5);
+        change(&mut config);
+        Train::new(config).unwrap_err()
+    };
+    let never = "
+version: 1
+pack: calendar
+owner: cto
+scope: {fleet: mesh}
+freezes: [{id: for-ever, from: 2026-01-01, until: 2099-01-01, zone: UTC, owner: cto, reason: no more changes}]
+";
+    let error = refused(&|config| config.calendar = Guard::from_yaml("calendar.yaml", never).unwrap());
+    assert!(matches!(error, TrainError::NoSlot { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("calendar/for-ever (owner cto: no more changes)"),
+        "{error}"
+    );
+    assert_eq!(
+        refused(&|config| config.qualification = Guard::empty()),
+        TrainError::NoQualification
+    );
+    assert_eq!(refused(&|config| config.lines.clear()), TrainError::NoLine);
+    let twice = refused(&|config| config.lines.push(config.lines[0].clone()));
+    assert!(matches!(twice, TrainError::TwoLines { .. }));
+    for (field, error) in [
+        (
+            "zone",
+            refused(&|config| config.lines[0].timetable.zone = "Mars".to_owned()),
+        ),
+        ("limits.soak_ms", refused(&|config| config.lines[0].limits.soak_ms = 0)),
+        (
+            "version",
+            refused(&|config| config.lines[0].version = "latest".to_owned()),
+        ),
+    ] {
+        assert!(error.to_string().contains(field), "{error}");
+    }
+}

@@ -41,6 +41,24 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// In decisions.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Step { .. } => "a step",
+            Self::Level {
+                until_unix_ms: None, ..
+            } => "a lower level",
+            Self::Level { .. } => "a level until a moment",
+            Self::Freeze => "freeze",
+            Self::Resume => "go on",
+            Self::Approve => "yes",
+            Self::RollBack => "roll back",
+            Self::Abort => "abort",
+        }
+    }
+}
+
 /// A command with its author and reason, as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {

@@ -11,6 +11,7 @@ mod bars;
 mod baseline;
 #[path = "../common/fleet.rs"]
 mod common;
+mod course;
 #[path = "../common/sidecar.rs"]
 mod fleet;
 mod ground;

@@ -23,7 +23,7 @@ mod what_if;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use unattended_batching::{AppIndex, Event, Fleet, Frontier, Plan, Side, TargetIndex};
+use unattended_batching::{AppIndex, Event, Frontier, Plan, Side, TargetIndex};
 use unattended_defense::Guard;
 use unattended_health::{History, Judge, JudgeConfig, JudgeError, Member, StratumInfo, Topology};
 use unattended_upgrade::{TargetId, Version};
@@ -291,7 +291,7 @@ impl Machine {
 
     /// The name of a target.
     pub(crate) fn name(&self, target: TargetIndex) -> &str {
-        name_of(&self.setup.change.fleet, &self.births, target)
+        news::name_of(&self.setup.change.fleet, &self.births, target)
     }
 
     /// The number of a target.
@@ -461,7 +461,7 @@ impl Machine {
         }
         self.decide_text(
             "command.given",
-            format!("{actor} says {}: {reason}", command_word(command)),
+            format!("{actor} says {}: {reason}", command.word()),
             None,
         );
         match command {
@@ -589,32 +589,10 @@ impl Machine {
     pub(crate) fn take_decided(&mut self) -> Option<Decided> {
         let (fleet, births) = (&self.setup.change.fleet, &self.births);
         self.record
-            .take_decided(self.now_ms, |target| name_of(fleet, births, target))
+            .take_decided(self.now_ms, |target| news::name_of(fleet, births, target))
     }
 
     pub(crate) const fn setup(&self) -> &Setup {
         &self.setup
-    }
-}
-
-fn name_of<'n>(fleet: &'n Fleet, births: &'n [String], target: TargetIndex) -> &'n str {
-    match (target.0 as usize).checked_sub(fleet.len()) {
-        None => fleet.id(target),
-        Some(born) => births.get(born).map_or("", String::as_str),
-    }
-}
-
-const fn command_word(command: &Command) -> &'static str {
-    match command {
-        Command::Step { .. } => "a step",
-        Command::Level {
-            until_unix_ms: None, ..
-        } => "a lower level",
-        Command::Level { .. } => "a level until a moment",
-        Command::Freeze => "freeze",
-        Command::Resume => "go on",
-        Command::Approve => "yes",
-        Command::RollBack => "roll back",
-        Command::Abort => "abort",
     }
 }

@@ -1,6 +1,6 @@
 //! What happens to the fleet by itself.
 
-use unattended_batching::{Event, Side, TargetIndex};
+use unattended_batching::{Event, Fleet, Side, TargetIndex};
 use unattended_health::{Interval, Member, RowError};
 use unattended_upgrade::FleetChange;
 
@@ -136,5 +136,13 @@ impl Machine {
             self.lost -= 1;
         }
         self.frontier.on(Event::Left { id: target });
+    }
+}
+
+/// What a target is called, of the fleet or born since.
+pub(super) fn name_of<'n>(fleet: &'n Fleet, births: &'n [String], target: TargetIndex) -> &'n str {
+    match (target.0 as usize).checked_sub(fleet.len()) {
+        None => fleet.id(target),
+        Some(born) => births.get(born).map_or("", String::as_str),
     }
 }

@@ -2,9 +2,11 @@
 
 mod asking;
 mod births;
+mod budgets;
 mod change;
 mod crash;
 mod levels;
+mod orders;
 mod refusals;
 mod replay;
 mod shadow;

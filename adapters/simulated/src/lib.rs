@@ -64,6 +64,7 @@ mod fault;
 mod fleet;
 mod harm;
 mod history;
+mod index;
 mod log;
 mod metrics;
 mod nearest;

@@ -11,4 +11,5 @@ mod platform;
 mod restore;
 mod self_test;
 mod silence;
+mod slow_journal;
 mod support;

@@ -1,0 +1,75 @@
+//! What goes beyond a budget waits for a person, at every level.
+
+use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, START_WALL_MS, person};
+use unattended::upgrade::Clock;
+use unattended::{Budget, Outcome, QuestionKind};
+
+#[test]
+fn what_goes_beyond_a_budget_waits_for_a_person() {
+    let bad = || Case::calm(8, 30).release("errors=x10");
+    type Spend = fn(&mut Budget);
+    let budgets: [(&str, Spend, &str); 3] = [
+        ("per day", |budget| budget.rollbacks_per_day = 0, "0 rollbacks"),
+        ("by size", |budget| budget.rollback_share_ppm = 1, "and 1 may"),
+        ("by age", |budget| budget.longest_ms = 2 * MINUTE_MS, "older"),
+    ];
+    for (name, spend, word) in budgets {
+        let mut case = bad();
+        // Not the grant is to run out, which is as long as the budget where the author gives it.
+        case.granted = Some(START_WALL_MS + 1_000 * HOUR_MS as i64);
+        spend(&mut case.settings.budget);
+        let ended = case.run();
+        assert_eq!(ended.outcome, Outcome::Waiting, "{name}");
+        assert!(ended.sim.census().on_new_verified > 0, "{name}");
+        let question = ended.notices.last().unwrap().question.clone().unwrap();
+        assert!(question.text.contains(word), "{name}: {}", question.text);
+    }
+    // Those of other changes count.
+    let mut case = bad();
+    case.settings.budget.rollbacks_per_day = 2;
+    case.rollbacks_before = 2;
+    assert_eq!(case.run().outcome, Outcome::Waiting);
+    case.rollbacks_before = 1;
+    assert_eq!(case.run().outcome, Outcome::RolledBack);
+}
+
+#[test]
+fn the_way_forward_has_a_budget_for_each_day_and_one_for_all() {
+    // Ten a day: it goes on by itself when the day has passed, and never faster.
+    let mut case = Case::calm(4, 10);
+    case.settings.budget.starts_per_day = Some(10);
+    let ended = case.run();
+    assert_eq!((ended.outcome, ended.summary.human_actions), (Outcome::Completed, 0));
+    let starts: Vec<u64> = (ended.effects.iter())
+        .filter(|effect| effect.act == Act::Replace)
+        .map(|effect| effect.at_ms)
+        .collect();
+    for (at, start) in starts.iter().enumerate().skip(10) {
+        assert!(
+            start - starts[at - 10] >= 24 * HOUR_MS - 2 * MINUTE_MS,
+            "{at}: {starts:?}"
+        );
+    }
+    let kinds: Vec<_> = ended
+        .notices
+        .iter()
+        .map(|n| n.question.as_ref().unwrap().kind)
+        .collect();
+    assert!(
+        !kinds.is_empty() && kinds.iter().all(|kind| *kind == QuestionKind::BeyondBudget),
+        "{kinds:?}"
+    );
+
+    // A quarter of all, and the rest at a person's word.
+    let mut case = Case::calm(4, 10);
+    case.settings.budget.exposure_share_ppm = 250_000;
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(20 * HOUR_MS).await;
+        assert_eq!(handle.progress().unwrap().exposed, 10);
+        handle.approve(person(), "all of it").unwrap();
+    });
+    assert_eq!((ended.outcome, ended.summary.human_actions), (Outcome::Completed, 1));
+    ended.all_on_new();
+}

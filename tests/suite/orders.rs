@@ -1,0 +1,266 @@
+//! Freezes, aborts and permits: a word to stop holds at once, whatever else happens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, person};
+use parking_lot::Mutex;
+use unattended::upgrade::{Clock, MemoryJournal};
+use unattended::{CommandError, Outcome, Permit, PermitError};
+
+#[test]
+fn an_abort_leaves_a_freeze_in_force() {
+    let mut stage = Case::calm(4, 10).stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(25_000)).unwrap().is_none());
+    assert!(stage.handle.progress().unwrap().in_flight > 0);
+    stage.handle.freeze(person(), "something is odd").unwrap();
+    let done = stage.platform.effects();
+    assert!(stage.drive(clock.sleep_until(HOUR_MS)).unwrap().is_none());
+    stage.handle.abort(person(), "it is").unwrap();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Aborted);
+    assert_eq!(ended.effects, done);
+}
+
+#[test]
+fn a_freeze_that_nobody_lifts_ends_the_run() {
+    // Between two attempts, and amid one.
+    for after_ms in [5 * MINUTE_MS, 25_000] {
+        let stage = Case::calm(4, 10).stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let ended = stage.run_beside(async move {
+            clock.sleep_until(after_ms).await;
+            handle.freeze(person(), "and went on leave").unwrap();
+        });
+        assert_eq!(ended.outcome, Outcome::Frozen);
+        let patience = Case::calm(1, 1).settings.person_patience_ms;
+        assert!(
+            (patience..patience + HOUR_MS).contains(&ended.summary.elapsed_ms),
+            "{}",
+            ended.summary.elapsed_ms
+        );
+    }
+}
+
+#[test]
+fn a_freeze_takes_hold_in_the_middle_of_a_turn_and_resume_goes_on() {
+    // At several orders: the freeze comes while an order of the same turn is on its way.
+    for at in [0, 1, 5, 24, 60] {
+        let stage = Case::calm(4, 10).stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let frozen = Arc::new(AtomicBool::new(false));
+        let late = Arc::new(AtomicU64::new(0));
+        let mut seen = 0;
+        let (door, flag, count) = (stage.handle.clone(), Arc::clone(&frozen), Arc::clone(&late));
+        stage.platform.before_each(move |_| {
+            if flag.load(Ordering::SeqCst) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            if seen == at {
+                door.freeze(person(), "looks odd").unwrap();
+                flag.store(true, Ordering::SeqCst);
+            }
+            seen += 1;
+        });
+        let watched = Arc::clone(&frozen);
+        let state = Arc::new(Mutex::new(String::new()));
+        let noted = Arc::clone(&state);
+        let ended = stage.run_beside(async move {
+            while !watched.load(Ordering::SeqCst) {
+                clock.sleep_until(clock.now() + MINUTE_MS).await;
+            }
+            clock.sleep_until(clock.now() + 5 * HOUR_MS).await;
+            *noted.lock() = handle.summary().unwrap().state;
+            watched.store(false, Ordering::SeqCst);
+            handle.resume(person(), "it was nothing").unwrap();
+        });
+        assert_eq!(*state.lock(), "frozen");
+        assert_eq!(late.load(Ordering::SeqCst), 0, "orders after a freeze at order {at}");
+        assert_eq!(ended.outcome, Outcome::Completed);
+        ended.all_on_new();
+        assert_eq!(ended.summary.human_actions, 2);
+        assert!(ended.summary.elapsed_ms > 5 * HOUR_MS);
+    }
+}
+
+#[test]
+fn a_freeze_holds_whatever_was_said_before_it_and_is_still_unread() {
+    let stage = Case::calm(4, 10).stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let platform = Arc::clone(&stage.platform);
+    let mut stage = stage;
+    let ended = stage.drive(async {
+        clock.sleep_until(45_000).await;
+        assert!(!platform.effects().is_empty());
+        // Two people at once: the careful one comes last.
+        handle.resume(person(), "all is well").unwrap();
+        handle.freeze(person(), "it is not").unwrap();
+        let before = platform.effects().len();
+        clock.sleep_until(2 * HOUR_MS).await;
+        assert_eq!(platform.effects()[before..], [], "after the freeze");
+    });
+    assert!(ended.unwrap().is_none());
+    assert_eq!(stage.handle.progress().unwrap().state, "frozen");
+}
+
+#[test]
+fn a_freeze_before_the_run_is_first_driven_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut case = Case::calm(4, 10);
+    case.log = Some(dir.path().join("world"));
+    let journal = Arc::new(MemoryJournal::new());
+    // Left lying in the middle of its first attempts.
+    let mut first = case.stage_over(journal.clone());
+    let clock = first.sim.clock();
+    assert!(first.drive(clock.sleep_until(15_000)).unwrap().is_none());
+    assert!(first.handle.progress().unwrap().in_flight > 0);
+    drop(first);
+
+    let mut second = case.stage_over(journal);
+    second.handle.freeze(person(), "not before I have looked").unwrap();
+    let clock = second.sim.clock();
+    assert!(second.drive(clock.sleep_until(2 * HOUR_MS)).unwrap().is_none());
+    assert_eq!(second.platform.effects(), []);
+    assert_eq!(second.handle.progress().unwrap().state, "frozen");
+}
+
+#[test]
+fn a_freeze_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut case = Case::calm(4, 10);
+    case.log = Some(dir.path().join("world"));
+    let journal = Arc::new(MemoryJournal::new());
+    let mut first = case.stage_over(journal.clone());
+    let (handle, clock) = (first.handle.clone(), first.sim.clock());
+    let stopped = first.drive(async {
+        clock.sleep_until(25_000).await;
+        handle.freeze(person(), "looks odd").unwrap();
+        clock.sleep_until(MINUTE_MS).await;
+    });
+    assert!(stopped.unwrap().is_none());
+    drop(first);
+
+    let mut second = case.stage_over(journal);
+    let clock = second.sim.clock();
+    assert!(second.drive(clock.sleep_until(HOUR_MS)).unwrap().is_none());
+    assert_eq!(second.platform.effects(), []);
+    second.handle.resume(person(), "go on").unwrap();
+    let ended = second.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+}
+
+#[test]
+fn an_abort_begins_nothing_more_and_leaves_nobody_half_done() {
+    for at in 0..120 {
+        let stage = Case::calm(4, 10).stage();
+        let door = stage.handle.clone();
+        let mut seen = 0;
+        stage.platform.before_each(move |_| {
+            if seen == at {
+                door.abort(person(), "another release comes").unwrap();
+            }
+            seen += 1;
+        });
+        let ended = stage.run();
+        assert_eq!(ended.outcome, Outcome::Aborted);
+        assert_eq!(ended.summary.human_actions, 1);
+        assert!(!ended.codes().contains(&"rollback.began"));
+        let dump = ended.dump();
+        let read = dump.iter().position(|line| line.kind == "order").unwrap();
+        let begun: Vec<_> = dump[read..].iter().filter(|line| line.kind == "begun").collect();
+        assert!(
+            begun.is_empty(),
+            "begun after the abort was read, at order {at}: {begun:?}"
+        );
+        assert_eq!(dump.last().unwrap().kind, "end");
+        // Everybody serves, on one version or the other.
+        let census = ended.sim.census();
+        assert_eq!(census.on_neither, 0, "{census:?}");
+        assert_eq!(ended.summary.exposure.exposed, census.on_new_verified);
+        assert_eq!((ended.summary.exposure.in_flight, ended.summary.closed), (0, 0));
+    }
+}
+
+#[test]
+fn after_the_end_every_command_is_refused() {
+    let ended = Case::calm(4, 10).run();
+    let handle = &ended.handle;
+    assert_eq!(handle.freeze(person(), "late"), Err(CommandError::Ended));
+    assert_eq!(handle.resume(person(), "late"), Err(CommandError::Ended));
+    assert_eq!(handle.roll_back(person(), "late"), Err(CommandError::Ended));
+    assert_eq!(handle.abort(person(), "late"), Err(CommandError::Ended));
+    assert_eq!(ended.outcome, Outcome::Completed);
+}
+
+/// A permit that says one thing until a time, and then another.
+struct Gate {
+    says: Mutex<Result<bool, PermitError>>,
+    asked: AtomicU64,
+}
+
+impl Permit for Gate {
+    fn may_act(&self) -> Result<bool, PermitError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.says.lock().clone()
+    }
+}
+
+#[test]
+fn without_a_readable_permit_nothing_is_done() {
+    for no in [Ok(false), Err(PermitError("the file server is away".to_owned()))] {
+        let gate = Arc::new(Gate {
+            says: Mutex::new(no),
+            asked: AtomicU64::new(0),
+        });
+        let mut case = Case::calm(4, 10);
+        case.permit = gate.clone();
+        let mut stage = case.stage();
+        let clock = stage.sim.clock();
+        assert!(stage.drive(clock.sleep_until(HOUR_MS)).unwrap().is_none());
+        assert_eq!(stage.platform.effects(), []);
+        assert!(gate.asked.load(Ordering::SeqCst) > 0, "nobody asked");
+
+        // Withdrawn later, in the middle: nothing more from the next order on.
+        *gate.says.lock() = Ok(true);
+        let clock = stage.sim.clock();
+        assert!(stage.drive(clock.sleep_until(clock.now() + 15_000)).unwrap().is_none());
+        let done = stage.platform.effects();
+        assert!(!done.is_empty() && done.iter().all(|effect| effect.version.as_deref() != Some(OLD)));
+        *gate.says.lock() = Ok(false);
+        assert!(stage.drive(clock.sleep_until(clock.now() + HOUR_MS)).unwrap().is_none());
+        assert_eq!(stage.platform.effects(), done);
+
+        *gate.says.lock() = Ok(true);
+        let ended = stage.run();
+        assert_eq!(ended.outcome, Outcome::Completed);
+        ended.all_on_new();
+        assert!(
+            ended
+                .effects
+                .iter()
+                .any(|effect| effect.act == Act::Replace && effect.version.as_deref() == Some(NEW))
+        );
+    }
+}
+
+#[test]
+fn an_abort_ends_even_where_nothing_is_permitted() {
+    let gate = Arc::new(Gate {
+        says: Mutex::new(Ok(true)),
+        asked: AtomicU64::new(0),
+    });
+    let mut case = Case::calm(4, 10);
+    case.permit = gate.clone();
+    let mut stage = case.stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(25_000)).unwrap().is_none());
+    assert!(stage.handle.progress().unwrap().in_flight > 0);
+    *gate.says.lock() = Ok(false);
+    let done = stage.platform.effects();
+    stage.handle.abort(person(), "another release comes").unwrap();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Aborted);
+    assert_eq!(ended.effects, done);
+}

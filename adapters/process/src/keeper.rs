@@ -33,6 +33,9 @@ pub(crate) struct Keeper {
     pub(crate) wake: Notify,
 }
 
+/// One order of a slot: the slot, and which of its orders in turn.
+type Round = (usize, u64);
+
 /// What changes.
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -41,8 +44,8 @@ pub(crate) struct Inner {
     exits: [Exits; SEATS],
     /// Processes that had ended before this adapter began.
     found_dead: Vec<(usize, Run)>,
-    /// When a slot that yields has yielded for long enough.
-    yield_at: Option<u64>,
+    /// When a slot has yielded for long enough, to what was ordered in the other one in this round.
+    yield_at: Option<(Round, u64)>,
     /// When the logs are looked at next.
     logs_at: u64,
     /// The target was well when it was looked at last.
@@ -305,17 +308,20 @@ impl Keeper {
     /// Where both overlap, the one that yields goes when the other one has become ready, or by itself.
     async fn yields(&self, inner: &mut Inner, now: u64) {
         let Some(slot) = (0..2).find(|slot| inner.state.seats[*slot].yields) else {
-            inner.yield_at = None;
             return;
         };
-        let other = inner.lives[1 - slot].as_ref().and_then(|live| live.told.as_ref());
+        // What the other slot ran before its last order says nothing of what follows now.
+        let round = (1 - slot, inner.state.seats[1 - slot].round);
+        inner.yield_at.take_if(|(of, _)| *of != round);
+        let follows = inner.lives[1 - slot].as_ref().filter(|live| live.run.round == round.1);
+        let is_ready = follows.is_some_and(|live| live.told.as_ref().is_some_and(Told::is_verified));
         let gone = inner.lives[slot].is_none();
-        if other.is_some_and(Told::is_verified) {
+        if is_ready {
             let program = &self.template.program;
             let linger_ms = program.overlaps().or_else(|| program.returning_ms()).unwrap_or(0);
-            inner.yield_at.get_or_insert(now + linger_ms);
+            inner.yield_at.get_or_insert((round, now + linger_ms));
         }
-        if gone || inner.yield_at.is_some_and(|at| now >= at) {
+        if gone || inner.yield_at.is_some_and(|(_, at)| now >= at) {
             let mut state = inner.state.clone();
             state.empty(slot);
             // What cannot be written is tried again in the next pass.

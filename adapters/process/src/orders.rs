@@ -153,6 +153,9 @@ impl Keeper {
     }
 
     pub(crate) async fn replace(&self, version: &Version, key: &EffectKey, application: bool) -> EffectOutcome {
+        if self.template.program.overlaps().is_some() && !application {
+            self.ask_again().await;
+        }
         self.start_effect(key, version, false, |keeper, inner, state| {
             let committed = keeper.committed();
             let serving = state.serving(committed);
@@ -180,6 +183,22 @@ impl Keeper {
             Ok(())
         })
         .await
+    }
+
+    /// One look that was not answered is no reason to replace alone what could be followed: it is asked once more.
+    async fn ask_again(&self) {
+        let serving = self.inner.lock().await.state.serving(self.committed());
+        let Some(place) = self.place_of(serving).await else {
+            return;
+        };
+        let silent = {
+            let inner = self.inner.lock().await;
+            inner.lives[serving].as_ref().is_some_and(|live| live.told.is_none())
+        };
+        if silent {
+            let told = self.template.program.ask(&place).await.ok();
+            self.heard(serving, &place, told).await;
+        }
     }
 
     pub(crate) async fn ingress(&self, order: IngressOrder, key: &EffectKey) -> EffectOutcome {

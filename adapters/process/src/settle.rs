@@ -83,7 +83,7 @@ impl Keeper {
     }
 
     /// Takes in what an instance says of itself.
-    async fn heard(&self, slot: usize, place: &Place, told: Option<Told>) {
+    pub(crate) async fn heard(&self, slot: usize, place: &Place, told: Option<Told>) {
         let mut inner = self.inner.lock().await;
         let acknowledged = told.as_ref().and_then(|told| told.config.acknowledged.clone());
         let due = matches!(inner.state.way, Way::Closed { reopen_by_ms } if now_ms() >= reopen_by_ms);

@@ -80,6 +80,32 @@ fn a_replacement_may_overlap() {
     });
 }
 
+/// What is to follow is ordered anew while the older one lingers: that goes by what follows now, not by what was ready before.
+#[test]
+fn the_older_one_yields_to_what_follows_it_now() {
+    run(async |root| {
+        let template = Template::foreign(program(&root).overlaps(1_000)).grace_ms(3_000);
+        let platform = ProcessPlatform::open(&root, [Target::new("a", "1", template)])
+            .await
+            .unwrap();
+        let first = until(&platform, "a", "running 1", runs("1")).await;
+        let oldest = living(&root);
+        let a = TargetId::from("a");
+        platform.replace_in_place(&a, &"2".into(), &key(1, 1)).await;
+        let second = until(&platform, "a", "running 2", runs("2")).await;
+        assert_ne!(first.instance, second.instance);
+        platform.replace_in_place(&a, &"unready".into(), &key(1, 2)).await;
+        // Asked for longer than the older one would have lingered.
+        let asked = || {
+            let log = std::fs::read_to_string(root.join("t/a/b.log")).unwrap();
+            log.matches("/ready 503").count()
+        };
+        until_so("a patient look at what is not ready", || asked() >= 12).await;
+        let live = living(&root);
+        assert!(live.contains(&oldest[0]), "{oldest:?} has gone: {live:?}");
+    });
+}
+
 /// What exits by itself is started again, more and more slowly, and told of; what is ordered after it is not held up.
 #[test]
 fn illness_is_told_and_a_crash_loop_shows() {

@@ -58,6 +58,8 @@
 //!   ends early only if its owner dies, or is cut when the old process leaves; both are counted.
 //! - **The way back.** [`Order::Return`] moves connections back by the same protocol. Within one attempt no order leads
 //!   forward again.
+//! - **Nothing is left behind for ever.** What an attempt had to decline the next one tries again; what was still with a
+//!   process when it left goes to whichever later one calls it, and ends at a deadline if none does.
 //! - **It leaves only for somebody.** The old process exits only if the other has committed, polls, and was heard of within
 //!   its lease, everything that was said being read first.
 //! - **Bounded waits.** Coming to rest, adoption, greeting, silence and lingering all have a deadline in [`Timing`].
@@ -69,8 +71,8 @@
 //!   along ([`Agent::share`]), so their clients resume in one round trip.
 //! - An offer fits one message: state above 64 KiB is declined.
 //! - Both processes run as one user in one network namespace. Linux only.
-//! - A third process cannot take over while two are at it; what a process still drains when the next upgrade begins stays
-//!   with it.
+//! - A third process cannot take over while two are at it. What a process could not give away when it left waits there for
+//!   the next one that calls it, for as long as [`Timing::leftover_ms`] says; it takes a place of its own until then.
 
 mod agent;
 pub mod codec;

@@ -338,20 +338,36 @@ async fn push(sidecar: &Arc<Sidecar>, version: String, path: PathBuf) -> Reply {
     if sidecar.config.lock().acknowledged.as_ref() == Some(&version) {
         return Reply::AlreadyApplied;
     }
-    let read = tokio::task::spawn_blocking(move || config::read(&path)).await;
-    let read = match read {
-        Ok(_) if sidecar.faults.config => Err("a fault that was asked for: it takes no configuration".to_owned()),
-        Ok(read) => read,
-        Err(error) => Err(error.to_string()),
-    };
-    let mut config = sidecar.config.lock();
-    match read {
-        Ok(read) => {
-            config.take(version, read);
+    let (one, named) = (Arc::clone(sidecar), version.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        if one.faults.config {
+            return Err(config::REFUSES.to_owned());
+        }
+        let read = config::read(&path)?;
+        let kept = read.keep(&one.options.dir, one.options.slot.as_str(), &named);
+        Ok((read, kept))
+    });
+    match read.await.map_err(|error| error.to_string()).flatten() {
+        Ok((read, Ok(()))) => {
+            let owed = {
+                let mut config = sidecar.config.lock();
+                let owed = config.owed;
+                config.take(version, read);
+                owed
+            };
+            if owed {
+                // It may be ready now.
+                let checked = sidecar.view.lock().self_check.clone();
+                sidecar.tell(Event::Checked(checked));
+            }
             Reply::Applied
         }
+        Ok((_, Err(error))) => Reply::Retry {
+            after_ms: 100,
+            reason: format!("configuration: {error}"),
+        },
         Err(why) => {
-            config.refuse(version, why.clone());
+            sidecar.config.lock().refuse(version, why.clone());
             Reply::Failed(why)
         }
     }

@@ -1,12 +1,24 @@
 //! The configuration: pushed as a file, taken or refused with words, and visible in what clients get.
+//!
+//! What was taken is kept in the target's directory, whole: a process that is started anew, or beside this one, works by it
+//! from its first request on, and does not have to be told.
 
+use std::io;
 use std::path::Path;
 
 use hyper::header::{HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::files;
 
 /// Longest file that is read, in bytes.
 const MAX_LEN: u64 = 1 << 20;
+
+/// What a release says that takes no configuration.
+pub(crate) const REFUSES: &str = "a fault that was asked for: it takes no configuration";
+
+/// The file in the target's directory.
+const KEPT: &str = "configuration";
 
 /// What the process works by.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) acknowledged: Option<String>,
     /// The version that was refused last, and why; gone when another one is taken.
     pub(crate) refused: Option<(String, String)>,
+    /// The target works by another configuration, which this version does not take: it is not ready until it has taken one.
+    pub(crate) owed: bool,
     /// Added to each response that is passed on.
     pub(crate) response_headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -22,6 +36,7 @@ pub(crate) struct Config {
 /// What a file says.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
+    whole: Value,
     version: Option<String>,
     response_headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -43,7 +58,12 @@ pub(crate) fn read(path: &Path) -> Result<Read, String> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
     let value: Value = serde_json::from_str(&text).map_err(|error| format!("{place}: {error}"))?;
-    let object = value
+    understand(&place.to_string(), value)
+}
+
+/// Understands what stands in `place`.
+fn understand(place: &str, whole: Value) -> Result<Read, String> {
+    let object = whole
         .as_object()
         .ok_or_else(|| format!("{place}: it is no JSON object; write {{…}}"))?;
     if object.get("valid") == Some(&Value::Bool(false)) {
@@ -77,9 +97,22 @@ pub(crate) fn read(path: &Path) -> Result<Read, String> {
         }
     }
     Ok(Read {
+        whole,
         version,
         response_headers,
     })
+}
+
+impl Read {
+    /// Keeps it as what the target works by, durably. `by`: the slot of the process that has taken it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; what was kept before is still there.
+    pub(crate) fn keep(&self, dir: &Path, by: &str, version: &str) -> io::Result<()> {
+        let line = json!({ "version": version, "configuration": self.whole });
+        files::write(dir, KEPT, by, &format!("{line}\n"))
+    }
 }
 
 impl Config {
@@ -88,14 +121,50 @@ impl Config {
         Self {
             acknowledged: read.version,
             refused: None,
+            owed: false,
             response_headers: read.response_headers,
         }
+    }
+
+    /// What the target works by, if anything was ever taken. Where this version `takes` none, or not this one, it is owed.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is none of those that are kept.
+    pub(crate) fn kept(dir: &Path, takes: bool) -> io::Result<Option<Self>> {
+        let path = dir.join(KEPT);
+        let Some(text) = files::read(&path, MAX_LEN + files::MAX_LEN)? else {
+            return Ok(None);
+        };
+        let whole: Option<Value> = serde_json::from_str(&text).ok();
+        let parts = whole.as_ref().and_then(|whole| {
+            let version = whole.get("version")?.as_str()?;
+            Some((version.to_owned(), whole.get("configuration")?.clone()))
+        });
+        let Some((version, whole)) = parts else {
+            return Err(files::garbled(&path, "`{\"version\": …, \"configuration\": …}`"));
+        };
+        let understood = if takes {
+            understand(&path.display().to_string(), whole)
+        } else {
+            Err(REFUSES.to_owned())
+        };
+        let mut config = Self::default();
+        match understood {
+            Ok(read) => config.take(version, read),
+            Err(why) => {
+                config.refuse(version, why);
+                config.owed = true;
+            }
+        }
+        Ok(Some(config))
     }
 
     /// Takes what was pushed as `version`.
     pub(crate) fn take(&mut self, version: String, read: Read) {
         self.acknowledged = Some(version);
         self.refused = None;
+        self.owed = false;
         self.response_headers = read.response_headers;
     }
 
@@ -142,5 +211,27 @@ mod tests {
         );
         config.take("c3".to_owned(), read(&path).unwrap());
         assert!(config.refused.is_none());
+    }
+
+    #[test]
+    fn what_was_taken_is_there_for_the_next_process() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Config::kept(dir.path(), true).unwrap().is_none());
+        let path = dir.path().join("c.json");
+        std::fs::write(&path, "{\"response_headers\": {\"x-a\": \"b\"}}").unwrap();
+        read(&path).unwrap().keep(dir.path(), "a", "c7").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let kept = Config::kept(dir.path(), true).unwrap().unwrap();
+        let headers = kept.response_headers.len();
+        assert_eq!(
+            (kept.acknowledged.as_deref(), headers, kept.owed),
+            (Some("c7"), 1, false)
+        );
+        let refuses = Config::kept(dir.path(), false).unwrap().unwrap();
+        assert_eq!((refuses.acknowledged, refuses.owed), (None, true));
+        assert_eq!(refuses.refused.unwrap().0, "c7");
+        std::fs::write(dir.path().join("configuration"), "{}").unwrap();
+        let error = Config::kept(dir.path(), true).unwrap_err().to_string();
+        assert!(error.contains("configuration:1: "), "{error}");
     }
 }

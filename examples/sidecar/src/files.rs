@@ -1,13 +1,17 @@
-//! What outlives the process: who is committed, and whether the way in is open.
+//! What outlives the process: who is committed, whether the way in is open, and what it works by.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::options::Slot;
 
-/// Longest of these files that is read, in bytes.
-const MAX_LEN: u64 = 1_024;
+/// Longest of the files of one line that is read, in bytes.
+pub(crate) const MAX_LEN: u64 = 1_024;
+
+/// What the file of a process begins with that has left connections behind; its instance follows.
+const LEFTOVER: &str = "leftover.";
 
 /// Whether traffic is led here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,7 @@ impl Ingress {
     /// What the system says, or that the file says nothing that can be understood.
     pub(crate) fn read(dir: &Path) -> io::Result<Self> {
         let path = dir.join("ingress");
-        let Some(text) = read(&path)? else {
+        let Some(text) = read(&path, MAX_LEN)? else {
             return Ok(Self::Open);
         };
         match text.trim().split(' ').collect::<Vec<_>>().as_slice() {
@@ -69,7 +73,7 @@ impl Committed {
     /// As for [`Ingress::read`].
     pub(crate) fn read(dir: &Path) -> io::Result<Option<Self>> {
         let path = dir.join("committed");
-        let Some(text) = read(&path)? else {
+        let Some(text) = read(&path, MAX_LEN)? else {
             return Ok(None);
         };
         let words: Vec<&str> = text.trim().split(' ').collect();
@@ -109,6 +113,36 @@ impl Committed {
     }
 }
 
+/// Says in `dir` that a process which has left still serves connections, and where it is called for them.
+///
+/// # Errors
+///
+/// What the system says; nobody will call.
+pub(crate) fn leave_behind(dir: &Path, instance: u64, by: &str, doorbell: &Path) -> io::Result<()> {
+    write(dir, &leftover(instance), by, &format!("{}\n", doorbell.display()))
+}
+
+/// There is nothing left, or nobody who would answer.
+pub(crate) fn forget_leftover(dir: &Path, instance: u64) {
+    // Where there is none, that is well.
+    let _ = fs::remove_file(dir.join(leftover(instance)));
+}
+
+/// Who has left something behind in `dir`, and where each is called, by instance. What cannot be read now may be later.
+pub(crate) fn left_behind(dir: &Path) -> BTreeMap<u64, PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let found = entries.filter_map(|entry| {
+        let instance = entry.file_name().to_str()?.strip_prefix(LEFTOVER)?.parse().ok()?;
+        let text = read(&entry.path(), MAX_LEN).ok()??;
+        Some((instance, PathBuf::from(text.trim_end())))
+    });
+    found.collect()
+}
+
+fn leftover(instance: u64) -> String {
+    format!("{LEFTOVER}{instance}")
+}
+
 /// Whether durable files can be written in `dir`.
 ///
 /// # Errors
@@ -119,23 +153,24 @@ pub(crate) fn try_write(dir: &Path, by: &str) -> io::Result<()> {
     fs::remove_file(dir.join(format!("probe.{by}")))
 }
 
-fn garbled(path: &Path, wanted: &str) -> io::Error {
+pub(crate) fn garbled(path: &Path, wanted: &str) -> io::Error {
     let words = format!("{}:1: it does not say {wanted}; remove it or mend it", path.display());
     io::Error::new(io::ErrorKind::InvalidData, words)
 }
 
-fn read(path: &Path) -> io::Result<Option<String>> {
+/// What a file says; `None` if there is none.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Option<String>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-        Ok(file) if file.len() > MAX_LEN => Err(garbled(path, "one line")),
+        Ok(file) if file.len() > most => Err(garbled(path, "one line")),
         Ok(_) => fs::read_to_string(path).map(Some),
     }
 }
 
 /// All of it is there afterwards, even if the machine stops at the next instant, or what was there before. Each of the two
 /// processes has a temporary file of its own.
-fn write(dir: &Path, name: &str, by: &str, text: &str) -> io::Result<()> {
+pub(crate) fn write(dir: &Path, name: &str, by: &str, text: &str) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.{by}.new"));
     let mut file = File::create(&temporary)?;
     file.write_all(text.as_bytes())?;
@@ -172,6 +207,12 @@ mod tests {
             std::fs::write(dir.path().join("ingress"), wrong).unwrap();
             assert!(Ingress::read(dir.path()).is_err(), "{wrong}");
         }
+        let doorbell = dir.path().join("a.sock.handover");
+        super::leave_behind(dir.path(), 7, "a", &doorbell).unwrap();
+        std::fs::write(dir.path().join("leftover.x"), "").unwrap();
+        assert_eq!(super::left_behind(dir.path()), [(7, doorbell)].into());
+        super::forget_leftover(dir.path(), 7);
+        assert!(super::left_behind(dir.path()).is_empty());
         for wrong in ["c 1 2", "a 1", "a 1 2 3", "a -1 2"] {
             std::fs::write(dir.path().join("committed"), wrong).unwrap();
             let error = Committed::read(dir.path()).unwrap_err().to_string();

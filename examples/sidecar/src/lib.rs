@@ -25,7 +25,9 @@
 //! - No traffic before the static self-check has passed, and none that nobody takes: listeners are bound after it.
 //! - A connection is given away between two requests or calls, with every byte that was read of the next one; a relayed one
 //!   at any moment. What cannot move is asked to end and counted.
-//! - `committed` and `ingress` in the target's directory are durable before an order is answered.
+//! - `committed`, `ingress` and `configuration` in the target's directory are durable before an order is answered.
+//! - A process that is started anew works by the last configuration from its first request on; one that does not take it is
+//!   not ready.
 //! - The way in that was closed opens by itself when its time has passed, if this process serves and has passed its checks.
 //!
 //! # Limits
@@ -62,6 +64,7 @@ use tokio::sync::mpsc;
 use unattended_handover::Doorbell;
 
 use admin::Admin;
+use config::Config;
 use files::Ingress;
 use log::Log;
 use meters::Meters;
@@ -122,9 +125,13 @@ fn prepare(options: Options) -> Result<(Setup, Admin, Doorbell), String> {
     options.check()?;
     let who = format!("{} {}", options.target, options.slot.as_str());
     let log = Log::open(options.log.as_deref(), who).map_err(|error| error.to_string())?;
-    let config = match &options.config {
-        None => config::Config::default(),
-        Some(path) => config::Config::start(config::read(path)?),
+    let given = options.config.as_deref().map(config::read).transpose()?;
+    let kept = Config::kept(&options.dir, !options.faults().config).map_err(|error| error.to_string())?;
+    let config = match (kept, given) {
+        // What was pushed is the later word.
+        (Some(kept), _) => kept,
+        (None, Some(given)) => Config::start(given),
+        (None, None) => Config::default(),
     };
     let ingress = Ingress::read(&options.dir).map_err(|error| error.to_string())?;
     let meters = Meters::new(&options.target, &options.version, options.instance).map_err(|error| error.to_string())?;

@@ -33,6 +33,8 @@ enum Socket {
 #[derive(Debug)]
 pub(crate) struct Listeners {
     held: Vec<(Route, Socket)>,
+    /// How many of them, from the first on, are polled.
+    polled: usize,
     /// While they are polled. Dropped: stop at once. `true`: accept who waits, then stop.
     polling: Option<watch::Sender<bool>>,
 }
@@ -85,6 +87,7 @@ impl Listeners {
     pub(crate) fn none() -> Self {
         Self {
             held: Vec::new(),
+            polled: 0,
             polling: None,
         }
     }
@@ -138,7 +141,7 @@ impl Listeners {
 
     /// Closes all.
     pub(crate) fn close(&mut self) {
-        self.polling = None;
+        (self.polling, self.polled) = (None, 0);
         self.held.clear();
     }
 
@@ -155,33 +158,34 @@ impl Listeners {
     }
 
     /// Polls them from now on, or keeps them only.
-    pub(crate) fn poll(&mut self, sidecar: &Arc<Sidecar>, on: bool) {
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be polled now, for want of descriptors. It is tried again when this is called again; until then
+    /// its clients queue.
+    pub(crate) fn poll(&mut self, sidecar: &Arc<Sidecar>, on: bool) -> Result<(), String> {
         if !on {
-            self.polling = None;
-            return;
+            (self.polling, self.polled) = (None, 0);
+            return Ok(());
         }
-        if self.polling.is_some() {
-            return;
-        }
-        let polling = self.polling.insert(watch::Sender::new(false));
-        for (route, socket) in &self.held {
-            let (route, sidecar, polling) = (*route, Arc::clone(sidecar), polling.subscribe());
+        let polling = self.polling.get_or_insert_with(|| watch::Sender::new(false));
+        for (route, socket) in self.held.iter().skip(self.polled) {
+            let (route, sidecar, mut polling) = (*route, Arc::clone(sidecar), polling.subscribe());
             // A copy of the descriptor of the same queue: it leaves the poller when it is not polled any more.
             let copy = match socket {
                 Socket::Tcp(listener) => listener.try_clone().and_then(TcpListener::from_std).map(|listener| {
-                    tokio::spawn(accept(Arc::clone(&sidecar), route, listener, polling));
+                    tokio::spawn(accept(sidecar, route, listener, polling));
                 }),
                 Socket::Udp(socket) => socket.try_clone().and_then(UdpSocket::from_std).map(|socket| {
-                    let mut polling = polling;
                     // Whatever comes there ends it.
                     let until = async move { drop(polling.changed().await) };
-                    tokio::spawn(udp::relay(Arc::clone(&sidecar), route, socket, until));
+                    tokio::spawn(udp::relay(sidecar, route, socket, until));
                 }),
             };
-            if let Err(error) = copy {
-                sidecar.log.say(format_args!("{route}: it cannot be polled: {error}"));
-            }
+            copy.map_err(|error| format!("{route}: it cannot be polled: {error}"))?;
+            self.polled += 1;
         }
+        Ok(())
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<BorrowedFd<'_>> {

@@ -49,12 +49,16 @@ pub(crate) struct Options {
     /// Bytes that the kernel may hold of each connection in each direction; its own choice otherwise.
     #[arg(long, value_name = "BYTES")]
     pub(crate) socket_buffer: Option<u32>,
-    /// The configuration to start with, a JSON object.
+    /// The configuration to start with, a JSON object; one that was pushed at this target is the later word.
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
     /// Synthetic requests a second that the process sends through itself.
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(50..=100_000))]
     pub(crate) self_tests: u32,
+    /// How long it goes on serving what could not move when it has left its place, in milliseconds; a later process of the
+    /// target takes it over as soon as it can be moved.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub(crate) leftover_ms: u64,
     /// What this release does wrong.
     #[arg(long, value_name = "NAME[=VALUE]")]
     fault: Vec<Fault>,

@@ -17,7 +17,7 @@ pub(super) enum Place {
     Freezing { tries: u8, deadline_ms: u64 },
     /// At rest, and offered.
     Offered { tries: u8 },
-    /// Polled here to its end: it does not move.
+    /// Polled here: it does not move in this session.
     Declined,
 }
 
@@ -47,6 +47,22 @@ impl Connections {
     /// Freezing, or between the two processes.
     pub(super) const fn moving(&self) -> usize {
         self.freezing + self.offered
+    }
+
+    /// None moves, and none may be tried (again).
+    pub(super) const fn are_settled(&self) -> bool {
+        self.here == 0 && self.moving() == 0
+    }
+
+    /// Another process may take what the one before could not.
+    pub(super) fn forget_declines(&mut self) {
+        for place in self.places.values_mut().filter(|place| **place == Place::Declined) {
+            *place = Place::Here {
+                tries: 0,
+                again_ms: None,
+            };
+            self.here += 1;
+        }
     }
 
     /// One that is polled here from now on, unless it is known.

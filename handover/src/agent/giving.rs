@@ -75,7 +75,7 @@ impl Agent {
 
     /// How many more may stand still now.
     pub(super) fn room(&self) -> usize {
-        if !self.giving || !self.talks() || self.left {
+        if !self.giving || !self.talks() || (self.left && self.leftover_until_ms.is_none()) {
             return 0;
         }
         let most = usize::try_from(self.timing.parallel).unwrap_or(usize::MAX);
@@ -107,6 +107,7 @@ impl Agent {
         }
         self.offer(now_ms, &fit);
         self.pump(now_ms);
+        self.watch_leftovers(now_ms);
     }
 
     /// A connection cannot move, and goes on.
@@ -115,6 +116,7 @@ impl Agent {
             self.decline(id, decline);
         }
         self.pump(now_ms);
+        self.watch_leftovers(now_ms);
     }
 
     fn unfit(&self, one: &Resting<'_>) -> Option<Decline> {

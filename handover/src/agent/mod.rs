@@ -36,6 +36,9 @@ pub struct Timing {
     pub adopt_ms: u64,
     /// From the order to retire to leaving; 2,000.
     pub linger_ms: u64,
+    /// How long a process that has left goes on serving what could not move; 0. It holds no listeners then, exits with the
+    /// last connection, and gives what is left to the process that calls it, which may be a later one than it has left for.
+    pub leftover_ms: u64,
     /// How often a connection is tried before it is declined; 3.
     pub tries: u8,
     /// Before it is tried again; 50.
@@ -53,6 +56,7 @@ impl Default for Timing {
             freeze_ms: 200,
             adopt_ms: 1_000,
             linger_ms: 2_000,
+            leftover_ms: 0,
             tries: 3,
             again_ms: 50,
             parallel: 500,
@@ -84,7 +88,7 @@ pub enum Action {
     Claim(Vec<Listener>),
     /// Close the listeners that came and were not claimed yet.
     Discard,
-    /// Close the listeners that were claimed.
+    /// Close the listeners: the hand-over has failed, or this process has left and only serves what could not move.
     Disclaim,
     /// A secret has come.
     Keep {
@@ -190,6 +194,8 @@ pub struct Agent {
     /// How often in this session this process asked for everything back, or was asked.
     turn: u32,
     left: bool,
+    /// It has left, and serves what could not move until then.
+    leftover_until_ms: Option<u64>,
     listeners: Vec<Listener>,
     secrets: Vec<(String, Secret)>,
     session: Option<Session>,
@@ -234,6 +240,7 @@ impl Agent {
             turned_back: None,
             turn: 0,
             left: false,
+            leftover_until_ms: None,
             listeners: Vec::new(),
             secrets: Vec::new(),
             session: None,
@@ -267,7 +274,7 @@ impl Agent {
         self.fence
     }
 
-    /// It has left, and never comes back.
+    /// It has left, and never comes back. It may still serve what could not move: see [`Timing::leftover_ms`].
     #[must_use]
     pub const fn has_left(&self) -> bool {
         self.left
@@ -340,6 +347,7 @@ impl Agent {
     pub fn closed(&mut self, now_ms: u64, id: ConnectionId) {
         self.connections.remove(id);
         self.pump(now_ms);
+        self.watch_leftovers(now_ms);
     }
 
     /// When [`tick`](Self::tick) is due, in milliseconds of the caller's clock. `None`: nothing is waited for.
@@ -351,6 +359,7 @@ impl Agent {
         session
             .into_iter()
             .chain(self.leaving_ms)
+            .chain(self.leftover_until_ms)
             .chain(offers)
             .chain(places)
             .min()
@@ -358,7 +367,7 @@ impl Agent {
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64) {
-        if self.left {
+        if self.left && self.leftover_until_ms.is_none() {
             return;
         }
         self.watch_session(now_ms);
@@ -372,6 +381,7 @@ impl Agent {
             }
         }
         self.pump(now_ms);
+        self.watch_leftovers(now_ms);
     }
 
     fn act(&mut self, action: Action) {
@@ -423,12 +433,52 @@ impl Agent {
             return;
         }
         self.left = true;
+        self.paused = false;
         self.status = Status::default();
-        self.tally.cut += core::mem::take(&mut self.connections).len() as u64;
         for batch in core::mem::take(&mut self.incoming).into_keys() {
             self.act(Action::Drop { batch });
         }
+        if self.connections.len() == 0 || self.timing.leftover_ms == 0 {
+            self.leave();
+            return;
+        }
+        self.leftover_until_ms = Some(now_ms.saturating_add(self.timing.leftover_ms));
+        self.act(Action::Disclaim);
+        // The other one is free for its own successor.
+        self.hang(now_ms);
+    }
+
+    fn leave(&mut self) {
+        self.leftover_until_ms = None;
+        self.tally.cut += core::mem::take(&mut self.connections).len() as u64;
         self.act(Action::Leave);
+    }
+
+    /// One that has left gives what it can to whoever calls it and accepts, hangs up when there is nothing more to give, and
+    /// goes with its last connection, or at its time.
+    fn watch_leftovers(&mut self, now_ms: u64) {
+        let Some(until_ms) = self.leftover_until_ms else {
+            return;
+        };
+        if !self.offers.is_empty() {
+            // What is between the two is soon with one of them.
+            self.leftover_until_ms = Some(until_ms.max(now_ms.saturating_add(self.timing.beat_ms)));
+            return;
+        }
+        if self.connections.len() == 0 || until_ms <= now_ms {
+            self.leave();
+            return;
+        }
+        if !self.peer().is_some_and(|peer| peer.status.polls) {
+            return;
+        }
+        if self.giving {
+            if self.connections.are_settled() {
+                self.hang(now_ms);
+            }
+        } else {
+            self.start_giving(now_ms);
+        }
     }
 
     /// Ends the session by the own will: what came is no frame, or the program cannot go on with this hand-over. What is
@@ -477,12 +527,14 @@ impl Agent {
         self.offers.is_empty()
             && self.incoming.is_empty()
             && self.leaving_ms.is_none()
+            && self.leftover_until_ms.is_none()
             && self.connections.moving() == 0
     }
 
     /// Sets its clock back by `by_ms`, so that states reached at different times compare equal.
     pub(crate) fn rebase(&mut self, by_ms: u64) {
         self.leaving_ms.iter_mut().for_each(|time| *time -= by_ms);
+        self.leftover_until_ms.iter_mut().for_each(|time| *time -= by_ms);
         self.offers.values_mut().for_each(|offer| offer.rebase(by_ms));
         self.connections.rebase(by_ms);
         if let Some(session) = &mut self.session {

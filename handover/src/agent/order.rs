@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{Action, Agent};
+use super::{Action, Agent, Session};
 use crate::wire::{Frame, Listener, MAX_DESCRIPTORS};
 use crate::{Generation, Refusal};
 
@@ -109,7 +109,9 @@ impl Agent {
         if !self.status.holds {
             return Answer::Refused(NotNow::NoListeners);
         }
-        let Some(peer) = self.peer() else {
+        // Who called this process gets the listeners. Whom it has called itself has had them, or has some connections left.
+        let called = self.session.as_ref().is_some_and(Session::called);
+        let Some(peer) = self.peer().filter(|_| !called) else {
             return Answer::Refused(NotNow::NoSession);
         };
         let offered = self
@@ -256,7 +258,7 @@ impl Agent {
 
     /// The other turns back.
     pub(super) fn return_all(&mut self, now_ms: u64, generation: Generation, turn: u32) {
-        if generation < self.fence {
+        if generation < self.fence || self.left {
             return;
         }
         // The other polls: its beat came before this frame.

@@ -50,6 +50,11 @@ impl Session {
         }
     }
 
+    /// This process called the other.
+    pub(super) const fn called(&self) -> bool {
+        self.called
+    }
+
     /// The other is asked to give everything back: what it said of itself before is not true much longer.
     pub(super) const fn ask_back(&mut self) {
         self.asked_back = true;
@@ -79,7 +84,7 @@ impl Agent {
     ///
     /// Why not, to be sent as a [`Frame::Refuse`] before the socket is closed.
     pub const fn would_take_call(&self) -> Result<(), Refusal> {
-        if self.left {
+        if self.left && self.leftover_until_ms.is_none() {
             return Err(Refusal::Stale);
         }
         if self.session.is_some() {
@@ -97,6 +102,7 @@ impl Agent {
         }
         self.turn = 0;
         self.refusal = None;
+        self.connections.forget_declines();
         self.session = Some(Session {
             nonce,
             called,
@@ -183,6 +189,7 @@ impl Agent {
             Frame::Return { generation, turn } => self.return_all(now_ms, generation, turn),
         }
         self.pump(now_ms);
+        self.watch_leftovers(now_ms);
     }
 
     fn greeted(
@@ -232,7 +239,7 @@ impl Agent {
     /// Part of the other's listeners came.
     fn listed(&mut self, now_ms: u64, part: u16, parts: u16, listeners: Vec<Listener>) {
         let expected = self.parts.len().div_ceil(MAX_DESCRIPTORS);
-        if self.status.holds || usize::from(part) != expected || parts > MAX_PARTS {
+        if self.status.holds || self.left || usize::from(part) != expected || parts > MAX_PARTS {
             self.act(Action::Discard);
             self.parts.clear();
             self.give_up(now_ms, Refusal::Garbled);
@@ -291,6 +298,7 @@ impl Agent {
         if self.session.is_some() {
             self.end_session(now_ms);
         }
+        self.watch_leftovers(now_ms);
     }
 
     fn end_session(&mut self, now_ms: u64) {

@@ -75,7 +75,10 @@ impl World {
             }
         }
         // One that holds the listeners and was never told to poll is the controller's to judge.
-        let alive = self.processes.iter().any(|one| one.alive && one.proved);
+        let alive = self
+            .processes
+            .iter()
+            .any(|one| one.alive && one.proved && !one.leftover);
         let served = self.processes.iter().any(|one| one.alive && one.polls);
         assert!(!alive || served, "S2: who could accept does not");
     }

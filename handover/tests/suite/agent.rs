@@ -2,7 +2,7 @@
 
 use unattended_handover::wire::{Frame, Listener, ListenerKind};
 use unattended_handover::{
-    Action, Agent, Answer, ConnectionId, Generation, InstanceId, NotNow, Order, Refusal, Resting, Timing,
+    Action, Agent, Answer, ConnectionId, Decline, Generation, InstanceId, NotNow, Order, Refusal, Resting, Timing,
 };
 
 struct Pair {
@@ -15,14 +15,18 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
+        Self::with(Timing::default())
+    }
+
+    fn with(timing: Timing) -> Self {
         let listener = Listener {
             name: "in".into(),
             kind: ListenerKind::Tcp,
             cookie: 7,
         };
         let codecs = || vec!["relay/1".to_owned()];
-        let mut old = Agent::serving(InstanceId(1), vec![listener], codecs(), Timing::default());
-        let mut new = Agent::waiting(InstanceId(2), codecs(), Timing::default());
+        let mut old = Agent::serving(InstanceId(1), vec![listener], codecs(), timing);
+        let mut new = Agent::waiting(InstanceId(2), codecs(), timing);
         old.ready(0, true);
         new.ready(0, true);
         new.connected(0, true, 1);
@@ -277,4 +281,107 @@ fn a_clock_that_jumps_by_an_hour_ends_no_service() {
             );
         }
     }
+}
+
+/// Asks one connection to come to rest, which it never does, and lets the old one leave.
+fn leave_one_behind(timing: Timing) -> (Pair, ConnectionId) {
+    let mut pair = Pair::with(timing);
+    let id = ConnectionId(9);
+    pair.old.opened(pair.now_ms, id);
+    for order in [Order::Offer, Order::Accept, Order::Quiesce, Order::Migrate] {
+        pair.order(order);
+    }
+    pair.old.declined(pair.now_ms, id, Decline::Busy);
+    pair.order(Order::Commit);
+    pair.order(Order::Retire);
+    while !pair.old.has_left() {
+        pair.pass(250);
+    }
+    (pair, id)
+}
+
+#[test]
+fn what_could_not_move_is_cut_when_the_process_leaves_unless_it_may_stay() {
+    let (pair, _) = leave_one_behind(Timing::default());
+    assert_eq!(pair.done.last(), Some(&Action::Leave));
+    assert_eq!((pair.old.tally().cut, pair.old.owned()), (1, 0));
+
+    let mut timing = Timing::default();
+    timing.leftover_ms = 60_000;
+    let (mut pair, _) = leave_one_behind(timing);
+    assert_eq!(
+        pair.done.last(),
+        Some(&Action::Disclaim),
+        "its listeners are not its own any more"
+    );
+    assert_eq!((pair.old.tally().cut, pair.old.owned()), (0, 1));
+    assert_eq!(pair.new.peer(), None, "the new one is free for its successor");
+    assert_eq!(
+        pair.old.order(pair.now_ms, Generation(1), Order::Return),
+        Answer::Refused(NotNow::Left)
+    );
+    pair.pass(59_000);
+    assert_eq!(pair.old.owned(), 1);
+    pair.pass(1_001);
+    assert_eq!(pair.done.last(), Some(&Action::Leave), "and no longer than that");
+    assert_eq!(pair.old.tally().cut, 1);
+}
+
+#[test]
+fn what_was_left_behind_goes_to_whoever_calls_for_it() {
+    let mut timing = Timing::default();
+    timing.leftover_ms = 60_000;
+    let (mut pair, id) = leave_one_behind(timing);
+    pair.done.clear();
+    pair.new.connected(pair.now_ms, true, 2);
+    pair.old.connected(pair.now_ms, false, 0);
+    pair.talk();
+    assert_eq!(pair.done, [Action::Freeze(id)], "without an order");
+    assert_eq!(
+        pair.new.order(pair.now_ms, Generation(1), Order::Offer),
+        Answer::Refused(NotNow::NoSession),
+        "nobody passes listeners to one that has left"
+    );
+    // It does not come to rest this time either: nobody is kept waiting for it.
+    pair.old.declined(pair.now_ms, id, Decline::Busy);
+    pair.talk();
+    assert_eq!((pair.old.peer(), pair.old.owned()), (None, 1));
+    pair.new.connected(pair.now_ms, true, 3);
+    pair.old.connected(pair.now_ms, false, 0);
+    pair.talk();
+    assert_eq!(pair.done.last(), Some(&Action::Freeze(id)));
+    pair.old.closed(pair.now_ms, id);
+    assert_eq!(pair.old.next(), Some(Action::Leave), "the last one was it");
+    assert_eq!(pair.old.tally().cut, 0);
+}
+
+#[test]
+fn what_one_attempt_declined_the_next_one_tries() {
+    let mut pair = Pair::new();
+    let id = ConnectionId(9);
+    pair.old.opened(pair.now_ms, id);
+    for order in [Order::Offer, Order::Accept, Order::Migrate] {
+        pair.order(order);
+    }
+    pair.old.declined(pair.now_ms, id, Decline::Busy);
+    pair.order(Order::Return);
+    pair.end();
+    pair.done.clear();
+    let mut third = Agent::waiting(InstanceId(3), vec!["relay/1".to_owned()], Timing::default());
+    third.ready(pair.now_ms, true);
+    third.fence(Generation(2));
+    pair.new = third;
+    pair.new.connected(pair.now_ms, true, 2);
+    pair.old.connected(pair.now_ms, false, 0);
+    pair.talk();
+    for order in [Order::Offer, Order::Accept, Order::Migrate] {
+        let to = if order == Order::Accept {
+            &mut pair.new
+        } else {
+            &mut pair.old
+        };
+        assert_eq!(to.order(pair.now_ms, Generation(2), order), Answer::Applied);
+        pair.talk();
+    }
+    assert!(pair.done.contains(&Action::Freeze(id)), "{:?}", pair.done);
 }

@@ -1,7 +1,7 @@
 //! A small server that answers each line with its own name, the line, and how many lines the connection has had: what a
 //! client sees tells who owns its connection, and whether its state has come along.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -32,6 +32,9 @@ pub(crate) struct Echo {
     freezing: Vec<ConnectionId>,
     /// Of every eighth connection this process says that it cannot move.
     stubborn: bool,
+    /// Of every connection it says so once.
+    shy: bool,
+    asked: BTreeSet<ConnectionId>,
     /// It refuses every state that comes.
     blind: bool,
     /// It dies as soon as it has taken the first connections.
@@ -175,12 +178,17 @@ pub(crate) fn run(setup: &str) {
     let now = || u64::try_from(start.elapsed().as_millis()).unwrap() + 1;
     let mut echo = Echo {
         stubborn: odd.contains(&"stubborn"),
+        shy: odd.contains(&"shy"),
         blind: odd.contains(&"blind"),
         mortal: odd.contains(&"mortal"),
         polls: serves,
         ..Echo::default()
     };
     let instance = InstanceId(u128::from(std::process::id()));
+    let mut timing = Timing::default();
+    if odd.contains(&"stays") {
+        timing.leftover_ms = 600_000;
+    }
     let codecs = vec![CODEC.to_owned()];
     let agent = if serves {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -193,9 +201,9 @@ pub(crate) fn run(setup: &str) {
             kind: ListenerKind::Tcp,
             cookie,
         };
-        Agent::serving(instance, vec![listener], codecs, Timing::default())
+        Agent::serving(instance, vec![listener], codecs, timing)
     } else {
-        Agent::waiting(instance, codecs, Timing::default())
+        Agent::waiting(instance, codecs, timing)
     };
     let mut handover = Handover::new(agent, echo, Some(Doorbell::open(path).unwrap()));
     if serves {
@@ -338,7 +346,7 @@ fn serve(handover: &mut Handover<Echo>, next_id: &mut u64, name: &str, now_ms: u
     }
     let (stubborn, mut frozen, mut declined) = (host.stubborn, Vec::new(), Vec::new());
     for id in std::mem::take(&mut host.freezing) {
-        if stubborn && id.0 % 8 == 0 {
+        if stubborn && id.0 % 8 == 0 || host.shy && host.asked.insert(id) {
             declined.push(id);
         } else if let Some(line) = host.lines.remove(&id) {
             frozen.push(line.freeze(id));

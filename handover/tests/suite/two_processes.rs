@@ -194,6 +194,16 @@ impl Scene {
     }
 }
 
+/// The one to leave may not have heard yet that the other one has committed and polls.
+fn retire(process: &mut Process, generation: u64) {
+    for _ in 0..2_000 {
+        if process.ask(&format!("order {generation} retire")) == "Applied" {
+            return;
+        }
+    }
+    panic!("it does not leave");
+}
+
 #[test]
 fn connections_move_with_their_state_and_back() {
     let (mut scene, mut clients) = scene(300, "", "");
@@ -227,11 +237,7 @@ fn the_old_one_leaves_and_nobody_notices() {
     scene.old.ordered("1 migrate");
     scene.old.until("owned=0");
     scene.new.ordered("1 commit");
-    for _ in 0..2_000 {
-        if scene.old.ask("order 1 retire") == "Applied" {
-            break;
-        }
-    }
+    retire(&mut scene.old, 1);
     assert_eq!(scene.old.line(|line| line == "left"), "left");
     for client in &mut clients {
         assert_eq!(client.talk(), "new");
@@ -380,6 +386,46 @@ fn the_next_attempt_takes_the_next_process() {
     for client in &mut clients {
         assert_eq!(client.talk(), "third");
     }
+}
+
+/// Three processes: what the first could not give to the second, the third takes from it when the second has left, too.
+#[test]
+fn what_the_first_could_not_give_the_third_takes() {
+    let (mut scene, mut clients) = scene(16, "shy stays", "");
+    scene.take_over();
+    scene.old.ordered("1 migrate");
+    scene.old.until("moved=0 declined=16 owned=16");
+    scene.new.ordered("1 commit");
+    retire(&mut scene.old, 1);
+    scene.old.until("holds=false peer=false owned=16");
+    assert_eq!(Client::connect(&scene.address).talk(), "new");
+
+    let mut third = Process::start("third", scene.place.path(), "wait");
+    let call = |third: &mut Process, whom: &str| {
+        let path = socket(scene.place.path(), whom);
+        assert_eq!(third.ask(&format!("call 2 {}", path.display())), "called");
+    };
+    scene.new.until("peer=false");
+    call(&mut third, "new");
+    scene.new.until("peer=true");
+    scene.new.ordered("2 offer");
+    third.until("holds=true");
+    third.ordered("2 accept");
+    third.ordered("2 commit");
+    retire(&mut scene.new, 2);
+    assert_eq!(scene.new.line(|line| line == "left"), "left");
+    for client in &mut clients {
+        assert_eq!(client.talk(), "old", "it is still with the first");
+    }
+
+    third.until("peer=false");
+    call(&mut third, "old");
+    assert_eq!(scene.old.line(|line| line == "left"), "left");
+    third.until("owned=16 adopted=16");
+    for client in &mut clients {
+        assert_eq!(client.talk(), "third");
+    }
+    assert_eq!(Client::connect(&scene.address).talk(), "third");
 }
 
 #[test]

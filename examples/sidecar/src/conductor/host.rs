@@ -22,7 +22,9 @@ pub(super) struct Program {
     /// What is wished of each connection that has a task.
     pub(super) tasks: BTreeMap<ConnectionId, watch::Sender<Wish>>,
     /// Listeners could not be bound when they had to be.
-    pub(super) unbound: bool,
+    unbound: bool,
+    /// They could not all be polled when they had to be.
+    unpolled: bool,
     pub(super) leaves: bool,
     /// The process is about to end: nothing is polled any more.
     pub(super) stops: bool,
@@ -39,6 +41,7 @@ impl Program {
             listeners,
             tasks: BTreeMap::new(),
             unbound: false,
+            unpolled: false,
             leaves: false,
             stops: false,
             lost: 0,
@@ -90,13 +93,39 @@ impl Program {
         self.wish(id, |wish| wish.stop = true);
     }
 
+    /// Something has to be tried again.
+    pub(super) const fn is_short(&self) -> bool {
+        self.unbound || self.unpolled
+    }
+
+    /// Tries it.
+    pub(super) fn try_again(&mut self) {
+        if self.unbound {
+            self.bind_all();
+        } else {
+            self.poll_all();
+        }
+    }
+
     /// Binds all listeners; tried again by the conductor if it fails.
-    pub(super) fn bind_all(&mut self) {
+    fn bind_all(&mut self) {
         let bound = self.listeners.bind(&self.sidecar.routes);
         self.unbound = bound.is_err();
         match bound {
             Ok(()) => self.poll(true),
             Err(error) => self.sidecar.log.say(error),
+        }
+    }
+
+    /// Polls all listeners; tried again likewise.
+    pub(super) fn poll_all(&mut self) {
+        let polled = self.listeners.poll(&self.sidecar, true);
+        // Once: it goes on for as long as descriptors are short.
+        let before = std::mem::replace(&mut self.unpolled, polled.is_err());
+        if let Err(error) = polled
+            && !before
+        {
+            self.sidecar.log.say(error);
         }
     }
 }
@@ -105,15 +134,18 @@ impl Host for Program {
     type Prepared = Parts;
 
     fn poll(&mut self, on: bool) {
-        let on = on && !self.stops;
-        if on {
-            // The other process may have had the last word on it.
-            match Ingress::read(&self.sidecar.options.dir) {
-                Ok(ingress) => drop(self.sidecar.ingress.send_replace(ingress)),
-                Err(error) => self.sidecar.log.say(error),
-            }
+        if !on || self.stops {
+            self.unpolled = false;
+            // What is only kept wants nothing.
+            let _ = self.listeners.poll(&self.sidecar, false);
+            return;
         }
-        self.listeners.poll(&self.sidecar, on);
+        // The other process may have had the last word on it.
+        match Ingress::read(&self.sidecar.options.dir) {
+            Ok(ingress) => drop(self.sidecar.ingress.send_replace(ingress)),
+            Err(error) => self.sidecar.log.say(error),
+        }
+        self.poll_all();
     }
 
     fn bind(&mut self) -> Vec<Listener> {
@@ -134,6 +166,7 @@ impl Host for Program {
     }
 
     fn disclaim(&mut self) {
+        self.unpolled = false;
         self.listeners.close();
     }
 

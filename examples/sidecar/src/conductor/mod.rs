@@ -1,6 +1,7 @@
 //! One task owns the hand-over: it hears connections, orders and the other process, one after the other.
 
 mod host;
+mod leftovers;
 mod readiness;
 
 use std::path::Path;
@@ -14,11 +15,12 @@ use tokio::time::{sleep, timeout};
 use unattended_handover::{Agent, Answer, Doorbell, Frozen, Generation, Handover, InstanceId, NotNow, Order, Timing};
 
 use host::Program;
+use leftovers::COLLECT;
 use readiness::Readiness;
 
 use crate::clock;
 use crate::connection::CODECS;
-use crate::files::Committed;
+use crate::files::{self, Committed};
 use crate::listeners::Listeners;
 use crate::state::{Asked, Event, Moves, Reply, SelfCheck, Sidecar};
 
@@ -54,6 +56,10 @@ struct Conductor {
     calling: Option<oneshot::Sender<Reply>>,
     /// Counts stood so when this hand-over began.
     before: Moves,
+    /// It is said where this process, which has left, is called for what it still serves.
+    told_of_leftovers: bool,
+    /// Whom this process has called last for what it had left behind.
+    called_last: Option<u64>,
 }
 
 /// How it ends.
@@ -145,12 +151,14 @@ impl Conductor {
             committed: None,
             calling: None,
             before: Moves::default(),
+            told_of_leftovers: false,
+            called_last: None,
         }
     }
 
     /// Beside a process that serves.
     fn waiting(sidecar: &Arc<Sidecar>, doorbell: Doorbell, generation: u64) -> Self {
-        let agent = Agent::waiting(instance(sidecar), codecs(), timing());
+        let agent = Agent::waiting(instance(sidecar), codecs(), timing(sidecar));
         Self::new(sidecar, agent, Listeners::none(), doorbell, generation)
     }
 
@@ -158,7 +166,7 @@ impl Conductor {
     fn serving(sidecar: &Arc<Sidecar>, doorbell: Doorbell, generation: u64) -> Result<Self, String> {
         let mut listeners = Listeners::none();
         listeners.bind(&sidecar.routes).map_err(|error| error.to_string())?;
-        let agent = Agent::serving(instance(sidecar), listeners.describe(), codecs(), timing());
+        let agent = Agent::serving(instance(sidecar), listeners.describe(), codecs(), timing(sidecar));
         let committed = Committed {
             slot: sidecar.options.slot,
             generation,
@@ -170,13 +178,13 @@ impl Conductor {
         let mut conductor = Self::new(sidecar, agent, listeners, doorbell, generation);
         conductor.committed = Some(generation);
         conductor.checked(SelfCheck::Passed);
-        let program = conductor.handover.host_mut();
-        program.listeners.poll(sidecar, true);
+        conductor.handover.host_mut().poll_all();
         Ok(conductor)
     }
 
     fn checked(&mut self, result: SelfCheck) {
-        let ready = result == SelfCheck::Passed && !self.sidecar.faults.unready;
+        let owed = self.sidecar.config.lock().owed;
+        let ready = result == SelfCheck::Passed && !self.sidecar.faults.unready && !owed;
         self.sidecar.view.lock().self_check = result;
         self.handover.ready(clock::now_ms(), ready);
     }
@@ -190,14 +198,19 @@ impl Conductor {
                 .handover
                 .deadline()
                 .map(|at_ms| at_ms.saturating_sub(clock::now_ms()));
-            let bind_again = self.handover.host().unbound;
+            let again = self.handover.host().is_short();
+            let collects = self.may_collect();
             let event = tokio::select! {
                 biased;
                 event = events.recv() => event,
                 () = readiness.ready() => None,
                 () = sleep(Duration::from_millis(due_ms.unwrap_or_default())), if due_ms.is_some() => None,
-                () = sleep(AGAIN), if bind_again => {
-                    self.handover.host_mut().bind_all();
+                () = sleep(AGAIN), if again => {
+                    self.handover.host_mut().try_again();
+                    None
+                }
+                () = sleep(COLLECT), if collects => {
+                    self.collect();
                     None
                 }
             };
@@ -224,6 +237,7 @@ impl Conductor {
                 }
             }
             self.greet();
+            self.leave_behind();
             if self.handover.host().leaves {
                 return Ok(End::Left);
             }
@@ -446,6 +460,7 @@ impl Conductor {
         }
         program.wish_all(|wish| wish.end = true);
         let _ = timeout(LAST, settle(&mut program, events)).await;
+        files::forget_leftover(&sidecar.options.dir, sidecar.options.instance);
         sidecar.log.say("ends");
     }
 }
@@ -489,11 +504,12 @@ const fn instance(sidecar: &Sidecar) -> InstanceId {
     InstanceId(sidecar.options.instance as u128)
 }
 
-fn timing() -> Timing {
+fn timing(sidecar: &Sidecar) -> Timing {
     let mut timing = Timing::default();
     // A lease and a beat: a new one that dies just after it has committed is missed in that time.
     timing.linger_ms = timing.lease_ms + timing.beat_ms;
     timing.parallel = PARALLEL;
+    timing.leftover_ms = sidecar.options.leftover_ms;
     timing
 }
 

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::clients::{Client, Kind};
-use super::support::{Place, move_all, take_over};
+use super::support::{Place, move_all, take_over, until};
 
 #[test]
 fn the_new_one_commits_and_the_old_one_leaves() {
@@ -131,4 +131,67 @@ fn a_new_one_that_is_stopped_gives_way() {
         Client::connect(address, Kind::Http, n).unwrap().talk(100).unwrap();
     }
     assert_eq!(new.ended().code(), Some(0));
+}
+
+/// A request that takes its time is with the first process when that leaves; the third takes the connection when it can.
+#[test]
+fn what_the_first_has_left_behind_ends_up_with_the_third() {
+    let place = Place::new();
+    let mut first = place.serving("a", "--leftover-ms 600000");
+    let mut late = Client::connect(first.address("framed"), Kind::Framed, 1).unwrap();
+    late.talk(100).unwrap();
+    late.begin(100).unwrap();
+    until("a call under way", || (first.number("connections") == 1).then_some(()));
+    let second = place.waiting("b", "--leftover-ms 600000");
+    take_over(&first, &second, 1);
+    first.ordered(1, "migrate");
+    first.until("declined", |status| status["moves"]["declined"] == 1);
+    second.ordered(1, "commit");
+    first.ordered(1, "retire");
+    let status = first.until("it has left", |status| {
+        status["retired"] == true && status["session"] == false
+    });
+    assert_eq!(
+        (&status["connections"], &status["listeners"]),
+        (&json!(1), &json!(false))
+    );
+
+    let mut second = second;
+    let third = place.waiting("a", "--leftover-ms 600000");
+    // The second one may be asking the first just now.
+    move_all(&second, &third, 2);
+    third.ordered(2, "commit");
+    second.ordered(2, "retire");
+    assert_eq!(second.ended().code(), Some(0));
+    assert_eq!(first.number("connections"), 1, "it is where it was");
+    late.finish(100).unwrap();
+    // Now it can move, and nobody has to say so.
+    third.until("the connection", |status| status["connections"] == 1);
+    assert_eq!(first.ended().code(), Some(0));
+    late.talk(100).unwrap();
+    assert!(!place.path("leftover.1").exists());
+    late.end().unwrap();
+}
+
+/// It comes to its time with nobody having called, and the client sees an end.
+#[test]
+fn what_nobody_calls_for_ends_at_its_time() {
+    let place = Place::new();
+    let mut first = place.serving("a", "--leftover-ms 300");
+    let mut late = Client::connect(first.address("framed"), Kind::Framed, 1).unwrap();
+    late.begin(100).unwrap();
+    until("a call under way", || (first.number("connections") == 1).then_some(()));
+    let second = place.waiting("b", "");
+    take_over(&first, &second, 1);
+    first.ordered(1, "migrate");
+    first.until("declined", |status| status["moves"]["declined"] == 1);
+    second.ordered(1, "commit");
+    first.ordered(1, "retire");
+    assert_eq!(first.ended().code(), Some(0));
+    assert!(
+        first.said().contains("1 connections that could not move"),
+        "{}",
+        first.said()
+    );
+    assert!(late.finish(100).is_err());
 }

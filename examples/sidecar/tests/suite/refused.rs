@@ -6,9 +6,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::clients::{Client, Kind};
+use super::clients::{Client, Kind, read_message};
 use super::support::{NEVER, Place, Sidecar, move_all, take_over, until};
 
 #[test]
@@ -293,4 +293,60 @@ fn one_without_descriptors_gets_what_it_can_hold() {
     }
     let owned = (old.number("connections"), poor.number("connections"));
     assert!(owned.0 > 0 && owned.0 + owned.1 == 300, "{owned:?}");
+}
+
+/// The old one may open nothing any more when it is to give its connections away: it keeps them and serves on, polls again
+/// as soon as it can when the new one dies, and gives all to the next one.
+#[test]
+fn an_old_one_that_runs_out_of_descriptors_serves_on() {
+    let place = Place::new();
+    let (old, new) = (place.serving("a", ""), place.waiting("b", ""));
+    let address = old.address("tcp");
+    let mut clients: Vec<Client> = (0..60)
+        .map(|n| Client::connect(address, Kind::Tcp, n).unwrap())
+        .collect();
+    for client in &mut clients {
+        client.talk(10).unwrap();
+    }
+    take_over(&old, &new, 1);
+    // A call that stands: nobody new could call.
+    let mut call = UnixStream::connect(&old.admin).unwrap();
+    let mut known = Vec::new();
+    let mut say = |method: &str, path: &str, body: &str| {
+        let length = body.len();
+        write!(
+            call,
+            "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let (head, body) = read_message(&mut call, &mut known).unwrap().unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        serde_json::from_slice::<Value>(&body).unwrap()
+    };
+    say("GET", "/status", "");
+    let before = old.limit_descriptors(3);
+    say("POST", "/handover", "{\"order\":\"migrate\",\"generation\":1}");
+    let status = until("all declined", || {
+        let status = say("GET", "/status", "");
+        (status["moves"]["declined"] == 60).then_some(status)
+    });
+    assert_eq!(
+        (&status["connections"], &status["moves"]["moved"]),
+        (&json!(60), &json!(0))
+    );
+    assert_eq!(status["open_descriptors"], Value::Null, "there are none to look with");
+    for client in &mut clients {
+        client.talk(10).unwrap();
+    }
+    // It is alone again, and cannot poll all at once.
+    drop(new);
+    until("it knows", || old.said().contains("it cannot be polled").then_some(()));
+    old.limit_descriptors(before);
+    serves(&old, &mut clients);
+    let third = place.waiting("b", "");
+    move_all(&old, &third, 2);
+    for client in &mut clients {
+        client.talk(10).unwrap();
+    }
+    assert_eq!(third.number("connections"), 60);
 }

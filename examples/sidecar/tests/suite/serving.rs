@@ -146,6 +146,39 @@ fn a_configuration_is_seen_to_be_in_force() {
     );
 }
 
+/// Its time passed while it was down: it leads traffic to itself when it works by what the target works by, and not before.
+#[test]
+fn one_that_comes_again_has_its_configuration_before_its_way_opens() {
+    let place = Place::new();
+    let mut sidecar = place.serving("a", "");
+    let path = place.path("c.json");
+    fs::write(&path, "{\"response_headers\": {\"x-config\": \"c1\"}}").unwrap();
+    let push = json!({ "version": "c1", "path": path });
+    assert_eq!(sidecar.post("/config", &push).0, 200);
+    sidecar.signal(Signal::KILL);
+    sidecar.ended();
+    fs::remove_file(&path).unwrap();
+    fs::write(place.path("ingress"), "closed 1\n").unwrap();
+    let refuses = place.serving("b", "--fault config");
+    for _ in 0..50 {
+        let status = refuses.status();
+        assert_eq!(
+            (&status["ready"], &status["ingress"]),
+            (&json!(false), &json!("closed"))
+        );
+    }
+    assert_eq!(refuses.status()["config"]["refused"][0], "c1");
+    drop(refuses);
+    let again = place.spawn("a", "");
+    let status = again.until("an open way", |status| {
+        let known = status["config"]["acknowledged"] == "c1";
+        assert!(known, "nobody had to tell it: {status}");
+        status["ingress"] == "open"
+    });
+    assert_eq!(status["ready"], true);
+    assert!(get(&again, "/x").1.contains("x-config: c1"));
+}
+
 #[test]
 fn a_closed_way_survives_a_restart_and_opens_by_itself() {
     let place = Place::new();

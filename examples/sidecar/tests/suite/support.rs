@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, prlimit, waitpid};
 use serde_json::{Value, json};
 
 /// Nothing here takes nearly so long: what does never comes.
@@ -272,6 +272,16 @@ impl Sidecar {
             let stopped = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap();
             assert!(stopped.is_some_and(|(_, status)| status.stopped()));
         }
+    }
+
+    /// Lets it open descriptors with numbers below this from now on, and gives what the limit was.
+    pub(crate) fn limit_descriptors(&self, below: u64) -> u64 {
+        let limit = Rlimit {
+            current: Some(below),
+            ..getrlimit(Resource::Nofile)
+        };
+        let before = prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).unwrap();
+        before.current.or(limit.maximum).unwrap()
     }
 
     /// How it ended.

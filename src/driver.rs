@@ -1,10 +1,13 @@
 //! The thin driver of the machine: reads the world, keeps the journal, carries commands out. It decides nothing.
 
+mod telling;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
-use futures::future::{Either, join_all, poll_fn, select};
+use futures::future::{Either, poll_fn, select};
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
 use unattended_upgrade::{
     Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, SelfCheck, Stream,
@@ -15,7 +18,8 @@ use crate::blueprint::Blueprint;
 use crate::handle::{Command, Order, Shared};
 use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
-use crate::{Notice, Notifier, Outcome, Permit, RunError};
+use crate::notice::Outbox;
+use crate::{NoticeStage, Notifier, Outcome, Permit, RunError};
 
 /// The parts of the outside world, as the builder collected them.
 pub(crate) struct World<P, J, C> {
@@ -39,6 +43,10 @@ pub(crate) struct Run<P: Platform, J: Journal, C: Clock> {
     pub(crate) world: World<P, J, C>,
     pub(crate) driver: Driver<P, J, C>,
     pub(crate) shared: Arc<Shared>,
+    /// What people are told, on its way.
+    outbox: Outbox<C>,
+    /// When the next sign of life is due.
+    pulse_ms: u64,
     /// Records not yet handed to the driver for the next common append.
     group: Group,
     /// The platform's news were asked for at this interval last.
@@ -76,10 +84,14 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             config,
         )?;
         let ask_news = world.platform.capabilities().watch;
+        let outbox = Outbox::new(Arc::clone(&world.notifier), Arc::clone(&world.clock), call_ms);
+        let change = plan.setup.change.id.clone();
         let mut run = Self {
             world,
             driver,
             shared,
+            outbox,
+            pulse_ms: 0,
             group: Group::new(),
             watched: None,
             ask_news,
@@ -94,6 +106,11 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         }
         let outcome = run.drive().await;
         run.shared.ended.store(true, Ordering::Release);
+        if let Err(error) = &outcome {
+            let text = format!("the run has ended for a fault, and nothing is done until another takes it up: {error}");
+            run.tell_of_failure(change, NoticeStage::Raised, text);
+        }
+        run.tell_the_rest().await;
         outcome
     }
 
@@ -104,6 +121,8 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let past = self.past(&setup.header).await?;
         let machine = match past {
             Some((header, history)) => {
+                let text = "another run has taken the change up".to_owned();
+                self.tell_of_failure(header.change.clone(), NoticeStage::Resolved, text);
                 let setup = Setup { header, ..setup };
                 let machine = Machine::new(setup, &history)?;
                 self.replay(machine).await?
@@ -142,7 +161,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     }
 
     /// The first record of the journal, if there is one and it is of this change.
-    async fn past(&self, wanted: &Header) -> Result<Option<(Header, Vec<History>)>, RunError> {
+    async fn past(&mut self, wanted: &Header) -> Result<Option<(Header, Vec<History>)>, RunError> {
         let Some(group) = self.driver.journal_reader().first().await? else {
             return Ok(None);
         };
@@ -199,9 +218,6 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     }
 
     async fn drive(&mut self) -> Result<Outcome, RunError> {
-        if let Some(notice) = self.with(|machine| machine.open_question())? {
-            self.notify(&[notice]).await?;
-        }
         loop {
             let now_ms = self.world.clock.now();
             self.take_orders()?;
@@ -221,8 +237,10 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             }
             self.carry_out(commands).await?;
             if let Some(outcome) = ended {
+                self.pulse(true)?;
                 return Ok(outcome);
             }
+            self.pulse(false)?;
             if !std::mem::take(&mut self.received) {
                 self.wait().await?;
             }
@@ -339,32 +357,18 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         }
     }
 
-    /// Sends notices, all at once. One that is not sent in time may have been sent: people are told again where the
-    /// change goes on without an answer.
-    async fn notify(&mut self, notices: &[Notice]) -> Result<(), RunError> {
-        if notices.is_empty() {
-            return Ok(());
-        }
-        let notifier = Arc::clone(&self.world.notifier);
-        let sent = join_all(notices.iter().map(|notice| notifier.notify(notice)));
-        self.within(sent).await?;
-        Ok(())
-    }
-
-    /// The last notices. Nothing is done any more while they are sent.
-    async fn notify_of_end(&self, notices: &[Notice]) {
-        let until_ms = self.world.clock.now().saturating_add(self.call_ms);
-        let sent = join_all(notices.iter().map(|notice| self.world.notifier.notify(notice)));
-        select(sent, self.world.clock.sleep_until(until_ms)).await;
-    }
-
     /// An answer of the world outside; one that does not come in time is none. The attempts under way go on meanwhile.
     async fn within<T>(&mut self, mut call: impl Future<Output = T> + Unpin) -> Result<Option<T>, RunError> {
         let until_ms = self.world.clock.now().saturating_add(self.call_ms);
         loop {
             let answer = {
+                let outbox = &mut self.outbox;
+                let telling = poll_fn(|context| {
+                    let _ = outbox.drive(context);
+                    Poll::<()>::Pending
+                });
                 let due = pin!(self.driver.attend(Some(until_ms)));
-                match select(&mut call, due).await {
+                match select(&mut call, select(telling, due)).await {
                     Either::Left((answer, _)) => Some(answer),
                     Either::Right(_) => None,
                 }
@@ -422,11 +426,8 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             return Ok(());
         }
         self.turn().await?;
-        if commands.ended.is_some() {
-            self.notify_of_end(&commands.notices).await;
-            return Ok(());
-        }
-        self.notify(&commands.notices).await
+        self.outbox.push(commands.notices);
+        Ok(())
     }
 
     /// One turn of the driver, behind the inputs so far.
@@ -436,10 +437,20 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         self.group.clear();
         let shared = Arc::clone(&self.shared);
         let permit = Arc::clone(&self.world.permit);
-        let mut may_act = move |_: &unattended_upgrade::EffectKey| {
-            !shared.frozen.load(Ordering::Acquire) && permit.may_act() == Ok(true)
+        let mut refused = None;
+        let mut may_act = |_: &unattended_upgrade::EffectKey| {
+            if shared.frozen.load(Ordering::Acquire) {
+                return false;
+            }
+            refused = match permit.may_act() {
+                Ok(true) => None,
+                Ok(false) => Some("it says no".to_owned()),
+                Err(error) => Some(error.to_string()),
+            };
+            refused.is_none()
         };
         let turn = self.driver.turn(&mut may_act).await?;
+        self.watch_permit(refused)?;
         self.shared.blind.store(turn.blind, Ordering::Relaxed);
         self.received |= !turn.finished.is_empty();
         self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))
@@ -479,16 +490,20 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         } else {
             now_ms + pace.min(5_000)
         };
-        let shared = Arc::clone(&self.shared);
-        let word = poll_fn(move |context| {
+        let (shared, outbox) = (&self.shared, &mut self.outbox);
+        let word = poll_fn(|context| {
+            let _ = outbox.drive(context);
             shared.waker.register(context.waker());
             if shared.orders.lock().is_empty() {
-                std::task::Poll::Pending
+                Poll::Pending
             } else {
-                std::task::Poll::Ready(())
+                Poll::Ready(())
             }
         });
-        let due = pin!(self.driver.attend(Some(interval_due)));
+        let due = pin!(
+            self.driver
+                .attend(Some(interval_due.min(self.pulse_ms.max(now_ms + 1))))
+        );
         select(word, due).await;
         Ok(())
     }

@@ -9,7 +9,7 @@ use unattended_batching::{Proof, Side};
 use unattended_upgrade::Version;
 
 use crate::machine::Machine;
-use crate::{Actor, Grant, Level, Summary};
+use crate::{Actor, Grant, Level, Notice, Summary};
 
 /// A word to a running change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,11 @@ pub enum Command {
         /// Which.
         target: String,
     },
+    /// Somebody knows of an open matter: it need not be said again for a while.
+    Acknowledge {
+        /// Its [`dedup_key`](crate::Notice::dedup_key).
+        key: String,
+    },
 }
 
 impl Command {
@@ -46,6 +51,7 @@ impl Command {
     pub(crate) const fn word(&self) -> &'static str {
         match self {
             Self::Step { .. } => "a step",
+            Self::Acknowledge { .. } => "it is known",
             Self::Level {
                 until_unix_ms: None, ..
             } => "a lower level",
@@ -157,6 +163,26 @@ impl Handle {
     /// target has been changed by hand, which is looked at.
     pub fn step(&self, actor: Actor, target: impl Into<String>, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Step { target: target.into() }, actor, reason)
+    }
+
+    /// Says that somebody knows of an open matter, by its [`dedup_key`](crate::Notice::dedup_key): it is not said again for
+    /// [as long as that is believed](crate::Telling::acknowledged_ms). That is no answer, and lets nothing go on.
+    pub fn acknowledge(
+        &self,
+        actor: Actor,
+        dedup_key: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Result<(), CommandError> {
+        self.order(Command::Acknowledge { key: dedup_key.into() }, actor, reason)
+    }
+
+    /// What people have been told and is still so.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.shared
+            .machine
+            .lock()
+            .as_ref()
+            .map_or_else(Vec::new, Machine::open_notices)
     }
 
     /// Ends the change where it stands.

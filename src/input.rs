@@ -102,6 +102,8 @@ pub(crate) enum Input {
     Decided(Decided),
     /// Another run takes the change up, and is so patient.
     Resumed { person_patience_ms: u64 },
+    /// The permit withholds effects, and why; `None`: no longer.
+    Permit(Option<String>),
 }
 
 /// What was decided.
@@ -133,6 +135,7 @@ const SEEN: u8 = 7;
 const MADE: u8 = 9;
 const DECIDED: u8 = 10;
 const RESUMED: u8 = 11;
+const PERMIT: u8 = 12;
 
 impl Input {
     /// Adds the input to a group.
@@ -155,6 +158,7 @@ impl Input {
             Self::End(outcome) => group.push(Stream::AUTOPILOT, END, &postcard::to_stdvec(outcome)?),
             Self::Made(blueprint) => group.push(Stream::AUTOPILOT, MADE, &postcard::to_stdvec(blueprint)?),
             Self::Decided(decided) => group.push(Stream::AUTOPILOT, DECIDED, &postcard::to_stdvec(decided)?),
+            Self::Permit(withheld) => group.push(Stream::AUTOPILOT, PERMIT, &postcard::to_stdvec(withheld)?),
             Self::Resumed { person_patience_ms } => {
                 group.push(Stream::AUTOPILOT, RESUMED, &person_patience_ms.to_le_bytes());
             }
@@ -181,6 +185,7 @@ impl Input {
             END => Self::End(postcard::from_bytes(record.bytes).map_err(damaged)?),
             MADE => Self::Made(postcard::from_bytes(record.bytes).map_err(damaged)?),
             DECIDED => Self::Decided(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            PERMIT => Self::Permit(postcard::from_bytes(record.bytes).map_err(damaged)?),
             RESUMED => Self::Resumed {
                 person_patience_ms: milliseconds(record.bytes)?,
             },
@@ -211,6 +216,8 @@ impl Input {
                 None => format!("{} starts", decided.starts),
             },
             Self::Resumed { .. } => "another run".to_owned(),
+            Self::Permit(None) => "effects are permitted again".to_owned(),
+            Self::Permit(Some(why)) => format!("no effect is permitted: {why}"),
         }
     }
 
@@ -227,6 +234,7 @@ impl Input {
             MADE => "made",
             DECIDED => "decided",
             RESUMED => "resumed",
+            PERMIT => "permit",
             _ => "unknown",
         }
     }

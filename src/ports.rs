@@ -3,45 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-/// Read before each effect: may anything still be done?
-///
-/// It works with journal, metrics and rules down, so an implementation should be no more than a file, a flag or a key
-/// that anybody on call can flip.
-pub trait Permit: Send + Sync {
-    /// `Ok(true)` permits the effect. `Ok(false)` and every error mean: no effect now.
-    fn may_act(&self) -> Result<bool, PermitError>;
-}
-
-/// The permit cannot be read, which means stop.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the permit cannot be read: {0}")]
-#[expect(clippy::exhaustive_structs, reason = "a reason is all there is")]
-pub struct PermitError(pub String);
-
-/// Everything is permitted; the freeze of the [`Handle`](crate::Handle) still works.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "it has no state")]
-pub struct AlwaysPermit;
-
-impl Permit for AlwaysPermit {
-    fn may_act(&self) -> Result<bool, PermitError> {
-        Ok(true)
-    }
-}
-
-/// What people are told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Notice {
-    /// A stable code, `area.what`.
-    pub code: String,
-    /// Notices of one matter share a key.
-    pub dedup_key: String,
-    /// The whole story, for somebody who just woke up.
-    pub text: String,
-    /// The question, where an answer is wanted.
-    pub question: Option<Question>,
-}
+use crate::{Notice, Pulse, Severity};
 
 /// A question to a person. It is answered through the [`Handle`](crate::Handle).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +52,32 @@ pub enum QuestionKind {
 }
 
 impl QuestionKind {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RollBack => "roll_back",
+            Self::GoOnWithoutEvidence => "go_on_without_evidence",
+            Self::RuleWantsPerson => "rule_wants_person",
+            Self::Stalled => "stalled",
+            Self::RollBackNow => "roll_back_now",
+            Self::LeaveDebt => "leave_debt",
+            Self::Begin => "begin",
+            Self::NextBatch => "next_batch",
+            Self::Steps => "steps",
+            Self::Blocked => "blocked",
+            Self::BeyondBudget => "beyond_budget",
+        }
+    }
+
+    /// A bad version that stays where it is does harm; everything else only waits.
+    pub(crate) const fn severity(self) -> Severity {
+        if self.weight() > 0 {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        }
+    }
+
     /// What it must not wait behind: a version that is to be left goes before everything.
     pub(crate) const fn weight(self) -> u8 {
         match self {
@@ -111,14 +99,25 @@ impl QuestionKind {
 #[async_trait]
 pub trait Notifier: Send + Sync {
     /// Sends the notice on its way. It must not wait for an answer longer than it takes to send; a failure to send
-    /// is the notifier's to retry. Notices that come together are sent at once, each by a call of its own. After as long as
-    /// any call may take ([`call_ms`](unattended_upgrade::DriverConfig::call_ms)) the future is dropped, and the run goes on.
+    /// is the notifier's to retry, and what is still so is said again by and by ([`Telling`](crate::Telling)). Notices that come
+    /// together are sent at once, each by a call of its own, and later ones after them. After as long as any call may take
+    /// ([`call_ms`](unattended_upgrade::DriverConfig::call_ms)) the future is dropped; the run goes on meanwhile.
     async fn notify(&self, notice: &Notice);
+
+    /// Sends a sign of life to an alarm outside, which goes off when the next does not come. Default: nobody watches. Never
+    /// waits behind notices; the future is dropped as above, and when the next pulse is due.
+    async fn pulse(&self, pulse: &Pulse) {
+        let _ = pulse;
+    }
 }
 
 #[async_trait]
 impl<N: Notifier + ?Sized> Notifier for Arc<N> {
     async fn notify(&self, notice: &Notice) {
         (**self).notify(notice).await;
+    }
+
+    async fn pulse(&self, pulse: &Pulse) {
+        (**self).pulse(pulse).await;
     }
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::Budget;
+use crate::{Budget, Telling};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -51,6 +51,9 @@ pub struct Settings {
     pub attempt_estimate_ms: u64,
     /// How much the autopilot may do by itself, whatever its level.
     pub budget: Budget,
+    /// How often people are told, and when somebody else is. It is the run's own matter, as `person_patience_ms` is.
+    #[serde(default)]
+    pub telling: Telling,
 }
 
 impl Default for Settings {
@@ -74,18 +77,20 @@ impl Default for Settings {
             debt_expiry_ms: 7 * 24 * HOUR_MS,
             attempt_estimate_ms: 10 * MINUTE_MS,
             budget: Budget::default(),
+            telling: Telling::default(),
         }
     }
 }
 
 impl Settings {
     /// The settings that belong to the change, in words: a run that resumes must have the same. For how long somebody
-    /// waits for a person is the run's own matter.
+    /// waits for a person, and how people are told, is the run's own matter.
     pub(crate) fn of_the_change(&self) -> String {
         format!(
             "{:?}",
             Self {
                 person_patience_ms: 0,
+                telling: Telling::default(),
                 ..self.clone()
             }
         )
@@ -123,6 +128,7 @@ impl Settings {
                 ));
             }
         }
+        self.telling.check(LONGEST_MS)?;
         for (name, value) in [("alpha", self.alpha), ("beta", self.beta)] {
             if !(value > 0.0 && value < 1.0) {
                 return Err(format!(

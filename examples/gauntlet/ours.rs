@@ -8,7 +8,10 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use unattended::defense::Guard;
 use unattended::upgrade::{Clock, MemoryJournal, Version};
-use unattended::{Actor, Autopilot, Change, Ending, Handle, Level, Notice, Notifier, Outcome, QuestionKind, Settings};
+use unattended::{
+    Actor, Autopilot, Change, Ending, Handle, Level, Notice, NoticeStage, Notifier, Outcome, QuestionKind, Settings,
+    Severity,
+};
 use unattended_examples_support::Failure;
 
 use crate::fleet::{NEW, OLD, author, births};
@@ -53,8 +56,15 @@ impl Person {
 #[async_trait]
 impl Notifier for Person {
     async fn notify(&self, notice: &Notice) {
-        self.first.lock().get_or_insert_with(|| notice.text.clone());
-        if let Some(question) = &notice.question {
+        // Rollbacks and ends are told as well, and want nobody.
+        if notice.question.is_some() || notice.severity == Severity::Critical {
+            self.first.lock().get_or_insert_with(|| notice.text.clone());
+        }
+        if let Some(question) = notice
+            .question
+            .as_ref()
+            .filter(|_| notice.stage != NoticeStage::Resolved)
+        {
             *self.asked.lock() = Some((question.asked_ms, question.kind));
         }
     }

@@ -18,6 +18,7 @@ mod options;
 mod output;
 #[path = "../common/policy.rs"]
 mod policy;
+mod post;
 mod progress;
 #[path = "../common/record.rs"]
 mod record;
@@ -30,7 +31,7 @@ use clap::Parser;
 use futures::FutureExt;
 use unattended::defense::Guard;
 use unattended::upgrade::{Clock, Journal, Position, Version};
-use unattended::{Actor, Autopilot, Change, Ending, Grant, Outcome, Settings};
+use unattended::{Actor, Autopilot, Change, Ending, FilePermit, Grant, Outcome, Settings};
 use unattended_examples_support::{Failure, load};
 use unattended_redb::Redb;
 use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
@@ -40,6 +41,7 @@ use crate::journal::Mortal;
 use crate::operator::Desk;
 use crate::options::{Chooser, Operator, Options};
 use crate::output::Ended;
+use crate::post::Post;
 use crate::progress::Progress;
 use crate::record::Recorder;
 
@@ -100,6 +102,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         ..SimConfig::default()
     };
     output::check_report(options)?;
+    let post = Post::of(options)?;
     let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
     // Whichever is there already may refuse before the other is touched.
@@ -129,7 +132,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         }
         _ => Recorder::idle(Arc::clone(&simulated), Version::from(NEW)),
     });
-    let desk = Arc::new(Desk::new(options.operator));
+    let desk = Arc::new(Desk::new(options.operator, post));
     let progress = Progress::new(fleet.len(), !options.json);
     let clock = simulated.clock();
     let granted_ms = options.granted_for.unwrap_or(options.budget.longest_ms);
@@ -143,9 +146,12 @@ fn start(options: &Options) -> Result<u8, Failure> {
         .rules(rules)
         .notifier(Arc::clone(&desk))
         .grant(grant)
-        .mode(options.mode.into())
-        .build()
-        .map_err(Failure::input)?;
+        .mode(options.mode.into());
+    let pilot = match &options.permit {
+        Some(path) => pilot.permit(FilePermit::new(path)),
+        None => pilot,
+    };
+    let pilot = pilot.build().map_err(Failure::input)?;
     if options.dry_run {
         return output::dry_run(options, &pilot.preview(change, START_WALL_MS).map_err(Failure::input)?);
     }

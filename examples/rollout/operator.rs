@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, Platform, TargetId};
-use unattended::{Actor, Handle, Notice, Notifier, QuestionKind};
+use unattended::{Actor, Handle, Notice, NoticeStage, Notifier, Pulse, QuestionKind};
 use unattended_simulated::Simulated;
 
 use crate::options::Operator;
+use crate::post::Post;
 
 /// How long the simulated operator takes.
 const ANSWER_MS: u64 = 10 * 60_000;
@@ -18,22 +19,23 @@ const ANSWER_MS: u64 = 10 * 60_000;
 const LOOK_MS: u64 = 60_000;
 
 /// Carries questions to whoever answers them here.
-#[derive(Debug)]
 pub(crate) struct Desk {
     operator: Operator,
     handle: OnceLock<(Handle, Arc<Simulated>)>,
     /// Steps taken by hand.
     by_hand: AtomicU32,
     asked_ms: Mutex<Option<u64>>,
+    post: Option<Post>,
 }
 
 impl Desk {
-    pub(crate) fn new(operator: Operator) -> Self {
+    pub(crate) fn new(operator: Operator, post: Option<Post>) -> Self {
         Self {
             operator,
             handle: OnceLock::new(),
             by_hand: AtomicU32::new(0),
             asked_ms: Mutex::new(None),
+            post,
         }
     }
 
@@ -113,13 +115,29 @@ impl Desk {
 #[async_trait]
 impl Notifier for Desk {
     async fn notify(&self, notice: &Notice) {
-        let Some(question) = &notice.question else { return };
+        if let Some(post) = &self.post {
+            post.notify(notice);
+        }
+        // Who has answered is not asked again, and what is over needs no answer.
+        let Some(question) = notice
+            .question
+            .as_ref()
+            .filter(|_| notice.stage != NoticeStage::Resolved)
+        else {
+            return;
+        };
         match self.operator {
             // Steps are taken one by one, not by an answer.
             Operator::Simulated if question.kind == QuestionKind::Steps => {}
             Operator::Simulated => *self.asked_ms.lock() = Some(question.asked_ms),
             Operator::Prompt => self.prompt(question.kind, &question.text, &question.otherwise).await,
             Operator::None => {}
+        }
+    }
+
+    async fn pulse(&self, pulse: &Pulse) {
+        if let Some(post) = &self.post {
+            post.pulse(pulse);
         }
     }
 }

@@ -54,6 +54,15 @@ pub(crate) struct Options {
     /// Who answers questions
     #[arg(long, value_enum, default_value_t = Operator::Simulated)]
     pub(crate) operator: Operator,
+    /// A file that says `go`; anything else in it, or its absence, lets no effect pass
+    #[arg(long, value_name = "FILE")]
+    pub(crate) permit: Option<PathBuf>,
+    /// Post what people are told there, as JSON
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+    /// Post signs of life there, as JSON
+    #[arg(long, value_name = "URL", requires = "webhook")]
+    pub(crate) heartbeat: Option<String>,
     /// How a target is upgraded
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub(crate) mode: Mode,

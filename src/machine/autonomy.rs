@@ -7,7 +7,7 @@ use unattended_batching::{AppIndex, TargetIndex};
 use unattended_health::{HoldReason, Verdict};
 
 use crate::level::Act;
-use crate::{Actor, ActorKind, Level, Notice, QuestionKind};
+use crate::{Actor, ActorKind, Level, QuestionKind};
 
 use super::steps::Offered;
 use super::{Commands, Machine};
@@ -42,6 +42,8 @@ pub(super) enum Beyond {
 pub(super) struct Autonomy {
     pub(super) level: Level,
     pub(super) until_ms: u64,
+    /// A grant has run out, and nobody has said anything of the level since.
+    pub(super) expired: bool,
     pub(super) begun: bool,
     /// When the rules are asked next whether it is a good moment to begin.
     pub(super) choose_at_ms: u64,
@@ -70,6 +72,7 @@ impl Autonomy {
         Self {
             level,
             until_ms,
+            expired: false,
             begun: false,
             choose_at_ms: 0,
             confirmed: None,
@@ -121,7 +124,7 @@ impl Machine {
     }
 
     /// Time passes: grants run out, and days end.
-    pub(super) fn pass_levels(&mut self, commands: &mut Commands) {
+    pub(super) fn pass_levels(&mut self) {
         self.autonomy.looks = false;
         self.autonomy.forget_days_before(self.now_ms);
         if self.autonomy.level > Level::UNGRANTED && self.now_ms >= self.autonomy.until_ms {
@@ -130,17 +133,9 @@ impl Machine {
                 self.autonomy.level,
                 Level::UNGRANTED
             );
-            self.decide_text(
-                "level.expired",
-                text.clone(),
-                Some("a longer grant would have kept the level".to_owned()),
-            );
-            commands.notices.push(Notice {
-                code: "level.expired".to_owned(),
-                dedup_key: format!("{}/level.expired", self.setup.change.id),
-                text,
-                question: None,
-            });
+            let otherwise = "a longer grant would have kept the level".to_owned();
+            self.decide_text("level.expired", text, Some(otherwise));
+            self.autonomy.expired = true;
             self.set_level(Level::UNGRANTED);
         }
     }
@@ -182,6 +177,7 @@ impl Machine {
             self.decide_text("level.refused", format!("{level} is not granted: {why}"), None);
             return;
         }
+        self.autonomy.expired = false;
         if until_unix_ms.is_some() {
             self.autonomy.until_ms = until_ms;
         }

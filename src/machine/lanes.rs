@@ -35,13 +35,20 @@ pub(crate) struct Hold {
     pub(crate) record: Option<usize>,
 }
 
+impl Hold {
+    /// It holds the way back, not the way forward.
+    pub(super) const fn is_back(&self) -> bool {
+        self.back
+    }
+}
+
 /// How long a hold without a known end lasts before it is looked at again.
 pub(super) const LOOK_AGAIN_MS: u64 = 10 * 60_000;
 
 impl Machine {
     /// Opens slices, holds lanes, and hands out what may start.
     pub(super) fn advance_lanes(&mut self, commands: &mut Commands) {
-        if std::mem::take(&mut self.scan_due) {
+        if std::mem::take(&mut self.scan_due) || self.a_hold_ends() {
             for class in &mut self.classes {
                 class.was_busy = std::mem::replace(&mut class.busy, false);
             }
@@ -58,6 +65,13 @@ impl Machine {
             self.ask_for_batch(commands);
         }
         self.start_forward(commands);
+    }
+
+    /// Some lane is to be asked about again. That must not wait for the next interval of metrics.
+    fn a_hold_ends(&self) -> bool {
+        let ends = |hold: &Hold| !hold.back && self.now_ms >= hold.until_ms;
+        !self.setup.guard.is_empty()
+            && (self.lanes.iter()).any(|lane| !lane.finished && lane.hold.as_ref().is_some_and(ends))
     }
 
     fn advance_lane(&mut self, lane: usize, caution: f64, calm: bool) {
@@ -209,7 +223,11 @@ impl Machine {
         let until_ms = ends
             .filter(|&end| end > self.now_ms)
             .unwrap_or(self.now_ms + LOOK_AGAIN_MS);
-        self.frontier.on(Event::HeldUntil { app, until_ms });
+        // The end of a hold is the rules' to say, not the clock's: who is asked again may hold it longer.
+        self.frontier.on(Event::HeldUntil {
+            app,
+            until_ms: u64::MAX,
+        });
         let finding = decision.findings.first();
         let hold = HoldView {
             lane: self.setup.change.fleet.app_name(app).to_owned(),

@@ -8,6 +8,7 @@ mod classes;
 pub(crate) mod lanes;
 mod metrics;
 mod news;
+mod orders;
 mod questions;
 mod receipts;
 mod record;
@@ -17,6 +18,7 @@ mod stop;
 mod surroundings;
 pub(crate) mod tables;
 mod target;
+mod telling;
 mod view;
 mod what_if;
 
@@ -28,10 +30,10 @@ use unattended_defense::Guard;
 use unattended_health::{History, Judge, JudgeConfig, JudgeError, Member, StratumInfo, Topology};
 use unattended_upgrade::{TargetId, Version};
 
-use crate::handle::{Command, Order};
 use crate::input::{Decided, Header, Input};
 use crate::level::Act;
-use crate::{ActorKind, Change, Debt, Level, Notice, Outcome, Question, QuestionKind, RunError};
+use crate::notice::Desk;
+use crate::{Change, Debt, Level, Notice, Outcome, Question, QuestionKind, RunError};
 
 use self::autonomy::Autonomy;
 use self::classes::ClassState;
@@ -132,6 +134,12 @@ pub(crate) struct Machine {
     touched: u64,
     lost: u64,
     human_actions: u64,
+    /// What people have been told, and must be told again.
+    desk: Desk,
+    /// The permit withholds effects, and why.
+    withheld: Option<String>,
+    /// What the run has ended for, as no word can bring it: a code and a text.
+    waits_for: Option<(&'static str, String)>,
     /// Something has happened that lanes must be looked at for.
     scan_due: bool,
     back_began: bool,
@@ -269,6 +277,9 @@ impl Machine {
             again: Vec::new(),
             gain,
             human_actions: 0,
+            desk: Desk::default(),
+            withheld: None,
+            waits_for: None,
             exposed_at_stop: None,
             stop_text: None,
             stop_scope: None,
@@ -372,6 +383,12 @@ impl Machine {
 
     /// The time is `now_ms`: decides everything that can be decided.
     pub(crate) fn tick(&mut self, now_ms: u64) -> Commands {
+        let mut commands = self.decide(now_ms);
+        self.tell_people(&mut commands);
+        commands
+    }
+
+    fn decide(&mut self, now_ms: u64) -> Commands {
         // A controller that was away saw nothing move; that is no stall.
         if now_ms.saturating_sub(self.now_ms) > AWAY_MS {
             self.moved_ms = now_ms;
@@ -379,7 +396,7 @@ impl Machine {
         self.now_ms = self.now_ms.max(now_ms);
         let mut commands = Commands::default();
         if self.ended().is_none() {
-            self.pass_levels(&mut commands);
+            self.pass_levels();
         }
         match self.course {
             Course::Ended(_) => return commands,
@@ -439,58 +456,14 @@ impl Machine {
             Input::News { changes, cursor } => drop(self.news(changes, *cursor)),
             Input::Order(order) => self.order(order),
             Input::Seen(wrong) => drop(self.seen(wrong)),
+            Input::Permit(withheld) => self.permit(withheld.clone()),
             Input::Resumed { person_patience_ms } => {
                 self.person_patience_ms = *person_patience_ms;
+                self.desk.again();
                 self.reopen();
             }
         }
         Ok(())
-    }
-
-    /// Somebody said something.
-    pub(crate) fn order(&mut self, order: &Order) {
-        if self.ended().is_some() {
-            return;
-        }
-        if order.actor.kind == ActorKind::Person {
-            self.human_actions += 1;
-        }
-        let Order { command, actor, reason } = order;
-        if let Command::Step { target } = command {
-            return self.step(actor, target);
-        }
-        self.decide_text(
-            "command.given",
-            format!("{actor} says {}: {reason}", command.word()),
-            None,
-        );
-        match command {
-            Command::Step { .. } => {}
-            Command::Level { level, until_unix_ms } => self.change_level(actor, *level, *until_unix_ms),
-            Command::Freeze => self.frozen = Some(self.now_ms),
-            Command::Resume => {
-                self.moved_ms = self.now_ms;
-                if self.frozen.take().is_none() {
-                    self.resume();
-                }
-            }
-            Command::Approve => {
-                if let Some(question) = self.question.take() {
-                    self.grant(question);
-                }
-            }
-            Command::RollBack => {
-                self.frozen = None;
-                self.question = None;
-                self.begin_rollback(format!("{actor} asked for it: {reason}"));
-            }
-            Command::Abort => {
-                // Attempts under way come to their end first: nobody's ingress stays closed.
-                // Where somebody had frozen them, they stay frozen.
-                self.question = None;
-                self.aborting = Some(self.now_ms);
-            }
-        }
     }
 
     fn end(&mut self, outcome: Outcome, commands: &mut Commands) {
@@ -501,6 +474,7 @@ impl Machine {
         self.decide_text("change.ended", format!("the change ended: {}", outcome.as_str()), None);
         self.record.finish(self.now_ms, self.exposed, self.in_flight);
         commands.ended = Some(outcome);
+        self.tell_the_end(outcome, commands);
     }
 
     /// The journal says how a run ended. A run that resumes may be more patient than the one before, and still ended so.
@@ -533,6 +507,7 @@ impl Machine {
                 Course::Forward
             };
             self.question = None;
+            self.waits_for = None;
             self.moved_ms = self.now_ms;
             self.sight = receipts::Sight::default();
         }

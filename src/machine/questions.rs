@@ -1,6 +1,6 @@
 //! What people are asked, and what follows from their answers.
 
-use crate::{Notice, Outcome, Question, QuestionKind};
+use crate::{Outcome, Question, QuestionKind};
 
 use super::lanes::Lane;
 use super::{Commands, Machine};
@@ -65,19 +65,7 @@ impl Machine {
         };
         self.decide_text("person.asked", text, None);
         self.question = Some(question);
-        commands.notices.extend(self.open_question());
-    }
-
-    /// The notice of the open question. A run that resumes sends it once more: the one before may have been killed before
-    /// it had.
-    pub(crate) fn open_question(&self) -> Option<Notice> {
-        let question = self.question.clone()?;
-        Some(Notice {
-            code: "person.asked".to_owned(),
-            dedup_key: format!("{}/{:?}", self.setup.change.id, question.kind),
-            text: question.text.clone(),
-            question: Some(question),
-        })
+        self.tell_people(commands);
     }
 
     /// Nobody has touched anything, and nobody will without the answer.

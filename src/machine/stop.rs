@@ -6,7 +6,7 @@ use unattended_batching::{Event, TargetIndex};
 use unattended_health::{Finding, Verdict};
 use unattended_upgrade::TargetId;
 
-use crate::{Notice, Outcome, QuestionKind};
+use crate::{Outcome, QuestionKind};
 
 use super::lanes::Lane;
 use super::{Check, Commands, Course, Direction, Machine, Target};
@@ -272,6 +272,12 @@ impl Machine {
 
     /// The world was looked at: these do not run what they should. They are given time: some just restart.
     pub(crate) fn seen(&mut self, wrong: &[(String, String)]) -> Commands {
+        let mut commands = self.compared(wrong);
+        self.tell_people(&mut commands);
+        commands
+    }
+
+    fn compared(&mut self, wrong: &[(String, String)]) -> Commands {
         let mut commands = Commands::default();
         if self.seen_by_hand(wrong) {
             return commands;
@@ -387,12 +393,7 @@ impl Machine {
     /// Ends the run as waiting for what no person's word can bring, and says so.
     fn wait_for(&mut self, code: &'static str, text: String, commands: &mut Commands) {
         self.decide_text(code, text.clone(), None);
-        commands.notices.push(Notice {
-            code: code.to_owned(),
-            dedup_key: format!("{}/{code}", self.setup.change.id),
-            text,
-            question: None,
-        });
+        self.waits_for = Some((code, text));
         self.end(Outcome::Waiting, commands);
     }
 

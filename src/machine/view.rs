@@ -25,7 +25,7 @@ impl Machine {
         }
     }
 
-    fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> &'static str {
         match self.course {
             Course::Ended(outcome) => outcome.as_str(),
             _ if self.frozen.is_some() => "frozen",

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use unattended_upgrade::{Clock, Group, Journal, JournalError, Record, Stream};
 
 use super::{Artefacts, ChangeOrder, CiStatus, Command, Fleets, Input, LineId, NoAnswer, Order, Train, TrainSummary};
-use crate::{Actor, AlwaysPermit, CommandError, Notice, Notifier, Permit};
+use crate::{Actor, AlwaysPermit, CommandError, NOTICE_SCHEMA, Notice, NoticeStage, Notifier, Permit, Severity};
 
 /// The records of the train in a journal.
 const STREAM: Stream = Stream(3);
@@ -404,11 +404,22 @@ impl<J: Journal, C: Clock> Run<J, C> {
     }
 
     async fn tell(&self, line: &LineId, code: &str, text: String) -> Result<(), NoAnswer> {
+        let at_unix_ms = self.parts.clock.wall();
+        let asks = code == "train.choose";
         let notice = Notice {
+            schema: NOTICE_SCHEMA,
             code: code.to_owned(),
+            severity: if asks { Severity::Warning } else { Severity::Info },
             dedup_key: format!("{line}/{code}"),
+            change: line.to_string(),
+            lanes: Vec::new(),
+            owner: String::new(),
+            stage: NoticeStage::Raised,
+            raised_unix_ms: at_unix_ms,
+            at_unix_ms,
             text: format!("line {line}: {text}"),
             question: None,
+            briefing: None,
         };
         let sent = async {
             self.parts.notifier.notify(&notice).await;

@@ -1,7 +1,7 @@
 //! Whole changes over small simulated fleets, with somebody who watches every order that reaches the platform.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure is a failed test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ use unattended::upgrade::{
     Observation, Platform, PlatformError, TargetId, Version, Wanted,
 };
 use unattended::{
-    Actor, AlwaysPermit, Autopilot, Change, DumpLine, Grant, Handle, Level, Notice, Notifier, Outcome, Permit,
-    RunError, Settings, StartError, Summary,
+    Actor, AlwaysPermit, Autopilot, Change, DumpLine, Grant, Handle, Level, Notice, NoticeStage, Notifier, Outcome,
+    Permit, Pulse, RunError, Settings, Severity, StartError, Summary,
 };
 use unattended_simulated::{InitialState, ReleaseSpec, SimConfig, SimTarget, Simulated, Stalled, World};
 
@@ -319,6 +319,7 @@ impl Stage {
             sim: self.sim,
             effects: self.platform.effects(),
             notices: self.pager.notices(),
+            pager: self.pager,
             journal: self.journal,
             handle: self.handle,
         }
@@ -332,6 +333,7 @@ pub(crate) struct Ended {
     pub(crate) sim: Arc<Simulated>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) pager: Arc<Pager>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) handle: Handle,
 }
@@ -389,13 +391,34 @@ pub(crate) fn dump(journal: &dyn Journal) -> Vec<DumpLine> {
 #[derive(Default)]
 pub(crate) struct Pager {
     notices: Mutex<Vec<(Notice, usize)>>,
+    pulses: Mutex<Vec<Pulse>>,
     /// Counts the orders at the platform, to know what came before the notice.
     platform: Mutex<Option<Arc<Watched>>>,
 }
 
 impl Pager {
-    pub(crate) fn notices(&self) -> Vec<Notice> {
+    /// Everything that was said.
+    pub(crate) fn all(&self) -> Vec<Notice> {
         self.notices.lock().iter().map(|(notice, _)| notice.clone()).collect()
+    }
+
+    /// What came up and wants somebody, each matter once.
+    pub(crate) fn notices(&self) -> Vec<Notice> {
+        let mut open = BTreeSet::new();
+        let mut first = self.all();
+        first.retain(|notice| {
+            if notice.stage == NoticeStage::Resolved {
+                open.remove(&notice.dedup_key);
+                return false;
+            }
+            let new = open.insert(notice.dedup_key.clone()) || notice.stage == NoticeStage::Raised;
+            new && notice.severity > Severity::Info && notice.code != "rollback.began"
+        });
+        first
+    }
+
+    pub(crate) fn pulses(&self) -> Vec<Pulse> {
+        self.pulses.lock().clone()
     }
 
     pub(crate) fn watch(&self, platform: &Arc<Watched>) {
@@ -417,6 +440,10 @@ impl Notifier for Pager {
             .as_ref()
             .map_or(0, |platform| platform.effects().len());
         self.notices.lock().push((notice.clone(), effects));
+    }
+
+    async fn pulse(&self, pulse: &Pulse) {
+        self.pulses.lock().push(pulse.clone());
     }
 }
 

@@ -1,0 +1,84 @@
+//! What the driver itself has to say: signs of life, its own end, and what the permit does.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use futures::future::select;
+use unattended_upgrade::{Clock, Journal, Platform};
+
+use crate::input::Input;
+use crate::notice::NOTICE_SCHEMA;
+use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
+
+use super::Run;
+
+impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
+    /// A sign of life, when one is due; the last says that no other comes.
+    pub(super) fn pulse(&mut self, last: bool) -> Result<(), RunError> {
+        let now_ms = self.world.clock.now();
+        if now_ms < self.pulse_ms && !last {
+            return Ok(());
+        }
+        let (change, every_ms) = self.with(|machine| {
+            let change = &machine.setup().change;
+            (change.id.clone(), change.settings.telling.pulse_ms)
+        })?;
+        self.pulse_ms = now_ms.saturating_add(every_ms);
+        let (state, open) = self.with(|machine| machine.vital_signs())?;
+        // A turn may wait for metrics, news, a look and the journal, each as long as a call may take.
+        let slack_ms = self.call_ms.saturating_mul(4);
+        self.outbox.pulse(Pulse {
+            schema: NOTICE_SCHEMA,
+            change,
+            at_unix_ms: self.world.clock.wall(),
+            state: state.to_owned(),
+            open,
+            next_within_ms: if last {
+                0
+            } else {
+                every_ms.saturating_mul(2).saturating_add(slack_ms)
+            },
+        });
+        Ok(())
+    }
+
+    /// The run ends for a fault, of which its machine cannot speak any more; or a run begins after one that has ended so.
+    pub(super) fn tell_of_failure(&mut self, change: String, stage: NoticeStage, text: String) {
+        let at_unix_ms = self.world.clock.wall();
+        self.outbox.push([Notice {
+            schema: NOTICE_SCHEMA,
+            code: "run.failed".to_owned(),
+            severity: Severity::Critical,
+            dedup_key: format!("{change}/run.failed"),
+            change,
+            lanes: Vec::new(),
+            owner: String::new(),
+            stage,
+            raised_unix_ms: at_unix_ms,
+            at_unix_ms,
+            text,
+            question: None,
+            briefing: None,
+        }]);
+    }
+
+    /// What is left to be said. Nothing is done any more while it is sent.
+    pub(super) async fn tell_the_rest(&mut self) {
+        // What is being sent, and what waits for it.
+        let until_ms = self.world.clock.now().saturating_add(self.call_ms.saturating_mul(2));
+        let clock = Arc::clone(&self.world.clock);
+        let rest = poll_fn(|context| self.outbox.drive(context));
+        select(rest, clock.sleep_until(until_ms)).await;
+    }
+
+    /// People are told when the permit begins to withhold effects, and when it has stopped to.
+    pub(super) fn watch_permit(&mut self, refused: Option<String>) -> Result<(), RunError> {
+        let known = self.with(|machine| machine.is_withheld())?;
+        let over = || self.world.permit.may_act() == Ok(true);
+        if refused.is_some() == known || (refused.is_none() && !over()) {
+            return Ok(());
+        }
+        self.input(&Input::Permit(refused.clone()))?;
+        self.with(|machine| machine.permit(refused))
+    }
+}

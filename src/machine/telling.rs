@@ -1,0 +1,272 @@
+//! What people have to know as long as it is so, and how the change stands while they read it. It decides nothing.
+
+use std::collections::BTreeMap;
+
+use unattended_batching::AppIndex;
+
+use crate::notice::{Matter, NOTICE_SCHEMA, Said};
+use crate::{Briefing, Level, Notice, NoticeStage, Outcome, QuestionKind, Severity};
+
+use super::{Commands, Course, Machine};
+
+/// Names shown at the most.
+const MAX_NAMES: usize = 10;
+/// Decisions in a briefing.
+const LAST_DECISIONS: usize = 5;
+
+impl Machine {
+    /// Says what has come up, what is still so, and what is over.
+    pub(super) fn tell_people(&mut self, commands: &mut Commands) {
+        let matters = self.matters();
+        let said = self
+            .desk
+            .reconcile(matters, self.now_ms, &self.setup.change.settings.telling);
+        commands.notices.extend(said.iter().map(|said| self.notice(said)));
+    }
+
+    /// Everything that is open.
+    pub(crate) fn open_notices(&self) -> Vec<Notice> {
+        self.desk.open().map(|said| self.notice(&said)).collect()
+    }
+
+    /// Where it stands, in one word, and how many matters are open.
+    pub(crate) fn vital_signs(&self) -> (&'static str, u32) {
+        (self.state(), self.desk.len())
+    }
+
+    /// Somebody knows.
+    pub(super) fn acknowledge(&mut self, key: &str) -> bool {
+        let own = key.strip_prefix(self.setup.change.id.as_str());
+        let own = own.and_then(|key| key.strip_prefix('/')).unwrap_or(key);
+        self.desk
+            .acknowledge(own, self.now_ms, &self.setup.change.settings.telling)
+    }
+
+    /// The permit has begun to withhold effects, or has stopped to.
+    pub(crate) fn permit(&mut self, withheld: Option<String>) {
+        self.withheld = withheld;
+    }
+
+    pub(crate) const fn is_withheld(&self) -> bool {
+        self.withheld.is_some()
+    }
+
+    /// The end is said once, whatever it is.
+    pub(super) fn tell_the_end(&self, outcome: Outcome, commands: &mut Commands) {
+        let change = &self.setup.change;
+        let text = format!(
+            "{} ended as {}: {} of {} targets run {}, {} are owed",
+            change.id,
+            outcome.as_str(),
+            self.exposed,
+            self.alive,
+            change.to,
+            self.debts.len()
+        );
+        let mut matter = self.matter("change.ended", Severity::Info, text);
+        "nothing".clone_into(&mut matter.remedy);
+        commands.notices.push(self.notice(&Said {
+            matter,
+            stage: NoticeStage::Raised,
+            raised_ms: self.now_ms,
+        }));
+    }
+
+    /// Whom it is for where nobody else is named.
+    fn owner(&self) -> String {
+        let named = self.setup.change.settings.telling.owner.clone();
+        named.unwrap_or_else(|| self.setup.header.granted_by.clone())
+    }
+
+    fn matter(&self, code: &'static str, severity: Severity, text: String) -> Matter {
+        Matter {
+            code,
+            detail: None,
+            severity,
+            lanes: Vec::new(),
+            owner: self.owner(),
+            text,
+            question: None,
+            otherwise: "the change goes on by itself".to_owned(),
+            remedy: String::new(),
+        }
+    }
+
+    /// All that is so now. Nothing is so in a change that goes well.
+    fn matters(&self) -> Vec<Matter> {
+        let mut matters = Vec::new();
+        if let Some(question) = &self.question {
+            matters.push(Matter {
+                detail: Some(question.kind.as_str().to_owned()),
+                question: Some(question.clone()),
+                otherwise: question.otherwise.clone(),
+                remedy: match question.kind {
+                    QuestionKind::Steps => "take the steps that are offered (`Handle::step`)".to_owned(),
+                    _ => "answer yes (`Handle::approve`), or take another way (`resume`, `roll_back`, `abort`)"
+                        .to_owned(),
+                },
+                ..self.matter("person.asked", question.kind.severity(), question.text.clone())
+            });
+        }
+        if self.frozen.is_some() {
+            let text = "the change is frozen: nothing is done until somebody says to go on".to_owned();
+            matters.push(Matter {
+                otherwise: "it stays as it is, and the run ends as frozen after the patience for people".to_owned(),
+                remedy: "say to go on (`Handle::resume`), or to roll back".to_owned(),
+                ..self.matter("change.frozen", Severity::Warning, text)
+            });
+        }
+        if let Some(why) = &self.withheld {
+            let text = format!("no effect is sent, as the permit does not let it: {why}");
+            matters.push(Matter {
+                otherwise: "nothing is done; attempts under way stay where they are".to_owned(),
+                remedy: "have the permit say yes again".to_owned(),
+                ..self.matter("permit.withheld", Severity::Critical, text)
+            });
+        }
+        if self.autonomy.expired && self.ended().is_none() {
+            let text = format!(
+                "the grant has run out: the change goes on at {}, where a person confirms each batch",
+                Level::UNGRANTED
+            );
+            matters.push(Matter {
+                otherwise: "each batch waits for a person's word".to_owned(),
+                remedy: "grant a level anew (`Handle::grant`)".to_owned(),
+                ..self.matter("level.expired", Severity::Warning, text)
+            });
+        }
+        if self.course == Course::Back {
+            let why = self.stop_text.as_deref().unwrap_or("somebody asked for it");
+            let text = format!("the change is being rolled back to {}: {why}", self.setup.change.from);
+            matters.push(Matter {
+                otherwise: "every touched target goes back, newest first".to_owned(),
+                remedy: "the end of the rollback".to_owned(),
+                ..self.matter("rollback.began", Severity::Warning, text)
+            });
+        }
+        if let Some((code, text)) = &self.waits_for {
+            matters.push(Matter {
+                otherwise: "the run has ended; nothing is done until another takes it up".to_owned(),
+                remedy: "see to the platform or the metrics, then start the run again over the same journal".to_owned(),
+                ..self.matter(code, Severity::Critical, text.clone())
+            });
+        }
+        if self.course == Course::Ended(Outcome::RolledBackPartially) {
+            let text = format!("{} targets could not be brought back", self.debts.len());
+            matters.push(Matter {
+                otherwise: "they stay as they are".to_owned(),
+                remedy: "a person looks at these targets".to_owned(),
+                ..self.matter("rollback.partial", Severity::Critical, text)
+            });
+        }
+        if !self.setup.guard.is_empty() && self.ended().is_none() {
+            self.matters_of_teams(&mut matters);
+        }
+        matters
+    }
+
+    /// What rules hold that only people lift goes to those whose rules they are.
+    fn matters_of_teams(&self, matters: &mut Vec<Matter>) {
+        // By owner and direction: lanes, and the first hold.
+        let mut teams: BTreeMap<(&str, bool), (Vec<&str>, &crate::HoldView)> = BTreeMap::new();
+        for (app, lane) in (0u32..).zip(&self.lanes) {
+            let Some(hold) = lane.hold.as_ref().filter(|hold| hold.needs_person || hold.is_back()) else {
+                continue;
+            };
+            let Some(view) = hold.record.and_then(|at| self.record.holds.get(at)) else {
+                continue;
+            };
+            if view.owner.is_empty() {
+                continue;
+            }
+            let lanes = teams
+                .entry((&view.owner, hold.is_back()))
+                .or_insert_with(|| (Vec::new(), view));
+            lanes.0.push(self.setup.change.fleet.app_name(AppIndex(app)));
+        }
+        let change = &self.setup.change;
+        for ((owner, back), (lanes, first)) in teams {
+            let named = super::autonomy::some_of(&lanes);
+            let (code, severity, text, otherwise) = if back {
+                (
+                    "rollback.held",
+                    Severity::Critical,
+                    format!(
+                        "{} must leave {} and cannot, as {} forbids rollbacks ({})",
+                        named, change.to, first.by, first.reason
+                    ),
+                    "they keep the version that is to be left until the rule lets them go",
+                )
+            } else {
+                (
+                    "lane.held",
+                    Severity::Warning,
+                    format!(
+                        "{} wait for a person's word, as {} wants one before {} comes ({})",
+                        named, first.by, change.to, first.reason
+                    ),
+                    "these lanes stay where they are, the others go on",
+                )
+            };
+            matters.push(Matter {
+                detail: Some(owner.to_owned()),
+                lanes: lanes.iter().take(MAX_NAMES).map(|&name| name.to_owned()).collect(),
+                owner: owner.to_owned(),
+                otherwise: otherwise.to_owned(),
+                remedy: "lift the rule, or say yes where the change's owner asks".to_owned(),
+                ..self.matter(code, severity, text)
+            });
+        }
+    }
+
+    fn notice(&self, said: &Said) -> Notice {
+        let Said {
+            matter,
+            stage,
+            raised_ms,
+        } = said;
+        let change = &self.setup.change;
+        Notice {
+            schema: NOTICE_SCHEMA,
+            code: matter.code.to_owned(),
+            severity: matter.severity,
+            dedup_key: format!("{}/{}", change.id, matter.key()),
+            change: change.id.clone(),
+            lanes: matter.lanes.clone(),
+            owner: matter.owner.clone(),
+            stage: stage.clone(),
+            raised_unix_ms: self.unix_ms(*raised_ms),
+            at_unix_ms: self.unix_ms(self.now_ms),
+            text: matter.text.clone(),
+            question: matter.question.clone(),
+            briefing: Some(self.briefing(matter)),
+        }
+    }
+
+    fn briefing(&self, matter: &Matter) -> Briefing {
+        let change = &self.setup.change;
+        let mut decisions: Vec<String> = (self.record.decisions().rev().take(LAST_DECISIONS))
+            .map(|decision| {
+                let minutes = self.now_ms.saturating_sub(decision.at_ms) / 60_000;
+                format!("{minutes} min ago: {}", decision.text)
+            })
+            .collect();
+        decisions.reverse();
+        Briefing {
+            from: change.from.to_string(),
+            to: change.to.to_string(),
+            level: self.level(),
+            state: self.state().to_owned(),
+            elapsed_ms: self.now_ms.saturating_sub(self.setup.header.began_ms),
+            targets: self.alive,
+            exposed: self.exposed,
+            in_flight: self.in_flight,
+            evidence: libm::exp(self.judge.ln_e().min(700.0)),
+            evidence_needed: 1.0 / change.settings.alpha,
+            found: self.judge.explain().headline(),
+            otherwise: matter.otherwise.clone(),
+            remedy: matter.remedy.clone(),
+            decisions,
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! What is open, and what has to be said about it now. A pure machine: it is told what is so, and when.
+
+use std::collections::BTreeMap;
+
+use crate::Question;
+
+use super::{NoticeStage, Severity, Telling};
+
+/// Matters that may be open at once. What is more is not said by itself: the change's own matters come first.
+const MAX_OPEN: usize = 256;
+
+/// Something that people have to know as long as it is so.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Matter {
+    pub(crate) code: &'static str,
+    /// What tells it apart from others of its code.
+    pub(crate) detail: Option<String>,
+    pub(crate) severity: Severity,
+    pub(crate) lanes: Vec<String>,
+    pub(crate) owner: String,
+    pub(crate) text: String,
+    pub(crate) question: Option<Question>,
+    pub(crate) otherwise: String,
+    pub(crate) remedy: String,
+}
+
+impl Matter {
+    /// Its key within the change.
+    pub(crate) fn key(&self) -> String {
+        match &self.detail {
+            None => self.code.to_owned(),
+            Some(detail) => format!("{}/{detail}", self.code),
+        }
+    }
+}
+
+/// What has to be said.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) matter: Matter,
+    pub(crate) stage: NoticeStage,
+    pub(crate) raised_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    matter: Matter,
+    raised_ms: u64,
+    /// Since when nobody is known to know of it.
+    unknown_ms: u64,
+    /// When it was said last.
+    said_ms: u64,
+    times: u32,
+    /// Until when nobody need be told again.
+    known_until_ms: Option<u64>,
+    escalated: bool,
+    /// What was said last may have been lost.
+    again: bool,
+}
+
+impl Open {
+    const fn new(matter: Matter, now_ms: u64) -> Self {
+        Self {
+            matter,
+            raised_ms: now_ms,
+            unknown_ms: now_ms,
+            said_ms: now_ms,
+            times: 1,
+            known_until_ms: None,
+            escalated: false,
+            again: false,
+        }
+    }
+
+    fn said(&self, stage: NoticeStage) -> Said {
+        Said {
+            matter: self.matter.clone(),
+            stage,
+            raised_ms: self.raised_ms,
+        }
+    }
+
+    fn remind(&mut self, now_ms: u64) -> Said {
+        (self.said_ms, self.again) = (now_ms, false);
+        self.times = self.times.saturating_add(1);
+        self.said(NoticeStage::Reminded { times: self.times })
+    }
+
+    /// What has to be said of a matter that is still so.
+    fn pass(&mut self, now_ms: u64, telling: &Telling) -> Option<Said> {
+        if self.known_until_ms.is_some_and(|until| now_ms < until) {
+            return None;
+        }
+        let severity = self.matter.severity;
+        // Whoever said that they knew has had their time.
+        let known_ended = self.known_until_ms.take().is_some();
+        if known_ended {
+            self.unknown_ms = now_ms;
+        }
+        if !self.escalated && now_ms >= self.unknown_ms.saturating_add(telling.escalates_ms(severity)) {
+            self.escalated = true;
+            (self.said_ms, self.again) = (now_ms, false);
+            self.times = self.times.saturating_add(1);
+            let to = telling.escalate_to.clone();
+            return Some(self.said(NoticeStage::Escalated { to }));
+        }
+        let due = known_ended || self.again || now_ms >= self.said_ms.saturating_add(telling.every_ms(severity));
+        due.then(|| self.remind(now_ms))
+    }
+}
+
+/// Everything that is open, by key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Desk {
+    open: BTreeMap<String, Open>,
+}
+
+impl Desk {
+    /// These matters are so now, and no others: what is new is raised, what is over resolved, and of the rest is said again
+    /// what is due.
+    pub(crate) fn reconcile(&mut self, matters: Vec<Matter>, now_ms: u64, telling: &Telling) -> Vec<Said> {
+        if matters.is_empty() && self.open.is_empty() {
+            return Vec::new();
+        }
+        let mut said = Vec::new();
+        let mut still: BTreeMap<String, Matter> = BTreeMap::new();
+        for matter in matters {
+            still.entry(matter.key()).or_insert(matter);
+        }
+        self.open.retain(|key, open| {
+            let so = still.contains_key(key);
+            if !so {
+                said.push(open.said(NoticeStage::Resolved));
+            }
+            so
+        });
+        for (key, matter) in still {
+            if let Some(open) = self.open.get_mut(&key) {
+                let asked_ms = |matter: &Matter| matter.question.as_ref().map(|question| question.asked_ms);
+                if asked_ms(&matter) != asked_ms(&open.matter) {
+                    // Another question of the same kind, asked as soon as the one before was answered.
+                    *open = Open::new(matter, now_ms);
+                    said.push(open.said(NoticeStage::Raised));
+                    continue;
+                }
+                let worse = matter.severity > open.matter.severity;
+                open.matter = matter;
+                if worse {
+                    (open.known_until_ms, open.unknown_ms, open.escalated) = (None, now_ms, false);
+                    said.push(open.remind(now_ms));
+                } else {
+                    said.extend(open.pass(now_ms, telling));
+                }
+            } else if self.open.len() < MAX_OPEN {
+                let open = Open::new(matter, now_ms);
+                said.push(open.said(NoticeStage::Raised));
+                self.open.insert(key, open);
+            }
+        }
+        said
+    }
+
+    /// Somebody says that they know. Whether that was open.
+    pub(crate) fn acknowledge(&mut self, key: &str, now_ms: u64, telling: &Telling) -> bool {
+        let Some(open) = self.open.get_mut(key) else {
+            return false;
+        };
+        open.known_until_ms = Some(now_ms.saturating_add(telling.acknowledged_ms));
+        true
+    }
+
+    /// Another run takes over: what was last said may have been lost with the run before, so all that nobody is known to
+    /// know of is said once more as soon as it turns out to be still so.
+    pub(crate) fn again(&mut self) {
+        for open in self.open.values_mut() {
+            open.again = true;
+        }
+    }
+
+    /// Everything that is open.
+    pub(crate) fn open(&self) -> impl Iterator<Item = Said> {
+        self.open.values().map(|open| {
+            open.said(match open.times {
+                0 | 1 => NoticeStage::Raised,
+                times => NoticeStage::Reminded { times },
+            })
+        })
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.open.len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: u64 = 60_000;
+    const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+    fn matter(code: &'static str, severity: Severity) -> Matter {
+        Matter {
+            code,
+            detail: None,
+            severity,
+            lanes: Vec::new(),
+            owner: "li".to_owned(),
+            text: "it is so".to_owned(),
+            question: None,
+            otherwise: String::new(),
+            remedy: String::new(),
+        }
+    }
+
+    /// What is said of a matter that is so from 0 on, minute by minute: minutes and stages.
+    fn play(severity: Severity, hours: u64, telling: &Telling, known_at: Option<u64>) -> Vec<(u64, NoticeStage)> {
+        let mut desk = Desk::default();
+        let mut said = Vec::new();
+        for minute in 0..=hours * 60 {
+            let now_ms = minute * MINUTE_MS;
+            if known_at == Some(minute) {
+                assert!(desk.acknowledge("a.b", now_ms, telling));
+            }
+            let now = desk.reconcile(vec![matter("a.b", severity)], now_ms, telling);
+            assert!(now.iter().all(|said| said.raised_ms == 0));
+            said.extend(now.into_iter().map(|said| (minute, said.stage)));
+        }
+        said
+    }
+
+    #[test]
+    fn it_is_said_again_until_somebody_knows_and_escalates_once() {
+        let telling = Telling {
+            escalate_to: Some("duty manager".to_owned()),
+            ..Telling::default()
+        };
+        let escalated = NoticeStage::Escalated {
+            to: telling.escalate_to.clone(),
+        };
+        let reminded = |times| NoticeStage::Reminded { times };
+        assert_eq!(
+            play(Severity::Critical, 2, &telling, None),
+            [
+                (0, NoticeStage::Raised),
+                (15, reminded(2)),
+                (30, reminded(3)),
+                (45, reminded(4)),
+                (60, escalated.clone()),
+                (75, reminded(6)),
+                (90, reminded(7)),
+                (105, reminded(8)),
+                (120, reminded(9))
+            ]
+        );
+        let warned: Vec<u64> = play(Severity::Warning, 26, &telling, None)
+            .into_iter()
+            .map(|(minute, stage)| {
+                assert_eq!(stage == escalated, minute == 24 * 60, "at {minute}");
+                minute / 60
+            })
+            .collect();
+        assert_eq!(warned, [0, 4, 8, 12, 16, 20, 24]);
+        // Somebody knows: a day of quiet, then it is as if it had just come up.
+        assert_eq!(
+            play(Severity::Critical, 26, &telling, Some(20)),
+            [
+                (0, NoticeStage::Raised),
+                (15, reminded(2)),
+                (24 * 60 + 20, reminded(3)),
+                (24 * 60 + 35, reminded(4)),
+                (24 * 60 + 50, reminded(5)),
+                (25 * 60 + 5, reminded(6)),
+                (25 * 60 + 20, escalated),
+                (25 * 60 + 35, reminded(8)),
+                (25 * 60 + 50, reminded(9)),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_over_is_resolved_once_and_may_come_again() {
+        let telling = Telling::default();
+        let mut desk = Desk::default();
+        let both = || vec![matter("a.b", Severity::Critical), matter("c.d", Severity::Warning)];
+        let stages = |said: Vec<Said>| -> Vec<(&'static str, NoticeStage)> {
+            said.into_iter().map(|said| (said.matter.code, said.stage)).collect()
+        };
+        let raised = NoticeStage::Raised;
+        assert_eq!(
+            stages(desk.reconcile(both(), 0, &telling)),
+            [("a.b", raised.clone()), ("c.d", raised.clone())]
+        );
+        assert_eq!(desk.len(), 2);
+        assert_eq!(stages(desk.reconcile(both(), 1, &telling)), []);
+        let one = vec![matter("c.d", Severity::Warning)];
+        assert_eq!(
+            stages(desk.reconcile(one.clone(), 2, &telling)),
+            [("a.b", NoticeStage::Resolved)]
+        );
+        assert_eq!(stages(desk.reconcile(one, 3, &telling)), []);
+        assert!(!desk.acknowledge("a.b", 3, &telling), "it is not open");
+        assert_eq!(stages(desk.reconcile(both(), 4, &telling)), [("a.b", raised)]);
+        let all = stages(desk.reconcile(Vec::new(), 5, &telling));
+        assert_eq!(all, [("a.b", NoticeStage::Resolved), ("c.d", NoticeStage::Resolved)]);
+        assert_eq!(desk.len(), 0);
+    }
+
+    #[test]
+    fn what_grows_worse_is_said_at_once_even_to_those_who_knew() {
+        let telling = Telling::default();
+        let mut desk = Desk::default();
+        desk.reconcile(vec![matter("a.b", Severity::Warning)], 0, &telling);
+        assert!(desk.acknowledge("a.b", 1, &telling));
+        assert!(
+            desk.reconcile(vec![matter("a.b", Severity::Warning)], 5 * HOUR_MS, &telling)
+                .is_empty()
+        );
+        let worse = desk.reconcile(vec![matter("a.b", Severity::Critical)], 5 * HOUR_MS + 1, &telling);
+        assert_eq!(worse.len(), 1);
+        assert_eq!(worse[0].stage, NoticeStage::Reminded { times: 2 });
+        assert_eq!(worse[0].matter.severity, Severity::Critical);
+    }
+
+    #[test]
+    fn another_run_says_again_what_nobody_is_known_to_know() {
+        let telling = Telling::default();
+        let mut desk = Desk::default();
+        desk.reconcile(
+            vec![matter("a.b", Severity::Critical), matter("c.d", Severity::Warning)],
+            0,
+            &telling,
+        );
+        assert!(desk.acknowledge("c.d", 0, &telling));
+        desk.again();
+        let both = || vec![matter("a.b", Severity::Critical), matter("c.d", Severity::Warning)];
+        let again = desk.reconcile(both(), MINUTE_MS, &telling);
+        assert_eq!(again.len(), 1);
+        assert_eq!((again[0].matter.code, again[0].raised_ms), ("a.b", 0));
+        assert_eq!(again[0].stage, NoticeStage::Reminded { times: 2 });
+        // Nor is it said twice: the next time counts from here.
+        assert!(desk.reconcile(both(), 15 * MINUTE_MS, &telling).is_empty());
+        assert_eq!(desk.reconcile(both(), 16 * MINUTE_MS, &telling).len(), 1);
+        // What is over when the next run looks is not said again.
+        desk.again();
+        let over = desk.reconcile(Vec::new(), 17 * MINUTE_MS, &telling);
+        assert!(over.iter().all(|said| said.stage == NoticeStage::Resolved), "{over:?}");
+    }
+
+    #[test]
+    fn the_desk_has_a_bound_and_keeps_what_it_has() {
+        let telling = Telling::default();
+        let mut desk = Desk::default();
+        let many: Vec<Matter> = (0..2_000)
+            .map(|at| Matter {
+                detail: Some(format!("{at:04}")),
+                ..matter("lane.held", Severity::Warning)
+            })
+            .collect();
+        assert_eq!(desk.reconcile(many.clone(), 0, &telling).len(), MAX_OPEN);
+        assert!(desk.reconcile(many, 1, &telling).is_empty());
+        assert_eq!(desk.reconcile(Vec::new(), 2, &telling).len(), MAX_OPEN);
+    }
+}

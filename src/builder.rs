@@ -13,6 +13,7 @@ use unattended_upgrade::{
 };
 
 use crate::driver::{Planned, Run, World};
+use crate::events::{Hub, Told};
 use crate::handle::Shared;
 use crate::input::Header;
 use crate::machine::Setup;
@@ -244,6 +245,15 @@ where
     }
 }
 
+/// Whoever listens to a run learns that it is over, however it ends: its future may be dropped.
+struct Listeners(Arc<Shared>);
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        self.0.events.end();
+    }
+}
+
 /// What [`Autopilot::preview`] saw.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -301,6 +311,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
         change: Change,
     ) -> Result<(Handle, impl Future<Output = Result<Outcome, RunError>> + Send + 'static), StartError> {
         let planned = self.plan(change)?;
+        let clock = Arc::clone(&self.world.clock);
         let shared = Arc::new(Shared {
             machine: Mutex::new(None),
             orders: Mutex::default(),
@@ -308,12 +319,37 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             ended: AtomicBool::new(false),
             blind: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
+            events: Hub::new(&planned.setup.change.id, move || clock.wall()),
         });
+        let listeners = Listeners(Arc::clone(&shared));
         let handle = Handle {
             shared: Arc::clone(&shared),
             proof: planned.setup.proof,
         };
-        Ok((handle, Run::run(self.world, planned, self.driver, shared)))
+        let World {
+            platform,
+            journal,
+            clock,
+            metrics,
+            notifier,
+            permit,
+            mode,
+        } = self.world;
+        let world = World {
+            platform: Arc::new(Told::new(platform, Arc::clone(&shared))),
+            journal,
+            clock,
+            metrics,
+            notifier,
+            permit,
+            mode,
+        };
+        let run = Run::run(world, planned, self.driver, shared);
+        let run = async move {
+            let _listeners = listeners;
+            run.await
+        };
+        Ok((handle, run))
     }
 
     /// What would happen: the plan, its proof, and which lanes the rules would hold at `unix_ms`. Touches nothing.

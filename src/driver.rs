@@ -15,6 +15,7 @@ use unattended_upgrade::{
 };
 
 use crate::blueprint::Blueprint;
+use crate::events::Happened;
 use crate::handle::{Command, Order, Shared};
 use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
@@ -121,8 +122,6 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let past = self.past(&setup.header).await?;
         let machine = match past {
             Some((header, history)) => {
-                let text = "another run has taken the change up".to_owned();
-                self.tell_of_failure(header.change.clone(), NoticeStage::Resolved, text);
                 let setup = Setup { header, ..setup };
                 let machine = Machine::new(setup, &history)?;
                 self.replay(machine).await?
@@ -148,6 +147,14 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
         let restarts = machine.restarts(|name| self.driver.is_busy(&TargetId::from(name)));
         self.shared.frozen.store(machine.is_frozen(), Ordering::Release);
         let newborns = machine.newborns();
+        self.shared.events.begin(machine.runs());
+        if machine.runs() > 0 {
+            let (change, text) = (
+                machine.setup().change.id.clone(),
+                "another run has taken the change up".to_owned(),
+            );
+            self.tell_of_failure(change, NoticeStage::Resolved, text);
+        }
         *self.shared.machine.lock() = Some(machine);
         // A clock that begins anew, as a simulated one does, first catches up with what the journal has seen.
         self.world.clock.sleep_until(now_ms).await;
@@ -229,6 +236,9 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
                 commands.extend(self.look(&check).await?);
             }
             let ended = commands.ended;
+            for what in self.with(Machine::happened)? {
+                self.shared.events.pend(|| what);
+            }
             if let Some(decided) = self.with(Machine::take_decided)? {
                 self.input(&Input::Decided(decided))?;
             }
@@ -237,6 +247,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             }
             self.carry_out(commands).await?;
             if let Some(outcome) = ended {
+                self.shared.events.tell(|| Happened::Ended { outcome });
                 self.pulse(true)?;
                 return Ok(outcome);
             }
@@ -426,7 +437,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             return Ok(());
         }
         self.turn().await?;
-        self.outbox.push(commands.notices);
+        self.send(commands.notices);
         Ok(())
     }
 
@@ -450,6 +461,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             refused.is_none()
         };
         let turn = self.driver.turn(&mut may_act).await?;
+        self.tell_of_turn(&turn.finished);
         self.watch_permit(refused)?;
         self.shared.blind.store(turn.blind, Ordering::Relaxed);
         self.received |= !turn.finished.is_empty();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use unattended_batching::{Proof, Side};
 use unattended_upgrade::Version;
 
+use crate::events::{Events, Hub};
 use crate::machine::Machine;
 use crate::{Actor, Grant, Level, Notice, Summary};
 
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     /// Attempts whose target could not be seen at the last look.
     pub(crate) blind: AtomicUsize,
     pub(crate) waker: AtomicWaker,
+    pub(crate) events: Hub,
 }
 
 /// The orders that may lie unread. More than that is a program gone wild, not people.
@@ -174,6 +176,11 @@ impl Handle {
         reason: impl Into<String>,
     ) -> Result<(), CommandError> {
         self.order(Command::Acknowledge { key: dedup_key.into() }, actor, reason)
+    }
+
+    /// What happens from now on, for programs: see [`ChangeEvent`](crate::ChangeEvent). As many may listen as like to.
+    pub fn events(&self) -> Events {
+        self.shared.events.subscribe()
     }
 
     /// What people have been told and is still so.

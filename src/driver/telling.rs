@@ -4,8 +4,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures::future::select;
-use unattended_upgrade::{Clock, Journal, Platform};
+use unattended_upgrade::{Clock, Journal, Platform, Receipt};
 
+use crate::events::Happened;
 use crate::input::Input;
 use crate::notice::NOTICE_SCHEMA;
 use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
@@ -13,6 +14,31 @@ use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
 use super::Run;
 
 impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
+    /// Tells people, and those who listen that people were told.
+    pub(super) fn send(&mut self, notices: Vec<Notice>) {
+        for notice in &notices {
+            let notice = || Box::new(notice.clone());
+            self.shared.events.tell(|| Happened::Notice { notice: notice() });
+        }
+        self.outbox.push(notices);
+    }
+
+    /// A turn has made everything durable that was said before it, and these ends of attempts.
+    pub(super) fn tell_of_turn(&self, finished: &[Receipt]) {
+        self.shared.events.flush();
+        for receipt in finished {
+            self.shared.events.tell(|| Happened::AttemptEnded {
+                target: receipt.target.to_string(),
+                from: receipt.from.to_string(),
+                to: receipt.to.to_string(),
+                mode: receipt.mode.to_string(),
+                terminal: receipt.terminal.clone(),
+                took_ms: receipt.finished_ms.saturating_sub(receipt.started_ms),
+                outage_ms: receipt.outage_ms,
+            });
+        }
+    }
+
     /// A sign of life, when one is due; the last says that no other comes.
     pub(super) fn pulse(&mut self, last: bool) -> Result<(), RunError> {
         let now_ms = self.world.clock.now();
@@ -45,7 +71,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
     /// The run ends for a fault, of which its machine cannot speak any more; or a run begins after one that has ended so.
     pub(super) fn tell_of_failure(&mut self, change: String, stage: NoticeStage, text: String) {
         let at_unix_ms = self.world.clock.wall();
-        self.outbox.push([Notice {
+        self.send(vec![Notice {
             schema: NOTICE_SCHEMA,
             code: "run.failed".to_owned(),
             severity: Severity::Critical,

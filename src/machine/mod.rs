@@ -5,6 +5,7 @@ mod autonomy;
 mod batches;
 mod budget;
 mod classes;
+pub(crate) mod happened;
 pub(crate) mod lanes;
 mod metrics;
 mod news;
@@ -140,6 +141,10 @@ pub(crate) struct Machine {
     withheld: Option<String>,
     /// What the run has ended for, as no word can bring it: a code and a text.
     waits_for: Option<(&'static str, String)>,
+    /// Runs that took the change up after the first.
+    runs: u32,
+    /// What those who listen know of the judge.
+    last_verdict: Option<happened::VerdictKind>,
     /// Something has happened that lanes must be looked at for.
     scan_due: bool,
     back_began: bool,
@@ -280,6 +285,8 @@ impl Machine {
             desk: Desk::default(),
             withheld: None,
             waits_for: None,
+            runs: 0,
+            last_verdict: None,
             exposed_at_stop: None,
             stop_text: None,
             stop_scope: None,
@@ -460,6 +467,7 @@ impl Machine {
             Input::Resumed { person_patience_ms } => {
                 self.person_patience_ms = *person_patience_ms;
                 self.desk.again();
+                self.runs = self.runs.saturating_add(1);
                 self.reopen();
             }
         }

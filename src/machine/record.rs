@@ -85,6 +85,8 @@ pub(super) struct Record {
     starts: Vec<Start>,
     digest: [u8; 32],
     pub(super) holds: Vec<HoldView>,
+    /// Holds that began, or are over, since the last [`take_hold_news`](Self::take_hold_news).
+    hold_news: Vec<(HoldView, bool)>,
     pub(super) batches: Vec<BatchLife>,
     faults: [(FaultClass, Counts, Counts); FaultClass::ALL.len()],
     durations: Histogram<u64>,
@@ -115,6 +117,7 @@ impl Record {
             starts: Vec::new(),
             digest: [0; 32],
             holds: Vec::new(),
+            hold_news: Vec::new(),
             batches: vec![BatchLife::default(); usize::from(batches)],
             faults: FaultClass::ALL.map(|class| (class, Counts::default(), Counts::default())),
             durations: durations(),
@@ -176,8 +179,20 @@ impl Record {
         self.starts.extend_from_slice(starts);
     }
 
+    /// Decisions since the last [`take_decided`](Self::take_decided).
+    pub(super) fn fresh(&self) -> impl Iterator<Item = &DecisionView> {
+        self.fresh.iter()
+    }
+
+    /// Holds since the last call, each with whether it is over.
+    pub(super) fn take_hold_news(&mut self) -> Vec<(HoldView, bool)> {
+        std::mem::take(&mut self.hold_news)
+    }
+
     /// What was decided since the last call, chained to all before. `name` names a target.
     pub(super) fn take_decided<'n>(&mut self, at_ms: u64, name: impl Fn(TargetIndex) -> &'n str) -> Option<Decided> {
+        // Where a journal is played again nobody takes them.
+        self.hold_news.clear();
         if self.fresh.is_empty() && self.starts.is_empty() {
             return None;
         }
@@ -284,6 +299,7 @@ impl Record {
             }
             known.until_ms = Some(hold.from_ms);
         }
+        self.hold_news.push((hold.clone(), false));
         if self.holds.len() >= MAX_HOLDS {
             return None;
         }
@@ -294,6 +310,7 @@ impl Record {
     pub(super) fn hold_ended(&mut self, at: usize, now_ms: u64) {
         if let Some(hold) = self.holds.get_mut(at) {
             hold.until_ms = Some(now_ms);
+            self.hold_news.push((hold.clone(), true));
         }
     }
 

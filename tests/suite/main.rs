@@ -5,6 +5,7 @@ mod births;
 mod budgets;
 mod change;
 mod crash;
+mod events;
 mod levels;
 mod notices;
 mod orders;

@@ -28,6 +28,9 @@ const INTERVAL_MS: u64 = 250;
 const WARM_UP_MS: u64 = 500;
 const BAKE_MS: u64 = 1_000;
 
+/// A target has fewer attempts in a round than two to the power of this.
+const GENERATIONS_BITS: u32 = 16;
+
 /// What a second copy of the sidecar takes, with a good margin.
 const COPY_BYTES: u64 = 64 << 20;
 
@@ -101,7 +104,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
     let journal = Redb::open(world.directory.join(format!("round-{}.redb", task.round))).map_err(Failure::internal)?;
     let envoy = world.targets.first().and_then(|place| world.envoy(place));
     let meter: Arc<dyn Meter> = match envoy {
-        Some(_) => Arc::new(Envoys::new(world)),
+        Some(_) => Arc::new(Envoys::new(world, &new)),
         None => Arc::new(Sidecars::new(world.fleet_directory())),
     };
     let facts = match envoy {
@@ -131,7 +134,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
         fleet,
     )
     .policy(policy()?)
-    .settings(settings(task.round))
+    .settings(settings())
     .seed(world.options.seed);
     let pilot = Autopilot::builder()
         .platform(platform)
@@ -152,6 +155,8 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
                 .max_in_flight(world.targets.len())
                 .poll_ms(25)
                 .timing(timing(world))
+                // Each round has a journal of its own, and targets remember the generations of those before.
+                .first_generation(u64::from(task.round) << GENERATIONS_BITS)
                 .seed(world.options.seed),
         )
         .build()
@@ -192,7 +197,7 @@ fn policy() -> Result<Policy, Failure> {
     Ok(Policy::new().ramp(ramp).per_app(pct(50)).total_in_flight(pct(50)))
 }
 
-fn settings(round: u32) -> Settings {
+fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.interval_ms = INTERVAL_MS;
     settings.warm_up_ms = WARM_UP_MS;
@@ -205,9 +210,6 @@ fn settings(round: u32) -> Settings {
     settings.patience_ms = 300_000;
     settings.blocked_patience_ms = 120_000;
     settings.attempt_estimate_ms = 5_000;
-    // Each round has a journal of its own and counts generations anew, while targets remember those of the rounds before: attempts
-    // of a lower one end at once, and are no fault of the release. Somebody killed may cost a few of them in each round.
-    settings.tries = u8::try_from(round.saturating_mul(3)).unwrap_or(u8::MAX);
     settings.person_patience_ms = 0;
     // A day's budget is for intervals of a minute: here four are read in a second, and nobody is there to be asked.
     settings.budget.resumes_per_day = 1_000;

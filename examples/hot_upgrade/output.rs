@@ -40,8 +40,13 @@ pub(crate) struct Answer {
     /// Connections that clients led elsewhere, since their target wanted no traffic.
     left: u64,
     bytes_wrong: u64,
-    /// What the longest answer of a long-lived connection took beyond an ordinary one, by clients.
+    /// How much longer than an ordinary one the longest answer took that a long-lived connection was waiting for while it
+    /// moved, by clients. Where none move, as `waited_ms`.
     pause_ms: Pauses,
+    /// The same, in the same time, of connections that stayed where they were: what the machine makes of it.
+    control_ms: Pauses,
+    /// The same of the longest answer of each long-lived connection in a whole round.
+    waited_ms: Pauses,
     /// How long connections stood still while they moved, by the processes; of the worst target.
     stood_still_ms: Pauses,
     kills: u64,
@@ -79,6 +84,8 @@ impl Answer {
         let outcome = worst.unwrap_or(Outcome::Waiting);
         let (failed, failed_with_owner) = tally.failed_counts();
         let (lost, lost_with_owner) = tally.lost_counts();
+        let ([moved, stayed], waited) = (tally.pauses_ms(), tally.longest_ms());
+        let moves = tally.saw_moves();
         let told = rounds.iter().find(|round| round.outcome == outcome);
         Self {
             schema: SCHEMA,
@@ -100,7 +107,9 @@ impl Answer {
             ended: tally.ended.load(Ordering::Relaxed),
             left: tally.left.load(Ordering::Relaxed),
             bytes_wrong: tally.bytes_wrong.load(Ordering::Relaxed),
-            pause_ms: Pauses::new(tally.pauses_ms()),
+            pause_ms: Pauses::new(if moves { moved } else { waited }),
+            control_ms: Pauses::new(stayed),
+            waited_ms: Pauses::new(waited),
             stood_still_ms: Pauses::new([
                 longest(|round| round.moves.pause_p50_us),
                 longest(|round| round.moves.pause_p99_us),
@@ -137,10 +146,14 @@ impl Answer {
             "  moved         {:>9}   declined {}, cut {}, led elsewhere {}",
             self.moved, self.declined, self.cut, self.left
         );
-        let Pauses { p50, p99, max } = &self.pause_ms;
-        println!("  waited longer {p50:>9.1} ms at the median, {p99:.1} at 99 %, {max:.1} at most");
-        let Pauses { p50, p99, max } = &self.stood_still_ms;
-        println!("  stood still   {p50:>9.1} ms at the median, {p99:.1} at 99 %, {max:.1} at most");
+        for (what, Pauses { p50, p99, max }) in [
+            ("waited longer", &self.pause_ms),
+            ("  who stayed ", &self.control_ms),
+            ("  in all     ", &self.waited_ms),
+            ("stood still  ", &self.stood_still_ms),
+        ] {
+            println!("  {what} {p50:>9.1} ms at the median, {p99:.1} at 99 %, {max:.1} at most");
+        }
         Ok(())
     }
 }

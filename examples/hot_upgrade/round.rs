@@ -5,14 +5,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use rustix::time::{ClockId, clock_gettime};
 use unattended::upgrade::TargetId;
 use unattended::{MovesView, Outcome};
 use unattended_examples_support::Failure;
 use unattended_process::{Running, running};
 
-use crate::client::{Draw, Shared};
+use crate::client::{Draw, Shared, Window};
 use crate::controller::{Told, answer_file};
 use crate::options::{Release, Victim};
+use crate::sidecars;
 use crate::world::{World, version};
 
 /// A round that takes longer has hung.
@@ -84,6 +86,7 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
             eprintln!("round {round}, {decision}");
         }
     }
+    shared.tally.moved(&windows(world).await);
     let after = applications(world);
     Ok(Round {
         outcome: told.outcome,
@@ -102,6 +105,33 @@ fn processes(world: &World, site: usize) -> Vec<Running> {
     let target = TargetId::from(world.targets[site].id.as_str());
     // Between two writes of the adapter there is always a whole file; an error is one of the disk, and the round will tell.
     running(world.fleet_directory(), &target).unwrap_or_default()
+}
+
+/// When connections moved, by the word of the processes that have them now.
+async fn windows(world: &World) -> Vec<Window> {
+    let mut windows = Vec::new();
+    for site in 0..world.targets.len() {
+        for process in processes(world, site) {
+            let Some((from_us, until_us)) = sidecars::came_us(&process).await else {
+                continue;
+            };
+            let at = |us: u64| {
+                let ago = now_us().saturating_sub(us);
+                crate::now().checked_sub(Duration::from_micros(ago))
+            };
+            if let (Some(from), Some(until)) = (at(from_us), at(until_us)) {
+                windows.push(Window { site, from, until });
+            }
+        }
+    }
+    windows
+}
+
+/// The clock that processes of this machine share, in microseconds since it started.
+fn now_us() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds.saturating_mul(1_000_000) + u64::try_from(now.tv_nsec).unwrap_or_default() / 1_000
 }
 
 /// Which instance of each application runs.

@@ -81,6 +81,14 @@ async fn read(process: Running) -> Option<Reading> {
     Some(reading)
 }
 
+/// When connections came to a sidecar in its last hand-over: microseconds since the machine started. `None` if none came, and
+/// of everything that is no sidecar.
+pub(crate) async fn came_us(process: &Running) -> Option<(u64, u64)> {
+    let status = page(process.admin.as_deref()?, "/status").await?;
+    let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+    serde_json::from_value(status.get("moves")?.get("came_us")?.clone()).ok()
+}
+
 async fn page(path: &std::path::Path, what: &str) -> Option<String> {
     let stream = UnixStream::connect(path).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ const DRAIN_S: u32 = 3;
 /// The first port that is looked at.
 const FIRST_PORT: u16 = 10_000;
 
+/// Ports of one program: five for each of a hundred targets, and one that says so.
+const PORTS: u16 = 512;
+
 /// Targets of one application, at the least; fewer could not stand in for each other.
 const REPLICAS: u32 = 4;
 
@@ -39,6 +43,10 @@ pub(crate) struct World {
     pub(crate) came_up_ms: u64,
     /// Two Envoys, where they take the place of the sidecar.
     envoys: Option<[PathBuf; 2]>,
+    /// Held as long as this is, in the program that chose them.
+    #[serde(skip)]
+    #[expect(dead_code, reason = "held for its end")]
+    ports: Option<Arc<TcpListener>>,
 }
 
 /// Where a target is.
@@ -72,14 +80,10 @@ impl World {
             None
         };
         let apps = (options.fleet / REPLICAS).max(1);
-        let mut held = Vec::new();
+        let mut ports = Ports::take()?;
         let mut targets = Vec::new();
         for number in 0..options.fleet {
-            let mut door = || {
-                let (address, listener) = free_address()?;
-                held.push(listener);
-                Ok::<_, Failure>(address)
-            };
+            let mut door = || ports.next();
             targets.push(Place {
                 id: format!("pod-{number}"),
                 app: number % apps,
@@ -87,8 +91,6 @@ impl World {
                 behind: [door()?, door()?],
             });
         }
-        // All at once: until here nobody else could be given one of them.
-        drop(held);
         Ok(Self {
             options,
             program,
@@ -96,6 +98,7 @@ impl World {
             targets,
             came_up_ms: 0,
             envoys,
+            ports: Some(Arc::new(ports.first)),
         })
     }
 
@@ -193,24 +196,39 @@ impl World {
     }
 }
 
-/// A port that is free, and that the kernel gives to nobody who connects: applications bind theirs late, and again after each
-/// cold start, when a proxy that tries to reach them may have got it for its own end.
-fn free_address() -> Result<(SocketAddr, TcpListener), Failure> {
-    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let lowest = range.split_ascii_whitespace().next().and_then(|port| port.parse().ok());
-    let ports = FIRST_PORT..lowest.unwrap_or(32_768_u16);
-    // Programs that run at the same time begin to look at different places.
-    let turned = std::process::id() as usize % ports.len().max(1);
-    let free = ports
-        .clone()
-        .cycle()
-        .skip(turned)
-        .take(ports.len())
-        .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
-    let listener = match free {
-        Some(listener) => listener,
-        None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Failure::internal)?,
-    };
-    let address = listener.local_addr().map_err(Failure::internal)?;
-    Ok((address, listener))
+/// Ports of this program alone: as long as the first of them is held, no other one of its kind takes any of them.
+///
+/// The kernel gives none of them to anybody who connects: applications bind theirs late, and again after each cold start, when
+/// a proxy that tries to reach them may have got it for its own end.
+struct Ports {
+    first: TcpListener,
+    left: std::ops::Range<u16>,
+}
+
+impl Ports {
+    fn take() -> Result<Self, Failure> {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+        let lowest = range.split_ascii_whitespace().next().and_then(|port| port.parse().ok());
+        let end = lowest.unwrap_or(32_768_u16);
+        let blocks = usize::from(end.saturating_sub(FIRST_PORT) / PORTS);
+        // Programs that begin at the same time look at different places first.
+        let turned = std::process::id() as usize;
+        let starts = (0..blocks).map(|at| (turned + at) % blocks);
+        let taken = starts.filter_map(|at| FIRST_PORT.checked_add(u16::try_from(at).ok()?.checked_mul(PORTS)?));
+        let taken = taken.filter_map(|port| {
+            let first = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+            let left = port + 1..port + PORTS;
+            Some(Self { first, left })
+        });
+        let none = || Failure::Internal(format!("no {PORTS} ports from {FIRST_PORT} to {end} are free"));
+        { taken }.next().ok_or_else(none)
+    }
+
+    /// The next that nobody else has.
+    fn next(&mut self) -> Result<SocketAddr, Failure> {
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let port = self.left.find(free);
+        let none = || Failure::Internal("too few ports are free".to_owned());
+        port.map(|port| (Ipv4Addr::LOCALHOST, port).into()).ok_or_else(none)
+    }
 }

@@ -64,6 +64,8 @@
 //!   its lease, everything that was said being read first.
 //! - **Bounded waits.** Coming to rest, adoption, greeting, silence and lingering all have a deadline in [`Timing`].
 //!
+//! What has gone wrong with others, and which test would show it here, is the table of [`pitfalls`].
+//!
 //! # Limits
 //!
 //! - Requests under way finish first: a codec waits for a point between messages, and what finds none is declined.
@@ -80,6 +82,7 @@ mod edge;
 #[cfg(test)]
 mod explore;
 mod ids;
+pub mod pitfalls;
 mod reason;
 pub mod wire;
 

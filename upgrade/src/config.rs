@@ -29,6 +29,11 @@ pub struct DriverConfig {
     pub timing: Timing,
     /// Seeds the jitter of backoffs.
     pub seed: u64,
+    /// The generation of the first attempt at a target of which the journal knows nothing; at least 1, the default. Targets
+    /// remember the highest one they were fenced with, whoever's it was: a journal that follows another one at the same
+    /// targets begins above all that the other has used, or its attempts are stale before they have begun. The unix time
+    /// at which the change begins, in milliseconds, will do.
+    pub first_generation: u64,
 }
 
 impl Default for DriverConfig {
@@ -43,6 +48,7 @@ impl Default for DriverConfig {
             poll_ms: 5_000,
             timing: Timing::default(),
             seed: 0,
+            first_generation: 1,
         }
     }
 }
@@ -51,6 +57,13 @@ impl DriverConfig {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets [`first_generation`](Self::first_generation).
+    #[must_use]
+    pub const fn first_generation(mut self, generation: u64) -> Self {
+        self.first_generation = generation;
+        self
     }
 
     /// Sets [`max_in_flight`](Self::max_in_flight).
@@ -126,6 +139,7 @@ impl DriverConfig {
         within("call_ms", self.call_ms, 1, 3_600_000)?;
         within("patience_ms", self.patience_ms, 1, self.call_ms)?;
         within("poll_ms", self.poll_ms, 1, 3_600_000)?;
+        within("first_generation", self.first_generation, 1, 1 << 60)?;
         self.timing.validate()
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 use hyper::body::Bytes;
@@ -20,21 +20,25 @@ const BREATH: Duration = Duration::from_millis(50);
 /// How long the answers of one connection took, by rounds.
 struct Waits<'a> {
     shared: &'a Shared,
+    connection: usize,
     round: u32,
     longest: Duration,
 }
 
 impl<'a> Waits<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, connection: usize) -> Self {
         Self {
             shared,
+            connection,
             round: shared.round.load(Ordering::Relaxed),
             longest: Duration::ZERO,
         }
     }
 
-    fn answered(&mut self, took: Duration) {
+    fn answered(&mut self, site: usize, asked: Instant) {
+        let took = asked.elapsed();
         self.shared.tally.answered(took);
+        self.shared.tally.waited(self.connection, site, asked, took);
         let round = self.shared.round.load(Ordering::Relaxed);
         if round != self.round {
             self.tell();
@@ -57,12 +61,12 @@ impl Drop for Waits<'_> {
 }
 
 /// Requests over one HTTP connection for as long as it stands.
-pub(super) async fn http(shared: Arc<Shared>, home: usize, mut draw: Draw) {
-    let mut waits = Waits::new(&shared);
+pub(super) async fn http(shared: Arc<Shared>, connection: usize, home: usize, mut draw: Draw) {
+    let mut waits = Waits::new(&shared, connection);
     while !shared.stopped() {
         let at = shared.balance(home, &mut draw);
         match Http::open(shared.sites[at].http).await {
-            Ok(connection) => http_requests(&shared, home, at, connection, &mut draw, &mut waits).await,
+            Ok(open) => http_requests(&shared, home, at, open, &mut draw, &mut waits).await,
             Err(error) => shared.tally.failed(at, error.refused, &error.reason),
         }
         tokio::time::sleep(BREATH).await;
@@ -92,7 +96,7 @@ async fn http_requests(
         let asked = crate::now();
         match connection.ask(Method::POST, "/echo", message.clone()).await {
             Ok(answer) => {
-                waits.answered(asked.elapsed());
+                waits.answered(at, asked);
                 if answer.status == 200 {
                     tally
                         .bytes_wrong
@@ -121,8 +125,8 @@ async fn http_requests(
 }
 
 /// Messages over one TCP connection for as long as it stands; `framed`: with their length before them.
-pub(super) async fn bytes(shared: Arc<Shared>, home: usize, mut draw: Draw, framed: bool) {
-    let mut waits = Waits::new(&shared);
+pub(super) async fn bytes(shared: Arc<Shared>, connection: usize, home: usize, mut draw: Draw, framed: bool) {
+    let mut waits = Waits::new(&shared, connection);
     while !shared.stopped() {
         let at = shared.balance(home, &mut draw);
         let site = &shared.sites[at];
@@ -166,7 +170,7 @@ async fn messages(
         let asked = crate::now();
         match exchange(&mut stream, &message).await {
             Ok(answer) => {
-                waits.answered(asked.elapsed());
+                waits.answered(at, asked);
                 tally
                     .bytes_wrong
                     .fetch_add(wrong_bytes(&message, &answer), Ordering::Relaxed);

@@ -4,6 +4,7 @@ pub(crate) mod http;
 mod long;
 mod short;
 mod tally;
+mod waits;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 pub(crate) use self::tally::Tally;
+pub(crate) use self::waits::Window;
 
 /// Longer than any wait for an answer may be.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,9 +87,9 @@ impl Clients {
                 None => 0,
             };
             match kind {
-                0 => tasks.spawn(long::http(Arc::clone(&shared), site, draw)),
-                1 => tasks.spawn(long::bytes(Arc::clone(&shared), site, draw, false)),
-                _ => tasks.spawn(long::bytes(Arc::clone(&shared), site, draw, true)),
+                0 => tasks.spawn(long::http(Arc::clone(&shared), connection, site, draw)),
+                1 => tasks.spawn(long::bytes(Arc::clone(&shared), connection, site, draw, false)),
+                _ => tasks.spawn(long::bytes(Arc::clone(&shared), connection, site, draw, true)),
             };
         }
         Self { shared, tasks }

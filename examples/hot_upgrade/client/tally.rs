@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use super::waits::{Waits, Window};
+
 /// A connection whose owner dies ends within a moment: the kernel sends the end, and clients wait for their answers. An end
 /// after that has another cause.
 const DEATH_SEEN_WITHIN: Duration = Duration::from_millis(1_000);
@@ -35,6 +37,7 @@ pub(crate) struct Tally {
     began: Instant,
     answers_us: Mutex<Histogram<u64>>,
     longest_us: Mutex<Vec<u64>>,
+    waits: Waits,
 }
 
 impl Tally {
@@ -50,6 +53,7 @@ impl Tally {
             began: crate::now(),
             answers_us: Mutex::new(Histogram::new(3).ok()?),
             longest_us: Mutex::default(),
+            waits: Waits::default(),
         })
     }
 
@@ -106,23 +110,45 @@ impl Tally {
         self.longest_us.lock().push(micros(took));
     }
 
-    /// How long connections stood still, in milliseconds: what the longest answer of each took beyond an ordinary one, as
-    /// quantiles 0.5, 0.99 and 1 over all long-lived connections.
-    pub(crate) fn pauses_ms(&self) -> [f64; 3] {
-        let ordinary = self.answers_us.lock().value_at_quantile(0.5);
-        let mut pauses: Vec<u64> = self
-            .longest_us
-            .lock()
-            .iter()
-            .map(|us| us.saturating_sub(ordinary))
-            .collect();
-        pauses.sort_unstable();
-        [50, 99, 100].map(|percent| {
-            let rank = (pauses.len() * percent).div_ceil(100).saturating_sub(1);
-            let us = pauses.get(rank).copied().unwrap_or(0);
-            Duration::from_micros(us).as_secs_f64() * 1e3
-        })
+    /// A long-lived connection at this target got an answer.
+    pub(crate) fn waited(&self, connection: usize, site: usize, asked: Instant, took: Duration) {
+        self.waits.add(connection, site, asked, took);
     }
+
+    /// A round is over, in which connections moved at these targets within these times.
+    pub(crate) fn moved(&self, windows: &[Window]) {
+        let ordinary_us = self.answers_us.lock().value_at_quantile(0.5);
+        self.waits.settle(windows, ordinary_us);
+    }
+
+    /// How much longer than an ordinary one the longest answer took that a connection was waiting for while it moved, or got
+    /// right afterwards; and the same, in the same time, of connections that stayed where they were.
+    pub(crate) fn pauses_ms(&self) -> [[f64; 3]; 2] {
+        self.waits.pauses_us().map(quantiles_ms)
+    }
+
+    /// Some connections moved.
+    pub(crate) fn saw_moves(&self) -> bool {
+        let [moved, _] = self.waits.pauses_us();
+        !moved.is_empty()
+    }
+
+    /// The same of the longest answers of whole rounds, whatever was the reason.
+    pub(crate) fn longest_ms(&self) -> [f64; 3] {
+        let ordinary = self.answers_us.lock().value_at_quantile(0.5);
+        let all = self.longest_us.lock();
+        quantiles_ms(all.iter().map(|us| us.saturating_sub(ordinary)).collect())
+    }
+}
+
+/// Quantiles 0.5, 0.99 and 1, in milliseconds.
+fn quantiles_ms(mut all_us: Vec<u64>) -> [f64; 3] {
+    all_us.sort_unstable();
+    [50, 99, 100].map(|percent| {
+        let rank = (all_us.len() * percent).div_ceil(100).saturating_sub(1);
+        let us = all_us.get(rank).copied().unwrap_or(0);
+        Duration::from_micros(us).as_secs_f64() * 1e3
+    })
 }
 
 /// Ends of one kind.
@@ -172,6 +198,6 @@ impl End {
     }
 }
 
-fn micros(took: Duration) -> u64 {
+pub(super) fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }

@@ -76,6 +76,8 @@ pub(crate) struct Meters {
     writer: Mutex<Writer>,
     requests: [[AtomicU64; Outcome::ALL.len()]; Protocol::ALL.len()],
     pauses: Mutex<Histogram<u64>>,
+    /// From when the first of them came to rest to when the last one was served again.
+    came: Mutex<Option<(u64, u64)>>,
     pub(crate) accepted: AtomicU64,
     /// Requests, calls and relayed connections that are under way.
     pub(crate) active: AtomicU64,
@@ -106,6 +108,7 @@ impl Meters {
             writer,
             requests: Default::default(),
             pauses: Mutex::new(pauses),
+            came: Mutex::default(),
             accepted: AtomicU64::new(0),
             active: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
@@ -124,14 +127,25 @@ impl Meters {
         }
     }
 
-    /// A connection that came has stood still for so long.
-    pub(crate) fn paused(&self, us: u64) {
-        self.pauses.lock().saturating_record(us.max(1));
+    /// A connection that came has stood still from one time to the other, in microseconds since the machine started.
+    pub(crate) fn paused(&self, from_us: u64, until_us: u64) {
+        self.pauses
+            .lock()
+            .saturating_record(until_us.saturating_sub(from_us).max(1));
+        let mut came = self.came.lock();
+        let (first_us, last_us) = came.unwrap_or((from_us, until_us));
+        *came = Some((first_us.min(from_us), last_us.max(until_us)));
     }
 
     /// A hand-over begins: pauses are counted anew.
     pub(crate) fn forget_pauses(&self) {
         self.pauses.lock().reset();
+        *self.came.lock() = None;
+    }
+
+    /// When connections came in this hand-over, from the first rest to the last that was served again.
+    pub(crate) fn came(&self) -> Option<(u64, u64)> {
+        *self.came.lock()
     }
 
     pub(crate) fn pauses(&self) -> Pauses {

@@ -95,6 +95,7 @@ pub(crate) fn status(sidecar: &Sidecar) -> Value {
             "cut": moves.cut,
             "lost": moves.lost,
             "bytes": moves.bytes,
+            "came_us": meters.came(),
             "pauses": { "p50_us": pauses.p50_us, "p99_us": pauses.p99_us, "max_us": pauses.max_us },
         },
         "config": config,

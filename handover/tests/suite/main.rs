@@ -6,6 +6,7 @@ mod codecs;
 mod doorbell;
 mod echo;
 mod fuzzed;
+mod pitfalls;
 mod tls;
 mod two_processes;
 mod wire;

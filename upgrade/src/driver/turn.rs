@@ -188,7 +188,8 @@ where
                 return;
             };
             let held = self.targets.entry(job.target.clone()).or_default();
-            held.generation = Generation(held.generation.0 + 1);
+            let first = self.config.first_generation;
+            held.generation = Generation(held.generation.0.saturating_add(1).max(first));
             let generation = held.generation;
             let plan = self.plan(id, job.mode, job.from, job.to);
             let mut machine = Machine::new(plan, Arc::clone(&self.timing));

@@ -34,6 +34,36 @@ fn a_warm_upgrade_takes_few_looks_and_records() {
     assert_eq!(records, 8);
 }
 
+/// Targets remember the generations of the journal before.
+#[test]
+fn a_journal_that_follows_another_one_begins_above_its_generations() {
+    let world = world();
+    let target = world.add("pod-1");
+    let fenced = world.fence(&target, Generation(7)).now_or_never().unwrap();
+    assert_eq!(fenced, EffectOutcome::Applied);
+    let mut driver = world.driver_with(DriverConfig::new().first_generation(8));
+    for generation in [8, 9] {
+        let to = if generation == 8 { "new" } else { "newer" };
+        let mut next = job(&target, to, Mode::Warm);
+        next.from = world.slot(&target).running;
+        driver.submit(next).unwrap();
+        let receipt = only(world.run(&mut driver));
+        assert_eq!(
+            (receipt.terminal, receipt.generation),
+            (Terminal::Done, Generation(generation))
+        );
+    }
+    let fresh = World::new(Kill::at([]), World::able());
+    let target = fresh.add("pod-1");
+    assert_eq!(
+        fresh.fence(&target, Generation(7)).now_or_never(),
+        Some(EffectOutcome::Applied)
+    );
+    let mut driver = fresh.driver();
+    driver.submit(job(&target, "new", Mode::Warm)).unwrap();
+    assert_eq!(only(fresh.run(&mut driver)).terminal, Terminal::Superseded);
+}
+
 #[test]
 fn a_drain_ends_at_its_hard_deadline_and_counts_the_cut() {
     let world = world();

@@ -5,6 +5,7 @@ mod adoption;
 mod bad_input;
 mod conformance;
 mod foreign;
+mod mortal;
 mod programs;
 mod sidecar;
 mod support;

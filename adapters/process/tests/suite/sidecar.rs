@@ -46,6 +46,11 @@ fn port(of: &str) -> u16 {
     port
 }
 
+/// Where a target answers HTTP.
+pub(crate) fn http(root: &Path, name: &str) -> u16 {
+    port(&format!("{}/{name}/http", root.display()))
+}
+
 pub(crate) fn template(root: &Path) -> Template {
     let me = std::env::current_exe().unwrap();
     // What the protocol appends becomes the setup of this test as a program.

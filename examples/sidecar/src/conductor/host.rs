@@ -199,7 +199,7 @@ impl Host for Program {
 
     fn own(&mut self, id: ConnectionId, parts: Parts) {
         self.has_adopted = true;
-        self.sidecar.meters.paused(clock::now_us().saturating_sub(parts.at_us));
+        self.sidecar.meters.paused(parts.at_us, clock::now_us());
         self.go_on(id, parts);
     }
 

@@ -24,6 +24,7 @@ mod template;
 #[path = "../gauntlet/truth.rs"]
 mod truth;
 
+mod charge;
 mod clock;
 mod fleets;
 mod options;

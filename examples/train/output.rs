@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde_json::json;
-use unattended::train::Lane;
+use unattended::train::{Lane, ReleaseView};
 use unattended_examples_support::Failure;
 
 use crate::quarter::{Quarter, SOAK_HOURS};
@@ -48,9 +48,10 @@ pub(crate) fn text(quarter: &Quarter) -> String {
         let lane = if release.lane == Lane::Hotfix { " hotfix" } else { "" };
         let why = release.stage.why().map_or_else(String::new, |why| format!(": {why}"));
         out.push_str(&format!(
-            "{}{lane} ({word}: {family}) {}{why}\n",
+            "{}{lane} ({word}: {family}) {}{}{why}\n",
             release.version,
-            release.stage.as_str()
+            release.stage.as_str(),
+            hours(release)
         ));
     }
     let figure = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.2}"));
@@ -82,6 +83,28 @@ pub(crate) fn text(quarter: &Quarter) -> String {
         out.push_str(&format!("BROKEN: {broken}\n"));
     }
     out
+}
+
+/// How long it was on its way to each place that it came to.
+fn hours(release: &ReleaseView) -> String {
+    let mut since = release.built_unix_ms;
+    let stages = [
+        ("canary fleet", release.soaking_unix_ms),
+        ("qualified", release.qualified_unix_ms),
+        ("production", release.production_unix_ms),
+    ];
+    let mut told = Vec::new();
+    for (name, at_unix_ms) in stages {
+        let Some(at_unix_ms) = at_unix_ms else { break };
+        let minutes = (at_unix_ms - since) / 60_000;
+        told.push(format!("{name} +{}:{:02}", minutes / 60, minutes % 60));
+        since = at_unix_ms;
+    }
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!(" [{}]", told.join(", "))
+    }
 }
 
 /// Somebody who closed the pipe has seen enough.

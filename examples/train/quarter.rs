@@ -135,7 +135,7 @@ pub(crate) fn config(options: &Options) -> Result<TrainConfig, Failure> {
     let hour = 3_600_000;
     let limits = Limits {
         canary_ms: 22 * hour,
-        soak_ms: 8 * hour,
+        soak_ms: 12 * hour,
         production_ms: 4 * 24 * hour,
         // No change of production begins that would run into the freeze.
         room: Need {

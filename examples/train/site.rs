@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 use unattended::batching::Side;
 use unattended::defense::Guard;
 use unattended::health::{History, Interval, Member, MetricSource, Sli, Slo, SourceError};
-use unattended::train::{ChangeEnd, ChangeOrder, Lane, ReleaseFacts, Site as Where, budget_left};
+use unattended::train::{ChangeEnd, ChangeOrder, Lane, ReleaseFacts, Site as Where};
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Phase, Platform, TargetId, Version};
 use unattended::{Actor, Autopilot, Change, Grant, Handle, Level, Notice, Notifier, Outcome, RunError, Settings};
 use unattended_examples_support::Failure;
 use unattended_simulated::Simulated;
 
+use crate::charge::{Charge, real};
 use crate::policy::policy;
 use crate::tree::HOUR_MS;
 use crate::world::{Ground, Grounds, INTERVAL_MS, Truth, WARM_UP_MS};
@@ -54,17 +55,17 @@ struct Meter {
     sums: Mutex<Sums>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Sums {
     last: Option<(u64, u64)>,
     /// Requests per instance in the busiest interval since the change began, and in the busiest that the release took part in.
     busiest: f64,
     carried: f64,
     targets: u64,
-    /// Own errors and slow requests, with all requests, since the release was everywhere; and before it came.
-    after: [(u64, u64); 2],
+    /// Own errors and slow requests of the release past its warm-up.
+    charged: [Charge; 2],
+    /// The same before it came, bad ones of all.
     before: [(u64, u64); 2],
-    everywhere: bool,
 }
 
 #[async_trait]
@@ -99,6 +100,7 @@ impl Sums {
             return;
         }
         self.last = Some((interval.index, interval.end_ms));
+        self.charged.iter_mut().for_each(Charge::begin);
         let (mut requests, mut on_new, mut on_old) = (0, 0, 0);
         for row in &interval.rows {
             // The rows of fresh instances have the same control beside them as those of the others.
@@ -111,9 +113,8 @@ impl Sums {
                 }
                 _ => {}
             }
-            if let Some((bad, total)) = self.after.get_mut(usize::from(row.metric)).filter(|_| self.everywhere) {
-                *bad += row.canary.bad;
-                *total += row.canary.total;
+            if let Some(charge) = self.charged.get_mut(usize::from(row.metric)).filter(|_| !row.fresh) {
+                charge.add(row.stratum, row.canary, row.control);
             }
         }
         // Of few instances, the load is that of their applications.
@@ -126,11 +127,6 @@ impl Sums {
             self.carried = self.carried.max(load);
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of a small fleet")]
-const fn real(count: u64) -> f64 {
-    count as f64
 }
 
 /// Nobody is there: what a change asks is answered by the train's own deadline, which takes it back.
@@ -289,8 +285,6 @@ impl Site {
 
     fn ended(&mut self, outcome: Outcome, at_ms: u64) {
         let summary = self.handle.as_ref().and_then(Handle::summary);
-        let done = matches!(outcome, Outcome::Completed | Outcome::CompletedWithDebt);
-        self.meter.sums.lock().everywhere = done;
         let (exposed, human_actions, why) = summary.map_or((0, 0, String::new()), |summary| {
             let touched = summary.exposed_at_stop.unwrap_or(summary.exposure.exposed);
             (touched, summary.human_actions, summary.evidence.strongest)
@@ -315,15 +309,15 @@ impl Site {
             Some(passed) => passed,
             None => *self.drilled.insert(self.drill(grounds)?),
         };
-        let sums = *self.meter.sums.lock();
+        let sums = self.meter.sums.lock().clone();
         let left = ["errors", "slow"]
             .into_iter()
-            .zip(sums.before.iter().zip(sums.after))
-            .map(|(name, (before, after))| {
+            .zip(sums.before.iter().zip(&sums.charged))
+            .map(|(name, (before, charge))| {
                 let rate = real(before.0) / real(before.1.max(1));
                 let objective = (1.0 - GRANTED * rate).clamp(0.0, 0.999_999_999);
                 let slo = Slo::new(name, Sli::Metric(name.to_owned()), objective, MONTH_MS).ok()?;
-                budget_left(&slo, after.0, after.1)
+                charge.left(&slo, rate)
             });
         let left: Option<Vec<f64>> = left.collect();
         let summary = self.handle.as_ref().and_then(Handle::summary);

@@ -9,8 +9,8 @@ use crate::world::INTERVAL_MS;
 
 /// An incident that is over is held against nobody: a release must have been good for so long at the end.
 const ALONE_MS: u64 = 2 * 3_600_000;
-/// What a control showed an hour before counts half.
-const FADES: f64 = 0.944;
+/// What a control showed twenty minutes before counts half.
+const FADES: f64 = 0.84;
 
 /// What an objective charges a release with. Beside a control, that is what it did worse than the control, since it came:
 /// what strikes both is somebody else's. Alone, it is all that went wrong of late, but for what already went wrong of the last
@@ -115,6 +115,7 @@ mod tests {
         let mut charge = Charge::default();
         hour(&mut charge, counts(1, 1_000), counts(1, 1_000));
         // Another team's change makes the application ten times worse, on either side.
+        hour(&mut charge, counts(10, 1_000), counts(10, 1_000));
         hour(&mut charge, counts(10, 1_000), counts(10, 1_000));
         hour(&mut charge, counts(10, 1_000), ALONE);
         hour(&mut charge, counts(10, 1_000), ALONE);

@@ -189,7 +189,7 @@ impl Site {
             // Half the fleet beside the other half for some hours: so a release is judged against what runs
             // beside it, and what comes late comes then.
             (Where::Canary, Lane::Nightly) => {
-                settings.soak_ms = hours(3);
+                settings.soak_ms = hours(6);
                 settings.soak_share_ppm = 500_000;
                 settings.silent_after_ms = hours(1);
             }

@@ -125,7 +125,7 @@ impl Target {
 }
 
 /// Sends synthetic requests to whoever of a target's instances answers, as long as somebody reads what comes of it. What nobody
-/// answers counts against each.
+/// answers counts against each that has answered before.
 async fn test(directory: PathBuf, id: TargetId, http: SocketAddr, new: String, target: Arc<Mutex<Target>>) {
     loop {
         let processes = running(&directory, &id).unwrap_or_default();
@@ -138,8 +138,13 @@ async fn test(directory: PathBuf, id: TargetId, http: SocketAddr, new: String, t
             let mut target = target.lock().await;
             for (by, failed) in answers.into_iter().flatten() {
                 for instance in living.iter().map(|process| process.instance.0) {
-                    if by.is_none_or(|by| by == instance) {
-                        let (sent, bad) = &mut target.meet(instance).self_tests;
+                    let (sent, bad) = &mut target.meet(instance).self_tests;
+                    // One that has not answered well yet is starting: whether it ever does is what its readiness tells.
+                    let counts = match by {
+                        Some(by) => by == instance,
+                        None => *sent > *bad,
+                    };
+                    if counts {
                         (*sent, *bad) = (*sent + 1, *bad + u64::from(failed));
                     }
                 }

@@ -115,3 +115,110 @@ impl<C: Clock> Outbox<C> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+    use futures::future::poll_fn;
+    use futures::task::noop_waker;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::{NOTICE_SCHEMA, NoticeStage, Severity};
+
+    /// A clock that stands still.
+    struct Still;
+
+    #[async_trait]
+    impl Clock for Still {
+        fn now(&self) -> u64 {
+            0
+        }
+
+        fn wall(&self) -> i64 {
+            0
+        }
+
+        async fn sleep_until(&self, _: u64) {
+            std::future::pending().await
+        }
+    }
+
+    /// Sends nothing to its end before the door is open.
+    #[derive(Default)]
+    struct Door {
+        begun: Mutex<Vec<String>>,
+        open: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Notifier for Door {
+        async fn notify(&self, notice: &Notice) {
+            let what = format!("{} {}", notice.dedup_key, notice.stage.as_str());
+            self.begun.lock().push(what);
+            poll_fn(|_| {
+                if self.open.load(Ordering::Relaxed) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+        }
+
+        async fn pulse(&self, _: &Pulse) {
+            self.begun.lock().push("pulse".to_owned());
+        }
+    }
+
+    fn notice(key: &str, stage: NoticeStage) -> Notice {
+        Notice {
+            schema: NOTICE_SCHEMA,
+            code: "a.b".to_owned(),
+            severity: Severity::Warning,
+            dedup_key: key.to_owned(),
+            change: String::new(),
+            lanes: Vec::new(),
+            owner: String::new(),
+            stage,
+            raised_unix_ms: 0,
+            at_unix_ms: 0,
+            text: String::new(),
+            question: None,
+            briefing: None,
+        }
+    }
+
+    #[test]
+    fn no_matter_is_over_before_it_has_come_up_and_pulses_wait_for_nobody() {
+        let door = Arc::new(Door::default());
+        let notifier: Arc<dyn Notifier> = Arc::<Door>::clone(&door);
+        let mut outbox = Outbox::new(notifier, Arc::new(Still), 1_000);
+        let waker = noop_waker();
+        let mut context = Context::from_waker(&waker);
+        let raised = || NoticeStage::Raised;
+        outbox.push([
+            notice("m/1", raised()),
+            notice("m/2", raised()),
+            notice("m/1", NoticeStage::Resolved),
+            notice("m/3", raised()),
+        ]);
+        assert!(outbox.drive(&mut context).is_pending());
+        assert_eq!(*door.begun.lock(), ["m/1 raised", "m/2 raised"]);
+        outbox.pulse(Pulse {
+            schema: NOTICE_SCHEMA,
+            change: String::new(),
+            at_unix_ms: 0,
+            state: String::new(),
+            open: 0,
+            next_within_ms: 1,
+        });
+        assert!(outbox.drive(&mut context).is_pending());
+        assert_eq!(door.begun.lock().last().map(String::as_str), Some("pulse"));
+        door.open.store(true, Ordering::Relaxed);
+        assert!(outbox.drive(&mut context).is_ready());
+        assert_eq!(door.begun.lock()[3..], ["m/1 resolved", "m/3 raised"]);
+    }
+}

@@ -170,6 +170,7 @@ fn a_run_that_takes_over_knows_what_was_said() {
             first.handle.acknowledge(person(), ROLL_BACK, "on my way").unwrap();
             run_for(&mut first, 10 * MINUTE_MS);
         }
+        let left_unix_ms = first.sim.clock().wall();
         drop(first);
 
         let mut second = case.stage_over(journal);
@@ -182,6 +183,14 @@ fn a_run_that_takes_over_knows_what_was_said() {
         } else {
             // Once more at once, as the word before may have been lost; escalated it was already.
             assert_eq!(again[0], (0, "reminded".to_owned()));
+            let said_unix_ms = second
+                .pager
+                .all()
+                .iter()
+                .find(|n| n.dedup_key == ROLL_BACK)
+                .unwrap()
+                .at_unix_ms;
+            assert!(said_unix_ms <= left_unix_ms, "{said_unix_ms} and {left_unix_ms}");
             assert!(again.len() >= 7, "{again:?}");
             assert!(again.iter().all(|(_, stage)| stage == "reminded"), "{again:?}");
         }

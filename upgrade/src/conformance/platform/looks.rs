@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::draw::Draw;
 use super::trial::{PATIENT_TRIES, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, Moves, Observation, Phase, Platform, SelfCheck, TargetId, Version};
+use crate::{Clock, Ingress, Moves, Observation, Phase, Platform, SelfCheck, TargetId, Version};
 
 /// Targets that are asked for in one call to see whether all are answered: more than a page of most control planes.
 const MANY: usize = 3_000;
@@ -109,7 +109,12 @@ where
 
     pub(super) fn is_at_rest(&self, rule: &'static str, target: &TargetId, seen: &Observation) -> Result<(), Breach> {
         let before = &self.rest[target];
-        if self.moving.contains(target) || alike(before) == alike(seen) {
+        let mut now = alike(seen);
+        if seen.ingress == Ingress::Unknown {
+            // It cannot tell just now, as after a start of its own: that is not something that happened.
+            now.ingress = before.ingress;
+        }
+        if self.moving.contains(target) || alike(before) == now {
             return Ok(());
         }
         Err(Breach::new(rule, format!("{target} was {before:?} and is {seen:?}")))

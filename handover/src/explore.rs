@@ -47,6 +47,8 @@ struct Process {
     agent: Agent,
     alive: bool,
     connected: bool,
+    /// It had a session with the other, and has not been told of its death.
+    watches: bool,
     polls: bool,
     /// It has polled once: it was found good.
     proved: bool,
@@ -84,6 +86,8 @@ enum Event {
     Decline(usize, ConnectionId),
     Prepared(usize, BatchId, bool),
     Crash(usize),
+    /// The system says that the other is dead.
+    Proved(usize),
     Connect,
     NextAttempt,
 }
@@ -115,6 +119,7 @@ fn world_of(leftover_ms: u64, connections: u64, crashes: u8, reconnects: u8, att
         agent,
         alive: true,
         connected: false,
+        watches: false,
         polls,
         proved: polls,
         leftover: false,
@@ -182,6 +187,10 @@ impl World {
             }
             if self.crashes > 0 {
                 all.push(Event::Crash(side));
+            }
+            let unread = process.connected || !process.inbox.is_empty();
+            if process.watches && !unread && !self.processes[1 - side].alive {
+                all.push(Event::Proved(side));
             }
         }
         let apart = self
@@ -284,9 +293,16 @@ impl World {
                 self.crashes -= 1;
                 self.die(*side);
             }
+            Event::Proved(side) => {
+                self.processes[*side].watches = false;
+                self.processes[*side].agent.other_died(EPOCH_MS);
+                self.obey(*side, rules);
+            }
             Event::Connect => {
                 self.reconnects -= 1;
-                self.processes.iter_mut().for_each(|one| one.connected = true);
+                for one in &mut self.processes {
+                    (one.connected, one.watches) = (true, true);
+                }
                 for side in [NEW, OLD] {
                     self.processes[side].agent.connected(EPOCH_MS, side == NEW, 5);
                     self.obey(side, rules);

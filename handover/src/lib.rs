@@ -49,8 +49,9 @@
 //! time and twice to whom they are for, one connection in every build and more on demand. Each step is also shown to be one
 //! that the agents may take with which `unattended-upgrade` explores its controller:
 //!
-//! - **Somebody accepts.** As long as no process has died, one of the two polls the listeners; after a death the other does
-//!   as soon as its lease has ended. Listeners are the same open queues, proved by the kernel's cookie, each one claimed;
+//! - **Somebody accepts.** As long as no process has died, one of the two polls the listeners. After a death the other does as
+//!   soon as its lease has ended, or, where it holds them and was not let in yet, as soon as the kernel says that the other is
+//!   dead and its self-checks have passed. Listeners are the same open queues, proved by the kernel's cookie, each one claimed;
 //!   what waits in them is served by whoever polls.
 //! - **One owner.** A connection is read by one process at most. Each offer carries a [`Token`] in the kernel that exactly
 //!   one process can take; who takes it owns what was offered, whatever messages are late or lost and whoever dies.

@@ -3,13 +3,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::process::Signal;
 use tokio::sync::{Mutex, Notify};
 use unattended_upgrade::{FleetChange, Ingress, InstanceId, Moves, TargetId, Version};
 
 use crate::clock::now_ms;
+use crate::ending::Stop;
 use crate::fill::fill;
 use crate::house::House;
+use crate::left::Leaving;
 use crate::logs;
 use crate::look::add;
 use crate::process::{Gated, Process};
@@ -41,6 +42,8 @@ type Round = (usize, u64);
 pub(crate) struct Inner {
     pub(crate) state: State,
     pub(crate) lives: [Option<Live>; SEATS],
+    /// Those that have left, and serve on.
+    pub(crate) left: Vec<Leaving>,
     exits: [Exits; SEATS],
     /// Processes that had ended before this adapter began.
     found_dead: Vec<(usize, Run)>,
@@ -57,8 +60,7 @@ pub(crate) struct Inner {
 pub(crate) struct Live {
     pub(crate) run: Run,
     pub(crate) process: Arc<Process>,
-    /// When it was told to end, and whether it was killed since.
-    stop: Option<(u64, bool)>,
+    pub(crate) stop: Option<Stop>,
     since_ms: u64,
     /// The way as it has confirmed it last; `None` if it was not asked by this adapter yet.
     pub(crate) way: Option<Ingress>,
@@ -100,6 +102,11 @@ impl Keeper {
     pub(crate) fn new(target: &Target, directory: PathBuf, house: Arc<House>, state: State) -> std::io::Result<Self> {
         let mut lives = [const { None }; SEATS];
         let mut found_dead = Vec::new();
+        let left = if state.boot == house.boot {
+            Leaving::find_all(&state)?
+        } else {
+            Vec::new()
+        };
         for (at, (seat, live)) in state.seats.iter().zip(&mut lives).enumerate() {
             let Some(run) = &seat.run else { continue };
             if state.boot != house.boot {
@@ -134,6 +141,7 @@ impl Keeper {
             inner: Mutex::new(Inner {
                 state,
                 lives,
+                left,
                 exits: [Exits::default(); SEATS],
                 found_dead,
                 yield_at: None,
@@ -236,8 +244,10 @@ impl Keeper {
         }
         self.yields(&mut inner, now).await;
         for seat in 0..SEATS {
+            self.let_go(&mut inner, seat, now).await;
             self.end(&mut inner, seat, now, &mut due_ms);
         }
+        self.end_left(&mut inner, now, &mut due_ms).await;
         for seat in [APPLICATION, 0, 1] {
             if !inner.wants_start(seat, committed) || !self.has_room(&inner, seat) {
                 continue;
@@ -254,12 +264,7 @@ impl Keeper {
             }
         }
         self.cut_logs(&mut inner, now).await;
-        let processes: Vec<_> = inner
-            .lives
-            .iter()
-            .flatten()
-            .map(|live| Arc::clone(&live.process))
-            .collect();
+        let processes = inner.processes();
         Pass {
             due_ms,
             over: inner.state.gone && processes.is_empty(),
@@ -329,48 +334,13 @@ impl Keeper {
         }
     }
 
-    /// Ends what is to end: asked, and killed after its grace.
-    fn end(&self, inner: &mut Inner, seat: usize, now: u64, due_ms: &mut u64) {
-        let orphan = self.is_orphan(inner, seat);
-        let Some(mut live) = inner.lives[seat].take() else {
-            return;
-        };
-        if live.stop.is_some() || inner.is_to_end(seat, &live) || orphan {
-            let (since, killed) = live.stop.get_or_insert_with(|| {
-                self.ask_to_end(seat, &live.run, &live.process);
-                (now, false)
-            });
-            let kill_at = *since + self.template.grace_ms;
-            if now >= kill_at && !*killed {
-                *killed = true;
-                live.process.signal(Signal::KILL);
-            } else if !*killed {
-                *due_ms = (*due_ms).min(kill_at);
-            }
-        }
-        inner.lives[seat] = Some(live);
-    }
-
-    /// Lets it finish what it has begun, then tells it to end. The request takes its time beside everything else.
-    fn ask_to_end(&self, seat: usize, run: &Run, process: &Arc<Process>) {
-        if seat == APPLICATION {
-            process.signal(Signal::TERM);
-            return;
-        }
-        let (place, process) = (self.place(seat, run), Arc::clone(process));
-        let program = Arc::clone(&self.template.program);
-        tokio::spawn(async move {
-            let signal = program.drain(&place).await;
-            process.signal(signal);
-        });
-    }
-
     /// What runs here waits to be let in by another instance that has died.
-    fn is_orphan(&self, inner: &Inner, seat: usize) -> bool {
+    pub(crate) fn is_orphan(&self, inner: &Inner, seat: usize) -> bool {
         let Some(live) = inner.lives[seat].as_ref().filter(|_| seat != APPLICATION) else {
             return false;
         };
-        inner.lives[1 - seat].is_none() && self.template.program.waits(&self.place(seat, &live.run))
+        let program = &self.template.program;
+        inner.lives[1 - seat].is_none() && program.waits(&self.place(seat, &live.run), live.told.as_ref())
     }
 
     /// Whether what runs in the other slot leaves room for a start in this one.
@@ -392,8 +362,9 @@ impl Keeper {
             return false;
         }
         // What is emptied holds the ports until it has ended; what accepts in the other slot has taken over.
-        let accepts = other.told.as_ref().is_none_or(|told| told.accepting);
-        inner.state.seats[1 - seat].version.is_some() && !accepts
+        let program = &self.template.program;
+        let has_ports = other.told.as_ref().is_none_or(|told| program.has_ports(told));
+        inner.state.seats[1 - seat].version.is_some() && !has_ports
     }
 
     async fn start(&self, inner: &mut Inner, seat: usize, committed: Committed) -> Result<(), String> {
@@ -543,13 +514,29 @@ pub(crate) fn unborn(version: &Version) -> Run {
 
 impl Inner {
     /// What runs in a seat is not what is to run there.
-    fn is_to_end(&self, seat: usize, live: &Live) -> bool {
+    pub(crate) fn is_to_end(&self, seat: usize, live: &Live) -> bool {
         let wanted = &self.state.seats[seat];
         self.state.gone
             || self.state.halted
             || wanted.version.is_none()
             || live.run.round < wanted.round
             || wanted.ended == Some(live.run.instance)
+    }
+
+    /// As [`is_to_end`](Self::is_to_end), of one that may take its time: nobody has told it to end, and the target stays.
+    pub(crate) fn is_done_with(&self, seat: usize, live: &Live) -> bool {
+        let State {
+            gone, halted, seats, ..
+        } = &self.state;
+        let told = seats[seat].ended == Some(live.run.instance);
+        !gone && !halted && !told && self.is_to_end(seat, live)
+    }
+
+    /// Every process of the target.
+    pub(crate) fn processes(&self) -> Vec<Arc<Process>> {
+        let seats = self.lives.iter().flatten().map(|live| &live.process);
+        let left = self.left.iter().map(|leaving| &leaving.process);
+        seats.chain(left).map(Arc::clone).collect()
     }
 
     /// Something is to run in a seat, now or later.

@@ -76,6 +76,7 @@
 
 mod births;
 mod clock;
+mod ending;
 mod envoy;
 mod error;
 mod fill;
@@ -83,6 +84,7 @@ mod foreign;
 mod house;
 mod http;
 mod keeper;
+mod left;
 mod logs;
 mod look;
 mod news;

@@ -386,8 +386,9 @@ impl Keeper {
         };
         if let Some(place) = &place {
             let program = &self.template.program;
-            let polls = program.ask(place).await.is_ok_and(|told| told.accepting);
-            if polls || program.waits(place) {
+            let told = program.ask(place).await.ok();
+            let polls = told.as_ref().is_some_and(|told| told.accepting);
+            if polls || program.waits(place, told.as_ref()) {
                 return None;
             }
         }

@@ -22,7 +22,7 @@ use crate::look::gone;
 use crate::orders::no_target;
 use crate::process::{SHELL, boot_id};
 use crate::program::{Able, nobody};
-use crate::state::{SEATS, State, Unwritten, Way, directory_of};
+use crate::state::{State, Unwritten, Way, directory_of};
 use crate::template::find;
 use crate::{OpenError, Settings, Target, TemplateError};
 
@@ -217,16 +217,11 @@ impl ProcessPlatform {
         }
         let all_ended = async {
             for keeper in &keepers {
-                for seat in 0..SEATS {
-                    let process = {
-                        let inner = keeper.inner.lock().await;
-                        inner.lives[seat].as_ref().map(|live| Arc::clone(&live.process))
-                    };
-                    if let Some(process) = process {
-                        process.ended().await;
-                        // What it has left is taken away before it is said to have ended.
-                        keeper.pass().await;
-                    }
+                let processes = keeper.inner.lock().await.processes();
+                for process in processes {
+                    process.ended().await;
+                    // What it has left is taken away before it is said to have ended.
+                    keeper.pass().await;
                 }
             }
         };

@@ -235,11 +235,22 @@ pub(crate) trait Program: fmt::Debug + Send + Sync {
         let _ = place;
     }
 
-    /// It was started beside another one and has not been let in yet. Once that one has died it is of no use, and in the
-    /// way of what is started in its place.
-    fn waits(&self, place: &Place) -> bool {
-        let _ = place;
+    /// It was started beside another one and has not been let in yet, by what it `told` last. Once that one has died it is of
+    /// no use, and in the way of what is started in its place.
+    fn waits(&self, place: &Place, told: Option<&Told>) -> bool {
+        let _ = (place, told);
         false
+    }
+
+    /// It has the ports by this word of its, whether or not it serves: another one that does not take over from it cannot
+    /// be started.
+    fn has_ports(&self, told: &Told) -> bool {
+        told.accepting
+    }
+
+    /// For how long, in milliseconds, an instance that has left may serve on what could not move; 0 where it is ended at once.
+    fn leftover_ms(&self) -> u64 {
+        0
     }
 
     /// For programs whose old instance cannot poll again once the new one does: to return, another instance of the old

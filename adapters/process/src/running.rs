@@ -50,8 +50,8 @@ impl Running {
     }
 }
 
-/// The processes of a target that run now, by the files of `directory`, whoever holds it; the sidecar's slots first. None
-/// where the directory does not know the target.
+/// The processes of a target that run now, by the files of `directory`, whoever holds it; the sidecar's slots first, and
+/// at the end those that have left and serve on. None where the directory does not know the target.
 ///
 /// # Errors
 /// The target's file cannot be read.
@@ -60,8 +60,11 @@ pub fn running(directory: impl AsRef<Path>, target: &TargetId) -> Result<Vec<Run
     let Some(state) = State::load(&directory)? else {
         return Ok(Vec::new());
     };
-    let runs = (0..SEATS).filter_map(|seat| Some((seat, state.seats[seat].run.as_ref()?)));
-    let alive = runs.filter(|(_, run)| start_time(run.pid) == Some(run.started));
+    let seats = (0..SEATS).filter_map(|seat| Some((seat, state.seats[seat].run.as_ref()?)));
+    let left = state.left.iter().map(|left| (left.slot, &left.run));
+    let alive = seats
+        .chain(left)
+        .filter(|(_, run)| start_time(run.pid) == Some(run.started));
     let all = alive.map(|(seat, run)| Running {
         instance: InstanceId(run.instance),
         version: run.version.clone(),

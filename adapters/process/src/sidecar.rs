@@ -23,7 +23,7 @@ use crate::{Start, TemplateError};
 /// orders, a doorbell for the hand-over, and a way that it opens by itself at its time.
 ///
 /// Its command line is `PROGRAM ARGUMENTS… --target T --instance N --version V --slot a|b --dir DIR --admin PATH
-/// [--passive] [--http L=U]… [--tcp L=U]… [--framed L=U]… [--udp L=U]…`.
+/// [--passive] [--leftover-ms MS] [--http L=U]… [--tcp L=U]… [--framed L=U]… [--udp L=U]…`.
 #[derive(Clone, Debug)]
 pub struct Sidecar {
     start: Start,
@@ -31,6 +31,7 @@ pub struct Sidecar {
     versions: Vec<(Version, Vec<String>)>,
     configs: Option<PathBuf>,
     ask_ms: u64,
+    leftover_ms: u64,
 }
 
 impl Sidecar {
@@ -42,6 +43,7 @@ impl Sidecar {
             versions: Vec::new(),
             configs: None,
             ask_ms: 2_000,
+            leftover_ms: 0,
         }
     }
 
@@ -93,6 +95,16 @@ impl Sidecar {
     #[must_use]
     pub const fn ask_ms(mut self, ask_ms: u64) -> Self {
         self.ask_ms = ask_ms;
+        self
+    }
+
+    /// Sets how long an instance that has left may serve on the connections that could not move, in milliseconds; the instance
+    /// that serves then calls it for them, with its `--leftover-ms`. Default 0: they are cut when it leaves.
+    ///
+    /// Its slot is free for the next one meanwhile. What ends there at its time is in no receipt: the attempt is over by then.
+    #[must_use]
+    pub const fn leftover_ms(mut self, leftover_ms: u64) -> Self {
+        self.leftover_ms = leftover_ms;
         self
     }
 
@@ -263,6 +275,19 @@ impl From<Status> for Told {
 
 #[async_trait]
 impl Program for Sidecar {
+    /// One that is fit to serve polls what it holds by itself, as soon as it hears of the death.
+    fn waits(&self, _: &Place, told: Option<&Told>) -> bool {
+        told.is_some_and(|told| told.listeners && !told.accepting && !told.session && !told.is_verified())
+    }
+
+    fn leftover_ms(&self) -> u64 {
+        self.leftover_ms
+    }
+
+    fn has_ports(&self, told: &Told) -> bool {
+        told.listeners
+    }
+
     fn able(&self) -> Able {
         Able {
             ingress: true,
@@ -277,6 +302,11 @@ impl Program for Sidecar {
         let values = place.values();
         for name in ["target", "instance", "version", "slot", "dir", "admin"] {
             filled.arguments.extend([format!("--{name}"), values[name].clone()]);
+        }
+        if self.leftover_ms > 0 {
+            filled
+                .arguments
+                .extend(["--leftover-ms".to_owned(), self.leftover_ms.to_string()]);
         }
         if place.passive {
             filled.arguments.push("--passive".to_owned());

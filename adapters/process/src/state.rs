@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use unattended_upgrade::{EffectKey, Moves, Version};
 
 use crate::OpenError;
+use crate::left::Left;
 
 /// The two slots of the sidecar, and the application's seat.
 pub(crate) const SEATS: usize = 3;
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(crate) last: Option<EffectKey>,
     pub(crate) next_instance: u64,
     pub(crate) seats: [Seat; SEATS],
+    /// Instances that have left, and serve on what could not move.
+    pub(crate) left: Vec<Left>,
     /// The slot that serves where both are filled and neither has committed since.
     pub(crate) home: usize,
     pub(crate) way: Way,
@@ -110,6 +113,7 @@ impl State {
                 seat(None),
                 seat(application.then(|| Version::from("application"))),
             ],
+            left: Vec::new(),
             home: 0,
             way: Way::Open,
             config: Config::default(),

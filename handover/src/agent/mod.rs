@@ -179,6 +179,7 @@ pub struct Tally {
 ///   decided then rests on the other's last word.
 /// - Call [`hung_up`](Self::hung_up) only when the socket was read to its end. A socket may say "reset" while messages are
 ///   still in it.
+/// - Call [`other_died`](Self::other_died) after that, and only when the system says so: the end of a socket proves no death.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Agent {
     instance: InstanceId,
@@ -188,6 +189,8 @@ pub struct Agent {
     status: Status,
     /// The process polled and was told to stop: where the other fails, it goes on.
     paused: bool,
+    /// The other process is dead, and nobody has called since.
+    alone: bool,
     leaving_ms: Option<u64>,
     /// Forward orders of this attempt are over: it turned back.
     turned_back: Option<Generation>,
@@ -236,6 +239,7 @@ impl Agent {
             fence: Generation::default(),
             status: Status::default(),
             paused: false,
+            alone: false,
             leaving_ms: None,
             turned_back: None,
             turn: 0,
@@ -309,7 +313,16 @@ impl Agent {
         if self.status.ready != ready {
             self.status.ready = ready;
             self.beat(now_ms);
+            self.poll_if_alone(now_ms);
         }
+    }
+
+    /// The process at the other end of the last session is dead, and that is proved. If this one holds listeners, nobody else
+    /// can serve who waits in their queues: it polls them once its self-checks have passed, also where nobody has ordered that
+    /// yet. Ignored while a session stands.
+    pub fn other_died(&mut self, now_ms: u64) {
+        self.alone = self.session.is_none();
+        self.poll_if_alone(now_ms);
     }
 
     /// A secret that the other process will need, such as session ticket keys. It goes with the listeners, or
@@ -395,6 +408,12 @@ impl Agent {
             self.status.polls = true;
             self.act(Action::Poll);
             self.beat(now_ms);
+        }
+    }
+
+    fn poll_if_alone(&mut self, now_ms: u64) {
+        if self.alone && self.status.ready {
+            self.poll(now_ms);
         }
     }
 

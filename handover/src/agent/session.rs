@@ -101,6 +101,7 @@ impl Agent {
             return;
         }
         self.turn = 0;
+        self.alone = false;
         self.refusal = None;
         self.connections.forget_declines();
         self.session = Some(Session {

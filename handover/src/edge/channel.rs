@@ -5,11 +5,13 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
 };
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::wire::{Frame, MAX_FRAME, Secret, WireError, wipe};
 
@@ -159,6 +161,15 @@ impl Channel {
         }
     }
 
+    /// The process at the other end, while it has not closed it; `None` where that is not known.
+    pub(crate) fn other(&self) -> Option<OwnedFd> {
+        let pid = sockopt::socket_peercred(&self.socket).ok()?.pid;
+        let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // A number is given anew when its process is gone. Who holds its end open is still there, so this is it.
+        let is_open = !polled(&self.socket, PollFlags::empty()).contains(PollFlags::HUP);
+        is_open.then_some(process)
+    }
+
     /// The next message, if there is one.
     pub fn receive(&mut self) -> Received {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(KERNEL_MAX_DESCRIPTORS))];
@@ -211,6 +222,20 @@ impl Channel {
             };
         }
     }
+}
+
+/// Whether a process is dead that somebody has opened.
+pub(crate) fn is_dead(process: &OwnedFd) -> bool {
+    polled(process, PollFlags::IN).contains(PollFlags::IN)
+}
+
+/// What is so of a descriptor now.
+fn polled(descriptor: &OwnedFd, wanted: PollFlags) -> PollFlags {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut all = [PollFd::new(descriptor, wanted)];
+    let looked = poll(&mut all, Some(&now)).is_ok();
+    let [one] = all;
+    if looked { one.revents() } else { PollFlags::empty() }
 }
 
 impl core::fmt::Debug for Channel {

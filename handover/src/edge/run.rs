@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::net::sockopt;
 
+use super::channel::is_dead;
 use super::{Call, Channel, Doorbell, Received, Token, call};
 use crate::wire::{Frame, Lent, Listener, Secret, Snapshot, WireError, offer};
 use crate::{Action, Agent, Answer, BatchId, ConnectionId, Decline, Generation, Order, Refusal, Resting};
@@ -108,6 +109,8 @@ pub struct Handover<H: Host> {
     host: H,
     doorbell: Option<Doorbell>,
     channel: Option<Channel>,
+    /// The process at the other end of the session, or of the last one, until it is known to be dead.
+    other: Option<OwnedFd>,
     /// Listeners that came and are not claimed yet.
     came: Vec<OwnedFd>,
     /// Connections that have come to rest just now.
@@ -136,6 +139,7 @@ impl<H: Host> Handover<H> {
             host,
             doorbell,
             channel: None,
+            other: None,
             came: Vec::new(),
             resting: VecDeque::new(),
             offered: BTreeMap::new(),
@@ -167,7 +171,10 @@ impl<H: Host> Handover<H> {
             .channel
             .as_ref()
             .map(|channel| (channel.as_fd(), channel.wants_room()));
-        doorbell.into_iter().chain(channel)
+        // Before a session has ended its end is of no interest: what was said is read first.
+        let other = self.other.as_ref().filter(|_| self.channel.is_none());
+        let other = other.map(|process| (process.as_fd(), false));
+        doorbell.into_iter().chain(channel).chain(other)
     }
 
     /// When to call [`turn`](Self::turn) whatever happens, in milliseconds of the caller's clock.
@@ -199,6 +206,7 @@ impl<H: Host> Handover<H> {
         if self.agent.would_take_call().is_err() {
             return;
         }
+        self.other = channel.other();
         self.channel = Some(channel);
         self.agent.connected(now_ms, called, nonce);
         self.obey(now_ms);
@@ -208,6 +216,7 @@ impl<H: Host> Handover<H> {
     pub fn turn(&mut self, now_ms: u64) {
         self.flush(now_ms);
         let all_read = self.read(now_ms);
+        self.watch_other(now_ms);
         self.take_calls(now_ms);
         if all_read && self.agent.deadline().is_some_and(|at_ms| at_ms <= now_ms) {
             self.agent.tick(now_ms);
@@ -291,6 +300,14 @@ impl<H: Host> Handover<H> {
         self.agent.give_up(now_ms, Refusal::Other);
         self.obey(now_ms);
         self.host
+    }
+
+    /// The end of a session proves nothing; the end of a process does.
+    fn watch_other(&mut self, now_ms: u64) {
+        if self.channel.is_none() && self.other.take_if(|process| is_dead(process)).is_some() {
+            self.agent.other_died(now_ms);
+            self.obey(now_ms);
+        }
     }
 
     fn take_calls(&mut self, now_ms: u64) {

@@ -74,11 +74,10 @@ impl World {
                 assert!(polled, "L4, S12: {id} is held and not polled");
             }
         }
-        // One that holds the listeners and was never told to poll is the controller's to judge.
-        let alive = self
-            .processes
-            .iter()
-            .any(|one| one.alive && one.proved && !one.leftover);
+        // One that holds the listeners and was never told to poll is the controller's to judge, as long as the other lives.
+        let dead = self.processes.iter().any(|one| !one.alive);
+        let can = |one: &super::Process| one.proved || dead && one.agent.status().holds;
+        let alive = self.processes.iter().any(|one| one.alive && can(one) && !one.leftover);
         let served = self.processes.iter().any(|one| one.alive && one.polls);
         assert!(!alive || served, "S2: who could accept does not");
     }

@@ -385,3 +385,48 @@ fn what_one_attempt_declined_the_next_one_tries() {
     }
     assert!(pair.done.contains(&Action::Freeze(id)), "{:?}", pair.done);
 }
+
+/// Who holds the listeners and was not let in yet serves once the other is dead and it is fit to; the end of a session alone
+/// is no death.
+#[test]
+fn the_last_one_that_holds_the_listeners_polls_them() {
+    let polls = |pair: &Pair| pair.new.status().polls;
+    let mut pair = Pair::new();
+    pair.order(Order::Offer);
+    pair.new.other_died(pair.now_ms);
+    assert!(!polls(&pair), "a session stands");
+    pair.end();
+    assert!(pair.new.status().holds && !polls(&pair), "nobody has died");
+    pair.new.other_died(pair.now_ms);
+    assert!(polls(&pair));
+    assert_eq!(pair.new.next(), Some(Action::Poll));
+    let salvage = pair.new.order(pair.now_ms, Generation(1), Order::Commit);
+    assert_eq!(salvage, Answer::Applied);
+
+    // One that is not ready waits until it is.
+    let mut pair = Pair::new();
+    pair.order(Order::Offer);
+    pair.new.ready(pair.now_ms, false);
+    pair.talk();
+    pair.end();
+    pair.new.other_died(pair.now_ms);
+    assert!(!polls(&pair));
+    pair.new.ready(pair.now_ms, true);
+    assert!(polls(&pair));
+
+    // And one that was called by somebody else meanwhile waits for orders.
+    let mut pair = Pair::new();
+    pair.order(Order::Offer);
+    pair.new.ready(pair.now_ms, false);
+    pair.end();
+    pair.new.other_died(pair.now_ms);
+    pair.new.connected(pair.now_ms, false, 0);
+    pair.new.ready(pair.now_ms, true);
+    assert!(!polls(&pair));
+
+    // One that was given nothing has nothing to poll.
+    let mut pair = Pair::new();
+    pair.end();
+    pair.new.other_died(pair.now_ms);
+    assert!(!polls(&pair));
+}

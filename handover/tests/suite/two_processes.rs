@@ -259,6 +259,25 @@ fn clients_that_wait_to_be_accepted_are_served() {
     }
 }
 
+/// Clients wait in a queue that only the new one still has, and nobody has let it in. The end of the old one's session alone
+/// is no reason to: it may only be slow.
+#[test]
+fn who_is_not_let_in_yet_serves_when_the_old_one_is_dead() {
+    let (mut scene, _) = scene(0, "", "");
+    scene.old.ordered("1 offer");
+    scene.new.until("holds=true polls=false");
+    scene.old.signal(Signal::STOP);
+    let clients: Vec<_> = (0..20).map(|_| Client::connect(&scene.address)).collect();
+    scene.new.until("peer=false");
+    assert!(scene.new.ask("look 5").contains("polls=false"), "nobody has died");
+    scene.old.signal(Signal::KILL);
+    scene.new.until("polls=true");
+    for mut client in clients {
+        assert_eq!(client.talk(), "new");
+    }
+    assert_eq!(scene.new.ask("order 1 commit"), "Applied");
+}
+
 #[test]
 fn what_cannot_move_stays_and_is_counted() {
     let (mut scene, mut clients) = scene(64, "stubborn", "");

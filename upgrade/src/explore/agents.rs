@@ -92,7 +92,10 @@ impl Agents {
             }
         }
         for progress in self.0.progress(false, &rules) {
-            if matches!(progress, Progress::Resume | Progress::Leave | Progress::Move) {
+            if matches!(
+                progress,
+                Progress::Resume | Progress::TakeOver | Progress::Leave | Progress::Move
+            ) {
                 let mut to = self.clone();
                 to.0.go_on(progress);
                 all.push(to);

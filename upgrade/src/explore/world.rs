@@ -55,6 +55,8 @@ pub(super) struct Slot {
     pub(super) retired: bool,
     /// It was told to leave, and stays as long as its lease is in doubt.
     pub(super) lingering: bool,
+    /// The new one: the old one, which has passed it the listeners, is dead.
+    pub(super) alone: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +84,8 @@ pub(super) enum Progress {
     Start(Which),
     /// The old agent misses its lease and polls again.
     Resume,
+    /// The new agent has the listeners of one that is dead, and polls them though nobody has ordered it.
+    TakeOver,
     /// The old instance leaves.
     Leave,
     /// The connection is offered to the other side, or adopted there, or thawed.
@@ -164,6 +168,9 @@ impl World {
             conn => conn,
         };
         self.session = false;
+        if let (Which::Old, Some(new)) = (which, self.slot_mut(Which::New)) {
+            new.alone = new.listeners;
+        }
         if let Some(slot) = self.slot_mut(which) {
             *slot = Slot {
                 version: if by_order { None } else { slot.version },
@@ -270,7 +277,7 @@ impl World {
             HandoverOrder::Offer if new_runs => {
                 self.session = true;
                 if let Some(new) = self.slot_mut(Which::New) {
-                    new.listeners = true;
+                    (new.listeners, new.alone) = (true, false);
                 }
             }
             HandoverOrder::Accept if session => {
@@ -317,6 +324,10 @@ impl World {
                 all.push(Progress::Leave);
             }
         }
+        let stranded = |new: &Slot| new.alone && !new.accepting && !self.session;
+        if self.mode == Mode::Hot && self.is_good(Which::New) && self.slot(Which::New).is_some_and(stranded) {
+            all.push(Progress::TakeOver);
+        }
         let moves = match (self.conn, self.moving_to) {
             (Conn::Offered(_), _) => true,
             (Conn::At(at), Some(to)) => at != to && self.session && self.runs(to),
@@ -351,6 +362,7 @@ impl World {
                         // The other slot is the live one: it stays passive.
                         retired: which == Which::Old && !serves,
                         lingering: false,
+                        alone: false,
                     };
                 }
             }
@@ -358,6 +370,11 @@ impl World {
                 if let Some(old) = self.slot_mut(Which::Old) {
                     old.accepting = true;
                     old.lingering = false;
+                }
+            }
+            Progress::TakeOver => {
+                if let Some(new) = self.slot_mut(Which::New) {
+                    new.accepting = true;
                 }
             }
             Progress::Leave => {

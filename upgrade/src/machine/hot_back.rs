@@ -67,6 +67,8 @@ impl Machine {
         }
         match self.order {
             Order::Due => self.give_order(now),
+            // It holds what the old version would have to bind, and serves by now: that was decided without it.
+            Order::Taken if sides.new_serves() => self.go_on_back(now, seen, sides),
             _ if now.is_past(self.deadline_ms) && sides.new_serves() => self.go_on_back(now, seen, sides),
             _ if now.is_past(self.deadline_ms) => {
                 let step = self.step;

@@ -396,7 +396,7 @@ impl Program for Envoy {
         self.bury(&place.directory, place.instance.0);
     }
 
-    fn waits(&self, place: &Place) -> bool {
+    fn waits(&self, place: &Place, _: Option<&Told>) -> bool {
         read_gate(place).is_some_and(|(waits, _)| waits)
     }
 
@@ -549,7 +549,7 @@ impl Program for Envoy {
             HandoverOrder::Retire => self.retire(here).await,
             // What has let nobody in still polls, and one of the old version that was started to return is let in now. Else
             // the adapter has started it anew, and asks nobody.
-            HandoverOrder::Return if self.waits(here) => self.accept(here, peer, generation).await,
+            HandoverOrder::Return if self.waits(here, None) => self.accept(here, peer, generation).await,
             HandoverOrder::Return => Answer::Applied,
         }
     }

@@ -72,7 +72,7 @@ fn one_that_follows_has_its_parents_base_and_the_next_epoch_and_waits() {
     std::fs::remove_file(&memory).unwrap();
     prepared.unwrap();
     assert_eq!(gate(&child), Some((true, true)));
-    assert!(envoy().waits(&child) && !envoy().waits(&parent));
+    assert!(envoy().waits(&child, None) && !envoy().waits(&parent, None));
     assert_eq!(read_link(&InstanceFiles::of(&child).link()).unwrap(), link.next());
     let filled = envoy().command(&child).unwrap();
     let after = |name: &str| {

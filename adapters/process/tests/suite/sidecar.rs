@@ -1,18 +1,21 @@
 //! The sidecar of the examples: replaced, handed over and rolled back by the driver, through a journal.
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use unattended_process::{MonotonicClock, ProcessPlatform, Sidecar, Start, Target, Template};
+use rustix::process::Signal;
+use unattended_process::{MonotonicClock, ProcessPlatform, Sidecar, Start, Target, Template, running};
 use unattended_upgrade::{
-    Driver, DriverConfig, EffectOutcome, HandoverOrder, Ingress, Job, MemoryJournal, Mode, Phase, Platform, Receipt,
-    TargetId, Terminal, Timing, Version,
+    Driver, DriverConfig, EffectOutcome, HandoverOrder, Ingress, InstanceId, Job, MemoryJournal, Mode, Observation,
+    Phase, Platform, Receipt, SelfCheck, SlotSeen, TargetId, Terminal, Timing, Version,
 };
 
 use crate::programs::PROGRAM;
-use crate::support::{key, look, run, runs, until};
+use crate::support::{key, look, run, runs, start_time, until, until_so};
 
 /// What each version does wrong.
 const FAULTS: [(&str, &str); 5] = [
@@ -51,7 +54,7 @@ pub(crate) fn http(root: &Path, name: &str) -> u16 {
     port(&format!("{}/{name}/http", root.display()))
 }
 
-pub(crate) fn template(root: &Path) -> Template {
+fn template(root: &Path, more: impl FnOnce(Sidecar) -> Sidecar) -> Template {
     let me = std::env::current_exe().unwrap();
     // What the protocol appends becomes the setup of this test as a program.
     let script = format!(
@@ -65,12 +68,17 @@ pub(crate) fn template(root: &Path) -> Template {
     for (version, fault) in FAULTS {
         sidecar = sidecar.version(version.into(), ["--fault", fault]);
     }
-    Template::sidecar(sidecar).grace_ms(8_000)
+    Template::sidecar(more(sidecar)).grace_ms(8_000)
 }
 
 pub(crate) fn target(root: &Path, name: &str, version: &str) -> Target {
+    target_of(root, name, version, |sidecar| sidecar)
+}
+
+/// A target whose sidecar is this, and more.
+fn target_of(root: &Path, name: &str, version: &str, more: impl FnOnce(Sidecar) -> Sidecar) -> Target {
     let place = format!("{}/{name}", root.display());
-    Target::new(name, version, template(root))
+    Target::new(name, version, template(root, more))
         .app("pay")
         .parameter("http", port(&format!("{place}/http")))
         .parameter("tcp", port(&format!("{place}/tcp")))
@@ -92,7 +100,15 @@ fn timing() -> Timing {
 type Rig = Driver<ProcessPlatform, MemoryJournal, MonotonicClock>;
 
 fn driver(platform: &Arc<ProcessPlatform>, timing: Timing) -> Rig {
-    let config = DriverConfig::new().poll_ms(20).timing(timing);
+    driver_after(1, platform, timing)
+}
+
+/// With a journal of its own, after others whose generations the targets remember.
+fn driver_after(generation: u64, platform: &Arc<ProcessPlatform>, timing: Timing) -> Rig {
+    let config = DriverConfig::new()
+        .poll_ms(20)
+        .timing(timing)
+        .first_generation(generation);
     let (journal, clock) = (Arc::new(MemoryJournal::new()), Arc::new(MonotonicClock));
     Driver::new(Arc::clone(platform), journal, clock, config).unwrap()
 }
@@ -136,10 +152,7 @@ fn it_is_upgraded_cold_warm_and_hot() {
                 let seen = look(&platform, name).await;
                 assert!(runs(to)(&seen) && seen.ingress == Ingress::Open, "{seen:?}");
                 let pair = seen.pair.unwrap();
-                assert!(
-                    pair.slots.iter().any(unattended_upgrade::SlotSeen::is_empty),
-                    "{pair:?}"
-                );
+                assert!(pair.slots.iter().any(SlotSeen::is_empty), "{pair:?}");
             }
         }
         assert!(platform.halt().await.unwrap());
@@ -225,5 +238,146 @@ fn an_offer_to_one_that_has_died_is_put_off() {
             panic!("{refused:?}")
         };
         assert!(reason.contains("no instance of unordered"), "{reason}");
+    });
+}
+
+/// An application that says back what it hears; where it is.
+fn echo() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+        }
+    });
+    address
+}
+
+/// A client that is in the middle of a call.
+fn begin_call(port: u16) -> TcpStream {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.write_all(&8_u32.to_be_bytes()).unwrap();
+    client.write_all(b"half").unwrap();
+    let mut answer = [0; 8];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"\0\0\0\x08half");
+    client
+}
+
+/// Ends the call that was begun, or makes another one.
+fn say(client: &mut TcpStream, bytes: &[u8]) {
+    client.write_all(bytes).unwrap();
+    let mut answer = vec![0; bytes.len()];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, bytes);
+}
+
+/// A call that takes its time stays with the first, whose slot the third gets all the same; when it is over its connection
+/// follows, also where the adapter fell meanwhile.
+#[test]
+fn what_an_instance_leaves_behind_outlives_two_upgrades() {
+    run(async |root| {
+        lay_out(&root);
+        let (port, app) = (port(&format!("{}/framed", root.display())), echo());
+        let fleet = || {
+            let framed = format!("127.0.0.1:{port}={app}");
+            [target_of(&root, "a", "1", |sidecar| {
+                sidecar.framed(framed).leftover_ms(600_000)
+            })]
+        };
+        let platform = Arc::new(ProcessPlatform::open(&root, fleet()).await.unwrap());
+        until(&platform, "a", "running 1", runs("1")).await;
+        let first = look(&platform, "a").await.instance.unwrap();
+        let mut client = begin_call(port);
+        let mut timing = timing();
+        timing.migrate_ms = 400;
+        let mut rig = driver(&platform, timing.clone());
+        let receipts = upgrade(&mut rig, &["a"], "1", "2", Mode::Hot).await;
+        assert_eq!(receipts[0].terminal, Terminal::Done, "{receipts:?}");
+        assert_eq!(receipts[0].moves.cut, 0, "{receipts:?}");
+        drop(rig);
+        Arc::into_inner(platform).unwrap().close().await;
+
+        let platform = Arc::new(ProcessPlatform::open(&root, fleet()).await.unwrap());
+        let mut rig = driver_after(100, &platform, timing);
+        let receipts = upgrade(&mut rig, &["a"], "2", "3", Mode::Hot).await;
+        assert_eq!(receipts[0].terminal, Terminal::Done, "{receipts:?}");
+        let alive = || -> Vec<InstanceId> {
+            let all = running(&root, &"a".into()).unwrap();
+            all.into_iter().map(|one| one.instance).collect()
+        };
+        assert_eq!(alive().len(), 2, "{:?}", alive());
+        assert_eq!(alive().last(), Some(&first), "the first has no slot, and is there");
+        say(&mut client, b"done");
+        until_so("the end of the first", || alive().len() == 1).await;
+        say(&mut client, b"\0\0\0\x03end");
+        assert!(platform.halt().await.unwrap());
+    });
+}
+
+/// The old one dies when the new one has the listeners and was not let in. Nobody else can serve who waits in their queues: a
+/// new one that is fit to serves them, and nothing is started against it; one that is not goes, and the old version comes
+/// again.
+#[test]
+fn when_the_old_one_dies_early_somebody_serves() {
+    run(async |root| {
+        lay_out(&root);
+        let fleet = ["a", "b"].map(|name| target(&root, name, "1"));
+        let platform = ProcessPlatform::open(&root, fleet).await.unwrap();
+        let old = Version::from("1");
+        for (name, new) in [("a", "2"), ("b", "unready")] {
+            let (id, new) = (TargetId::from(name), Version::from(new));
+            let of = |seen: &Observation, version: &Version| {
+                let slots = seen.pair.as_ref().unwrap().slots.iter();
+                slots
+                    .clone()
+                    .find(|slot| slot.version.as_ref() == Some(version))
+                    .cloned()
+            };
+            until(&platform, name, "running 1", runs("1")).await;
+            assert_eq!(platform.spawn(&id, &new, &key(1, 1)).await, EffectOutcome::Applied);
+            let asked = async |order, ordinal| platform.hand_over(&id, order, &old, &new, &key(1, ordinal)).await;
+            until(&platform, name, "beside each other", |seen| {
+                of(seen, &new).is_some_and(|slot| slot.self_check == SelfCheck::Passed)
+            })
+            .await;
+            assert_eq!(asked(HandoverOrder::Offer, 2).await, EffectOutcome::Applied);
+            until(&platform, name, "about to be let in", |seen| {
+                of(seen, &new).is_some_and(|slot| slot.listeners && !slot.accepting)
+            })
+            .await;
+            let all = running(&root, &id).unwrap();
+            let victim = all.iter().find(|one| one.version == old).unwrap();
+            assert!(victim.signal(Signal::KILL).unwrap());
+            until_so("its end", || start_time(victim.pid).is_none()).await;
+            // Into the queue that only the new one has.
+            let mut client = TcpStream::connect(("127.0.0.1", http(&root, name))).unwrap();
+            if new.as_str() == "unready" {
+                until(&platform, name, "as before", |seen| {
+                    let serves = of(seen, &old).is_some_and(|slot| slot.accepting);
+                    serves && of(seen, &old).unwrap().instance != Some(victim.instance)
+                })
+                .await;
+                continue;
+            }
+            let seen = until(&platform, name, "served", |seen| {
+                of(seen, &new).is_some_and(|slot| slot.accepting)
+            })
+            .await;
+            assert_eq!(of(&seen, &old).and_then(|slot| slot.instance), None, "{seen:?}");
+            client
+                .write_all(b"GET /identity HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+                .unwrap();
+            let answer = tokio::task::spawn_blocking(move || {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).map(|_| answer)
+            });
+            let answer = answer.await.unwrap().unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert_eq!(asked(HandoverOrder::Commit, 3).await, EffectOutcome::Applied);
+            assert_eq!(platform.reset(&id, &old, &key(1, 4)).await, EffectOutcome::Applied);
+            until(&platform, name, "running 2", runs("2")).await;
+        }
     });
 }

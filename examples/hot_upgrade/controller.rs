@@ -1,8 +1,9 @@
 //! The process that upgrades the fleet: the autopilot over the process adapter. It may be killed at any moment, and goes on
 //! when it is started again.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use unattended::batching::{Amount, Fleet, Policy, Ramp, pct};
 use unattended::defense::Guard;
-use unattended::upgrade::{DriverConfig, Facts, Platform as _, Timing, Version, Wanted};
+use unattended::upgrade::{DriverConfig, Facts, Platform as _, TargetId, Timing, Version, Wanted};
 use unattended::{Actor, Autopilot, Change, Level, MovesView, Notice, Notifier, Outcome, Settings};
 use unattended_examples_support::Failure;
 use unattended_process::{MonotonicClock, ProcessPlatform};
@@ -20,8 +21,9 @@ use unattended_redb::Redb;
 use crate::envoys::Envoys;
 use crate::metrics::{FleetMetrics, Meter};
 use crate::options::Way;
+use crate::output::severity;
 use crate::sidecars::Sidecars;
-use crate::world::{World, version};
+use crate::world::{Place, World, version};
 
 /// A fleet of eight is judged by seconds, not by hours.
 const INTERVAL_MS: u64 = 250;
@@ -60,6 +62,24 @@ pub(crate) struct Told {
     pub(crate) cut: u64,
 }
 
+impl Told {
+    fn add(&mut self, more: Self) {
+        if severity(more.outcome) > severity(self.outcome) {
+            (self.outcome, self.explanation) = (more.outcome, more.explanation);
+        }
+        self.decisions.extend(more.decisions);
+        self.cut += more.cut;
+        let (all, more) = (&mut self.moves, more.moves);
+        all.moved += more.moved;
+        all.declined += more.declined;
+        all.lost += more.lost;
+        all.bytes += more.bytes;
+        all.pause_p50_us = all.pause_p50_us.max(more.pause_p50_us);
+        all.pause_p99_us = all.pause_p99_us.max(more.pause_p99_us);
+        all.pause_max_us = all.pause_max_us.max(more.pause_max_us);
+    }
+}
+
 /// Where a round's answer is.
 pub(crate) fn answer_file(world: &World, round: u32) -> PathBuf {
     world.directory.join(format!("round-{round}.json"))
@@ -88,20 +108,78 @@ fn round(task: &Task) -> Result<(), Failure> {
         .build()
         .map_err(Failure::internal)?;
     let told = runtime.block_on(upgrade(&world, task))?;
-    let text = serde_json::to_vec(&told).map_err(Failure::internal)?;
-    // Whole or not at all: whoever waits for it may look at any moment.
-    let file = answer_file(&world, task.round);
-    let part = file.with_extension("part");
-    std::fs::write(&part, text).map_err(Failure::internal)?;
-    std::fs::rename(&part, &file).map_err(Failure::internal)
+    put(&answer_file(&world, task.round), &told)
 }
 
 async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
-    let (old, new) = (version(task.from), version(task.round));
     let platform = ProcessPlatform::open(world.fleet_directory(), world.process_targets())
         .await
         .map_err(Failure::internal)?;
-    let journal = Redb::open(world.directory.join(format!("round-{}.redb", task.round))).map_err(Failure::internal)?;
+    let platform = Arc::new(platform);
+    let left = left_behind(world, task, &platform).await?;
+    let from = version(task.from);
+    let is_left = |place: &Place| left.values().any(|all| all.contains(&place.id));
+    let rest = world.targets.iter().filter(|place| !is_left(place)).collect();
+    let name = format!("round-{}", task.round);
+    let mut told = change(world, task, &platform, &name, &from, rest).await?;
+    // By then it is known what the new version is like.
+    for (from, targets) in &left {
+        if told.outcome.exit_code() != 0 {
+            break;
+        }
+        let named = |place: &&Place| targets.contains(&place.id);
+        let targets = world.targets.iter().filter(named).collect();
+        let more = change(world, task, &platform, &format!("{name}-from-{from}"), from, targets).await?;
+        told.add(more);
+    }
+    Ok(told)
+}
+
+/// Targets that earlier rounds have left behind, by what they run: no change of the others is theirs, and so each version has
+/// one of its own. Written down before anything is changed: whoever goes on with the round must find the same.
+async fn left_behind(
+    world: &World,
+    task: &Task,
+    platform: &ProcessPlatform,
+) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let file = world.directory.join(format!("round-{}.left", task.round));
+    if let Ok(text) = std::fs::read(&file) {
+        return serde_json::from_slice(&text).map_err(Failure::internal);
+    }
+    let ids: Vec<TargetId> = world.targets.iter().map(|place| place.id.as_str().into()).collect();
+    let seen = platform.observe(&ids).await.map_err(Failure::internal)?;
+    let (old, new) = (version(task.from), version(task.round));
+    let mut left: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (place, seen) in world.targets.iter().zip(seen) {
+        if let Some(runs) = seen.version
+            && ![&old, &new].contains(&&runs.as_str().to_owned())
+        {
+            left.entry(runs.as_str().to_owned()).or_default().push(place.id.clone());
+        }
+    }
+    put(&file, &left)?;
+    Ok(left)
+}
+
+/// Writes a file whole or not at all: whoever waits for it may look at any moment.
+fn put(file: &Path, what: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_vec(what).map_err(Failure::internal)?;
+    let part = file.with_extension("part");
+    std::fs::write(&part, text).map_err(Failure::internal)?;
+    std::fs::rename(&part, file).map_err(Failure::internal)
+}
+
+/// Brings these targets from one version to the round's.
+async fn change(
+    world: &World,
+    task: &Task,
+    platform: &Arc<ProcessPlatform>,
+    name: &str,
+    old: &str,
+    targets: Vec<&Place>,
+) -> Result<Told, Failure> {
+    let new = version(task.round);
+    let journal = Redb::open(world.directory.join(format!("{name}.redb"))).map_err(Failure::internal)?;
     let envoy = world.targets.first().and_then(|place| world.envoy(place));
     let meter: Arc<dyn Meter> = match envoy {
         Some(_) => Arc::new(Envoys::new(world, &new)),
@@ -109,7 +187,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
     };
     let facts = match envoy {
         Some(envoy) => {
-            let (old, new) = (old.as_str().into(), new.as_str().into());
+            let (old, new) = (old.into(), new.as_str().into());
             envoy.facts(platform.capabilities(), &old, &new).await
         }
         None => Facts::new(platform.capabilities())
@@ -118,18 +196,17 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
     };
     let metrics = FleetMetrics::new(meter, Version::from(new.as_str()), WARM_UP_MS, &world.directory);
     let mut fleet = Fleet::builder();
-    for place in &world.targets {
+    for place in targets {
         let app = format!("app-{}", place.app);
         fleet
             .push(&place.id, &app, std::iter::empty::<(&str, &str)>(), true)
             .map_err(Failure::internal)?;
     }
     let fleet = Arc::new(fleet.build().map_err(Failure::internal)?);
-    let name = format!("round-{}", task.round);
     let change = Change::new(
         name,
         Actor::person("you", "hot_upgrade"),
-        old.as_str().into(),
+        old.into(),
         new.as_str().into(),
         fleet,
     )
@@ -137,7 +214,7 @@ async fn upgrade(world: &World, task: &Task) -> Result<Told, Failure> {
     .settings(settings())
     .seed(world.options.seed);
     let pilot = Autopilot::builder()
-        .platform(platform)
+        .platform(Arc::clone(platform))
         .metrics(metrics)
         .journal(journal)
         .clock(MonotonicClock)
@@ -191,10 +268,15 @@ fn seconds(ms: u64) -> f64 {
 }
 
 /// One target first, then four times as many with each batch; half of an application at once, since the other half can
-/// serve for it.
+/// serve for it. The last batch is the other half: one target to compare with would say nothing of how much targets differ.
 fn policy() -> Result<Policy, Failure> {
     let ramp = Ramp::geometric(Amount::Count(1), 4.0).map_err(Failure::internal)?;
-    Ok(Policy::new().ramp(ramp).per_app(pct(50)).total_in_flight(pct(50)))
+    let half = pct(50);
+    Ok(Policy::new()
+        .ramp(ramp)
+        .holdback(half)
+        .per_app(half)
+        .total_in_flight(half))
 }
 
 fn settings() -> Settings {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use unattended::health::{Counts, Coverage, History, Interval, Member, MetricSource, Row, SourceError};
+use unattended::health::{
+    Arm, Counts, Coverage, History, HostCounts, HostSample, Interval, MAX_SAMPLE_HOSTS, Member, MetricSource, Row,
+    SourceError,
+};
 use unattended::upgrade::{TargetId, Version};
 
 /// Own errors of requests, in [`unattended::metrics`].
@@ -73,8 +76,66 @@ struct State {
 /// A member with its stratum, whether it is of the control cohort, and what its processes said.
 type Seen = (String, u32, bool, Result<Vec<Reading>, String>);
 
-/// Rows under way: (stratum, metric, fresh).
-type Rows = BTreeMap<(u32, u8, bool), (Counts, Counts)>;
+/// What one interval showed, under way.
+#[derive(Default)]
+struct Tables {
+    /// New and old, by stratum, metric, and whether the new ones are fresh.
+    rows: BTreeMap<(u32, u8, bool), (Counts, Counts)>,
+    /// The control one by one: by how much it differs among itself on this machine is no fault of a release.
+    hosts: BTreeMap<(u32, u8), Vec<HostCounts>>,
+}
+
+impl Tables {
+    fn add_new(&mut self, stratum: u32, metric: u8, fresh: bool, counts: Counts) {
+        add(&mut self.rows.entry((stratum, metric, fresh)).or_default().0, counts);
+    }
+
+    fn add_control(&mut self, stratum: u32, metric: u8, host: u32, counts: Counts) {
+        // Both kinds of rows are compared with the same.
+        for fresh in [false, true] {
+            add(&mut self.rows.entry((stratum, metric, fresh)).or_default().1, counts);
+        }
+        let Counts { bad, total } = counts;
+        let hosts = self.hosts.entry((stratum, metric)).or_default();
+        // Two processes of a target are one host.
+        if let Some(one) = hosts.iter_mut().find(|one| one.host == host) {
+            (one.bad, one.distinct, one.total) = (one.bad + bad, one.distinct + bad, one.total + total);
+        } else if hosts.len() < MAX_SAMPLE_HOSTS {
+            hosts.push(HostCounts {
+                host,
+                level: 0,
+                bad,
+                total,
+                distinct: bad,
+            });
+        }
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let told = |((stratum, metric, fresh), (canary, control)): (&(u32, u8, bool), &(Counts, Counts))| Row {
+            stratum: *stratum,
+            metric: *metric,
+            fresh: *fresh,
+            level: 0,
+            canary: *canary,
+            control: *control,
+            missing: 0,
+        };
+        let all = self.rows.iter().map(told);
+        all.filter(|row| !row.fresh || row.canary.total > 0).collect()
+    }
+
+    fn samples(self) -> Vec<HostSample> {
+        let sample = |((stratum, metric), hosts)| HostSample {
+            stratum,
+            metric,
+            arm: Arm::Control,
+            fresh: false,
+            hosts,
+        };
+        self.hosts.into_iter().map(sample).collect()
+    }
+}
 
 impl FleetMetrics {
     pub(crate) fn new(meter: Arc<dyn Meter>, new: Version, warm_up_ms: u64, directory: &Path) -> Self {
@@ -182,8 +243,8 @@ impl MetricSource for FleetMetrics {
         let lived_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut state = self.state.lock();
         let (mut canary_hosts, mut control_hosts) = (Coverage::default(), Coverage::default());
-        let mut rows = Rows::new();
-        for (target, stratum, control, readings) in all {
+        let mut tables = Tables::default();
+        for (host, (target, stratum, control, readings)) in (0..).zip(all) {
             let Ok(readings) = readings else {
                 // Nobody knows which side it is on; what is missing is missing of the control, or of nobody.
                 control_hosts.expected += u32::from(control);
@@ -223,31 +284,18 @@ impl MetricSource for FleetMetrics {
                 for (metric, bad, all) in measured {
                     let counts = Counts::new(bad.min(all), all);
                     if is_new {
-                        add(&mut rows.entry((stratum, metric, fresh)).or_default().0, counts);
+                        tables.add_new(stratum, metric, fresh, counts);
                     } else {
-                        // Both kinds of rows are compared with the same.
-                        add(&mut rows.entry((stratum, metric, false)).or_default().1, counts);
-                        add(&mut rows.entry((stratum, metric, true)).or_default().1, counts);
+                        tables.add_control(stratum, metric, host, counts);
                     }
                 }
             }
         }
-        let rows = rows
-            .into_iter()
-            .filter(|((_, _, fresh), (canary, _))| !fresh || canary.total > 0)
-            .map(|((stratum, metric, fresh), (canary, control))| Row {
-                stratum,
-                metric,
-                fresh,
-                level: 0,
-                canary,
-                control,
-                missing: 0,
-            });
         let interval = Interval {
             index,
             end_ms,
-            rows: rows.collect(),
+            rows: tables.rows(),
+            samples: tables.samples(),
             canary_hosts,
             control_hosts,
             ..Interval::default()

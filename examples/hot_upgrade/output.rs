@@ -47,7 +47,7 @@ pub(crate) struct Answer {
     control_ms: Pauses,
     /// The same of the longest answer of each long-lived connection in a whole round.
     waited_ms: Pauses,
-    /// How long connections stood still while they moved, by the processes; of the worst target.
+    /// How long connections stood still while they moved, by the processes.
     stood_still_ms: Pauses,
     kills: u64,
     /// Applications that were restarted, though only the sidecar had to be.
@@ -80,7 +80,6 @@ impl Answer {
         let outcomes: Vec<Outcome> = rounds.iter().map(|round| round.outcome).collect();
         let worst = outcomes.iter().copied().max_by_key(|outcome| severity(*outcome));
         let sum = |count: fn(&Round) -> u64| rounds.iter().map(count).sum();
-        let longest = |us: fn(&Round) -> u32| f64::from(rounds.iter().map(us).max().unwrap_or(0)) / 1e3;
         let outcome = worst.unwrap_or(Outcome::Waiting);
         let (failed, failed_with_owner) = tally.failed_counts();
         let (lost, lost_with_owner) = tally.lost_counts();
@@ -110,11 +109,7 @@ impl Answer {
             pause_ms: Pauses::new(if moves { moved } else { waited }),
             control_ms: Pauses::new(stayed),
             waited_ms: Pauses::new(waited),
-            stood_still_ms: Pauses::new([
-                longest(|round| round.moves.pause_p50_us),
-                longest(|round| round.moves.pause_p99_us),
-                longest(|round| round.moves.pause_max_us),
-            ]),
+            stood_still_ms: Pauses::new(tally.stood_ms()),
             kills: sum(|round| round.kills),
             application_restarts: sum(|round| round.application_restarts),
             seconds: (seconds * 10.0).round() / 10.0,
@@ -159,7 +154,7 @@ impl Answer {
 }
 
 /// The later, the worse.
-const fn severity(outcome: Outcome) -> u8 {
+pub(crate) const fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Completed => 0,
         Outcome::CompletedWithDebt => 1,

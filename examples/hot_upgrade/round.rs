@@ -11,7 +11,7 @@ use unattended::{MovesView, Outcome};
 use unattended_examples_support::Failure;
 use unattended_process::{Running, running};
 
-use crate::client::{Draw, Shared, Window};
+use crate::client::{Draw, Shared, Tally, Window};
 use crate::controller::{Told, answer_file};
 use crate::options::{Release, Victim};
 use crate::sidecars;
@@ -40,6 +40,7 @@ pub(crate) struct Round {
 /// Upgrades the fleet from the version of round `from` to that of `round`.
 pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) -> Result<Round, Failure> {
     let before = applications(world);
+    let began_us = now_us();
     let mut draw = Draw::new(world.options.seed, 3 << 32 | u64::from(round));
     let victim = match world.options.kill {
         Some(Victim::Random) => match draw.below(3) {
@@ -86,7 +87,7 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
             eprintln!("round {round}, {decision}");
         }
     }
-    shared.tally.moved(&windows(world).await);
+    moves(world, &shared.tally, began_us).await;
     let after = applications(world);
     Ok(Round {
         outcome: told.outcome,
@@ -107,24 +108,26 @@ fn processes(world: &World, site: usize) -> Vec<Running> {
     running(world.fleet_directory(), &target).unwrap_or_default()
 }
 
-/// When connections moved, by the word of the processes that have them now.
-async fn windows(world: &World) -> Vec<Window> {
+/// How connections moved since then, by the word of the processes that have them now.
+async fn moves(world: &World, tally: &Tally, since_us: u64) {
     let mut windows = Vec::new();
     for site in 0..world.targets.len() {
         for process in processes(world, site) {
-            let Some((from_us, until_us)) = sidecars::came_us(&process).await else {
+            let came = sidecars::came(&process).await;
+            let Some(came) = came.filter(|came| came.from_us >= since_us) else {
                 continue;
             };
+            tally.stood(&came.stood_us);
             let at = |us: u64| {
                 let ago = now_us().saturating_sub(us);
                 crate::now().checked_sub(Duration::from_micros(ago))
             };
-            if let (Some(from), Some(until)) = (at(from_us), at(until_us)) {
+            if let (Some(from), Some(until)) = (at(came.from_us), at(came.until_us)) {
                 windows.push(Window { site, from, until });
             }
         }
     }
-    windows
+    tally.moved(&windows);
 }
 
 /// The clock that processes of this machine share, in microseconds since it started.

@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use unattended::upgrade::TargetId;
 use unattended_process::{Running, running};
 
+use crate::client::micros;
 use crate::exposition::samples;
 use crate::metrics::{Meter, Reading};
 
@@ -81,12 +82,37 @@ async fn read(process: Running) -> Option<Reading> {
     Some(reading)
 }
 
-/// When connections came to a sidecar in its last hand-over: microseconds since the machine started. `None` if none came, and
-/// of everything that is no sidecar.
-pub(crate) async fn came_us(process: &Running) -> Option<(u64, u64)> {
-    let status = page(process.admin.as_deref()?, "/status").await?;
+/// How connections came to a sidecar in its last hand-over.
+#[derive(Clone, Debug)]
+pub(crate) struct Came {
+    /// From the first that came to rest to the last that was served again, in microseconds since the machine started.
+    pub(crate) from_us: u64,
+    pub(crate) until_us: u64,
+    /// How many stood still for at most so long, in microseconds: (bound, connections), rising; the last one has all.
+    pub(crate) stood_us: Vec<(u64, u64)>,
+}
+
+/// `None` if none came, and of everything that is no sidecar.
+pub(crate) async fn came(process: &Running) -> Option<Came> {
+    let admin = process.admin.as_deref()?;
+    let status = page(admin, "/status").await?;
     let status: serde_json::Value = serde_json::from_str(&status).ok()?;
-    serde_json::from_value(status.get("moves")?.get("came_us")?.clone()).ok()
+    let moves = status.get("moves")?;
+    let (from_us, until_us) = serde_json::from_value(moves.get("came_us")?.clone()).ok()?;
+    let longest_us = moves.get("pauses")?.get("max_us")?.as_u64()?;
+    let text = page(admin, "/metrics").await?;
+    let buckets = samples(&text).filter(|sample| sample.name == "sidecar_stood_still_seconds_bucket");
+    let counts = buckets.map(|sample| {
+        let bound = sample.label("le")?.parse().ok()?;
+        // What is beyond all bounds is no longer than the longest.
+        let bound = std::time::Duration::try_from_secs_f64(bound).map_or(longest_us, micros);
+        Some((bound.min(longest_us), sample.count()?))
+    });
+    Some(Came {
+        from_us,
+        until_us,
+        stood_us: counts.collect::<Option<_>>()?,
+    })
 }
 
 async fn page(path: &std::path::Path, what: &str) -> Option<String> {

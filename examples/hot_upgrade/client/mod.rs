@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-pub(crate) use self::tally::Tally;
+pub(crate) use self::tally::{Tally, micros};
 pub(crate) use self::waits::Window;
 
 /// Longer than any wait for an answer may be.

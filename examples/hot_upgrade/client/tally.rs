@@ -1,5 +1,6 @@
 //! What clients saw.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ pub(crate) struct Tally {
     answers_us: Mutex<Histogram<u64>>,
     longest_us: Mutex<Vec<u64>>,
     waits: Waits,
+    /// How many connections stood still for so long at most, in microseconds, and no less than the bound before.
+    stood_us: Mutex<BTreeMap<u64, u64>>,
 }
 
 impl Tally {
@@ -54,6 +57,7 @@ impl Tally {
             answers_us: Mutex::new(Histogram::new(3).ok()?),
             longest_us: Mutex::default(),
             waits: Waits::default(),
+            stood_us: Mutex::default(),
         })
     }
 
@@ -119,6 +123,31 @@ impl Tally {
     pub(crate) fn moved(&self, windows: &[Window]) {
         let ordinary_us = self.answers_us.lock().value_at_quantile(0.5);
         self.waits.settle(windows, ordinary_us);
+    }
+
+    /// Connections of one target moved: (bound in microseconds, how many stood still for no longer), rising.
+    pub(crate) fn stood(&self, counts: &[(u64, u64)]) {
+        let mut all = self.stood_us.lock();
+        let mut before = 0;
+        for &(bound_us, within) in counts {
+            *all.entry(bound_us).or_default() += within.saturating_sub(before);
+            before = within;
+        }
+    }
+
+    /// How long connections stood still, of all targets and rounds; bounds that hold.
+    pub(crate) fn stood_ms(&self) -> [f64; 3] {
+        let all = self.stood_us.lock();
+        let connections: u64 = all.values().sum();
+        [50, 99, 100].map(|percent| {
+            let rank = (connections * percent).div_ceil(100);
+            let mut within = 0;
+            let bound_us = all.iter().find_map(|(bound_us, count)| {
+                within += count;
+                (within >= rank && rank > 0).then_some(*bound_us)
+            });
+            Duration::from_micros(bound_us.unwrap_or(0)).as_secs_f64() * 1e3
+        })
     }
 
     /// How much longer than an ordinary one the longest answer took that a connection was waiting for while it moved, or got
@@ -198,6 +227,6 @@ impl End {
     }
 }
 
-pub(super) fn micros(took: Duration) -> u64 {
+pub(crate) fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }

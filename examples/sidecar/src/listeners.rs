@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 use tokio::sync::watch;
 use unattended_handover::wire::{Listener, ListenerKind};
@@ -253,6 +254,10 @@ async fn accept(sidecar: Arc<Sidecar>, route: Route, listener: TcpListener, mut 
 }
 
 fn serve(sidecar: &Arc<Sidecar>, route: Route, stream: std::net::TcpStream) {
+    if sidecar.faults.dies_mid_handover && !sidecar.options.passive {
+        // It was not started to be handed anything, and takes over by being let to traffic. It cannot fail.
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
     sidecar.meters.accepted.fetch_add(1, Ordering::Relaxed);
     connection::begin(sidecar, route, stream);
 }

@@ -17,6 +17,9 @@ const BOUNDS_US: [u64; 17] = [
     524_288, 1_048_576,
 ];
 
+/// Octaves of the histogram of pauses, in powers of two of microseconds: 64 µs to a second, with eight bounds each.
+const PAUSE_OCTAVES: std::ops::Range<u32> = 6..20;
+
 /// How a request, a call, or a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -160,6 +163,15 @@ impl Meters {
         }
     }
 
+    /// Pauses of this hand-over as a histogram: (bound in microseconds, connections that stood still for no longer), rising;
+    /// and how many connections there are.
+    fn pause_counts(&self) -> (Vec<(u64, u64)>, u64) {
+        let pauses = self.pauses.lock();
+        let bounds = PAUSE_OCTAVES.flat_map(|octave| (8_u64..16).map(move |eighths| eighths << (octave - 3)));
+        let counts = bounds.map(|bound| (bound, pauses.count_between(0, bound)));
+        (counts.collect(), pauses.len())
+    }
+
     /// A synthetic request is over.
     pub(crate) fn self_tested(&self, good: bool) {
         let [sent, failed] = &self.self_tests;
@@ -210,6 +222,19 @@ impl Meters {
         let _ = writeln!(
             out,
             "sidecar_request_duration_seconds_bucket{{le=\"+Inf\"}} {total}\nsidecar_request_duration_seconds_sum {sum}\nsidecar_request_duration_seconds_count {total}"
+        );
+        out.push_str(
+            "# HELP sidecar_stood_still_seconds How long connections that came in the last hand-over stood still.\n",
+        );
+        out.push_str("# TYPE sidecar_stood_still_seconds histogram\n");
+        let (bounds, count) = self.pause_counts();
+        for (bound_us, within) in bounds {
+            let le = seconds(bound_us);
+            let _ = writeln!(out, "sidecar_stood_still_seconds_bucket{{le=\"{le}\"}} {within}");
+        }
+        let _ = writeln!(
+            out,
+            "sidecar_stood_still_seconds_bucket{{le=\"+Inf\"}} {count}\nsidecar_stood_still_seconds_count {count}"
         );
         out.push_str(&snapshot.to_prometheus());
     }

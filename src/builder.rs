@@ -401,6 +401,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
         self.rules.check_keys(fleet.keys())?;
         let plan = Plan::build(&fleet, &change.policy, change.seed)?;
         let proof: Proof = verify(&fleet, &change.policy, &plan)?;
+        check_domains(&change, &plan).map_err(StartError::Settings)?;
         let member = |target| Member {
             target: fleet.id(target).to_owned(),
             stratum: plan.stratum_of(target).0,
@@ -438,5 +439,28 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             header,
         };
         Ok(Planned { setup, members })
+    }
+}
+
+/// Domains must be labels that the fleet has, and regions classes that evidence can be had of.
+fn check_domains(change: &Change, plan: &Plan) -> Result<(), String> {
+    let keys = &change.settings.domains;
+    for (at, key) in keys.iter().enumerate() {
+        if change.fleet.key_index(key).is_none() {
+            return Err(format!(
+                "settings: `domains` names `{key}`, which is no label of the fleet; it has {}",
+                change.fleet.keys().join(", ")
+            ));
+        }
+        if keys[..at].contains(key) {
+            return Err(format!("settings: `domains` names `{key}` twice: name each key once"));
+        }
+    }
+    match keys.first() {
+        Some(region) if !plan.spread_keys().any(|key| key == region) => Err(format!(
+            "settings: `domains` begins with `{region}`, which the policy does not spread over: add it to `spread`, so that each \
+             value has evidence of its own"
+        )),
+        _ => Ok(()),
     }
 }

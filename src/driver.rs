@@ -1,5 +1,6 @@
 //! The thin driver of the machine: reads the world, keeps the journal, carries commands out. It decides nothing.
 
+mod domains;
 mod telling;
 
 use std::pin::pin;
@@ -53,6 +54,8 @@ pub(crate) struct Run<P: Platform, J: Journal, C: Clock> {
     /// The platform's news were asked for at this interval last.
     watched: Option<u64>,
     ask_news: bool,
+    /// When domains were looked at last.
+    domains_seen_ms: Option<u64>,
     /// Born since, and not watched yet by the metric source.
     unfollowed: Vec<Member>,
     /// How long platform, metric source, journal or notifier may take to answer.
@@ -96,6 +99,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             group: Group::new(),
             watched: None,
             ask_news,
+            domains_seen_ms: None,
             unfollowed: Vec::new(),
             call_ms,
             kept_back: 0,
@@ -229,6 +233,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
             let now_ms = self.world.clock.now();
             self.take_orders()?;
             self.read_news(now_ms).await?;
+            self.look_at_domains(now_ms).await?;
             self.read_intervals(now_ms).await?;
             self.input(&Input::Tick(now_ms))?;
             let mut commands = self.with(|machine| machine.tick(now_ms))?;

@@ -104,6 +104,8 @@ pub(crate) enum Input {
     Resumed { person_patience_ms: u64 },
     /// The permit withholds effects, and why; `None`: no longer.
     Permit(Option<String>),
+    /// The domains in which nobody was seen, of those there are; somebody was in the others.
+    Domains { unseen: Vec<u16> },
 }
 
 /// What was decided.
@@ -136,6 +138,7 @@ const MADE: u8 = 9;
 const DECIDED: u8 = 10;
 const RESUMED: u8 = 11;
 const PERMIT: u8 = 12;
+const DOMAINS: u8 = 13;
 
 impl Input {
     /// Adds the input to a group.
@@ -159,6 +162,7 @@ impl Input {
             Self::Made(blueprint) => group.push(Stream::AUTOPILOT, MADE, &postcard::to_stdvec(blueprint)?),
             Self::Decided(decided) => group.push(Stream::AUTOPILOT, DECIDED, &postcard::to_stdvec(decided)?),
             Self::Permit(withheld) => group.push(Stream::AUTOPILOT, PERMIT, &postcard::to_stdvec(withheld)?),
+            Self::Domains { unseen } => group.push(Stream::AUTOPILOT, DOMAINS, &postcard::to_stdvec(unseen)?),
             Self::Resumed { person_patience_ms } => {
                 group.push(Stream::AUTOPILOT, RESUMED, &person_patience_ms.to_le_bytes());
             }
@@ -186,6 +190,9 @@ impl Input {
             MADE => Self::Made(postcard::from_bytes(record.bytes).map_err(damaged)?),
             DECIDED => Self::Decided(postcard::from_bytes(record.bytes).map_err(damaged)?),
             PERMIT => Self::Permit(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            DOMAINS => Self::Domains {
+                unseen: postcard::from_bytes(record.bytes).map_err(damaged)?,
+            },
             RESUMED => Self::Resumed {
                 person_patience_ms: milliseconds(record.bytes)?,
             },
@@ -216,6 +223,7 @@ impl Input {
                 None => format!("{} starts", decided.starts),
             },
             Self::Resumed { .. } => "another run".to_owned(),
+            Self::Domains { unseen } => format!("{} domains show nobody", unseen.len()),
             Self::Permit(None) => "effects are permitted again".to_owned(),
             Self::Permit(Some(why)) => format!("no effect is permitted: {why}"),
         }
@@ -235,6 +243,7 @@ impl Input {
             DECIDED => "decided",
             RESUMED => "resumed",
             PERMIT => "permit",
+            DOMAINS => "domains",
             _ => "unknown",
         }
     }

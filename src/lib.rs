@@ -88,6 +88,7 @@ mod permit;
 mod ports;
 mod replay;
 pub mod report;
+mod router;
 mod self_check;
 mod settings;
 mod shadow;
@@ -106,6 +107,7 @@ pub use notice::{Briefing, NOTICE_SCHEMA, Notice, NoticeStage, Pulse, Severity, 
 pub use permit::{AlwaysPermit, FilePermit, Permit, PermitError};
 pub use ports::{Notifier, Question, QuestionKind};
 pub use replay::{Difference, Replay, WhatIf, replay};
+pub use router::{Router, RouterError};
 pub use self_check::self_check;
 pub use settings::Settings;
 pub use shadow::{

@@ -51,6 +51,14 @@ pub struct Settings {
     pub attempt_estimate_ms: u64,
     /// How much the autopilot may do by itself, whatever its level.
     pub budget: Budget,
+    /// The label keys that name a domain, what can be cut off as one, the largest first: `region, cluster`. Default none.
+    ///
+    /// While nobody of a domain is seen, its targets wait and count against every allowance, and all others go on; after
+    /// [`blocked_patience_ms`](Self::blocked_patience_ms) they become debt. The values of the first key are exposed one after the
+    /// other: nobody of a second region gets the new version before the first has shown that it is well. That key must be
+    /// among the ones that the policy [spreads](unattended_batching::Policy::spread) over.
+    #[serde(default)]
+    pub domains: Vec<String>,
     /// How often people are told, and when somebody else is. It is the run's own matter, as `person_patience_ms` is.
     #[serde(default)]
     pub telling: Telling,
@@ -77,6 +85,7 @@ impl Default for Settings {
             debt_expiry_ms: 7 * 24 * HOUR_MS,
             attempt_estimate_ms: 10 * MINUTE_MS,
             budget: Budget::default(),
+            domains: Vec::new(),
             telling: Telling::default(),
         }
     }

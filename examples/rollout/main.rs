@@ -22,6 +22,7 @@ mod post;
 mod progress;
 #[path = "../common/record.rs"]
 mod record;
+mod stream;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ use crate::output::Ended;
 use crate::post::Post;
 use crate::progress::Progress;
 use crate::record::Recorder;
+use crate::stream::Stream;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -157,21 +159,29 @@ fn start(options: &Options) -> Result<u8, Failure> {
     }
     let mode = pilot.mode().clone();
     let (handle, run) = pilot.start(change).map_err(Failure::input)?;
+    let mut stream = Stream::of(options, world_first)?;
+    let mut events = stream.listen(&handle);
     desk.connect(&handle, &simulated);
     births(&simulated, &handle);
     let executor = simulated.executor();
     let outcome = executor.run(async {
         let mut run = Box::pin(run).fuse();
         let mut desk = Box::pin(desk.work(&clock)).fuse();
+        let mut told = Box::pin(stream.follow(events.as_mut())).fuse();
         let mut bars = Box::pin(progress.watch(&handle, &clock)).fuse();
         futures::select_biased! {
-            outcome = run => outcome,
+            outcome = run => Ok(outcome),
+            failure = told => Err(failure),
             () = desk => unreachable!("the operator works as long as the run lasts"),
             () = bars => unreachable!("the bars live as long as the run lasts"),
         }
     });
     progress.finish();
-    let outcome: Outcome = match outcome.map_err(Failure::internal)? {
+    let outcome = outcome.map_err(Failure::internal)??;
+    if let Some(events) = &mut events {
+        stream.drain(events)?;
+    }
+    let outcome: Outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error @ (unattended::RunError::OtherChange { .. } | unattended::RunError::Journal(_))) => {
             let path = options.journal.as_deref().unwrap_or_else(|| Path::new("the journal"));
@@ -204,6 +214,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
 fn settings(options: &Options) -> Settings {
     let mut settings = Settings::default();
     settings.budget = options.budget.clone();
+    settings.domains.clone_from(&options.domains);
     if options.operator == Operator::None {
         // Nobody will come: the run ends as waiting, and a later one with somebody goes on.
         settings.person_patience_ms = 0;

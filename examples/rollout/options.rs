@@ -48,6 +48,10 @@ pub(crate) struct Options {
     /// rollbacks-per-day, rollback-share, exposure-share (`25%`)
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = budget::budget, default_value = "")]
     pub(crate) budget: Budget,
+    /// Labels that name what can be cut off as one, the largest first, as in `region,zone`: the values of the first are exposed
+    /// one after the other, and one that cannot be reached holds its own targets only
+    #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
+    pub(crate) domains: Vec<String>,
     /// Who chose this release: below level 5 a person decides what begins
     #[arg(long, value_enum, default_value_t = Chooser::Person)]
     pub(crate) chosen_by: Chooser,
@@ -79,6 +83,12 @@ pub(crate) struct Options {
     /// a journal
     #[arg(long, value_name = "FILE", conflicts_with = "journal")]
     pub(crate) record: Option<PathBuf>,
+    /// Write each event there as it happens, one JSON line each; a run that takes a journal up goes on in the file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Put each event into an envelope of CloudEvents 1.0
+    #[arg(long, requires = "events")]
+    pub(crate) cloud_events: bool,
     /// Abort the process as soon as the journal has this many records
     #[arg(long, value_name = "N", requires = "journal")]
     pub(crate) kill_after: Option<u64>,

@@ -88,7 +88,7 @@ pub(super) fn at_the_beginning(tables: &Tables) -> Vec<ClassState> {
 }
 
 /// Whether, and on what, a class may go on.
-enum Evidence {
+pub(super) enum Evidence {
     /// Its own traffic says so.
     Own,
     /// Its traffic never could; its instances' synthetic requests say so.
@@ -143,6 +143,9 @@ impl Machine {
     pub(super) fn advance_classes(&mut self) {
         let calm = self.is_calm();
         let mut stepped = false;
+        if calm {
+            self.watch_regions();
+        }
         for at in 0..self.classes.len() {
             let class = u32::try_from(at).unwrap_or(u32::MAX);
             self.count_evidence(class);
@@ -219,7 +222,7 @@ impl Machine {
         }
     }
 
-    fn evidence(&self, class: u32) -> Evidence {
+    pub(super) fn evidence(&self, class: u32) -> Evidence {
         let state = &self.classes[class as usize];
         let Fresh::Counting(since) = state.fresh else {
             return Evidence::None;

@@ -5,6 +5,7 @@ mod autonomy;
 mod batches;
 mod budget;
 mod classes;
+mod domains;
 pub(crate) mod happened;
 pub(crate) mod lanes;
 mod metrics;
@@ -178,6 +179,7 @@ pub(crate) struct Machine {
     moved_ms: u64,
     sight: receipts::Sight,
     surroundings: surroundings::Surroundings,
+    domains: domains::Domains,
     /// Those who do not run the release do worse the more others do, by so much.
     interferes: Option<f64>,
     /// The interval before which this was looked for last.
@@ -189,6 +191,7 @@ impl Machine {
         let fleet = Arc::clone(&setup.change.fleet);
         let tables = Tables::new(&fleet, &setup.plan);
         let settings = &setup.change.settings;
+        let domains = domains::Domains::new(&fleet, &tables, &settings.domains);
         let mut config = JudgeConfig::new(metrics());
         config.alpha = settings.alpha;
         config.beta = settings.beta;
@@ -300,6 +303,7 @@ impl Machine {
             always_wrong: BTreeSet::new(),
             moved_ms: now_ms,
             sight: receipts::Sight::default(),
+            domains,
             surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
             interferes: None,
             looked_around: 0,
@@ -374,7 +378,7 @@ impl Machine {
                 .fleet
                 .app_index(app)
                 .and_then(|app| self.lanes.get(app.0 as usize));
-            if lane.is_some_and(Lane::is_untouched) {
+            if lane.is_some_and(Lane::is_untouched) || !self.domains.may_be_born_new(labels) {
                 return Side::Old;
             }
             self.frontier.version_for(id, app, labels)
@@ -464,6 +468,7 @@ impl Machine {
             Input::Order(order) => self.order(order),
             Input::Seen(wrong) => drop(self.seen(wrong)),
             Input::Permit(withheld) => self.permit(withheld.clone()),
+            Input::Domains { unseen } => self.domains_seen(unseen),
             Input::Resumed { person_patience_ms } => {
                 self.person_patience_ms = *person_patience_ms;
                 self.desk.again();

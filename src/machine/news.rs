@@ -100,6 +100,7 @@ impl Machine {
         self.targets.push(Target::new(stratum));
         self.births.push(name.to_owned());
         self.births_by_name.insert(name.to_owned(), target);
+        self.domains.born(target, labels, &self.tables);
         self.alive += 1;
         if side == Side::Old
             && let Some(lane) = self.lanes.get_mut(app_index.0 as usize)
@@ -125,6 +126,7 @@ impl Machine {
         }
         self.alive -= 1;
         self.autonomy.forget(target);
+        self.domains.forget(target);
         self.set_on_new(target, false);
         self.untouch(target);
         let name = self.name(target).to_owned();

@@ -53,13 +53,16 @@ impl Sight {
 impl Machine {
     /// Hands out what may start forward.
     pub(super) fn start_forward(&mut self, commands: &mut super::Commands) {
+        self.start_waiting(commands);
+        // Who waits for a domain will be started, and has taken its room.
         let room = self.room_to_start(MAX_STARTS, commands);
+        let room = room.saturating_sub(self.domains.waiting());
         let ids = self.frontier.startable(self.now_ms, room);
         if !ids.is_empty() {
             self.moved_ms = self.now_ms;
         }
         for target in ids {
-            self.start_or_offer(target, Direction::Forward, commands);
+            self.start_in_domain(target, Direction::Forward, commands);
         }
     }
 

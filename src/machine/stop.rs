@@ -167,6 +167,10 @@ impl Machine {
         }
         self.frontier.on(Event::RollBack { at: self.now_ms });
         self.withdraw_offers();
+        for id in self.domains.withdraw() {
+            let at = self.now_ms;
+            self.frontier.on(Event::Failed { id, at, retry: false });
+        }
         let touched = self.exposed_at_stop.unwrap_or_default();
         self.decide_text(
             "rollback.began",
@@ -180,6 +184,7 @@ impl Machine {
 
     /// Starts what may go back now, and ends the change when nobody is left.
     pub(super) fn advance_rollback(&mut self, commands: &mut Commands) {
+        self.start_waiting(commands);
         let mut targets = std::mem::take(&mut self.again);
         targets.extend(self.frontier.rollback_startable(self.now_ms, self.room_to_go_back()));
         if std::mem::take(&mut self.scan_due) {
@@ -190,13 +195,14 @@ impl Machine {
                 // It was offered to a person, and nobody took the step.
                 self.frontier.on(Event::RolledBack { id: target });
             } else if self.may_go_back(target) {
-                self.start_or_offer(target, Direction::Back, commands);
+                self.start_in_domain(target, Direction::Back, commands);
             } else {
                 self.parked.push(target);
             }
         }
         self.ask_for_the_way_back(commands);
-        if self.in_flight > 0 || !self.parked.is_empty() || !self.nothing_is_offered() {
+        let waits = !self.parked.is_empty() || self.domains.waiting() > 0;
+        if self.in_flight > 0 || waits || !self.nothing_is_offered() {
             return;
         }
         let left = |target: &Target| target.alive && (target.on_new || target.lost);

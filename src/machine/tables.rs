@@ -190,6 +190,12 @@ impl Tables {
         }
     }
 
+    /// The class of this name, if a spread key makes one.
+    pub(crate) fn class_named(&self, name: &str) -> Option<u32> {
+        let at = self.classes.iter().skip(1).position(|class| class.name == name)?;
+        u32::try_from(at + 1).ok()
+    }
+
     /// The stratum of a newborn, if its like was in the plan.
     pub(crate) fn stratum_of(&self, app: AppIndex, label: impl Fn(&str) -> Option<String>) -> Option<u32> {
         let values = self.spread.iter().map(|key| label(key).unwrap_or_default()).collect();

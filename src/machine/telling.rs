@@ -124,6 +124,9 @@ impl Machine {
                 ..self.matter("permit.withheld", Severity::Critical, text)
             });
         }
+        if self.ended().is_none() {
+            self.matters_of_domains(&mut matters);
+        }
         if self.autonomy.expired && self.ended().is_none() {
             let text = format!(
                 "the grant has run out: the change goes on at {}, where a person confirms each batch",
@@ -163,6 +166,22 @@ impl Machine {
             self.matters_of_teams(&mut matters);
         }
         matters
+    }
+
+    fn matters_of_domains(&self, matters: &mut Vec<Matter>) {
+        for (name, since, waiting) in self.domains.silent() {
+            let minutes = self.now_ms.saturating_sub(since) / 60_000;
+            let hours = self.setup.change.settings.blocked_patience_ms / 3_600_000;
+            let text = format!("nothing has been seen of {name} for {minutes} min, and {waiting} targets wait for it");
+            matters.push(Matter {
+                detail: Some(name.to_owned()),
+                otherwise: format!(
+                    "its targets wait and count against every allowance; after {hours} h they are left behind as debt"
+                ),
+                remedy: "bring the domain back into reach".to_owned(),
+                ..self.matter("domain.silent", Severity::Warning, text)
+            });
+        }
     }
 
     /// What rules hold that only people lift goes to those whose rules they are.

@@ -6,6 +6,7 @@
 )]
 
 mod desk;
+mod events;
 mod journal;
 mod refused;
 

@@ -1,0 +1,62 @@
+//! Whether anybody is seen in each domain.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::future::{Either, join_all, select};
+use unattended_upgrade::{Clock, Journal, Platform, TargetId};
+
+use crate::RunError;
+use crate::input::Input;
+use crate::machine::Machine;
+
+use super::Run;
+
+/// A domain has so long to show somebody.
+const LOOK_MS: u64 = 5_000;
+
+impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
+    /// Looks at a few targets of each domain, once an interval. What is as ever is not written down.
+    pub(super) async fn look_at_domains(&mut self, now_ms: u64) -> Result<(), RunError> {
+        let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
+        if self.domains_seen_ms.is_some_and(|at| now_ms < at.saturating_add(pace)) {
+            return Ok(());
+        }
+        self.domains_seen_ms = Some(now_ms);
+        let samples = self.with(|machine| machine.domain_samples())?;
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let (platform, clock) = (Arc::clone(&self.world.platform), Arc::clone(&self.world.clock));
+        let looks = samples
+            .iter()
+            .map(|some| is_seen(platform.as_ref(), clock.as_ref(), some));
+        let Some(seen) = self.within(Box::pin(join_all(looks))).await? else {
+            return Ok(());
+        };
+        let unseen: Vec<u16> = (0u16..).zip(seen).filter(|(_, seen)| !seen).map(|(at, _)| at).collect();
+        if unseen.is_empty() && !self.with(|machine| machine.misses_domains())? {
+            return Ok(());
+        }
+        let input = Input::Domains { unseen };
+        self.input(&input)?;
+        let Input::Domains { unseen } = &input else {
+            return Ok(());
+        };
+        self.with(|machine: &mut Machine| machine.domains_seen(unseen))
+    }
+}
+
+/// Whether one of these can be looked at. Where nobody is left to look at, nothing is missed.
+async fn is_seen<P: Platform, C: Clock>(platform: &P, clock: &C, some: &[TargetId]) -> bool {
+    let until_ms = clock.now().saturating_add(LOOK_MS);
+    for target in some {
+        let look = pin!(platform.observe(std::slice::from_ref(target)));
+        match select(look, pin!(clock.sleep_until(until_ms))).await {
+            Either::Left((Ok(_), _)) => return true,
+            Either::Left((Err(_), _)) => {}
+            Either::Right(_) => return false,
+        }
+    }
+    some.is_empty()
+}

@@ -1,0 +1,338 @@
+//! Domains: what can be cut off as one. One that cannot be reached holds its own targets and nobody else's, and they count
+//! against every allowance. The largest of them, regions, are exposed for the first time one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use unattended_batching::{Fleet, TargetIndex};
+use unattended_upgrade::TargetId;
+
+use super::classes::{Evidence, Fresh};
+use super::tables::Tables;
+use super::{Commands, Direction, Machine};
+
+/// Targets of a domain that are looked at to see whether it can be reached.
+const SAMPLES: usize = 2;
+/// Of so many, spread over the domain, the first living ones.
+const CANDIDATES: usize = 64;
+/// It cannot be reached where so many looks in a row showed nobody.
+const MISSES: u8 = 2;
+
+/// A domain's number.
+type DomainIndex = u16;
+
+/// One domain.
+#[derive(Clone, Debug)]
+struct Domain {
+    /// `region=eu, cluster=eu-1`.
+    name: String,
+    /// The class of its region.
+    region: Option<u32>,
+    candidates: Vec<TargetIndex>,
+    /// Looks in a row that showed nobody.
+    missed: u8,
+    /// Since when it cannot be reached.
+    silent_ms: Option<u64>,
+}
+
+/// The domains, and who waits for them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Domains {
+    list: Vec<Domain>,
+    /// By target; shorter than the fleet where nobody was born since.
+    of: Vec<Option<DomainIndex>>,
+    numbers: BTreeMap<Vec<String>, DomainIndex>,
+    keys: Vec<String>,
+    /// Given by the frontier, which counts them as in flight, and not started.
+    waiting: BTreeMap<TargetIndex, Direction>,
+    /// The region that is exposed for the first time, and those that have been.
+    exposing: Option<u32>,
+    shown: BTreeSet<u32>,
+}
+
+impl Domains {
+    /// The domains of a fleet by the values of `keys`, the first being the region.
+    pub(super) fn new(fleet: &Fleet, tables: &Tables, keys: &[String]) -> Self {
+        let mut domains = Self {
+            keys: keys.to_vec(),
+            ..Self::default()
+        };
+        if keys.is_empty() {
+            return domains;
+        }
+        let indices: Vec<_> = keys.iter().map(|key| fleet.key_index(key)).collect();
+        let mut members: Vec<Vec<TargetIndex>> = Vec::new();
+        for target in fleet.targets() {
+            let value = |index: &Option<_>| {
+                let index = (*index)?;
+                fleet.label(target, index).map(|value| fleet.value_name(index, value))
+            };
+            let values: Vec<Option<&str>> = indices.iter().map(value).collect();
+            let number = domains.number(&values, tables);
+            domains.of.push(number);
+            let Some(number) = number else { continue };
+            members.resize(members.len().max(usize::from(number) + 1), Vec::new());
+            members[usize::from(number)].push(target);
+        }
+        for (domain, members) in domains.list.iter_mut().zip(members) {
+            let stride = members.len().div_ceil(CANDIDATES).max(1);
+            domain.candidates = members.into_iter().step_by(stride).collect();
+        }
+        domains
+    }
+
+    /// The domain of these values. A target without a region is in none.
+    fn number(&mut self, values: &[Option<&str>], tables: &Tables) -> Option<DomainIndex> {
+        let region = values.first().copied().flatten()?;
+        let named: Vec<String> = values
+            .iter()
+            .map(|value| value.unwrap_or_default().to_owned())
+            .collect();
+        if let Some(&known) = self.numbers.get(&named) {
+            return Some(known);
+        }
+        let number = DomainIndex::try_from(self.list.len()).ok()?;
+        let named_keys = self.keys.iter().zip(values);
+        let parts = named_keys.filter_map(|(key, value)| value.map(|value| format!("{key}={value}")));
+        let class = format!("{}={region}", self.keys[0]);
+        self.list.push(Domain {
+            name: parts.collect::<Vec<_>>().join(", "),
+            region: tables.class_named(&class),
+            candidates: Vec::new(),
+            missed: 0,
+            silent_ms: None,
+        });
+        self.numbers.insert(named, number);
+        Some(number)
+    }
+
+    /// Who was born takes the next number.
+    pub(super) fn born(&mut self, target: TargetIndex, labels: &[(&str, &str)], tables: &Tables) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let number = {
+            let keys = self.keys.clone();
+            let values: Vec<Option<&str>> = keys.iter().map(|key| value_of(labels, key)).collect();
+            self.number(&values, tables)
+        };
+        self.of.push(number);
+        if let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number)))
+            && domain.candidates.len() < CANDIDATES
+        {
+            domain.candidates.push(target);
+        }
+    }
+
+    /// The target is no more.
+    pub(super) fn forget(&mut self, target: TargetIndex) {
+        self.waiting.remove(&target);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The change is taken back: who waited for the way there does no longer.
+    pub(super) fn withdraw(&mut self) -> Vec<TargetIndex> {
+        std::mem::take(&mut self.waiting).into_keys().collect()
+    }
+
+    fn of(&self, target: TargetIndex) -> Option<&Domain> {
+        let number = (*self.of.get(target.0 as usize)?)?;
+        self.list.get(usize::from(number))
+    }
+
+    /// Whether somebody of a region may get the new version now.
+    fn may_expose(&self, region: Option<u32>) -> bool {
+        region.is_none_or(|region| self.shown.contains(&region) || self.exposing.is_none_or(|now| now == region))
+    }
+
+    /// Whether a target born with these labels may have the new version, as far as domains go.
+    pub(super) fn may_be_born_new(&self, labels: &[(&str, &str)]) -> bool {
+        if self.keys.is_empty() {
+            return true;
+        }
+        let named: Vec<String> = (self.keys.iter())
+            .map(|key| value_of(labels, key).unwrap_or_default().to_owned())
+            .collect();
+        let Some(&number) = self.numbers.get(&named) else {
+            return true;
+        };
+        let domain = &self.list[usize::from(number)];
+        // A birth is never the first of its region: nobody looks at it as at an attempt.
+        let begun = domain
+            .region
+            .is_none_or(|region| self.shown.contains(&region) || self.exposing == Some(region));
+        begun && domain.silent_ms.is_none()
+    }
+
+    /// Domains that cannot be reached, each since when and with how many who wait for it.
+    pub(super) fn silent(&self) -> impl Iterator<Item = (&str, u64, usize)> {
+        (0u16..).zip(&self.list).filter_map(|(number, domain)| {
+            let waiting = (self.waiting.keys()).filter(|target| self.of[target.0 as usize] == Some(number));
+            domain
+                .silent_ms
+                .map(|since| (domain.name.as_str(), since, waiting.count()))
+        })
+    }
+}
+
+fn value_of<'l>(labels: &[(&'l str, &'l str)], key: &str) -> Option<&'l str> {
+    labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+}
+
+impl Machine {
+    /// Whom to look at to see which domains can be reached: a few of each. None where there is one domain only, which is the platform.
+    pub(crate) fn domain_samples(&self) -> Vec<Vec<TargetId>> {
+        if self.domains.list.len() < 2 {
+            return Vec::new();
+        }
+        let living = |domain: &Domain| {
+            let living = (domain.candidates.iter()).filter(|target| self.targets[target.0 as usize].alive);
+            living
+                .take(SAMPLES)
+                .map(|&target| TargetId::from(self.name(target)))
+                .collect()
+        };
+        self.domains.list.iter().map(living).collect()
+    }
+
+    /// Whether it matters that all domains were seen.
+    pub(crate) fn misses_domains(&self) -> bool {
+        self.domains.list.iter().any(|domain| domain.missed > 0)
+    }
+
+    /// Nobody was seen in these domains, and somebody in the others.
+    pub(crate) fn domains_seen(&mut self, unseen: &[DomainIndex]) {
+        for at in 0..self.domains.list.len() {
+            let now_ms = self.now_ms;
+            let domain = &mut self.domains.list[at];
+            let name = domain.name.clone();
+            if DomainIndex::try_from(at).is_ok_and(|number| unseen.contains(&number)) {
+                domain.missed = domain.missed.saturating_add(1);
+                if domain.missed < MISSES || domain.silent_ms.is_some() {
+                    continue;
+                }
+                domain.silent_ms = Some(now_ms);
+                let text = format!(
+                    "{name} cannot be reached: nothing more is started there, and what would be counts against every allowance"
+                );
+                let otherwise = "an answer of anybody in it would have let it go on".to_owned();
+                self.decide_text("domain.silent", text, Some(otherwise));
+            } else {
+                domain.missed = 0;
+                let Some(since) = domain.silent_ms.take() else { continue };
+                let minutes = (now_ms - since) / 60_000;
+                self.moved_ms = now_ms;
+                self.decide_text(
+                    "domain.back",
+                    format!("{name} can be reached again, after {minutes} min"),
+                    None,
+                );
+            }
+            self.scan_due = true;
+        }
+    }
+
+    /// Starts a target that the frontier gave, or has it wait for its domain.
+    pub(super) fn start_in_domain(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
+        match self.domain_says(target, direction) {
+            Says::Start => self.start_or_offer(target, direction, commands),
+            Says::Wait => {
+                self.domains.waiting.insert(target, direction);
+            }
+            Says::GiveUp(reason) => self.owe(target, true, reason),
+        }
+    }
+
+    /// Those who waited for their domain, and need not any more.
+    pub(super) fn start_waiting(&mut self, commands: &mut Commands) {
+        if self.domains.waiting.is_empty() {
+            return;
+        }
+        let waiting: Vec<(TargetIndex, Direction)> = self
+            .domains
+            .waiting
+            .iter()
+            .map(|(&target, &way)| (target, way))
+            .collect();
+        for (target, direction) in waiting {
+            match self.domain_says(target, direction) {
+                Says::Wait => continue,
+                Says::Start => {
+                    self.domains.waiting.remove(&target);
+                    self.moved_ms = self.now_ms;
+                    self.start_or_offer(target, direction, commands);
+                }
+                Says::GiveUp(reason) => {
+                    self.domains.waiting.remove(&target);
+                    self.owe(target, true, reason);
+                }
+            }
+        }
+    }
+
+    fn domain_says(&mut self, target: TargetIndex, direction: Direction) -> Says {
+        let Some(domain) = self.domains.of(target) else {
+            return Says::Start;
+        };
+        let patience = self.setup.change.settings.blocked_patience_ms;
+        if let Some(since) = domain.silent_ms {
+            if self.now_ms - since < patience {
+                return Says::Wait;
+            }
+            // Whoever must leave the new version is tried however that may end.
+            return match direction {
+                Direction::Back => Says::Start,
+                Direction::Forward => {
+                    let hours = (self.now_ms - since) / 3_600_000;
+                    Says::GiveUp(format!("{} could not be reached for {hours} h", domain.name))
+                }
+            };
+        }
+        let region = domain.region;
+        if direction == Direction::Back {
+            return Says::Start;
+        }
+        if !self.domains.may_expose(region) {
+            return Says::Wait;
+        }
+        if let Some(region) = region.filter(|region| !self.domains.shown.contains(region))
+            && self.domains.exposing.is_none()
+        {
+            self.domains.exposing = Some(region);
+            let name = &self.tables.classes[region as usize].name;
+            let text = format!(
+                "{name} is exposed for the first time, and no other region is until it has shown that it is well"
+            );
+            self.decide_text("region.first", text, None);
+        }
+        Says::Start
+    }
+
+    /// Whether the region that is exposed for the first time has shown that it is well: the next may be.
+    pub(super) fn watch_regions(&mut self) {
+        let Some(region) = self.domains.exposing else { return };
+        let state = &self.classes[region as usize];
+        let rested = matches!(state.fresh, Fresh::Counting(since)
+            if self.now_ms - since >= self.setup.change.settings.bake_ms);
+        let name = self.tables.classes[region as usize].name.clone();
+        if rested && !matches!(self.evidence(region), Evidence::None) {
+            self.domains.shown.insert(region);
+            self.domains.exposing = None;
+            let text = format!("{name} has shown that it is well: the next region may be exposed");
+            self.decide_text("region.shown", text, None);
+        } else if state.exposed == 0 && !self.domains.waiting.is_empty() && self.nothing_is_offered() {
+            // All its attempts failed, for reasons of their own: others need not wait for it.
+            self.domains.exposing = None;
+        }
+    }
+}
+
+/// What a domain says of one of its targets.
+enum Says {
+    Start,
+    Wait,
+    /// It has been silent for too long.
+    GiveUp(String),
+}

@@ -1,0 +1,176 @@
+//! Regions one after the other, and a region that cannot be reached.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use unattended::upgrade::{Clock, TargetId};
+use unattended::{Outcome, Severity};
+
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS};
+
+const REGIONS: [&str; 3] = ["eu", "us", "asia"];
+
+/// The region of a target, by its number.
+fn region_of(target: &str) -> &'static str {
+    let (app, number) = target.rsplit_once('-').unwrap();
+    let regions = if app == "app-3" { 2 } else { REGIONS.len() };
+    REGIONS[number.parse::<usize>().unwrap() % regions]
+}
+
+/// Applications that live in all three regions, and one that does not live in asia.
+fn case() -> Case {
+    let mut case = Case::calm(4, 24);
+    for target in &mut case.targets {
+        target
+            .labels
+            .push(("region".to_owned(), region_of(&target.id).to_owned()));
+    }
+    case.policy = case.policy.spread(["region", "stack"]);
+    case.settings.domains = vec!["region".to_owned()];
+    case
+}
+
+/// When the decisions of this code were taken, and what they say.
+fn decisions<'e>(ended: &'e Ended, code: &str) -> Vec<(u64, &'e str)> {
+    (ended.summary.decisions.iter())
+        .filter(|decision| decision.code == code)
+        .map(|decision| (decision.at_ms, decision.text.as_str()))
+        .collect()
+}
+
+#[test]
+fn no_two_regions_are_exposed_for_the_first_time_at_once() {
+    let ended = case().run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let shown = decisions(&ended, "region.shown");
+    assert_eq!(shown.len(), REGIONS.len(), "{shown:?}");
+    let first_of = |region: &str| {
+        let mut disturbing = ended.effects.iter().filter(|effect| effect.disturbs());
+        disturbing
+            .find(|effect| region_of(&effect.target) == region)
+            .unwrap()
+            .at_ms
+    };
+    let mut firsts: Vec<u64> = REGIONS.iter().map(|region| first_of(region)).collect();
+    firsts.sort_unstable();
+    for (next, (at, text)) in firsts[1..].iter().zip(&shown) {
+        assert!(next >= at, "{text} at {at} ms, and the next region began at {next} ms");
+    }
+    // Without a word on domains the first batch has them all.
+    let mut plain = case();
+    plain.settings.domains.clear();
+    let plain = plain.run();
+    let early = plain
+        .effects
+        .iter()
+        .filter(|effect| effect.disturbs() && effect.at_ms < firsts[1] / 2);
+    let regions: BTreeSet<&str> = early.map(|effect| region_of(&effect.target)).collect();
+    assert_eq!(regions.len(), REGIONS.len());
+    assert_eq!(decisions(&plain, "region.first"), []);
+}
+
+/// Runs it while looks at `asia` hang, from the first change there on, for so long.
+fn cut_off(case: &Case, silent_ms: u64) -> Ended {
+    let stage = case.stage();
+    let silent = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&silent);
+    stage.platform.silent_where(move |targets: &[TargetId]| {
+        switch.load(Ordering::Relaxed) && targets.iter().any(|target| region_of(target.as_str()) == "asia")
+    });
+    let begin = Arc::clone(&silent);
+    stage.platform.before_each(move |effect| {
+        if effect.disturbs() && region_of(&effect.target) == "asia" {
+            begin.store(true, Ordering::Relaxed);
+        }
+    });
+    let (clock, platform) = (stage.sim.clock(), Arc::clone(&stage.platform));
+    stage.run_beside(async move {
+        while !silent.load(Ordering::Relaxed) {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+        }
+        clock.sleep_until(clock.now() + silent_ms).await;
+        silent.store(false, Ordering::Relaxed);
+        platform.before_each(|_| {});
+    })
+}
+
+#[test]
+fn a_region_that_cannot_be_reached_holds_its_own_and_nobody_else() {
+    let ended = cut_off(&case(), 4 * HOUR_MS);
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let (silent, back) = (decisions(&ended, "domain.silent"), decisions(&ended, "domain.back"));
+    assert_eq!((silent.len(), back.len()), (1, 1), "{silent:?} {back:?}");
+    assert!(silent[0].1.contains("region=asia"), "{silent:?}");
+    let between = |region: &str| {
+        let meant = |target: &str| region_of(target) == region;
+        let during = ended
+            .effects
+            .iter()
+            .filter(|effect| effect.at_ms > silent[0].0 && effect.at_ms < back[0].0);
+        let begun: BTreeSet<&str> = during
+            .filter(|effect| effect.disturbs() && meant(&effect.target))
+            .map(|effect| effect.target.as_str())
+            .collect();
+        begun.len()
+    };
+    assert_eq!(between("asia"), 0);
+    assert!(between("eu") > 0 && between("us") > 0);
+    // People were told once, and that it was over.
+    let told: Vec<_> = ended
+        .pager
+        .all()
+        .into_iter()
+        .filter(|notice| notice.code == "domain.silent")
+        .collect();
+    assert!(
+        told.len() >= 2 && told.iter().all(|notice| notice.severity == Severity::Warning),
+        "{told:?}"
+    );
+    assert_eq!(told.last().unwrap().stage, unattended::NoticeStage::Resolved);
+}
+
+#[test]
+fn a_region_that_stays_away_is_left_as_debt() {
+    let mut case = case();
+    case.settings.blocked_patience_ms = HOUR_MS;
+    let ended = cut_off(&case, 20 * HOUR_MS);
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    // Nobody knows whether they serve: they count against their applications, and against no other one.
+    let debts = &ended.summary.debts;
+    let given_up = |debt: &unattended::Debt| debt.reason.contains("region=asia could not be reached for");
+    assert!(debts.iter().any(given_up), "{debts:?}");
+    for debt in debts {
+        assert_ne!(debt.owner, "app-3", "{debt:?}");
+        assert_eq!(
+            given_up(debt),
+            region_of(&debt.target) == "asia" && !debt.reason.contains("allowance"),
+            "{debt:?}"
+        );
+    }
+}
+
+#[test]
+fn a_change_that_waits_for_a_region_is_taken_up_again() {
+    let whole = cut_off(&case(), 2 * HOUR_MS);
+    let played = futures::executor::block_on(unattended::replay(&*whole.journal, None)).unwrap();
+    assert_eq!(played.first_difference, None);
+    assert_eq!(played.digest, played.journal_digest);
+}
+
+#[test]
+fn domains_that_the_fleet_does_not_have_are_refused() {
+    let mut case = case();
+    for (keys, word) in [
+        (vec!["cell"], "`cell`, which is no label"),
+        (vec!["region", "region"], "twice"),
+        (vec!["zone"], "does not spread over"),
+    ] {
+        case.settings.domains = keys.into_iter().map(ToOwned::to_owned).collect();
+        let error = case.try_start().unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}

@@ -23,11 +23,13 @@ use crate::metrics::{FleetMetrics, Meter};
 use crate::options::Way;
 use crate::output::severity;
 use crate::sidecars::Sidecars;
-use crate::world::{Place, World, version};
+use crate::world::{COLD_START_MS, Place, World, version};
 
 /// A fleet of eight is judged by seconds, not by hours.
 const INTERVAL_MS: u64 = 250;
 const WARM_UP_MS: u64 = 500;
+/// After a cold upgrade clients come back when the application has started, all at once and long after its proxy.
+const COLD_WARM_UP_MS: u64 = COLD_START_MS + 1_000;
 const BAKE_MS: u64 = 1_000;
 
 /// A target has fewer attempts in a round than two to the power of this.
@@ -194,7 +196,7 @@ async fn change(
             .memory(COPY_BYTES, available_memory())
             .protocols(PROTOCOL, PROTOCOL),
     };
-    let metrics = FleetMetrics::new(meter, Version::from(new.as_str()), WARM_UP_MS, &world.directory);
+    let metrics = FleetMetrics::new(meter, Version::from(new.as_str()), warm_up_ms(world), &world.directory);
     let mut fleet = Fleet::builder();
     for place in targets {
         let app = format!("app-{}", place.app);
@@ -211,7 +213,7 @@ async fn change(
         fleet,
     )
     .policy(policy()?)
-    .settings(settings())
+    .settings(settings(world))
     .seed(world.options.seed);
     let pilot = Autopilot::builder()
         .platform(Arc::clone(platform))
@@ -279,10 +281,17 @@ fn policy() -> Result<Policy, Failure> {
         .total_in_flight(half))
 }
 
-fn settings() -> Settings {
+const fn warm_up_ms(world: &World) -> u64 {
+    match world.options.mode {
+        Way::Cold => COLD_WARM_UP_MS,
+        Way::Warm | Way::Hot => WARM_UP_MS,
+    }
+}
+
+fn settings(world: &World) -> Settings {
     let mut settings = Settings::default();
     settings.interval_ms = INTERVAL_MS;
-    settings.warm_up_ms = WARM_UP_MS;
+    settings.warm_up_ms = warm_up_ms(world);
     settings.bake_ms = BAKE_MS;
     settings.soak_ms = 0;
     // A handful of proxies cannot show by the traffic of seconds that errors rarer than one in 100,000 have not doubled:

@@ -21,7 +21,7 @@ const SELF_TEST: u8 = 3;
 
 /// One in ten requests before the change was slower than the bound, at most; what is slower after it is compared with that.
 /// Fewer would be those that a busy machine made wait, and say nothing of a version.
-const SLOW_SHARE: f64 = 0.1;
+const ONE_SLOW_IN: u64 = 10;
 
 /// What one process has counted since it started.
 #[derive(Clone, Debug, Default)]
@@ -177,7 +177,7 @@ impl FleetMetrics {
         let requests = whole.values().next_back().copied().unwrap_or(0);
         let bound = whole
             .iter()
-            .find(|(_, within)| (requests - **within) as f64 <= SLOW_SHARE * requests as f64)
+            .find(|(_, within)| (requests - **within) * ONE_SLOW_IN <= requests)
             .map(|(bits, _)| f64::from_bits(*bits))
             .filter(|_| requests > 0)
             .ok_or_else(|| unavailable("no request was measured yet".to_owned()))?;
@@ -206,9 +206,12 @@ impl MetricSource for FleetMetrics {
         for (_, stratum, _, reading) in &all {
             for reading in reading.iter().flatten() {
                 let (tests, tests_failed) = reading.self_tests;
+                // Up to that share is ordinary, by how the bound is drawn; the few seconds before the change say nothing finer,
+                // and who is held to them waits for a machine that is as quiet again.
+                let slow = reading.slower_than(bound).max(reading.requests / ONE_SLOW_IN);
                 let measured = [
                     (ERRORS, reading.own, reading.requests),
-                    (SLOW, reading.slower_than(bound), reading.requests),
+                    (SLOW, slow, reading.requests),
                     (SELF_TEST, tests_failed, tests),
                 ];
                 for (metric, bad, all) in measured {

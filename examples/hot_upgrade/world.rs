@@ -13,7 +13,7 @@ use crate::client::Site;
 use crate::options::{Options, Release};
 
 /// How long an application takes to start, in milliseconds: what a cold upgrade costs and the others do not.
-const COLD_START_MS: u64 = 1_000;
+pub(crate) const COLD_START_MS: u64 = 1_000;
 
 /// Synthetic requests a second of each sidecar: so many that the first target has shown in seconds what it must.
 const SELF_TESTS: u32 = 4_000;

@@ -134,7 +134,8 @@ where
 
     fn turn_back(&mut self, slot: usize, by: &str) {
         let now = self.clock.now();
-        if let Some(attempt) = &mut self.slots[slot] {
+        // What is only replayed yet has no slot: it is told again after the driver has resumed.
+        if let Some(Some(attempt)) = self.slots.get_mut(slot) {
             attempt.machine.turn_back(Reason::Aborted { by: by.into() });
             self.look_soon(slot, now);
         }
@@ -175,7 +176,9 @@ where
         };
         let runs = match &receipt.terminal {
             Terminal::Done => &receipt.to,
-            Terminal::RolledBack { .. } | Terminal::Rejected { .. } => &receipt.from,
+            Terminal::RolledBack { .. } => &receipt.from,
+            // Nothing was touched, and it may run neither version of that attempt: what the newer job says of it holds.
+            Terminal::Rejected { .. } => &job.from.clone(),
             Terminal::Gone => return self.drop_job(attempt, job.target, DropReason::Left),
             Terminal::NeedsPerson { .. } | Terminal::Superseded => {
                 return self.drop_job(attempt, job.target, DropReason::NotFree);

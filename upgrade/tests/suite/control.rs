@@ -172,6 +172,27 @@ fn a_newer_change_follows_from_where_the_older_one_ended() {
     }
 }
 
+/// The older change was refused since the target runs neither of its versions; the newer one knows better.
+#[test]
+fn a_newer_change_begins_from_where_it_says_if_the_older_one_was_refused() {
+    let world = world();
+    let a = world.add("a");
+    let mut driver = world.driver();
+    driver.submit(job(&a, "new", Mode::Warm).from("elsewhere")).unwrap();
+    world.state.lock().blind = true;
+    turn(&world, &mut driver);
+    world.state.lock().blind = false;
+    let newer = job(&a, "elsewhere", Mode::Warm).from("old");
+    let id = driver.supersede(newer, "li").unwrap();
+    let receipts = world.run(&mut driver);
+    assert!(
+        matches!(receipts[0].terminal, Terminal::Rejected { .. }),
+        "{receipts:?}"
+    );
+    assert_eq!((receipts[1].attempt, &receipts[1].terminal), (id, &Terminal::Done));
+    assert_eq!(world.slot(&a).running, "elsewhere".into());
+}
+
 #[test]
 fn what_follows_an_attempt_that_needs_a_person_is_dropped() {
     let world = world();

@@ -19,6 +19,18 @@ use unattended_upgrade::explore::{Ablation, Counterexample, Explored, FAULTS, ab
 
 const SCHEMA: u32 = 1;
 
+const USAGE: &str = "\
+Usage: explore [--json | --dot | --markdown]
+
+Explores every way an upgrade can go, in each mode, with up to three faults on one way, and each rule taken away.
+
+  --json      for programs: states, transitions, invariants, and the lengths of counterexamples
+  --dot       the transitions of each mode as graphs
+  --markdown  the same as tables
+
+Exit codes: 0 all hold and each rule is needed, 1 not so, 2 usage, 4 the output could not be written.
+";
+
 fn main() -> ExitCode {
     let options: Vec<String> = std::env::args().skip(1).collect();
     let (text, code) = match options.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -32,6 +44,7 @@ fn main() -> ExitCode {
             let explored = Mode::ALL.map(|mode| explore(mode, FAULTS));
             (tables(&explored), ExitCode::SUCCESS)
         }
+        ["--help" | "-h"] => (USAGE.to_owned(), ExitCode::SUCCESS),
         _ => {
             eprintln!("error: give one of --json, --dot, --markdown, or nothing; found {options:?}");
             return ExitCode::from(2);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::mode::missing_for;
 use crate::{Capabilities, Mode};
 
-/// The mode that somebody asked for, and so what a target that cannot do it gets.
+/// The mode that somebody asked for, and the downgrade policy: what a target gets that cannot do it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

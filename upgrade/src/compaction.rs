@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::history::{History, Told};
-use crate::{
-    AttemptId, DriverError, Generation, Group, Journal, JournalError, Position, Record, Snapshot, Stream, TargetId,
-    UpgradeRecord,
-};
+use crate::{AttemptId, DriverError, Group, Journal, JournalError, Position, Record, Snapshot, Stream, UpgradeRecord};
 
 /// Groups that are read in one call.
 const READ_GROUPS: usize = 256;
@@ -109,25 +106,14 @@ struct Compactor {
     others: Group,
     /// The records of each open attempt, as they were.
     open: BTreeMap<AttemptId, Group>,
-    /// In order of their names: equal journals make equal snapshots.
-    generations: BTreeMap<TargetId, Generation>,
 }
 
 impl Compactor {
     fn take(&mut self, record: &Record<'_>) -> Result<(), DriverError> {
-        let Some(Told {
-            record: told, ended, ..
-        }) = self.history.take(record)?
-        else {
+        let Some(Told { record: told, .. }) = self.history.take(record)? else {
             self.others.push(record.stream, record.kind, record.bytes);
             return Ok(());
         };
-        if let UpgradeRecord::Target { target, generation } = &told {
-            self.raise(target.clone(), *generation);
-        }
-        if let Some(ended) = ended {
-            self.raise(ended.target, ended.generation);
-        }
         if let Some(attempt) = told.attempt() {
             if matches!(told, UpgradeRecord::Finished { .. }) {
                 self.open.remove(&attempt);
@@ -137,11 +123,6 @@ impl Compactor {
             }
         }
         Ok(())
-    }
-
-    fn raise(&mut self, target: TargetId, generation: Generation) {
-        let known = self.generations.entry(target).or_default();
-        *known = generation.max(*known);
     }
 
     fn finish(self) -> Group {
@@ -158,8 +139,16 @@ impl Compactor {
         write(UpgradeRecord::Numbered {
             next_attempt: AttemptId(self.history.next_attempt),
         });
-        for (target, generation) in self.generations {
-            write(UpgradeRecord::Target { target, generation });
+        // An open attempt has the highest generation of its target, and its records stay. In order of their names: equal
+        // journals make equal snapshots.
+        let ended = self.history.targets.into_iter();
+        let mut ended: Vec<_> = ended.filter(|(_, latest)| latest.open.is_none()).collect();
+        ended.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (target, latest) in ended {
+            write(UpgradeRecord::Target {
+                target,
+                generation: latest.generation,
+            });
         }
         for records in self.open.values() {
             snapshot.extend(records);

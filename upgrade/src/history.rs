@@ -1,19 +1,56 @@
 //! The fold of the journal: what recovery and the describing of records share.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use crate::hash::Fixed;
 use crate::machine::Remembered;
 use crate::{
     AttemptId, EffectKey, Generation, GroupName, Mode, Reason, Receipt, Record, RecordError, Step, Stream, TargetId,
     UpgradeRecord, Version,
 };
 
-/// What the records say so far: the versions and the attempts that have not ended.
+/// What the records say so far: the versions, the attempts that have not ended, and every target ever attempted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) versions: Vec<Version>,
     pub(crate) open: BTreeMap<AttemptId, Open>,
     /// The lowest number that no attempt has had.
     pub(crate) next_attempt: u64,
+    /// Never iterated where order matters.
+    pub(crate) targets: HashMap<TargetId, Latest, Fixed>,
+    begun: Numbers,
+}
+
+/// What a target has come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Latest {
+    /// The highest it had.
+    pub(crate) generation: Generation,
+    /// The attempt that has not ended.
+    pub(crate) open: Option<AttemptId>,
+}
+
+/// A set of numbers that come nearly in order: from each first to its last.
+#[derive(Clone, Debug, Default)]
+struct Numbers(BTreeMap<u64, u64>);
+
+impl Numbers {
+    /// Whether it is new.
+    fn insert(&mut self, number: u64) -> bool {
+        let before = self.0.range(..=number).next_back().map(|(first, last)| (*first, *last));
+        if before.is_some_and(|(_, last)| number <= last) {
+            return false;
+        }
+        let first = match before {
+            Some((first, last)) if number - last == 1 => first,
+            _ => number,
+        };
+        let last = number
+            .checked_add(1)
+            .and_then(|next| self.0.remove(&next))
+            .unwrap_or(number);
+        self.0.insert(first, last);
+        true
+    }
 }
 
 /// One attempt that has begun and not ended.
@@ -53,7 +90,10 @@ impl History {
                 }
                 self.versions.push(version.clone());
             }
-            UpgradeRecord::Target { .. } => {}
+            UpgradeRecord::Target { target, generation } => {
+                let latest = self.targets.entry(target.clone()).or_default();
+                latest.generation = latest.generation.max(*generation);
+            }
             UpgradeRecord::Numbered { next_attempt } => {
                 self.next_attempt = self.next_attempt.max(next_attempt.0);
             }
@@ -68,9 +108,19 @@ impl History {
                 was_healthy,
                 group,
             } => {
-                if attempt.0 < self.next_attempt && self.open.contains_key(attempt) {
+                if !self.begun.insert(attempt.0) {
                     return Err(RecordError::Attempt { attempt: attempt.0 });
                 }
+                let latest = self.targets.entry(target.clone()).or_default();
+                if let Some(open) = latest.open {
+                    return Err(RecordError::Overlap {
+                        attempt: attempt.0,
+                        target: target.clone(),
+                        open: open.0,
+                    });
+                }
+                latest.take(*attempt, *generation)?;
+                latest.open = Some(*attempt);
                 self.next_attempt = self.next_attempt.max(attempt.0.saturating_add(1));
                 let open = Open {
                     target: target.clone(),
@@ -100,14 +150,12 @@ impl History {
             UpgradeRecord::Recovered {
                 attempt, generation, ..
             } => {
-                let open = self.open_mut(*attempt)?;
-                if *generation <= open.generation {
-                    return Err(RecordError::Generation {
-                        attempt: attempt.0,
-                        before: open.generation.0,
-                        found: generation.0,
-                    });
-                }
+                let open = self
+                    .open
+                    .get_mut(attempt)
+                    .ok_or(RecordError::Attempt { attempt: attempt.0 })?;
+                let latest = self.targets.entry(open.target.clone()).or_default();
+                latest.take(*attempt, *generation)?;
                 open.generation = *generation;
                 open.recoveries = open.recoveries.saturating_add(1);
                 open.remembered.recoveries_of_step = open.remembered.recoveries_of_step.saturating_add(1);
@@ -128,6 +176,9 @@ impl History {
                     .open
                     .remove(attempt)
                     .ok_or(RecordError::Attempt { attempt: attempt.0 })?;
+                if let Some(latest) = self.targets.get_mut(&open.target) {
+                    latest.open = None;
+                }
                 receipt = Some(Receipt {
                     attempt: *attempt,
                     target: open.target.clone(),
@@ -153,6 +204,11 @@ impl History {
         Ok(Some(Told { record, ended, receipt }))
     }
 
+    /// Whether an attempt at the target has not ended.
+    pub(crate) fn is_open(&self, target: &TargetId) -> bool {
+        self.targets.get(target).is_some_and(|latest| latest.open.is_some())
+    }
+
     fn version(&self, index: u32) -> Result<Version, RecordError> {
         usize::try_from(index)
             .ok()
@@ -165,6 +221,21 @@ impl History {
         self.open
             .get_mut(&attempt)
             .ok_or(RecordError::Attempt { attempt: attempt.0 })
+    }
+}
+
+impl Latest {
+    /// Generations of a target only rise.
+    fn take(&mut self, attempt: AttemptId, generation: Generation) -> Result<(), RecordError> {
+        if generation <= self.generation {
+            return Err(RecordError::Generation {
+                attempt: attempt.0,
+                before: self.generation.0,
+                found: generation.0,
+            });
+        }
+        self.generation = generation;
+        Ok(())
     }
 }
 

@@ -84,10 +84,10 @@
 //!   observed decides nothing but that a person is asked at last.
 //! - A call that never returns holds up whoever shares a look with its target for no longer than a few
 //!   [`DriverConfig::call_ms`], until that target is looked at alone; from the target's second call on it holds up nobody
-//!   else at all. After its deadline it is given up as one that may have happened: the next look and the same key settle what became of it. A target that stays out of sight for
-//!   [`Timing::blind_ms`] ends as [`Terminal::NeedsPerson`]. A journal that does not answer stops everything, and says so.
+//!   else at all. After its deadline it is given up as one that may have happened: the next look and the same key settle
+//!   what became of it. A target that stays out of sight for [`Timing::blind_ms`] ends as [`Terminal::NeedsPerson`]. A
+//!   journal that does not answer stops everything, and says so.
 //! - The same inputs give the same effects in the same order and the same journal bytes.
-//!
 //! - Hot: unless a process dies, somebody accepts at every instant; there is a way back until the old instance has left.
 //!
 //! They hold in an exhaustive exploration of every mode ([`explore`](mod@explore), which lists the invariants and what is

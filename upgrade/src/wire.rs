@@ -53,6 +53,15 @@ impl<'a> Reader<'a> {
         Err(RecordError::Number)
     }
 
+    /// What is counted up by one, and must not come to an end: a journal that says it nearly has is damaged.
+    pub(crate) fn counter(&mut self) -> Result<u64, RecordError> {
+        let number = self.number()?;
+        if number > u64::MAX / 2 {
+            return Err(RecordError::Number);
+        }
+        Ok(number)
+    }
+
     pub(crate) fn small(&mut self) -> Result<u32, RecordError> {
         u32::try_from(self.number()?).map_err(|_| RecordError::Number)
     }

@@ -1,38 +1,15 @@
-//! A platform of about 150 lines: a host that runs one process per target and remembers its orders on its disk.
+//! A platform in 150 lines: a host that runs one process per target and remembers its orders on its disk.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended_upgrade::{
-    Capabilities, Clock, ConfigSeen, EffectKey, EffectOutcome, FleetChange, Generation, Ingress, IngressOrder,
-    InstanceId, News, Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
+    Capabilities, Clock, ConfigSeen, EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, InstanceId, News,
+    Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
 };
 
-/// What takes time here takes five seconds.
-const START_MS: u64 = 5_000;
-
-/// One process, with all that must survive a crash of the adapter.
-pub(crate) struct Process {
-    pub(crate) version: Version,
-    pub(crate) instance: u64,
-    pub(crate) ready_at: u64,
-    /// Closed until then, unless it is opened before.
-    pub(crate) closed_until: Option<u64>,
-    pub(crate) config: Version,
-    pub(crate) fenced: Generation,
-    /// The last order that was taken.
-    pub(crate) applied: Option<EffectKey>,
-}
-
-/// What a real adapter keeps in its orchestrator: here it is memory that outlives the adapter.
-#[derive(Default)]
-pub(crate) struct Disk {
-    pub(crate) processes: BTreeMap<TargetId, Process>,
-    pub(crate) news: Vec<FleetChange>,
-    pub(crate) instances: u64,
-}
+use crate::disk::{Disk, Process, START_MS};
 
 /// The adapter. It keeps nothing itself: everything it knows is on the disk.
 pub(crate) struct Host<C> {
@@ -41,41 +18,6 @@ pub(crate) struct Host<C> {
 }
 
 impl<C: Clock> Host<C> {
-    /// Starts a process, ready at once.
-    pub(crate) fn add(&self, target: &TargetId, version: &Version) {
-        let mut disk = self.disk.lock();
-        disk.instances += 1;
-        let process = Process {
-            version: version.clone(),
-            instance: disk.instances,
-            ready_at: 0,
-            closed_until: None,
-            config: Version::from("config-1"),
-            fenced: Generation(0),
-            applied: None,
-        };
-        disk.processes.insert(target.clone(), process);
-    }
-
-    /// A process falls, and is started again as it was.
-    pub(crate) fn restart(&self, target: &TargetId) -> bool {
-        let (now, mut disk) = (self.clock.now(), self.disk.lock());
-        disk.instances += 1;
-        let instance = disk.instances;
-        let Some(process) = disk.processes.get_mut(target) else {
-            return false;
-        };
-        (process.instance, process.ready_at) = (instance, now + START_MS);
-        true
-    }
-
-    /// A target leaves for good.
-    pub(crate) fn remove(&self, target: &TargetId) -> bool {
-        let mut disk = self.disk.lock();
-        disk.news.push(FleetChange::Left { target: target.clone() });
-        disk.processes.remove(target).is_some()
-    }
-
     /// One order: the generation first, then the key, then the deed, all in one write.
     fn take(&self, target: &TargetId, key: &EffectKey, act: impl FnOnce(&mut Process, u64, u64)) -> EffectOutcome {
         let (now, mut disk) = (self.clock.now(), self.disk.lock());

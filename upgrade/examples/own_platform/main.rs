@@ -3,6 +3,7 @@
 //! `cargo run -p unattended-upgrade --example own_platform`
 
 mod clock;
+mod disk;
 mod host;
 
 use std::error::Error;

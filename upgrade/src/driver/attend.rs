@@ -15,7 +15,8 @@ where
 {
     /// Waits until the next turn is due, or until a time on the driver's monotonic clock if that comes first; without a
     /// time and with nothing outstanding it returns at once. A turn is due when there is something to look at, to begin, to
-    /// drop or to tell, and as soon as a call has answered that the last turn did not wait for.
+    /// drop or to tell, and as soon as a call has answered that the last turn did not wait for; after an append that failed,
+    /// when it is time to make it again.
     ///
     /// Where all that is outstanding are [paused](Self::pause) jobs no turn is ever due: without a time it waits until the
     /// future is dropped, since whoever [unpauses](Self::unpause) must drop it first.
@@ -57,6 +58,7 @@ where
         let appended = match self.appending.as_mut().map(|append| Pin::new(append).poll(context)) {
             Some(Poll::Ready(answer)) => {
                 self.appending = Some(Answer::new(ready(answer)));
+                self.append_again_ms = self.append_again_ms.map(|_| self.clock.now());
                 true
             }
             Some(Poll::Pending) | None => false,
@@ -72,8 +74,8 @@ where
         self.unanswered() > 0 || self.appending.is_some()
     }
 
-    /// All that is outstanding waits for [`unpause`](Self::unpause). After an append that failed the next turn has something
-    /// to do all the same.
+    /// All that is outstanding waits for [`unpause`](Self::unpause). Records that are attached are for the next turn all the
+    /// same.
     fn is_at_a_standstill(&self) -> bool {
         self.in_flight == 0 && self.waiting.len() > 0 && self.outbox.is_empty()
     }

@@ -24,7 +24,7 @@ pub struct Dropped {
 pub enum DropReason {
     /// It was not begun by [`Job::start_by_ms`].
     Late,
-    /// It was cancelled, or withdrawn.
+    /// It was cancelled.
     Cancelled,
     /// A newer one took its place.
     Superseded,
@@ -46,6 +46,9 @@ pub enum Cancelled {
     Job,
     /// An attempt under way. It turns back where there is a way back, and its receipt tells.
     Attempt,
+    /// A driver that has replayed a journal and not resumed. Nothing was done: cancel again after
+    /// [`resume`](Driver::resume).
+    NotResumed,
 }
 
 impl<P, J, C> Driver<P, J, C>
@@ -75,6 +78,9 @@ where
     ///
     /// The wish becomes durable with the turning back; a controller that falls before must be told again.
     pub fn cancel(&mut self, target: &TargetId, by: &str) -> Cancelled {
+        if self.may_submit().is_err() {
+            return Cancelled::NotResumed;
+        }
         self.drop_successor(target, DropReason::Cancelled);
         match self.targets.get(target).map(|held| held.place) {
             Some(Place::Waiting { attempt, group }) => {
@@ -134,8 +140,7 @@ where
 
     fn turn_back(&mut self, slot: usize, by: &str) {
         let now = self.clock.now();
-        // What is only replayed yet has no slot: it is told again after the driver has resumed.
-        if let Some(Some(attempt)) = self.slots.get_mut(slot) {
+        if let Some(attempt) = &mut self.slots[slot] {
             attempt.machine.turn_back(Reason::Aborted { by: by.into() });
             self.look_soon(slot, now);
         }

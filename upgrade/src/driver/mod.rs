@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::hash::Fixed;
-use crate::history::{History, Open};
+use crate::history::{History, Latest, Open};
 use crate::machine::{Command, Machine, Plan};
 use crate::mode::missing_for;
 use crate::record::Told;
@@ -102,6 +102,8 @@ pub struct Driver<P: ?Sized, J: ?Sized, C: ?Sized> {
     appended_to: Option<Position>,
     /// Records at the beginning of the outbox whose append failed: whether they are there is not known.
     in_doubt: u32,
+    /// When a failed append is due to be made again. Until it is made nothing else can be.
+    append_again_ms: Option<u64>,
     /// The append that is under way; it is never made twice.
     appending: Option<Answer<(Group, Result<Position, JournalError>)>>,
     /// Effects whose intent is in the outbox or before it.
@@ -140,7 +142,7 @@ enum Place {
     Idle,
     /// A job.
     Waiting { attempt: AttemptId, group: GroupNumber },
-    /// An attempt; its slot is known once the journal is read.
+    /// An attempt.
     UnderWay { slot: usize },
 }
 
@@ -217,6 +219,7 @@ where
             outbox: Group::new(),
             appended_to: None,
             in_doubt: 0,
+            append_again_ms: None,
             appending: None,
             orders: VecDeque::new(),
             orders_apart: VecDeque::new(),
@@ -237,27 +240,7 @@ where
             return Err(DriverError::NotFresh);
         }
         self.stage = Stage::Replaying;
-        let Some(told) = self.history.take(record)? else {
-            return Ok(None);
-        };
-        let (target, generation, busy) = match (told.ended, told.record) {
-            (Some(ended), _) => (ended.target, ended.generation, false),
-            (None, UpgradeRecord::Begun { target, generation, .. }) => (target, generation, true),
-            (None, UpgradeRecord::Target { target, generation }) => {
-                let busy = self.is_busy(&target);
-                (target, generation, busy)
-            }
-            // A generation taken by a recovery counts when the attempt is taken over or ends.
-            _ => return Ok(None),
-        };
-        let held = self.targets.entry(target).or_default();
-        held.generation = held.generation.max(generation);
-        held.place = if busy {
-            Place::UnderWay { slot: usize::MAX }
-        } else {
-            Place::Idle
-        };
-        Ok(told.receipt)
+        Ok(self.history.take(record)?.and_then(|told| told.receipt))
     }
 
     /// Reads the whole journal, gives the receipts of attempts that have ended (a snapshot has none of those it stands
@@ -292,6 +275,12 @@ where
             // The first number of a version counts, should one have two.
             self.versions.entry(version).or_insert(index);
         }
+        let held = |latest: Latest| Held {
+            generation: latest.generation,
+            place: Place::Idle,
+        };
+        let known = history.targets.into_iter();
+        self.targets = known.map(|(target, latest)| (target, held(latest))).collect();
         let now = self.clock.now();
         let mut targets = Vec::with_capacity(history.open.len());
         for (id, open) in history.open {
@@ -303,7 +292,8 @@ where
 
     fn take_over(&mut self, id: AttemptId, open: Open, now: u64) {
         let held = self.targets.entry(open.target.clone()).or_default();
-        held.generation = Generation(held.generation.max(open.generation).0 + 1);
+        // A journal whose numbers are near their end is not replayed.
+        held.generation = Generation(held.generation.0 + 1);
         let generation = held.generation;
         self.write(&UpgradeRecord::Recovered {
             attempt: id,
@@ -347,6 +337,11 @@ where
         if self.is_busy(&job.target) {
             return Err(SubmitError::Busy { target: job.target });
         }
+        if self.room() == 0 {
+            return Err(SubmitError::QueueFull {
+                queued: self.waiting.len(),
+            });
+        }
         let id = self.number();
         self.wait(id, job);
         Ok(id)
@@ -378,11 +373,6 @@ where
                 return Err(SubmitError::Name { bytes: text.len() });
             }
         }
-        if self.room() == 0 {
-            return Err(SubmitError::QueueFull {
-                queued: self.waiting.len(),
-            });
-        }
         Ok(())
     }
 
@@ -403,20 +393,6 @@ where
         self.targets.entry(target).or_default().place = Place::Waiting { attempt, group };
     }
 
-    /// Drops every job that no turn has begun, and gives their targets in the order they were submitted. Attempts
-    /// under way go on to their end.
-    pub fn withdraw_unstarted(&mut self) -> Vec<TargetId> {
-        let jobs = self.waiting.take_all();
-        let mut targets = Vec::with_capacity(jobs.len());
-        for (_, job) in jobs {
-            if let Some(held) = self.targets.get_mut(&job.target) {
-                held.place = Place::Idle;
-            }
-            targets.push(job.target);
-        }
-        targets
-    }
-
     /// Adds records of the caller to what the next turn appends: they become durable in one group with the intents of
     /// that turn, and stand before them.
     pub fn attach(&mut self, group: &Group) {
@@ -433,9 +409,9 @@ where
         self.in_flight
     }
 
-    /// Whether this target has a job or an attempt without a receipt.
+    /// Whether this target has a job, or an attempt that has not ended (its receipt may wait for the journal then).
     pub fn is_busy(&self, target: &TargetId) -> bool {
-        self.targets.get(target).is_some_and(|held| held.place != Place::Idle)
+        self.targets.get(target).is_some_and(|held| held.place != Place::Idle) || self.history.is_open(target)
     }
 
     /// What the platform said it can do when the driver was made.

@@ -45,7 +45,8 @@ where
     /// says no the effect is not sent, and it is asked again at a later look.
     ///
     /// A platform that cannot be observed decides nothing: everybody looks again later, until patience is over. After
-    /// [`DriverError::Journal`] nothing was sent and the next turn appends the same records first; after
+    /// [`DriverError::Journal`] nothing was sent and the next turn, which is due after
+    /// [`DriverConfig::patience_ms`](crate::DriverConfig::patience_ms), appends the same records first; after
     /// [`JournalError::Silent`] nothing was sent and the next turn waits for the same append first.
     ///
     /// A call that does not answer holds up nobody else: the turn goes on without it after
@@ -92,6 +93,9 @@ where
 
     /// Orders for which there was no room wait for an answer, which makes room.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
+        if self.append_again_ms.is_some() {
+            return self.append_again_ms;
+        }
         if self.has_room() || self.has_answer() || !self.dropped.is_empty() {
             return Some(self.clock.now());
         }
@@ -119,6 +123,13 @@ where
     /// Makes the outbox durable. Records that a failed append may have left in the journal are not written twice, and an
     /// append that has not answered is waited for anew, not made again.
     async fn append(&mut self) -> Result<(), DriverError> {
+        let appended = self.try_to_append().await;
+        let again_ms = self.clock.now().saturating_add(self.config.patience_ms);
+        self.append_again_ms = appended.is_err().then_some(again_ms);
+        appended
+    }
+
+    async fn try_to_append(&mut self) -> Result<(), DriverError> {
         let clock = Arc::clone(&self.clock);
         let call_ms = self.config.call_ms;
         if self.appending.is_none() {

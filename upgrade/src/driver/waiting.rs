@@ -117,19 +117,6 @@ impl Waiting {
         Some(job)
     }
 
-    /// All, in the order in which they were submitted.
-    pub(super) fn take_all(&mut self) -> Vec<(AttemptId, Job)> {
-        let mut all: Vec<_> = self.groups.iter_mut().flat_map(|group| group.jobs.drain(..)).collect();
-        all.sort_unstable_by_key(|(id, _)| *id);
-        for group in &mut self.groups {
-            group.listed = None;
-        }
-        self.next.clear();
-        self.by_time.clear();
-        self.len = 0;
-        all
-    }
-
     /// The next one whose time to begin is over.
     pub(super) fn take_late(&mut self, now: u64) -> Option<(AttemptId, Job)> {
         let (by_ms, id, number) = *self.by_time.first()?;

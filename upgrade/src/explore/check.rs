@@ -60,8 +60,8 @@ pub(super) fn everywhere(state: &State, faults: &Faults, rules: &Rules) -> Optio
     None
 }
 
-/// What must hold when an order is given.
-pub(super) fn at_order(state: &State, machine: &Machine, effect: Effect) -> Option<Broken> {
+/// What must hold when an order is given: after a look at the world as it is, or else without one.
+pub(super) fn at_order(state: &State, machine: &Machine, effect: Effect, looked: bool) -> Option<Broken> {
     let world = &state.world;
     let step = machine.step();
     let back = machine.went_back().is_some();
@@ -69,17 +69,18 @@ pub(super) fn at_order(state: &State, machine: &Machine, effect: Effect) -> Opti
         return Some(Broken::new("S8", format!("{effect:?} after the end")));
     }
     let first_time = state.machine.as_ref().is_none_or(|before| before.step() != step);
+    let decided = looked || first_time;
     let salvage = world.mode == Mode::Hot && !(world.runs(Which::Old) && world.accepts(Which::Old));
     if back && !is_backward(step) && !salvage {
         return Some(Broken::new("S9", format!("{step} after turning back")));
     }
     match effect {
-        Effect::Open if first_time => {
+        Effect::Open if decided => {
             let which = if back { Which::Old } else { Which::New };
             let there = world.slot(which).is_some() && world.is_good(which);
             unless(there, "S10", "ingress is opened onto an instance that is not verified")
         }
-        Effect::ReplaceInPlace(_) if first_time && !back => {
+        Effect::ReplaceInPlace(_) if decided && !back => {
             unless(!world.open, "S10", "the sidecar is replaced under open ingress")
         }
         Effect::Reset(Which::Old) | Effect::Stop(_) if first_time => unless(

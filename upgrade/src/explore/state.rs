@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::check::{Broken, at_end, at_order, everywhere};
-use super::world::{Key, Kind, NEW, OLD, Progress, World};
+use super::world::{Key, Kind, NEW, OLD, Progress, World, kind};
 use super::{Ablation, Label, Rules};
 use crate::machine::{Command, Event, Machine, Plan, Remembered};
 use crate::{Effect, EffectOutcome, Mode, Observation, Reason, Step, Terminal, Timing, Which};
@@ -69,6 +69,8 @@ pub(super) struct Faults {
     pub(super) abort: u8,
     /// The target cannot be looked at any more.
     pub(super) sight: u8,
+    /// Deadlines of the way back run out too; this costs nothing.
+    pub(super) late_back: bool,
 }
 
 /// What the controller would find in its journal.
@@ -194,18 +196,22 @@ impl State {
             to.mail.remove(at);
             let before = to.world.clone();
             to.world.apply(*effect, *key, rules);
-            let stale = key.generation < before.fence || before.last.is_some_and(|last| *key < last);
-            let broken = rules.without.is_none() && stale && to.world != before;
+            let is_stale = key.generation < before.fence || before.last.is_some_and(|(last, _)| *key < last);
+            let is_done = before.last.is_some_and(|(last, _)| *key == last);
+            let broken = match (rules.without, to.world == before) {
+                (None, false) if is_stale => Some("S7"),
+                (None, false) if is_done => Some("S6"),
+                _ => None,
+            };
             add(
                 Label::Late(*effect),
                 false,
-                if broken {
-                    Err(Broken::new(
-                        "S7",
+                match broken {
+                    Some(invariant) => Err(Broken::new(
+                        invariant,
                         format!("{effect:?} of {key:?} was obeyed after {:?}", before.last),
-                    ))
-                } else {
-                    Ok(to)
+                    )),
+                    None => Ok(to),
                 },
             );
         }
@@ -251,7 +257,11 @@ impl State {
                 if self.left.sight.min(self.left.in_all) > 0 {
                     all.push(self.lose_sight(machine, timing.blind_ms, rules));
                 }
+                let in_time = !self.left.late_back && machine.went_back().is_some();
                 for wait_ms in [0, QUIET_MS, LATE_MS] {
+                    if in_time && wait_ms == LATE_MS {
+                        continue;
+                    }
                     let seen = self.world.observe();
                     all.push(self.look(machine, &seen, (wait_ms, Label::Looks(wait_ms)), rules));
                     if wait_ms > 0 {
@@ -377,7 +387,8 @@ impl State {
                     generation: self.journal.generation,
                     ordinal,
                 };
-                broken = at_order(&self, &machine, effect);
+                let looked = matches!(label, Label::Looks(_) | Label::Hears(_));
+                broken = at_order(&self, &machine, effect, looked);
                 let journal = self.journal.clone();
                 self.journal.note(&machine, step, key);
                 if rules.without == Some(Ablation::IntentBeforeEffect) && self.journal != journal {
@@ -410,8 +421,21 @@ impl State {
         let unknown = EffectOutcome::Unknown { reason: "lost".into() };
         let mut arrived = self.clone();
         arrived.sending = None;
-        if rules.without.is_none() && effect != Effect::Fence && self.journal.intended != Some(key) {
-            let says = format!("{effect:?} is sent and its intent is not durable");
+        let outcome = arrived.world.apply(effect, key, rules);
+        let other = self
+            .world
+            .last
+            .filter(|(last, done)| *last == key && *done != kind(effect));
+        let says = if self.journal.intended != Some(key) {
+            Some(format!("{effect:?} is sent and its intent is not durable"))
+        } else if let Some((_, done)) = other {
+            Some(format!("{effect:?} is sent under the key of a {done:?}"))
+        } else if self.world.last.is_some_and(|(last, _)| last == key) && arrived.world != self.world {
+            Some(format!("{effect:?} is done twice under one key"))
+        } else {
+            None
+        };
+        if let Some(says) = says.filter(|_| rules.without.is_none() && effect != Effect::Fence) {
             all.push(Next {
                 label: Label::Arrives(effect),
                 fair: true,
@@ -420,7 +444,6 @@ impl State {
             });
             return;
         }
-        let outcome = arrived.world.apply(effect, key, rules);
         all.push(arrived.answer(Label::Arrives(effect), &outcome, true, rules));
         if self.left.network.min(self.left.in_all) == 0 || effect == Effect::Fence {
             return;
@@ -473,10 +496,13 @@ impl State {
             self.left.in_all = 0;
         }
         if self.left.in_all == 0 {
-            let Faults { old, new, .. } = self.left;
+            let Faults {
+                old, new, late_back, ..
+            } = self.left;
             self.left = Faults {
                 old,
                 new,
+                late_back,
                 ..Faults::default()
             };
         }
@@ -514,7 +540,7 @@ impl State {
         }
         let generation = self.journal.generation;
         let mut ordinals: Vec<Key> = self.mail.iter().chain(&self.sending).map(|(_, key)| *key).collect();
-        ordinals.extend(self.world.last);
+        ordinals.extend(self.world.last.map(|(key, _)| key));
         ordinals.extend(self.journal.intended);
         if let Some(machine) = &self.machine {
             ordinals.push(Key {
@@ -536,7 +562,7 @@ impl State {
         for (_, key) in self.sending.iter_mut().chain(&mut self.mail) {
             *key = place(*key);
         }
-        self.world.last = self.world.last.map(place);
+        self.world.last = self.world.last.map(|(key, done)| (place(key), done));
         self.journal.intended = self.journal.intended.map(place);
         if let Some(machine) = &mut self.machine {
             let key = place(Key {

@@ -64,7 +64,8 @@ pub(super) struct World {
     pub(super) mode: Mode,
     pub(super) kind: Kind,
     pub(super) fence: u8,
-    pub(super) last: Option<Key>,
+    /// The last key that was obeyed, and by which effect.
+    pub(super) last: Option<(Key, Effect)>,
     pub(super) slots: [Slot; 2],
     pub(super) session: bool,
     /// Whose slot is the live one: durable at the target, read by every process that starts there.
@@ -189,15 +190,15 @@ impl World {
             self.fence = self.fence.max(key.generation);
             return EffectOutcome::Applied;
         }
-        if rules.fencing && (key.generation < self.fence || self.last.is_some_and(|last| key < last)) {
+        if rules.fencing && (key.generation < self.fence || self.last.is_some_and(|(last, _)| key < last)) {
             return EffectOutcome::Stale;
         }
-        if self.last == Some(key) {
+        if self.last.is_some_and(|(last, _)| key == last) {
             return EffectOutcome::AlreadyApplied;
         }
         let outcome = self.act(effect, rules);
         if outcome == EffectOutcome::Applied {
-            self.last = Some(key);
+            self.last = Some((key, kind(effect)));
         }
         outcome
     }
@@ -501,6 +502,15 @@ fn refused() -> EffectOutcome {
 }
 
 /// The steps of the way back.
+/// The effect without what two of a kind may differ in.
+pub(super) const fn kind(effect: Effect) -> Effect {
+    match effect {
+        Effect::Stop(_) => Effect::Stop(InstanceId(0)),
+        Effect::Close { .. } => Effect::Close { reopen_by_ms: 0 },
+        effect => effect,
+    }
+}
+
 pub(super) const fn is_backward(step: Step) -> bool {
     matches!(
         step,

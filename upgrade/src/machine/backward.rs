@@ -1,5 +1,5 @@
 //! The way back. Nothing in here commands an effect of the way forward, and nothing leads out of here but an end.
-use super::{Command, Machine, Order, When, is_good, look_after, proof_against};
+use super::{Command, Machine, Order, When, is_good, look_after};
 use crate::{Ingress, Mode, Observation, Phase, Reason, Step, Terminal};
 
 impl Machine {
@@ -123,9 +123,13 @@ impl Machine {
             }
             return look_after(now.answered_ms);
         }
-        if proof_against(seen).is_some() && now.is_past(self.deadline_ms) {
-            let step = self.step;
-            return self.ask_person(Reason::TimedOut { step }, seen);
+        if !(is_good(seen) && self.runs_old(seen)) {
+            // It was verified, and is not what it was: nothing is opened onto it meanwhile.
+            if now.is_past(self.deadline_ms) {
+                let step = self.step;
+                return self.ask_person(Reason::TimedOut { step }, seen);
+            }
+            return look_after(now.answered_ms);
         }
         self.open_again_if_late(now, seen)
     }

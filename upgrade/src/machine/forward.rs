@@ -159,7 +159,12 @@ impl Machine {
             Order::Due if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Open => self.close_again(now, seen),
             Order::Due => self.give_order(now),
             _ if now.is_past(self.deadline_ms) => self.go_back(Reason::TimedOut { step: Step::Replacing }, now, seen),
-            Order::Unsure if self.runs_old(seen) && seen.phase != Phase::Starting => self.redo(now, seen),
+            Order::Unsure if self.runs_old(seen) && seen.phase != Phase::Starting => {
+                if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Open {
+                    return self.close_again(now, seen);
+                }
+                self.redo(now, seen)
+            }
             _ => look_after(now.answered_ms),
         }
     }
@@ -198,6 +203,13 @@ impl Machine {
         }
         if seen.ingress == Ingress::Open {
             return self.enter_probation(now, seen);
+        }
+        if !(is_good(seen) && self.runs_new(seen)) {
+            // It was verified, and is not what it was: nothing is opened onto it meanwhile.
+            if now.is_past(self.deadline_ms) {
+                return self.go_back(Reason::TimedOut { step: Step::Opening }, now, seen);
+            }
+            return look_after(now.answered_ms);
         }
         self.open_again_if_late(now, seen)
     }

@@ -223,23 +223,39 @@ pub enum RecordError {
         /// Its number.
         found: u8,
     },
-    /// It belongs to an attempt that has not begun or has ended.
-    #[error("attempt {attempt} has a record before its begin or after its end: the journal is damaged or out of order")]
+    /// It belongs to an attempt that has not begun or has ended, or begins one for the second time.
+    #[error(
+        "attempt {attempt} has a record before its begin or after its end, or begins twice: the journal is damaged or out \
+         of order"
+    )]
     Attempt {
         /// Which.
         attempt: u64,
     },
-    /// An attempt is taken over under a generation that it had already, or a lower one.
+    /// An attempt begins or goes on under a generation that its target has had already.
     #[error(
-        "attempt {attempt} goes on under generation {found} after {before}: the journal is damaged or out of order"
+        "attempt {attempt} takes generation {found} of its target after {before}: the journal is damaged or out of order"
     )]
     Generation {
         /// Which attempt.
         attempt: u64,
-        /// The generation it had.
+        /// The highest that the target has had.
         before: u64,
-        /// The one it is said to go on under.
+        /// The one that is said to be taken.
         found: u64,
+    },
+    /// An attempt begins at a target at which another one has not ended.
+    #[error(
+        "attempt {attempt} begins at {target}, where attempt {open} has not ended: two controllers wrote to the journal, or \
+         it is damaged"
+    )]
+    Overlap {
+        /// Which attempt.
+        attempt: u64,
+        /// At which target.
+        target: TargetId,
+        /// The one that has not ended.
+        open: u64,
     },
     /// It names a version that has no number, or numbers one out of order.
     #[error("version number {index} is used out of order: the journal is damaged or out of order")]
@@ -416,7 +432,7 @@ impl UpgradeRecord {
                 version: Version::new(from.text()?),
             },
             Self::BEGUN => {
-                let (attempt, generation) = (AttemptId(from.number()?), Generation(from.number()?));
+                let (attempt, generation) = (AttemptId(from.counter()?), Generation(from.counter()?));
                 let at_ms = from.number()?;
                 let mut flags = from.byte()?;
                 // The first format knew no groups.
@@ -441,7 +457,7 @@ impl UpgradeRecord {
                 }
             }
             Self::INTENT => {
-                let attempt = AttemptId(from.number()?);
+                let attempt = AttemptId(from.counter()?);
                 let first = from.byte()?;
                 let (step_number, packed) = if format == 1 {
                     (first & 0xf, first >> 4)
@@ -459,17 +475,17 @@ impl UpgradeRecord {
                 }
             }
             Self::BACKWARD => Self::Backward {
-                attempt: AttemptId(from.number()?),
+                attempt: AttemptId(from.counter()?),
                 after_ms: from.number()?,
                 reason: some_reason(&mut from)?,
             },
             Self::RECOVERED => Self::Recovered {
-                attempt: AttemptId(from.number()?),
-                generation: Generation(from.number()?),
+                attempt: AttemptId(from.counter()?),
+                generation: Generation(from.counter()?),
                 at_ms: from.number()?,
             },
             Self::FINISHED => {
-                let attempt = AttemptId(from.number()?);
+                let attempt = AttemptId(from.counter()?);
                 let packed = from.byte()?;
                 let (after_ms, outage_ms) = (from.number()?, from.number()?);
                 let (drained, cut, retries) = (from.small()?, from.small()?, from.small()?);
@@ -489,11 +505,11 @@ impl UpgradeRecord {
                 }
             }
             Self::TARGET => Self::Target {
-                generation: Generation(from.number()?),
+                generation: Generation(from.counter()?),
                 target: TargetId::new(from.text()?),
             },
             Self::NUMBERED => Self::Numbered {
-                next_attempt: AttemptId(from.number()?),
+                next_attempt: AttemptId(from.counter()?),
             },
             found => return Err(RecordError::Kind { found }),
         };

@@ -211,7 +211,7 @@ fn attending_to_paused_jobs_waits_and_what_was_dropped_is_told_at_once() {
         assert!(!waits(&mut driver), "there is nothing");
     }
 
-    // A record that could not be appended is for the next turn, whatever is paused.
+    // A record that could not be appended is for another turn, whatever is paused, and not for one after the other.
     let (world, _, mut driver) = stepwise(true, 5_000);
     let (target, other) = (world.add("pod-1"), world.add("pod-2"));
     world.change(&target, |slot| slot.running = "new".into());
@@ -221,7 +221,19 @@ fn attending_to_paused_jobs_waits_and_what_was_dropped_is_told_at_once() {
     driver.pause(None);
     driver.submit(job(&other, "new", Mode::Cold)).unwrap();
     assert_eq!(driver.in_flight(), 0, "it has ended, which is not durable yet");
-    assert!(!waits(&mut driver));
+    let again_ms = world.clock.now() + DriverConfig::new().patience_ms;
+    for _ in 0..2 {
+        assert!(!driver.is_due() && waits(&mut driver));
+        assert_eq!(world.clock.next_timer(), Some(again_ms));
+    }
+    world.clock.set(again_ms);
+    assert!(driver.is_due() && !waits(&mut driver));
+    run(&world.clock, driver.turn(&mut |_| true)).unwrap_err();
+    assert!(!driver.is_due(), "it is patient anew");
+    *world.journal.refuse.lock() = false;
+    let turn = run(&world.clock, driver.turn(&mut |_| true)).unwrap();
+    assert_eq!(turn.finished.len(), 1);
+    assert!(!driver.is_due() && waits(&mut driver), "what is paused alone is left");
 }
 
 /// Everybody may have come to know of a closing as late as the answer that says so.

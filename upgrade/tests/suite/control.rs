@@ -59,13 +59,16 @@ fn groups_have_bounds_and_hold_up_nobody_else() {
     while driver.outstanding() > 0 {
         // A controller that falls keeps the bounds as well.
         if done.len() == 4 {
-            let left = driver.withdraw_unstarted();
             driver = world.driver_with(config());
             let ended = driver.recover().now_or_never().unwrap().unwrap();
             assert_eq!(ended.len(), 4);
-            for target in left {
-                let rack = if target.as_str() < "t06" { "rack-1" } else { "rack-2" };
-                driver.submit(job(&target, "new", Mode::Cold).group(rack)).unwrap();
+            let not_begun = (0..12).map(|n| TargetId::from(format!("t{n:02}").as_str()));
+            let is_over = |target: &TargetId| ended.iter().any(|receipt| receipt.target == *target);
+            for target in not_begun.filter(|target| !is_over(target)) {
+                if !driver.is_busy(&target) {
+                    let rack = if target.as_str() < "t06" { "rack-1" } else { "rack-2" };
+                    driver.submit(job(&target, "new", Mode::Cold).group(rack)).unwrap();
+                }
             }
         }
         done.extend(turn(&world, &mut driver).finished);
@@ -193,6 +196,35 @@ fn a_newer_change_begins_from_where_it_says_if_the_older_one_was_refused() {
     assert_eq!(world.slot(&a).running, "elsewhere".into());
 }
 
+/// What is replayed and not resumed cannot be turned back yet, and whoever wants it is told so.
+#[test]
+fn a_driver_that_has_not_resumed_cancels_nothing_and_says_so() {
+    let world = world();
+    let a = world.add("a");
+    let mut driver = world.driver();
+    driver.submit(job(&a, "new", Mode::Warm)).unwrap();
+    for _ in 0..4 {
+        turn(&world, &mut driver);
+    }
+    let mut next = world.driver();
+    for (_, group) in world.groups() {
+        for record in group.records() {
+            next.replay(&record).unwrap();
+        }
+    }
+    assert!(next.is_busy(&a));
+    assert_eq!(next.cancel(&a, "li"), Cancelled::NotResumed);
+    next.news(&[FleetChange::BecameHealthy { target: a.clone() }]);
+    assert_eq!(
+        next.supersede(job(&a, "newer", Mode::Warm), "li"),
+        Err(SubmitError::NotResumed)
+    );
+    assert_eq!(next.resume(), Ok(vec![a.clone()]));
+    assert_eq!(next.cancel(&a, "li"), Cancelled::Attempt);
+    let receipts = world.run(&mut next);
+    assert_eq!(receipts[0].went_back, Some(Reason::Aborted { by: "li".into() }));
+}
+
 #[test]
 fn what_follows_an_attempt_that_needs_a_person_is_dropped() {
     let world = world();
@@ -215,6 +247,33 @@ fn what_follows_an_attempt_that_needs_a_person_is_dropped() {
     gone.extend(turn(&world, &mut driver).dropped);
     assert!(matches!(ended[0].terminal, Terminal::NeedsPerson { .. }), "{ended:?}");
     assert_eq!(gone[0].why, DropReason::NotFree);
+}
+
+/// A replacement that may have been lost is not ordered anew under traffic: the way is closed again first.
+#[test]
+fn a_way_that_somebody_opens_is_closed_before_a_lost_replacement_is_ordered_anew() {
+    let world = world();
+    let a = world.add("a");
+    let mut driver = world.driver();
+    driver.submit(job(&a, "new", Mode::Warm)).unwrap();
+    let lost = EffectOutcome::Unknown { reason: "lost".into() };
+    world.state.lock().answers.insert("swap", lost);
+    let ordered = |what: &str| {
+        let state = world.state.lock();
+        state
+            .sent
+            .iter()
+            .filter(|(_, order, _)| order.starts_with(what))
+            .count()
+    };
+    while ordered("swap") == 0 {
+        turn(&world, &mut driver);
+    }
+    // The world asserts that nothing is swapped under traffic.
+    world.change(&a, |slot| slot.closed = false);
+    world.state.lock().answers.clear();
+    assert_eq!(world.run(&mut driver)[0].terminal, Terminal::Done);
+    assert_eq!((ordered("close"), ordered("swap")), (2, 2));
 }
 
 #[test]
@@ -281,6 +340,8 @@ fn a_full_queue_says_so_and_room_comes_back() {
     assert_eq!(driver.room(), 0);
     let refused = driver.submit(job(&targets[3], "new", Mode::Cold));
     assert_eq!(refused, Err(SubmitError::QueueFull { queued: 3 }));
+    // One that takes the place of another needs no more room.
+    driver.supersede(job(&targets[2], "newer", Mode::Cold), "li").unwrap();
     turn(&world, &mut driver);
     assert_eq!(driver.room(), 1);
     driver.submit(job(&targets[3], "new", Mode::Cold)).unwrap();

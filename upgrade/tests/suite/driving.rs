@@ -545,7 +545,7 @@ fn jobs_are_refused_with_words() {
     driver.submit(job(&target, "new", Mode::Cold)).unwrap();
     let busy = driver.submit(job(&target, "new", Mode::Cold)).unwrap_err();
     assert!(matches!(busy, SubmitError::Busy { .. }), "{busy}");
-    assert_eq!(driver.withdraw_unstarted(), std::slice::from_ref(&target));
+    assert_eq!(driver.cancel(&target, "li"), Cancelled::Job);
     assert_eq!(driver.outstanding(), 0);
     driver.submit(job(&target, "new", Mode::Cold)).unwrap();
     // Without fencing nothing is fenced, and it works all the same.

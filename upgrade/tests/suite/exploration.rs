@@ -44,17 +44,6 @@ fn config_keeps_every_invariant() {
     holds(Mode::Config, 10_000);
 }
 
-/// A version that is bad, and nothing else: nobody has to be woken up for that.
-#[test]
-fn without_faults_nobody_is_asked() {
-    for mode in Mode::ALL {
-        let explored = explore(mode, 0);
-        assert_eq!(explored.counterexample, None, "{mode}");
-        assert!(explored.ends.contains_key("done"), "{mode}: {:?}", explored.ends);
-        assert!(explored.ends.contains_key("rolled_back"), "{mode}: {:?}", explored.ends);
-    }
-}
-
 #[test]
 fn each_rule_is_needed() {
     let expected = [

@@ -90,7 +90,7 @@ impl<C: Clock> Late<C> {
         self.lie == lie
     }
 
-    fn alter(&self, target: &TargetId, act: impl FnOnce(&mut crate::host::Process)) {
+    fn alter(&self, target: &TargetId, act: impl FnOnce(&mut crate::disk::Process)) {
         if let Some(process) = self.inner.disk.lock().processes.get_mut(target) {
             act(process);
         }

@@ -86,7 +86,7 @@ const OWN: EffectKey = EffectKey {
 };
 
 impl Host<Jumping> {
-    fn alter(&self, target: &TargetId, act: impl FnOnce(&mut crate::host::Process)) {
+    fn alter(&self, target: &TargetId, act: impl FnOnce(&mut crate::disk::Process)) {
         if let Some(process) = self.disk.lock().processes.get_mut(target) {
             act(process);
         }

@@ -8,6 +8,8 @@ mod clock;
 mod compaction;
 mod control;
 mod crashes;
+#[path = "../../examples/own_platform/disk.rs"]
+mod disk;
 mod driving;
 mod exploration;
 mod formats;
@@ -16,6 +18,7 @@ mod host;
 mod late_lies;
 mod liars;
 mod lying_journals;
+mod pair;
 mod records;
 mod sequences;
 mod slow;

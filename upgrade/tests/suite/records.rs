@@ -63,7 +63,8 @@ fn moves() -> impl Strategy<Value = Moves> {
 }
 
 fn record() -> impl Strategy<Value = UpgradeRecord> {
-    let attempt = any::<u64>().prop_map(AttemptId);
+    let counter = || 0..=u64::MAX / 2;
+    let attempt = counter().prop_map(AttemptId);
     prop_oneof![
         (any::<u32>(), "[a-z0-9.]{1,20}").prop_map(|(index, version)| UpgradeRecord::Version {
             index,
@@ -72,14 +73,14 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
         (
             attempt.clone(),
             "[a-z/]{1,40}",
-            any::<[u64; 2]>(),
+            (counter(), any::<u64>()),
             any::<[u32; 2]>(),
             0usize..4,
             any::<bool>(),
             proptest::option::of("[a-z]{1,9}")
         )
             .prop_map(
-                |(attempt, target, [generation, at_ms], [from, to], mode, was_healthy, group)| UpgradeRecord::Begun {
+                |(attempt, target, (generation, at_ms), [from, to], mode, was_healthy, group)| UpgradeRecord::Begun {
                     attempt,
                     target: TargetId::new(target),
                     generation: Generation(generation),
@@ -91,7 +92,7 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
                     group: group.map(GroupName::new),
                 }
             ),
-        ("[a-z/]{1,40}", any::<u64>()).prop_map(|(target, generation)| UpgradeRecord::Target {
+        ("[a-z/]{1,40}", counter()).prop_map(|(target, generation)| UpgradeRecord::Target {
             target: TargetId::new(target),
             generation: Generation(generation),
         }),
@@ -121,7 +122,7 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
             reason,
             after_ms
         }),
-        (attempt.clone(), any::<[u64; 2]>()).prop_map(|(attempt, [generation, at_ms])| UpgradeRecord::Recovered {
+        (attempt.clone(), counter(), any::<u64>()).prop_map(|(attempt, generation, at_ms)| UpgradeRecord::Recovered {
             attempt,
             generation: Generation(generation),
             at_ms,
@@ -248,46 +249,136 @@ fn a_history_out_of_order_is_refused() {
     assert_eq!(error, RecordError::Attempt { attempt: 4 });
 }
 
-#[test]
-fn a_generation_that_goes_backwards_is_refused() {
-    let attempt = AttemptId(4);
-    let begun = UpgradeRecord::Begun {
-        attempt,
-        target: "pod-1".into(),
-        generation: Generation(5),
+fn version() -> UpgradeRecord {
+    UpgradeRecord::Version {
+        index: 0,
+        version: "1".into(),
+    }
+}
+
+fn begun(attempt: u64, target: &str, generation: u64) -> UpgradeRecord {
+    UpgradeRecord::Begun {
+        attempt: AttemptId(attempt),
+        target: target.into(),
+        generation: Generation(generation),
         mode: Mode::Cold,
         from: 0,
         to: 0,
         at_ms: 0,
         was_healthy: true,
         group: None,
-    };
-    let recovered = |generation| UpgradeRecord::Recovered {
-        attempt,
+    }
+}
+
+fn recovered(attempt: u64, generation: u64) -> UpgradeRecord {
+    UpgradeRecord::Recovered {
+        attempt: AttemptId(attempt),
         generation: Generation(generation),
         at_ms: 0,
-    };
-    let version = UpgradeRecord::Version {
-        index: 0,
-        version: "1".into(),
-    };
-    for (found, before) in [(9, 9), (8, 9), (0, 9)] {
-        let mut group = Group::new();
-        for record in [version.clone(), begun.clone(), recovered(9), recovered(found)] {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes);
-            group.push(Stream::UPGRADE, record.kind(), &bytes);
-        }
-        let mut describer = Describer::new();
-        let told: Vec<_> = group.records().map(|record| describer.describe(&record)).collect();
-        let error = RecordError::Generation {
-            attempt: 4,
-            before,
-            found,
-        };
-        assert!(told[..3].iter().all(Result::is_ok), "{told:?}");
-        assert_eq!(told[3], Err(error));
     }
+}
+
+fn finished(attempt: u64) -> UpgradeRecord {
+    UpgradeRecord::Finished {
+        attempt: AttemptId(attempt),
+        terminal: Terminal::Done,
+        went_back: None,
+        before: Told::Nothing,
+        after_ms: 0,
+        outage_ms: 0,
+        drained: 0,
+        cut: 0,
+        retries: 0,
+        moves: Moves::default(),
+    }
+}
+
+/// A history whose last record alone may be wrong.
+fn last_of(records: &[UpgradeRecord]) -> Result<(), RecordError> {
+    let mut group = Group::new();
+    for record in records {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        group.push(Stream::UPGRADE, record.kind(), &bytes);
+    }
+    let mut describer = Describer::new();
+    let mut told: Vec<_> = group.records().map(|record| describer.describe(&record)).collect();
+    let last = told.pop().unwrap();
+    assert!(told.iter().all(Result::is_ok), "{told:?}");
+    last.map(drop)
+}
+
+#[test]
+fn a_generation_that_goes_backwards_is_refused() {
+    let error = |attempt, before, found| Err(RecordError::Generation { attempt, before, found });
+    let started = [version(), begun(4, "pod-1", 5), recovered(4, 9)];
+    for found in [9, 8, 0] {
+        let told = last_of(&[&started[..], &[recovered(4, found)]].concat());
+        assert_eq!(told, error(4, 9, found));
+        // Nor by the next attempt at the target, which another target does not hinder.
+        let told = last_of(&[&started[..], &[finished(4), begun(5, "pod-1", found)]].concat());
+        assert_eq!(told, error(5, 9, found));
+        assert_eq!(
+            last_of(&[&started[..], &[begun(5, "pod-2", 1 + found)]].concat()),
+            Ok(())
+        );
+    }
+    assert_eq!(
+        last_of(&[&started[..], &[finished(4), begun(5, "pod-1", 10)]].concat()),
+        Ok(())
+    );
+    // A snapshot tells the generation of what it leaves out.
+    let target = UpgradeRecord::Target {
+        target: "pod-1".into(),
+        generation: Generation(7),
+    };
+    assert_eq!(
+        last_of(&[version(), target.clone(), begun(1, "pod-1", 7)]),
+        error(1, 7, 7)
+    );
+    assert_eq!(last_of(&[version(), target, begun(1, "pod-1", 8)]), Ok(()));
+}
+
+#[test]
+fn an_attempt_begins_once_and_alone_at_its_target() {
+    let numbers = [3, 5, 4, 9, 0];
+    let mut records = vec![version()];
+    for number in numbers {
+        records.extend([begun(number, &format!("pod-{number}"), 1), finished(number)]);
+    }
+    for number in 0..12 {
+        let told = last_of(&[&records[..], &[begun(number, "pod-x", 1)]].concat());
+        let again = Err(RecordError::Attempt { attempt: number });
+        assert_eq!(told, if numbers.contains(&number) { again } else { Ok(()) }, "{number}");
+    }
+    let two = [version(), begun(1, "pod-1", 1), begun(2, "pod-1", 2)];
+    let error = RecordError::Overlap {
+        attempt: 2,
+        target: "pod-1".into(),
+        open: 1,
+    };
+    assert_eq!(last_of(&two), Err(error));
+}
+
+/// Nothing overflows that counts on from what a journal says.
+#[test]
+fn a_number_near_its_end_is_refused() {
+    let most = u64::MAX / 2;
+    let numbered = |attempt| UpgradeRecord::Numbered {
+        next_attempt: AttemptId(attempt),
+    };
+    assert_eq!(last_of(&[version(), begun(most, "pod-1", most)]), Ok(()));
+    for record in [
+        begun(most + 1, "pod-1", 1),
+        begun(1, "pod-1", most + 1),
+        numbered(u64::MAX),
+    ] {
+        assert_eq!(last_of(&[version(), record]), Err(RecordError::Number));
+    }
+    assert_eq!(
+        last_of(&[version(), begun(1, "pod-1", 1), recovered(1, u64::MAX)]),
+        Err(RecordError::Number)
+    );
 }
 
 #[test]

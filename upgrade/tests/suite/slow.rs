@@ -10,7 +10,8 @@ use unattended_upgrade::conformance::{Breach, Disturb, Subject, platform_holds, 
 use unattended_upgrade::*;
 
 use crate::clock::Jumping;
-use crate::host::{Host, Process};
+use crate::disk::Process;
+use crate::host::Host;
 
 /// How long an order waits until it is begun, if none is before it.
 const BEGIN_MS: u64 = 4_000;

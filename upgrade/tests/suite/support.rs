@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
+use crate::pair::{self, self_check};
 use async_trait::async_trait;
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -131,6 +132,21 @@ pub(crate) struct Slot {
     pub(crate) active: u32,
     pub(crate) ready: bool,
     pub(crate) gone: bool,
+    /// Whoever can run beside it.
+    pub(crate) pair: pair::Pair,
+    pub(crate) config: Version,
+    pub(crate) refused: Option<Version>,
+}
+
+impl Slot {
+    /// What serves, and its instance.
+    pub(crate) fn serving(&self) -> (Version, u64) {
+        let second = self.pair.committed();
+        second.map_or_else(
+            || (self.running.clone(), self.instance),
+            |(version, instance)| (version.clone(), instance),
+        )
+    }
 }
 
 #[derive(Debug, Default)]
@@ -193,6 +209,9 @@ impl World {
                 active: 0,
                 ready: true,
                 gone: false,
+                pair: pair::Pair::new(),
+                config: "old".into(),
+                refused: None,
             },
         );
         target
@@ -376,23 +395,39 @@ impl Platform for World {
                     }
                 }
                 let running = phase == Phase::Running;
-                let bad = slot.running == "bad".into();
-                Observation {
+                let is_bad = |version: &Version| *version == "bad".into();
+                let bad = is_bad(&slot.running);
+                let first = SlotSeen {
+                    version: Some(slot.running.clone()),
                     phase,
-                    version: running.then(|| slot.running.clone()),
                     instance: running.then_some(InstanceId(slot.instance)),
                     ready: running && slot.ready && !bad,
-                    self_check: match (running, bad) {
-                        (false, _) => SelfCheck::Unreported,
-                        (true, false) => SelfCheck::Passed,
-                        (true, true) => SelfCheck::Failed {
-                            check: "listeners".into(),
-                        },
+                    self_check: if running {
+                        self_check(bad)
+                    } else {
+                        SelfCheck::Unreported
                     },
+                    ..SlotSeen::empty()
+                };
+                let (version, instance) = slot.serving();
+                let is_second = slot.pair.committed().is_some();
+                let bad = is_bad(&version);
+                let runs = running || is_second;
+                Observation {
+                    phase: if is_second { Phase::Running } else { phase },
+                    version: runs.then_some(version),
+                    instance: runs.then_some(InstanceId(instance)),
+                    ready: runs && (slot.ready || is_second) && !bad,
+                    self_check: if runs { self_check(bad) } else { SelfCheck::Unreported },
                     ingress: if slot.closed { Ingress::Closed } else { Ingress::Open },
                     active: Some(if running { slot.active } else { 0 }),
-                    pair: None,
-                    config: None,
+                    pair: self.capabilities.slots.then(|| Box::new(slot.pair.seen(first, is_bad))),
+                    config: self.capabilities.config.then(|| {
+                        Box::new(ConfigSeen {
+                            acknowledged: Some(slot.config.clone()),
+                            refused: slot.refused.clone().map(|version| (version, "no".into())),
+                        })
+                    }),
                 }
             })
             .collect())
@@ -435,6 +470,61 @@ impl Platform for World {
 
     async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         self.act(target, format!("prefetch {version}"), key, |_, _| {}).await
+    }
+
+    async fn spawn(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let version = version.clone();
+        self.act(target, format!("spawn {version}"), key, |slot, now| {
+            slot.pair.spawn(&slot.running, &version, 1_000_000 + now);
+        })
+        .await
+    }
+
+    async fn stop(&self, target: &TargetId, instance: InstanceId, key: &EffectKey) -> EffectOutcome {
+        self.act(target, "stop".to_owned(), key, |slot, _| {
+            if slot.instance == instance.0 {
+                slot.instance += 1;
+                slot.pair.restart(false);
+            }
+        })
+        .await
+    }
+
+    async fn reset(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let version = version.clone();
+        self.act(target, format!("reset {version}"), key, |slot, _| {
+            if let Some((version, instance)) = slot.pair.reset(&slot.running, &version) {
+                (slot.running, slot.instance) = (version, instance);
+            }
+        })
+        .await
+    }
+
+    async fn hand_over(
+        &self,
+        target: &TargetId,
+        order: HandoverOrder,
+        from: &Version,
+        to: &Version,
+        key: &EffectKey,
+    ) -> EffectOutcome {
+        let (from, to) = (from.clone(), to.clone());
+        self.act(target, format!("hand over {order:?}").to_lowercase(), key, |slot, _| {
+            slot.pair.hand_over(order, &slot.running, &from, &to);
+        })
+        .await
+    }
+
+    async fn apply_config(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
+        let version = version.clone();
+        self.act(target, format!("config {version}"), key, |slot, _| {
+            if version == "bad".into() {
+                slot.refused = Some(version);
+            } else {
+                (slot.config, slot.refused) = (version, None);
+            }
+        })
+        .await
     }
 
     async fn ingress(&self, target: &TargetId, order: IngressOrder, key: &EffectKey) -> EffectOutcome {

@@ -328,11 +328,21 @@ fn run(mode: Mode, weather: Weather, asked: bool, fall: Option<(usize, Fall)>) -
     }
     assert_eq!(receipts.len(), 1, "{what}: {receipts:?}");
     let receipt = receipts.remove(0);
+    let look = || sim.observe(std::slice::from_ref(&target)).now_or_never().unwrap();
+    if let Terminal::NeedsPerson {
+        reason,
+        serving,
+        ingress,
+    } = &receipt.terminal
+    {
+        let seen = (0..1_000).find_map(|_| look().ok()).unwrap().remove(0);
+        person_is_told_the_truth(reason, (*serving, *ingress), &seen, &what);
+    }
     // What still is under way comes to rest, and everything is as the receipt says.
     clock.advance_to(clock.now() + 600_000);
     let mut seen = Err(PlatformError::Garbled(String::new()));
     for _ in 0..50 {
-        seen = sim.observe(std::slice::from_ref(&target)).now_or_never().unwrap();
+        seen = look();
         clock.advance_to(clock.now() + 1_000);
         if seen
             .as_ref()
@@ -369,6 +379,24 @@ fn run(mode: Mode, weather: Weather, asked: bool, fall: Option<(usize, Fall)>) -
     (receipt, world.state.lock().passed)
 }
 
+/// What the receipt says of traffic is so at that instant.
+fn person_is_told_the_truth(reason: &Reason, told: (Serving, Ingress), seen: &Observation, what: &str) {
+    let (serving, ingress) = told;
+    if matches!(reason, Reason::Unobservable { .. }) {
+        assert_eq!(told, (Serving::Unknown, Ingress::Unknown), "{what}");
+        return;
+    }
+    let slots = seen.pair.as_ref().unwrap().slots.iter();
+    let ready = slots.filter(|slot| slot.ready && slot.accepting).count() > 0;
+    let what = format!("{what}: {reason:?} {told:?} {seen:?}");
+    assert!(ingress == seen.ingress || ingress == Ingress::Unknown, "{what}");
+    match serving {
+        Serving::Yes => assert!(ready && seen.ingress == Ingress::Open, "{what}"),
+        Serving::No => assert!(!ready || seen.ingress == Ingress::Closed, "{what}"),
+        Serving::Unknown => assert_eq!(ingress, Ingress::Unknown, "{what}"),
+    }
+}
+
 fn every_fall(mode: Mode) {
     for weather in [
         Weather::Fair,
@@ -393,9 +421,16 @@ fn every_fall_in(mode: Mode, weather: Weather, asked: bool) {
         ),
         _ => {}
     }
+    // Only where nothing comes up again, not even what was there before.
+    let asks = weather == Weather::NeverReady && matches!(mode, Mode::Cold | Mode::Warm);
     for at in 0..boundaries {
         for fall in [Fall::Before, Fall::Unreported, Fall::Duplicated] {
             let (receipt, _) = run(mode, weather, asked, Some((at, fall)));
+            let asked = matches!(receipt.terminal, Terminal::NeedsPerson { .. });
+            assert_eq!(
+                asked, asks,
+                "{mode} in {weather:?} weather, {fall:?} at {at}: {receipt:?}"
+            );
             if weather == Weather::Fair {
                 // A fall alone is nobody's fault and stops nothing.
                 let what = format!("{mode}, {fall:?} at {at}: {receipt:?}");

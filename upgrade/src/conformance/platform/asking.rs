@@ -5,13 +5,9 @@ use super::looks::runs;
 use super::trial::{Ask, PATIENT_TRIES, Trial};
 use crate::conformance::Breach;
 use crate::conformance::platform::Subject;
-use crate::{Clock, Observation, Phase, Platform, PlatformError, Probe, SelfCheck, TargetId, Version};
+use crate::{Observation, Phase, PlatformError, Probe, SelfCheck, TargetId, Version};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     /// What a look has just shown as good says so itself.
     pub(super) async fn says_so_itself(&mut self, target: &TargetId, seen: &Observation) -> Result<(), Breach> {
         if !self.able.probe {

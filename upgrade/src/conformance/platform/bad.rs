@@ -3,13 +3,9 @@ use super::looks::runs;
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{Clock, Observation, Platform, SelfCheck, TargetId, Version};
+use crate::{Observation, SelfCheck, TargetId, Version};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     pub(super) async fn bad(&mut self, target: &TargetId) -> Result<(), Breach> {
         let subject = self.subject;
         if let Some(bad) = &subject.bad_version {

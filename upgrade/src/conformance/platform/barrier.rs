@@ -1,13 +1,9 @@
 //! Barriers: what those who send traffic have heard of a closing.
 use super::trial::{PATIENT_TRIES, Trial};
 use crate::conformance::Breach;
-use crate::{Barrier, Clock, Platform, PlatformError, TargetId};
+use crate::{Barrier, PlatformError, TargetId};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     /// The way to everybody is open, so nobody has been taken out.
     pub(super) async fn no_barrier_yet(&mut self) -> Result<(), Breach> {
         let targets: Vec<TargetId> = self.living();

@@ -2,13 +2,9 @@
 use super::trial::{PATIENT_TRIES, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{AttemptId, Clock, EffectKey, EffectOutcome, Generation, Phase, Platform, Version};
+use crate::{AttemptId, EffectKey, EffectOutcome, Generation, Phase, Version};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     /// Two words on newborns, each obeyed by those that follow it and by nobody who lives; repeated and late ones change
     /// nothing.
     pub(super) async fn births(&mut self) -> Result<(), Breach> {

@@ -15,10 +15,9 @@ use crate::{
 
 /// The platform under trial. Its methods are those of [`Platform`]; each gives up after so long, and all at once after the
 /// first that had to.
-#[derive(Debug)]
-pub(super) struct Bounded<'a, P: ?Sized, C: ?Sized> {
-    platform: &'a P,
-    clock: &'a C,
+pub(super) struct Bounded<'a> {
+    platform: &'a dyn Platform,
+    clock: &'a dyn Clock,
     call_ms: u64,
     silent: Mutex<Option<String>>,
 }
@@ -26,8 +25,8 @@ pub(super) struct Bounded<'a, P: ?Sized, C: ?Sized> {
 /// What an effect is told by.
 type Given<'f> = Pin<Box<dyn Future<Output = EffectOutcome> + Send + 'f>>;
 
-impl<'a, P: Platform + ?Sized, C: Clock + ?Sized> Bounded<'a, P, C> {
-    pub(super) const fn new(platform: &'a P, clock: &'a C, call_ms: u64) -> Self {
+impl<'a> Bounded<'a> {
+    pub(super) const fn new(platform: &'a dyn Platform, clock: &'a dyn Clock, call_ms: u64) -> Self {
         Self {
             platform,
             clock,

@@ -1,13 +1,9 @@
 //! Configurations: pushed, acknowledged, and no reason to restart.
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, Platform, TargetId, Version};
+use crate::{TargetId, Version};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     pub(super) async fn config(&mut self, target: &TargetId) -> Result<(), Breach> {
         if !self.able.config {
             return Ok(());

@@ -2,13 +2,9 @@
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{Clock, Generation, Platform, TargetId};
+use crate::{Generation, TargetId};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     /// What was answered before it fell holds: the order that is under way, its key, the fence, the way that is closed.
     pub(super) async fn adapter_falls(&mut self) -> Result<(), Breach> {
         if !self.disturb.reopen().await {

@@ -3,7 +3,7 @@ use super::looks::runs;
 use super::orders::confused;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, EffectOutcome, Generation, Platform, TargetId};
+use crate::{EffectKey, EffectOutcome, Generation, TargetId};
 
 /// An order that is stale where its own generation has just been fenced.
 pub(super) fn shut(breach: Breach) -> Breach {
@@ -13,11 +13,7 @@ pub(super) fn shut(breach: Breach) -> Breach {
     }
 }
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     pub(super) async fn fencing(&mut self, target: &TargetId) -> Result<(), Breach> {
         if !self.able.fence {
             return Ok(());

@@ -2,13 +2,9 @@
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, Generation, Ingress, IngressOrder, Platform, TargetId};
+use crate::{EffectKey, Generation, Ingress, IngressOrder, TargetId};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     pub(super) async fn ingress(&mut self, target: &TargetId) -> Result<(), Breach> {
         if !self.able.ingress {
             return Ok(());

@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 use super::draw::Draw;
 use super::trial::{PATIENT_TRIES, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, Ingress, Moves, Observation, Phase, Platform, SelfCheck, TargetId, Version};
+use crate::{Ingress, Moves, Observation, Phase, SelfCheck, TargetId, Version};
 
 /// Targets that are asked for in one call to see whether all are answered: more than a page of most control planes.
 const MANY: usize = 3_000;
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     /// Looks at these, however often it takes to be answered.
     pub(super) async fn look_at(&mut self, targets: &[TargetId]) -> Result<Vec<Observation>, Breach> {
         let mut last = String::new();

@@ -285,30 +285,22 @@ impl Disturb for Undisturbed {
 /// | `watch.cursor`, `watch.forgets` | news from a cursor are what followed, the same each time, and come to an end |
 /// | `durable.key`, `durable.fence`, `durable.order` | an adapter that falls while an order is under way knows of order and fence, and carries it out |
 /// | `watch.lies`, `watch.lost` | they are true (who came, with which version, who left, and that those who are well again are so) and complete |
-pub async fn platform_suite<P, C>(
-    platform: &P,
-    clock: &C,
+pub async fn platform_suite(
+    platform: &dyn Platform,
+    clock: &dyn Clock,
     subject: &Subject,
     disturb: &dyn Disturb,
-) -> Result<Memory, Breach>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+) -> Result<Memory, Breach> {
     let platform = Bounded::new(platform, clock, subject.patience_ms);
     platform.judged(tried(&platform, clock, subject, disturb).await)
 }
 
-async fn tried<P, C>(
-    platform: &Bounded<'_, P, C>,
-    clock: &C,
+async fn tried(
+    platform: &Bounded<'_>,
+    clock: &dyn Clock,
     subject: &Subject,
     disturb: &dyn Disturb,
-) -> Result<Memory, Breach>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+) -> Result<Memory, Breach> {
     let mut trial = Trial::begin(platform, clock, subject, disturb).await?;
     trial.begin_watch().await?;
     trial.none_and_many().await?;
@@ -350,11 +342,12 @@ where
 /// | `durable.word` | what newborns were to run is known |
 /// | `durable.spawn`, `durable.commit` | what was started in a free slot runs there, and what has committed has |
 /// | `durable.order` | what was ordered is so, or becomes so: an order that was under way is carried out, and a way that was closed opens at its time |
-pub async fn platform_holds<P, C>(platform: &P, clock: &C, subject: &Subject, memory: &Memory) -> Result<(), Breach>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+pub async fn platform_holds(
+    platform: &dyn Platform,
+    clock: &dyn Clock,
+    subject: &Subject,
+    memory: &Memory,
+) -> Result<(), Breach> {
     let platform = Bounded::new(platform, clock, subject.patience_ms);
     platform.judged(Trial::holds(&platform, clock, subject, memory).await)
 }

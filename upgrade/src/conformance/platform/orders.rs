@@ -3,15 +3,10 @@ use super::looks::runs;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
 use crate::{
-    Capabilities, Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, Observation, Platform,
-    TargetId, Version,
+    Capabilities, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, Observation, TargetId, Version,
 };
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     pub(super) async fn orders(&mut self, target: &TargetId) -> Result<(), Breach> {
         if self.able.prefetch {
             let ask = Ask::Prefetch(self.other_version(target));

@@ -3,9 +3,7 @@ use super::looks::runs;
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{
-    Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, InstanceId, Pair, Platform, SlotSeen, TargetId, Version,
-};
+use crate::{EffectKey, EffectOutcome, Generation, HandoverOrder, InstanceId, Pair, SlotSeen, TargetId, Version};
 
 /// So many connections do not all end by themselves at the moment at which they are to move.
 const MOST_UNCOUNTED: u32 = 20;
@@ -23,11 +21,7 @@ struct HandedOver {
     held: Option<u32>,
 }
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     /// Leaves a target with the other version beside its own: just ordered there, or, where agents hand over, committed.
     pub(super) async fn left_beside(&mut self, target: &TargetId, commit: bool) -> Result<Option<Version>, Breach> {
         let Some(old) = self.rest[target].version.clone().filter(|_| self.able.slots) else {

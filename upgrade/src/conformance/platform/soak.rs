@@ -5,7 +5,7 @@ use super::draw::Draw;
 use super::looks::runs;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, Generation, Ingress, IngressOrder, Observation, Platform, TargetId, Version};
+use crate::{EffectKey, Generation, Ingress, IngressOrder, Observation, TargetId, Version};
 
 /// What a target must come to.
 #[derive(Clone, Debug)]
@@ -71,11 +71,7 @@ const MOST_GIVEN: usize = 150;
 /// What was given to a target since its fence was last raised.
 type Given = Vec<(Ask, EffectKey)>;
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     /// So many deeds as [`Subject::deeds`](super::Subject::deeds) says, then a long look at what has become of them.
     pub(super) async fn soak(&mut self) -> Result<(), Breach> {
         let mut draw = Draw::new(self.subject.seed);

@@ -4,13 +4,9 @@ use futures::future::{join, join_all};
 use super::looks::runs;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{Clock, EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, Platform, TargetId};
+use crate::{EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, TargetId};
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     pub(super) async fn together(&mut self) -> Result<(), Breach> {
         for target in self.living() {
             self.delivered_twice_at_once(&target).await?;

@@ -8,7 +8,7 @@ use crate::conformance::Breach;
 use crate::conformance::platform::{Disturb, Subject};
 use crate::{
     AttemptId, Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder, Ingress,
-    IngressOrder, InstanceId, Observation, Platform, TargetId, Version,
+    IngressOrder, InstanceId, Observation, TargetId, Version,
 };
 
 /// Attempts are numbered out of order: what is earlier and later is said by generation and ordinal alone.
@@ -66,9 +66,9 @@ struct Left {
 }
 
 /// A suite under way.
-pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
-    pub(super) platform: &'a Bounded<'a, P, C>,
-    pub(super) clock: &'a C,
+pub(super) struct Trial<'a> {
+    pub(super) platform: &'a Bounded<'a>,
+    pub(super) clock: &'a dyn Clock,
     pub(super) subject: &'a Subject,
     pub(super) able: Capabilities,
     /// As each target was seen last, when it was at rest.
@@ -104,14 +104,10 @@ pub(super) struct Trial<'a, P: ?Sized, C: ?Sized> {
     pub(super) disturb: &'a dyn Disturb,
 }
 
-impl<'a, P, C> Trial<'a, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl<'a> Trial<'a> {
     pub(super) async fn begin(
-        platform: &'a Bounded<'a, P, C>,
-        clock: &'a C,
+        platform: &'a Bounded<'a>,
+        clock: &'a dyn Clock,
         subject: &'a Subject,
         disturb: &'a dyn Disturb,
     ) -> Result<Self, Breach> {
@@ -227,8 +223,8 @@ where
     }
 
     pub(super) async fn holds(
-        platform: &'a Bounded<'a, P, C>,
-        clock: &'a C,
+        platform: &'a Bounded<'a>,
+        clock: &'a dyn Clock,
         subject: &'a Subject,
         memory: &Memory,
     ) -> Result<(), Breach> {
@@ -481,16 +477,7 @@ where
 }
 
 /// What was ordered still is so, or becomes so again, after the adapter was started anew.
-async fn still_holds<P, C>(
-    platform: &Bounded<'_, P, C>,
-    clock: &C,
-    subject: &Subject,
-    left: &Left,
-) -> Result<(), Breach>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+async fn still_holds(platform: &Bounded<'_>, clock: &dyn Clock, subject: &Subject, left: &Left) -> Result<(), Breach> {
     let Left {
         target,
         rest,

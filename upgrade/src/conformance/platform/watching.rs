@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{Clock, FleetChange, Generation, Observation, Phase, Platform, PlatformError, TargetId, Version};
+use crate::{FleetChange, Generation, Observation, Phase, PlatformError, TargetId, Version};
 
 /// How often a question may go unanswered.
 const TRIES: u32 = 50;
@@ -13,11 +13,7 @@ const CHECKED: usize = 200;
 /// More news than that at once are taken to have no end.
 const MOST_NEWS: usize = 1_000_000;
 
-impl<P, C> Trial<'_, P, C>
-where
-    P: Platform + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Trial<'_> {
     async fn news(&self, cursor: u64) -> Result<(Vec<FleetChange>, u64), Breach> {
         let mut last = String::new();
         for _ in 0..TRIES {

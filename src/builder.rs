@@ -1,8 +1,8 @@
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
+use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use unattended_batching::{AppIndex, Plan, Proof, verify};
@@ -204,7 +204,7 @@ where
     /// # Errors
     /// [`StartError::NoFence`] where the platform cannot refuse an old controller and the level is above L2;
     /// [`StartError::Mode`] where the platform cannot do the wanted mode.
-    pub fn build(self) -> Result<Autopilot<P, J, C>, StartError> {
+    pub fn build(self) -> Result<Autopilot, StartError> {
         let (platform, metrics, journal, clock, rules, notifier) = self.parts;
         let Options {
             permit,
@@ -267,8 +267,8 @@ pub struct Preview {
 }
 
 /// Everything that is needed to run a change, put together and not yet started.
-pub struct Autopilot<P, J, C> {
-    world: World<P, J, C>,
+pub struct Autopilot {
+    world: World,
     rules: Arc<Guard>,
     level: Level,
     grant: Option<Grant>,
@@ -277,7 +277,7 @@ pub struct Autopilot<P, J, C> {
     driver: DriverConfig,
 }
 
-impl<P, J, C> fmt::Debug for Autopilot<P, J, C> {
+impl fmt::Debug for Autopilot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Autopilot")
             .field("level", &self.level)
@@ -286,14 +286,14 @@ impl<P, J, C> fmt::Debug for Autopilot<P, J, C> {
     }
 }
 
-impl Autopilot<Missing, Missing, Missing> {
+impl Autopilot {
     /// Begins to collect the parts.
     pub fn builder() -> Builder<(Missing, Missing, Missing, Missing, Missing, Missing)> {
         Builder::default()
     }
 }
 
-impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<P, J, C> {
+impl Autopilot {
     /// The mode chosen for this platform, and why the others were not.
     pub const fn mode(&self) -> &ModeChoice {
         &self.choice
@@ -306,10 +306,7 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
     ///
     /// # Errors
     /// Settings, policy or rules that contradict the fleet: each says what and how to mend it.
-    pub fn start(
-        self,
-        change: Change,
-    ) -> Result<(Handle, impl Future<Output = Result<Outcome, RunError>> + Send + 'static), StartError> {
+    pub fn start(self, change: Change) -> Result<(Handle, BoxFuture<'static, Result<Outcome, RunError>>), StartError> {
         let planned = self.plan(change)?;
         let clock = Arc::clone(&self.world.clock);
         let shared = Arc::new(Shared {
@@ -345,10 +342,11 @@ impl<P: Platform + 'static, J: Journal + 'static, C: Clock + 'static> Autopilot<
             mode,
         };
         let run = Run::run(world, planned, self.driver, shared);
-        let run = async move {
+        // Boxed: it is large, and would be compiled anew for every program that awaits it.
+        let run = Box::pin(async move {
             let _listeners = listeners;
             run.await
-        };
+        });
         Ok((handle, run))
     }
 

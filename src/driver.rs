@@ -24,10 +24,10 @@ use crate::notice::Outbox;
 use crate::{NoticeStage, Notifier, Outcome, Permit, RunError};
 
 /// The parts of the outside world, as the builder collected them.
-pub(crate) struct World<P, J, C> {
-    pub(crate) platform: Arc<P>,
-    pub(crate) journal: Arc<J>,
-    pub(crate) clock: Arc<C>,
+pub(crate) struct World {
+    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<dyn MetricSource>,
     pub(crate) notifier: Arc<dyn Notifier>,
     pub(crate) permit: Arc<dyn Permit>,
@@ -41,12 +41,12 @@ const MAX_KEPT_BACK: u32 = 32;
 /// Targets looked at in one call.
 const LOOK_CHUNK: usize = 4_096;
 
-pub(crate) struct Run<P: Platform, J: Journal, C: Clock> {
-    pub(crate) world: World<P, J, C>,
-    pub(crate) driver: Driver<P, J, C>,
+pub(crate) struct Run {
+    pub(crate) world: World,
+    pub(crate) driver: Driver,
     pub(crate) shared: Arc<Shared>,
     /// What people are told, on its way.
-    outbox: Outbox<C>,
+    outbox: Outbox,
     /// When the next sign of life is due.
     pulse_ms: u64,
     /// Records not yet handed to the driver for the next common append.
@@ -72,10 +72,10 @@ pub(crate) struct Planned {
     pub(crate) members: Vec<Member>,
 }
 
-impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
+impl Run {
     /// Runs the change to its end, from wherever the journal says it is.
     pub(crate) async fn run(
-        world: World<P, J, C>,
+        world: World,
         plan: Planned,
         config: DriverConfig,
         shared: Arc<Shared>,

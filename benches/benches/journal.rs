@@ -43,7 +43,7 @@ fn recovery(suite: &mut Suite) {
         b.iter(|| {
             let (platform, clock) = (Arc::new(Nothing), Arc::new(Nothing));
             let mut driver =
-                Driver::new(platform, Arc::clone(journal), clock, DriverConfig::new()).expect("the configuration fits");
+                Driver::new(platform, journal.clone(), clock, DriverConfig::new()).expect("the configuration fits");
             let receipts = block_on(driver.recover()).expect("the journal is whole");
             assert!(receipts.len() > 140_000 && driver.outstanding() > 0);
         });

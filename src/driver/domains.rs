@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::{Either, join_all, select};
-use unattended_upgrade::{Clock, Journal, Platform, TargetId};
+use unattended_upgrade::{Clock, Platform, TargetId};
 
 use crate::RunError;
 use crate::input::Input;
@@ -15,7 +15,7 @@ use super::Run;
 /// A domain has so long to show somebody.
 const LOOK_MS: u64 = 5_000;
 
-impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
+impl Run {
     /// Looks at a few targets of each domain, once an interval. What is as ever is not written down.
     pub(super) async fn look_at_domains(&mut self, now_ms: u64) -> Result<(), RunError> {
         let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
@@ -48,7 +48,7 @@ impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
 }
 
 /// Whether one of these can be looked at. Where nobody is left to look at, nothing is missed.
-async fn is_seen<P: Platform, C: Clock>(platform: &P, clock: &C, some: &[TargetId]) -> bool {
+async fn is_seen(platform: &dyn Platform, clock: &dyn Clock, some: &[TargetId]) -> bool {
     let until_ms = clock.now().saturating_add(LOOK_MS);
     for target in some {
         let look = pin!(platform.observe(std::slice::from_ref(target)));

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures::future::select;
-use unattended_upgrade::{Clock, Journal, Platform, Receipt};
+use unattended_upgrade::Receipt;
 
 use crate::events::Happened;
 use crate::input::Input;
@@ -13,7 +13,7 @@ use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
 
 use super::Run;
 
-impl<P: Platform, J: Journal, C: Clock> Run<P, J, C> {
+impl Run {
     /// Tells people, and those who listen that people were told.
     pub(super) fn send(&mut self, notices: Vec<Notice>) {
         for notice in &notices {

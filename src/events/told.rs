@@ -12,13 +12,13 @@ use crate::handle::Shared;
 
 use super::Happened;
 
-pub(crate) struct Told<P> {
-    platform: Arc<P>,
+pub(crate) struct Told {
+    platform: Arc<dyn Platform>,
     shared: Arc<Shared>,
 }
 
-impl<P> Told<P> {
-    pub(crate) const fn new(platform: Arc<P>, shared: Arc<Shared>) -> Self {
+impl Told {
+    pub(crate) const fn new(platform: Arc<dyn Platform>, shared: Arc<Shared>) -> Self {
         Self { platform, shared }
     }
 
@@ -64,7 +64,7 @@ const fn hand_over_word(order: HandoverOrder) -> &'static str {
 }
 
 #[async_trait]
-impl<P: Platform> Platform for Told<P> {
+impl Platform for Told {
     fn capabilities(&self) -> Capabilities {
         self.platform.capabilities()
     }

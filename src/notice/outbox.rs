@@ -21,16 +21,16 @@ type Sending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Sends what it is given: notices that come together at once, those that come later after them, so that no matter is over
 /// before it has come up. Each sending is given up after `call_ms`.
-pub(crate) struct Outbox<C> {
+pub(crate) struct Outbox {
     notifier: Arc<dyn Notifier>,
-    clock: Arc<C>,
+    clock: Arc<dyn Clock>,
     call_ms: u64,
     waiting: VecDeque<Notice>,
     sending: Option<Sending>,
     pulse: Option<Sending>,
 }
 
-impl<C> fmt::Debug for Outbox<C> {
+impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
             .field("waiting", &self.waiting.len())
@@ -38,8 +38,8 @@ impl<C> fmt::Debug for Outbox<C> {
     }
 }
 
-impl<C: Clock> Outbox<C> {
-    pub(crate) fn new(notifier: Arc<dyn Notifier>, clock: Arc<C>, call_ms: u64) -> Self {
+impl Outbox {
+    pub(crate) fn new(notifier: Arc<dyn Notifier>, clock: Arc<dyn Clock>, call_ms: u64) -> Self {
         Self {
             notifier,
             clock,

@@ -78,7 +78,8 @@ pub struct AttemptId(pub u64);
 /// ([`generation`](Self::generation), [`ordinal`](Self::ordinal)) than the one before. So it is enough that a platform
 /// keeps the last key it has applied to a target: the same key is done already, an older one is a late message.
 ///
-/// Printed as `attempt/generation/step/ordinal`.
+/// Printed as `attempt/generation/step/ordinal`. Its [`Ord`] is for sorted collections; which of two keys was given first
+/// [`is_older_than`](Self::is_older_than) tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[expect(
     clippy::exhaustive_structs,

@@ -182,7 +182,7 @@ fn every_write_torn_at_every_byte_loses_nothing_that_was_told() {
                     torn[*at..at + cut].copy_from_slice(&new[..*cut]);
                     let what = format!("deed {number} torn at byte {cut}");
                     // The head is the first page, and decides what counts. That it goes on takes the most time.
-                    if *at < 4_096 || cut % 17 == 0 {
+                    if *at < 4_096 || cut.is_multiple_of(17) {
                         holds(torn, told, &what);
                     } else {
                         opens(torn, told, &what);

@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let host = Arc::new(start());
     let journal = Arc::new(MemoryJournal::new());
-    let mut driver = Driver::new(Arc::clone(&host), journal, Arc::clone(&clock), DriverConfig::new())?;
+    let mut driver = Driver::new(host.clone(), journal, clock.clone(), DriverConfig::new())?;
     for n in 0..100 {
         let target = TargetId::from(format!("process-{n}").as_str());
         host.add(&target, &old);

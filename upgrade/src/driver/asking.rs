@@ -25,11 +25,7 @@ impl Question {
     /// The observations, which say of instances only what their own answers bear out: one that does not answer itself has
     /// not reported. `None` where there was no answer, not for every target, or not within so long; but a single target of
     /// which consumers or instance say nothing is taken at that.
-    pub(super) async fn ask<P, C>(self, platform: Arc<P>, clock: Arc<C>, call_ms: u64) -> Option<Sight>
-    where
-        P: Platform + ?Sized,
-        C: Clock + ?Sized,
-    {
+    pub(super) async fn ask(self, platform: Arc<dyn Platform>, clock: Arc<dyn Clock>, call_ms: u64) -> Option<Sight> {
         let (platform, clock) = (platform.as_ref(), clock.as_ref());
         let until_ms = clock.now().saturating_add(call_ms);
         let answered = within(clock, until_ms, platform.observe(&self.names)).await;

@@ -3,16 +3,12 @@ use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures::future::BoxFuture;
+
 use super::Driver;
 use super::calls::{Answer, within};
-use crate::{Clock, Journal, Platform};
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Driver {
     /// Waits until the next turn is due, or until a time on the driver's monotonic clock if that comes first; without a
     /// time and with nothing outstanding it returns at once. A turn is due when there is something to look at, to begin, to
     /// drop or to tell, and as soon as a call has answered that the last turn did not wait for; after an append that failed,
@@ -23,16 +19,18 @@ where
     ///
     /// Such calls go on here, each as often as it wakes, and nowhere else but in turns: who sleeps in another way lets them
     /// stand still while their time runs out. To drop the future loses nothing.
-    pub async fn attend(&mut self, until_ms: Option<u64>) {
-        let now = self.clock.now();
-        let due_ms = [self.next_due_ms(), until_ms].into_iter().flatten().min();
-        let clock = std::sync::Arc::clone(&self.clock);
-        match due_ms {
-            Some(due_ms) if due_ms <= now => {}
-            Some(due_ms) => drop(within(clock.as_ref(), due_ms, self.first_answer()).await),
-            None if self.is_waiting() || self.is_at_a_standstill() => self.first_answer().await,
-            None => {}
-        }
+    pub fn attend(&mut self, until_ms: Option<u64>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let due_ms = [self.next_due_ms(), until_ms].into_iter().flatten().min();
+            let clock = std::sync::Arc::clone(&self.clock);
+            match due_ms {
+                Some(due_ms) if due_ms <= now => {}
+                Some(due_ms) => drop(within(clock.as_ref(), due_ms, self.first_answer()).await),
+                None if self.is_waiting() || self.is_at_a_standstill() => self.first_answer().await,
+                None => {}
+            }
+        })
     }
 
     /// A turn is due now.

@@ -2,7 +2,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::future::{Either, select};
@@ -31,11 +30,7 @@ impl<T> Future for Answer<T> {
 }
 
 /// The answer, unless it has not come by then; the call is dropped in that case. No timer is set for what answers at once.
-pub(super) async fn within<C, F>(clock: &C, until_ms: u64, mut call: F) -> Option<F::Output>
-where
-    C: Clock + ?Sized,
-    F: Future + Unpin,
-{
+pub(super) async fn within<F: Future + Unpin>(clock: &dyn Clock, until_ms: u64, mut call: F) -> Option<F::Output> {
     if let Poll::Ready(answer) = futures::poll!(&mut call) {
         return Some(answer);
     }
@@ -129,13 +124,13 @@ impl<A: Unpin, T> Calls<A, T> {
     }
 
     /// The next answer: one that is there already, or one that comes by then while the turn has calls to wait for.
-    pub(super) async fn next<C: Clock + ?Sized>(&mut self, clock: &Arc<C>, until_ms: u64) -> Option<(A, T)> {
+    pub(super) async fn next(&mut self, clock: &dyn Clock, until_ms: u64) -> Option<(A, T)> {
         let answered = match self.answered.pop_front() {
             Some(answered) => answered,
             None => match futures::poll!(self.open.next()) {
                 Poll::Ready(answered) => answered?,
                 Poll::Pending if self.awaited == 0 || clock.now() >= until_ms => return None,
-                Poll::Pending => within(clock.as_ref(), until_ms, self.open.next()).await??,
+                Poll::Pending => within(clock, until_ms, self.open.next()).await??,
             },
         };
         let (about, turn, answer) = answered;

@@ -1,10 +1,7 @@
 //! What callers say between turns: wait, stop, something newer, and what happened to the fleet.
 use super::waiting::GroupNumber;
 use super::{Driver, Place, Stage};
-use crate::{
-    AttemptId, Clock, FleetChange, GroupName, Job, Journal, Mode, Platform, Reason, Receipt, SubmitError, TargetId,
-    Terminal,
-};
+use crate::{AttemptId, FleetChange, GroupName, Job, Mode, Reason, Receipt, SubmitError, TargetId, Terminal};
 
 /// A job that never became an attempt. Its target was not touched for it, and there is no receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,12 +48,7 @@ pub enum Cancelled {
     NotResumed,
 }
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Driver {
     /// Begins nothing more, of a group or at all, until [`unpause`](Self::unpause). What is under way goes on to its end. To stop
     /// that too, say no in `may_act`.
     pub fn pause(&mut self, group: Option<&GroupName>) {
@@ -117,7 +109,7 @@ where
         }
     }
 
-    /// Takes news from [`Platform::watch`]: jobs of targets that left are dropped; attempts at targets to which something
+    /// Takes news from [`Platform::watch`](crate::Platform::watch): jobs of targets that left are dropped; attempts at targets to which something
     /// happened look at once instead of at their next look. News of targets without job or attempt are nobody's here.
     pub fn news(&mut self, changes: &[FleetChange]) {
         let now = self.clock.now();

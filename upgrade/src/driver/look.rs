@@ -6,7 +6,7 @@ use super::Driver;
 use super::asking::{Question, Sight};
 use super::calls::Answer;
 use crate::machine::Event;
-use crate::{AttemptId, Clock, Ingress, Journal, Platform, Step};
+use crate::{AttemptId, Ingress, Step};
 
 /// Targets that are looked at in one call.
 const LOOK_CHUNK: usize = 4096;
@@ -30,12 +30,7 @@ pub(super) struct Look {
     asked_ms: u64,
 }
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Driver {
     /// Looks at everything that is due and lets the machines decide, in the order the attempts began. Waits for looks that
     /// were had the last time, but for no other.
     pub(super) async fn look(&mut self, now: u64) {
@@ -66,7 +61,7 @@ where
                 Poll::Pending => self.looks_open.keep(look, answer, suspect),
             }
         }
-        while let Some(answered) = self.looks_open.next(&clock, until_ms).await {
+        while let Some(answered) = self.looks_open.next(clock.as_ref(), until_ms).await {
             had.push(answered);
         }
         had.sort_by_key(|(look, _)| self.attempt_at(look.slots.first()));

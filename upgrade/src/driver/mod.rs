@@ -13,6 +13,8 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use crate::hash::Fixed;
 use crate::history::{History, Latest, Open};
 use crate::machine::{Command, Machine, Plan};
@@ -73,10 +75,10 @@ pub enum DriverError {
 ///
 /// Memory: each target ever attempted keeps its generation (its name and about 32 bytes), each attempt under way
 /// takes some 400 bytes.
-pub struct Driver<P: ?Sized, J: ?Sized, C: ?Sized> {
-    platform: Arc<P>,
-    journal: Arc<J>,
-    clock: Arc<C>,
+pub struct Driver {
+    platform: Arc<dyn Platform>,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
     config: DriverConfig,
     timing: Arc<Timing>,
     capabilities: Capabilities,
@@ -176,7 +178,7 @@ struct Attempt {
     ended: Option<Box<Terminal>>,
 }
 
-impl<P: ?Sized, J: ?Sized, C: ?Sized> std::fmt::Debug for Driver<P, J, C> {
+impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Driver")
             .field("stage", &self.stage)
@@ -187,15 +189,15 @@ impl<P: ?Sized, J: ?Sized, C: ?Sized> std::fmt::Debug for Driver<P, J, C> {
     }
 }
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Driver {
     /// A driver that knows nothing yet. Give it the journal's records first ([`replay`](Self::replay)), if there
     /// are any.
-    pub fn new(platform: Arc<P>, journal: Arc<J>, clock: Arc<C>, config: DriverConfig) -> Result<Self, ConfigError> {
+    pub fn new(
+        platform: Arc<dyn Platform>,
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        config: DriverConfig,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Self {
             capabilities: platform.capabilities(),
@@ -249,17 +251,19 @@ where
     /// # Errors
     /// A journal that cannot be read or understood, or does not answer: nothing has been done, and the driver must be
     /// dropped.
-    pub async fn recover(&mut self) -> Result<Vec<Receipt>, DriverError> {
-        let mut receipts = Vec::new();
-        let journal = self.journal_reader();
-        let end = journal.read_whole(|_, record| {
-            receipts.extend(self.replay(record)?);
-            Ok::<(), DriverError>(())
-        });
-        let end = end.await?;
-        self.appended_to = Some(end);
-        self.resume()?;
-        Ok(receipts)
+    pub fn recover(&mut self) -> BoxFuture<'_, Result<Vec<Receipt>, DriverError>> {
+        Box::pin(async move {
+            let mut receipts = Vec::new();
+            let journal = self.journal_reader();
+            let end = journal.read_whole(|_, record| {
+                receipts.extend(self.replay(record)?);
+                Ok::<(), DriverError>(())
+            });
+            let end = end.await?;
+            self.appended_to = Some(end);
+            self.resume()?;
+            Ok(receipts)
+        })
     }
 
     /// Takes over every attempt that the replayed records leave open: under a new generation, and nothing else before

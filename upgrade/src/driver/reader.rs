@@ -6,25 +6,27 @@ use async_trait::async_trait;
 use super::Driver;
 use super::calls::within;
 use crate::compaction::{Source, read_from};
-use crate::{Clock, Group, Journal, JournalError, Platform, Position, Record, Snapshot};
+use crate::{Clock, Group, Journal, JournalError, Position, Record, Snapshot};
 
 /// A driver's journal, of which each answer is waited for no longer than for any other of the driver's calls
 /// ([`DriverConfig::call_ms`](crate::DriverConfig::call_ms)); one that does not come is [`JournalError::Silent`].
-#[derive(Debug)]
-pub struct JournalReader<J: ?Sized, C: ?Sized> {
-    journal: Arc<J>,
-    clock: Arc<C>,
+pub struct JournalReader {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
     call_ms: u64,
 }
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
+impl std::fmt::Debug for JournalReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalReader")
+            .field("call_ms", &self.call_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
     /// Reads this driver's journal.
-    pub fn journal_reader(&self) -> JournalReader<J, C> {
+    pub fn journal_reader(&self) -> JournalReader {
         JournalReader {
             journal: Arc::clone(&self.journal),
             clock: Arc::clone(&self.clock),
@@ -33,7 +35,7 @@ where
     }
 }
 
-impl<J: Journal + ?Sized, C: Clock + ?Sized> JournalReader<J, C> {
+impl JournalReader {
     async fn answer<T>(
         &self,
         call: impl Future<Output = Result<T, JournalError>> + Unpin + Send,
@@ -67,7 +69,7 @@ impl<J: Journal + ?Sized, C: Clock + ?Sized> JournalReader<J, C> {
 }
 
 #[async_trait]
-impl<J: Journal + ?Sized, C: Clock + ?Sized> Source for JournalReader<J, C> {
+impl Source for JournalReader {
     async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
         self.answer(self.journal.snapshot()).await
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use super::Driver;
 use super::calls::{Answer, within};
 use crate::machine::Effect;
-use crate::{AttemptId, Clock, EffectKey, EffectOutcome, IngressOrder, Journal, Platform, TargetId, Version};
+use crate::{AttemptId, EffectKey, EffectOutcome, IngressOrder, TargetId, Version};
 
 /// An effect whose intent comes first.
 #[derive(Debug)]
@@ -31,12 +31,7 @@ pub(super) struct Order {
 /// Of which attempt, in which slot, and what became of its order; none if it was not sent.
 type Settled = Vec<(AttemptId, usize, Option<EffectOutcome>)>;
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Driver {
     /// Sends every queued effect for which there is room. The platform sees them in the order of the attempts, and the
     /// machines get the answers of a turn in that order, however they come in.
     pub(super) async fn send(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) {
@@ -52,7 +47,7 @@ where
                 Poll::Ready(())
             })
             .await;
-            let Some((mut order, outcome)) = self.effects.next(&clock, until_ms).await else {
+            let Some((mut order, outcome)) = self.effects.next(clock.as_ref(), until_ms).await else {
                 break;
             };
             if self.take_answer(&mut order, outcome, &mut settled) {

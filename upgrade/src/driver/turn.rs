@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
 use super::calls::{Answer, within};
 use super::send::Order;
 use super::{Attempt, Driver, DriverError, Dropped, Place, Stage};
 use crate::machine::{Effect, Event, Machine, Which};
 use crate::record::Told;
 use crate::{
-    Clock, EffectKey, EffectOutcome, Generation, Group, Journal, JournalError, Platform, Position, Receipt, Step,
-    Terminal, UpgradeRecord,
+    EffectKey, EffectOutcome, Generation, Group, Journal, JournalError, Position, Receipt, Step, Terminal,
+    UpgradeRecord,
 };
 
 /// What one turn brought.
@@ -32,12 +34,7 @@ pub struct Turn {
     pub blind_since_ms: Option<u64>,
 }
 
-impl<P, J, C> Driver<P, J, C>
-where
-    P: Platform + ?Sized,
-    J: Journal + ?Sized,
-    C: Clock + ?Sized,
-{
+impl Driver {
     /// Takes one turn: begins what there is room for, looks at what is due, appends all that follows from it as one
     /// group together with what was [`attach`](Self::attach)ed, and only then sends the effects.
     ///
@@ -53,15 +50,21 @@ where
     /// [`DriverConfig::patience_ms`](crate::DriverConfig::patience_ms), or as soon as another attempt is due. After
     /// [`DriverConfig::call_ms`](crate::DriverConfig::call_ms) its future is dropped; an effect is
     /// [`EffectOutcome::Unknown`] then, which the target's next look and the same key settle, and a look is had again.
-    pub async fn turn(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) -> Result<Turn, DriverError> {
-        match self.stage {
-            Stage::InTurn => return Err(DriverError::Interrupted),
-            Stage::Replaying => return Err(DriverError::NotResumed),
-            Stage::Fresh | Stage::Ready => self.stage = Stage::InTurn,
-        }
-        let turn = self.take_turn(may_act).await;
-        self.stage = Stage::Ready;
-        turn
+    pub fn turn<'a>(
+        &'a mut self,
+        may_act: &'a mut (dyn FnMut(&EffectKey) -> bool + Send),
+    ) -> BoxFuture<'a, Result<Turn, DriverError>> {
+        // Boxed, as all of this crate's that is large: what is not is compiled with every program that awaits it.
+        Box::pin(async move {
+            match self.stage {
+                Stage::InTurn => return Err(DriverError::Interrupted),
+                Stage::Replaying => return Err(DriverError::NotResumed),
+                Stage::Fresh | Stage::Ready => self.stage = Stage::InTurn,
+            }
+            let turn = self.take_turn(may_act).await;
+            self.stage = Stage::Ready;
+            turn
+        })
     }
 
     async fn take_turn(&mut self, may_act: &mut (dyn FnMut(&EffectKey) -> bool + Send)) -> Result<Turn, DriverError> {

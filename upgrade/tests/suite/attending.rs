@@ -9,7 +9,7 @@ use futures::future::select;
 use parking_lot::Mutex;
 use unattended_upgrade::*;
 
-use crate::support::{Kill, TestClock, TestJournal, World, job};
+use crate::support::{Kill, TestClock, World, job};
 
 /// Every look needs so many wakes, so far apart: far more than a turn waits for.
 const WAKES: u64 = 20;
@@ -94,7 +94,7 @@ pub(crate) fn run<T>(clock: &TestClock, future: impl Future<Output = T>) -> T {
     }
 }
 
-type Driven = Driver<Stepwise, TestJournal, TestClock>;
+type Driven = Driver;
 
 fn stepwise(sees_at_once: bool, poll_ms: u64) -> (Arc<World>, Arc<Stepwise>, Driven) {
     let world = World::new(Kill::at([]), World::able());
@@ -114,7 +114,7 @@ fn stepwise(sees_at_once: bool, poll_ms: u64) -> (Arc<World>, Arc<Stepwise>, Dri
         .poll_ms(poll_ms)
         .timing(timing);
     let (journal, clock) = (Arc::clone(&world.journal), Arc::clone(&world.clock));
-    let driver = Driver::new(Arc::clone(&platform), journal, clock, config).unwrap();
+    let driver = Driver::new(platform.clone(), journal, clock, config).unwrap();
     (world, platform, driver)
 }
 

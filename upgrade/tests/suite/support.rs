@@ -297,13 +297,7 @@ impl World {
     }
 
     pub(crate) fn driver_with(self: &Arc<Self>, config: DriverConfig) -> TestDriver {
-        Driver::new(
-            Arc::clone(self),
-            Arc::clone(&self.journal),
-            Arc::clone(&self.clock),
-            config,
-        )
-        .unwrap()
+        Driver::new(self.clone(), self.journal.clone(), self.clock.clone(), config).unwrap()
     }
 
     /// A new driver that has read the journal; with the receipts it found.
@@ -359,7 +353,7 @@ impl World {
     }
 }
 
-pub(crate) type TestDriver = Driver<World, TestJournal, TestClock>;
+pub(crate) type TestDriver = Driver;
 
 #[async_trait]
 impl Platform for World {

@@ -44,7 +44,7 @@ pub(crate) async fn open(place: &Path, targets: impl IntoIterator<Item = Target>
 }
 
 pub(crate) struct Pilot {
-    driver: Driver<ProcessPlatform, MemoryJournal, MonotonicClock>,
+    driver: Driver,
 }
 
 impl Pilot {
@@ -64,7 +64,7 @@ impl Pilot {
         let config = DriverConfig::new().poll_ms(50).timing(timing);
         let (journal, clock) = (Arc::clone(journal), Arc::new(MonotonicClock));
         Self {
-            driver: Driver::new(Arc::clone(platform), journal, clock, config).unwrap(),
+            driver: Driver::new(platform.clone(), journal, clock, config).unwrap(),
         }
     }
 

@@ -97,7 +97,7 @@ fn timing() -> Timing {
     timing
 }
 
-type Rig = Driver<ProcessPlatform, MemoryJournal, MonotonicClock>;
+type Rig = Driver;
 
 fn driver(platform: &Arc<ProcessPlatform>, timing: Timing) -> Rig {
     driver_after(1, platform, timing)
@@ -110,7 +110,7 @@ fn driver_after(generation: u64, platform: &Arc<ProcessPlatform>, timing: Timing
         .timing(timing)
         .first_generation(generation);
     let (journal, clock) = (Arc::new(MemoryJournal::new()), Arc::new(MonotonicClock));
-    Driver::new(Arc::clone(platform), journal, clock, config).unwrap()
+    Driver::new(platform.clone(), journal, clock, config).unwrap()
 }
 
 async fn upgrade(driver: &mut Rig, names: &[&str], from: &str, to: &str, mode: Mode) -> Vec<Receipt> {

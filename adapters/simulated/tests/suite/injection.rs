@@ -298,7 +298,7 @@ fn run(mode: Mode, weather: Weather, asked: bool, fall: Option<(usize, Fall)>) -
     });
     let driver = || {
         let clock = Arc::new(clock.clone());
-        Driver::new(Arc::clone(&world), Arc::clone(&world), clock, DriverConfig::new()).unwrap()
+        Driver::new(world.clone(), world.clone(), clock, DriverConfig::new()).unwrap()
     };
     let job = || Job::new(target.clone(), "old", "new", mode);
     let mut controller = driver();

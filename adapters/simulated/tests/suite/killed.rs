@@ -189,7 +189,7 @@ fn controller() {
     // The world goes on where it was touched last; the controller has looked since then, and time does not go back.
     clock.advance_to(last_told(&both.journal).max(clock.now()));
     let config = DriverConfig::new().max_in_flight(12);
-    let mut driver = Driver::new(Arc::clone(&both), Arc::clone(&both), Arc::new(clock.clone()), config).unwrap();
+    let mut driver = Driver::new(both.clone(), both.clone(), Arc::new(clock.clone()), config).unwrap();
     let ended = driver.recover().now_or_never().unwrap().unwrap();
     let ended: BTreeSet<TargetId> = ended.into_iter().map(|receipt| receipt.target).collect();
     for job in jobs() {

@@ -251,7 +251,7 @@ fn run_with(settings: DriverConfig, call: &'static str, fate: Fate) -> (Arc<Sile
     let clock = sim.clock();
     let silent = Arc::new(Silent::new(&sim, call, fate));
     let journal = Arc::new(MemoryJournal::new());
-    let mut driver = Driver::new(Arc::clone(&silent), journal, Arc::new(clock.clone()), settings).unwrap();
+    let mut driver = Driver::new(silent.clone(), journal, Arc::new(clock.clone()), settings).unwrap();
     for (at, mode) in (0..TARGETS).zip(MODES.into_iter().cycle()) {
         driver.submit(Job::new(name(at), "old", "new", mode)).unwrap();
     }
@@ -410,7 +410,7 @@ fn a_platform_that_refuses_every_look_is_not_asked_more_and_more() {
     });
     let journal = Arc::new(MemoryJournal::new());
     let few = settings().max_effects(5);
-    let mut driver = Driver::new(Arc::clone(&dark), journal, Arc::new(clock.clone()), few).unwrap();
+    let mut driver = Driver::new(dark.clone(), journal, Arc::new(clock.clone()), few).unwrap();
     for at in 0..TARGETS {
         driver.submit(Job::new(name(at), "old", "new", Mode::Cold)).unwrap();
     }
@@ -468,8 +468,8 @@ fn blindness_at_any_time_ends_and_is_journaled() {
         let new = || {
             let clock = Arc::new(clock.clone());
             Driver::new(
-                Arc::clone(&platform),
-                Arc::clone(&journal),
+                platform.clone(),
+                journal.clone(),
                 clock,
                 settings().timing(timing.clone()),
             )

@@ -86,13 +86,7 @@ fn slow(call: &'static str, number: u32, done_first: bool, answers_at_ms: u64) -
 fn journaled(call: &'static str, number: u32, done_first: bool) -> (Vec<Group>, Vec<Receipt>, u32) {
     let (sim, journal) = slow(call, number, done_first, 95_000);
     let clock = sim.clock();
-    let mut driver = Driver::new(
-        Arc::clone(&sim),
-        Arc::clone(&journal),
-        Arc::new(clock.clone()),
-        settings(),
-    )
-    .unwrap();
+    let mut driver = Driver::new(sim.clone(), journal.clone(), Arc::new(clock.clone()), settings()).unwrap();
     for (at, mode) in (0..8).zip(MODES.into_iter().cycle()) {
         driver.submit(Job::new(name(at), "old", "new", mode)).unwrap();
     }
@@ -159,7 +153,7 @@ fn a_journal_that_cannot_be_read_in_time_is_not_recovered_from() {
     for call in ["snapshot", "read"] {
         let (sim, journal) = slow(call, 1, false, u64::MAX);
         let clock = Arc::new(sim.clock());
-        let mut driver = Driver::new(Arc::clone(&sim), journal, clock, settings()).unwrap();
+        let mut driver = Driver::new(sim.clone(), journal, clock, settings()).unwrap();
         let recovered = sim.executor().run(driver.recover()).unwrap();
         let silent = JournalError::Silent { call_ms: CALL_MS };
         assert_eq!(recovered, Err(DriverError::Journal(silent)), "{call}");

@@ -20,6 +20,7 @@ mod untried;
 mod watching;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use super::Breach;
 use crate::{Clock, Generation, Platform, TargetId, Version};
@@ -285,14 +286,17 @@ impl Disturb for Undisturbed {
 /// | `watch.cursor`, `watch.forgets` | news from a cursor are what followed, the same each time, and come to an end |
 /// | `durable.key`, `durable.fence`, `durable.order` | an adapter that falls while an order is under way knows of order and fence, and carries it out |
 /// | `watch.lies`, `watch.lost` | they are true (who came, with which version, who left, and that those who are well again are so) and complete |
-pub async fn platform_suite(
-    platform: &dyn Platform,
-    clock: &dyn Clock,
-    subject: &Subject,
-    disturb: &dyn Disturb,
-) -> Result<Memory, Breach> {
-    let platform = Bounded::new(platform, clock, subject.patience_ms);
-    platform.judged(tried(&platform, clock, subject, disturb).await)
+pub fn platform_suite<'a>(
+    platform: &'a dyn Platform,
+    clock: &'a dyn Clock,
+    subject: &'a Subject,
+    disturb: &'a dyn Disturb,
+) -> BoxFuture<'a, Result<Memory, Breach>> {
+    // Boxed: it is large, and would be compiled anew for everybody who awaits it.
+    Box::pin(async move {
+        let platform = Bounded::new(platform, clock, subject.patience_ms);
+        platform.judged(tried(&platform, clock, subject, disturb).await)
+    })
 }
 
 async fn tried(
@@ -342,12 +346,14 @@ async fn tried(
 /// | `durable.word` | what newborns were to run is known |
 /// | `durable.spawn`, `durable.commit` | what was started in a free slot runs there, and what has committed has |
 /// | `durable.order` | what was ordered is so, or becomes so: an order that was under way is carried out, and a way that was closed opens at its time |
-pub async fn platform_holds(
-    platform: &dyn Platform,
-    clock: &dyn Clock,
-    subject: &Subject,
-    memory: &Memory,
-) -> Result<(), Breach> {
-    let platform = Bounded::new(platform, clock, subject.patience_ms);
-    platform.judged(Trial::holds(&platform, clock, subject, memory).await)
+pub fn platform_holds<'a>(
+    platform: &'a dyn Platform,
+    clock: &'a dyn Clock,
+    subject: &'a Subject,
+    memory: &'a Memory,
+) -> BoxFuture<'a, Result<(), Breach>> {
+    Box::pin(async move {
+        let platform = Bounded::new(platform, clock, subject.patience_ms);
+        platform.judged(Trial::holds(&platform, clock, subject, memory).await)
+    })
 }

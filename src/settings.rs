@@ -51,6 +51,11 @@ pub struct Settings {
     pub attempt_estimate_ms: u64,
     /// How much the autopilot may do by itself, whatever its level.
     pub budget: Budget,
+    /// Whether the way back is tried before the change begins in earnest: the first target goes to the new version, back to the
+    /// old one, and there again, alone; where it does not come back in [`tries`](Self::tries) tries, the change stops with one
+    /// target exposed. Default no. At levels L0 and L1 people take the steps, and try what they like.
+    #[serde(default)]
+    pub rehearse_way_back: bool,
     /// The label keys that name a domain, what can be cut off as one, the largest first: `region, cluster`. Default none.
     ///
     /// While nobody of a domain is seen, its targets wait and count against every allowance, and all others go on; after
@@ -85,6 +90,7 @@ impl Default for Settings {
             debt_expiry_ms: 7 * 24 * HOUR_MS,
             attempt_estimate_ms: 10 * MINUTE_MS,
             budget: Budget::default(),
+            rehearse_way_back: false,
             domains: Vec::new(),
             telling: Telling::default(),
         }

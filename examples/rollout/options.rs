@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// rollbacks-per-day, rollback-share, exposure-share (`25%`)
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = budget::budget, default_value = "")]
     pub(crate) budget: Budget,
+    /// Try the way back first: one target goes to the new version, back, and there again, before anybody else
+    #[arg(long)]
+    pub(crate) rehearse: bool,
     /// Labels that name what can be cut off as one, the largest first, as in `region,zone`: the values of the first are exposed
     /// one after the other, and one that cannot be reached holds its own targets only
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]

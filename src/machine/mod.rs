@@ -14,6 +14,7 @@ mod orders;
 mod questions;
 mod receipts;
 mod record;
+mod rehearsal;
 mod shadow;
 mod steps;
 mod stop;
@@ -180,6 +181,7 @@ pub(crate) struct Machine {
     sight: receipts::Sight,
     surroundings: surroundings::Surroundings,
     domains: domains::Domains,
+    rehearsal: rehearsal::Rehearsal,
     /// Those who do not run the release do worse the more others do, by so much.
     interferes: Option<f64>,
     /// The interval before which this was looked for last.
@@ -304,6 +306,11 @@ impl Machine {
             moved_ms: now_ms,
             sight: receipts::Sight::default(),
             domains,
+            rehearsal: if setup.change.settings.rehearse_way_back {
+                rehearsal::Rehearsal::Wanted
+            } else {
+                rehearsal::Rehearsal::Over
+            },
             surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
             interferes: None,
             looked_around: 0,
@@ -378,7 +385,8 @@ impl Machine {
                 .fleet
                 .app_index(app)
                 .and_then(|app| self.lanes.get(app.0 as usize));
-            if lane.is_some_and(Lane::is_untouched) || !self.domains.may_be_born_new(labels) {
+            let early = self.rehearsal.is_open() || !self.domains.may_be_born_new(labels);
+            if early || lane.is_some_and(Lane::is_untouched) {
                 return Side::Old;
             }
             self.frontier.version_for(id, app, labels)

@@ -127,6 +127,7 @@ impl Machine {
         self.alive -= 1;
         self.autonomy.forget(target);
         self.domains.forget(target);
+        self.forget_rehearsal(target);
         self.set_on_new(target, false);
         self.untouch(target);
         let name = self.name(target).to_owned();

@@ -53,10 +53,11 @@ impl Sight {
 impl Machine {
     /// Hands out what may start forward.
     pub(super) fn start_forward(&mut self, commands: &mut super::Commands) {
+        self.go_on_rehearsing(commands);
         self.start_waiting(commands);
         // Who waits for a domain will be started, and has taken its room.
         let room = self.room_to_start(MAX_STARTS, commands);
-        let room = room.saturating_sub(self.domains.waiting());
+        let room = self.room_beside_rehearsal(room.saturating_sub(self.domains.waiting()));
         let ids = self.frontier.startable(self.now_ms, room);
         if !ids.is_empty() {
             self.moved_ms = self.now_ms;
@@ -167,6 +168,9 @@ impl Machine {
                 ..
             }
         );
+        if self.rehearsed(target, receipt) {
+            return;
+        }
         match direction {
             Direction::Forward => self.forward_ended(target, receipt),
             Direction::Back => self.back_ended(target, receipt),
@@ -352,7 +356,7 @@ const fn reason(terminal: &Terminal) -> Option<&Reason> {
     }
 }
 
-fn why(receipt: &Receipt) -> String {
+pub(super) fn why(receipt: &Receipt) -> String {
     match receipt.went_back.as_ref().or_else(|| reason(&receipt.terminal)) {
         Some(reason) => reason.to_string(),
         None => "another change took the target over".to_owned(),

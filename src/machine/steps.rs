@@ -34,7 +34,8 @@ impl Machine {
         }
     }
 
-    fn start(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
+    pub(super) fn start(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
+        self.rehearse_start(target, direction);
         self.set_in_flight(target, direction);
         if direction == Direction::Forward {
             self.note_start(target);

@@ -94,11 +94,13 @@ impl Machine {
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
         let Some((code, text)) = self.stop_found() else { return };
         if self.stop_text.is_none() {
-            let otherwise = if code == "stop.gate" {
-                "starts that succeed would have let it go on".to_owned()
-            } else {
-                let needed = 1.0 / self.setup.change.settings.alpha;
-                format!("evidence below {needed:.0} would have let it go on")
+            let otherwise = match code {
+                "stop.gate" => "starts that succeed would have let it go on".to_owned(),
+                "stop.no_way_back" => "a way back that works would have let it go on".to_owned(),
+                _ => {
+                    let needed = 1.0 / self.setup.change.settings.alpha;
+                    format!("evidence below {needed:.0} would have let it go on")
+                }
             };
             self.decide_text(code, text.clone(), Some(otherwise));
             self.exposed_at_stop = Some(self.touched);
@@ -130,16 +132,19 @@ impl Machine {
         {
             return Some(("stop.gate", text));
         }
+        if let Some(text) = self.rehearsal_failed() {
+            return Some(("stop.no_way_back", text));
+        }
         let stops = self.judge.stopped().is_some() && !self.overruled.evidence;
         stops.then(|| ("stop.evidence", self.judge.explain().headline()))
     }
 
     /// A person goes on over what stopped the change, or what speaks against it.
     pub(super) fn overrule(&mut self) {
-        if matches!(self.stop_found(), Some(("stop.gate", _))) {
-            self.overruled.gate_failures = self.start_failures.count();
-        } else {
-            self.overruled.evidence = true;
+        match self.stop_found() {
+            Some(("stop.gate", _)) => self.overruled.gate_failures = self.start_failures.count(),
+            Some(("stop.no_way_back", _)) => self.end_rehearsal(),
+            _ => self.overruled.evidence = true,
         }
         self.stop_text = None;
         self.stop_ln_e = None;
@@ -159,6 +164,7 @@ impl Machine {
         self.exposed_at_stop.get_or_insert(self.touched);
         self.stop_text.get_or_insert(text);
         self.course = Course::Back;
+        self.end_rehearsal();
         self.back_began = true;
         self.question = None;
         self.forget_looks();

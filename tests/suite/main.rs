@@ -12,6 +12,7 @@ mod notices;
 mod orders;
 mod permit;
 mod refusals;
+mod rehearsal;
 mod replay;
 mod router;
 mod shadow;

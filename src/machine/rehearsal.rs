@@ -1,0 +1,179 @@
+//! The way back, tried on the first target before anybody else goes the way there: a version that cannot be left is found on one
+//! target, and not when the whole change has to leave it.
+
+use unattended_batching::{Event, TargetIndex};
+use unattended_defense::Direction as RulesDirection;
+use unattended_upgrade::{Receipt, Terminal};
+
+use crate::level::Act;
+
+use super::{Commands, Course, Direction, Machine};
+
+/// How far it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Rehearsal {
+    /// It is not wanted, or is over.
+    #[default]
+    Over,
+    /// The first target that starts is the one.
+    Wanted,
+    /// The target is on its way to the new version for the first time.
+    There(TargetIndex),
+    /// It is to go this way next.
+    Due(TargetIndex, Direction),
+    /// It is on its way back.
+    Back(TargetIndex),
+    /// It is on its way to the new version again.
+    Again(TargetIndex),
+    /// It did not come back.
+    Failed(TargetIndex, String),
+}
+
+impl Rehearsal {
+    /// Whether others have to wait until it is over.
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self, Self::Over)
+    }
+}
+
+impl Machine {
+    /// How many may start while the way back is tried: one, where nobody has.
+    pub(super) fn room_beside_rehearsal(&self, room: usize) -> usize {
+        match self.rehearsal {
+            Rehearsal::Over => room,
+            // Where people take the steps, they try the way back too.
+            Rehearsal::Wanted if !self.may(Act::Start) => room,
+            Rehearsal::Wanted if self.in_flight == 0 && self.domains.waiting() == 0 => room.min(1),
+            _ => 0,
+        }
+    }
+
+    /// A target starts.
+    pub(super) fn rehearse_start(&mut self, target: TargetIndex, direction: Direction) {
+        match (&self.rehearsal, direction) {
+            (Rehearsal::Wanted, Direction::Forward) if self.may(Act::Start) => {
+                self.rehearsal = Rehearsal::There(target)
+            }
+            (Rehearsal::Due(due, _), Direction::Forward) if *due == target => self.rehearsal = Rehearsal::Again(target),
+            (Rehearsal::Due(due, _), Direction::Back) if *due == target => self.rehearsal = Rehearsal::Back(target),
+            _ => {}
+        }
+    }
+
+    /// Starts what is due of it.
+    pub(super) fn go_on_rehearsing(&mut self, commands: &mut Commands) {
+        let Rehearsal::Due(target, direction) = self.rehearsal else {
+            return;
+        };
+        if !self.may(Act::Start) {
+            return self.end_rehearsal();
+        }
+        let rules = match direction {
+            Direction::Forward => RulesDirection::Forward,
+            Direction::Back => RulesDirection::Rollback,
+        };
+        let app = self.app_of(target);
+        // What the rules do not let go now goes when they do.
+        let may = self.setup.guard.is_empty()
+            || (self.ask_rules(&self.setup.guard, app, rules, self.wave()).verdict).may_start();
+        if may {
+            self.start(target, direction, commands);
+        }
+    }
+
+    /// An attempt of the rehearsal has ended. Whether nothing else is to be made of it.
+    pub(super) fn rehearsed(&mut self, target: TargetIndex, receipt: &Receipt) -> bool {
+        let done = receipt.terminal == Terminal::Done;
+        let name = receipt.target.to_string();
+        match &self.rehearsal {
+            Rehearsal::There(first) if *first == target => {
+                if done && self.course == Course::Forward {
+                    self.set_on_new(target, true);
+                    self.targets[target.0 as usize].tries = 0;
+                    self.rehearsal = Rehearsal::Due(target, Direction::Back);
+                    return true;
+                }
+                // Another one may be the first.
+                self.rehearsal = Rehearsal::Wanted;
+                false
+            }
+            Rehearsal::Again(again) if *again == target => {
+                self.rehearsal = Rehearsal::Over;
+                let text = format!("the way back works: {name} went there, back, and there again");
+                self.decide_text("rehearsal.passed", text, None);
+                false
+            }
+            Rehearsal::Back(back) if *back == target => {
+                self.came_back(target, receipt, done);
+                receipt.terminal != Terminal::Gone
+            }
+            _ => false,
+        }
+    }
+
+    fn came_back(&mut self, target: TargetIndex, receipt: &Receipt, done: bool) {
+        if done {
+            self.set_on_new(target, false);
+            self.targets[target.0 as usize].tries = 0;
+            self.rehearsal = Rehearsal::Due(target, Direction::Forward);
+        } else if receipt.terminal == Terminal::Gone {
+            self.rehearsal = Rehearsal::Wanted;
+        } else {
+            let state = &mut self.targets[target.0 as usize];
+            state.tries = state.tries.saturating_add(1);
+            if state.tries < self.setup.change.settings.tries {
+                self.rehearsal = Rehearsal::Due(target, Direction::Back);
+            } else {
+                let tries = state.tries;
+                let text = format!(
+                    "there is no way back: {} runs {} and could not be brought back to {} in {tries} tries; last: {}",
+                    receipt.target,
+                    self.setup.change.to,
+                    self.setup.change.from,
+                    super::receipts::why(receipt)
+                );
+                self.rehearsal = Rehearsal::Failed(target, text);
+            }
+        }
+        if self.course == Course::Back {
+            // The change is taken back meanwhile: whatever it runs now, it is brought back as everybody is.
+            self.end_rehearsal();
+        }
+    }
+
+    /// Why the change stops for it.
+    pub(super) fn rehearsal_failed(&self) -> Option<String> {
+        match &self.rehearsal {
+            Rehearsal::Failed(_, text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// It is over, however far it was: the frontier hears of the target what it would have heard without.
+    pub(super) fn end_rehearsal(&mut self) {
+        let rehearsal = std::mem::take(&mut self.rehearsal);
+        let at = self.now_ms;
+        match rehearsal {
+            // It runs the old version, and goes the way there as everybody does.
+            Rehearsal::Due(id, Direction::Forward) if self.course == Course::Forward => {
+                self.frontier.on(Event::Failed { id, at, retry: true });
+                self.frontier.on(Event::BecameHealthy { id });
+            }
+            Rehearsal::Due(id, _) | Rehearsal::Failed(id, _) => {
+                self.frontier.on(Event::Finished { id, at });
+            }
+            // Its attempt ends first.
+            Rehearsal::Back(_) => self.rehearsal = rehearsal,
+            Rehearsal::Over | Rehearsal::Wanted | Rehearsal::There(_) | Rehearsal::Again(_) => {}
+        }
+    }
+
+    /// The target is no more.
+    pub(super) fn forget_rehearsal(&mut self, target: TargetIndex) {
+        if let Rehearsal::Due(gone, _) | Rehearsal::Failed(gone, _) = self.rehearsal
+            && gone == target
+        {
+            self.rehearsal = Rehearsal::Wanted;
+        }
+    }
+}

@@ -30,6 +30,7 @@
 //! at a time is the driver's to keep, and its tests'.
 
 mod agents;
+mod canonical;
 mod check;
 mod state;
 mod table;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod attending;
+mod bounds;
 mod choosing;
 #[path = "../../examples/own_platform/clock.rs"]
 mod clock;

@@ -243,6 +243,9 @@ impl Driver {
         let (step, ordinal) = place;
         self.write_begin(slot);
         let Some(attempt) = &mut self.slots[slot] else { return };
+        if matches!(effect, Effect::Close { .. }) {
+            attempt.barred_since = None;
+        }
         let plan = attempt.machine.plan();
         let version = match effect {
             Effect::Replace(Which::Old)

@@ -72,7 +72,9 @@ impl Waiting {
         if let Some(by_ms) = job.start_by_ms {
             self.by_time.insert((by_ms, id, number));
         }
-        self.group(number).jobs.push_back((id, job));
+        let jobs = &mut self.group(number).jobs;
+        let place = jobs.partition_point(|(other, _)| *other < id);
+        jobs.insert(place, (id, job));
         self.len += 1;
         self.list(number);
         number

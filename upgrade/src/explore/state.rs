@@ -196,7 +196,13 @@ impl State {
             to.mail.remove(at);
             let before = to.world.clone();
             to.world.apply(*effect, *key, rules);
-            let is_stale = key.generation < before.fence || before.last.is_some_and(|(last, _)| *key < last);
+            // By the journal, not by what the world was told: a controller that does not fence is at fault, too.
+            let recovered = self
+                .machine
+                .as_ref()
+                .is_some_and(|machine| machine.step() != Step::Recovering);
+            let of_another = recovered && *effect != Effect::Fence && key.generation < self.journal.generation;
+            let is_stale = of_another || before.last.is_some_and(|(last, _)| *key < last);
             let is_done = before.last.is_some_and(|(last, _)| *key == last);
             let broken = match (rules.without, to.world == before) {
                 (None, false) if is_stale => Some("S7"),

@@ -394,8 +394,8 @@ impl Machine {
         self.tries = 0;
         self.good_looks = 0;
         self.instance = None;
-        self.allowance_ms = match self.resumed.take() {
-            Some((resumed, left_ms)) if resumed == step => left_ms.min(self.budget_ms()),
+        self.allowance_ms = match self.resumed.take_if(|(resumed, _)| *resumed == step) {
+            Some((_, left_ms)) => left_ms.min(self.budget_ms()),
             _ => self.budget_ms(),
         };
         self.deadline_ms = now.answered_ms.saturating_add(self.allowance_ms);

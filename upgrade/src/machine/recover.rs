@@ -19,12 +19,12 @@ pub struct Remembered {
     pub out_since_ms: Option<u64>,
     /// The old instance was verified before anything was touched.
     pub was_healthy: bool,
-    /// Recoveries since the last intent, this one included.
-    pub recoveries_of_step: u32,
+    /// Recoveries since a step was intended that had not been before, this one included.
+    pub recoveries_of_step: u8,
     /// What was left of the budget of the last intent's step when it was written; `None` if that was not told.
     pub left_ms: Option<u64>,
-    /// A retirement of the old instance was intended: there is no way back any more.
-    pub retiring: bool,
+    /// The steps that were ever intended, a bit each at [`Step::number`]: only one that is new begins the count of recoveries anew.
+    pub intended: u32,
 }
 
 impl Remembered {
@@ -39,13 +39,21 @@ impl Remembered {
             was_healthy,
             recoveries_of_step: 0,
             left_ms: None,
-            retiring: false,
+            intended: 0,
         }
+    }
+
+    /// A retirement of the old instance was intended: there is no way back any more.
+    const fn is_retiring(&self) -> bool {
+        let retiring = 1 << Step::Retiring.number() | 1 << Step::Stopping.number() | 1 << Step::Resetting.number();
+        self.intended & retiring != 0
     }
 
     /// An intent is durable.
     pub(crate) fn intend(&mut self, step: Step, at_ms: u64, left_ms: Option<u64>) {
-        if self.last != Some(step) {
+        let bit = 1 << step.number();
+        if self.intended & bit == 0 {
+            self.intended |= bit;
             self.recoveries_of_step = 0;
         }
         self.last = Some(step);
@@ -60,7 +68,6 @@ impl Remembered {
                 self.out_since_ms.get_or_insert(at_ms);
             }
             Step::Spawning | Step::Pushing => self.touched = true,
-            Step::Retiring | Step::Stopping | Step::Resetting => self.retiring = true,
             _ => {}
         }
     }
@@ -72,8 +79,9 @@ impl Machine {
         let mut machine = Self::new(plan, timing);
         machine.step = Step::Recovering;
         machine.order = Order::Due;
+        machine.allowance_ms = machine.budget_ms();
         machine.touched = remembered.touched;
-        machine.retiring = remembered.retiring;
+        machine.retiring = remembered.is_retiring();
         machine.closed = remembered.closed_at_ms.is_some();
         machine.was_healthy = remembered.was_healthy;
         machine.went_back.clone_from(&remembered.went_back);
@@ -101,7 +109,7 @@ impl Machine {
             // Never closed, or reopened since: what is closed next may drain in full.
             self.drain_until_ms = None;
         }
-        if remembered.recoveries_of_step > u32::from(self.timing.max_recoveries) {
+        if remembered.recoveries_of_step > self.timing.max_recoveries {
             let step = last.unwrap_or(Step::Planned);
             return self.ask_person(Reason::TooManyRecoveries { step }, seen);
         }

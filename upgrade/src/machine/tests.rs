@@ -204,7 +204,7 @@ impl Node {
                         was_healthy,
                         recoveries_of_step,
                         left_ms: None,
-                        retiring: false,
+                        intended: 0,
                     };
                     let warm_only = matches!(
                         last,

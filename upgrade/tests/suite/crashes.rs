@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::support::{Kill, TestDriver, World, job};
 use futures::FutureExt;
-use unattended_upgrade::{Clock, Generation, Mode, Reason, Receipt, TargetId, Terminal};
+use unattended_upgrade::*;
 
 /// Two good and two bad upgrades, warm and cold, killed at these boundaries; gives how many boundaries there were.
 fn run(points: &[u64]) -> u64 {
@@ -131,12 +131,107 @@ fn a_controller_that_falls_again_and_again_at_one_step_asks_a_person() {
     let Terminal::NeedsPerson { reason, ingress, .. } = &receipt.terminal else {
         panic!("{receipt:?}");
     };
-    assert_eq!(
-        *reason,
-        Reason::TooManyRecoveries {
-            step: unattended_upgrade::Step::Closing
-        }
-    );
-    assert_eq!(*ingress, unattended_upgrade::Ingress::Closed);
+    assert_eq!(*reason, Reason::TooManyRecoveries { step: Step::Closing });
+    assert_eq!(*ingress, Ingress::Closed);
     assert_eq!(receipt.recoveries, 4);
+}
+
+/// A controller that falls between the durable intent to replace and the order, each time.
+fn falls_at_replacing(mode: Mode) -> Option<Receipt> {
+    let world = World::new(Kill::at([]), World::able());
+    let a = world.add("a");
+    let mut driver = world.driver();
+    driver.submit(job(&a, "new", mode)).unwrap();
+    for _ in 0..40 {
+        for _ in 0..200 {
+            let mut poison = false;
+            let turn = driver
+                .turn(&mut |key| {
+                    poison |= key.step == Step::Replacing.number();
+                    !poison
+                })
+                .now_or_never()
+                .unwrap()
+                .unwrap();
+            if let Some(receipt) = turn.finished.into_iter().next() {
+                return Some(receipt);
+            }
+            if poison {
+                break;
+            }
+            world.clock.set(turn.next_due_ms.unwrap().max(world.clock.now()));
+        }
+        drop(driver);
+        // It stays long enough each time that the step has half of its budget left.
+        world.clock.set(world.clock.now() + 45_000);
+        driver = world.recovered().0;
+    }
+    None
+}
+
+/// Each recovery of a warm attempt closes its way anew before it comes to the replacement again.
+#[test]
+fn a_controller_that_falls_at_the_replacement_asks_a_person_at_last() {
+    for mode in [Mode::Cold, Mode::Warm] {
+        let receipt = falls_at_replacing(mode).unwrap_or_else(|| panic!("{mode}: nobody is asked"));
+        assert!(matches!(receipt.terminal, Terminal::NeedsPerson { .. }), "{receipt:?}");
+    }
+}
+
+/// The fence of a recovery is put off after its first answer was lost.
+#[test]
+fn a_fence_that_was_lost_and_then_put_off_asks_nobody_yet() {
+    let plan = Plan {
+        mode: Mode::Warm,
+        from: "old".into(),
+        to: "new".into(),
+        fence: true,
+        prefetch: true,
+        salt: 7,
+    };
+    let remembered = Remembered {
+        last: Some(Step::Closing),
+        went_back: None,
+        touched: false,
+        closed_at_ms: Some(1_000),
+        out_since_ms: Some(1_000),
+        was_healthy: true,
+        recoveries_of_step: 1,
+        left_ms: Some(10_000),
+        intended: 0,
+    };
+    let seen = Observation {
+        phase: Phase::Running,
+        version: Some("old".into()),
+        instance: Some(InstanceId(1)),
+        ready: true,
+        self_check: SelfCheck::Passed,
+        ingress: Ingress::Closed,
+        active: Some(0),
+        pair: None,
+        config: None,
+    };
+    let mut machine = Machine::recover(plan, std::sync::Arc::new(Timing::default()), remembered);
+    machine.begin(10_000);
+    let lost = EffectOutcome::Unknown { reason: "lost".into() };
+    machine.next(Event::Outcome {
+        now_ms: 10_100,
+        outcome: &lost,
+    });
+    machine.next(Event::Observed {
+        asked_ms: 15_000,
+        now_ms: 15_000,
+        seen: &seen,
+    });
+    let later = EffectOutcome::Retry { after_ms: 1_000 };
+    machine.next(Event::Outcome {
+        now_ms: 15_100,
+        outcome: &later,
+    });
+    let command = machine.next(Event::Observed {
+        asked_ms: 20_000,
+        now_ms: 20_000,
+        seen: &seen,
+    });
+    assert!(!matches!(command, Command::Finish(_)), "{command:?}");
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod attending;
+mod barred;
 mod bounds;
 mod choosing;
 #[path = "../../examples/own_platform/clock.rs"]
@@ -13,6 +14,7 @@ mod crashes;
 mod disk;
 mod driving;
 mod exploration;
+mod followers;
 mod formats;
 #[path = "../../examples/own_platform/host.rs"]
 mod host;

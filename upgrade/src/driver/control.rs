@@ -109,8 +109,8 @@ impl Driver {
         }
     }
 
-    /// Takes news from [`Platform::watch`](crate::Platform::watch): jobs of targets that left are dropped; attempts at targets to which something
-    /// happened look at once instead of at their next look. News of targets without job or attempt are nobody's here.
+    /// Takes news from [`Platform::watch`](crate::Platform::watch): jobs of targets that left are dropped; attempts at
+    /// targets to which something happened look at once instead of at their next look. News of targets without job or attempt are nobody's here.
     pub fn news(&mut self, changes: &[FleetChange]) {
         let now = self.clock.now();
         for change in changes {
@@ -172,17 +172,19 @@ impl Driver {
             return;
         };
         let runs = match &receipt.terminal {
-            Terminal::Done => &receipt.to,
-            Terminal::RolledBack { .. } => &receipt.from,
+            Terminal::Done => Some(&receipt.to),
+            Terminal::RolledBack { .. } => Some(&receipt.from),
             // Nothing was touched, and it may run neither version of that attempt: what the newer job says of it holds.
-            Terminal::Rejected { .. } => &job.from.clone(),
+            Terminal::Rejected { .. } => None,
             Terminal::Gone => return self.drop_job(attempt, job.target, DropReason::Left),
             Terminal::NeedsPerson { .. } | Terminal::Superseded => {
                 return self.drop_job(attempt, job.target, DropReason::NotFree);
             }
         };
         // Versions of configurations and of artefacts are not versions of one another.
-        if (job.mode == Mode::Config) == (receipt.mode == Mode::Config) {
+        if let Some(runs) = runs
+            && (job.mode == Mode::Config) == (receipt.mode == Mode::Config)
+        {
             job.from = runs.clone();
         }
         if job.from == job.to {

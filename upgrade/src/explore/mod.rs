@@ -24,6 +24,9 @@
 //! | L5 | no drain goes on after its deadline |
 //! | L6 | at the end one slot is live and one is empty |
 //!
+//! S6 and S8 bind the driver more than the machine, and here the driver is modelled: that the shipped one keeps them, its own
+//! tests show, whose world asks the journal for the intent of each effect that arrives.
+//!
 //! Time is abstract: deadlines run out or not, as the search likes. Liveness is decided on the graph of what is not a
 //! fault: it has no circles, and nothing but ends is without a way on. One connection stands for all of them, and the loss
 //! of a session is noticed before the next step of anybody else only where it matters to nobody. That a target has one attempt

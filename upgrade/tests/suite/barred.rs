@@ -1,18 +1,9 @@
 //! Ways that are closed as soon as all consumers know, and have been quiet for long enough since.
 use std::sync::Arc;
 
-use crate::support::{Kill, TestDriver, World, job};
+use crate::support::{Kill, World, job, turn};
 use async_trait::async_trait;
-use futures::FutureExt;
 use unattended_upgrade::*;
-
-fn turn(world: &World, driver: &mut TestDriver) -> Turn {
-    let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
-    if let Some(due) = turn.next_due_ms {
-        world.clock.set(due.max(world.clock.now()));
-    }
-    turn
-}
 
 /// Consumers are known to know, and connections cannot be counted.
 struct Barred(Arc<World>);

@@ -1,15 +1,7 @@
 //! A journal that is made small tells the same to whoever recovers from it.
-use crate::support::{Kill, TestDriver, World, job};
+use crate::support::{Kill, World, job, turn};
 use futures::FutureExt;
 use unattended_upgrade::*;
-
-fn turn(world: &World, driver: &mut TestDriver) -> Turn {
-    let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
-    if let Some(due) = turn.next_due_ms {
-        world.clock.set(due.max(world.clock.now()));
-    }
-    turn
-}
 
 fn compacted(world: &World) -> Compaction {
     compact(world.journal.as_ref()).now_or_never().unwrap().unwrap()

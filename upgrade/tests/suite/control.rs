@@ -1,17 +1,9 @@
 //! Bounds, pauses, cancellation, newer changes and news.
 use std::collections::BTreeMap;
 
-use crate::support::{Kill, TestDriver, World, job};
+use crate::support::{Kill, World, job, turn};
 use futures::FutureExt;
 use unattended_upgrade::*;
-
-fn turn(world: &World, driver: &mut TestDriver) -> Turn {
-    let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
-    if let Some(due) = turn.next_due_ms {
-        world.clock.set(due.max(world.clock.now()));
-    }
-    turn
-}
 
 fn world() -> std::sync::Arc<World> {
     World::new(Kill::at([]), World::able())

@@ -1,84 +1,49 @@
 //! Jobs that follow an attempt: their numbers are older than those of jobs that came while they waited for it.
 use std::sync::Arc;
 
-use crate::support::{Kill, TestDriver, World, job};
-use futures::FutureExt;
+use crate::support::{Kill, TestDriver, World, job, turn};
 use unattended_upgrade::*;
 
-fn world() -> Arc<World> {
-    World::new(Kill::at([]), World::able())
-}
-
-fn turn(world: &World, driver: &mut TestDriver) -> Turn {
-    let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
-    if let Some(due) = turn.next_due_ms {
-        world.clock.set(due.max(world.clock.now()));
-    }
-    turn
-}
-
-#[test]
-fn a_cancelled_successor_is_gone() {
-    let world = world();
-    let [a, b, c] = ["a", "b", "c"].map(|name| world.add(name));
+/// One at a time: the first has ended, another job follows it there, and five that were submitted meanwhile wait beside it.
+fn followed(follower: impl FnOnce(Job) -> Job) -> (Arc<World>, TestDriver, TargetId) {
+    let world = World::new(Kill::at([]), World::able());
+    let target = world.add("first");
     let mut driver = world.driver_with(DriverConfig::new().max_in_flight(1));
-    driver.submit(job(&a, "new", Mode::Cold)).unwrap();
-    turn(&world, &mut driver);
-    driver.supersede(job(&a, "newer", Mode::Cold), "li").unwrap();
-    driver.submit(job(&b, "new", Mode::Cold)).unwrap();
-    driver.submit(job(&c, "new", Mode::Cold)).unwrap();
-    let mut finished = Vec::new();
-    while finished.is_empty() {
-        finished.extend(turn(&world, &mut driver).finished);
-    }
-    assert_eq!(driver.cancel(&a, "li"), Cancelled::Job);
-    assert_eq!(driver.outstanding(), 2);
-    let rest = world.run(&mut driver);
-    assert!(rest.iter().all(|receipt| receipt.target != a), "{rest:?}");
-}
-
-#[test]
-fn a_late_successor_is_dropped_and_nothing_spins() {
-    let world = world();
-    let [a, b, c, d, e, f] = ["a", "b", "c", "d", "e", "f"].map(|name| world.add(name));
-    let mut driver = world.driver_with(DriverConfig::new().max_in_flight(1));
-    driver.submit(job(&a, "new", Mode::Cold)).unwrap();
+    driver.submit(job(&target, "new", Mode::Cold)).unwrap();
     turn(&world, &mut driver);
     driver
-        .supersede(job(&a, "newer", Mode::Cold).start_by(20_000), "li")
+        .supersede(follower(job(&target, "newer", Mode::Cold)), "li")
         .unwrap();
-    driver.submit(job(&b, "new", Mode::Cold)).unwrap();
-    for other in [&c, &d, &e, &f] {
-        driver.submit(job(other, "new", Mode::Cold)).unwrap();
+    for name in ["a", "b", "c", "d", "e"] {
+        driver.submit(job(&world.add(name), "new", Mode::Cold)).unwrap();
     }
-    let mut turns = 0;
-    let mut stood = 0;
-    while driver.outstanding() > 0 {
-        let before = world.clock.now();
-        turn(&world, &mut driver);
-        turns += 1;
-        stood = if world.clock.now() == before { stood + 1 } else { 0 };
-        assert!(
-            stood < 500,
-            "at {before} the driver is due at once for ever: {driver:?}"
-        );
-        assert!(turns < 5_000);
-    }
+    while turn(&world, &mut driver).finished.is_empty() {}
+    (world, driver, target)
 }
 
 #[test]
-fn a_waiting_successor_can_be_superseded() {
-    let world = world();
-    let [a, b, c] = ["a", "b", "c"].map(|name| world.add(name));
-    let mut driver = world.driver_with(DriverConfig::new().max_in_flight(1));
-    driver.submit(job(&a, "new", Mode::Cold)).unwrap();
-    turn(&world, &mut driver);
-    driver.supersede(job(&a, "newer", Mode::Cold), "li").unwrap();
-    driver.submit(job(&b, "new", Mode::Cold)).unwrap();
-    driver.submit(job(&c, "new", Mode::Cold)).unwrap();
-    let mut finished = Vec::new();
-    while finished.is_empty() {
-        finished.extend(turn(&world, &mut driver).finished);
-    }
-    driver.supersede(job(&a, "newest", Mode::Cold), "li").unwrap();
+fn it_can_be_cancelled() {
+    let (world, mut driver, target) = followed(|job| job);
+    assert_eq!(driver.cancel(&target, "li"), Cancelled::Job);
+    let rest = world.run(&mut driver);
+    assert_eq!(rest.len(), 5, "{rest:?}");
+    assert!(rest.iter().all(|receipt| receipt.target != target), "{rest:?}");
+}
+
+#[test]
+fn it_can_be_superseded() {
+    let (world, mut driver, target) = followed(|job| job);
+    driver.supersede(job(&target, "newest", Mode::Cold), "li").unwrap();
+    assert_eq!(world.run(&mut driver).len(), 6);
+    assert_eq!(world.slot(&target).running, "newest".into());
+}
+
+/// It is dropped, and the driver is not due at once for ever.
+#[test]
+fn it_can_be_late() {
+    let (world, mut driver, target) = followed(|job| job.start_by(1));
+    let dropped = turn(&world, &mut driver).dropped;
+    let why: Vec<_> = dropped.iter().map(|job| (&job.target, job.why)).collect();
+    assert_eq!(why, [(&target, DropReason::Late)]);
+    assert_eq!(world.run(&mut driver).len(), 5);
 }

@@ -353,6 +353,15 @@ impl World {
     }
 }
 
+/// One turn, and the clock is set to when the next is due.
+pub(crate) fn turn(world: &World, driver: &mut TestDriver) -> Turn {
+    let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
+    if let Some(due) = turn.next_due_ms {
+        world.clock.set(due.max(world.clock.now()));
+    }
+    turn
+}
+
 pub(crate) type TestDriver = Driver;
 
 #[async_trait]

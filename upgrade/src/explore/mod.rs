@@ -99,6 +99,8 @@ struct Rules {
     lease: bool,
     keep_until_adopted: bool,
     fencing: bool,
+    /// A controller that takes an attempt over fences first.
+    fences: bool,
     without: Option<Ablation>,
 }
 
@@ -108,6 +110,7 @@ impl Rules {
             lease: without != Some(Ablation::Lease),
             keep_until_adopted: without != Some(Ablation::KeepUntilAdopted),
             fencing: without != Some(Ablation::Fencing),
+            fences: true,
             without,
         }
     }
@@ -444,7 +447,7 @@ impl Hasher for Mixer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Search, faults};
+    use super::{FAULTS, Search, faults};
     use crate::Mode;
     use crate::explore::state::Faults;
 
@@ -465,6 +468,17 @@ mod tests {
                 "{mode}: {:?}",
                 explored.ends
             );
+        }
+    }
+
+    /// Where platforms would refuse what is old, and nobody tells them what is, late orders are obeyed.
+    #[test]
+    fn a_controller_that_does_not_fence_is_found() {
+        for mode in Mode::ALL {
+            let mut search = Search::new(mode, None, faults(FAULTS), usize::MAX);
+            search.rules.fences = false;
+            let found = search.run().counterexample.map(|example| example.invariant);
+            assert_eq!(found, Some("S7"), "{mode}");
         }
     }
 }

@@ -238,7 +238,7 @@ impl State {
             }
         }
         let Some(machine) = &self.machine else {
-            add(Label::Recover, true, Ok(self.recover(timing)));
+            add(Label::Recover, true, Ok(self.recover(timing, rules)));
             return all;
         };
         if self.left.controller.min(self.left.in_all) > 0 {
@@ -296,12 +296,16 @@ impl State {
     }
 
     /// As the driver takes an attempt over.
-    fn recover(&self, timing: &Arc<Timing>) -> Self {
+    fn recover(&self, timing: &Arc<Timing>, rules: &Rules) -> Self {
         let mut to = self.clone();
         to.journal.generation += 1;
         let remembered = &mut to.journal.remembered;
         remembered.recoveries_of_step = remembered.recoveries_of_step.saturating_add(1);
-        let mut machine = Machine::recover(plan(self.world.mode), Arc::clone(timing), remembered.clone());
+        let plan = Plan {
+            fence: rules.fences,
+            ..plan(self.world.mode)
+        };
+        let mut machine = Machine::recover(plan, Arc::clone(timing), remembered.clone());
         let command = machine.begin(NOW_MS);
         if let Command::Effect { effect, ordinal, .. } = command {
             let key = Key {

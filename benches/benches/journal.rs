@@ -10,8 +10,8 @@ use futures::executor::block_on;
 use unattended_benches::Suite;
 use unattended_redb::Redb;
 use unattended_upgrade::{
-    AttemptId, Capabilities, Clock, Driver, DriverConfig, EffectKey, EffectOutcome, Generation, Group, Journal,
-    JournalError, Mode, Moves, Observation, Platform, PlatformError, Step, Stream, TargetId, Terminal, Told,
+    AttemptId, Capabilities, Clock, Counts, Driver, DriverConfig, EffectKey, EffectOutcome, Generation, Group, Journal,
+    JournalError, Mode, Observation, Platform, PlatformError, SoFar, Step, Stream, TargetId, Terminal, Told,
     UpgradeRecord, Version, read_journal,
 };
 
@@ -113,6 +113,7 @@ fn history(attempts: u32) -> Vec<Group> {
                 before: Told::Applied,
                 after_ms: 5_000 * u64::from(ordinal),
                 left_ms: Some(60_000),
+                so_far: Some(SoFar::default()),
             };
             push(&mut group, intent);
         }
@@ -125,11 +126,11 @@ fn history(attempts: u32) -> Vec<Group> {
                     went_back: None,
                     before: Told::Applied,
                     after_ms: 120_000,
-                    outage_ms: 30_000,
-                    drained: 12,
-                    cut: 0,
-                    retries: 0,
-                    moves: Moves::default(),
+                    counts: Counts {
+                        outage_ms: 30_000,
+                        drained: 12,
+                        ..Counts::default()
+                    },
                 },
             );
         }

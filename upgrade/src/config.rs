@@ -240,4 +240,10 @@ pub enum SubmitError {
     /// Records were replayed and not resumed from.
     #[error("the driver has replayed a journal: call `resume` before submitting")]
     NotResumed,
+    /// Attempts, or the generations of the target, are numbered to their end.
+    #[error("{target}: the journal has come to the end of its numbers; go on with a new one")]
+    Spent {
+        /// Which target.
+        target: TargetId,
+    },
 }

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::hash::Fixed;
 use crate::machine::Remembered;
+use crate::wire::MOST;
 use crate::{
-    AttemptId, EffectKey, Generation, GroupName, Mode, Reason, Receipt, Record, RecordError, Step, Stream, TargetId,
+    AttemptId, EffectKey, Generation, GroupName, Mode, Reason, Receipt, Record, RecordError, Stream, TargetId,
     UpgradeRecord, Version,
 };
 
@@ -12,6 +13,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) versions: Vec<Version>,
+    /// The same by name.
+    pub(crate) numbers: BTreeMap<Version, u32>,
     pub(crate) open: BTreeMap<AttemptId, Open>,
     /// The lowest number that no attempt has had.
     pub(crate) next_attempt: u64,
@@ -85,7 +88,8 @@ impl History {
         let (mut receipt, mut ended) = (None, None);
         match &record {
             UpgradeRecord::Version { index, version } => {
-                if usize::try_from(*index) != Ok(self.versions.len()) {
+                let is_next = usize::try_from(*index) == Ok(self.versions.len());
+                if !is_next || self.numbers.insert(version.clone(), *index).is_some() {
                     return Err(RecordError::VersionNumber { index: *index });
                 }
                 self.versions.push(version.clone());
@@ -108,6 +112,17 @@ impl History {
                 was_healthy,
                 group,
             } => {
+                // The number after it must be readable, too.
+                if attempt.0 >= MOST {
+                    return Err(RecordError::Number);
+                }
+                let (from, to) = (self.version(*from)?, self.version(*to)?);
+                if from == to {
+                    return Err(RecordError::SameVersion {
+                        attempt: attempt.0,
+                        version: to,
+                    });
+                }
                 if !self.begun.insert(attempt.0) {
                     return Err(RecordError::Attempt { attempt: attempt.0 });
                 }
@@ -121,13 +136,13 @@ impl History {
                 }
                 latest.take(*attempt, *generation)?;
                 latest.open = Some(*attempt);
-                self.next_attempt = self.next_attempt.max(attempt.0.saturating_add(1));
+                self.next_attempt = self.next_attempt.max(attempt.0 + 1);
                 let open = Open {
                     target: target.clone(),
                     generation: *generation,
                     mode: *mode,
-                    from: self.version(*from)?,
-                    to: self.version(*to)?,
+                    from,
+                    to,
                     started_ms: *at_ms,
                     recoveries: 0,
                     group: group.clone(),
@@ -140,9 +155,18 @@ impl History {
                 step,
                 after_ms,
                 left_ms,
+                so_far,
                 ..
             } => {
-                self.open_mut(*attempt)?.intend(*step, *after_ms, *left_ms);
+                let open = self.open_mut(*attempt)?;
+                if open.remembered.went_back.is_some() && !step.may_follow_turning_back(open.mode) {
+                    return Err(RecordError::Direction {
+                        attempt: attempt.0,
+                        step: *step,
+                    });
+                }
+                let at_ms = open.started_ms.saturating_add(*after_ms);
+                open.remembered.intend(*step, at_ms, *left_ms, *so_far);
             }
             UpgradeRecord::Backward { attempt, reason, .. } => {
                 self.open_mut(*attempt)?.remembered.went_back = Some(reason.clone());
@@ -165,11 +189,7 @@ impl History {
                 terminal,
                 went_back,
                 after_ms,
-                outage_ms,
-                drained,
-                cut,
-                retries,
-                moves,
+                counts,
                 before: _,
             } => {
                 let open = self
@@ -190,11 +210,11 @@ impl History {
                     went_back: went_back.clone(),
                     started_ms: open.started_ms,
                     finished_ms: open.started_ms.saturating_add(*after_ms),
-                    outage_ms: *outage_ms,
-                    drained: *drained,
-                    cut: *cut,
-                    retries: *retries,
-                    moves: *moves,
+                    outage_ms: counts.outage_ms,
+                    drained: counts.drained,
+                    cut: counts.cut,
+                    retries: counts.retries,
+                    moves: counts.moves,
                     recoveries: open.recoveries,
                     was_healthy: open.remembered.was_healthy,
                 });
@@ -236,13 +256,6 @@ impl Latest {
         }
         self.generation = generation;
         Ok(())
-    }
-}
-
-impl Open {
-    fn intend(&mut self, step: Step, after_ms: u64, left_ms: Option<u64>) {
-        let at_ms = self.started_ms.saturating_add(after_ms);
-        self.remembered.intend(step, at_ms, left_ms);
     }
 }
 

@@ -87,6 +87,16 @@ impl Group {
         rest
     }
 
+    /// The records before this one, counted from 0, as a group of their own.
+    #[must_use]
+    pub(crate) fn up_to_record(&self, end: u32) -> Self {
+        let mut first = Self::new();
+        for record in self.records().take(usize::try_from(end).unwrap_or(usize::MAX)) {
+            first.push(record.stream, record.kind, record.bytes);
+        }
+        first
+    }
+
     /// The number of records.
     pub const fn len(&self) -> u32 {
         self.count

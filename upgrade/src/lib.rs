@@ -141,7 +141,7 @@ pub use platform::{
     Barrier, Capabilities, EffectOutcome, FleetChange, HandoverOrder, IngressOrder, News, Platform, PlatformError,
     Probe,
 };
-pub use receipt::{Reason, Receipt, Serving, Step, Terminal};
-pub use record::{RecordError, Told, UpgradeRecord};
+pub use receipt::{Counts, Reason, Receipt, Serving, Step, Terminal};
+pub use record::{RecordError, SoFar, Told, UpgradeRecord};
 pub use timing::{ConfigError, Timing};
 pub use wire::LONGEST_TEXT;

@@ -381,7 +381,8 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Asks the instances of many targets themselves, where traffic reaches them. On return there is one answer per
     /// target asked for, in the same order, each by the instance it names and given after the call began. The driver
-    /// believes in an instance only if it is the one that answers. It must work while the way of new traffic is closed, since an
+    /// believes in an instance only if it is the one that answers; where two instances take turns at one queue of new
+    /// connections either may. It must work while the way of new traffic is closed, since an
     /// instance is verified before its way is opened: ask the port of the instance that takes traffic, not the balancer.
     async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
         let _ = targets;

@@ -116,6 +116,20 @@ impl Step {
         Self::ALL.get(usize::from(number)).copied()
     }
 
+    /// An attempt that has turned back may order it. Hot alone goes on once more from there, where the old instance is dead
+    /// and the new one serves.
+    pub(crate) const fn may_follow_turning_back(self, mode: Mode) -> bool {
+        let back = matches!(
+            self,
+            Self::Reclosing | Self::Restoring | Self::Reopening | Self::Returning | Self::Clearing | Self::Reverting
+        );
+        let on = matches!(
+            self,
+            Self::Committing | Self::Retiring | Self::Stopping | Self::Resetting | Self::Replacing
+        );
+        back || matches!(mode, Mode::Hot) && on
+    }
+
     /// The name, as it is serialized.
     pub const fn name(self) -> &'static str {
         match self {
@@ -195,6 +209,11 @@ pub enum Reason {
     ForeignVersion,
     /// Somebody else keeps opening or closing the target's ingress.
     IngressContested,
+    /// The attempt has given more orders than keys can tell apart: what it does is undone again and again.
+    TooManyOrders {
+        /// The step whose order would have been the next.
+        step: Step,
+    },
     /// The controller was restarted too often within one step.
     TooManyRecoveries {
         /// The last step that had an order.
@@ -238,6 +257,9 @@ impl fmt::Display for Reason {
             Self::OldDied => f.write_str("the old instance died during the hand-over"),
             Self::ConfigRefused { refusal } => write!(f, "the instance refused the configuration: {refusal}"),
             Self::Unobservable { blind_ms } => write!(f, "the target has been out of sight for {} s", blind_ms / 1_000),
+            Self::TooManyOrders { step } => {
+                write!(f, "too many orders by step {step}: they are undone again and again")
+            }
             Self::TooManyRecoveries { step } => write!(f, "too many controller restarts around step {step}"),
         }
     }
@@ -284,11 +306,30 @@ pub enum Terminal {
     },
     /// The target died. Nobody's fault is implied.
     Gone,
-    /// A newer attempt, or somebody else's version, has taken the target over.
+    /// A newer attempt, or somebody else's version, has taken the target over. Its ingress is as this attempt left it where
+    /// the platform knows a newer generation: whose that is goes on from there.
     Superseded,
 }
 
+/// What an attempt did to its target so far, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a record has every one")]
+pub struct Counts {
+    /// See [`Receipt::outage_ms`].
+    pub outage_ms: u64,
+    /// See [`Receipt::drained`].
+    pub drained: u32,
+    /// See [`Receipt::cut`].
+    pub cut: u32,
+    /// See [`Receipt::retries`].
+    pub retries: u32,
+    /// See [`Receipt::moves`].
+    pub moves: Moves,
+}
+
 /// What an attempt did to its target: exactly one per attempt, journaled.
+///
+/// Counts survive a fall of the controller as they were at the attempt's last order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Receipt {

@@ -6,6 +6,9 @@ use crate::RecordError;
 /// The longest text in a record, in bytes: the longest name of a target, a version or a group.
 pub const LONGEST_TEXT: usize = 1024;
 
+/// No attempt and no generation of a journal is numbered higher.
+pub(crate) const MOST: u64 = u64::MAX / 2;
+
 pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     loop {
         let low = u8::try_from(number & 0x7f).unwrap_or(0);
@@ -56,7 +59,7 @@ impl<'a> Reader<'a> {
     /// What is counted up by one, and must not come to an end: a journal that says it nearly has is damaged.
     pub(crate) fn counter(&mut self) -> Result<u64, RecordError> {
         let number = self.number()?;
-        if number > u64::MAX / 2 {
+        if number > MOST {
             return Err(RecordError::Number);
         }
         Ok(number)

@@ -3,15 +3,90 @@
 use std::sync::Arc;
 
 use super::calls::within;
-use crate::{Barrier, Clock, Ingress, Observation, Phase, Platform, SelfCheck, TargetId};
+use crate::{
+    Barrier, Clock, Ingress, InstanceId, Machine, Mode, Observation, Phase, Platform, Probe, SelfCheck, Step, TargetId,
+    Version,
+};
 
 /// A look at some targets.
 pub(super) struct Question {
     pub(super) names: Vec<TargetId>,
     /// Places of those whose ingress is to be closed; none where the platform has no barrier.
     pub(super) closing: Vec<usize>,
-    /// Places of those that are to be believed; none where the platform has no probes.
-    pub(super) believing: Vec<usize>,
+    /// Places of those that may be believed by this look, and whose word that takes; none where the platform has no probes.
+    pub(super) believing: Vec<(usize, Word)>,
+}
+
+/// Whose own word is wanted at a look that may believe in an instance.
+pub(super) enum Word {
+    /// That of the instance which the look shows.
+    Shown,
+    /// That of the instance of this version, in whichever slot, if one is shown.
+    Of(Version),
+    /// As before, if it is that one who answers: both slots take from the same queue of new connections, and what is heard
+    /// from the other says nothing.
+    Perhaps(Version),
+}
+
+impl Word {
+    /// `None` where the machine believes in nobody, whatever the look shows.
+    pub(super) fn of(machine: &Machine) -> Option<Self> {
+        let plan = machine.plan();
+        let (old, new) = (|| Self::Of(plan.from.clone()), || Self::Of(plan.to.clone()));
+        let word = match (machine.step(), plan.mode) {
+            // Versions are those of configurations there.
+            (
+                Step::Pushing | Step::Reverting | Step::Verifying | Step::VerifyingOld | Step::Probation,
+                Mode::Config,
+            ) => Self::Shown,
+            (Step::Proving, _) => Self::Perhaps(plan.to.clone()),
+            // The old one does not take new connections any more.
+            (Step::Migrating | Step::Committing | Step::Resetting, _) => new(),
+            (Step::Planned | Step::Replacing | Step::Verifying | Step::Opening | Step::Probation, _) => new(),
+            (Step::Restoring | Step::VerifyingOld | Step::Reopening | Step::Clearing, _) => old(),
+            (Step::Recovering, Mode::Cold | Mode::Warm | Mode::Config) => Self::Shown,
+            _ => return None,
+        };
+        Some(word)
+    }
+
+    /// Who that is, if it runs.
+    fn whom(&self, seen: &Observation) -> Option<InstanceId> {
+        let (version, pair) = match (self, &seen.pair) {
+            (Self::Shown, _) => return seen.instance.filter(|_| seen.phase == Phase::Running),
+            (Self::Of(version) | Self::Perhaps(version), pair) => (version, pair),
+        };
+        let is = |phase, of: &Option<Version>| phase == Phase::Running && of.as_ref() == Some(version);
+        match pair {
+            Some(pair) => pair.slots.iter().find(|slot| is(slot.phase, &slot.version))?.instance,
+            None => seen.instance.filter(|_| is(seen.phase, &seen.version)),
+        }
+    }
+
+    /// Lets the look say of that instance only what its own answer bears out. What a look proves against it stands, whatever
+    /// it says of itself.
+    fn lay(&self, seen: &mut Observation, answer: Option<&Probe>) {
+        let Some(whom) = self.whom(seen) else { return };
+        let lay = |version: &Option<Version>, self_check: &mut SelfCheck| {
+            if *self_check != SelfCheck::Passed {
+                return;
+            }
+            let own = answer.filter(|answer| answer.instance == Some(whom) && answer.version == *version);
+            match own {
+                Some(own) => *self_check = own.self_check.clone(),
+                None if matches!(self, Self::Perhaps(_)) => {}
+                None => *self_check = SelfCheck::Unreported,
+            }
+        };
+        if seen.instance == Some(whom) {
+            lay(&seen.version, &mut seen.self_check);
+        }
+        for slot in seen.pair.iter_mut().flat_map(|pair| &mut pair.slots) {
+            if slot.instance == Some(whom) {
+                lay(&slot.version, &mut slot.self_check);
+            }
+        }
+    }
 }
 
 /// What came of a look.
@@ -31,8 +106,10 @@ impl Question {
         let answered = within(clock, until_ms, platform.observe(&self.names)).await;
         // Too few or too many cannot be told apart from the wrong ones.
         let mut seen = answered?.ok().filter(|seen| seen.len() == self.names.len())?;
-        let closed = self.those(&self.closing, &seen, |seen| seen.ingress == Ingress::Closed);
-        let running = self.those(&self.believing, &seen, |seen| seen.phase == Phase::Running);
+        let shown = |at: &&usize| seen[**at].ingress == Ingress::Closed;
+        let closed: Vec<usize> = self.closing.iter().filter(shown).copied().collect();
+        let running = |(at, word): &&(usize, Word)| word.whom(&seen[*at]).is_some();
+        let running: Vec<&(usize, Word)> = self.believing.iter().filter(running).collect();
         if closed.is_empty() && running.is_empty() {
             return Some(Sight {
                 seen,
@@ -41,7 +118,7 @@ impl Question {
         }
         let until_ms = clock.now().saturating_add(call_ms);
         let barriers = async {
-            let names = self.named(&closed);
+            let names = self.named(closed.iter());
             if names.is_empty() {
                 return None;
             }
@@ -49,7 +126,7 @@ impl Question {
             answers?.ok().filter(|answers| answers.len() == names.len())
         };
         let probes = async {
-            let names = self.named(&running);
+            let names = self.named(running.iter().map(|(at, _)| at));
             if names.is_empty() {
                 return None;
             }
@@ -61,14 +138,8 @@ impl Question {
         if (barriers.is_none() && closed.len() > 1) || (probes.is_none() && running.len() > 1) {
             return None;
         }
-        for (place, &at) in running.iter().enumerate() {
-            let seen = &mut seen[at];
-            let answer = probes.as_ref().map(|answers| &answers[place]);
-            let answer = answer.filter(|answer| answer.instance == seen.instance && answer.version == seen.version);
-            // What a look proves stands, whatever the instance says of itself.
-            if seen.self_check == SelfCheck::Passed {
-                seen.self_check = answer.map_or(SelfCheck::Unreported, |answer| answer.self_check.clone());
-            }
+        for (place, (at, word)) in running.into_iter().enumerate() {
+            word.lay(&mut seen[*at], probes.as_ref().map(|answers| &answers[place]));
         }
         let told = |place: usize| {
             barriers
@@ -85,12 +156,7 @@ impl Question {
         })
     }
 
-    /// The places of those that meet the condition.
-    fn those(&self, places: &[usize], seen: &[Observation], met: impl Fn(&Observation) -> bool) -> Vec<usize> {
-        places.iter().copied().filter(|at| met(&seen[*at])).collect()
-    }
-
-    fn named(&self, places: &[usize]) -> Vec<TargetId> {
-        places.iter().map(|at| self.names[*at].clone()).collect()
+    fn named<'a>(&self, places: impl Iterator<Item = &'a usize>) -> Vec<TargetId> {
+        places.map(|at| self.names[*at].clone()).collect()
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use super::Driver;
-use super::asking::{Question, Sight};
+use super::asking::{Question, Sight, Word};
 use super::calls::Answer;
 use crate::machine::Event;
 use crate::{AttemptId, Ingress, Step};
@@ -138,10 +138,13 @@ impl Driver {
         let able = &self.capabilities;
         for attempt in slots.iter().filter_map(|slot| self.slots[*slot].as_ref()) {
             let place = question.names.len();
-            match attempt.machine.step() {
-                Step::Closing | Step::Reclosing if able.barrier => question.closing.push(place),
-                Step::Verifying | Step::VerifyingOld if able.probe => question.believing.push(place),
-                _ => {}
+            if able.barrier && matches!(attempt.machine.step(), Step::Closing | Step::Reclosing) {
+                question.closing.push(place);
+            }
+            if able.probe
+                && let Some(word) = Word::of(&attempt.machine)
+            {
+                question.believing.push((place, word));
             }
             question.names.push(attempt.target.clone());
         }

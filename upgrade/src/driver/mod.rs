@@ -20,7 +20,7 @@ use crate::history::{History, Latest, Open};
 use crate::machine::{Command, Machine, Plan};
 use crate::mode::missing_for;
 use crate::record::Told;
-use crate::wire::LONGEST_TEXT;
+use crate::wire::{LONGEST_TEXT, MOST};
 use crate::{
     AttemptId, Capabilities, Clock, ConfigError, DriverConfig, EffectOutcome, Generation, Group, Job, Journal,
     JournalError, Platform, Position, Receipt, Record, RecordError, Step, SubmitError, TargetId, Terminal, Timing,
@@ -51,6 +51,14 @@ pub enum DriverError {
     /// Records were replayed and not resumed from.
     #[error("the driver has replayed a journal: call `resume` first")]
     NotResumed,
+    /// The journal has records that this driver was not given. Nothing is done beside them.
+    #[error(
+        "the journal has {found} records that the driver was not given: call `recover`, or `replay` all and `resume`"
+    )]
+    NotReplayed {
+        /// Where the journal ends.
+        found: Position,
+    },
     /// Another program writes to the journal. Nothing is done beside it.
     #[error(
         "the journal ends at {found} where this driver left it at {expected}: another controller writes to it; end all \
@@ -100,6 +108,8 @@ pub struct Driver {
     history: History,
     /// Records not yet appended, in order.
     outbox: Group,
+    /// A record of the journal was given.
+    replayed: bool,
     /// The end of the journal as it must be, once that is known: nobody else writes to it.
     appended_to: Option<Position>,
     /// Records at the beginning of the outbox whose append failed: whether they are there is not known.
@@ -219,6 +229,7 @@ impl Driver {
             versions: BTreeMap::new(),
             history: History::default(),
             outbox: Group::new(),
+            replayed: false,
             appended_to: None,
             in_doubt: 0,
             append_again_ms: None,
@@ -236,12 +247,14 @@ impl Driver {
     /// Takes the journal's next record, from the very first on and in order; records of other streams are skipped.
     /// Gives the receipt where the record is the end of an attempt.
     ///
-    /// Call [`resume`](Self::resume) after the last. After an error the driver must be dropped.
+    /// Call [`resume`](Self::resume) after the last. After an error the driver must be dropped. A driver that was given
+    /// nothing of a journal that has records does nothing ([`DriverError::NotReplayed`]).
     pub fn replay(&mut self, record: &Record<'_>) -> Result<Option<Receipt>, DriverError> {
         if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
             return Err(DriverError::NotFresh);
         }
         self.stage = Stage::Replaying;
+        self.replayed = true;
         Ok(self.history.take(record)?.and_then(|told| told.receipt))
     }
 
@@ -272,13 +285,13 @@ impl Driver {
         if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
             return Err(DriverError::NotFresh);
         }
+        if self.history.open.values().any(|open| open.generation.0 >= MOST) {
+            return Err(RecordError::Number.into());
+        }
         self.stage = Stage::Ready;
         let history = std::mem::take(&mut self.history);
         self.next_attempt = history.next_attempt;
-        for (index, version) in (0u32..).zip(history.versions) {
-            // The first number of a version counts, should one have two.
-            self.versions.entry(version).or_insert(index);
-        }
+        self.versions = history.numbers;
         let held = |latest: Latest| Held {
             generation: latest.generation,
             place: Place::Idle,
@@ -296,7 +309,6 @@ impl Driver {
 
     fn take_over(&mut self, id: AttemptId, open: Open, now: u64) {
         let held = self.targets.entry(open.target.clone()).or_default();
-        // A journal whose numbers are near their end is not replayed.
         held.generation = Generation(held.generation.0 + 1);
         let generation = held.generation;
         self.write(&UpgradeRecord::Recovered {
@@ -370,6 +382,10 @@ impl Driver {
                 mode: *mode,
                 missing,
             });
+        }
+        let generation = self.targets.get(target).map_or(0, |held| held.generation.0);
+        if self.next_attempt >= MOST || generation >= MOST {
+            return Err(SubmitError::Spent { target: target.clone() });
         }
         let group = job.group.as_ref().map_or("-", |group| group.as_str());
         for text in [target.as_str(), from.as_str(), to.as_str(), group] {
@@ -517,14 +533,12 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::Attempt;
-    use crate::Remembered;
 
-    /// Its place in the table, its next look, and what one that was taken over remembers until its first look. Names are
-    /// the fleet's, and shared.
+    /// Its place in the table and its next look. Names are the fleet's, and shared.
     #[test]
     fn a_live_attempt_takes_at_most_512_bytes() {
         let look = size_of::<usize>();
-        let all = size_of::<Option<Attempt>>() + look + size_of::<Remembered>();
+        let all = size_of::<Option<Attempt>>() + look;
         assert!(all <= 512, "{all} bytes");
     }
 }

@@ -50,6 +50,12 @@ impl JournalReader {
         self.answer(self.journal.end()).await
     }
 
+    /// Whether other records than these stand from there on. Where a snapshot stands for them already, nobody can tell.
+    pub(super) async fn differs_at(&self, from: Position, records: &Group) -> Result<bool, JournalError> {
+        let read = self.read(from, 1).await?;
+        Ok(read.first().is_some_and(|(at, group)| *at == from && group != records))
+    }
+
     /// What the journal begins with: its snapshot, or else its first group. `None`: it is empty.
     pub async fn first(&self) -> Result<Option<Group>, JournalError> {
         if let Some(snapshot) = self.snapshot().await? {

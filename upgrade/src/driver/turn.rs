@@ -137,8 +137,7 @@ impl Driver {
         let call_ms = self.config.call_ms;
         if self.appending.is_none() {
             if self.in_doubt > 0 || self.appended_to.is_none() {
-                let found = self.journal_reader().end().await?;
-                self.settle_doubt(found)?;
+                self.find_end().await?;
             }
             let (journal, group) = (Arc::clone(&self.journal), std::mem::take(&mut self.outbox));
             self.appending = Some(Answer::new(async move {
@@ -182,13 +181,28 @@ impl Driver {
         self.outbox = group;
     }
 
-    /// A journal must not have kept what it failed to append, but a lost answer is no proof: its end tells.
-    fn settle_doubt(&mut self, found: Position) -> Result<(), DriverError> {
-        let expected = self.appended_to.unwrap_or(found);
-        if self.in_doubt > 0 && found == expected + Position::from(self.in_doubt) {
+    /// A journal must not have kept what it failed to append, but a lost answer is no proof: its end tells, and what stands
+    /// before it.
+    async fn find_end(&mut self) -> Result<(), DriverError> {
+        let journal = self.journal_reader();
+        let found = journal.end().await?;
+        let Some(expected) = self.appended_to else {
+            if found > 0 && !self.replayed {
+                return Err(DriverError::NotReplayed { found });
+            }
+            self.appended_to = Some(found);
+            return Ok(());
+        };
+        if found != expected {
+            let ours = self.in_doubt > 0 && found == expected + Position::from(self.in_doubt);
+            if !ours
+                || journal
+                    .differs_at(expected, &self.outbox.up_to_record(self.in_doubt))
+                    .await?
+            {
+                return Err(DriverError::OtherWriter { expected, found });
+            }
             self.outbox = self.outbox.from_record(self.in_doubt);
-        } else if found != expected {
-            return Err(DriverError::OtherWriter { expected, found });
         }
         self.in_doubt = 0;
         self.appended_to = Some(found);
@@ -280,6 +294,7 @@ impl Driver {
                 before: std::mem::take(&mut attempt.told),
                 after_ms: now.saturating_sub(attempt.started_ms),
                 left_ms: Some(left_ms),
+                so_far: Some(attempt.machine.so_far(now)),
             };
             self.write_back(slot, now);
             self.write(&record);
@@ -345,7 +360,7 @@ impl Driver {
             held.place = Place::Idle;
         }
         self.waiting.ended(attempt.group);
-        let tally = attempt.machine.tally();
+        let counts = attempt.machine.so_far(now).counts;
         let plan = attempt.machine.plan();
         let receipt = Receipt {
             attempt: attempt.id,
@@ -358,11 +373,11 @@ impl Driver {
             went_back: attempt.machine.went_back().cloned(),
             started_ms: attempt.started_ms,
             finished_ms: now.max(attempt.started_ms),
-            outage_ms: attempt.machine.outage_ms(now),
-            drained: tally.drained,
-            cut: tally.cut,
-            moves: tally.moves,
-            retries: tally.retries,
+            outage_ms: counts.outage_ms,
+            drained: counts.drained,
+            cut: counts.cut,
+            moves: counts.moves,
+            retries: counts.retries,
             recoveries: attempt.recoveries,
             was_healthy: attempt.machine.was_healthy(),
         };
@@ -372,11 +387,7 @@ impl Driver {
             went_back: receipt.went_back.clone(),
             before: attempt.told,
             after_ms: receipt.finished_ms - receipt.started_ms,
-            outage_ms: receipt.outage_ms,
-            drained: receipt.drained,
-            cut: receipt.cut,
-            retries: receipt.retries,
-            moves: receipt.moves,
+            counts,
         });
         self.succeed(&receipt);
         self.receipts.push(receipt);

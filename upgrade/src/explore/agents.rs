@@ -65,7 +65,7 @@ pub enum Owner {
 impl Agents {
     /// The old one serves; the new one runs beside it, and nothing was passed.
     pub fn beside_each_other() -> Self {
-        let mut world = World::new(Mode::Hot, Kind::Healthy);
+        let mut world = World::new(Mode::Hot, Kind::Healthy, true);
         world.act(Effect::Spawn(Which::New), &Rules::new(None));
         world.go_on(Progress::Start(Which::New));
         Self(world)

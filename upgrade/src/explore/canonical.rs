@@ -36,6 +36,11 @@ impl State {
         if self.sending.is_none() {
             self.journal.intended = None;
         }
+        if self.world.gone {
+            // Nothing that was there is any more, and nothing that comes does anything.
+            self.world.vanish();
+            self.mail.clear();
+        }
         let mut names = Vec::new();
         for (at, slot) in self.world.slots.iter_mut().enumerate() {
             if let Some(instance) = &mut slot.instance {

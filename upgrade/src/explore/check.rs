@@ -32,13 +32,13 @@ pub(super) fn everywhere(state: &State, faults: &Faults, rules: &Rules) -> Optio
         ));
     }
     let moving_on = !world.progress(false, rules).is_empty();
-    if world.mode == Mode::Hot {
+    if world.mode == Mode::Hot && !world.gone && !world.is_foreign() {
         let no_process_died = state.left.old == faults.old && state.left.new == faults.new;
         if no_process_died && !world.is_served() {
             return Some(Broken::new("S1", "nobody accepts, and no process has died".to_owned()));
         }
         let somebody_runs = world.runs(Which::Old) || world.runs(Which::New);
-        if somebody_runs && !moving_on && !world.is_served() {
+        if world.restarts && somebody_runs && !moving_on && !world.is_served() {
             return Some(Broken::new(
                 "S2",
                 "a process lives, nobody accepts, and without the controller nothing changes that".to_owned(),
@@ -51,7 +51,8 @@ pub(super) fn everywhere(state: &State, faults: &Faults, rules: &Rules) -> Optio
             "something was done that no journal knows of".to_owned(),
         ));
     }
-    if !moving_on && state.mail.is_empty() && world.mode == Mode::Hot {
+    let is_ours = !world.gone && !world.is_foreign();
+    if !moving_on && state.mail.is_empty() && world.mode == Mode::Hot && is_ours {
         let slots = world.slots.iter().filter(|slot| slot.version.is_some()).count();
         if matches!(state.ended, Some(End::Done | End::RolledBack)) && slots != 1 {
             return Some(Broken::new("L6", format!("{slots} slots are in use after the end")));
@@ -70,7 +71,8 @@ pub(super) fn at_order(state: &State, machine: &Machine, effect: Effect, looked:
     }
     let first_time = state.machine.as_ref().is_none_or(|before| before.step() != step);
     let decided = looked || first_time;
-    let salvage = world.mode == Mode::Hot && !(world.runs(Which::Old) && world.accepts(Which::Old));
+    let old_lives = world.runs(Which::Old) && world.slot(Which::Old).is_some_and(|slot| !slot.retired);
+    let salvage = world.mode == Mode::Hot && !old_lives;
     if back && !is_backward(step) && !salvage {
         return Some(Broken::new("S9", format!("{step} after turning back")));
     }
@@ -113,6 +115,8 @@ pub(super) fn at_end(state: &State, machine: &Machine, terminal: &Terminal) -> O
             "L3",
             "rolled back, and the old one does not serve alone",
         ),
+        Terminal::Rejected { .. } if world.gone => None,
+        Terminal::Rejected { .. } if world.is_foreign() => unless(!closed, "L2", "rejected, and ingress is closed"),
         Terminal::Rejected { .. } => {
             let one_slot = world.slots.iter().filter(|slot| slot.version.is_some()).count() == 1;
             let old = world.slot(Which::Old).is_some();
@@ -137,7 +141,8 @@ pub(super) fn at_end(state: &State, machine: &Machine, terminal: &Terminal) -> O
             "L2",
             "ingress is closed and the person is not told so",
         ),
-        Terminal::Superseded | Terminal::Gone => unless(
+        Terminal::Gone => unless(world.gone, "L2", "said to be gone, and it is there"),
+        Terminal::Superseded => unless(
             machine.step() == Step::Recovering || !closed,
             "L2",
             "ingress is left closed and nobody is told",

@@ -2,14 +2,15 @@
 //! drivers run, its journal, messages under way, and a small world with two slots, their agents and one live connection.
 //!
 //! What may happen at any instant: the controller falls and recovers; the old and the new process exit and are started
-//! again, as a kubelet does; a command or its answer is lost, delayed beyond the controller's life, duplicated or refused;
-//! somebody aborts; a look comes in time, later, too late, or never any more. The new version is healthy, fails a check, crashes, or stays
-//! silent.
+//! again, as a kubelet does (in a hot upgrade also: are not); a command or its answer is lost, delayed beyond the controller's
+//! life, duplicated, refused, put off or beyond the platform; somebody aborts; a look comes in time, later, too late, or never
+//! any more, or without the slots or the configuration; the target dies; somebody else changes what it runs. The new version
+//! is healthy, fails a check, crashes, or stays silent.
 //!
 //! | | holds |
 //! | --- | --- |
 //! | S1 | hot: somebody accepts in every state that is reached without the death of a process |
-//! | S2 | hot: after the death of a process somebody accepts again without the controller's help |
+//! | S2 | hot: after the death of a process somebody accepts again without the controller's help, where the platform starts what exits |
 //! | S3 | hot: the old instance is ended only while the new one accepts |
 //! | S5 | a connection ends only with the process that owns it |
 //! | S6 | no effect without its durable intent; none done twice for one key, and no key for two effects |
@@ -35,6 +36,7 @@
 mod agents;
 mod canonical;
 mod check;
+mod sight;
 mod state;
 mod table;
 mod world;
@@ -119,7 +121,7 @@ impl Rules {
 /// What happened, in a counterexample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Label {
-    Begins(Kind),
+    Begins(Kind, bool),
     Looks(u64),
     /// Asked before, answered so much later.
     Hears(u64),
@@ -129,6 +131,8 @@ enum Label {
     Duplicated(Effect),
     Delayed(Effect),
     Refused(Effect),
+    PutOff(Effect),
+    Unsupported(Effect),
     Late(Effect),
     Progress(Progress),
     Dies(Which),
@@ -136,6 +140,10 @@ enum Label {
     Recover,
     Abort,
     OutOfSight,
+    /// Without slots, or without the configuration.
+    SeesHalf(u64),
+    Vanishes,
+    Intruder,
 }
 
 impl Label {
@@ -146,7 +154,10 @@ impl Label {
             _ => "",
         };
         match self {
-            Self::Begins(kind) => format!("begins; the new version is {kind:?}").to_lowercase(),
+            Self::Begins(kind, restarts) => {
+                let started = if restarts { "" } else { ", and nobody starts what exits" };
+                format!("begins; the new version is {kind:?}{started}").to_lowercase()
+            }
             Self::Looks(ms) => format!("controller looks{}", waited(ms)),
             Self::Hears(ms) => format!("controller hears how it was when it looked{}", waited(ms)),
             Self::Remembers(ms) => format!("controller decides on what it saw before{}", waited(ms)),
@@ -155,6 +166,8 @@ impl Label {
             Self::Duplicated(effect) => format!("{effect:?} arrives, and a copy stays under way"),
             Self::Delayed(effect) => format!("{effect:?} is delayed"),
             Self::Refused(effect) => format!("{effect:?} is refused"),
+            Self::PutOff(effect) => format!("{effect:?} is put off"),
+            Self::Unsupported(effect) => format!("{effect:?} is not supported"),
             Self::Late(effect) => format!("{effect:?} arrives late"),
             Self::Progress(progress) => format!("by itself: {progress:?}").to_lowercase(),
             Self::Dies(which) => format!("{which:?} process exits").to_lowercase(),
@@ -162,6 +175,9 @@ impl Label {
             Self::Recover => "controller recovers, with a new generation".to_owned(),
             Self::Abort => "somebody aborts".to_owned(),
             Self::OutOfSight => "controller cannot look, until its patience is over".to_owned(),
+            Self::SeesHalf(ms) => format!("controller looks and is shown but half{}", waited(ms)),
+            Self::Vanishes => "the target dies".to_owned(),
+            Self::Intruder => "somebody else changes what the target runs".to_owned(),
         }
     }
 }
@@ -210,12 +226,15 @@ const fn faults(in_all: u8) -> Faults {
         network: 2,
         abort: 1,
         sight: 1,
+        gone: 1,
+        foreign: 1,
         late_back: true,
     }
 }
 
 /// Explores a mode under all rules, with so many faults on one way: at most two falls of the controller, two messages that
-/// fare badly, one death of each process, one abort, and one loss of sight. Eight are all of them.
+/// fare badly, one death of each process and one of the target, one abort, one loss of sight, and one change by somebody
+/// else. Ten are all of them.
 pub fn explore(mode: Mode, faults_in_all: u8) -> Explored {
     Search::new(mode, None, faults(faults_in_all), usize::MAX).run()
 }
@@ -290,9 +309,11 @@ impl Search {
     fn run(mut self) -> Explored {
         let timing = Arc::new(state::timing());
         let mut todo = VecDeque::new();
-        for kind in Kind::ALL {
-            let state = State::start(self.mode, kind, self.faults, &timing).canonical();
-            let (id, _) = self.number(&state, u32::MAX, Label::Begins(kind));
+        // Hot alone has an order that starts what has exited and is there already: what is bad is bad without it.
+        let not_started = (self.mode == Mode::Hot).then_some((Kind::Healthy, false));
+        for (kind, restarts) in Kind::ALL.map(|kind| (kind, true)).into_iter().chain(not_started) {
+            let state = State::start(self.mode, (kind, restarts), self.faults, &timing).canonical();
+            let (id, _) = self.number(&state, u32::MAX, Label::Begins(kind, restarts));
             todo.push_back((id, 1, state));
         }
         while let Some((id, length, state)) = todo.pop_front() {

@@ -63,12 +63,16 @@ pub(super) struct Faults {
     pub(super) old: u8,
     /// The new process exits.
     pub(super) new: u8,
-    /// A command or its answer is lost, delayed, duplicated or refused.
+    /// A command or its answer is lost, delayed, duplicated, refused, put off, or beyond the platform.
     pub(super) network: u8,
     /// Somebody wants the attempt to turn back.
     pub(super) abort: u8,
-    /// The target cannot be looked at any more.
+    /// The target cannot be looked at any more, or half of it for once.
     pub(super) sight: u8,
+    /// The target dies.
+    pub(super) gone: u8,
+    /// Somebody else changes what it runs.
+    pub(super) foreign: u8,
     /// Deadlines of the way back run out too; this costs nothing.
     pub(super) late_back: bool,
 }
@@ -138,13 +142,13 @@ pub(super) struct Next {
 }
 
 impl State {
-    pub(super) fn start(mode: Mode, kind: Kind, faults: Faults, timing: &Arc<Timing>) -> Self {
+    pub(super) fn start(mode: Mode, (kind, restarts): (Kind, bool), faults: Faults, timing: &Arc<Timing>) -> Self {
         let plan = plan(mode);
         let mut machine = Machine::new(plan, Arc::clone(timing));
         machine.begin(NOW_MS);
         machine.settle(NOW_MS);
         Self {
-            world: World::new(mode, kind),
+            world: World::new(mode, kind, restarts),
             machine: Some(Box::new(machine)),
             sending: None,
             journal: Journal {
@@ -237,6 +241,21 @@ impl State {
                 add(Label::Dies(which), false, Ok(to));
             }
         }
+        if self.left.gone.min(self.left.in_all) > 0 && !self.world.gone {
+            let mut to = self.clone();
+            // Whatever else happens then, the next look ends it.
+            to.left.in_all = 0;
+            to.world.vanish();
+            add(Label::Vanishes, false, Ok(to));
+        }
+        if self.left.foreign.min(self.left.in_all) > 0 && !self.world.gone {
+            let mut to = self.clone();
+            // The next look of whichever controller ends it.
+            to.left.in_all = (to.left.in_all - 1).min(1);
+            to.left.foreign -= 1;
+            to.world.intrude();
+            add(Label::Intruder, false, Ok(to));
+        }
         let Some(machine) = &self.machine else {
             add(Label::Recover, true, Ok(self.recover(timing, rules)));
             return all;
@@ -262,6 +281,21 @@ impl State {
             None => {
                 if self.left.sight.min(self.left.in_all) > 0 {
                     all.push(self.lose_sight(machine, timing.blind_ms, rules));
+                    if matches!(self.world.mode, Mode::Hot | Mode::Config) {
+                        let mut half = self.clone();
+                        half.left.in_all -= 1;
+                        half.left.sight -= 1;
+                        let seen = Observation {
+                            pair: None,
+                            config: None,
+                            ..self.world.observe()
+                        };
+                        for wait_ms in [0, LATE_MS] {
+                            let look = (wait_ms, Label::SeesHalf(wait_ms));
+                            let next = half.look(machine, &seen, look, rules);
+                            all.push(Next { fair: false, ..next });
+                        }
+                    }
                 }
                 let in_time = !self.left.late_back && machine.went_back().is_some();
                 for wait_ms in [0, QUIET_MS, LATE_MS] {
@@ -455,7 +489,7 @@ impl State {
             return;
         }
         all.push(arrived.answer(Label::Arrives(effect), &outcome, true, rules));
-        if self.left.network.min(self.left.in_all) == 0 || effect == Effect::Fence {
+        if self.left.network.min(self.left.in_all) == 0 {
             return;
         }
         let mut arrived = arrived.clone();
@@ -471,6 +505,9 @@ impl State {
         late.left.network -= 1;
         let refused = EffectOutcome::Failed { reason: "no".into() };
         all.push(late.answer(Label::Refused(effect), &refused, false, rules));
+        let later = EffectOutcome::Retry { after_ms: 1 };
+        all.push(late.answer(Label::PutOff(effect), &later, false, rules));
+        all.push(late.answer(Label::Unsupported(effect), &EffectOutcome::Unsupported, false, rules));
         late.mail.push((effect, key));
         all.push(late.answer(Label::Delayed(effect), &unknown, false, rules));
     }
@@ -510,7 +547,7 @@ impl Journal {
         self.remembered.went_back = machine.went_back().map(|_| Reason::Crashed);
         if step != Step::Recovering {
             // The driver's records tell times; here they would only tell states apart.
-            self.remembered.intend(step, NOW_MS, None);
+            self.remembered.intend(step, NOW_MS, None, None);
             self.intended = Some(key);
         }
     }

@@ -1,14 +1,11 @@
 //! The world that attempts are explored in: two slots, their agents, the way of traffic, and one live connection.
-use std::sync::Arc;
-
 use super::Rules;
-use crate::{
-    ConfigSeen, Effect, EffectOutcome, HandoverOrder, Ingress, InstanceId, Mode, Moves, Observation, Pair, Phase,
-    SelfCheck, SlotSeen, Step, Version, Which,
-};
+use crate::{Effect, EffectOutcome, HandoverOrder, InstanceId, Mode, Step, Version, Which};
 
 pub(super) const OLD: &str = "old";
 pub(super) const NEW: &str = "new";
+/// Somebody else's.
+pub(super) const OTHER: &str = "other";
 
 /// How the new version behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +54,10 @@ pub(super) struct Slot {
     pub(super) lingering: bool,
     /// The new one: the old one, which has passed it the listeners, is dead.
     pub(super) alone: bool,
+    /// It exited, and nobody starts it by himself.
+    pub(super) idle: bool,
+    /// Somebody else has put something else there.
+    pub(super) foreign: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +77,12 @@ pub(super) struct World {
     pub(super) config: Option<Which>,
     pub(super) pushed: Option<Which>,
     pub(super) refused: Option<Which>,
+    /// The platform starts whatever exits.
+    pub(super) restarts: bool,
+    /// Somebody else's configuration is at work.
+    pub(super) other_config: bool,
+    /// The target has died.
+    pub(super) gone: bool,
 }
 
 /// What happens by itself.
@@ -100,7 +107,7 @@ pub(super) enum Progress {
 }
 
 impl World {
-    pub(super) fn new(mode: Mode, kind: Kind) -> Self {
+    pub(super) fn new(mode: Mode, kind: Kind, restarts: bool) -> Self {
         let serving = Slot {
             version: Some(Which::Old),
             instance: Some(1),
@@ -122,7 +129,49 @@ impl World {
             config: Some(Which::Old),
             pushed: None,
             refused: None,
+            restarts,
+            other_config: false,
+            gone: false,
         }
+    }
+
+    /// Somebody else's version or configuration is there.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.other_config || self.slots.iter().any(|slot| slot.foreign)
+    }
+
+    /// The target dies, and all that was there with it.
+    pub(super) fn vanish(&mut self) {
+        *self = Self {
+            slots: [Slot::default(); 2],
+            conn: Conn::Ended,
+            gone: true,
+            last: self.last,
+            ..Self::new(self.mode, self.kind, self.restarts)
+        };
+    }
+
+    /// Somebody else puts another version where the one is that serves, or another configuration.
+    pub(super) fn intrude(&mut self) {
+        if self.mode == Mode::Config {
+            (self.other_config, self.config) = (true, None);
+            return;
+        }
+        let live = self.live;
+        let place = self
+            .slots
+            .iter()
+            .position(|slot| slot.version == Some(live))
+            .unwrap_or(0);
+        self.slots[place] = Slot {
+            instance: Some(FRESH),
+            listeners: true,
+            accepting: true,
+            foreign: true,
+            ..Slot::default()
+        };
+        self.session = false;
+        self.conn = Conn::Ended;
     }
 
     pub(super) fn slot(&self, which: Which) -> Option<&Slot> {
@@ -137,7 +186,7 @@ impl World {
         self.slot(which).is_some_and(|slot| slot.instance.is_some()) && !self.crashes(which)
     }
 
-    fn crashes(&self, which: Which) -> bool {
+    pub(super) fn crashes(&self, which: Which) -> bool {
         which == Which::New && self.kind == Kind::Crashing && self.mode != Mode::Config
     }
 
@@ -158,7 +207,7 @@ impl World {
     }
 
     fn ends(&mut self, which: Which, by_order: bool, rules: &Rules) {
-        let other = opposite(which);
+        let (other, restarts) = (opposite(which), self.restarts);
         self.conn = match self.conn {
             Conn::At(owner) if owner == which => Conn::Ended,
             Conn::Offered(to) if to == which && rules.keep_until_adopted => Conn::At(other),
@@ -175,6 +224,7 @@ impl World {
         if let Some(slot) = self.slot_mut(which) {
             *slot = Slot {
                 version: if by_order { None } else { slot.version },
+                idle: !by_order && !restarts,
                 ..Slot::default()
             };
         }
@@ -186,6 +236,9 @@ impl World {
 
     /// Carries out one command, as the platform and the agents do.
     pub(super) fn apply(&mut self, effect: Effect, key: Key, rules: &Rules) -> EffectOutcome {
+        if self.gone {
+            return refused();
+        }
         if effect == Effect::Fence {
             self.fence = self.fence.max(key.generation);
             return EffectOutcome::Applied;
@@ -220,8 +273,11 @@ impl World {
                 };
             }
             Effect::Spawn(which) => {
-                if self.slot(which).is_none() {
-                    let Some(free) = self.slots.iter_mut().find(|slot| slot.version.is_none()) else {
+                if let Some(slot) = self.slot_mut(which) {
+                    slot.idle = false;
+                } else {
+                    let is_free = |slot: &&mut Slot| slot.version.is_none() && !slot.foreign;
+                    let Some(free) = self.slots.iter_mut().find(is_free) else {
                         return refused();
                     };
                     free.version = Some(which);
@@ -308,8 +364,14 @@ impl World {
     /// Everything that may happen by itself now.
     pub(super) fn progress(&self, silent: bool, rules: &Rules) -> Vec<Progress> {
         let mut all = Vec::new();
+        if self.gone {
+            return all;
+        }
         for which in [Which::Old, Which::New] {
-            if self.slot(which).is_some_and(|slot| slot.instance.is_none()) {
+            if self
+                .slot(which)
+                .is_some_and(|slot| slot.instance.is_none() && !slot.idle)
+            {
                 all.push(Progress::Start(which));
             }
         }
@@ -362,8 +424,7 @@ impl World {
                         accepting: serves,
                         // The other slot is the live one: it stays passive.
                         retired: which == Which::Old && !serves,
-                        lingering: false,
-                        alone: false,
+                        ..Slot::default()
                     };
                 }
             }
@@ -400,7 +461,7 @@ impl World {
             Progress::Configure => match self.pushed.take() {
                 Some(Which::New) if self.kind == Kind::Crashing => self.refused = Some(Which::New),
                 Some(Which::New) if self.kind == Kind::Silent => {}
-                Some(which) => self.config = Some(which),
+                Some(which) => (self.config, self.other_config) = (Some(which), false),
                 None => {}
             },
             Progress::Drain => self.conn = Conn::Ended,
@@ -408,74 +469,6 @@ impl World {
                 self.open = true;
                 self.conn = Conn::At(Which::Old);
             }
-        }
-    }
-
-    pub(super) fn observe(&self) -> Observation {
-        let one = self.see(&self.slots[0], self.conn);
-        let of = if self.mode == Mode::Hot {
-            self.slot(self.live)
-                .map_or_else(SlotSeen::empty, |slot| self.see(slot, self.conn))
-        } else {
-            one
-        };
-        Observation {
-            phase: of.phase,
-            version: of.version,
-            instance: of.instance,
-            ready: of.ready,
-            self_check: of.self_check,
-            ingress: if self.open { Ingress::Open } else { Ingress::Closed },
-            active: Some(u32::from(self.mode == Mode::Warm && self.conn != Conn::Ended)),
-            pair: (self.mode == Mode::Hot).then(|| {
-                Box::new(Pair {
-                    slots: self.slots.each_ref().map(|slot| self.see(slot, self.conn)),
-                    session: self.session,
-                    moves: Moves::default(),
-                })
-            }),
-            config: (self.mode == Mode::Config).then(|| {
-                Box::new(ConfigSeen {
-                    acknowledged: self.config.map(version),
-                    refused: self.refused.map(|which| (version(which), Arc::from("no"))),
-                })
-            }),
-        }
-    }
-
-    fn see(&self, slot: &Slot, conn: Conn) -> SlotSeen {
-        let Some(which) = slot.version else {
-            return SlotSeen::empty();
-        };
-        let runs = self.runs(which);
-        let good = self.is_good(which);
-        SlotSeen {
-            version: Some(version(which)),
-            phase: match slot.instance {
-                None => Phase::Starting,
-                Some(_) if self.crashes(which) => Phase::Crashing,
-                Some(_) => Phase::Running,
-            },
-            instance: slot
-                .instance
-                .filter(|_| runs)
-                .map(|instance| InstanceId(instance.into())),
-            ready: good,
-            self_check: match (good, runs, self.kind) {
-                (true, _, _) => SelfCheck::Passed,
-                (false, true, Kind::Failing) => SelfCheck::Failed { check: "disk".into() },
-                _ => SelfCheck::Unreported,
-            },
-            listeners: slot.listeners,
-            accepting: slot.accepting && runs,
-            accepted: Some(u64::from(slot.accepting)),
-            connections: Some(match conn {
-                Conn::At(at) => u32::from(at == which),
-                Conn::Offered(to) => u32::from(to != which),
-                Conn::Ended | Conn::Lost => 0,
-            }),
-            committed: which == Which::New && self.live == Which::New,
-            retired: slot.retired,
         }
     }
 }
@@ -501,7 +494,6 @@ fn refused() -> EffectOutcome {
     EffectOutcome::Failed { reason: "no".into() }
 }
 
-/// The steps of the way back.
 /// The effect without what two of a kind may differ in.
 pub(super) const fn kind(effect: Effect) -> Effect {
     match effect {
@@ -511,6 +503,7 @@ pub(super) const fn kind(effect: Effect) -> Effect {
     }
 }
 
+/// The steps of the way back.
 pub(super) const fn is_backward(step: Step) -> bool {
     matches!(
         step,

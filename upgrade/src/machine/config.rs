@@ -13,7 +13,7 @@ impl Machine {
         }
         if self.runs_new(seen) {
             self.enter(Step::Verifying, now);
-            return self.at_verifying(now, seen);
+            return look_after(now.answered_ms);
         }
         if self.runs_old(seen) {
             self.was_healthy = is_good(seen);

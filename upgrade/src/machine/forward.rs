@@ -70,7 +70,7 @@ impl Machine {
     pub(super) fn at_closing(&mut self, now: When, seen: &Observation) -> Command {
         let back = self.step == Step::Reclosing;
         if !back && self.runs_new(seen) {
-            return self.at_surprise(now, seen);
+            return self.at_surprise(now);
         }
         if back && self.order == Order::Skipped {
             return self.restore(now, seen);
@@ -101,7 +101,7 @@ impl Machine {
     pub(super) fn at_draining(&mut self, now: When, seen: &Observation) -> Command {
         let back = self.step == Step::Redraining;
         if !back && self.runs_new(seen) {
-            return self.at_surprise(now, seen);
+            return self.at_surprise(now);
         }
         if seen.ingress == Ingress::Open {
             return self.close_again(now, seen);
@@ -112,9 +112,10 @@ impl Machine {
             return look_after(now.answered_ms);
         }
         let left = if running { seen.active.unwrap_or(0) } else { 0 };
-        self.tally.cut = self.tally.cut.saturating_add(left);
         let ended = self.tally.draining.saturating_sub(left);
-        self.tally.drained = self.tally.drained.saturating_add(ended);
+        let counts = &mut self.tally.counts;
+        counts.cut = counts.cut.saturating_add(left);
+        counts.drained = counts.drained.saturating_add(ended);
         if back {
             return self.restore(now, seen);
         }
@@ -137,11 +138,11 @@ impl Machine {
         self.give_order(now)
     }
 
-    /// The new version is there before it was ordered: verify it, as at the start.
-    fn at_surprise(&mut self, now: When, seen: &Observation) -> Command {
+    /// The new version is there before it was ordered: verify it, as at the start, but by looks that are had for that.
+    fn at_surprise(&mut self, now: When) -> Command {
         self.seen_new = true;
         self.enter(Step::Verifying, now);
-        self.at_verifying(now, seen)
+        look_after(now.answered_ms)
     }
 
     pub(super) fn at_replacing(&mut self, now: When, seen: &Observation) -> Command {

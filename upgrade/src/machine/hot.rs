@@ -225,11 +225,12 @@ impl Machine {
         }
     }
 
-    /// The old instance is dead and the new one serves: the only safe way is on, wherever this stood.
-    pub(super) fn salvage(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
+    /// The old instance is dead and the new one serves: the only safe way is on, wherever this stood, if the next look shows the
+    /// same.
+    pub(super) fn salvage(&mut self, now: When) -> Command {
         self.went_back.get_or_insert(Reason::OldDied);
         self.enter(Step::Committing, now);
-        self.at_committing(now, seen, sides)
+        look_after(now.answered_ms)
     }
 
     fn at_committing(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Command {
@@ -374,7 +375,7 @@ impl Machine {
                 Step::Resetting
             };
             self.enter(step, now);
-            return self.observed(now, seen);
+            return look_after(now.answered_ms);
         }
         if !sides.old_lives() {
             return self.go_back(Reason::OldDied, now, seen);

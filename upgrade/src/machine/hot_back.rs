@@ -16,7 +16,7 @@ impl Machine {
             return self.give_order(now);
         }
         if sides.new_serves() {
-            return self.salvage(now, seen, sides);
+            return self.salvage(now);
         }
         // Neither serves: the last version that was verified is started; one that had left is asked back.
         let left = sides.old.is_some_and(|old| old.instance.is_some());

@@ -1,5 +1,6 @@
 //! Looks whose answers come long after the question: what each time counts for.
 use super::*;
+use crate::EffectOutcome;
 
 fn plan(mode: Mode) -> Plan {
     Plan {
@@ -76,9 +77,15 @@ fn a_drain_has_its_whole_time_from_the_answer_on() {
     assert_eq!(way.machine.step(), Step::Draining);
     let end = answered + way.timing.drain_ms;
     way.look(end - 1, end + 10, &closed);
-    assert_eq!((way.machine.step(), way.machine.tally().cut), (Step::Draining, 0));
+    assert_eq!(
+        (way.machine.step(), way.machine.so_far(end).counts.cut),
+        (Step::Draining, 0)
+    );
     way.look(end, end + 20, &closed);
-    assert_eq!((way.machine.step(), way.machine.tally().cut), (Step::Replacing, 3));
+    assert_eq!(
+        (way.machine.step(), way.machine.so_far(end).counts.cut),
+        (Step::Replacing, 3)
+    );
 }
 
 #[test]
@@ -91,7 +98,7 @@ fn quiet_counts_from_an_answer_to_a_question() {
     }
     assert_eq!(way.machine.step(), Step::Probation);
     // Out since the order was taken, until it was known to serve.
-    assert_eq!(way.machine.tally().outage_ms, answered - 1_000);
+    assert_eq!(way.machine.so_far(answered).counts.outage_ms, answered - 1_000);
     let quiet_at = answered + way.timing.probation_ms(Mode::Cold);
     let command = way.look(quiet_at - 1, quiet_at + 9_000, &new);
     assert!(matches!(command, Command::Look { .. }), "{command:?}");

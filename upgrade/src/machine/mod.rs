@@ -1,5 +1,6 @@
 //! The transition function. `mod` has the machine and the dispatch, `words` what goes in and comes out, `tally` what is
-//! counted, `when` the time of a look; `forward`, `backward`, `hot`, `hot_back`, `config` and `recover` have the tables.
+//! counted, `when` the time of a look; `answers` what became of an order; `forward`, `backward`, `hot`, `hot_back`, `config` and `recover` have the tables.
+mod answers;
 mod backward;
 mod config;
 mod forward;
@@ -14,9 +15,10 @@ mod words;
 use std::sync::Arc;
 
 use crate::{
-    EffectOutcome, HandoverOrder, Ingress, InstanceId, Mode, Observation, Phase, Reason, SelfCheck, Serving, Step,
-    Terminal, Timing, Version,
+    HandoverOrder, Ingress, InstanceId, Mode, Observation, Phase, Reason, SelfCheck, Serving, Step, Terminal, Timing,
+    Version,
 };
+use recover::Recalled;
 pub use recover::Remembered;
 use tally::Tally;
 use when::When;
@@ -92,7 +94,8 @@ pub struct Machine {
     resumed: Option<(Step, u64)>,
     /// Since when the two instances have lost each other.
     session_lost_ms: Option<u64>,
-    remembered: Option<Box<Remembered>>,
+    /// Until the first look after a restart of the controller.
+    recalled: Option<Recalled>,
     tally: Tally,
 }
 
@@ -122,7 +125,7 @@ impl Machine {
             wanted_back: None,
             resumed: None,
             session_lost_ms: None,
-            remembered: None,
+            recalled: None,
             tally: Tally::default(),
         }
     }
@@ -191,6 +194,11 @@ impl Machine {
         self.went_back.is_none() && !self.retiring
     }
 
+    fn heed_wish(&mut self, now: When, seen: &Observation) -> Option<Command> {
+        let reason = self.wanted_back.take().filter(|_| self.has_way_back())?;
+        Some(self.go_back(reason, now, seen))
+    }
+
     /// Where it stands.
     pub const fn step(&self) -> Step {
         self.step
@@ -230,10 +238,11 @@ impl Machine {
             Order::TurnBack(reason) => return self.go_back(reason, now, seen),
             order => self.order = order,
         }
-        if let Some(reason) = self.wanted_back.take()
-            && self.has_way_back()
+        // Not before the fence stands: an order of the controller before may still be under way.
+        if self.step != Step::Recovering
+            && let Some(command) = self.heed_wish(now, seen)
         {
-            return self.go_back(reason, now, seen);
+            return command;
         }
         if self.plan.mode == Mode::Hot {
             return self.hot_observed(now, seen);
@@ -256,125 +265,6 @@ impl Machine {
             Step::Reverting => self.at_reverting(now, seen),
             // Unreachable: those are the steps of hot, which was led off above.
             step => self.ask_person(Reason::Unsupported { step }, seen),
-        }
-    }
-
-    fn answered(&mut self, now: u64, outcome: &EffectOutcome) -> Command {
-        let step = self.step;
-        match outcome {
-            EffectOutcome::Stale => Command::Finish(Terminal::Superseded),
-            EffectOutcome::Applied | EffectOutcome::AlreadyApplied => {
-                self.taken(now, Order::Taken);
-                if step == Step::Recovering {
-                    return Command::Look { at_ms: now };
-                }
-                look_after(now)
-            }
-            EffectOutcome::Unknown { .. } => {
-                self.taken(now, Order::Unsure);
-                look_after(now)
-            }
-            EffectOutcome::Retry { after_ms } => {
-                self.put_off(now);
-                if self.out_of_tries() || now >= self.deadline_ms {
-                    return self.not_taken(now, Reason::NotTaken { step });
-                }
-                self.order = Order::Due;
-                // However long the platform would have it wait: others may wait for this target, with its way closed.
-                let most_ms = LONGEST_WAIT_MS.min(self.deadline_ms - now);
-                Command::Look {
-                    at_ms: now.saturating_add(self.backoff_ms().max(*after_ms).clamp(1, most_ms)),
-                }
-            }
-            EffectOutcome::Failed { reason } => self.not_taken(
-                now,
-                Reason::Refused {
-                    step,
-                    reason: Arc::clone(reason),
-                },
-            ),
-            EffectOutcome::Unsupported if matches!(step, Step::Prefetching | Step::Recovering) => {
-                self.order = Order::Skipped;
-                look_after(now)
-            }
-            EffectOutcome::Unsupported => self.not_taken(now, Reason::Unsupported { step }),
-        }
-    }
-
-    /// The step's budget begins when its order is first put off, and is not begun anew with each time.
-    fn put_off(&mut self, now: u64) {
-        if self.tries > 0 {
-            return;
-        }
-        let budget_ms = match self.step {
-            Step::Recovering => self.budget_ms(),
-            _ => self.allowance_ms,
-        };
-        // One look later at the least, so that what has next to nothing left is asked for again all the same.
-        self.deadline_ms = now.saturating_add(budget_ms.max(1));
-    }
-
-    /// The order was, or may have been, taken: what must be remembered of that.
-    fn taken(&mut self, now: u64, order: Order) {
-        // A redone order keeps the deadline of the first: asking anew must not stretch it.
-        if self.tries == 0 || order == Order::Taken {
-            self.deadline_ms = now.saturating_add(self.allowance_ms);
-        }
-        match self.step {
-            Step::Closing | Step::Reclosing => {
-                self.closed = true;
-                self.out(now);
-            }
-            Step::Replacing | Step::Restoring => {
-                self.touched = true;
-                if self.plan.mode != Mode::Hot {
-                    self.out(now);
-                }
-            }
-            Step::Spawning | Step::Pushing => self.touched = true,
-            Step::Retiring | Step::Stopping | Step::Resetting => self.retiring = true,
-            _ => {}
-        }
-        self.order = order;
-    }
-
-    /// The order was not taken and asking again is over.
-    fn not_taken(&mut self, now: u64, reason: Reason) -> Command {
-        let step = self.step;
-        self.order = match step {
-            Step::Prefetching => return Command::Finish(Terminal::Rejected { reason }),
-            Step::Closing
-            | Step::Replacing
-            | Step::Spawning
-            | Step::Offering
-            | Step::Joining
-            | Step::Quiescing
-            | Step::Migrating
-            | Step::Committing
-            | Step::Pushing => Order::TurnBack(reason),
-            Step::Reclosing | Step::Retiring | Step::Stopping => Order::Skipped,
-            Step::Opening | Step::Reopening => {
-                // A way that was closed is asked to open as long as that is allowed.
-                let refused = matches!(reason, Reason::Refused { .. });
-                if refused && !self.out_of_tries() {
-                    self.ordinal = self.ordinal.saturating_add(1);
-                    self.order = Order::Due;
-                    return Command::Look {
-                        at_ms: now.saturating_add(self.backoff_ms()),
-                    };
-                }
-                Order::Stuck(reason)
-            }
-            _ => Order::Stuck(reason),
-        };
-        Command::Look { at_ms: now }
-    }
-
-    /// As [`not_taken`](Self::not_taken), decided at a look.
-    fn not_taken_seen(&mut self, reason: Reason, now: When, seen: &Observation) -> Command {
-        match self.not_taken(now.answered_ms, reason) {
-            Command::Look { .. } if self.order != Order::Due => self.observed(now, seen),
-            command => command,
         }
     }
 
@@ -450,6 +340,11 @@ impl Machine {
     }
 
     fn command(&mut self, effect: Effect, now: u64) -> Command {
+        if self.ordinal == u8::MAX {
+            // Where ordinals have come to their end the next order would have the key of one before.
+            self.order = Order::Stuck(Reason::TooManyOrders { step: self.step });
+            return Command::Look { at_ms: now };
+        }
         self.order = Order::Sent;
         Command::Effect {
             effect,
@@ -468,7 +363,8 @@ impl Machine {
     }
 
     fn out_of_tries(&mut self) -> bool {
-        self.tally.retries = self.tally.retries.saturating_add(1);
+        let retries = &mut self.tally.counts.retries;
+        *retries = retries.saturating_add(1);
         self.tries = self.tries.saturating_add(1);
         self.tries > self.timing.max_tries
     }

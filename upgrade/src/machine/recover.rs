@@ -1,6 +1,6 @@
 //! After a restart of the controller: what is remembered gives the direction, what is seen decides.
 use super::{Command, Machine, Order, Plan, When};
-use crate::{Ingress, Mode, Observation, Reason, Step, Timing};
+use crate::{Counts, Ingress, Mode, Observation, Reason, SoFar, Step, Timing};
 use std::sync::Arc;
 
 /// What the journal knows of an attempt that has not ended.
@@ -15,8 +15,11 @@ pub struct Remembered {
     pub touched: bool,
     /// A closing was intended, at this time; the drain's hard end counts from there.
     pub closed_at_ms: Option<u64>,
-    /// When the first effect that takes the target out of service was intended.
+    /// Since when it is out of service, as far as [`counts`](Self::counts) does not have it: since the last intent at the
+    /// latest.
     pub out_since_ms: Option<u64>,
+    /// What was counted up to the last intent.
+    pub counts: Counts,
     /// The old instance was verified before anything was touched.
     pub was_healthy: bool,
     /// Recoveries since a step was intended that had not been before, this one included.
@@ -27,15 +30,24 @@ pub struct Remembered {
     pub intended: u32,
 }
 
+/// What of it the first look decides by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Recalled {
+    last: Option<Step>,
+    recoveries_of_step: u8,
+    left_ms: Option<u64>,
+}
+
 impl Remembered {
     /// Of an attempt that has begun, and intended nothing yet.
-    pub(crate) const fn nothing(was_healthy: bool) -> Self {
+    pub(crate) fn nothing(was_healthy: bool) -> Self {
         Self {
             last: None,
             went_back: None,
             touched: false,
             closed_at_ms: None,
             out_since_ms: None,
+            counts: Counts::default(),
             was_healthy,
             recoveries_of_step: 0,
             left_ms: None,
@@ -50,7 +62,7 @@ impl Remembered {
     }
 
     /// An intent is durable.
-    pub(crate) fn intend(&mut self, step: Step, at_ms: u64, left_ms: Option<u64>) {
+    pub(crate) fn intend(&mut self, step: Step, at_ms: u64, left_ms: Option<u64>, so_far: Option<SoFar>) {
         let bit = 1 << step.number();
         if self.intended & bit == 0 {
             self.intended |= bit;
@@ -58,6 +70,10 @@ impl Remembered {
         }
         self.last = Some(step);
         self.left_ms = left_ms;
+        if let Some(SoFar { counts, out }) = so_far {
+            self.counts = counts;
+            self.out_since_ms = out.then_some(at_ms);
+        }
         match step {
             Step::Closing | Step::Reclosing => {
                 self.closed_at_ms.get_or_insert(at_ms);
@@ -86,11 +102,16 @@ impl Machine {
         machine.was_healthy = remembered.was_healthy;
         machine.went_back.clone_from(&remembered.went_back);
         machine.tally.out_since_ms = remembered.out_since_ms;
+        machine.tally.counts = remembered.counts;
         machine.drain_until_ms = remembered.closed_at_ms.map(|at| {
             at.saturating_add(machine.timing.close_ms)
                 .saturating_add(machine.timing.drain_ms)
         });
-        machine.remembered = Some(Box::new(remembered));
+        machine.recalled = Some(Recalled {
+            last: remembered.last,
+            recoveries_of_step: remembered.recoveries_of_step,
+            left_ms: remembered.left_ms,
+        });
         machine
     }
 
@@ -100,23 +121,34 @@ impl Machine {
             Order::Unsure => return self.redo(now, seen),
             _ => {}
         }
-        let Some(remembered) = self.remembered.take() else {
+        let Some(Recalled {
+            last,
+            recoveries_of_step,
+            left_ms,
+        }) = self.recalled.take()
+        else {
             // Unreachable: only `recover` leads here, and it remembers. Nothing is known, so a person decides.
             return self.ask_person(Reason::TimedOut { step: self.step }, seen);
         };
-        let last = remembered.last;
         if seen.ingress == Ingress::Open {
             // Never closed, or reopened since: what is closed next may drain in full.
             self.drain_until_ms = None;
         }
-        if remembered.recoveries_of_step > self.timing.max_recoveries {
+        // It ends even where the clock has begun anew since.
+        let drain_ms = self.timing.close_ms.saturating_add(self.timing.drain_ms);
+        let latest = now.answered_ms.saturating_add(drain_ms);
+        self.drain_until_ms = self.drain_until_ms.map(|until| until.min(latest));
+        if recoveries_of_step > self.timing.max_recoveries {
             let step = last.unwrap_or(Step::Planned);
             return self.ask_person(Reason::TooManyRecoveries { step }, seen);
         }
         if self.went_back.is_some() {
             return self.recover_backward(now, seen);
         }
-        self.resumed = last.zip(remembered.left_ms);
+        if let Some(command) = self.heed_wish(now, seen) {
+            return command;
+        }
+        self.resumed = last.zip(left_ms);
         let Some(last) = last else {
             self.enter(Step::Planned, now);
             return self.observed(now, seen);

@@ -1,25 +1,21 @@
 //! What an attempt did to its target, for the receipt.
 use super::{Machine, When};
-use crate::{Moves, Observation, Serving};
+use crate::{Counts, Moves, Observation, Serving, SoFar};
 
 /// What goes into the receipt and decides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Tally {
     pub(crate) out_since_ms: Option<u64>,
-    pub(crate) outage_ms: u64,
     /// Connections open when the drain began.
     pub(crate) draining: u32,
-    pub(crate) drained: u32,
-    pub(crate) cut: u32,
-    pub(crate) retries: u32,
-    /// As the agents told them last.
-    pub(crate) moves: Moves,
+    /// The outage without the one that has not ended, the moves as the agents told them last.
+    pub(crate) counts: Counts,
 }
 
 impl Tally {
     /// Agents that died tell less than they did before.
     pub(super) fn saw(&mut self, told: &Moves) {
-        let mine = &mut self.moves;
+        let mine = &mut self.counts.moves;
         mine.moved = mine.moved.max(told.moved);
         mine.declined = mine.declined.max(told.declined);
         mine.cut = mine.cut.max(told.cut);
@@ -32,15 +28,15 @@ impl Tally {
 }
 
 impl Machine {
-    pub(crate) const fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// The outage, with one that has not ended counted up to now.
-    pub(crate) const fn outage_ms(&self, now_ms: u64) -> u64 {
-        match self.tally.out_since_ms {
-            Some(since) => self.tally.outage_ms + now_ms.saturating_sub(since),
-            None => self.tally.outage_ms,
+    /// What was counted, with an outage that has not ended up to now.
+    pub(crate) const fn so_far(&self, now_ms: u64) -> SoFar {
+        let mut counts = self.tally.counts;
+        if let Some(since) = self.tally.out_since_ms {
+            counts.outage_ms = counts.outage_ms.saturating_add(now_ms.saturating_sub(since));
+        }
+        SoFar {
+            counts,
+            out: self.tally.out_since_ms.is_some(),
         }
     }
 
@@ -54,7 +50,8 @@ impl Machine {
         match self.serving(seen) {
             Serving::Yes => {
                 if let Some(since) = self.tally.out_since_ms.take() {
-                    self.tally.outage_ms += now.answered_ms.saturating_sub(since);
+                    let outage_ms = &mut self.tally.counts.outage_ms;
+                    *outage_ms = outage_ms.saturating_add(now.answered_ms.saturating_sub(since));
                 }
             }
             Serving::No => self.out(now.asked_ms),

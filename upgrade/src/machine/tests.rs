@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::*;
 use crate::hash::Fixed;
+use crate::{Counts, EffectOutcome};
 
 const OLD: &str = "old";
 const NEW: &str = "new";
@@ -147,7 +148,7 @@ impl std::hash::Hash for Node {
             u8::from(machine.was_healthy),
             u8::from(self.closing),
             u8::from(self.replaced),
-            u8::from(machine.remembered.is_some()),
+            u8::from(machine.recalled.is_some()),
         ];
         state.write(&small);
         let clock = machine.deadline_ms ^ machine.quiet_since_ms << 8 ^ self.due << 16;
@@ -205,6 +206,7 @@ impl Node {
                         recoveries_of_step,
                         left_ms: None,
                         intended: 0,
+                        counts: Counts::default(),
                     };
                     let warm_only = matches!(
                         last,

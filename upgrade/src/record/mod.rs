@@ -1,17 +1,19 @@
 mod parts;
 
 use self::parts::{
-    ingress_number, mode, mode_number, moves, put_moves, put_reason, reason, serving_number, some_reason, step,
+    counts, ingress_number, mode, mode_number, put_counts, put_reason, reason, serving_number, some_reason, step,
     terminal, terminal_number, told,
 };
 use crate::wire::{Reader, put_number, put_text};
-use crate::{AttemptId, EffectOutcome, Generation, GroupName, Mode, Moves, Reason, Step, TargetId, Terminal, Version};
+use crate::{
+    AttemptId, Counts, EffectOutcome, Generation, GroupName, Mode, Moves, Reason, Step, TargetId, Terminal, Version,
+};
 
 /// The version of the format of every record here; its first byte.
 ///
 /// Format 1 knew cold and warm alone: its intents have step and outcome in one byte and do not tell what was left of the
-/// budget, and its ends have no moves. It is read, and not written.
-const FORMAT: u8 = 2;
+/// budget, and its ends have no moves. Intents of format 2 do not tell what was counted. Both are read, and not written.
+const FORMAT: u8 = 3;
 
 /// A record of the stream [`Stream::UPGRADE`](crate::Stream::UPGRADE).
 ///
@@ -62,8 +64,10 @@ pub enum UpgradeRecord {
         after_ms: u64,
         /// What was left of the step's budget, in milliseconds; `None` in records of format 1.
         left_ms: Option<u64>,
+        /// What was counted so far; `None` in records of formats 1 and 2.
+        so_far: Option<SoFar>,
     },
-    /// The attempt has turned back. No forward intent follows.
+    /// The attempt has turned back. No forward intent follows, but in a hot one those that leave the new instance in charge.
     Backward {
         /// Which attempt.
         attempt: AttemptId,
@@ -93,16 +97,8 @@ pub enum UpgradeRecord {
         before: Told,
         /// Since the attempt began, in milliseconds.
         after_ms: u64,
-        /// See [`Receipt::outage_ms`](crate::Receipt::outage_ms).
-        outage_ms: u64,
-        /// See [`Receipt::drained`](crate::Receipt::drained).
-        drained: u32,
-        /// See [`Receipt::cut`](crate::Receipt::cut).
-        cut: u32,
-        /// See [`Receipt::retries`](crate::Receipt::retries).
-        retries: u32,
-        /// See [`Receipt::moves`](crate::Receipt::moves).
-        moves: Moves,
+        /// What was counted.
+        counts: Counts,
     },
     /// In a snapshot: what remains of the attempts at a target that have ended.
     Target {
@@ -116,6 +112,16 @@ pub enum UpgradeRecord {
         /// The lowest number that no attempt has had.
         next_attempt: AttemptId,
     },
+}
+
+/// What an attempt has come to when it gives an order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "a record has both")]
+pub struct SoFar {
+    /// What was counted; the outage up to this order.
+    pub counts: Counts,
+    /// The target is out of service.
+    pub out: bool,
 }
 
 /// An outcome as it is journaled: without its words.
@@ -257,16 +263,44 @@ pub enum RecordError {
         /// The one that has not ended.
         open: u64,
     },
-    /// It names a version that has no number, or numbers one out of order.
-    #[error("version number {index} is used out of order: the journal is damaged or out of order")]
+    /// It names a version that has no number, or numbers one out of order or for the second time.
+    #[error(
+        "version number {index} is used out of order, or is the second of its version: the journal is damaged or out of order"
+    )]
     VersionNumber {
         /// The number.
         index: u32,
+    },
+    /// An attempt begins that would lead nowhere.
+    #[error("attempt {attempt} begins from {version} to the same version: the journal is damaged")]
+    SameVersion {
+        /// Which attempt.
+        attempt: u64,
+        /// From and to which version.
+        version: Version,
+    },
+    /// An attempt goes on forward after it has turned back.
+    #[error("attempt {attempt} has turned back and then orders step {step}: the journal is damaged or out of order")]
+    Direction {
+        /// Which attempt.
+        attempt: u64,
+        /// The step.
+        step: Step,
     },
 }
 
 /// The flag of a begin that names a group.
 const IN_GROUP: u8 = 0x80;
+
+/// The flags of an intent, beside the outcome before it.
+const WITH_LEFT: u8 = 0x10;
+const WITH_COUNTS: u8 = 0x20;
+const OUT: u8 = 0x40;
+const WITH_MOVES: u8 = 0x80;
+
+const fn flag(set: bool, flag: u8) -> u8 {
+    if set { flag } else { 0 }
+}
 
 impl UpgradeRecord {
     const VERSION: u8 = 1;
@@ -342,14 +376,25 @@ impl UpgradeRecord {
                 before,
                 after_ms,
                 left_ms,
+                so_far,
             } => {
+                let SoFar { counts, out: is_out } = so_far.unwrap_or_default();
                 put_number(out, attempt.0);
                 out.push(step.number());
-                out.push(*before as u8 | u8::from(left_ms.is_some()) << 4);
+                out.push(
+                    *before as u8
+                        | flag(left_ms.is_some(), WITH_LEFT)
+                        | flag(counts != Counts::default(), WITH_COUNTS)
+                        | flag(counts.moves != Moves::default(), WITH_MOVES)
+                        | flag(is_out, OUT),
+                );
                 out.push(*ordinal);
                 put_number(out, *after_ms);
                 if let Some(left_ms) = left_ms {
                     put_number(out, *left_ms);
+                }
+                if counts != Counts::default() {
+                    put_counts(out, &counts);
                 }
             }
             Self::Backward {
@@ -381,23 +426,13 @@ impl UpgradeRecord {
                 went_back,
                 before,
                 after_ms,
-                outage_ms,
-                drained,
-                cut,
-                retries,
-                moves,
+                counts,
             } => {
-                let any_moves = *moves != Moves::default();
+                let any_moves = counts.moves != Moves::default();
                 put_number(out, attempt.0);
                 out.push(terminal_number(terminal) | u8::from(any_moves) << 3 | (*before as u8) << 4);
                 put_number(out, *after_ms);
-                put_number(out, *outage_ms);
-                for count in [drained, cut, retries] {
-                    put_number(out, (*count).into());
-                }
-                if any_moves {
-                    put_moves(out, moves);
-                }
+                put_counts(out, counts);
                 match terminal {
                     Terminal::RolledBack { reason } | Terminal::Rejected { reason } => put_reason(out, reason),
                     Terminal::NeedsPerson {
@@ -464,14 +499,40 @@ impl UpgradeRecord {
                 } else {
                     (first, from.byte()?)
                 };
-                let with_left = format > 1 && packed & 0x10 != 0;
+                let known = match format {
+                    1 => 0,
+                    2 => WITH_LEFT,
+                    _ => WITH_LEFT | WITH_COUNTS | WITH_MOVES | OUT,
+                };
+                let flags = packed & known;
+                let (step, before) = (step(step_number)?, told(packed & !known)?);
+                let (ordinal, after_ms) = (from.byte()?, from.number()?);
+                let left_ms = if flags & WITH_LEFT != 0 {
+                    Some(from.number()?)
+                } else {
+                    None
+                };
+                let counts = match (flags & WITH_COUNTS != 0, flags & WITH_MOVES != 0) {
+                    (false, false) => Counts::default(),
+                    (true, any_moves) => counts(&mut from, any_moves)?,
+                    (false, true) => {
+                        return Err(RecordError::Choice {
+                            what: "count",
+                            found: packed,
+                        });
+                    }
+                };
                 Self::Intent {
                     attempt,
-                    step: step(step_number)?,
-                    before: told(if with_left { packed & !0x10 } else { packed })?,
-                    ordinal: from.byte()?,
-                    after_ms: from.number()?,
-                    left_ms: if with_left { Some(from.number()?) } else { None },
+                    step,
+                    ordinal,
+                    before,
+                    after_ms,
+                    left_ms,
+                    so_far: (format > 2).then_some(SoFar {
+                        counts,
+                        out: flags & OUT != 0,
+                    }),
                 }
             }
             Self::BACKWARD => Self::Backward {
@@ -487,19 +548,14 @@ impl UpgradeRecord {
             Self::FINISHED => {
                 let attempt = AttemptId(from.counter()?);
                 let packed = from.byte()?;
-                let (after_ms, outage_ms) = (from.number()?, from.number()?);
-                let (drained, cut, retries) = (from.small()?, from.small()?, from.small()?);
+                let after_ms = from.number()?;
                 let any_moves = format > 1 && packed & 8 != 0;
                 let packed = if any_moves { packed & !8 } else { packed };
                 Self::Finished {
                     attempt,
-                    moves: if any_moves { moves(&mut from)? } else { Moves::default() },
+                    counts: counts(&mut from, any_moves)?,
                     before: told(packed >> 4)?,
                     after_ms,
-                    outage_ms,
-                    drained,
-                    cut,
-                    retries,
                     terminal: terminal(packed & 0xf, &mut from)?,
                     went_back: reason(&mut from)?,
                 }

@@ -2,7 +2,7 @@
 
 use super::{RecordError, Told};
 use crate::wire::{Reader, put_number, put_text};
-use crate::{Ingress, Mode, Moves, Pauses, Reason, Serving, Step, Terminal};
+use crate::{Counts, Ingress, Mode, Moves, Pauses, Reason, Serving, Step, Terminal};
 
 /// One bit beside the flag of health (bit 1) was enough for two modes; further bits stand above it.
 pub(super) const fn mode_number(mode: Mode) -> u8 {
@@ -22,7 +22,27 @@ pub(super) fn mode(bits: u8, format: u8) -> Result<Mode, RecordError> {
         })
 }
 
-pub(super) fn put_moves(out: &mut Vec<u8>, moves: &Moves) {
+pub(super) fn put_counts(out: &mut Vec<u8>, counts: &Counts) {
+    put_number(out, counts.outage_ms);
+    for count in [counts.drained, counts.cut, counts.retries] {
+        put_number(out, count.into());
+    }
+    if counts.moves != Moves::default() {
+        put_moves(out, &counts.moves);
+    }
+}
+
+pub(super) fn counts(from: &mut Reader<'_>, any_moves: bool) -> Result<Counts, RecordError> {
+    Ok(Counts {
+        outage_ms: from.number()?,
+        drained: from.small()?,
+        cut: from.small()?,
+        retries: from.small()?,
+        moves: if any_moves { moves(from)? } else { Moves::default() },
+    })
+}
+
+fn put_moves(out: &mut Vec<u8>, moves: &Moves) {
     let Moves {
         moved,
         declined,
@@ -45,7 +65,7 @@ pub(super) fn put_moves(out: &mut Vec<u8>, moves: &Moves) {
     put_number(out, *bytes);
 }
 
-pub(super) fn moves(from: &mut Reader<'_>) -> Result<Moves, RecordError> {
+fn moves(from: &mut Reader<'_>) -> Result<Moves, RecordError> {
     Ok(Moves {
         moved: from.small()?,
         declined: from.small()?,
@@ -137,6 +157,7 @@ pub(super) fn put_reason(out: &mut Vec<u8>, reason: &Reason) {
         Reason::OldDied => (12, None, None),
         Reason::ConfigRefused { refusal } => (13, None, Some(refusal)),
         Reason::Unobservable { .. } => (14, None, None),
+        Reason::TooManyOrders { step } => (15, Some(step), None),
     };
     out.push(number);
     if let Reason::Unobservable { blind_ms } = reason {
@@ -179,6 +200,9 @@ pub(super) fn reason(from: &mut Reader<'_>) -> Result<Option<Reason>, RecordErro
         13 => Reason::ConfigRefused { refusal: from.text()? },
         14 => Reason::Unobservable {
             blind_ms: from.number()?,
+        },
+        15 => Reason::TooManyOrders {
+            step: step(from.byte()?)?,
         },
         found => return Err(RecordError::Choice { what: "reason", found }),
     }))

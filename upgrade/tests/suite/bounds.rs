@@ -1,4 +1,7 @@
 //! What a driver refuses with words, and its bound on all that is under way.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::support::{Kill, World, job};
 use futures::FutureExt;
 use unattended_upgrade::*;
@@ -54,4 +57,169 @@ fn values_out_of_range_are_named() {
     assert_eq!(error.to_string(), "`good_looks` is 0: give a value from 1 to 100");
     assert!(DriverConfig::new().poll_ms(0).validate().is_err());
     assert!(DriverConfig::new().validate().is_ok());
+}
+
+fn warm() -> Plan {
+    Plan {
+        mode: Mode::Warm,
+        from: "old".into(),
+        to: "new".into(),
+        fence: false,
+        prefetch: false,
+        salt: 7,
+    }
+}
+
+fn running(version: &str, ingress: Ingress, active: u32) -> Observation {
+    Observation {
+        phase: Phase::Running,
+        version: Some(version.into()),
+        instance: Some(InstanceId(if version == "old" { 1 } else { 2 })),
+        ready: true,
+        self_check: SelfCheck::Passed,
+        ingress,
+        active: Some(active),
+        pair: None,
+        config: None,
+    }
+}
+
+/// Somebody closes the way after each opening, and openings are refused often, with the most tries that are allowed: no two
+/// orders have one key, and where keys end a person is asked.
+#[test]
+fn no_two_orders_share_a_key() {
+    let mut timing = Timing::default();
+    timing.max_tries = 20;
+    timing.validate().unwrap();
+    let mut machine = Machine::new(warm(), Arc::new(timing));
+    let mut seen = running("old", Ingress::Open, 0);
+    let mut now = 1;
+    let mut command = machine.begin(now);
+    let mut applied = BTreeSet::new();
+    let mut refusals = 0;
+    let end = loop {
+        now += 1;
+        command = match command {
+            Command::Look { at_ms } => {
+                now = now.max(at_ms);
+                machine.next(Event::Observed {
+                    asked_ms: now,
+                    now_ms: now,
+                    seen: &seen,
+                })
+            }
+            Command::Effect {
+                effect, step, ordinal, ..
+            } => {
+                let outcome = if effect == Effect::Open && refusals < 19 {
+                    refusals += 1;
+                    EffectOutcome::Failed { reason: "no".into() }
+                } else {
+                    assert!(applied.insert((step, ordinal)), "{effect:?} again as {step} {ordinal}");
+                    match effect {
+                        Effect::Close { .. } => seen.ingress = Ingress::Closed,
+                        Effect::Open => (refusals, seen.ingress) = (0, Ingress::Open),
+                        Effect::ReplaceInPlace(_) => seen = running("new", Ingress::Closed, 0),
+                        _ => {}
+                    }
+                    EffectOutcome::Applied
+                };
+                machine.next(Event::Outcome {
+                    now_ms: now,
+                    outcome: &outcome,
+                })
+            }
+            Command::Finish(terminal) => break terminal,
+        };
+        if machine.step() == Step::Probation {
+            seen.ingress = Ingress::Closed;
+        }
+    };
+    let reason = Reason::TooManyOrders { step: Step::Opening };
+    let told = Terminal::NeedsPerson {
+        reason,
+        serving: Serving::No,
+        ingress: Ingress::Closed,
+    };
+    assert_eq!(end, told);
+}
+
+/// The controller comes back on a machine whose clock began anew.
+#[test]
+fn a_drain_has_its_end_after_a_clock_that_begins_anew() {
+    let remembered = Remembered {
+        last: Some(Step::Closing),
+        went_back: None,
+        touched: false,
+        closed_at_ms: Some(900_000_000),
+        out_since_ms: Some(900_000_000),
+        counts: Counts::default(),
+        was_healthy: true,
+        recoveries_of_step: 1,
+        left_ms: Some(10_000),
+        intended: 0,
+    };
+    let timing = Timing::default();
+    let latest = 5_000 + timing.close_ms + timing.drain_ms;
+    let seen = running("old", Ingress::Closed, 3);
+    let mut machine = Machine::recover(warm(), Arc::new(timing), remembered);
+    let mut now = 5_000;
+    let mut command = machine.begin(now);
+    loop {
+        command = match command {
+            Command::Look { at_ms } => {
+                now = at_ms.max(now + 1_000);
+                machine.next(Event::Observed {
+                    asked_ms: now,
+                    now_ms: now,
+                    seen: &seen,
+                })
+            }
+            Command::Effect {
+                effect: Effect::ReplaceInPlace(_),
+                ..
+            } => break,
+            Command::Effect { .. } => machine.next(Event::Outcome {
+                now_ms: now,
+                outcome: &EffectOutcome::Applied,
+            }),
+            Command::Finish(terminal) => panic!("{terminal:?}"),
+        };
+        assert!(now <= latest + 2_000, "{} at {now}, its way closed", machine.step());
+    }
+}
+
+/// Numbers that a journal can be read with are not counted beyond.
+#[test]
+fn a_journal_at_the_end_of_its_numbers_is_not_written_beyond_it() {
+    let most = u64::MAX / 2;
+    let group = |record: UpgradeRecord| {
+        let mut bytes = Vec::new();
+        record.encode(&mut bytes);
+        let mut group = Group::new();
+        group.push(Stream::UPGRADE, record.kind(), &bytes);
+        group
+    };
+    let spent = |record: UpgradeRecord, target: &str| {
+        let world = World::new(Kill::at([]), World::able());
+        let target = world.add(target);
+        let journal = &world.journal.inner;
+        journal.append(&group(record)).now_or_never().unwrap().unwrap();
+        let mut driver = world.driver();
+        driver.recover().now_or_never().unwrap().unwrap();
+        driver.submit(job(&target, "new", Mode::Cold))
+    };
+    let attempts = |next_attempt| UpgradeRecord::Numbered {
+        next_attempt: AttemptId(next_attempt),
+    };
+    let generations = |generation| UpgradeRecord::Target {
+        target: "a".into(),
+        generation: Generation(generation),
+    };
+    let error = Err(SubmitError::Spent { target: "a".into() });
+    assert_eq!(spent(attempts(most), "a"), error);
+    assert_eq!(spent(attempts(most - 1), "a"), Ok(AttemptId(most - 1)));
+    assert_eq!(spent(generations(most), "a"), error);
+    assert!(spent(generations(most - 1), "a").is_ok());
+    assert!(spent(generations(most), "b").is_ok());
 }

@@ -126,6 +126,9 @@ fn a_journal_with_two_writers_is_left_to_the_other() {
     let world = World::new(Kill::at([]), World::able());
     let (a, b) = (world.add("a"), world.add("b"));
     let (mut one, mut two) = (world.driver(), world.driver());
+    for driver in [&mut one, &mut two] {
+        assert_eq!(driver.recover().now_or_never().unwrap(), Ok(Vec::new()));
+    }
     one.submit(job(&a, "new", Mode::Cold)).unwrap();
     two.submit(job(&b, "new", Mode::Cold)).unwrap();
     turn(&world, &mut one);

@@ -199,6 +199,7 @@ fn a_fence_that_was_lost_and_then_put_off_asks_nobody_yet() {
         recoveries_of_step: 1,
         left_ms: Some(10_000),
         intended: 0,
+        counts: Counts::default(),
     };
     let seen = Observation {
         phase: Phase::Running,

@@ -15,7 +15,7 @@ fn holds(mode: Mode, least_states: usize) {
     let explored = explored(mode);
     assert_eq!(explored.counterexample, None, "{mode}");
     assert!(explored.states > least_states, "{mode}: {} states", explored.states);
-    for end in ["done", "rolled_back", "rejected", "needs_person"] {
+    for end in ["done", "rolled_back", "rejected", "needs_person", "gone", "superseded"] {
         assert!(
             explored.ends.contains_key(end),
             "{mode} never ends {end}: {:?}",
@@ -37,6 +37,9 @@ fn warm_keeps_every_invariant() {
 #[test]
 fn hot_keeps_every_invariant() {
     holds(Mode::Hot, 100_000);
+    // What nobody starts by himself is started by order, after the old one has left.
+    let table = explored(Mode::Hot).table.markdown();
+    assert!(table.contains("\n| `replacing` |"), "{table}");
 }
 
 #[test]

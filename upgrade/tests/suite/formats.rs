@@ -3,9 +3,10 @@ use crate::support::{Kill, World};
 use futures::FutureExt;
 use unattended_upgrade::*;
 
-const FORMATS: [&str; 2] = [
+const FORMATS: [&str; 3] = [
     include_str!("../fixtures/format-1.txt"),
     include_str!("../fixtures/format-2.txt"),
+    include_str!("../fixtures/format-3.txt"),
 ];
 
 fn groups(text: &str) -> Vec<Group> {
@@ -66,6 +67,13 @@ fn journals_of_every_format_are_resumed() {
             );
             assert_eq!((of("c").generation, of("d").generation), (Generation(2), Generation(2)));
             assert_eq!(of("c").started_ms, 95_000, "told by the begin that was written then");
+            let counts = ["c", "d"].map(|name| (of(name).drained, of(name).cut, of(name).retries));
+            let told = if format > 2 {
+                [(2, 1, 1), (4, 0, 2)]
+            } else {
+                [(0, 0, 0); 2]
+            };
+            assert_eq!(counts, told, "format {format}");
             // What is written today is of today's format, and the whole is read again.
             let mut again = world.driver();
             let ended = again.recover().now_or_never().unwrap().unwrap();

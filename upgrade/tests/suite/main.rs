@@ -18,9 +18,12 @@ mod followers;
 mod formats;
 #[path = "../../examples/own_platform/host.rs"]
 mod host;
+mod journaled;
 mod late_lies;
 mod liars;
 mod lying_journals;
+mod mouths;
+mod own_word;
 mod pair;
 mod records;
 mod sequences;

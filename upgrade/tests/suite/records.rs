@@ -24,6 +24,9 @@ fn reason() -> impl Strategy<Value = Reason> {
             refusal: refusal.into()
         }),
         any::<u64>().prop_map(|blind_ms| Reason::Unobservable { blind_ms }),
+        (0u8..28).prop_map(|number| Reason::TooManyOrders {
+            step: Step::from_number(number).unwrap()
+        }),
     ]
 }
 
@@ -58,6 +61,19 @@ fn moves() -> impl Strategy<Value = Moves> {
             lost,
             bytes,
             pauses: Pauses { p50_us, p99_us, max_us },
+        }),
+    ]
+}
+
+fn counts() -> impl Strategy<Value = Counts> {
+    prop_oneof![
+        Just(Counts::default()),
+        (any::<u64>(), any::<[u32; 3]>(), moves()).prop_map(|(outage_ms, [drained, cut, retries], moves)| Counts {
+            outage_ms,
+            drained,
+            cut,
+            retries,
+            moves,
         }),
     ]
 }
@@ -105,18 +121,20 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
             any::<u8>(),
             told(),
             any::<u64>(),
-            proptest::option::of(any::<u64>())
+            proptest::option::of(any::<u64>()),
+            (counts(), any::<bool>())
         )
-            .prop_map(
-                |(attempt, step, ordinal, before, after_ms, left_ms)| UpgradeRecord::Intent {
+            .prop_map(|(attempt, step, ordinal, before, after_ms, left_ms, (counts, out))| {
+                UpgradeRecord::Intent {
                     attempt,
                     step: Step::from_number(step).unwrap(),
                     ordinal,
                     before,
                     after_ms,
                     left_ms,
+                    so_far: Some(SoFar { counts, out }),
                 }
-            ),
+            }),
         (attempt.clone(), reason(), any::<u64>()).prop_map(|(attempt, reason, after_ms)| UpgradeRecord::Backward {
             attempt,
             reason,
@@ -132,24 +150,17 @@ fn record() -> impl Strategy<Value = UpgradeRecord> {
             terminal(),
             proptest::option::of(reason()),
             told(),
-            any::<[u64; 2]>(),
-            any::<[u32; 3]>(),
-            moves()
+            any::<u64>(),
+            counts()
         )
             .prop_map(
-                |(attempt, terminal, went_back, before, [after_ms, outage_ms], [drained, cut, retries], moves)| {
-                    UpgradeRecord::Finished {
-                        attempt,
-                        terminal,
-                        went_back,
-                        before,
-                        after_ms,
-                        outage_ms,
-                        drained,
-                        cut,
-                        retries,
-                        moves,
-                    }
+                |(attempt, terminal, went_back, before, after_ms, counts)| UpgradeRecord::Finished {
+                    attempt,
+                    terminal,
+                    went_back,
+                    before,
+                    after_ms,
+                    counts,
                 }
             ),
     ]
@@ -173,7 +184,7 @@ proptest! {
 
     #[test]
     fn any_bytes_give_a_record_or_an_error(kind in 0u8..11, mut bytes in proptest::collection::vec(any::<u8>(), 1..60)) {
-        bytes[0] = 1 + bytes[0] % 2;
+        bytes[0] = 1 + bytes[0] % 3;
         if let Ok(record) = UpgradeRecord::decode(kind, &bytes) {
             prop_assert_eq!(record.kind(), kind);
         }
@@ -193,22 +204,43 @@ proptest! {
 #[test]
 fn the_formats_of_an_intent() {
     let mut bytes = Vec::new();
-    let intent = |left_ms| UpgradeRecord::Intent {
+    let intent = |left_ms, so_far| UpgradeRecord::Intent {
         attempt: AttemptId(300_000),
         step: Step::Replacing,
         ordinal: 0,
         before: Told::Applied,
         after_ms: 15_000,
         left_ms,
+        so_far,
     };
-    intent(Some(300)).encode(&mut bytes);
-    assert_eq!(bytes, [2, 0xe0, 0xa7, 0x12, 4, 0x11, 0, 0x98, 0x75, 0xac, 2]);
+    intent(Some(300), Some(SoFar::default())).encode(&mut bytes);
+    assert_eq!(bytes, [3, 0xe0, 0xa7, 0x12, 4, 0x11, 0, 0x98, 0x75, 0xac, 2]);
+    let counts = Counts {
+        outage_ms: 200,
+        drained: 1,
+        cut: 2,
+        retries: 3,
+        moves: Moves::default(),
+    };
+    let counted = intent(Some(300), Some(SoFar { counts, out: true }));
+    bytes.clear();
+    counted.encode(&mut bytes);
+    let third = [3, 0xe0, 0xa7, 0x12, 4, 0x71, 0, 0x98, 0x75, 0xac, 2, 0xc8, 1, 1, 2, 3];
+    assert_eq!(bytes, third);
+    let second = [2, 0xe0, 0xa7, 0x12, 4, 0x11, 0, 0x98, 0x75, 0xac, 2];
+    assert_eq!(UpgradeRecord::decode(3, &second), Ok(intent(Some(300), None)));
     let first = [1, 0xe0, 0xa7, 0x12, 0x14, 0, 0x98, 0x75];
-    assert_eq!(UpgradeRecord::decode(3, &first), Ok(intent(None)));
-    assert_eq!(intent(None).kind(), 3);
+    assert_eq!(UpgradeRecord::decode(3, &first), Ok(intent(None, None)));
+    // Flags that a format did not have, and moves without the counts that they are among.
+    for (format, packed) in [(1, 0x11), (2, 0x31), (2, 0x51), (3, 0x91)] {
+        let mut odd = [2, 0xe0, 0xa7, 0x12, 4, packed, 0, 0x98, 0x75, 0xac, 2];
+        odd[0] = format;
+        assert!(UpgradeRecord::decode(3, &odd).is_err(), "{format} {packed:x}");
+    }
+    assert_eq!(counted.kind(), 3);
     assert_eq!(
-        UpgradeRecord::decode(3, &[3, 0]),
-        Err(RecordError::Format { found: Some(3) })
+        UpgradeRecord::decode(3, &[4, 0]),
+        Err(RecordError::Format { found: Some(4) })
     );
     assert_eq!(UpgradeRecord::decode(9, &[1]), Err(RecordError::Kind { found: 9 }));
 }
@@ -227,10 +259,10 @@ fn the_first_format_of_a_begin_and_an_end() {
     assert!(matches!(error, RecordError::Choice { what: "mode", .. }), "{error}");
     let end = [1, 7, 0x10, 9, 5, 0, 0, 1, 0];
     let record = UpgradeRecord::decode(6, &end).unwrap();
-    let UpgradeRecord::Finished { retries: 1, moves, .. } = record else {
+    let UpgradeRecord::Finished { counts, .. } = record else {
         panic!("{record:?}");
     };
-    assert_eq!(moves, Moves::default());
+    assert_eq!((counts.retries, counts.moves), (1, Moves::default()));
 }
 
 #[test]
@@ -249,11 +281,16 @@ fn a_history_out_of_order_is_refused() {
     assert_eq!(error, RecordError::Attempt { attempt: 4 });
 }
 
-fn version() -> UpgradeRecord {
+fn version(index: u32, version: &str) -> UpgradeRecord {
     UpgradeRecord::Version {
-        index: 0,
-        version: "1".into(),
+        index,
+        version: version.into(),
     }
+}
+
+/// The versions of [`begun`].
+fn versions() -> [UpgradeRecord; 2] {
+    [version(0, "1"), version(1, "2")]
 }
 
 fn begun(attempt: u64, target: &str, generation: u64) -> UpgradeRecord {
@@ -263,7 +300,7 @@ fn begun(attempt: u64, target: &str, generation: u64) -> UpgradeRecord {
         generation: Generation(generation),
         mode: Mode::Cold,
         from: 0,
-        to: 0,
+        to: 1,
         at_ms: 0,
         was_healthy: true,
         group: None,
@@ -285,18 +322,14 @@ fn finished(attempt: u64) -> UpgradeRecord {
         went_back: None,
         before: Told::Nothing,
         after_ms: 0,
-        outage_ms: 0,
-        drained: 0,
-        cut: 0,
-        retries: 0,
-        moves: Moves::default(),
+        counts: Counts::default(),
     }
 }
 
 /// A history whose last record alone may be wrong.
 fn last_of(records: &[UpgradeRecord]) -> Result<(), RecordError> {
     let mut group = Group::new();
-    for record in records {
+    for record in versions().iter().chain(records) {
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
         group.push(Stream::UPGRADE, record.kind(), &bytes);
@@ -311,7 +344,7 @@ fn last_of(records: &[UpgradeRecord]) -> Result<(), RecordError> {
 #[test]
 fn a_generation_that_goes_backwards_is_refused() {
     let error = |attempt, before, found| Err(RecordError::Generation { attempt, before, found });
-    let started = [version(), begun(4, "pod-1", 5), recovered(4, 9)];
+    let started = [begun(4, "pod-1", 5), recovered(4, 9)];
     for found in [9, 8, 0] {
         let told = last_of(&[&started[..], &[recovered(4, found)]].concat());
         assert_eq!(told, error(4, 9, found));
@@ -332,17 +365,14 @@ fn a_generation_that_goes_backwards_is_refused() {
         target: "pod-1".into(),
         generation: Generation(7),
     };
-    assert_eq!(
-        last_of(&[version(), target.clone(), begun(1, "pod-1", 7)]),
-        error(1, 7, 7)
-    );
-    assert_eq!(last_of(&[version(), target, begun(1, "pod-1", 8)]), Ok(()));
+    assert_eq!(last_of(&[target.clone(), begun(1, "pod-1", 7)]), error(1, 7, 7));
+    assert_eq!(last_of(&[target, begun(1, "pod-1", 8)]), Ok(()));
 }
 
 #[test]
 fn an_attempt_begins_once_and_alone_at_its_target() {
     let numbers = [3, 5, 4, 9, 0];
-    let mut records = vec![version()];
+    let mut records = Vec::new();
     for number in numbers {
         records.extend([begun(number, &format!("pod-{number}"), 1), finished(number)]);
     }
@@ -351,7 +381,7 @@ fn an_attempt_begins_once_and_alone_at_its_target() {
         let again = Err(RecordError::Attempt { attempt: number });
         assert_eq!(told, if numbers.contains(&number) { again } else { Ok(()) }, "{number}");
     }
-    let two = [version(), begun(1, "pod-1", 1), begun(2, "pod-1", 2)];
+    let two = [begun(1, "pod-1", 1), begun(2, "pod-1", 2)];
     let error = RecordError::Overlap {
         attempt: 2,
         target: "pod-1".into(),
@@ -367,16 +397,18 @@ fn a_number_near_its_end_is_refused() {
     let numbered = |attempt| UpgradeRecord::Numbered {
         next_attempt: AttemptId(attempt),
     };
-    assert_eq!(last_of(&[version(), begun(most, "pod-1", most)]), Ok(()));
+    assert_eq!(last_of(&[begun(most - 1, "pod-1", most)]), Ok(()));
+    assert_eq!(last_of(&[numbered(most)]), Ok(()));
     for record in [
+        begun(most, "pod-1", 1),
         begun(most + 1, "pod-1", 1),
         begun(1, "pod-1", most + 1),
         numbered(u64::MAX),
     ] {
-        assert_eq!(last_of(&[version(), record]), Err(RecordError::Number));
+        assert_eq!(last_of(&[record]), Err(RecordError::Number));
     }
     assert_eq!(
-        last_of(&[version(), begun(1, "pod-1", 1), recovered(1, u64::MAX)]),
+        last_of(&[begun(1, "pod-1", 1), recovered(1, u64::MAX)]),
         Err(RecordError::Number)
     );
 }
@@ -391,4 +423,63 @@ fn a_receipt_is_json_that_comes_back() {
     assert_eq!(receipt.went_back, Some(Reason::Crashed));
     let again: Receipt = serde_json::from_str(&serde_json::to_string(&receipt).unwrap()).unwrap();
     assert_eq!(again, receipt);
+}
+
+#[test]
+fn a_version_has_one_number_and_a_number_one_version() {
+    let error = |index| Err(RecordError::VersionNumber { index });
+    assert_eq!(last_of(&[version(2, "3")]), Ok(()));
+    assert_eq!(last_of(&[version(2, "1")]), error(2));
+    assert_eq!(last_of(&[version(1, "3")]), error(1));
+    assert_eq!(last_of(&[version(3, "3")]), error(3));
+}
+
+#[test]
+fn an_attempt_leads_somewhere_and_turns_back_once_for_all() {
+    let mut nowhere = begun(4, "pod-1", 5);
+    if let UpgradeRecord::Begun { to, .. } = &mut nowhere {
+        *to = 0;
+    }
+    let error = RecordError::SameVersion {
+        attempt: 4,
+        version: "1".into(),
+    };
+    assert_eq!(last_of(&[nowhere]), Err(error));
+    let back = UpgradeRecord::Backward {
+        attempt: AttemptId(4),
+        reason: Reason::Crashed,
+        after_ms: 2,
+    };
+    let intent = |step| UpgradeRecord::Intent {
+        attempt: AttemptId(4),
+        step,
+        ordinal: 1,
+        before: Told::Nothing,
+        after_ms: 1,
+        left_ms: Some(1_000),
+        so_far: None,
+    };
+    for mode in Mode::ALL {
+        let mut begun = begun(4, "pod-1", 5);
+        if let UpgradeRecord::Begun { mode: of, .. } = &mut begun {
+            *of = mode;
+        }
+        let after = |step| last_of(&[begun.clone(), back.clone(), intent(step)]);
+        for step in [
+            Step::Closing,
+            Step::Spawning,
+            Step::Pushing,
+            Step::Quiescing,
+            Step::Opening,
+        ] {
+            let error = RecordError::Direction { attempt: 4, step };
+            assert_eq!(after(step), Err(error), "{mode}");
+        }
+        for step in [Step::Restoring, Step::Reopening, Step::Clearing, Step::Reverting] {
+            assert_eq!(after(step), Ok(()), "{mode}");
+        }
+        // The old instance died on the way back, and the new one serves.
+        assert_eq!(after(Step::Committing).is_ok(), mode == Mode::Hot, "{mode}");
+        assert_eq!(after(Step::Replacing).is_ok(), mode == Mode::Hot, "{mode}");
+    }
 }

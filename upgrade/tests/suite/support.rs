@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
+use crate::mouths::Mouths;
 use crate::pair::{self, self_check};
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -163,6 +164,8 @@ pub(crate) struct State {
     /// Answers to give instead of acting, by the start of the effect's name.
     pub(crate) answers: BTreeMap<&'static str, EffectOutcome>,
     pub(crate) looks: u64,
+    pub(crate) mouths: Mouths,
+    pub(crate) probes: u64,
 }
 
 #[derive(Debug)]
@@ -434,6 +437,13 @@ impl Platform for World {
                 }
             })
             .collect())
+    }
+
+    async fn probe(&self, targets: &[TargetId]) -> Result<Vec<Probe>, PlatformError> {
+        let seen = self.observe(targets).await?;
+        let mut state = self.state.lock();
+        state.probes += 1;
+        Ok(seen.iter().map(|seen| state.mouths.say(seen, state.probes)).collect())
     }
 
     async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {

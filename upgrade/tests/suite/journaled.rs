@@ -1,0 +1,118 @@
+//! What a driver leaves in its journal, and what it does beside records that are not its own.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use unattended_upgrade::*;
+
+use crate::support::{Kill, World, job, turn};
+
+#[test]
+fn a_driver_that_was_not_given_the_journal_leaves_it_alone() {
+    let world = World::new(Kill::at([]), World::able());
+    let target = world.add("a");
+    let mut driver = world.driver();
+    driver.submit(job(&target, "new", Mode::Cold)).unwrap();
+    world.run(&mut driver);
+    let found = world.journal.inner.end().now_or_never().unwrap().unwrap();
+    for resumes in [false, true] {
+        let mut forgetful = world.driver();
+        if resumes {
+            assert_eq!(forgetful.resume(), Ok(Vec::new()));
+        }
+        forgetful.submit(job(&target, "newer", Mode::Cold).from("new")).unwrap();
+        let error = forgetful.turn(&mut |_| true).now_or_never().unwrap().unwrap_err();
+        assert_eq!(error, DriverError::NotReplayed { found });
+        assert_eq!(world.slot(&target).running, "new".into(), "nothing has happened");
+    }
+    assert_eq!(world.journal.inner.end().now_or_never().unwrap(), Ok(found));
+    assert!(world.driver().recover().now_or_never().unwrap().is_ok());
+}
+
+/// Tells what it counted before the fall, and what came after it.
+#[test]
+fn a_receipt_counts_over_a_fall_of_the_controller() {
+    let counted = |falls: bool| {
+        let world = World::new(Kill::at([]), World::able());
+        let target = world.add("a");
+        world.change(&target, |slot| slot.active = 3);
+        let mut driver = world.driver();
+        driver.submit(job(&target, "new", Mode::Warm)).unwrap();
+        while world.slot(&target).running != "new".into() {
+            turn(&world, &mut driver);
+        }
+        if falls {
+            driver = world.recovered().0;
+        }
+        let receipt = world.run(&mut driver).remove(0);
+        assert_eq!(
+            (receipt.terminal, receipt.recoveries),
+            (Terminal::Done, u32::from(falls))
+        );
+        ((receipt.cut, receipt.drained, receipt.retries), receipt.outage_ms)
+    };
+    let ((without, out_ms), (with, out_and_taken_over_ms)) = (counted(false), counted(true));
+    assert!(without.0 > 0 && out_ms > 30_000, "{without:?}, out for {out_ms} ms");
+    assert_eq!(with, without);
+    // It is taken over with a fence and a look more.
+    assert_eq!(out_and_taken_over_ms, out_ms + DriverConfig::new().poll_ms);
+}
+
+/// Somebody else writes as many records as the driver was about to, and the driver's own append fails.
+struct Beside {
+    inner: MemoryJournal,
+    strikes: AtomicBool,
+}
+
+#[async_trait]
+impl Journal for Beside {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        if !self.strikes.swap(false, Ordering::Relaxed) {
+            return self.inner.append(group).await;
+        }
+        let mut other = Group::new();
+        for _ in 0..group.len() {
+            other.push(Stream(9), 1, b"of another program");
+        }
+        self.inner.append(&other).await?;
+        Err(JournalError::Io("no space".to_owned()))
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.inner.read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.inner.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.inner.snapshot().await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.inner.end().await
+    }
+}
+
+#[test]
+fn as_many_records_of_another_program_are_not_taken_for_its_own() {
+    let world = World::new(Kill::at([]), World::able());
+    let target = world.add("a");
+    let journal = Arc::new(Beside {
+        inner: MemoryJournal::new(),
+        strikes: AtomicBool::new(true),
+    });
+    let config = DriverConfig::new();
+    let mut driver = Driver::new(world.clone(), journal.clone(), world.clock.clone(), config).unwrap();
+    driver.submit(job(&target, "new", Mode::Cold)).unwrap();
+    let first = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap_err();
+    assert!(matches!(first, DriverError::Journal(JournalError::Io(_))), "{first}");
+    let found = journal.inner.end().now_or_never().unwrap().unwrap();
+    for _ in 0..2 {
+        let error = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap_err();
+        assert_eq!(error, DriverError::OtherWriter { expected: 0, found });
+    }
+    assert_eq!(world.slot(&target).running, "old".into());
+}

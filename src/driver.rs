@@ -200,18 +200,13 @@ impl Run {
         let mut made = false;
         let journal = self.driver.journal_reader();
         let read = journal.read_whole(|_, record| {
-            match record.stream {
-                Stream::UPGRADE => {
-                    if let Some(receipt) = self.driver.replay(record)? {
-                        machine.receipt(&receipt);
-                    }
-                }
-                Stream::AUTOPILOT => {
-                    let input = Input::decode(record).map_err(RunError::Journal)?;
-                    made |= matches!(input, Input::Made(_));
-                    machine.take(&input)?;
-                }
-                _ => {}
+            if let Some(receipt) = self.driver.replay(record)? {
+                machine.receipt(&receipt);
+            }
+            if record.stream == Stream::AUTOPILOT {
+                let input = Input::decode(record).map_err(RunError::Journal)?;
+                made |= matches!(input, Input::Made(_));
+                machine.take(&input)?;
             }
             Ok::<(), RunError>(())
         });

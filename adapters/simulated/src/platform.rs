@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use unattended_upgrade::{
     AttemptId, Barrier, Capabilities, ConfigSeen, EffectKey, EffectOutcome, Generation, HandoverOrder, Ingress,
-    IngressOrder, InstanceId, News, Observation, Phase, Platform, PlatformError, Probe, SelfCheck, TargetId, Version,
+    IngressOrder, InstanceId, News, Observation, Phase, Platform, PlatformError, Probe, SelfCheck, SlotSeen, TargetId,
+    Version,
 };
 
 use crate::Simulated;
@@ -178,14 +179,21 @@ impl Platform for Simulated {
         let fleet = self.present();
         answers(&fleet, Question::Probe, targets)?;
         let numbers = fleet.population.find_all(targets.iter().map(TargetId::as_str));
-        // Whoever serves answers, once it runs; before it is ready it says nothing of itself.
+        // Whoever takes connections answers, once it runs; before it is ready it says nothing of itself. Two take turns.
+        let turn = usize::try_from(fleet.now / 1_000).unwrap_or(0);
         let answer = |number| {
             let seen = look(&fleet, number, &self.capabilities);
-            let runs = seen.phase == Phase::Running;
+            let slots = seen.pair.iter().flat_map(|pair| &pair.slots);
+            let takers: Vec<&SlotSeen> = slots.filter(|slot| slot.accepting).collect();
+            let taker = takers.get(turn % takers.len().max(1));
+            let taker = taker.map(|slot| (slot.phase, slot.instance, slot.version.clone(), slot.self_check.clone()));
+            let (phase, instance, version, self_check) =
+                taker.unwrap_or((seen.phase, seen.instance, seen.version, seen.self_check));
+            let runs = phase == Phase::Running;
             Probe {
-                instance: seen.instance.filter(|_| runs),
-                version: seen.version.filter(|_| runs),
-                self_check: seen.self_check,
+                instance: instance.filter(|_| runs),
+                version: version.filter(|_| runs),
+                self_check,
             }
         };
         Ok(numbers.into_iter().map(answer).collect())

@@ -9,7 +9,7 @@ use unattended_upgrade::{
     Observation, Phase, Platform, PlatformError, SelfCheck, TargetId, Version,
 };
 
-use crate::disk::{Disk, Process, START_MS};
+use crate::disk::{Disk, Process};
 
 /// The adapter. It keeps nothing itself: everything it knows is on the disk.
 pub(crate) struct Host<C> {
@@ -56,7 +56,7 @@ fn look(process: Option<&Process>, now: u64) -> Observation {
         version: process.map(|process| process.version.clone()),
         instance: running.map(|process| InstanceId(process.instance)),
         ready: running.is_some(),
-        self_check: running.map_or(SelfCheck::Unreported, |_| SelfCheck::Passed),
+        self_check: running.map_or(SelfCheck::Unreported, Process::self_check),
         ingress: match process {
             None => Ingress::Unknown,
             // The watchdog lives here and not in the controller, and opens onto a ready instance only.
@@ -69,7 +69,7 @@ fn look(process: Option<&Process>, now: u64) -> Observation {
             }
             Some(_) => Ingress::Open,
         },
-        active: Some(0),
+        active: running.map(|process| process.busy),
         pair: None,
         config: running.map(|process| Box::new(config(process))),
     }
@@ -89,13 +89,15 @@ impl<C: Clock> Platform for Host<C> {
 
     async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         self.take(target, key, |process, now, instance| {
-            process.version = version.clone();
-            (process.instance, process.ready_at) = (instance, now + START_MS);
+            process.start(version, instance, now);
+            process.application = instance;
         })
     }
 
     async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
-        self.replace(target, version, key).await
+        self.take(target, key, |process, now, instance| {
+            process.start(version, instance, now)
+        })
     }
 
     async fn prefetch(&self, target: &TargetId, _: &Version, key: &EffectKey) -> EffectOutcome {
@@ -129,6 +131,7 @@ impl<C: Clock> Platform for Host<C> {
     }
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
+        self.recover();
         let disk = self.disk.lock();
         let from = usize::try_from(cursor).unwrap_or(usize::MAX).min(disk.news.len());
         let changes = disk.news[from..].to_vec();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::executor::block_on;
 use unattended_upgrade::conformance::{Disturb, Subject, platform_holds, platform_suite};
-use unattended_upgrade::{Clock, Driver, DriverConfig, Job, MemoryJournal, Mode, TargetId, Version};
+use unattended_upgrade::{Clock, Driver, DriverConfig, InstanceId, Job, MemoryJournal, Mode, TargetId, Version};
 
 use clock::Jumping;
 use host::Host;
@@ -26,6 +26,18 @@ impl<C: Clock> Disturb for Host<C> {
     async fn kill(&self, target: &TargetId) -> bool {
         self.remove(target)
     }
+
+    async fn occupy(&self, target: &TargetId, so_many: u32) -> Option<u32> {
+        self.disk.lock().processes.get_mut(target)?.busy = so_many;
+        Some(so_many)
+    }
+
+    async fn application(&self, target: &TargetId) -> Option<InstanceId> {
+        let disk = self.disk.lock();
+        disk.processes
+            .get(target)
+            .map(|process| InstanceId(process.application))
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -38,6 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let host = start();
     let subject = Subject::new(["a", "b", "c"].map(TargetId::from), old.clone(), new.clone());
+    let subject = subject.unfit_version(Version::from(disk::UNFIT));
     subject.targets.iter().for_each(|target| host.add(target, &old));
     let memory = block_on(platform_suite(&host, clock.as_ref(), &subject, &host))?;
     let anew = Host {

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use futures::future::join3;
 
 use super::{Breach, same};
@@ -5,7 +7,7 @@ use crate::{Group, Journal, JournalError, Position, Stream};
 
 /// Drives an empty journal through the contract of [`Journal`] and names the rule that it breaks, if it breaks one.
 ///
-/// Appends a few hundred small records and compacts some of them. Durability cannot be seen from the inside: open the
+/// Appends a few hundred small records, one of 100 kB and a group of 2 MB, and compacts some of them, once to 1 MB. Durability cannot be seen from the inside: open the
 /// medium anew afterwards, after a kill for the whole truth, and run [`journal_holds`] on it.
 ///
 /// ```
@@ -27,6 +29,7 @@ use crate::{Group, Journal, JournalError, Position, Stream};
 /// | `read.from` | reading from any position begins with the group that holds it |
 /// | `read.some` | a reading gives a group if there is one, and never more than asked for |
 /// | `read.same` | groups come back as they were, at their positions |
+/// | `read.large` | so do long records, groups of very many, and snapshots of them |
 /// | `compact.boundary` | a compaction up to the inside of a group, behind the end, or before the last one is refused, and changes nothing |
 /// | `compact.snapshot` | the latest snapshot is what is given, with its position |
 /// | `compact.rest` | what is behind the snapshot stays where it is; what is before is gone |
@@ -78,7 +81,14 @@ const GROUPS: u32 = 40;
 const AT_ONCE: u32 = 3;
 /// Group up to which is compacted, and number of the snapshot. Neither begins a group of one record, whose inside there
 /// is none of.
-const COMPACTIONS: [(u32, u32); 2] = [(11, 103), (30, 97)];
+const COMPACTIONS: [(u32, u32); 2] = [(11, 103), (30, SNAPSHOT_OF_MANY)];
+/// A group of very many records, and a snapshot of many, both left behind at the end.
+const VERY_MANY: u32 = 34;
+const SNAPSHOT_OF_MANY: u32 = 97;
+/// A group that has a long record.
+const LONG: u32 = 32;
+/// From so many bytes on a group is large.
+const LARGE: usize = 50_000;
 
 async fn append_at_once<J: Journal + ?Sized>(journal: &J, from: Position) -> Result<(), Breach> {
     let group = sample(GROUPS - 1);
@@ -107,16 +117,36 @@ async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>) 
     let snapshot = journal.snapshot().await.map_err(Breach::by("compact.snapshot"))?;
     let snapshot = snapshot.map(|snapshot| (snapshot.before, snapshot.group));
     let wanted = compacted.map(|(at, snapshot)| (start_of(at), sample(snapshot)));
+    let outline =
+        |snapshot: &Option<(Position, Group)>| snapshot.as_ref().map(|(before, group)| (*before, group.len()));
+    same(
+        "compact.snapshot",
+        "where the snapshot ends, and how many records it has",
+        &outline(&snapshot),
+        &outline(&wanted),
+    )?;
+    if snapshot != wanted
+        && wanted
+            .as_ref()
+            .is_some_and(|(_, group)| group.as_bytes().len() >= LARGE)
+    {
+        return Err(Breach::new(
+            "read.large",
+            "a snapshot of 1 MB came back with other bytes",
+        ));
+    }
     same("compact.snapshot", "the snapshot", &snapshot, &wanted)?;
     let gone = compacted.map_or(0, |(at, _)| at);
     let rest: Vec<(Position, Group)> = (gone..GROUPS).map(|n| (start_of(n), sample(n))).collect();
     let rule = |plain| if gone == 0 { plain } else { "compact.rest" };
     let end = journal.end().await.map_err(Breach::by("append.end"))?;
     same(rule("append.end"), "the end", &end, &start_of(GROUPS))?;
-    for from in 0..end + 2 {
+    for from in positions(&rest, end) {
         // The first group that has a record at or after `from`.
         let first = rest.partition_point(|(start, group)| start + Position::from(group.len()) <= from);
-        for most in [1, 3, rest.len() + 1] {
+        // All of them at once only now and then: they are large.
+        let all = (first % 8 == 0).then_some(rest.len() + 1);
+        for most in [1, 3].into_iter().chain(all) {
             let found = journal.read(from, most).await.map_err(Breach::by("read.from"))?;
             let wanted = &rest[first..rest.len().min(first + most)];
             // "About" so many: a journal may give fewer, but never none where there are some, and never others.
@@ -125,7 +155,16 @@ async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>) 
                 return Err(Breach::new(rule("read.some"), told));
             }
             for (found, wanted) in found.iter().zip(wanted) {
-                let rule = rule(if found.0 == wanted.0 { "read.same" } else { "read.from" });
+                let same_as = if wanted.1.as_bytes().len() < LARGE {
+                    "read.same"
+                } else {
+                    "read.large"
+                };
+                let rule = rule(if found.0 == wanted.0 { same_as } else { "read.from" });
+                if found != wanted && rule == "read.large" {
+                    let told = format!("read({from}, {most}): group {} came back with other bytes", wanted.0);
+                    return Err(Breach::new(rule, told));
+                }
                 same(rule, &format!("a group of read({from}, {most})"), found, wanted)?;
             }
         }
@@ -133,12 +172,30 @@ async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>) 
     Ok(())
 }
 
-/// The position of a group's first record.
-fn start_of(number: u32) -> Position {
-    (0..number).map(|number| Position::from(sample(number).len())).sum()
+/// Where a reading may begin: at, behind, and at the end of the beginning of each group, and behind all.
+fn positions(groups: &[(Position, Group)], end: Position) -> BTreeSet<Position> {
+    let of_one = |(start, group): &(Position, Group)| [*start, start + 1, start + Position::from(group.len()) - 1];
+    let all = groups.iter().flat_map(of_one);
+    all.chain([0, 1, end, end + 1]).collect()
 }
 
-/// A group whose content tells its number: empty records, odd bytes, a few kilobytes now and then.
+/// The position of a group's first record.
+fn start_of(number: u32) -> Position {
+    (0..number).map(|number| Position::from(length(number))).sum()
+}
+
+/// The number of records of a sample.
+const fn length(number: u32) -> u32 {
+    match number {
+        VERY_MANY => 20_000,
+        SNAPSHOT_OF_MANY => 5_000,
+        // Those that are appended at once are one and the same.
+        number if number >= GROUPS - AT_ONCE && number < GROUPS => 1 + (GROUPS - 1) % 4,
+        number => 1 + number % 4,
+    }
+}
+
+/// A group whose content tells its number: empty records, odd bytes, a few kilobytes now and then, and once very much.
 fn sample(number: u32) -> Group {
     // Those that are appended at once are one and the same.
     let number = if (GROUPS - AT_ONCE..GROUPS).contains(&number) {
@@ -147,12 +204,18 @@ fn sample(number: u32) -> Group {
         number
     };
     let mut group = Group::new();
-    for record in 0..1 + number % 4 {
-        let length = if number % 7 == 3 { 5_000 } else { number * record % 300 };
+    for record in 0..length(number) {
+        let length = match number {
+            VERY_MANY => 100,
+            SNAPSHOT_OF_MANY => 200,
+            LONG => 100_000,
+            number if number % 7 == 3 => 5_000,
+            number => number * record % 300,
+        };
         let bytes: Vec<u8> = (0..length)
-            .map(|at| u8::try_from((at * 31 + number) % 256).unwrap_or(0))
+            .map(|at| u8::try_from((at * 31 + number + record) % 256).unwrap_or(0))
             .collect();
-        let kind = u8::try_from(record).unwrap_or(0);
+        let kind = u8::try_from(record % 256).unwrap_or(0);
         group.push(Stream(u8::try_from(number % 256).unwrap_or(0)), kind, &bytes);
     }
     group

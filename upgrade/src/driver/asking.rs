@@ -17,7 +17,7 @@ pub(super) struct Question {
     pub(super) believing: Vec<(usize, Word)>,
 }
 
-/// Whose own word is wanted at a look that may believe in an instance.
+/// Whose own word a look wants that may believe in an instance.
 pub(super) enum Word {
     /// That of the instance which the look shows.
     Shown,
@@ -26,35 +26,40 @@ pub(super) enum Word {
     /// As before, if it is that one who answers: both slots take from the same queue of new connections, and what is heard
     /// from the other says nothing.
     Perhaps(Version),
+    /// As [`Of`](Self::Of), and it is not asked yet: it is not what is waited for, and is believed from the next look on.
+    NotYet(Version),
 }
 
 impl Word {
-    /// `None` where the machine believes in nobody, whatever the look shows.
+    /// `None` where the machine believes in nobody, whatever the look shows, or has believed already.
     pub(super) fn of(machine: &Machine) -> Option<Self> {
         let plan = machine.plan();
-        let (old, new) = (|| Self::Of(plan.from.clone()), || Self::Of(plan.to.clone()));
+        let (old, new) = (|| plan.from.clone(), || plan.to.clone());
         let word = match (machine.step(), plan.mode) {
             // Versions are those of configurations there.
-            (
-                Step::Pushing | Step::Reverting | Step::Verifying | Step::VerifyingOld | Step::Probation,
-                Mode::Config,
-            ) => Self::Shown,
-            (Step::Proving, _) => Self::Perhaps(plan.to.clone()),
-            // The old one does not take new connections any more.
-            (Step::Migrating | Step::Committing | Step::Resetting, _) => new(),
-            (Step::Planned | Step::Replacing | Step::Verifying | Step::Opening | Step::Probation, _) => new(),
-            (Step::Restoring | Step::VerifyingOld | Step::Reopening | Step::Clearing, _) => old(),
-            (Step::Recovering, Mode::Cold | Mode::Warm | Mode::Config) => Self::Shown,
+            (Step::Verifying | Step::VerifyingOld, Mode::Config) => Self::Shown,
+            (_, Mode::Config) => return None,
+            (Step::Proving, _) => Self::Perhaps(new()),
+            // The old one does not take new connections any more, or is gone.
+            (Step::Migrating | Step::Committing | Step::Resetting | Step::Verifying, _) => Self::Of(new()),
+            // It may run there already.
+            (Step::Planned, _) => Self::Of(new()),
+            (Step::VerifyingOld, _) => Self::Of(old()),
+            (Step::Replacing, _) | (Step::Recovering, Mode::Cold | Mode::Warm) => Self::NotYet(new()),
             _ => return None,
         };
         Some(word)
+    }
+
+    pub(super) const fn is_asked(&self) -> bool {
+        !matches!(self, Self::NotYet(_))
     }
 
     /// Who that is, if it runs.
     fn whom(&self, seen: &Observation) -> Option<InstanceId> {
         let (version, pair) = match (self, &seen.pair) {
             (Self::Shown, _) => return seen.instance.filter(|_| seen.phase == Phase::Running),
-            (Self::Of(version) | Self::Perhaps(version), pair) => (version, pair),
+            (Self::Of(version) | Self::Perhaps(version) | Self::NotYet(version), pair) => (version, pair),
         };
         let is = |phase, of: &Option<Version>| phase == Phase::Running && of.as_ref() == Some(version);
         match pair {
@@ -94,6 +99,8 @@ pub(super) struct Sight {
     pub(super) seen: Vec<Observation>,
     /// What consumers of closed ways say, by place.
     pub(super) barriers: Vec<(usize, Barrier)>,
+    /// Whether consumers and instances have answered, if any were asked.
+    pub(super) answered: Option<bool>,
 }
 
 impl Question {
@@ -108,12 +115,16 @@ impl Question {
         let mut seen = answered?.ok().filter(|seen| seen.len() == self.names.len())?;
         let shown = |at: &&usize| seen[**at].ingress == Ingress::Closed;
         let closed: Vec<usize> = self.closing.iter().filter(shown).copied().collect();
-        let running = |(at, word): &&(usize, Word)| word.whom(&seen[*at]).is_some();
+        for (at, word) in self.believing.iter().filter(|(_, word)| !word.is_asked()) {
+            word.lay(&mut seen[*at], None);
+        }
+        let running = |(at, word): &&(usize, Word)| word.is_asked() && word.whom(&seen[*at]).is_some();
         let running: Vec<&(usize, Word)> = self.believing.iter().filter(running).collect();
         if closed.is_empty() && running.is_empty() {
             return Some(Sight {
                 seen,
                 barriers: Vec::new(),
+                answered: None,
             });
         }
         let until_ms = clock.now().saturating_add(call_ms);
@@ -138,6 +149,7 @@ impl Question {
         if (barriers.is_none() && closed.len() > 1) || (probes.is_none() && running.len() > 1) {
             return None;
         }
+        let answered = (closed.is_empty() || barriers.is_some()) && (running.is_empty() || probes.is_some());
         for (place, (at, word)) in running.into_iter().enumerate() {
             word.lay(&mut seen[*at], probes.as_ref().map(|answers| &answers[place]));
         }
@@ -153,6 +165,7 @@ impl Question {
                 .map(|(place, &at)| (at, told(place)))
                 .collect(),
             seen,
+            answered: Some(answered),
         })
     }
 

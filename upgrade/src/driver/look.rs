@@ -2,11 +2,11 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::Driver;
 use super::asking::{Question, Sight, Word};
 use super::calls::Answer;
+use super::{Attempt, Driver};
 use crate::machine::Event;
-use crate::{AttemptId, Ingress, Step};
+use crate::{AttemptId, Capabilities, Ingress, Step};
 
 /// Targets that are looked at in one call.
 const LOOK_CHUNK: usize = 4096;
@@ -28,6 +28,17 @@ pub(super) struct Blind {
 pub(super) struct Look {
     slots: Vec<usize>,
     asked_ms: u64,
+}
+
+/// Those who send traffic are asked whether they know.
+const fn asks_consumers(able: &Capabilities, attempt: &Attempt) -> bool {
+    able.barrier && matches!(attempt.machine.step(), Step::Closing | Step::Reclosing)
+}
+
+/// Its next look asks more than how it is.
+fn asks(able: &Capabilities, attempt: &Attempt) -> bool {
+    let asks_instance = || Word::of(&attempt.machine).is_some_and(|word| word.is_asked());
+    asks_consumers(able, attempt) || able.probe && asks_instance()
 }
 
 impl Driver {
@@ -113,13 +124,20 @@ impl Driver {
                 self.finish(slot, *terminal, now);
                 continue;
             }
-            let most = attempt.blind.as_ref().map_or(LOOK_CHUNK, |blind| blind.most);
+            let blind = attempt.blind.as_ref();
+            let alone = attempt.silent && asks(&self.capabilities, attempt);
+            let most = if alone {
+                1
+            } else {
+                blind.map_or(LOOK_CHUNK, |blind| blind.most)
+            };
+            let suspect = alone || blind.is_some();
             let place = match last {
                 Some((of, place)) if of == most => Some(place),
                 _ => open.get(&most).copied(),
             };
             let place = place.filter(|place| looks[*place].0.len() < most).unwrap_or_else(|| {
-                looks.push((Vec::new(), attempt.blind.is_some()));
+                looks.push((Vec::new(), suspect));
                 open.insert(most, looks.len() - 1);
                 looks.len() - 1
             });
@@ -138,7 +156,7 @@ impl Driver {
         let able = &self.capabilities;
         for attempt in slots.iter().filter_map(|slot| self.slots[*slot].as_ref()) {
             let place = question.names.len();
-            if able.barrier && matches!(attempt.machine.step(), Step::Closing | Step::Reclosing) {
+            if asks_consumers(able, attempt) {
                 question.closing.push(place);
             }
             if able.probe
@@ -152,7 +170,11 @@ impl Driver {
     }
 
     fn take_sight(&mut self, look: &Look, sight: Sight) {
-        let Sight { mut seen, barriers } = sight;
+        let Sight {
+            mut seen,
+            barriers,
+            answered,
+        } = sight;
         let (slots, asked_ms, now_ms) = (&look.slots, look.asked_ms, self.clock.now());
         for (at, barrier) in barriers {
             let Some(attempt) = &mut self.slots[slots[at]] else {
@@ -169,6 +191,11 @@ impl Driver {
             if !barrier.is_reached(since.map_or(0, |since| asked_ms.saturating_sub(since))) {
                 seen[at].ingress = Ingress::Unknown;
             }
+        }
+        if let (&[slot], Some(answered)) = (&slots[..], answered)
+            && let Some(attempt) = &mut self.slots[slot]
+        {
+            attempt.silent = !answered;
         }
         for (&slot, seen) in slots.iter().zip(&seen) {
             self.see(slot);

@@ -180,6 +180,8 @@ struct Attempt {
     fenced: bool,
     /// The last effect got no answer.
     hung: bool,
+    /// Nor did the last question to its consumers or its instance, asked for it alone.
+    silent: bool,
     /// The outcome of its last effect, for its next record.
     told: Told,
     /// The last intent written, so that an order given again under one key is not written again.
@@ -339,6 +341,7 @@ impl Driver {
             turned_back,
             fenced: false,
             hung: false,
+            silent: false,
             told: Told::Nothing,
             intended: None,
             ended: None,

@@ -237,6 +237,7 @@ impl Driver {
                 turned_back: false,
                 fenced: false,
                 hung: false,
+                silent: false,
                 told: Told::Nothing,
                 intended: None,
                 ended: None,

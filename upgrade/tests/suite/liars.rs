@@ -65,6 +65,10 @@ enum Lie {
     ShowsTheDead,
     ForgetsFencesOverARestart,
     ForgetsKeysOverARestart,
+    RestartsTheApplication,
+    HidesConnections,
+    TakesReadyForFit,
+    KeepsIllnessToItself,
 }
 
 struct Liar {
@@ -161,6 +165,18 @@ impl Disturb for Liar {
     async fn kill(&self, target: &TargetId) -> bool {
         self.inner.remove(target)
     }
+
+    async fn occupy(&self, target: &TargetId, so_many: u32) -> Option<u32> {
+        self.inner.alter(target, |process| process.busy = so_many);
+        Some(so_many)
+    }
+
+    async fn application(&self, target: &TargetId) -> Option<InstanceId> {
+        let disk = self.inner.disk.lock();
+        disk.processes
+            .get(target)
+            .map(|process| InstanceId(process.application))
+    }
 }
 
 #[async_trait]
@@ -235,7 +251,14 @@ impl Platform for Liar {
             }
             Lie::LetsTrafficIn => {
                 for seen in &mut seen {
-                    seen.active = Some(u32::try_from(now / 1_000 % 9).unwrap());
+                    let more = u32::try_from(now / 1_000 % 9).unwrap();
+                    seen.active = seen.active.map(|active| active + more);
+                }
+            }
+            Lie::HidesConnections => seen.iter_mut().for_each(|seen| seen.active = seen.active.map(|_| 0)),
+            Lie::TakesReadyForFit => {
+                for seen in seen.iter_mut().filter(|seen| seen.ready) {
+                    seen.self_check = SelfCheck::Passed;
                 }
             }
             Lie::NeverCloses => seen.iter_mut().for_each(|seen| seen.ingress = Ingress::Open),
@@ -335,6 +358,9 @@ impl Platform for Liar {
         if self.is(Lie::OpensWhileReplacing) && outcome == EffectOutcome::Applied {
             self.sneak(target, Sneak::Ingress(IngressOrder::Open)).await;
         }
+        if self.is(Lie::RestartsTheApplication) && outcome == EffectOutcome::Applied {
+            self.inner.alter(target, |process| process.application += 1);
+        }
         self.said(key, outcome)
     }
 
@@ -424,6 +450,9 @@ impl Platform for Liar {
         let mut news = self.inner.watch(cursor).await?;
         match self.lie {
             Lie::LosesNews => news.changes.clear(),
+            Lie::KeepsIllnessToItself => news
+                .changes
+                .retain(|change| !matches!(change, FleetChange::BecameUnhealthy { .. })),
             Lie::ForgetsNews
                 if cursor == 0 && !news.changes.is_empty() && self.told.fetch_add(1, Ordering::Relaxed) > 0 =>
             {
@@ -448,7 +477,8 @@ fn tried(lie: Lie) -> Result<(), Breach> {
         clock: Arc::new(Jumping::default()),
         disk: Arc::default(),
     };
-    let subject = Subject::new(["a", "b", "c"].map(TargetId::from), "old".into(), "new".into());
+    let subject = Subject::new(["a", "b", "c"].map(TargetId::from), "old".into(), "new".into())
+        .unfit_version(crate::disk::UNFIT.into());
     for target in &subject.targets {
         inner.add(target, &"old".into());
     }
@@ -537,6 +567,10 @@ fn every_liar_is_found_out_by_name() {
         (Lie::ShowsTheDead, "observe.gone"),
         (Lie::ForgetsFencesOverARestart, "durable.fence"),
         (Lie::ForgetsKeysOverARestart, "durable.key"),
+        (Lie::RestartsTheApplication, "application.restarted"),
+        (Lie::HidesConnections, "ingress.hides"),
+        (Lie::TakesReadyForFit, "unfit.good"),
+        (Lie::KeepsIllnessToItself, "watch.lost"),
     ];
     let mut wrong = Vec::new();
     for (lie, rule) in liars {

@@ -20,6 +20,7 @@ enum Lie {
     TurnsRecordsRound,
     DropsTheLastRecord,
     CutsLongRecords,
+    CutsLargeGroups,
     SwapsGroups,
     ReadsFromTheNextGroup,
     ReadsMoreThanAsked,
@@ -135,6 +136,15 @@ fn altered(group: &Group, lie: Lie) -> Group {
     let mut records: Vec<_> = group.records().map(|r| (r.stream, r.kind, r.bytes.to_vec())).collect();
     match lie {
         Lie::TurnsRecordsRound => records.reverse(),
+        Lie::CutsLargeGroups => {
+            let mut left = 65_536usize;
+            for (.., bytes) in &mut records {
+                match left.checked_sub(bytes.len()) {
+                    Some(rest) => left = rest,
+                    None => bytes.clear(),
+                }
+            }
+        }
         Lie::CutsLongRecords => records.iter_mut().for_each(|(.., bytes)| bytes.truncate(4_096)),
         Lie::DropsTheLastRecord if records.len() > 1 => drop(records.pop()),
         _ => {}
@@ -337,6 +347,7 @@ fn every_liar_is_found_out_by_name() {
         (Lie::TurnsRecordsRound, "read.same"),
         (Lie::DropsTheLastRecord, "append.end"),
         (Lie::CutsLongRecords, "read.same"),
+        (Lie::CutsLargeGroups, "read.large"),
         (Lie::SwapsGroups, "read.same"),
         (Lie::ReadsFromTheNextGroup, "read.from"),
         (Lie::ReadsMoreThanAsked, "read.some"),

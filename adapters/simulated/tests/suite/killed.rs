@@ -386,7 +386,7 @@ fn killed_again_and_again(seed: u64, mut kill: impl FnMut(&mut Draw) -> Kill) {
     loop {
         assert!(kills.len() < 200, "{kills:?}: it does not end");
         // A controller that falls again and again at one step asks a person; from here on it may live.
-        let next = if kills.len() < 12 { kill(&mut draw) } else { Kill::Never };
+        let next = if kills.len() < 9 { kill(&mut draw) } else { Kill::Never };
         if life(dir.path(), seed, next).is_some() {
             break;
         }

@@ -339,10 +339,11 @@ fn a_look_without_an_answer_blinds_nobody_else_for_long() {
         for (target, calm) in calm.iter().filter(|(target, _)| !hangs(target)) {
             let receipt = &receipts[target];
             assert_eq!(receipt.terminal, Terminal::Done, "{call}: {target}");
-            // Few looks are shared with a target that hangs before it is known.
+            // The looks of the four modes ask at four times: each finds out one target that hangs, by a look that many share,
+            // and a part of that once more where it is a neighbour's.
             let late_ms = receipt.finished_ms - calm.finished_ms;
             assert!(
-                late_ms < 4 * (CALL_MS + POLL_MS),
+                late_ms < 5 * (CALL_MS + POLL_MS),
                 "{call}: {target} was late by {late_ms} ms"
             );
         }

@@ -12,6 +12,10 @@ impl Trial<'_> {
             self.has_tried(Gap::BadVersion);
             self.bad_version(target, bad).await?;
         }
+        if let Some(unfit) = &subject.unfit_version {
+            self.has_tried(Gap::UnfitVersion);
+            self.unfit_version(target, unfit).await?;
+        }
         match &subject.bad_config {
             Some(bad) if self.able.config => {
                 self.has_tried(Gap::BadConfig);
@@ -44,6 +48,39 @@ impl Trial<'_> {
                 if answer.self_check == SelfCheck::Passed && answer.version.as_ref() != Some(&good) {
                     let told = format!("{bad} never gets ready, and a probe of {target} gave {answer:?}");
                     return Err(Breach::new("bad.good", told));
+                }
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
+        let key = self.key(target, 4);
+        self.order(target, &Ask::Replace(good.clone()), &key).await?;
+        self.until("bad.stuck", target, |seen| runs(seen, &good)).await
+    }
+
+    /// To be ready is not to be fit.
+    async fn unfit_version(&mut self, target: &TargetId, unfit: &Version) -> Result<(), Breach> {
+        let Some(good) = self.rest[target].version.clone() else {
+            return Ok(());
+        };
+        let key = self.key(target, 4);
+        self.order(target, &Ask::Replace(unfit.clone()), &key).await?;
+        self.until("unfit.shown", target, |seen| {
+            seen.version.as_ref() == Some(unfit) && seen.ready
+        })
+        .await?;
+        self.moving.insert(target.clone());
+        let until = self.clock.now().saturating_add(self.subject.quiet_ms);
+        while self.clock.now() < until {
+            let seen = self.look_alone(target).await?;
+            if seen.self_check == SelfCheck::Passed {
+                let told = format!("{unfit} fails a self-check, and {target} shows {seen:?}");
+                return Err(Breach::new("unfit.good", told));
+            }
+            if self.able.probe {
+                let answer = self.probes(std::slice::from_ref(target)).await?.remove(0);
+                if answer.self_check == SelfCheck::Passed && answer.version.as_ref() == Some(unfit) {
+                    let told = format!("{unfit} fails a self-check, and a probe of {target} gave {answer:?}");
+                    return Err(Breach::new("unfit.good", told));
                 }
             }
             self.pass(self.subject.poll_ms).await;

@@ -4,6 +4,9 @@ use super::untried::Gap;
 use crate::conformance::Breach;
 use crate::{EffectKey, Generation, Ingress, IngressOrder, TargetId};
 
+/// So many are in service while the way is closed.
+const BUSY: u32 = 3;
+
 impl Trial<'_> {
     pub(super) async fn ingress(&mut self, target: &TargetId) -> Result<(), Breach> {
         if !self.able.ingress {
@@ -11,9 +14,11 @@ impl Trial<'_> {
         }
         self.no_barrier_yet().await?;
         self.reaches(target, true, "ingress.opened").await?;
+        let busy = self.disturb.occupy(target, BUSY).await.unwrap_or(0);
         let (closing, close) = self.close_for_long(target).await?;
         self.again(target, &close, &closing).await?;
         self.barrier_comes(target).await?;
+        self.counts_service(target, busy).await?;
         self.drains(target).await?;
         self.reaches(target, false, "ingress.leaks").await?;
         self.nothing_happens("ingress.closed", target).await?;
@@ -141,6 +146,25 @@ impl Trial<'_> {
         self.order(target, &Ask::Ingress(IngressOrder::Open), &key).await?;
         self.until("ingress.opened", target, |seen| seen.ingress == Ingress::Open)
             .await
+    }
+
+    /// Behind a closed way what is in service goes on, and is counted, until it ends.
+    async fn counts_service(&mut self, target: &TargetId, busy: u32) -> Result<(), Breach> {
+        if busy == 0 {
+            return Ok(());
+        }
+        self.has_tried(Gap::Service);
+        let until = self.clock.now().saturating_add(self.subject.quiet_ms);
+        while self.clock.now() < until {
+            let seen = self.look_alone(target).await?;
+            if seen.active.is_some_and(|active| active < busy) {
+                let told = format!("{busy} are in service at {target}, and it shows {:?}", seen.active);
+                return Err(Breach::new("ingress.hides", told));
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
+        self.disturb.occupy(target, 0).await;
+        Ok(())
     }
 
     /// Behind a closed way connections only get fewer, until there are none; and then none come.

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use super::Breach;
-use crate::{Clock, Generation, Platform, TargetId, Version};
+use crate::{Clock, Generation, InstanceId, Platform, TargetId, Version};
 use bounded::Bounded;
 pub use trial::Memory;
 use trial::Trial;
@@ -45,6 +45,8 @@ pub struct Subject {
     pub configs: [Version; 2],
     /// A version that starts, stays up and never gets ready. None by default: then nothing bad is tried.
     pub bad_version: Option<Version>,
+    /// A version that gets ready and fails a required self-check all the same. None by default.
+    pub unfit_version: Option<Version>,
     /// A configuration that is taken and that instances refuse. None by default.
     pub bad_config: Option<Version>,
     /// A target that does not exist.
@@ -77,6 +79,7 @@ impl Subject {
             second,
             configs: ["config-1", "config-2"].map(Version::from),
             bad_version: None,
+            unfit_version: None,
             bad_config: None,
             nobody: TargetId::from("conformance/there-is-no-such-target"),
             generation: Generation(1),
@@ -106,6 +109,13 @@ impl Subject {
     #[must_use]
     pub fn bad_version(mut self, version: Version) -> Self {
         self.bad_version = Some(version);
+        self
+    }
+
+    /// Sets [`unfit_version`](Self::unfit_version).
+    #[must_use]
+    pub fn unfit_version(mut self, version: Version) -> Self {
+        self.unfit_version = Some(version);
         self
     }
 
@@ -185,6 +195,19 @@ pub trait Disturb: Send + Sync {
         None
     }
 
+    /// Lets clients have so many connections or requests in service at this target that none ends before the next call; those
+    /// of the call before end first. Gives how many are in service.
+    async fn occupy(&self, target: &TargetId, so_many: u32) -> Option<u32> {
+        let _ = (target, so_many);
+        None
+    }
+
+    /// The application that runs beside the target's sidecar; once restarted it is another one.
+    async fn application(&self, target: &TargetId) -> Option<InstanceId> {
+        let _ = target;
+        None
+    }
+
     /// Ends the platform's adapter as a crash would, and starts it anew. On return of `true` the platform under trial answers
     /// again. News may begin anew.
     async fn reopen(&self) -> bool {
@@ -257,15 +280,18 @@ impl Disturb for Undisturbed {
 /// | `prefetch.touched` | a prefetch stops and starts nothing |
 /// | `ingress.closed`, `ingress.opened` | closing and opening show, and clients find it so |
 /// | `ingress.drains`, `ingress.leaks` | behind a closed way connections get fewer until there are none, and none come anew |
+/// | `ingress.hides` | what is in service behind a closed way is counted |
 /// | `ingress.watchdog`, `ingress.early`, `ingress.deadline` | a closed way opens by itself at its time, not before, also after a fence and a replacement in place; a later closing moves the time |
 /// | `ingress.watchdog` | one that comes after its time does not close for good; prefetches and configurations leave way and time alone |
 /// | `ingress.unverified` | and opens onto an instance that is ready, and no other |
 /// | `barrier.early`, `barrier.never`, `barrier.back` | the barrier is told behind a closed way, for this target alone, not before, and stays |
 /// | `barrier.count`, `barrier.quiet` | one barrier for each target; it is quiet no longer than time has passed |
 /// | `in_place.opened` | a replacement in place leaves a closed way closed |
+/// | `application.restarted` | nor does it, a configuration or a hand-over restart the application |
 /// | `config.acknowledged`, `config.disturbs`, `config.lost` | a pushed configuration is acknowledged, nothing restarts for it, and it outlives a replacement |
 /// | `config.refused`, `config.bad`, `config.stuck` | a bad one is told as refused, the one before goes on, and a good one is taken after it |
 /// | `bad.shown`, `bad.good`, `bad.stuck` | a bad version is shown, never as ready or passed, nor says so itself, and a good one takes its place |
+/// | `unfit.shown`, `unfit.good` | a version that is ready and fails a self-check is shown as just that |
 /// | `spawn.not-done`, `spawn.twice`, `spawn.disturbs`, `spawn.crowded` | a version starts in the free slot, once, and what serves is left alone; where no slot is free it is not taken |
 /// | `stop.not-done`, `stop.wrong`, `stop.disturbs`, `stop.restarts` | the instance that is named is ended, and no other, nor one of another target; what is started in its slot after it stays passive |
 /// | `reset.not-done`, `reset.disturbs`, `reset.filled` | a slot becomes empty and stays so, and the other one is left alone |
@@ -275,7 +301,7 @@ impl Disturb for Undisturbed {
 /// | `handover.disturbs`, `handover.named` | a return without a hand-over changes nothing, nor does an order for a version that nothing runs |
 /// | `handover.lost`, `handover.uncounts` | no connection is lost or cut while both live; what was counted stays counted |
 /// | `handover.vanished` | connections that were to move are somewhere, or it is said what became of them; those that clients hold work, but for as many as are said to have ended |
-/// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, which says so too, if not at once |
+/// | `probe.count`, `probe.other`, `probe.unanswered` | one answer for each target, by the instance that a look shows, or that alone accepts after a quiesce, which says so too, if not at once |
 /// | `probe.closed` | also while its way is closed |
 /// | `probe.early` | and which says nothing good of itself before it is shown as running |
 /// | `endpoint.shared`, `endpoint.unstable`, `endpoint.unanswered` | each slot in which something runs has an address of its own, the same each time |
@@ -285,7 +311,7 @@ impl Disturb for Undisturbed {
 /// | `desired.wide`, `desired.forgotten` | and not the word on another scope, nor less after a long time |
 /// | `watch.cursor`, `watch.forgets` | news from a cursor are what followed, the same each time, and come to an end |
 /// | `durable.key`, `durable.fence`, `durable.order` | an adapter that falls while an order is under way knows of order and fence, and carries it out |
-/// | `watch.lies`, `watch.lost` | they are true (who came, with which version, who left, and that those who are well again are so) and complete |
+/// | `watch.lies`, `watch.lost` | they are true (who came, with which version, who left, and that those who are well again are so) and complete, also of whose instance ended |
 pub fn platform_suite<'a>(
     platform: &'a dyn Platform,
     clock: &'a dyn Clock,
@@ -313,10 +339,12 @@ async fn tried(
         for target in &subject.targets {
             trial.orders(target).await?;
             trial.ingress(target).await?;
+            let application = trial.application(target).await;
             trial.in_place(target).await?;
             trial.config(target).await?;
-            trial.bad(target).await?;
             trial.slots(target).await?;
+            trial.same_application(target, application).await?;
+            trial.bad(target).await?;
             trial.probing().await?;
             trial.probed_while_starting(target).await?;
             trial.endpoints().await?;

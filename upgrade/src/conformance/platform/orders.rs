@@ -1,9 +1,11 @@
 //! Replacing and prefetching: done, once, here, and shown.
 use super::looks::runs;
 use super::trial::{Ask, Trial};
+use super::untried::Gap;
 use crate::conformance::Breach;
 use crate::{
-    Capabilities, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, Observation, TargetId, Version,
+    Capabilities, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, InstanceId, Observation, TargetId,
+    Version,
 };
 
 impl Trial<'_> {
@@ -81,6 +83,31 @@ impl Trial<'_> {
         if self.able.ingress {
             self.open(target).await?;
             self.left_closed(target).await?;
+        }
+        Ok(())
+    }
+
+    /// The application beside the target, if anybody looks at it.
+    pub(super) async fn application(&mut self, target: &TargetId) -> Option<InstanceId> {
+        let found = self.disturb.application(target).await;
+        if found.is_some() {
+            self.has_tried(Gap::Applications);
+        }
+        found
+    }
+
+    /// Nothing of what has been ordered since restarts it.
+    pub(super) async fn same_application(
+        &mut self,
+        target: &TargetId,
+        before: Option<InstanceId>,
+    ) -> Result<(), Breach> {
+        let now = self.application(target).await;
+        if before.is_some() && now != before {
+            let told = format!(
+                "the application beside {target} was {before:?} and is {now:?}; only its sidecar was to change"
+            );
+            return Err(Breach::new("application.restarted", told));
         }
         Ok(())
     }
@@ -165,7 +192,7 @@ impl Trial<'_> {
             (in_place, Ask::InPlace(version.clone())),
             (prefetch, Ask::Prefetch(version.clone())),
             (slots, Ask::Spawn(version.clone())),
-            (slots, Ask::Stop(crate::InstanceId(u64::MAX - 7))),
+            (slots, Ask::Stop(InstanceId(u64::MAX - 7))),
             (slots, Ask::Reset(version.clone())),
             (
                 hand_over,

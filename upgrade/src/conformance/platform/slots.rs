@@ -3,7 +3,9 @@ use super::looks::runs;
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{EffectKey, EffectOutcome, Generation, HandoverOrder, InstanceId, Pair, SlotSeen, TargetId, Version};
+use crate::{
+    EffectKey, EffectOutcome, Generation, HandoverOrder, InstanceId, Pair, SelfCheck, SlotSeen, TargetId, Version,
+};
 
 /// So many connections do not all end by themselves at the moment at which they are to move.
 const MOST_UNCOUNTED: u32 = 20;
@@ -351,6 +353,7 @@ impl Trial<'_> {
             !old.accepting && new.accepting
         })
         .await?;
+        self.answers_alone(target, new).await?;
         let owned = slot(self.rest[target].pair.as_deref(), old).and_then(|old| old.connections);
         self.hand(target, HandoverOrder::Migrate, old, new, |old, _| {
             old.connections.unwrap_or(0) == 0
@@ -383,6 +386,26 @@ impl Trial<'_> {
         let early = self.not_obeyed(target, HandoverOrder::Retire, old, new, "handover.unguarded");
         let early = early.await?;
         Ok(HandedOver { early, held })
+    }
+
+    /// Where one alone accepts, that one answers.
+    async fn answers_alone(&mut self, target: &TargetId, version: &Version) -> Result<(), Breach> {
+        let Some(slot) = slot(self.rest[target].pair.as_deref(), version).filter(|_| self.able.probe) else {
+            return Ok(());
+        };
+        let (instance, until) = (slot.instance, self.clock.now().saturating_add(self.subject.patience_ms));
+        loop {
+            let answer = self.probes(std::slice::from_ref(target)).await?.remove(0);
+            let same = answer.instance == instance && answer.version.as_ref() == Some(version);
+            if same && answer.self_check == SelfCheck::Passed {
+                return Ok(());
+            }
+            if self.clock.now() >= until {
+                let told = format!("{version} alone accepts at {target}, in {instance:?}, and a probe gave {answer:?}");
+                return Err(Breach::new("probe.other", told));
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
     }
 
     /// An order before its time, or for nobody: whatever it is answered, everything stays as it is.

@@ -113,7 +113,7 @@ impl<'a> Trial<'a> {
     ) -> Result<Self, Breach> {
         let able = platform.capabilities();
         let versions = [&subject.first, &subject.second].into_iter();
-        let versions = versions.chain(&subject.bad_version);
+        let versions = versions.chain(&subject.bad_version).chain(&subject.unfit_version);
         let mut trial = Self {
             platform,
             clock,

@@ -5,6 +5,7 @@ use crate::Capabilities;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Gap {
     Adapter,
+    Applications,
     BadVersion,
     BadConfig,
     Births,
@@ -13,11 +14,14 @@ pub(super) enum Gap {
     Deaths,
     Probes,
     Restarts,
+    Service,
+    UnfitVersion,
 }
 
 impl Gap {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Adapter,
+        Self::Applications,
         Self::BadVersion,
         Self::BadConfig,
         Self::Births,
@@ -26,15 +30,18 @@ impl Gap {
         Self::Deaths,
         Self::Probes,
         Self::Restarts,
+        Self::Service,
+        Self::UnfitVersion,
     ];
 
     /// There is something to be tried, of a platform that can do so much.
     const fn applies(self, able: &Capabilities) -> bool {
         match self {
-            Self::Adapter | Self::BadVersion | Self::Deaths | Self::Restarts => true,
+            Self::Adapter | Self::BadVersion | Self::UnfitVersion | Self::Deaths | Self::Restarts => true,
+            Self::Applications => able.in_place || able.slots,
             Self::BadConfig => able.config,
             Self::Births => able.desired || able.watch,
-            Self::Clients => able.ingress,
+            Self::Clients | Self::Service => able.ingress,
             Self::Connections => able.hand_over,
             Self::Probes => !able.probe,
         }
@@ -45,6 +52,18 @@ impl Gap {
             Self::Adapter => {
                 "the adapter did not fall (`Disturb::reopen`): whether it knows of an order that was under way then is known \
                  only from what `platform_holds` finds"
+            }
+            Self::Applications => {
+                "nobody looked at the application (`Disturb::application`): whether a replacement in place or a hand-over \
+                 leaves it alone is not known"
+            }
+            Self::Service => {
+                "no client kept a target busy (`Disturb::occupy`): whether `active` counts what is in service behind a closed way \
+                 is not known"
+            }
+            Self::UnfitVersion => {
+                "no unfit version was given (`Subject::unfit_version`): whether `self_check` is more than another word for \
+                 `ready` is not known"
             }
             Self::BadVersion => {
                 "no bad version was given (`Subject::bad_version`): whether `ready` and `self_check` are more than that \

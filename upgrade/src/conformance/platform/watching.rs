@@ -210,6 +210,10 @@ impl Trial<'_> {
             return Ok(());
         };
         self.unlike_at_first(&target).await?;
+        if self.able.watch {
+            self.read_on().await?;
+        }
+        let known = self.news.len();
         if self.disturb.restart(&target).await {
             self.has_tried(Gap::Restarts);
             let before = self.rest[&target].instance;
@@ -238,6 +242,7 @@ impl Trial<'_> {
                 self.all_stale(&target, below, "fence.forgets").await?;
             }
             self.nothing_happens("key.forgotten", &target).await?;
+            self.told_of_illness(&target, known).await?;
         }
         if self.able.ingress {
             self.open(&target).await?;
@@ -281,6 +286,26 @@ impl Trial<'_> {
             self.close_for_long(target).await?;
         }
         Ok(())
+    }
+
+    /// Whose instance ended could not serve for a while, and that was nobody's order.
+    async fn told_of_illness(&mut self, target: &TargetId, known: usize) -> Result<(), Breach> {
+        if !self.able.watch {
+            return Ok(());
+        }
+        let until = self.clock.now().saturating_add(self.subject.patience_ms);
+        loop {
+            self.read_on().await?;
+            let is_told = |change: &FleetChange| matches!(change, FleetChange::BecameUnhealthy { target: name } if name == target);
+            if self.news.iter().skip(known).any(is_told) {
+                return Ok(());
+            }
+            if self.clock.now() >= until {
+                let told = format!("the instance of {target} ended by itself, and the news do not say so");
+                return Err(Breach::new("watch.lost", told));
+            }
+            self.pass(self.subject.poll_ms).await;
+        }
     }
 
     async fn told_of_death(&mut self, dead: &TargetId) -> Result<(), Breach> {

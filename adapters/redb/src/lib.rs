@@ -47,7 +47,8 @@
 //!   one fsync.
 //! - Opening reads the whole file once.
 //! - After a failed write the journal takes nothing more until it is opened anew.
-//! - The page cache is held to 32 MiB. Nothing is ever deleted.
+//! - The page cache is held to 32 MiB.
+//! - A compaction frees what it stands for, to be written over: the file does not grow then, and does not shrink.
 
 mod journal;
 mod torn;

@@ -203,30 +203,42 @@ impl MetricSource for FleetMetrics {
         let bound = self.settle_bound(&all)?;
         self.state.lock().bound = bound;
         let mut counts: BTreeMap<(u32, u8), Counts> = BTreeMap::new();
-        for (_, stratum, _, reading) in &all {
+        let mut tables = Tables::default();
+        for (host, (_, stratum, _, reading)) in (0..).zip(&all) {
             for reading in reading.iter().flatten() {
                 let (tests, tests_failed) = reading.self_tests;
                 // Up to that share is ordinary, by how the bound is drawn; the few seconds before the change say nothing finer,
                 // and who is held to them waits for a machine that is as quiet again.
-                let slow = reading.slower_than(bound).max(reading.requests / ONE_SLOW_IN);
+                let slow = reading.slower_than(bound);
+                let ordinary = slow.max(reading.requests / ONE_SLOW_IN);
                 let measured = [
-                    (ERRORS, reading.own, reading.requests),
-                    (SLOW, slow, reading.requests),
-                    (SELF_TEST, tests_failed, tests),
+                    (ERRORS, reading.own, reading.own, reading.requests),
+                    (SLOW, slow, ordinary, reading.requests),
+                    (SELF_TEST, tests_failed, tests_failed, tests),
                 ];
-                for (metric, bad, all) in measured {
+                for (metric, bad, ordinary, all) in measured {
                     add(
                         counts.entry((*stratum, metric)).or_default(),
-                        Counts::new(bad.min(all), all),
+                        Counts::new(ordinary.min(all), all),
                     );
+                    // What is slow comes in bursts, all that wait for a processor at once: by how much targets differ before
+                    // anybody has touched them says how long such bursts are.
+                    if reading.version != self.new.as_str() {
+                        tables.add_control(*stratum, metric, host, Counts::new(bad.min(all), all));
+                    }
                 }
             }
         }
+        let mut samples: BTreeMap<(u32, u8), HostSample> = tables
+            .samples()
+            .into_iter()
+            .map(|sample| ((sample.stratum, sample.metric), sample))
+            .collect();
         let history = counts.into_iter().map(|((stratum, metric), counts)| History {
             stratum,
             metric,
             counts,
-            samples: Vec::new(),
+            samples: samples.remove(&(stratum, metric)).into_iter().collect(),
             signatures: Vec::new(),
         });
         Ok(history.collect())

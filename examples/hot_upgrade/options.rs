@@ -28,11 +28,14 @@ pub(crate) struct Options {
     /// Who is killed in each round, at a random moment
     #[arg(long, value_enum)]
     pub(crate) kill: Option<Victim>,
+    /// Who stands still for up to three seconds in each round (SIGSTOP), at a random moment
+    #[arg(long, value_enum, conflicts_with = "kill")]
+    pub(crate) stop: Option<Victim>,
     /// Of everything that is drawn: plans, messages, moments
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Envoy instead of the small sidecar: 1.39.3 and 1.40.0 in turn, as pip has them
-    #[arg(long, conflicts_with = "kill")]
+    #[arg(long, conflicts_with_all = ["kill", "stop"])]
     pub(crate) envoy: bool,
     /// Print one JSON object as the last line
     #[arg(long)]
@@ -71,7 +74,7 @@ pub(crate) enum Release {
     DiesMidHandover,
 }
 
-/// Who is killed.
+/// Who is killed, or stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Victim {

@@ -50,6 +50,7 @@ pub(crate) struct Answer {
     /// How long connections stood still while they moved, by the processes.
     stood_still_ms: Pauses,
     kills: u64,
+    stops: u64,
     /// Applications that were restarted, though only the sidecar had to be.
     application_restarts: u64,
     seconds: f64,
@@ -111,6 +112,7 @@ impl Answer {
             waited_ms: Pauses::new(waited),
             stood_still_ms: Pauses::new(tally.stood_ms()),
             kills: sum(|round| round.kills),
+            stops: sum(|round| round.stops),
             application_restarts: sum(|round| round.application_restarts),
             seconds: (seconds * 10.0).round() / 10.0,
             explanation: told.map(|round| round.explanation.clone()).unwrap_or_default(),

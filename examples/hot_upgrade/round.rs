@@ -1,10 +1,10 @@
-//! One upgrade of the whole fleet, and whoever is killed in it.
+//! One upgrade of the whole fleet, and whoever is killed or stopped in it.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 use unattended::upgrade::TargetId;
 use unattended::{MovesView, Outcome};
@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// A moment is drawn within this time: of a target's upgrade, or of the controller's life.
 const MOMENT_MS: u64 = 1_500;
 
+/// Who is stopped goes on within this time, which is four leases: sooner than the others notice, or long after.
+const STOPPED_MS: u64 = 3_000;
+
 /// What became of a round.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
@@ -34,6 +37,7 @@ pub(crate) struct Round {
     pub(crate) moves: MovesView,
     pub(crate) cut: u64,
     pub(crate) kills: u64,
+    pub(crate) stops: u64,
     pub(crate) application_restarts: u64,
 }
 
@@ -42,15 +46,7 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
     let before = applications(world);
     let began_us = now_us();
     let mut draw = Draw::new(world.options.seed, 3 << 32 | u64::from(round));
-    let victim = match world.options.kill {
-        Some(Victim::Random) => match draw.below(3) {
-            0 => Some(Victim::Old),
-            1 => Some(Victim::New),
-            _ => Some(Victim::Controller),
-        },
-        other => other,
-    };
-    let mut assassin = victim.map(|victim| Assassin::new(world, victim, draw));
+    let mut assassin = Assassin::new(world, &mut draw);
     let mut deaths = Deaths::default();
     let began = crate::now();
     let mut controller = Controller::start(world, round, from)?;
@@ -72,16 +68,35 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
         deaths.look(world, shared, round);
         if let Some(assassin) = assassin.as_mut() {
             match assassin.look(world, round) {
-                Some(Deed::Controller) => {
+                Some(Deed::KillController) => {
                     controller.kill()?;
                     controller = Controller::start(world, round, from)?;
                 }
-                Some(Deed::Process(site, process)) => strike(shared, site, &process),
+                Some(Deed::KillProcess(process)) => {
+                    shared.tally.dies(assassin.site, crate::now());
+                    // One that has ended just now hears nothing, and was not killed: it is gone at the next look.
+                    drop(process.signal(Signal::KILL));
+                }
+                Some(Deed::Buried) => shared.tally.died(assassin.site),
+                Some(Deed::SignalController(signal)) => controller.signal(signal)?,
+                // One that has ended just now hears nothing.
+                Some(Deed::SignalProcess(process, signal)) => drop(process.signal(signal)),
                 None => {}
             }
         }
         tokio::time::sleep(LOOK).await;
     };
+    if let Some(assassin) = assassin.as_mut() {
+        if let Some(process) = assassin.stopped() {
+            drop(process.signal(Signal::CONT));
+        }
+        while assassin.dying.is_some() {
+            if assassin.buried(world).is_some() {
+                shared.tally.died(assassin.site);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
     if told.outcome.exit_code() != 0 {
         for decision in &told.decisions {
             eprintln!("round {round}, {decision}");
@@ -94,7 +109,8 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
         explanation: told.explanation,
         moves: told.moves,
         cut: told.cut,
-        kills: assassin.map_or(0, |assassin| assassin.kills),
+        kills: assassin.as_ref().map_or(0, |assassin| assassin.kills),
+        stops: assassin.as_ref().map_or(0, |assassin| assassin.stops),
         application_restarts: after
             .iter()
             .filter(|(site, instance)| before.get(site) != Some(instance))
@@ -152,7 +168,8 @@ fn applications(world: &World) -> BTreeMap<usize, u64> {
 /// release: of all others a loss is a loss.
 #[derive(Default)]
 struct Deaths {
-    alive: BTreeMap<usize, u64>,
+    /// By target: who was seen alive, and when last.
+    alive: BTreeMap<usize, (u64, Instant)>,
 }
 
 impl Deaths {
@@ -162,17 +179,17 @@ impl Deaths {
         }
         let new = version(round);
         for site in 0..world.targets.len() {
+            let now = crate::now();
             let runs = processes(world, site)
                 .into_iter()
                 .find(|process| process.version.as_str() == new);
-            let before = match runs {
-                Some(process) => self
-                    .alive
-                    .insert(site, process.instance.0)
-                    .filter(|before| *before != process.instance.0),
+            let before = match &runs {
+                Some(process) => self.alive.insert(site, (process.instance.0, now)),
                 None => self.alive.remove(&site),
             };
-            if before.is_some() {
+            let instance = runs.map(|process| process.instance.0);
+            if let Some((_, lived)) = before.filter(|(before, _)| Some(*before) != instance) {
+                shared.tally.dies(site, lived);
                 shared.tally.died(site);
             }
         }
@@ -214,6 +231,10 @@ impl Controller {
         Ok(status.map(|status| status.success()))
     }
 
+    fn signal(&self, signal: Signal) -> Result<(), Failure> {
+        kill_process(Pid::from_child(&self.0), signal).map_err(Failure::internal)
+    }
+
     fn kill(&mut self) -> Result<(), Failure> {
         self.0.kill().map_err(Failure::internal)?;
         self.0.wait().map(drop).map_err(Failure::internal)
@@ -222,36 +243,75 @@ impl Controller {
 
 /// What is done now.
 enum Deed {
-    Controller,
-    Process(usize, Running),
+    KillController,
+    KillProcess(Running),
+    /// Who was killed is gone.
+    Buried,
+    SignalController(Signal),
+    SignalProcess(Running, Signal),
 }
 
-/// Kills somebody once a round, at a moment that is drawn.
+/// Kills or stops somebody once a round, at a moment that is drawn.
 struct Assassin {
     victim: Victim,
+    /// How long the victim stands still; `None`: it is killed.
+    stop: Option<Duration>,
     site: usize,
     /// How long after the first sight of the new version at that target.
     after: Duration,
     seen: Option<Instant>,
+    /// Who stands still, the controller where no process is named, and since when.
+    still: Option<(Option<Running>, Instant)>,
+    /// Who was killed, and may not be gone yet.
+    dying: Option<Running>,
     kills: u64,
+    stops: u64,
 }
 
 impl Assassin {
-    fn new(world: &World, victim: Victim, mut draw: Draw) -> Self {
+    /// `None`: nobody has to fear anything.
+    fn new(world: &World, draw: &mut Draw) -> Option<Self> {
+        let (victim, stops) = match (world.options.kill, world.options.stop) {
+            (Some(victim), _) => (victim, false),
+            (None, Some(victim)) => (victim, true),
+            (None, None) => return None,
+        };
+        let victim = match victim {
+            Victim::Random => match draw.below(3) {
+                0 => Victim::Old,
+                1 => Victim::New,
+                _ => Victim::Controller,
+            },
+            other => other,
+        };
         let site = usize::try_from(draw.below(world.targets.len() as u64)).unwrap_or(0);
         let after = Duration::from_millis(draw.below(MOMENT_MS));
-        Self {
+        let stop = stops.then(|| Duration::from_millis(1 + draw.below(STOPPED_MS)));
+        Some(Self {
             victim,
+            stop,
             site,
             after,
             seen: None,
+            still: None,
+            dying: None,
             kills: 0,
-        }
+            stops: 0,
+        })
     }
 
     fn look(&mut self, world: &World, round: u32) -> Option<Deed> {
-        if self.kills > 0 {
-            return None;
+        if let (Some(stop), Some((_, since))) = (self.stop, &self.still)
+            && since.elapsed() >= stop
+        {
+            let (process, _) = self.still.take()?;
+            return Some(match process {
+                Some(process) => Deed::SignalProcess(process, Signal::CONT),
+                None => Deed::SignalController(Signal::CONT),
+            });
+        }
+        if self.kills + self.stops > 0 {
+            return self.buried(world);
         }
         let (new, all) = (version(round), processes(world, self.site));
         let is_new = |process: &Running| process.version.as_str() == new;
@@ -261,22 +321,33 @@ impl Assassin {
         if self.seen?.elapsed() < self.after {
             return None;
         }
-        let deed = match self.victim {
-            Victim::Controller => Deed::Controller,
-            Victim::Old => Deed::Process(
-                self.site,
-                all.into_iter().find(|one| one.admin.is_some() && !is_new(one))?,
-            ),
-            Victim::New | Victim::Random => Deed::Process(self.site, all.into_iter().find(is_new)?),
+        let mut sidecars = all.into_iter().filter(|process| process.admin.is_some());
+        let process = match self.victim {
+            Victim::Controller => None,
+            Victim::Old => Some(sidecars.find(|process| !is_new(process))?),
+            Victim::New | Victim::Random => Some(sidecars.find(is_new)?),
         };
+        if self.stop.is_some() {
+            self.stops += 1;
+            self.still = Some((process.clone(), crate::now()));
+            return Some(match process {
+                Some(process) => Deed::SignalProcess(process, Signal::STOP),
+                None => Deed::SignalController(Signal::STOP),
+            });
+        }
         self.kills += 1;
-        Some(deed)
+        self.dying.clone_from(&process);
+        Some(process.map_or(Deed::KillController, Deed::KillProcess))
     }
-}
 
-/// Kills a process, and no other one that has got its number since.
-fn strike(shared: &Shared, site: usize, process: &Running) {
-    shared.tally.died(site);
-    // One that has ended just now was not killed, and what its clients see is not forgiven for longer than a second.
-    drop(process.signal(Signal::KILL));
+    fn buried(&mut self, world: &World) -> Option<Deed> {
+        let site = self.site;
+        let gone = |dying: &mut Running| !processes(world, site).iter().any(|one| one.instance == dying.instance);
+        self.dying.take_if(gone).map(|_| Deed::Buried)
+    }
+
+    /// The process that stands still, which shall not any more.
+    fn stopped(&mut self) -> Option<Running> {
+        self.still.take()?.0
+    }
 }

@@ -1,5 +1,6 @@
 //! Clients that check every byte: long-lived connections and short ones, led by a balancer that heeds `/healthz`.
 
+mod deaths;
 pub(crate) mod http;
 mod long;
 mod short;

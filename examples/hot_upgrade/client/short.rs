@@ -26,6 +26,7 @@ pub(super) async fn http(shared: Arc<Shared>, home: usize, mut draw: Draw) {
         match answer.await {
             Ok(answer) if answer.status == 200 => {
                 tally.answered(asked.elapsed());
+                tally.served(at, asked);
                 tally
                     .bytes_wrong
                     .fetch_add(wrong_bytes(&message, &answer.body), Ordering::Relaxed);
@@ -62,6 +63,7 @@ pub(super) async fn tcp(shared: Arc<Shared>, home: usize, mut draw: Draw) {
         match answer.await {
             Ok(answer) => {
                 tally.answered(asked.elapsed());
+                tally.served(at, asked);
                 tally
                     .bytes_wrong
                     .fetch_add(wrong_bytes(&message, &answer), Ordering::Relaxed);

@@ -1,20 +1,14 @@
 //! What clients saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use super::deaths::Deaths;
 use super::waits::{Waits, Window};
-
-/// A connection whose owner dies ends within a moment: the kernel sends the end, and clients wait for their answers. An end
-/// after that has another cause.
-const DEATH_SEEN_WITHIN: Duration = Duration::from_millis(1_000);
-
-/// A client may see the end before the death is noticed here.
-const DEATH_SEEN_BEFORE: Duration = Duration::from_millis(100);
 
 /// Most ends that are kept one by one; more are all counted as unforgiven.
 const ENDS: usize = 1 << 20;
@@ -33,8 +27,7 @@ pub(crate) struct Tally {
     /// Connections that clients took elsewhere, since their target said that it wants no traffic.
     pub(crate) left: AtomicU64,
     pub(crate) bytes_wrong: AtomicU64,
-    /// When a process of a target died.
-    deaths: Mutex<Vec<(usize, Instant)>>,
+    deaths: Mutex<Deaths>,
     began: Instant,
     answers_us: Mutex<Histogram<u64>>,
     longest_us: Mutex<Vec<u64>>,
@@ -61,9 +54,19 @@ impl Tally {
         })
     }
 
-    /// A process of this target dies now.
+    /// A process of this target, which lived until `from`, dies.
+    pub(crate) fn dies(&self, site: usize, from: Instant) {
+        self.deaths.lock().begins(site, from);
+    }
+
+    /// Whoever was dying at this target is gone now.
     pub(crate) fn died(&self, site: usize) {
-        self.deaths.lock().push((site, crate::now()));
+        self.deaths.lock().ended(site, crate::now());
+    }
+
+    /// A connection that was opened then was served now.
+    pub(super) fn served(&self, site: usize, opened: Instant) {
+        self.deaths.lock().served(site, opened, crate::now());
     }
 
     /// A request that got no whole answer, or one that says it failed.
@@ -100,7 +103,9 @@ impl Tally {
             let seconds = end.at.duration_since(self.began).as_secs_f64();
             format!("at {seconds:.3} s, target {}: {}", end.site, end.reason)
         };
-        all.iter().take(REASONS).map(words).collect()
+        let sites: BTreeSet<usize> = all.iter().map(|end| end.site).collect();
+        let deaths = sites.into_iter().filter_map(|site| deaths.words(site, self.began));
+        all.iter().take(REASONS).map(words).chain(deaths).collect()
     }
 
     /// An answer took so long.
@@ -211,19 +216,15 @@ impl Ends {
         });
     }
 
-    fn counts(&self, deaths: &[(usize, Instant)]) -> (u64, u64) {
+    fn counts(&self, deaths: &Deaths) -> (u64, u64) {
         let with_owner = self.ends.iter().filter(|end| end.is_with_owner(deaths)).count() as u64;
         (self.ends.len() as u64 + self.more - with_owner, with_owner)
     }
 }
 
 impl End {
-    fn is_with_owner(&self, deaths: &[(usize, Instant)]) -> bool {
-        deaths.iter().any(|&(site, died)| {
-            let after = self.at.saturating_duration_since(died);
-            let before = died.saturating_duration_since(self.at);
-            site == self.site && before <= DEATH_SEEN_BEFORE && (self.refused || after <= DEATH_SEEN_WITHIN)
-        })
+    fn is_with_owner(&self, deaths: &Deaths) -> bool {
+        deaths.explain(self.site, self.at, self.refused)
     }
 }
 

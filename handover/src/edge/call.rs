@@ -13,6 +13,8 @@ use rustix::net::{
 use rustix::process::{Pid, Uid, geteuid};
 
 use super::Channel;
+use crate::Refusal;
+use crate::wire::Frame;
 
 /// A place where this process can be called. Removed when dropped, if it is still its own.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub struct Caller {
 pub enum Call {
     /// From a process of the same user.
     Taken(Channel, Caller),
-    /// From a process of another user. It was told nothing.
+    /// From a process of another user. It was told [`Refusal::Stranger`], and nothing else.
     Stranger {
         /// The user.
         uid: Uid,
@@ -79,6 +81,8 @@ impl Doorbell {
         };
         let credentials = sockopt::socket_peercred(&socket)?;
         if credentials.uid != geteuid() {
+            // Nobody waits for what cannot be sent.
+            let _ = Channel::of(socket).send(&Frame::Refuse(Refusal::Stranger), &[]);
             return Ok(Call::Stranger { uid: credentials.uid });
         }
         Ok(Call::Taken(Channel::of(socket), Caller { pid: credentials.pid }))

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::net::sockopt;
+use rustix::process::Uid;
 
 use super::channel::is_dead;
 use super::{Call, Channel, Doorbell, Received, Token, call};
@@ -97,6 +98,12 @@ pub trait Host {
 
     /// The connection is this process's own: poll it.
     fn own(&mut self, id: ConnectionId, prepared: Self::Prepared);
+
+    /// A process of another user has called, past the mode of the doorbell's file, and was refused: say so where people
+    /// read it. Does nothing by itself.
+    fn stranger(&mut self, uid: Uid) {
+        let _ = uid;
+    }
 
     /// End what is left, and exit.
     fn leave(&mut self);
@@ -317,8 +324,7 @@ impl<H: Host> Handover<H> {
             };
             match call {
                 Call::Nobody => return,
-                // It is told nothing at all: dropping the socket is the answer.
-                Call::Stranger { .. } => {}
+                Call::Stranger { uid } => self.host.stranger(uid),
                 Call::Taken(mut channel, _) => match self.agent.would_take_call() {
                     Ok(()) => self.begin(now_ms, channel, false, 0),
                     Err(refusal) => {

@@ -1,6 +1,6 @@
 //! What must be so in every state, and where all of it must end.
 
-use super::{Event, Message, NEW, OLD, Rules, World};
+use super::{Event, Message, NEW, OLD, Process, Rules, World};
 use crate::wire::Frame;
 
 impl World {
@@ -76,7 +76,7 @@ impl World {
         }
         // One that holds the listeners and was never told to poll is the controller's to judge, as long as the other lives.
         let dead = self.processes.iter().any(|one| !one.alive);
-        let can = |one: &super::Process| one.proved || dead && one.agent.status().holds;
+        let can = |one: &Process| one.proved || dead && one.agent.status().holds;
         let alive = self.processes.iter().any(|one| one.alive && can(one) && !one.leftover);
         let served = self.processes.iter().any(|one| one.alive && one.polls);
         assert!(!alive || served, "S2: who could accept does not");

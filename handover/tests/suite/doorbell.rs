@@ -8,8 +8,9 @@ use std::os::unix::net::UnixStream;
 
 use rustix::fs::fcntl_getfl;
 use rustix::io::{FdFlags, fcntl_getfd};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with};
 use unattended_handover::wire::{Frame, Snapshot};
-use unattended_handover::{BatchId, Call, Channel, ConnectionId, Doorbell, Received, Token, call};
+use unattended_handover::{BatchId, Call, Channel, ConnectionId, Doorbell, Received, Refusal, Token, call};
 
 #[test]
 fn only_this_user_may_ring() {
@@ -32,7 +33,7 @@ fn only_this_user_may_ring() {
 
 /// Only root can take on another user's id; who runs this as somebody else has the test of the file's mode above.
 #[test]
-fn another_user_is_told_nothing() {
+fn another_user_is_refused_with_that_reason() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -62,6 +63,24 @@ fn another_user_is_told_nothing() {
     assert!(error.to_string().contains("it belongs to another user"), "{error}");
     assert!(matches!(bell.answer().unwrap(), Call::Stranger { uid } if uid == nobody));
     assert!(matches!(bell.answer().unwrap(), Call::Nobody));
+    // One that looks at nothing, and asks.
+    let path = bell.path().to_owned();
+    let caller = std::thread::spawn(move || {
+        rustix::thread::set_thread_uid(nobody).unwrap();
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        connect(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        socket
+    });
+    let caller = caller.join().unwrap();
+    assert!(matches!(bell.answer().unwrap(), Call::Stranger { .. }));
+    let mut said = [0; 64];
+    let (read, _) = recv(&caller, &mut said[..], RecvFlags::empty()).unwrap();
+    assert_eq!(
+        Frame::decode(&said[..read], 0).unwrap(),
+        Frame::Refuse(Refusal::Stranger)
+    );
+    let (end, _) = recv(&caller, &mut said[..], RecvFlags::empty()).unwrap();
+    assert_eq!(end, 0, "and nothing else");
 }
 
 #[test]

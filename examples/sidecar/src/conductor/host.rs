@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::process::Uid;
 use tokio::sync::watch;
 use unattended_handover::wire::{Listener, Secret};
 use unattended_handover::{ConnectionId, Decline, Frozen, Host};
@@ -201,6 +202,13 @@ impl Host for Program {
         self.has_adopted = true;
         self.sidecar.meters.paused(parts.at_us, clock::now_us());
         self.go_on(id, parts);
+    }
+
+    fn stranger(&mut self, uid: Uid) {
+        self.sidecar.log.say(format_args!(
+            "user {} has called for a hand-over and was refused: only the user of this process may; close the directory to others",
+            uid.as_raw()
+        ));
     }
 
     fn leave(&mut self) {

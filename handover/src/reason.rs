@@ -30,6 +30,15 @@ pub enum Refusal {
     /// What came was no frame, or came where it cannot come.
     #[error("what came is not what this protocol says")]
     Garbled,
+    /// One of the two has waited for the other's word for too long.
+    #[error("no word was heard in time")]
+    Silent,
+    /// One of the two exits.
+    #[error("the process is about to exit")]
+    Leaving,
+    /// A message can be sent neither now nor later.
+    #[error("the socket between the processes is broken")]
+    Broken,
     /// A reason that this version does not know.
     #[error("a reason that this version does not know")]
     Other,

@@ -1,9 +1,9 @@
-//! Which ends a death explains: those of what the dead process owned, as long as nobody could know better.
+//! Which ends a death explains: those of what the dead process may have owned.
+//!
+//! A client notices an end when it looks, which on a machine with more to do than it can is late by no known time. But it knows
+//! when all was well last: what ended between then and now ended with a process that was dying in between.
 
-use std::time::{Duration, Instant};
-
-/// What a dead process owned has ended when it is gone; on a machine with more to do than it can, clients hear of it late.
-const HEARD_WITHIN: Duration = Duration::from_millis(1_000);
+use std::time::Instant;
 
 /// Processes of targets that died.
 #[derive(Debug, Default)]
@@ -51,16 +51,12 @@ impl Deaths {
         }
     }
 
-    /// Whether something that ended then went down with a process. `refused`: nobody had the listener open, so no process
-    /// that lived could have served it.
-    pub(super) fn explain(&self, site: usize, at: Instant, refused: bool) -> bool {
+    /// Whether something that ended between these times went down with a process. `refused`: nobody had the listener open,
+    /// so no process that lived could have served it.
+    pub(super) fn explain(&self, site: usize, [since, at]: [Instant; 2], refused: bool) -> bool {
         self.0.iter().filter(|death| death.site == site).any(|death| {
-            let until = if refused {
-                death.followed
-            } else {
-                death.gone.map(|gone| gone + HEARD_WITHIN)
-            };
-            death.from <= at && until.is_none_or(|until| at <= until)
+            let until = if refused { death.followed } else { death.gone };
+            death.from <= at && until.is_none_or(|until| since <= until)
         })
     }
 
@@ -86,29 +82,33 @@ mod tests {
     #[test]
     fn a_death_explains_what_it_took_along_and_no_more() {
         let start = crate::now();
-        let at = |ms: u64| start + Duration::from_millis(ms);
+        let at = |ms: u64| start + std::time::Duration::from_millis(ms);
         let mut deaths = Deaths::default();
-        assert!(!deaths.explain(0, at(0), true));
+        assert!(!deaths.explain(0, [at(0), at(9_000)], true));
         deaths.begins(0, at(1_000));
         // It dies for long where the machine has no time for it.
-        assert!(deaths.explain(0, at(9_000), false) && !deaths.explain(1, at(1_000), false));
+        assert!(deaths.explain(0, [at(8_000), at(9_000)], false) && !deaths.explain(1, [at(0), at(1_000)], false));
         deaths.ended(0, at(3_000));
-        for (ms, refused, explained) in [
-            (999, false, false),
-            (999, true, false),
-            (1_000, false, true),
-            (4_000, false, true),
-            (4_001, false, false),
-            (90_000, true, true),
+        for (since, ended, refused, explained) in [
+            (0, 999, false, false),
+            (0, 999, true, false),
+            (0, 1_000, false, true),
+            // Seen late, and all was well before it was gone.
+            (3_000, 60_000, false, true),
+            // All was well after it was gone.
+            (3_001, 3_002, false, false),
+            (3_001, 60_000, true, true),
         ] {
-            assert_eq!(deaths.explain(0, at(ms), refused), explained, "{ms} {refused}");
+            let told = deaths.explain(0, [at(since), at(ended)], refused);
+            assert_eq!(told, explained, "{since} {ended} {refused}");
         }
         // What was opened before tells of nobody who came after.
         deaths.served(0, at(2_999), at(5_000));
         deaths.served(1, at(3_100), at(5_000));
-        assert!(deaths.explain(0, at(6_000), true));
+        assert!(deaths.explain(0, [at(6_000), at(6_000)], true));
         deaths.served(0, at(3_000), at(5_000));
         deaths.served(0, at(3_000), at(7_000));
-        assert!(deaths.explain(0, at(5_000), true) && !deaths.explain(0, at(5_001), true));
+        assert!(deaths.explain(0, [at(5_000), at(6_000)], true));
+        assert!(!deaths.explain(0, [at(5_001), at(6_000)], true));
     }
 }

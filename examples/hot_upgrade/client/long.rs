@@ -65,9 +65,10 @@ pub(super) async fn http(shared: Arc<Shared>, connection: usize, home: usize, mu
     let mut waits = Waits::new(&shared, connection);
     while !shared.stopped() {
         let at = shared.balance(home, &mut draw);
+        let began = crate::now();
         match Http::open(shared.sites[at].http).await {
-            Ok(open) => http_requests(&shared, home, at, open, &mut draw, &mut waits).await,
-            Err(error) => shared.tally.failed(at, error.refused, &error.reason),
+            Ok(open) => http_requests(&shared, home, at, (open, began), &mut draw, &mut waits).await,
+            Err(error) => shared.tally.failed(at, began, error.refused, &error.reason),
         }
         tokio::time::sleep(BREATH).await;
     }
@@ -77,7 +78,7 @@ async fn http_requests(
     shared: &Shared,
     home: usize,
     at: usize,
-    mut connection: Http,
+    (mut connection, mut well): (Http, Instant),
     draw: &mut Draw,
     waits: &mut Waits<'_>,
 ) {
@@ -88,7 +89,7 @@ async fn http_requests(
             return;
         }
         if connection.is_closed() {
-            tally.lost(at, "an HTTP connection ended between two requests");
+            tally.lost(at, well, "an HTTP connection ended between two requests");
             return;
         }
         let length = 64 + usize::try_from(draw.below(4_000)).unwrap_or(0);
@@ -96,6 +97,7 @@ async fn http_requests(
         let asked = crate::now();
         match connection.ask(Method::POST, "/echo", message.clone()).await {
             Ok(answer) => {
+                well = crate::now();
                 waits.answered(at, asked);
                 if answer.status == 200 {
                     tally
@@ -104,6 +106,7 @@ async fn http_requests(
                 } else {
                     tally.failed(
                         at,
+                        asked,
                         false,
                         &format!("an HTTP request was answered with {}", answer.status),
                     );
@@ -114,8 +117,8 @@ async fn http_requests(
                 }
             }
             Err(error) => {
-                tally.failed(at, error.refused, &error.reason);
-                tally.lost(at, "an HTTP connection ended within a request");
+                tally.failed(at, well, error.refused, &error.reason);
+                tally.lost(at, well, "an HTTP connection ended within a request");
                 return;
             }
         }
@@ -134,9 +137,10 @@ pub(super) async fn bytes(shared: Arc<Shared>, connection: usize, home: usize, m
             Some(address) if framed => (address, true),
             _ => (site.tcp, false),
         };
+        let began = crate::now();
         match connect(address).await {
-            Ok(stream) => messages(&shared, home, at, stream, framed, &mut draw, &mut waits).await,
-            Err(error) => shared.tally.failed(at, error.refused, &error.reason),
+            Ok(stream) => messages(&shared, home, at, (stream, began), framed, &mut draw, &mut waits).await,
+            Err(error) => shared.tally.failed(at, began, error.refused, &error.reason),
         }
         tokio::time::sleep(BREATH).await;
     }
@@ -146,7 +150,7 @@ async fn messages(
     shared: &Shared,
     home: usize,
     at: usize,
-    mut stream: TcpStream,
+    (mut stream, mut well): (TcpStream, Instant),
     framed: bool,
     draw: &mut Draw,
     waits: &mut Waits<'_>,
@@ -158,7 +162,7 @@ async fn messages(
             return;
         }
         if ended(&stream) {
-            tally.lost(at, "a TCP connection ended between two messages");
+            tally.lost(at, well, "a TCP connection ended between two messages");
             return;
         }
         let length = 64 + usize::try_from(draw.below(4_000)).unwrap_or(0);
@@ -170,14 +174,15 @@ async fn messages(
         let asked = crate::now();
         match exchange(&mut stream, &message).await {
             Ok(answer) => {
+                well = crate::now();
                 waits.answered(at, asked);
                 tally
                     .bytes_wrong
                     .fetch_add(wrong_bytes(&message, &answer), Ordering::Relaxed);
             }
             Err(error) => {
-                tally.failed(at, error.refused, &error.reason);
-                tally.lost(at, "a TCP connection ended within a message");
+                tally.failed(at, well, error.refused, &error.reason);
+                tally.lost(at, well, "a TCP connection ended within a message");
                 return;
             }
         }

@@ -35,11 +35,17 @@ pub(super) async fn http(shared: Arc<Shared>, home: usize, mut draw: Draw) {
                 tally.answered(asked.elapsed());
                 tally.failed(
                     at,
+                    asked,
                     false,
                     &format!("a short HTTP request was answered with {}", answer.status),
                 );
             }
-            Err(error) => tally.failed(at, error.refused, &format!("a short HTTP request: {}", error.reason)),
+            Err(error) => tally.failed(
+                at,
+                asked,
+                error.refused,
+                &format!("a short HTTP request: {}", error.reason),
+            ),
         }
         let pause = draw.pause();
         tokio::time::sleep(pause).await;
@@ -70,7 +76,12 @@ pub(super) async fn tcp(shared: Arc<Shared>, home: usize, mut draw: Draw) {
             }
             Err(error) => {
                 let error: super::http::NoAnswer = error;
-                tally.failed(at, error.refused, &format!("a short TCP message: {}", error.reason));
+                tally.failed(
+                    at,
+                    asked,
+                    error.refused,
+                    &format!("a short TCP message: {}", error.reason),
+                );
             }
         }
         let pause = draw.pause();

@@ -69,14 +69,14 @@ impl Tally {
         self.deaths.lock().served(site, opened, crate::now());
     }
 
-    /// A request that got no whole answer, or one that says it failed.
-    pub(crate) fn failed(&self, site: usize, refused: bool, reason: &str) {
-        self.failed.lock().add(site, refused, reason);
+    /// A request, begun at `since`, that got no whole answer, or one that says it failed.
+    pub(crate) fn failed(&self, site: usize, since: Instant, refused: bool, reason: &str) {
+        self.failed.lock().add(site, since, refused, reason);
     }
 
-    /// A connection that ended and should not have.
-    pub(crate) fn lost(&self, site: usize, reason: &str) {
-        self.lost.lock().add(site, false, reason);
+    /// A connection that ended and should not have; at `since` all was well.
+    pub(crate) fn lost(&self, site: usize, since: Instant, reason: &str) {
+        self.lost.lock().add(site, since, false, reason);
     }
 
     /// Requests that failed: those that a living process could have served, and those that went down with one that died.
@@ -196,6 +196,8 @@ struct Ends {
 #[derive(Debug)]
 struct End {
     site: usize,
+    /// Between these times.
+    since: Instant,
     at: Instant,
     /// The kernel refused it: no process of the target had the listener open, so none that lived could have served it.
     refused: bool,
@@ -203,13 +205,14 @@ struct End {
 }
 
 impl Ends {
-    fn add(&mut self, site: usize, refused: bool, reason: &str) {
+    fn add(&mut self, site: usize, since: Instant, refused: bool, reason: &str) {
         if self.ends.len() >= ENDS {
             self.more += 1;
             return;
         }
         self.ends.push(End {
             site,
+            since,
             at: crate::now(),
             refused,
             reason: reason.into(),
@@ -224,7 +227,7 @@ impl Ends {
 
 impl End {
     fn is_with_owner(&self, deaths: &Deaths) -> bool {
-        deaths.explain(self.site, self.at, self.refused)
+        deaths.explain(self.site, [self.since, self.at], self.refused)
     }
 }
 

@@ -331,7 +331,7 @@ impl Agent {
         let Some(session) = self.session.as_mut() else { return };
         if session.peer.is_none() {
             if now_ms >= session.heard_ms.saturating_add(self.timing.hello_ms) {
-                self.give_up(now_ms, Refusal::Other);
+                self.give_up(now_ms, Refusal::Silent);
             }
             return;
         }
@@ -342,7 +342,7 @@ impl Agent {
                 .saturating_add(self.timing.lease_ms.max(self.timing.hello_ms))
         {
             // Somebody else may call.
-            self.give_up(now_ms, Refusal::Other);
+            self.give_up(now_ms, Refusal::Silent);
             return;
         }
         let fell_silent = late && !session.silent;

@@ -304,7 +304,7 @@ impl<H: Host> Handover<H> {
     /// what is offered and was not taken is thawed first.
     pub fn part(mut self, now_ms: u64) -> H {
         self.read(now_ms);
-        self.agent.give_up(now_ms, Refusal::Other);
+        self.agent.give_up(now_ms, Refusal::Leaving);
         self.obey(now_ms);
         self.host
     }
@@ -340,7 +340,7 @@ impl<H: Host> Handover<H> {
         let broken = self.channel.as_mut().is_some_and(|channel| channel.flush().is_err());
         // A socket that is closed says so when it is read; one that takes a message neither now nor later is of no use.
         if broken && self.read(now_ms) && self.channel.is_some() {
-            self.agent.give_up(now_ms, Refusal::Other);
+            self.agent.give_up(now_ms, Refusal::Broken);
             self.obey(now_ms);
         }
     }

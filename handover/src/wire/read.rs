@@ -358,6 +358,9 @@ const fn refusal(code: u8) -> Refusal {
         6 => Refusal::Unclaimed,
         7 => Refusal::OtherQueue,
         8 => Refusal::Garbled,
+        10 => Refusal::Silent,
+        11 => Refusal::Leaving,
+        12 => Refusal::Broken,
         _ => Refusal::Other,
     }
 }

@@ -244,6 +244,9 @@ const fn refusal_code(refusal: Refusal) -> u8 {
         Refusal::OtherQueue => 7,
         Refusal::Garbled => 8,
         Refusal::Other => 9,
+        Refusal::Silent => 10,
+        Refusal::Leaving => 11,
+        Refusal::Broken => 12,
     }
 }
 

@@ -371,10 +371,11 @@ fn report(handover: &Handover<Echo>) -> String {
     let (status, tally) = (agent.status(), agent.tally());
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
     format!(
-        "holds={} polls={} committed={} peer={} owned={} moved={} adopted={} declined={} secret={} open={open}",
+        "holds={} polls={} committed={} free={} peer={} owned={} moved={} adopted={} declined={} secret={} open={open}",
         status.holds,
         status.polls,
         status.committed,
+        agent.would_take_call().is_ok(),
         agent.peer().is_some(),
         agent.owned(),
         tally.moved,

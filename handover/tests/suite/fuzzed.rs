@@ -43,6 +43,21 @@ fn conversation() -> Vec<u8> {
         .collect()
 }
 
+/// Every kind of frame, each as the first that is said.
+fn sound() -> impl Strategy<Value = Vec<u8>> {
+    let golden = include_str!("data/frames-v1.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'));
+    let each = golden.map(|line| {
+        let (name, hex) = line.split_once(' ').expect("a name and bytes");
+        let digit = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap_or_else(|_| panic!("{name}: no hex"));
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digit).collect();
+        let length = u8::try_from(bytes.len()).expect("a small frame");
+        core::iter::once(length).chain(bytes).collect()
+    });
+    prop::sample::select(each.chain([conversation()]).collect::<Vec<Vec<u8>>>())
+}
+
 fn changed(sound: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>());
     prop::collection::vec(change, 0..4).prop_map(move |changes| {
@@ -59,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, rng_seed: proptest::test_runner::RngSeed::Fixed(3), ..ProptestConfig::default() })]
 
     #[test]
-    fn frames(bytes in prop_oneof![changed(conversation()), prop::collection::vec(any::<u8>(), 0..300)]) {
+    fn frames(bytes in prop_oneof![sound().prop_flat_map(changed), prop::collection::vec(any::<u8>(), 0..300)]) {
         targets::handover_frames(&bytes);
     }
 

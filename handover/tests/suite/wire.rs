@@ -58,6 +58,9 @@ fn frame() -> impl Strategy<Value = Frame> {
         Refusal::Unclaimed,
         Refusal::OtherQueue,
         Refusal::Garbled,
+        Refusal::Silent,
+        Refusal::Leaving,
+        Refusal::Broken,
         Refusal::Other,
     ]);
     prop_oneof![
@@ -213,11 +216,12 @@ fn greeted(versions: (u8, u8), calls: bool) -> (Agent, Vec<Action>) {
 #[test]
 fn versions_are_agreed_upon_or_refused() {
     for calls in [true, false] {
-        for versions in [(1, 1), (1, 2), (1, 9)] {
+        for versions in [(1, 1), (1, 2), (1, 9), (0, 1), (0, 9)] {
             let (agent, _) = greeted(versions, calls);
             assert_eq!(agent.peer().map(|peer| peer.version), Some(1), "{versions:?}");
         }
-        for versions in [(2, 2), (2, 9)] {
+        // Later ones, earlier ones, and what is no range.
+        for versions in [(2, 2), (2, 9), (0, 0), (9, 1)] {
             let (agent, actions) = greeted(versions, calls);
             assert!(agent.peer().is_none() && agent.status().polls);
             let refused = Action::Send(Frame::Refuse(Refusal::NoCommonVersion));

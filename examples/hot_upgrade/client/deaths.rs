@@ -1,7 +1,8 @@
 //! Which ends a death explains: those of what the dead process may have owned.
 //!
-//! A client notices an end when it looks, which on a machine with more to do than it can is late by no known time. But it knows
-//! when all was well last: what ended between then and now ended with a process that was dying in between.
+//! A client notices an end when it looks, and reads an answer when it can: on a machine with more to do than it can, late by no
+//! known time. But it knows when it asked what was answered last. Whoever answered lived then, and what has ended since may
+//! have ended with a process that was dying in between.
 
 use std::time::Instant;
 

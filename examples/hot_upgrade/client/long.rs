@@ -97,7 +97,7 @@ async fn http_requests(
         let asked = crate::now();
         match connection.ask(Method::POST, "/echo", message.clone()).await {
             Ok(answer) => {
-                well = crate::now();
+                well = asked;
                 waits.answered(at, asked);
                 if answer.status == 200 {
                     tally
@@ -174,7 +174,7 @@ async fn messages(
         let asked = crate::now();
         match exchange(&mut stream, &message).await {
             Ok(answer) => {
-                well = crate::now();
+                well = asked;
                 waits.answered(at, asked);
                 tally
                     .bytes_wrong

@@ -74,7 +74,7 @@ impl Tally {
         self.failed.lock().add(site, since, refused, reason);
     }
 
-    /// A connection that ended and should not have; at `since` all was well.
+    /// A connection that ended and should not have; what was asked at `since` was answered.
     pub(crate) fn lost(&self, site: usize, since: Instant, reason: &str) {
         self.lost.lock().add(site, since, false, reason);
     }

@@ -24,7 +24,7 @@ use crate::fleets::{Record, Sites};
 use crate::lots::Lots;
 use crate::options::Options;
 use crate::person::Desk;
-use crate::tree::{DAY_MS, HOUR_MS, Tree};
+use crate::tree::{DAY_MS, HOUR_MS, Tree, name};
 use crate::world::{Grounds, Truth};
 
 pub(crate) const LINE: &str = "mesh";
@@ -57,7 +57,8 @@ struct Stage {
     burnt: AtomicBool,
     fixed: AtomicBool,
     armed: AtomicBool,
-    hotfix: Mutex<Option<String>>,
+    /// The commit that mends what burns, and whether it was ordered.
+    hotfix: Mutex<Option<(u64, bool)>>,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -92,21 +93,27 @@ impl Stage {
                 at_unix_ms: self.fire_ms,
                 open: true,
             });
-            *self.hotfix.lock() = Some(self.tree.commit_hotfix(wall_ms + HOUR_MS));
+            *self.hotfix.lock() = Some((self.tree.commit_hotfix(wall_ms + HOUR_MS), false));
         }
         let Some(handle) = handle else { return };
         let ordered = wall_ms >= self.fire_ms + 2 * HOUR_MS;
-        if let Some(commit) = self.hotfix.lock().take_if(|_| ordered) {
+        let mut hotfix = self.hotfix.lock();
+        let Some((mends, was_ordered)) = hotfix.as_mut() else {
+            return;
+        };
+        if ordered && !std::mem::replace(was_ordered, true) {
+            let commit = name(*mends);
             let desk = Actor::program("incident-desk", INCIDENT);
             let _ = handle.order(LINE, Order::Hotfix { commit }, desk, "production burns");
         }
         let mended = || {
             let summary = handle.summary();
             summary.and_then(|summary| {
-                let hotfixes = summary.lines.into_iter().flat_map(|line| line.releases);
-                hotfixes
-                    .filter(|release| release.lane == Lane::Hotfix)
-                    .find_map(|release| release.production_unix_ms)
+                let releases = summary.lines.into_iter().flat_map(|line| line.releases);
+                releases
+                    .filter(|release| release.lane == Lane::Hotfix || release.head >= *mends)
+                    .filter_map(|release| release.production_unix_ms)
+                    .min()
             })
         };
         if self.burnt.load(Ordering::SeqCst)

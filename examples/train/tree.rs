@@ -127,8 +127,8 @@ impl Tree {
     }
 
     /// The commit that mends what burns in production.
-    pub(crate) fn commit_hotfix(&self, at_ms: i64) -> String {
-        name(self.inner.lock().add(at_ms, true))
+    pub(crate) fn commit_hotfix(&self, at_ms: i64) -> u64 {
+        self.inner.lock().add(at_ms, true)
     }
 
     /// What is wrong with a version.
@@ -155,7 +155,8 @@ impl Inner {
     }
 }
 
-fn name(number: u64) -> String {
+/// The name of a commit.
+pub(crate) fn name(number: u64) -> String {
     let mut lots = Lots::of(&[77, number]);
     format!("{:07x}", lots.bits() & 0x0fff_ffff)
 }

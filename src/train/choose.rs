@@ -84,12 +84,11 @@ impl Line {
             facts = facts.value("drills_passed", at_ms, passed);
         }
         if let Some(open) = seen.open_incidents {
-            // An incident of production is no reason to hold back what mends it.
-            let own = if release.lane == Lane::Hotfix {
-                0
-            } else {
-                self.incidents.len() as u64
-            };
+            // An incident of production is no reason to hold back what mends it: a hotfix that did not get through in time
+            // comes with the next nightly.
+            let brings = |head: &u64| release.content.has(*head) && !self.production.content.has(*head);
+            let mends = release.lane == Lane::Hotfix || self.mends.iter().any(brings);
+            let own = if mends { 0 } else { self.incidents.len() as u64 };
             let open = i64::try_from(open.saturating_add(own)).unwrap_or(i64::MAX);
             facts = facts.value("open_incidents", at_ms, open);
         }

@@ -142,6 +142,8 @@ pub(super) struct Line {
     pub(super) chosen: Option<(Vec<u64>, Actor)>,
     pub(super) stopped: Option<Stop>,
     pub(super) incidents: BTreeMap<String, i64>,
+    /// Commits that were ordered as hotfixes.
+    pub(super) mends: BTreeSet<u64>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) restores_ms: Vec<i64>,
     pub(super) hands: u64,
@@ -208,6 +210,7 @@ impl Line {
             chosen: None,
             stopped: None,
             incidents: BTreeMap::new(),
+            mends: BTreeSet::new(),
             deliveries: Vec::new(),
             restores_ms: Vec::new(),
             hands: 0,

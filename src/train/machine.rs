@@ -454,6 +454,7 @@ impl Line {
         if self.production.content.has(head) {
             return Err(refused("production has it already"));
         }
+        self.mends.insert(head);
         self.build_hotfix(head, cx);
         Ok(())
     }

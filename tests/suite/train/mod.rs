@@ -18,7 +18,7 @@ pub(crate) const HOUR_MS: i64 = 3_600_000;
 /// Monday, 23 November 2026, 08:00 UTC.
 pub(crate) const START_MS: i64 = 1_795_420_800_000;
 
-const QUALIFICATION: &str = "
+pub(crate) const QUALIFICATION: &str = "
 version: 1
 pack: qualification
 owner: mesh-team

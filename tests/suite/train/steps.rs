@@ -4,7 +4,7 @@ use unattended::defense::Guard;
 use unattended::train::{Command, Input, Order, Site, Stage, Train};
 use unattended::{Level, Outcome};
 
-use super::{at, built, ci, config, ended, facts, line, order, qualified, starts, told, train};
+use super::{QUALIFICATION, at, built, ci, config, ended, facts, line, order, qualified, starts, told, train};
 
 fn asked(train: &Train) -> Vec<unattended::train::Briefing> {
     let ask = |(_, command): (u64, &Command)| match command {
@@ -158,6 +158,49 @@ fn a_hotfix_overtakes_and_skips_nothing() {
         train.apply(&input).unwrap();
     }
     assert_eq!(starts(&train).last().unwrap(), "mesh/canary/mesh-2.3.0/0");
+}
+
+/// One fire at a time; but what mends it is held up by nobody for it, be it the hotfix or the nightly that has it, too.
+#[test]
+fn a_nightly_that_has_the_hotfix_is_not_held_back_by_what_it_mends() {
+    let burning = QUALIFICATION.replace("drills_passed: bool}", "drills_passed: bool, open_incidents: number}")
+        + "  - {id: burning, kind: condition, if: {fact: open_incidents, above: 0}, then: hold, reason: one fire at a time}\n";
+    let goes = |ordered: bool| {
+        let mut config = config(Level::L5);
+        config.qualification = Guard::from_yaml("qualification.yaml", &burning).unwrap();
+        let mut train = Train::new(config).unwrap();
+        train.apply(&ci(1, true)).unwrap();
+        let incident = Input::Incident {
+            line: line(),
+            id: "fire".to_owned(),
+            at_unix_ms: train.now_unix_ms(),
+        };
+        train.apply(&incident).unwrap();
+        if ordered {
+            let commit = "c1".to_owned();
+            train.apply(&order(Order::Hotfix { commit })).unwrap();
+            train.apply(&built("mesh-2.0.1", "h", 1, Some(0))).unwrap();
+            // It does not get through, for no fault of its own.
+            train
+                .apply(&ended(&train, Site::Canary, "mesh-2.0.1", 0, Outcome::RolledBack))
+                .unwrap();
+        }
+        for input in [at(12), built("mesh-2.1.0", "a", 1, None)] {
+            train.apply(&input).unwrap();
+        }
+        train
+            .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
+            .unwrap();
+        train.apply(&at(18)).unwrap();
+        let mut seen = facts(&train, "mesh-2.1.0", Some(0.5));
+        if let Input::Facts { facts, .. } = &mut seen {
+            facts.open_incidents = Some(0);
+        }
+        train.apply(&seen).unwrap();
+        train.apply(&at(28)).unwrap();
+        starts(&train).iter().any(|key| key.contains("production/mesh-2.1.0"))
+    };
+    assert!(goes(true) && !goes(false));
 }
 
 #[test]

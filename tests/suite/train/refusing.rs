@@ -4,7 +4,7 @@ use unattended::defense::Guard;
 use unattended::train::{Input, Order, Refusal, Site, Stage, Train, TrainError, TrainSummary};
 use unattended::{Actor, Level, Outcome};
 
-use super::{at, built, ci, config, ended, order, qualified, starts, told, train};
+use super::{at, built, ci, config, ended, facts, order, qualified, starts, told, train};
 
 fn stage(summary: &TrainSummary, version: &str) -> Stage {
     let all = summary.lines.iter().flat_map(|line| &line.releases);
@@ -191,4 +191,63 @@ freezes: [{id: for-ever, from: 2026-01-01, until: 2099-01-01, zone: UTC, owner: 
     ] {
         assert!(error.to_string().contains(field), "{error}");
     }
+}
+
+fn on_production(train: &Train) -> bool {
+    starts(train).iter().any(|key| key.contains("/production/"))
+}
+
+/// The calendar lets it go when it is too old.
+#[test]
+fn a_release_older_than_its_age_limit_goes_nowhere() {
+    let freeze = "
+version: 1
+pack: calendar
+owner: cto
+scope: {fleet: mesh}
+freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto, reason: quiet days}]
+";
+    let goes = |max_age_hours: u64| {
+        let mut config = config(Level::L5);
+        config.calendar = Guard::from_yaml("calendar.yaml", freeze).unwrap();
+        for line in &mut config.lines {
+            line.limits.max_age_ms = max_age_hours * 3_600_000;
+        }
+        let mut train = Train::new(config).unwrap();
+        for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+            train.apply(&input).unwrap();
+        }
+        train
+            .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
+            .unwrap();
+        train.apply(&at(18)).unwrap();
+        train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+        // A slot each morning, all of them within the freeze; the last one after it.
+        for hours in 19..24 * 8 {
+            train.apply(&at(hours)).unwrap();
+        }
+        on_production(&train)
+    };
+    assert!(goes(30 * 24) && !goes(60));
+}
+
+#[test]
+fn what_ci_contradicts_itself_about_is_not_even_tried() {
+    let goes = |contradicts: bool| {
+        let mut train = train(Level::L5);
+        for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None), ci(2, true)] {
+            train.apply(&input).unwrap();
+        }
+        train.apply(&at(36)).unwrap();
+        if contradicts {
+            // While it is being built.
+            train.apply(&ci(2, false)).unwrap_err();
+        }
+        let _ = train.apply(&built("mesh-2.2.0", "b", 2, None));
+        train
+            .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::RolledBack))
+            .unwrap();
+        starts(&train).iter().any(|key| key.contains("mesh-2.2.0"))
+    };
+    assert!(goes(false) && !goes(true));
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use unattended::upgrade::{Clock, TargetId};
 use unattended::{Outcome, Severity};
 
-use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS};
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, START_WALL_MS};
 
 const REGIONS: [&str; 3] = ["eu", "us", "asia"];
 
@@ -142,7 +142,6 @@ fn a_region_that_stays_away_is_left_as_debt() {
     // Nobody knows whether they serve: they count against their applications, and against no other one.
     let debts = &ended.summary.debts;
     let given_up = |debt: &unattended::Debt| debt.reason.contains("region=asia could not be reached for");
-    assert!(debts.iter().any(given_up), "{debts:?}");
     for debt in debts {
         assert_ne!(debt.owner, "app-3", "{debt:?}");
         assert_eq!(
@@ -151,6 +150,41 @@ fn a_region_that_stays_away_is_left_as_debt() {
             "{debt:?}"
         );
     }
+    // It is given the whole patience, and no more.
+    let silent_ms = decisions(&ended, "domain.silent")[0].0;
+    let owed_ms = |debt: &unattended::Debt| {
+        u64::try_from(debt.expires_unix_ms - START_WALL_MS).unwrap() - case.settings.debt_expiry_ms
+    };
+    let first = debts.iter().filter(|debt| given_up(debt)).map(owed_ms).min().unwrap();
+    assert!(
+        (silent_ms + HOUR_MS..silent_ms + HOUR_MS + 2 * MINUTE_MS).contains(&first),
+        "silent from {silent_ms} ms, given up at {first} ms"
+    );
+    // Whoever is owed was left alone, and everybody else has the new version: nobody is lost between the two.
+    let owed: BTreeSet<&str> = debts.iter().map(|debt| debt.target.as_str()).collect();
+    let begun: BTreeSet<&str> = (ended.effects.iter())
+        .filter(|effect| effect.disturbs())
+        .map(|effect| effect.target.as_str())
+        .collect();
+    for target in &case.targets {
+        let id = target.id.as_str();
+        assert!(
+            owed.contains(id) || begun.contains(id),
+            "{id} is neither changed nor owed"
+        );
+    }
+    for debt in debts.iter().filter(|debt| given_up(debt)) {
+        let late = ended
+            .effects
+            .iter()
+            .find(|effect| effect.target == debt.target && effect.at_ms > silent_ms);
+        assert!(late.is_none(), "{debt:?}: {late:?}");
+    }
+    let census = ended.sim.census();
+    assert!(
+        census.on_new_verified + debts.len() as u64 >= census.targets,
+        "{census:?}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use unattended::upgrade::Clock;
 use unattended::{Level, Outcome};
 
-use crate::support::{Act, Case, Ended, MINUTE_MS, NEW, OLD, person};
+use crate::support::{Act, Case, Effect, Ended, MINUTE_MS, NEW, OLD, person};
 
 fn case(release: &'static str) -> Case {
     let mut case = Case::calm(4, 20).release(release);
@@ -85,6 +85,7 @@ fn a_person_may_go_on_without_a_way_back() {
 #[test]
 fn a_rollback_ends_the_rehearsal_wherever_it_is() {
     // Before it comes up, on its way back, between, and on its way there again.
+    let mut seen = BTreeSet::new();
     for minutes in [1, 4, 6, 8, 11, 14, 18, 22] {
         let stage = case("good").stage();
         let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
@@ -99,6 +100,49 @@ fn a_rollback_ends_the_rehearsal_wherever_it_is() {
             replaced(&ended)
         );
         ended.all_on_old();
+        if touched(&ended).len() > 1 {
+            // It was over already.
+            continue;
+        }
+        // Nothing of it is begun after the word.
+        let attempt = |effect: &Effect| effect.key.as_ref().map(|key| key.split('/').next().unwrap().to_owned());
+        let (before, after): (Vec<_>, Vec<_>) =
+            (ended.effects.iter()).partition(|effect| effect.at_ms < minutes * MINUTE_MS);
+        let begun: BTreeSet<String> = before.iter().filter_map(|effect| attempt(effect)).collect();
+        for effect in after.iter().filter(|effect| effect.version.as_deref() == Some(NEW)) {
+            assert!(
+                attempt(effect).is_some_and(|attempt| begun.contains(&attempt)),
+                "after {minutes} min: {effect:?}"
+            );
+        }
+        seen.insert(before.iter().filter(|effect| effect.act == Act::Replace).count());
+    }
+    assert!([1, 2, 3].iter().all(|steps| seen.contains(steps)), "{seen:?}");
+}
+
+#[test]
+fn a_rollback_ends_a_rehearsal_that_rules_hold() {
+    // What is left before the window is too short for another step: on the new version with the way back forbidden, and on the old
+    // one where only the way there is.
+    for (rollback, from, steps) in [("forbidden", "08:21", 1), ("allowed", "08:12", 2)] {
+        let mut case = case("good");
+        case.rules = format!(
+            "version: 1\npack: day\nowner: ops\nscope: all\nwindows:\n  \
+             - {{id: day, kind: protected, weekly: {{days: daily, from: \"{from}\", for: 2h}}, zone: UTC, rollback: {rollback}, reason: business}}\n"
+        );
+        let stage = case.stage();
+        let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+        let ended = stage.run_beside(async move {
+            clock.sleep_until(clock.now() + 40 * MINUTE_MS).await;
+            let all = platform.effects();
+            let taken = all.iter().filter(|effect| effect.act == Act::Replace).count();
+            assert_eq!(taken, steps, "{rollback}");
+            handle.roll_back(person(), "never mind").unwrap();
+        });
+        assert_eq!(ended.outcome, Outcome::RolledBack, "{rollback}");
+        ended.all_on_old();
+        let versions: Vec<&str> = replaced(&ended).into_iter().map(|(_, version)| version).collect();
+        assert_eq!(versions, [NEW, OLD], "{rollback}");
     }
 }
 

@@ -299,6 +299,12 @@ impl Autopilot {
         &self.choice
     }
 
+    /// Attempts begin under this generation, or above: others may have been at the same targets before.
+    pub(crate) fn generation(mut self, first: u64) -> Self {
+        self.driver = self.driver.first_generation(first);
+        self
+    }
+
     /// Plans the change, has the plan verified, and gives a handle and the future that runs it.
     ///
     /// Nothing has happened yet when this returns. The future spawns nothing and owns no runtime; dropping it at any

@@ -279,4 +279,6 @@ pub struct Progress {
     pub evidence: f64,
     /// Where it stands, in one word.
     pub state: &'static str,
+    /// It is being taken back, whatever it waits for.
+    pub goes_back: bool,
 }

@@ -52,7 +52,8 @@
 //!                                              └─► summary ──► report: page, text, JSON
 //! ```
 //!
-//! Which release, and when, is for the [`train`]: from a commit over the canary fleet to production.
+//! Which release, and when, is for the [`train`]: from a commit over the canary fleet to production. Which of several changes may
+//! begin beside the others is for the [`queue`].
 //!
 //! # Guarantees
 //!
@@ -67,7 +68,7 @@
 //!
 //! # Limits
 //!
-//! - One change at a time. Modes cold, warm and hot.
+//! - An autopilot leads one change; a [`queue`] leads several beside each other. Modes cold, warm and hot.
 //! - The journal is folded from its beginning at each start: about a second for a million records. It holds the fleet, so
 //!   whoever has it can [`replay`] the change.
 //! - A fleet of 300,000 targets takes some hundred megabytes.
@@ -86,6 +87,7 @@ mod machine;
 mod notice;
 mod permit;
 mod ports;
+pub mod queue;
 mod replay;
 pub mod report;
 mod router;

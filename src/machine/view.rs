@@ -22,6 +22,7 @@ impl Machine {
             batch: self.classes.first().map_or(0, |class| class.stage),
             evidence: libm::exp(self.judge.ln_e().min(700.0)),
             state: self.state(),
+            goes_back: self.course == Course::Back,
         }
     }
 

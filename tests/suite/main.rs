@@ -11,6 +11,7 @@ mod levels;
 mod notices;
 mod orders;
 mod permit;
+mod queue;
 mod refusals;
 mod rehearsal;
 mod replay;

@@ -1,0 +1,482 @@
+//! The thin driver: keeps the journal, opens autopilots and runs them beside each other. It decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use async_trait::async_trait;
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use unattended_upgrade::{Clock, Group, Journal, JournalError, Record, Stream};
+
+use super::{Input, Queue, Ticket};
+use crate::notice::{Desk, Outbox};
+use crate::{Actor, AlwaysPermit, Autopilot, Change, Handle, Notifier, Outcome, Permit, RunError, Telling};
+
+mod handle;
+mod telling;
+
+pub use handle::QueueHandle;
+use handle::Shared;
+
+/// The records of the queue in a journal.
+const STREAM: Stream = Stream(4);
+const BEGIN: u8 = 1;
+const INPUT: u8 = 2;
+/// Groups read at once.
+const READ_GROUPS: usize = 256;
+
+/// Puts changes together when their turn has come.
+#[async_trait]
+pub trait Changes: Send + Sync {
+    /// The autopilot of a change and the change itself. Its journal must be its own, and the same each time: a change that was
+    /// under way when the process died is opened again, and goes on where that journal stands. The generations of its attempts are
+    /// set by the queue.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words for people. It is not begun then; one that had begun is tried again later.
+    async fn open(&self, ticket: &Ticket) -> Result<(Autopilot, Change), String>;
+}
+
+/// The outside world of a queue. It begins with [`new`](Self::new); every field may be set.
+#[non_exhaustive]
+pub struct QueueParts {
+    /// Where every input is written down before anything follows from it.
+    pub journal: Arc<dyn Journal>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who puts changes together.
+    pub changes: Arc<dyn Changes>,
+    /// How people are told.
+    pub notifier: Arc<dyn Notifier>,
+    /// What is asked before a change is begun, or ended for an emergency. Each change asks its own before each effect.
+    pub permit: Arc<dyn Permit>,
+    /// How often people are told, and when somebody else is.
+    pub telling: Telling,
+    /// How often the queue is looked at, in milliseconds, where nothing happens. Default one minute.
+    pub poll_ms: u64,
+    /// How long [`Changes::open`] and the notifier may take, in milliseconds. Default one minute.
+    pub call_ms: u64,
+}
+
+impl fmt::Debug for QueueParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueParts")
+            .field("poll_ms", &self.poll_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+impl QueueParts {
+    /// These parts, with everything permitted.
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        changes: Arc<dyn Changes>,
+        notifier: Arc<dyn Notifier>,
+    ) -> Self {
+        Self {
+            journal,
+            clock,
+            changes,
+            notifier,
+            permit: Arc::new(AlwaysPermit),
+            telling: Telling::default(),
+            poll_ms: 60_000,
+            call_ms: 60_000,
+        }
+    }
+}
+
+/// Why a queue stopped being driven. The journal has everything; a later run goes on from it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueRunError {
+    /// The journal is of another queue.
+    #[error(
+        "the journal belongs to another queue: {journal}; this one is {run}: name another journal, or run with the same limits"
+    )]
+    OtherQueue {
+        /// What the journal says.
+        journal: String,
+        /// What this run is.
+        run: String,
+    },
+    /// The journal cannot be read back.
+    #[error("the journal cannot be used: {0}")]
+    Journal(String),
+    /// The journal failed.
+    #[error(transparent)]
+    Append(#[from] JournalError),
+}
+
+/// Gives a handle and the future that drives the queue, and all changes in it, until it is [left](QueueHandle::leave), from
+/// wherever its journal stands.
+///
+/// The future spawns nothing and owns no runtime; dropping it at any await is as good, or as bad, as a kill.
+pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static, Result<(), QueueRunError>>) {
+    let shared = Arc::new(Shared {
+        machine: Mutex::new(None),
+        orders: Mutex::default(),
+        known: Mutex::default(),
+        handles: Mutex::default(),
+        left: Mutex::new(false),
+        waker: AtomicWaker::new(),
+        clock: Arc::clone(&parts.clock),
+    });
+    let handle = QueueHandle(Arc::clone(&shared));
+    let outbox = Outbox::new(Arc::clone(&parts.notifier), Arc::clone(&parts.clock), parts.call_ms);
+    let mut run = Run {
+        parts,
+        shared,
+        outbox,
+        desk: Desk::default(),
+        group: Group::new(),
+        runs: FuturesUnordered::new(),
+        ended: Vec::new(),
+        ending: BTreeSet::new(),
+        refused: BTreeMap::new(),
+    };
+    let driven = async move {
+        let ended = run.run(queue).await;
+        *run.shared.left.lock() = true;
+        run.shared.handles.lock().clear();
+        ended
+    };
+    (handle, Box::pin(driven))
+}
+
+/// Something that was not taken, or could not be begun.
+struct Refusal {
+    /// On the run's clock.
+    since_ms: u64,
+    owner: String,
+    why: String,
+}
+
+type Ended = (String, Result<Outcome, RunError>);
+
+struct Run {
+    parts: QueueParts,
+    shared: Arc<Shared>,
+    outbox: Outbox,
+    desk: Desk,
+    /// Inputs that are applied and not durable yet: nothing has followed from them outside.
+    group: Group,
+    /// The changes under way.
+    runs: FuturesUnordered<BoxFuture<'static, Ended>>,
+    ended: Vec<Ended>,
+    /// Those that were told to end for an emergency.
+    ending: BTreeSet<String>,
+    /// By change: people are told for a while.
+    refused: BTreeMap<String, Refusal>,
+}
+
+impl Run {
+    async fn run(&mut self, queue: Queue) -> Result<(), QueueRunError> {
+        let queue = self.recover(queue).await?;
+        let taken_up: Vec<Ticket> = queue.under_way().cloned().collect();
+        *self.shared.machine.lock() = Some(queue);
+        for ticket in taken_up {
+            self.take_up(&ticket).await?;
+        }
+        loop {
+            self.take_orders();
+            self.take_ends();
+            self.watch_ways_back();
+            self.write().await?;
+            self.begin_what_may().await?;
+            self.end_what_is_in_the_way();
+            self.tell();
+            if *self.shared.left.lock() {
+                return Ok(());
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Folds the journal, or begins it.
+    async fn recover(&mut self, mut queue: Queue) -> Result<Queue, QueueRunError> {
+        let identity = queue.identity();
+        let (mut begun, mut from) = (false, 0);
+        loop {
+            let groups = self.parts.journal.read(from, READ_GROUPS).await?;
+            let Some((first, last)) = groups.last() else { break };
+            from = first + u64::from(last.len());
+            for (_, group) in &groups {
+                replay(group, &identity, &mut begun, &mut queue)?;
+            }
+        }
+        if !begun {
+            self.group.push(STREAM, BEGIN, identity.as_bytes());
+        }
+        Ok(queue)
+    }
+
+    /// Applies an input and keeps it for the next write. What is not taken changes nothing, and is told.
+    fn take(&mut self, input: &Input) -> bool {
+        let at_ms = self.parts.clock.wall();
+        let taken = {
+            let mut machine = self.shared.machine.lock();
+            machine.as_mut().map_or(Ok(()), |queue| queue.apply(at_ms, input))
+        };
+        match taken {
+            Ok(()) => {
+                // What was told the queue in its own types can be written.
+                if let Ok(bytes) = postcard::to_stdvec(&(at_ms, input)) {
+                    self.group.push(STREAM, INPUT, &bytes);
+                }
+                true
+            }
+            Err(error) => {
+                self.refuse(input.change(), input.wanted_by(), error.to_string());
+                false
+            }
+        }
+    }
+
+    fn refuse(&mut self, change: &str, owner: String, why: String) {
+        let since_ms = self.parts.clock.now();
+        self.refused.insert(change.to_owned(), Refusal { since_ms, owner, why });
+    }
+
+    async fn write(&mut self) -> Result<(), QueueRunError> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let (journal, group) = (
+            Arc::clone(&self.parts.journal),
+            std::mem::replace(&mut self.group, Group::new()),
+        );
+        self.beside(async move { journal.append(&group).await.map(drop) })
+            .await?;
+        Ok(())
+    }
+
+    /// Waits for something while the changes under way go on.
+    async fn beside<T>(&mut self, call: impl Future<Output = T>) -> T {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            while let Poll::Ready(Some(ended)) = self.runs.poll_next_unpin(context) {
+                self.ended.push(ended);
+            }
+            let _ = self.outbox.drive(context);
+            call.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// The same, for as long as a call may take.
+    async fn within<T>(&mut self, call: impl Future<Output = T>) -> Option<T> {
+        let until_ms = self.parts.clock.now().saturating_add(self.parts.call_ms);
+        let clock = Arc::clone(&self.parts.clock);
+        let either = self.beside(async {
+            match select(pin!(call), clock.sleep_until(until_ms)).await {
+                Either::Left((answer, _)) => Some(answer),
+                Either::Right(_) => None,
+            }
+        });
+        either.await
+    }
+
+    fn take_orders(&mut self) {
+        let orders: Vec<Input> = self.shared.orders.lock().drain(..).collect();
+        for input in orders {
+            let taken = self.take(&input);
+            if let (Input::Submit(ticket), true) = (&input, taken) {
+                self.refused.remove(&ticket.change);
+            }
+        }
+        let known: Vec<String> = std::mem::take(&mut *self.shared.known.lock());
+        let now_ms = self.parts.clock.now();
+        for key in known {
+            self.desk.acknowledge(&key, now_ms, &self.parts.telling);
+        }
+    }
+
+    fn take_ends(&mut self) {
+        for (change, ended) in std::mem::take(&mut self.ended) {
+            self.shared.handles.lock().remove(&change);
+            self.ending.remove(&change);
+            let input = match ended {
+                Ok(outcome) => Input::Ended { change, outcome },
+                Err(error) => Input::Failed {
+                    change,
+                    why: error.to_string(),
+                },
+            };
+            self.take(&input);
+        }
+    }
+
+    /// A change that is being taken back is not ended for anybody.
+    fn watch_ways_back(&mut self) {
+        let back: Vec<String> = {
+            let (machine, handles) = (self.shared.machine.lock(), self.shared.handles.lock());
+            let forward = |change: &&String| {
+                let entry = machine.as_ref().and_then(|queue| queue.entry(change));
+                entry.is_some_and(|entry| entry.is_under_way() && !entry.goes_back())
+            };
+            let goes_back = |handle: &Handle| handle.progress().is_some_and(|progress| progress.goes_back);
+            (handles.iter())
+                .filter(|(change, handle)| forward(change) && goes_back(handle))
+                .map(|(change, _)| change.clone())
+                .collect()
+        };
+        for change in back {
+            self.take(&Input::GoesBack { change });
+        }
+    }
+
+    /// A change that was under way when the run before this one ended.
+    async fn take_up(&mut self, ticket: &Ticket) -> Result<(), QueueRunError> {
+        let change = ticket.change.clone();
+        match self.open(ticket).await {
+            Ok(run) => self.runs.push(run),
+            Err(why) => drop(self.take(&Input::Failed { change, why })),
+        }
+        self.write().await
+    }
+
+    /// Opens what may begin, writes down that it begins, and lets it.
+    async fn begin_what_may(&mut self) -> Result<(), QueueRunError> {
+        loop {
+            let now_ms = self.parts.clock.wall();
+            let next = {
+                let machine = self.shared.machine.lock();
+                let next = machine.as_ref().and_then(|queue| {
+                    let change = *queue.may_begin(now_ms).first()?;
+                    queue.entry(change).map(|entry| entry.ticket.clone())
+                });
+                drop(machine);
+                next
+            };
+            // An unreadable permit is none.
+            let Some(ticket) = next.filter(|_| self.parts.permit.may_act() == Ok(true)) else {
+                return Ok(());
+            };
+            let change = ticket.change.clone();
+            match self.open(&ticket).await {
+                Ok(run) => {
+                    // Somebody may have withdrawn it, or come before it, while it was opened.
+                    self.take_orders();
+                    if self.take(&Input::Began { change: change.clone() }) {
+                        self.write().await?;
+                        self.runs.push(run);
+                    } else {
+                        self.refused.remove(&change);
+                        self.shared.handles.lock().remove(&change);
+                    }
+                }
+                Err(why) => {
+                    self.refuse(&change, ticket.author.to_string(), why.clone());
+                    self.take(&Input::Refused { change, why });
+                    self.write().await?;
+                }
+            }
+        }
+    }
+
+    /// Puts a change together and plans it. Nothing has happened yet.
+    async fn open(&mut self, ticket: &Ticket) -> Result<BoxFuture<'static, Ended>, String> {
+        let changes = Arc::clone(&self.parts.changes);
+        let opened = self.within(async { changes.open(ticket).await }).await;
+        let (pilot, change) = opened.ok_or_else(|| format!("it was not opened within {} ms", self.parts.call_ms))??;
+        let again = Ticket::of(&change).map_err(|error| error.to_string())?;
+        let generation = {
+            let machine = self.shared.machine.lock();
+            let queue = machine.as_ref().ok_or("the queue is not there")?;
+            queue.check_opened(ticket, &again).map_err(|error| error.to_string())?;
+            queue.generation_of(&ticket.change)
+        };
+        let (handle, run) = pilot
+            .generation(generation)
+            .start(change)
+            .map_err(|error| error.to_string())?;
+        let name = ticket.change.clone();
+        self.shared.handles.lock().insert(name.clone(), handle);
+        Ok(Box::pin(async move { (name, run.await) }))
+    }
+
+    /// Ends forward changes that are in the way of an emergency whose author said so.
+    fn end_what_is_in_the_way(&mut self) {
+        let now_ms = self.parts.clock.wall();
+        let due: Vec<(String, Actor, String)> = {
+            let machine = self.shared.machine.lock();
+            let to_end = machine.as_ref().map(|queue| {
+                let to_end = queue.to_end(now_ms).into_iter();
+                let words = to_end.map(|(change, ticket)| {
+                    let why = ticket.emergency.as_ref().map_or("", |emergency| emergency.why.as_str());
+                    let reason = format!("the emergency {} needs its scope: {why}", ticket.change);
+                    (change.to_owned(), ticket.author.clone(), reason)
+                });
+                words.collect()
+            });
+            to_end.unwrap_or_default()
+        };
+        for (change, actor, reason) in due {
+            if self.ending.contains(&change) || self.parts.permit.may_act() != Ok(true) {
+                continue;
+            }
+            let handle = self.shared.handles.lock().get(&change).cloned();
+            // One that has just ended is in nobody's way any more.
+            if handle.is_some_and(|handle| handle.abort(actor, reason).is_ok()) {
+                self.ending.insert(change);
+            }
+        }
+    }
+
+    /// Waits for an order, the end of a change, or the next look.
+    async fn wait(&mut self) {
+        let until_ms = self.parts.clock.now().saturating_add(self.parts.poll_ms);
+        let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.parts.clock));
+        let mut look = clock.sleep_until(until_ms);
+        poll_fn(|context| {
+            while let Poll::Ready(Some(ended)) = self.runs.poll_next_unpin(context) {
+                self.ended.push(ended);
+            }
+            let _ = self.outbox.drive(context);
+            shared.waker.register(context.waker());
+            let word = !shared.orders.lock().is_empty() || !shared.known.lock().is_empty() || *shared.left.lock();
+            if word || !self.ended.is_empty() {
+                return Poll::Ready(());
+            }
+            look.as_mut().poll(context)
+        })
+        .await;
+    }
+}
+
+fn replay(group: &Group, identity: &str, begun: &mut bool, queue: &mut Queue) -> Result<(), QueueRunError> {
+    for Record { stream, kind, bytes } in group.records() {
+        if stream != STREAM {
+            continue;
+        }
+        match kind {
+            BEGIN if bytes == identity.as_bytes() => *begun = true,
+            BEGIN => {
+                return Err(QueueRunError::OtherQueue {
+                    journal: String::from_utf8_lossy(bytes).into_owned(),
+                    run: identity.to_owned(),
+                });
+            }
+            INPUT => {
+                let (at_ms, input): (i64, Input) = postcard::from_bytes(bytes)
+                    .map_err(|error| QueueRunError::Journal(format!("an input of the queue: {error}")))?;
+                queue
+                    .apply(at_ms, &input)
+                    .map_err(|error| QueueRunError::Journal(format!("an input of the queue: {error}")))?;
+            }
+            kind => {
+                let text = format!("records of kind {kind} of the queue come from a later version of it");
+                return Err(QueueRunError::Journal(text));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Speaking to a queue that is driven.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use unattended_upgrade::Clock;
+
+use crate::queue::{Input, Queue, QueueSummary, Standing, Ticket};
+use crate::{Actor, CommandError, Handle};
+
+/// The orders that may lie unread.
+const MAX_ORDERS: usize = 1_000;
+
+pub(super) struct Shared {
+    pub(super) machine: Mutex<Option<Queue>>,
+    pub(super) orders: Mutex<VecDeque<Input>>,
+    pub(super) known: Mutex<Vec<String>>,
+    pub(super) handles: Mutex<BTreeMap<String, Handle>>,
+    pub(super) left: Mutex<bool>,
+    pub(super) waker: AtomicWaker,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Speaks to a queue that is driven, from any thread. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct QueueHandle(pub(super) Arc<Shared>);
+
+impl fmt::Debug for QueueHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueHandle").finish_non_exhaustive()
+    }
+}
+
+impl QueueHandle {
+    /// Wants a change. One that is refused is told to people, with the reason; [`Queue::check`] says it beforehand.
+    ///
+    /// # Errors
+    /// [`CommandError::Ended`] where nobody drives the queue any more, [`CommandError::TooMany`] where nobody reads.
+    pub fn submit(&self, ticket: Ticket) -> Result<(), CommandError> {
+        self.order(Input::Submit(ticket))
+    }
+
+    /// See [`Input::Withdraw`].
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn withdraw(
+        &self,
+        change: impl Into<String>,
+        actor: Actor,
+        reason: impl Into<String>,
+    ) -> Result<(), CommandError> {
+        let (change, reason) = (change.into(), reason.into());
+        self.order(Input::Withdraw { change, actor, reason })
+    }
+
+    /// See [`Input::Prioritise`].
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn prioritise(
+        &self,
+        change: impl Into<String>,
+        priority: i32,
+        actor: Actor,
+        reason: impl Into<String>,
+    ) -> Result<(), CommandError> {
+        self.order(Input::Prioritise {
+            change: change.into(),
+            priority,
+            actor,
+            reason: reason.into(),
+        })
+    }
+
+    /// See [`Input::Resume`].
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn resume(
+        &self,
+        change: impl Into<String>,
+        actor: Actor,
+        reason: impl Into<String>,
+    ) -> Result<(), CommandError> {
+        let (change, reason) = (change.into(), reason.into());
+        self.order(Input::Resume { change, actor, reason })
+    }
+
+    /// Says that somebody knows of an open matter, by its [`dedup_key`](crate::Notice::dedup_key).
+    pub fn acknowledge(&self, dedup_key: impl Into<String>) {
+        self.0.known.lock().push(dedup_key.into());
+        self.0.waker.wake();
+    }
+
+    fn order(&self, input: Input) -> Result<(), CommandError> {
+        if *self.0.left.lock() {
+            return Err(CommandError::Ended);
+        }
+        let mut orders = self.0.orders.lock();
+        if orders.len() >= MAX_ORDERS {
+            return Err(CommandError::TooMany);
+        }
+        orders.push_back(input);
+        drop(orders);
+        self.0.waker.wake();
+        Ok(())
+    }
+
+    /// The handle of a change that is under way.
+    pub fn change(&self, change: &str) -> Option<Handle> {
+        self.0.handles.lock().get(change).cloned()
+    }
+
+    /// Why a change does not begin now, and when it can; `None` where there is none of that name.
+    pub fn standing(&self, change: &str) -> Option<Standing> {
+        let now_ms = self.0.clock.wall();
+        self.0
+            .machine
+            .lock()
+            .as_ref()
+            .and_then(|queue| queue.standing(change, now_ms))
+    }
+
+    /// Everything in the queue; `None` before its journal was read.
+    pub fn summary(&self) -> Option<QueueSummary> {
+        let now_ms = self.0.clock.wall();
+        self.0.machine.lock().as_ref().map(|queue| queue.summary(now_ms))
+    }
+
+    /// Ends the driving. Changes under way are dropped where they are, which is as good as a kill: a later run takes them up.
+    pub fn leave(&self) {
+        *self.0.left.lock() = true;
+        self.0.waker.wake();
+    }
+}

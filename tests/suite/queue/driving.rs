@@ -1,0 +1,174 @@
+//! The driver: several autopilots beside each other.
+
+use std::sync::Arc;
+
+use unattended::queue::{Emergency, Limits, QueueHandle, QueueRunError, State};
+use unattended::upgrade::{Clock, MemoryJournal};
+use unattended::{Level, NoticeStage, Severity};
+
+use super::site::{Site, until, until_empty};
+use super::{START_MS, li};
+use crate::support::{Case, HOUR_MS, MINUTE_MS};
+
+/// A change of these applications.
+pub(crate) fn case(apps: &[usize]) -> Case {
+    let mut case = Case::calm(8, 12);
+    case.targets
+        .retain(|target| apps.iter().any(|app| target.app == format!("app-{app}")));
+    case.settings.rehearse_way_back = true;
+    case
+}
+
+#[test]
+fn those_that_do_not_meet_go_beside_each_other_and_those_that_meet_one_after_the_other() {
+    let site = Site::new();
+    let tickets = [("mesh", case(&[0, 1])), ("log", case(&[1, 2])), ("dns", case(&[4, 5]))];
+    let tickets = tickets.map(|(id, case)| site.add(id, case));
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    for ticket in tickets {
+        driven.handle.submit(ticket).unwrap();
+    }
+    let handle = driven.handle.clone();
+    let early = Arc::clone(&site);
+    let ended = driven.beside(async move {
+        early.clock.sleep_until(30 * MINUTE_MS).await;
+        let log = handle.standing("log").unwrap();
+        assert!(log.waits[0].to_string().contains("mesh is under way"), "{log:?}");
+        assert!(log.begins_unix_ms > Some(START_MS + 30 * 60_000), "{log:?}");
+        assert!(handle.change("mesh").is_some() && handle.change("log").is_none());
+        until_empty(&early, &handle, |_| ()).await;
+        let codes: Vec<String> = handle
+            .summary()
+            .unwrap()
+            .decisions
+            .into_iter()
+            .map(|decision| decision.code)
+            .collect();
+        assert_eq!(
+            codes.iter().filter(|&code| code == "queue.ended").count(),
+            3,
+            "{codes:?}"
+        );
+    });
+    ended.unwrap();
+    let [mesh, log, dns] = ["mesh", "log", "dns"].map(|id| site.span(id));
+    assert!(dns.0 < mesh.1 && mesh.0 < dns.1, "beside each other: {mesh:?} {dns:?}");
+    assert!(mesh.1 < log.0, "one after the other: {mesh:?} {log:?}");
+    for id in ["mesh", "log", "dns"] {
+        let (_, on_new, all) = site.census(id);
+        assert_eq!(on_new, all, "{id}");
+    }
+}
+
+#[test]
+fn an_emergency_ends_what_is_in_its_way_and_acts_under_generations_above() {
+    let site = Site::new();
+    let mesh = site.add("mesh", case(&[0, 1]));
+    // The same once more, over what the first has left half-way.
+    let fix = site.add_beside("fix", "mesh");
+    let fix = fix.emergency(Emergency::new("INC-42").ending_others());
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    driven.handle.submit(mesh).unwrap();
+    let (handle, early) = (driven.handle.clone(), Arc::clone(&site));
+    let ended = driven.beside(async move {
+        until(&early, &handle, "mesh", |handle| {
+            handle.progress().is_some_and(|progress| progress.exposed > 2)
+        })
+        .await;
+        handle.submit(fix).unwrap();
+        until_empty(&early, &handle, |_| ()).await;
+        let decisions = handle.summary().unwrap().decisions;
+        let text = |code: &str| {
+            decisions
+                .iter()
+                .filter(|one| one.code == code)
+                .map(|one| one.text.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            text("queue.ended"),
+            ["mesh has ended: aborted", "fix has ended: completed"]
+        );
+    });
+    ended.unwrap();
+    let (mesh, fix) = (site.span("mesh"), site.span("fix"));
+    assert!(mesh.1 < fix.0, "{mesh:?} {fix:?}");
+    let (_, on_new, all) = site.census("mesh");
+    assert_eq!(on_new, all);
+    let told = site.pager.all();
+    let of_fix = |notice: &&unattended::Notice| notice.code == "queue.emergency" && notice.change == "fix";
+    let told: Vec<_> = told.iter().filter(of_fix).collect();
+    assert_eq!(told.first().map(|notice| notice.severity), Some(Severity::Critical));
+    assert_eq!(
+        told.last().map(|notice| notice.stage.clone()),
+        Some(NoticeStage::Resolved)
+    );
+}
+
+#[test]
+fn one_that_waits_for_a_person_keeps_its_scope_and_goes_on_when_it_is_resumed() {
+    let site = Site::new();
+    let mut asking = case(&[0, 1]).level(Level::L2);
+    asking.settings.person_patience_ms = 2 * MINUTE_MS;
+    let tickets = [site.add("asks", asking), site.add("next", case(&[1, 2]))];
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    for ticket in tickets {
+        driven.handle.submit(ticket).unwrap();
+    }
+    let (handle, early) = (driven.handle.clone(), Arc::clone(&site));
+    let ended = driven.beside(async move {
+        early.clock.sleep_until(2 * HOUR_MS).await;
+        let asks = handle.standing("asks").unwrap();
+        assert!(matches!(asks.state, State::Stopped { .. }), "{asks:?}");
+        let next = handle.standing("next").unwrap();
+        assert!(
+            next.waits[0].to_string().contains("resume it, or give it up"),
+            "{next:?}"
+        );
+        assert_eq!(next.begins_unix_ms, None);
+        handle.resume("asks", li(), "I am here now").unwrap();
+        let say_yes = |handle: &QueueHandle| {
+            if let Some(asks) = handle.change("asks") {
+                let _ = asks.approve(li(), "go on");
+            }
+        };
+        until_empty(&early, &handle, say_yes).await;
+    });
+    ended.unwrap();
+    assert!(site.span("asks").1 < site.span("next").0);
+    assert_eq!(site.opened.lock()["asks"], 2);
+    let told = site.pager.all();
+    let stopped: Vec<_> = told.iter().filter(|notice| notice.code == "queue.stopped").collect();
+    assert_eq!(stopped[0].severity, Severity::Critical, "{}", stopped[0].text);
+    assert_eq!(stopped.last().unwrap().stage, NoticeStage::Resolved);
+}
+
+#[test]
+fn what_is_opened_must_be_what_was_submitted() {
+    let site = Site::new();
+    let (small, sound) = (site.add("grows", case(&[0])), site.add("sound", case(&[3])));
+    site.alter("grows", |other| *other = case(&[0, 1]));
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    driven.handle.submit(small.clone()).unwrap();
+    driven.handle.submit(sound).unwrap();
+    driven.handle.submit(small).unwrap();
+    driven.finish();
+    assert!(site.disturbed.lock().iter().all(|(_, change, _)| change == "sound"));
+    let told = site.pager.all();
+    let refused = told.iter().find(|notice| notice.code == "queue.refused").unwrap();
+    assert!(refused.text.contains("app-1"), "{}", refused.text);
+}
+
+#[test]
+fn a_journal_of_another_queue_is_refused() {
+    let journal = Arc::new(MemoryJournal::new());
+    let site = Site::new();
+    let ticket = site.add("a", case(&[0]));
+    let first = site.queue(Arc::clone(&journal) as _);
+    first.handle.submit(ticket).unwrap();
+    first.finish();
+    let mut limits = Limits::for_fleet(1_000);
+    limits.most_at_once = 3;
+    let error = site.limited(journal, limits).beside(async {}).unwrap_err();
+    assert!(matches!(error, QueueRunError::OtherQueue { .. }), "{error}");
+}

@@ -119,6 +119,7 @@ pub struct Debt {
 #[derive(Clone, Debug)]
 pub struct Change {
     pub(crate) id: String,
+    pub(crate) kind: String,
     pub(crate) author: Actor,
     pub(crate) from: Version,
     pub(crate) to: Version,
@@ -138,6 +139,7 @@ impl Change {
     pub fn new(id: impl Into<String>, author: Actor, from: Version, to: Version, fleet: Arc<Fleet>) -> Self {
         Self {
             id: id.into(),
+            kind: "binary".to_owned(),
             author,
             from,
             to,
@@ -147,6 +149,14 @@ impl Change {
             seed: 0,
             rollbacks_before: 0,
         }
+    }
+
+    /// What kind of change it is, and of what: `config`, `sidecar binary`. [Levels](crate::TrackRecord) are earned for each kind.
+    /// Default `binary`.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kind = kind.into();
+        self
     }
 
     /// How to batch it.

@@ -12,6 +12,7 @@ mod common;
 mod fleet;
 
 mod budget;
+mod earned;
 mod journal;
 mod operator;
 mod options;
@@ -86,6 +87,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         Version::from(NEW),
         Arc::clone(&fleet),
     )
+    .kind(earned::KIND)
     .policy(policy)
     .settings(settings.clone())
     .seed(options.seed);
@@ -139,7 +141,16 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let clock = simulated.clock();
     let granted_ms = options.granted_for.unwrap_or(options.budget.longest_ms);
     let until = START_WALL_MS.saturating_add(i64::try_from(granted_ms).unwrap_or(i64::MAX));
-    let grant = Grant::new(options.level, author(), until).map_err(Failure::input)?;
+    let mut grant = Grant::new(options.level, author(), until).map_err(Failure::input)?;
+    if let Some(path) = &options.earned {
+        let (earned, note) = earned::grant(path, author(), START_WALL_MS)?;
+        eprintln!("{note}");
+        // Never above what was asked for, nor for longer.
+        if earned.level <= grant.level {
+            grant = earned;
+            grant.until_unix_ms = grant.until_unix_ms.min(until);
+        }
+    }
     let pilot = Autopilot::builder()
         .platform(Arc::clone(&recorder))
         .metrics(Arc::clone(&recorder))

@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// For how long the level is granted, as in `36h`; then it is 2 at most [default: as long as the budget's `longest`]
     #[arg(long, value_name = "DUR", value_parser = budget::duration_ms)]
     pub(crate) granted_for: Option<u64>,
+    /// Labels of past changes, one JSON object a line: the level is what they have earned, and `--level` at most
+    #[arg(long, value_name = "FILE")]
+    pub(crate) earned: Option<PathBuf>,
     /// How much it does by itself at any level, as in `starts-per-day=500,longest=7d`. Also: resumes-per-day,
     /// rollbacks-per-day, rollback-share, exposure-share (`25%`)
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = budget::budget, default_value = "")]

@@ -18,6 +18,8 @@ const FIRST_PART: u64 = 10;
 pub struct Ticket {
     /// The change's name.
     pub change: String,
+    /// Its [kind](Change::kind).
+    pub kind: String,
     /// Who wants it.
     pub author: Actor,
     /// The applications that it touches.
@@ -85,6 +87,7 @@ impl Ticket {
         names.sort_unstable();
         Ok(Self {
             change: change.id.clone(),
+            kind: change.kind.clone(),
             author: change.author.clone(),
             applications: (0..fleet.app_count())
                 .map(|app| fleet.app_name(AppIndex(app)).to_owned())

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use unattended_upgrade::Clock;
 
 use crate::queue::{Input, Queue, QueueSummary, Standing, Ticket};
-use crate::{Actor, CommandError, Handle};
+use crate::{Actor, CommandError, Demotion, Handle};
 
 /// The orders that may lie unread.
 const MAX_ORDERS: usize = 1_000;
@@ -113,6 +113,23 @@ impl QueueHandle {
     /// The handle of a change that is under way.
     pub fn change(&self, change: &str) -> Option<Handle> {
         self.0.handles.lock().get(change).cloned()
+    }
+
+    /// Takes rights away from every change of a kind that is under way, from its next decision on. Says from which. Those that
+    /// begin later are for whoever [opens](crate::queue::Changes::open) them, by the level that the record then has.
+    pub fn demote(&self, demotion: &Demotion) -> Vec<String> {
+        let under_way: Vec<String> = self.0.machine.lock().as_ref().map_or_else(Vec::new, |queue| {
+            let of_kind = queue.under_way().filter(|ticket| ticket.kind == demotion.kind);
+            of_kind.map(|ticket| ticket.change.clone()).collect()
+        });
+        let handles = self.0.handles.lock();
+        let actor = || Actor::program("track record", demotion.kind.as_str());
+        let mut demoted = under_way;
+        demoted.retain(|change| {
+            let handle = handles.get(change);
+            handle.is_some_and(|handle| handle.demote(actor(), demotion.to, demotion.why.as_str()).is_ok())
+        });
+        demoted
     }
 
     /// Why a change does not begin now, and when it can; `None` where there is none of that name.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use unattended::queue::{Emergency, Limits, QueueHandle, QueueRunError, State};
 use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{Level, NoticeStage, Severity};
+use unattended::{Label, Labelled, Level, NoticeStage, Severity, Terms, TrackRecord};
 
 use super::site::{Site, until, until_empty};
 use super::{START_MS, li};
@@ -141,6 +141,39 @@ fn one_that_waits_for_a_person_keeps_its_scope_and_goes_on_when_it_is_resumed() 
     let stopped: Vec<_> = told.iter().filter(|notice| notice.code == "queue.stopped").collect();
     assert_eq!(stopped[0].severity, Severity::Critical, "{}", stopped[0].text);
     assert_eq!(stopped.last().unwrap().stage, NoticeStage::Resolved);
+}
+
+#[test]
+fn a_level_that_is_lost_is_lost_to_all_changes_of_the_kind_at_once() {
+    let site = Site::new();
+    let tickets = [site.add("mesh", case(&[0, 1])), site.add("dns", case(&[4]))];
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    for ticket in tickets {
+        driven.handle.submit(ticket).unwrap();
+    }
+    let mut record = TrackRecord::new(li(), Terms::default()).unwrap();
+    let harm = |kind: &str| Labelled {
+        change: "earlier".to_owned(),
+        kind: kind.to_owned(),
+        at_unix_ms: START_MS,
+        label: Label::MissedWithHarm,
+        drill: false,
+        by: li(),
+        note: String::new(),
+    };
+    let (handle, early) = (driven.handle.clone(), Arc::clone(&site));
+    let ended = driven.beside(async move {
+        early.clock.sleep_until(30 * MINUTE_MS).await;
+        let other = record.add(harm("config")).unwrap().unwrap();
+        assert!(handle.demote(&other).is_empty());
+        let fallen = record.add(harm("binary")).unwrap().unwrap();
+        assert_eq!(handle.demote(&fallen), ["mesh", "dns"]);
+        early.clock.sleep_until(31 * MINUTE_MS).await;
+        for id in ["mesh", "dns"] {
+            assert_eq!(handle.change(id).unwrap().summary().unwrap().level, Level::L2, "{id}");
+        }
+    });
+    ended.unwrap();
 }
 
 #[test]

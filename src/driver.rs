@@ -11,8 +11,8 @@ use std::task::Poll;
 use futures::future::{Either, poll_fn, select};
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
 use unattended_upgrade::{
-    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, SelfCheck, Stream,
-    TargetId, Version,
+    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Position, SelfCheck,
+    Stream, TargetId, Version,
 };
 
 use crate::blueprint::Blueprint;
@@ -124,7 +124,7 @@ impl Run {
         let Planned { setup, members } = plan;
         self.follow(&members).await??;
         let past = self.past(&setup.header).await?;
-        let machine = match past {
+        let (machine, end) = match past {
             Some((header, history)) => {
                 let setup = Setup { header, ..setup };
                 let machine = Machine::new(setup, &history)?;
@@ -143,7 +143,7 @@ impl Run {
                 self.input(&Input::Begin(header.clone(), history.clone()))?;
                 let setup = Setup { header, ..setup };
                 self.made(&setup)?;
-                Machine::new(setup, &history)?
+                (Machine::new(setup, &history)?, 0)
             }
         };
         let ended = machine.ended();
@@ -166,7 +166,7 @@ impl Run {
             return Ok(ended);
         }
         self.follow(&newborns).await??;
-        self.driver.resume()?;
+        self.driver.resume(end)?;
         self.submit(&restarts)?;
         Ok(None)
     }
@@ -195,8 +195,8 @@ impl Run {
         self.input(&Input::Made(blueprint))
     }
 
-    /// Folds the journal into the machine and the driver.
-    async fn replay(&mut self, mut machine: Machine) -> Result<Machine, RunError> {
+    /// Folds the journal into the machine and the driver. Also where it ends.
+    async fn replay(&mut self, mut machine: Machine) -> Result<(Machine, Position), RunError> {
         let mut made = false;
         let journal = self.driver.journal_reader();
         let read = journal.read_whole(|_, record| {
@@ -210,7 +210,7 @@ impl Run {
             }
             Ok::<(), RunError>(())
         });
-        read.await?;
+        let end = read.await?;
         if !made {
             // The run before was killed between the two.
             self.made(machine.setup())?;
@@ -220,7 +220,7 @@ impl Run {
         let resumed = Input::Resumed { person_patience_ms };
         self.input(&resumed)?;
         machine.take(&resumed)?;
-        Ok(machine)
+        Ok((machine, end))
     }
 
     async fn drive(&mut self) -> Result<Outcome, RunError> {

@@ -127,7 +127,8 @@ impl Facts {
         if everywhere.is_some() {
             return everywhere;
         }
-        if let Some(missing) = missing_for(&self.capabilities, mode) {
+        let able = &self.capabilities;
+        if let Some(missing) = able.contradiction().or_else(|| missing_for(able, mode)) {
             return Some(Refusal::Missing { what: missing });
         }
         if mode != Mode::Hot {

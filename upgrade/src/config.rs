@@ -12,7 +12,7 @@ pub struct DriverConfig {
     pub max_in_flight: usize,
     /// Attempts of one group under way at once. Default 1,000; jobs without a group know no such bound.
     pub max_per_group: usize,
-    /// Attempts that may wait for their turn. Default 1,048,576.
+    /// Jobs that may be submitted and wait for their turn; those that follow an attempt come on top. Default 1,048,576.
     pub max_queued: usize,
     /// Effects that may be open at the platform at once, looks, and as many of each again at targets at which the last call
     /// got no answer: those take no place of the others. Default 256.

@@ -22,9 +22,10 @@ pub struct Timing {
     /// Default 90 s.
     pub replace_ms: u64,
     /// The same where the application restarts with it. Default 20 minutes: cold starts have long tails, and giving one
-    /// up too early costs a second one.
+    /// up too early costs a second one. As long again until what is up has started.
     pub recreate_ms: u64,
-    /// Until the consecutive good looks are complete. Default 60 s.
+    /// Until the consecutive good looks are complete; in a cold upgrade that may take [`recreate_ms`](Self::recreate_ms).
+    /// Default 60 s.
     pub verify_ms: u64,
     /// Until an opening of ingress is seen; then it is ordered anew. Default 60 s.
     pub open_ms: u64,

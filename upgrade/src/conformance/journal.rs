@@ -32,6 +32,7 @@ use crate::{Group, Journal, JournalError, Position, Stream};
 /// | `read.large` | so do long records, groups of very many, and snapshots of them |
 /// | `compact.boundary` | a compaction up to the inside of a group, behind the end, or before the last one is refused, and changes nothing |
 /// | `compact.snapshot` | the latest snapshot is what is given, with its position |
+/// | `compact.end` | so may all of it, once and again, and what is appended then follows it |
 /// | `compact.rest` | what is behind the snapshot stays where it is; what is before is gone |
 pub async fn journal_suite<J: Journal + ?Sized>(journal: &J) -> Result<(), Breach> {
     let fails = |rule| Breach::by::<JournalError>(rule);
@@ -54,7 +55,7 @@ pub async fn journal_suite<J: Journal + ?Sized>(journal: &J) -> Result<(), Breac
     let end = journal.end().await.map_err(fails("append.end"))?;
     let empty = journal.append(&Group::new()).await.map_err(fails("append.position"))?;
     same("append.position", "that of an empty group", &empty, &end)?;
-    holds(journal, None).await?;
+    holds(journal, None, GROUPS).await?;
 
     let mut before = None;
     for (at, snapshot) in COMPACTIONS {
@@ -65,28 +66,53 @@ pub async fn journal_suite<J: Journal + ?Sized>(journal: &J) -> Result<(), Breac
             .await
             .map_err(fails("compact.snapshot"))?;
         before = Some((at, snapshot));
-        holds(journal, before).await?;
+        holds(journal, before, GROUPS).await?;
     }
-    refuses(journal, before, start_of(COMPACTIONS[0].0)).await
+    refuses(journal, before, start_of(COMPACTIONS[0].0)).await?;
+
+    // Up to the end, as a driver's journal is compacted, and again with nothing new; then it goes on.
+    for snapshot in [98, NO_RECORDS, SNAPSHOT_OF_MANY] {
+        journal
+            .compact(start_of(GROUPS), &sample(snapshot))
+            .await
+            .map_err(fails("compact.end"))?;
+        holds(journal, Some((GROUPS, snapshot)), GROUPS).await?;
+    }
+    for number in GROUPS..ALL {
+        let first = journal
+            .append(&sample(number))
+            .await
+            .map_err(fails("append.position"))?;
+        same(
+            "compact.end",
+            "that of a group behind a snapshot",
+            &first,
+            &start_of(number),
+        )?;
+        holds(journal, Some((GROUPS, SNAPSHOT_OF_MANY)), number + 1).await?;
+    }
+    Ok(())
 }
 
 /// Checks that a journal holds exactly what [`journal_suite`] left in it, from wherever it is read.
 pub async fn journal_holds<J: Journal + ?Sized>(journal: &J) -> Result<(), Breach> {
-    holds(journal, COMPACTIONS.last().copied()).await
+    holds(journal, Some((GROUPS, SNAPSHOT_OF_MANY)), ALL).await
 }
 
-/// Groups that the suite appends.
+/// Groups that the suite appends before it compacts, and all of them.
 const GROUPS: u32 = 40;
+const ALL: u32 = 44;
 /// The last of them at the same time; equal, since their order is the journal's to choose.
 const AT_ONCE: u32 = 3;
 /// Group up to which is compacted, and number of the snapshot. Neither begins a group of one record, whose inside there
 /// is none of.
-const COMPACTIONS: [(u32, u32); 2] = [(11, 103), (30, SNAPSHOT_OF_MANY)];
-/// A group of very many records, and a snapshot of many, both left behind at the end.
-const VERY_MANY: u32 = 34;
-const SNAPSHOT_OF_MANY: u32 = 97;
-/// A group that has a long record.
-const LONG: u32 = 32;
+const COMPACTIONS: [(u32, u32); 2] = [(11, 103), (30, 97)];
+/// A group of very many records, one that has a long record, and a snapshot of many, all left behind at the end.
+const VERY_MANY: u32 = 42;
+const LONG: u32 = 41;
+const SNAPSHOT_OF_MANY: u32 = 99;
+/// A snapshot that has none.
+const NO_RECORDS: u32 = 100;
 /// From so many bytes on a group is large.
 const LARGE: usize = 50_000;
 
@@ -105,7 +131,7 @@ async fn append_at_once<J: Journal + ?Sized>(journal: &J, from: Position) -> Res
 
 async fn refuses<J: Journal + ?Sized>(journal: &J, now: Option<(u32, u32)>, before: Position) -> Result<(), Breach> {
     match journal.compact(before, &sample(1)).await {
-        Err(JournalError::Boundary { .. }) => holds(journal, now).await,
+        Err(JournalError::Boundary { .. }) => holds(journal, now, GROUPS).await,
         other => Err(Breach::new(
             "compact.boundary",
             format!("compact({before}) gave {other:?}, wanted an error `Boundary`"),
@@ -113,7 +139,7 @@ async fn refuses<J: Journal + ?Sized>(journal: &J, now: Option<(u32, u32)>, befo
     }
 }
 
-async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>) -> Result<(), Breach> {
+async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>, groups: u32) -> Result<(), Breach> {
     let snapshot = journal.snapshot().await.map_err(Breach::by("compact.snapshot"))?;
     let snapshot = snapshot.map(|snapshot| (snapshot.before, snapshot.group));
     let wanted = compacted.map(|(at, snapshot)| (start_of(at), sample(snapshot)));
@@ -137,10 +163,19 @@ async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>) 
     }
     same("compact.snapshot", "the snapshot", &snapshot, &wanted)?;
     let gone = compacted.map_or(0, |(at, _)| at);
-    let rest: Vec<(Position, Group)> = (gone..GROUPS).map(|n| (start_of(n), sample(n))).collect();
+    let rest: Vec<(Position, Group)> = (gone..groups).map(|n| (start_of(n), sample(n))).collect();
     let rule = |plain| if gone == 0 { plain } else { "compact.rest" };
     let end = journal.end().await.map_err(Breach::by("append.end"))?;
-    same(rule("append.end"), "the end", &end, &start_of(GROUPS))?;
+    same(rule("append.end"), "the end", &end, &start_of(groups))?;
+    for (from, most) in [(0, 0), (end, 0), (end, 1), (Position::MAX, 1)] {
+        let none = journal.read(from, most).await.map_err(Breach::by("read.from"))?;
+        same(
+            rule("read.some"),
+            &format!("the number of groups of read({from}, {most})"),
+            &none.len(),
+            &0,
+        )?;
+    }
     for from in positions(&rest, end) {
         // The first group that has a record at or after `from`.
         let first = rest.partition_point(|(start, group)| start + Position::from(group.len()) <= from);
@@ -155,12 +190,12 @@ async fn holds<J: Journal + ?Sized>(journal: &J, compacted: Option<(u32, u32)>) 
                 return Err(Breach::new(rule("read.some"), told));
             }
             for (found, wanted) in found.iter().zip(wanted) {
-                let same_as = if wanted.1.as_bytes().len() < LARGE {
-                    "read.same"
-                } else {
-                    "read.large"
+                let is_large = wanted.1.as_bytes().len() >= LARGE;
+                let rule = match (found.0 == wanted.0, is_large) {
+                    (true, true) => "read.large",
+                    (true, false) => rule("read.same"),
+                    (false, _) => rule("read.from"),
                 };
-                let rule = rule(if found.0 == wanted.0 { same_as } else { "read.from" });
                 if found != wanted && rule == "read.large" {
                     let told = format!("read({from}, {most}): group {} came back with other bytes", wanted.0);
                     return Err(Breach::new(rule, told));
@@ -189,6 +224,7 @@ const fn length(number: u32) -> u32 {
     match number {
         VERY_MANY => 20_000,
         SNAPSHOT_OF_MANY => 5_000,
+        NO_RECORDS => 0,
         // Those that are appended at once are one and the same.
         number if number >= GROUPS - AT_ONCE && number < GROUPS => 1 + (GROUPS - 1) % 4,
         number => 1 + number % 4,
@@ -216,7 +252,7 @@ fn sample(number: u32) -> Group {
             .map(|at| u8::try_from((at * 31 + number + record) % 256).unwrap_or(0))
             .collect();
         let kind = u8::try_from(record % 256).unwrap_or(0);
-        group.push(Stream(u8::try_from(number % 256).unwrap_or(0)), kind, &bytes);
+        group.push(Stream(u8::try_from(number * 37 % 256).unwrap_or(0)), kind, &bytes);
     }
     group
 }

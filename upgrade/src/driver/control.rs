@@ -95,8 +95,11 @@ impl Driver {
         self.check(&job)?;
         match self.targets.get(&job.target).map(|held| held.place) {
             Some(Place::Waiting { attempt, group }) => {
+                // In the place of the other one: however full the queue is.
                 self.drop_waiting(attempt, group, DropReason::Superseded);
-                self.submit(job)
+                let id = self.number();
+                self.wait(id, job);
+                Ok(id)
             }
             Some(Place::UnderWay { slot }) => {
                 self.drop_successor(&job.target, DropReason::Superseded);

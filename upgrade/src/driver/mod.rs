@@ -108,10 +108,10 @@ pub struct Driver {
     history: History,
     /// Records not yet appended, in order.
     outbox: Group,
-    /// A record of the journal was given.
-    replayed: bool,
-    /// The end of the journal as it must be, once that is known: nobody else writes to it.
-    appended_to: Option<Position>,
+    /// The end of the journal as it must be: nobody else writes to it.
+    appended_to: Position,
+    /// What the driver knows of the journal: nothing, where it was read to, or where it wrote to itself.
+    end_is: EndIs,
     /// Records at the beginning of the outbox whose append failed: whether they are there is not known.
     in_doubt: u32,
     /// When a failed append is due to be made again. Until it is made nothing else can be.
@@ -138,6 +138,17 @@ enum Stage {
     Replaying,
     Ready,
     InTurn,
+}
+
+/// How the end of the journal is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndIs {
+    /// Not at all: nothing was read, so nothing must be there.
+    Unread,
+    /// It was read up to there, and somebody may have written since.
+    Read,
+    /// This driver has looked, or written, since.
+    Seen,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -231,8 +242,8 @@ impl Driver {
             versions: BTreeMap::new(),
             history: History::default(),
             outbox: Group::new(),
-            replayed: false,
-            appended_to: None,
+            appended_to: 0,
+            end_is: EndIs::Unread,
             in_doubt: 0,
             append_again_ms: None,
             appending: None,
@@ -255,9 +266,11 @@ impl Driver {
         if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
             return Err(DriverError::NotFresh);
         }
+        // What is not understood is not gone on from.
+        self.stage = Stage::InTurn;
+        let told = self.history.take(record)?;
         self.stage = Stage::Replaying;
-        self.replayed = true;
-        Ok(self.history.take(record)?.and_then(|told| told.receipt))
+        Ok(told.and_then(|told| told.receipt))
     }
 
     /// Reads the whole journal, gives the receipts of attempts that have ended (a snapshot has none of those it stands
@@ -275,15 +288,16 @@ impl Driver {
                 Ok::<(), DriverError>(())
             });
             let end = end.await?;
-            self.appended_to = Some(end);
-            self.resume()?;
+            self.resume(end)?;
             Ok(receipts)
         })
     }
 
     /// Takes over every attempt that the replayed records leave open: under a new generation, and nothing else before
-    /// the next [`turn`](Self::turn). Gives their targets, in the order the attempts began.
-    pub fn resume(&mut self) -> Result<Vec<TargetId>, DriverError> {
+    /// the next [`turn`](Self::turn). Gives their targets, in the order the attempts began. `end` is the position behind the
+    /// last record, as whoever read them has it ([`read_journal`](crate::read_journal) gives it): if the journal ends
+    /// elsewhere when the driver first writes, it does nothing.
+    pub fn resume(&mut self, end: Position) -> Result<Vec<TargetId>, DriverError> {
         if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
             return Err(DriverError::NotFresh);
         }
@@ -291,6 +305,7 @@ impl Driver {
             return Err(RecordError::Number.into());
         }
         self.stage = Stage::Ready;
+        (self.appended_to, self.end_is) = (end, EndIs::Read);
         let history = std::mem::take(&mut self.history);
         self.next_attempt = history.next_attempt;
         self.versions = history.numbers;

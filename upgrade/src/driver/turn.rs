@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 
 use super::calls::{Answer, within};
 use super::send::Order;
-use super::{Attempt, Driver, DriverError, Dropped, Place, Stage};
+use super::{Attempt, Driver, DriverError, Dropped, EndIs, Place, Stage};
 use crate::machine::{Effect, Event, Machine, Which};
 use crate::record::Told;
 use crate::{
@@ -136,7 +136,7 @@ impl Driver {
         let clock = Arc::clone(&self.clock);
         let call_ms = self.config.call_ms;
         if self.appending.is_none() {
-            if self.in_doubt > 0 || self.appended_to.is_none() {
+            if self.in_doubt > 0 || self.end_is != EndIs::Seen {
                 self.find_end().await?;
             }
             let (journal, group) = (Arc::clone(&self.journal), std::mem::take(&mut self.outbox));
@@ -155,9 +155,9 @@ impl Driver {
         self.appending = None;
         match answer {
             Ok(found) => {
-                let expected = self.appended_to.unwrap_or(found);
+                let expected = self.appended_to;
                 if found == expected {
-                    self.appended_to = Some(found + Position::from(group.len()));
+                    self.appended_to = found + Position::from(group.len());
                     if self.outbox.is_empty() {
                         group.clear();
                         self.outbox = group;
@@ -186,13 +186,10 @@ impl Driver {
     async fn find_end(&mut self) -> Result<(), DriverError> {
         let journal = self.journal_reader();
         let found = journal.end().await?;
-        let Some(expected) = self.appended_to else {
-            if found > 0 && !self.replayed {
-                return Err(DriverError::NotReplayed { found });
-            }
-            self.appended_to = Some(found);
-            return Ok(());
-        };
+        let expected = self.appended_to;
+        if found > 0 && self.end_is == EndIs::Unread {
+            return Err(DriverError::NotReplayed { found });
+        }
         if found != expected {
             let ours = self.in_doubt > 0 && found == expected + Position::from(self.in_doubt);
             if !ours
@@ -204,8 +201,7 @@ impl Driver {
             }
             self.outbox = self.outbox.from_record(self.in_doubt);
         }
-        self.in_doubt = 0;
-        self.appended_to = Some(found);
+        (self.in_doubt, self.appended_to, self.end_is) = (0, found, EndIs::Seen);
         Ok(())
     }
 

@@ -58,7 +58,7 @@ impl Machine {
                 let step = self.step;
                 self.ask_person(Reason::TimedOut { step }, seen)
             }
-            Order::Unsure if self.runs_new(seen) => self.redo(now, seen),
+            Order::Unsure if !self.runs_old(seen) && seen.phase != Phase::Starting => self.redo(now, seen),
             _ => look_after(now.answered_ms),
         }
     }

@@ -160,7 +160,7 @@ impl Machine {
             Order::Due if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Open => self.close_again(now, seen),
             Order::Due => self.give_order(now),
             _ if now.is_past(self.deadline_ms) => self.go_back(Reason::TimedOut { step: Step::Replacing }, now, seen),
-            Order::Unsure if self.runs_old(seen) && seen.phase != Phase::Starting => {
+            Order::Unsure if !self.runs_new(seen) && seen.phase != Phase::Starting => {
                 if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Open {
                     return self.close_again(now, seen);
                 }

@@ -285,7 +285,8 @@ impl Machine {
         self.good_looks = 0;
         self.instance = None;
         self.allowance_ms = match self.resumed.take_if(|(resumed, _)| *resumed == step) {
-            Some((_, left_ms)) => left_ms.min(self.budget_ms()),
+            // Half of it at the least: the order is given anew, and nobody knows how long the controller was away.
+            Some((_, left_ms)) => left_ms.clamp(self.budget_ms() / 2, self.budget_ms()),
             _ => self.budget_ms(),
         };
         self.deadline_ms = now.answered_ms.saturating_add(self.allowance_ms);

@@ -26,6 +26,8 @@ pub struct Remembered {
     pub recoveries_of_step: u8,
     /// What was left of the budget of the last intent's step when it was written; `None` if that was not told.
     pub left_ms: Option<u64>,
+    /// When the last intent was written.
+    pub intended_ms: u64,
     /// The steps that were ever intended, a bit each at [`Step::number`]: only one that is new begins the count of recoveries anew.
     pub intended: u32,
 }
@@ -36,6 +38,7 @@ pub(super) struct Recalled {
     last: Option<Step>,
     recoveries_of_step: u8,
     left_ms: Option<u64>,
+    intended_ms: u64,
 }
 
 impl Remembered {
@@ -51,6 +54,7 @@ impl Remembered {
             was_healthy,
             recoveries_of_step: 0,
             left_ms: None,
+            intended_ms: 0,
             intended: 0,
         }
     }
@@ -70,6 +74,7 @@ impl Remembered {
         }
         self.last = Some(step);
         self.left_ms = left_ms;
+        self.intended_ms = at_ms;
         if let Some(SoFar { counts, out }) = so_far {
             self.counts = counts;
             self.out_since_ms = out.then_some(at_ms);
@@ -111,6 +116,7 @@ impl Machine {
             last: remembered.last,
             recoveries_of_step: remembered.recoveries_of_step,
             left_ms: remembered.left_ms,
+            intended_ms: remembered.intended_ms,
         });
         machine
     }
@@ -125,6 +131,7 @@ impl Machine {
             last,
             recoveries_of_step,
             left_ms,
+            intended_ms,
         }) = self.recalled.take()
         else {
             // Unreachable: only `recover` leads here, and it remembers. Nothing is known, so a person decides.
@@ -148,7 +155,9 @@ impl Machine {
         if let Some(command) = self.heed_wish(now, seen) {
             return command;
         }
-        self.resumed = last.zip(left_ms);
+        // Nothing where the clock has begun anew since.
+        let gone_ms = now.answered_ms.saturating_sub(intended_ms);
+        self.resumed = last.zip(left_ms.map(|left_ms| left_ms.saturating_sub(gone_ms)));
         let Some(last) = last else {
             self.enter(Step::Planned, now);
             return self.observed(now, seen);

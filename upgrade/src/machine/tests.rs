@@ -205,6 +205,7 @@ impl Node {
                         was_healthy,
                         recoveries_of_step,
                         left_ms: None,
+                        intended_ms: 0,
                         intended: 0,
                         counts: Counts::default(),
                     };

@@ -157,13 +157,39 @@ fn a_drain_has_its_end_after_a_clock_that_begins_anew() {
         was_healthy: true,
         recoveries_of_step: 1,
         left_ms: Some(10_000),
+        intended_ms: 900_000_000,
         intended: 0,
     };
     let timing = Timing::default();
     let latest = 5_000 + timing.close_ms + timing.drain_ms;
+    drains_until(remembered, 5_000, latest);
+}
+
+/// And where it has gone on, the end stays where it was.
+#[test]
+fn a_drain_has_its_end_after_a_fall_of_the_controller() {
+    let timing = Timing::default();
+    let remembered = Remembered {
+        last: Some(Step::Closing),
+        went_back: None,
+        touched: false,
+        closed_at_ms: Some(100_000),
+        out_since_ms: Some(100_000),
+        counts: Counts::default(),
+        was_healthy: true,
+        recoveries_of_step: 1,
+        left_ms: Some(10_000),
+        intended_ms: 100_000,
+        intended: 0,
+    };
+    drains_until(remembered, 120_000, 100_000 + timing.close_ms + timing.drain_ms);
+}
+
+/// The replacement is ordered by then, though somebody is still connected.
+fn drains_until(remembered: Remembered, from: u64, latest: u64) {
     let seen = running("old", Ingress::Closed, 3);
-    let mut machine = Machine::recover(warm(), Arc::new(timing), remembered);
-    let mut now = 5_000;
+    let mut machine = Machine::recover(warm(), Arc::new(Timing::default()), remembered);
+    let mut now = from;
     let mut command = machine.begin(now);
     loop {
         command = match command {
@@ -222,4 +248,100 @@ fn a_journal_at_the_end_of_its_numbers_is_not_written_beyond_it() {
     assert_eq!(spent(generations(most), "a"), error);
     assert!(spent(generations(most - 1), "a").is_ok());
     assert!(spent(generations(most), "b").is_ok());
+}
+
+/// What a step has used of its budget is not given to it again by a fall of the controller, but for the half that the order
+/// needs which is given anew.
+#[test]
+fn a_step_is_not_longer_for_a_fall_of_the_controller() {
+    let ends_at = |falls_at: &[u64]| {
+        let world = World::new(Kill::at([]), World::able());
+        let target = world.add("a");
+        world.state.lock().answers.insert("replace new", EffectOutcome::Applied);
+        let mut driver = world.driver();
+        driver.submit(job(&target, "new", Mode::Cold)).unwrap();
+        let mut falls = falls_at.iter();
+        let mut next = falls.next();
+        loop {
+            let turn = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap();
+            let ended = turn.finished.first().map(|receipt| receipt.went_back.clone());
+            let back = world.state.lock().sent.iter().any(|(_, sent, _)| sent == "replace old");
+            if ended.is_some() || back {
+                return world.clock.now();
+            }
+            let due = turn.next_due_ms.unwrap().max(world.clock.now());
+            if next.is_some_and(|at| due > *at) {
+                world.clock.set(*next.unwrap());
+                next = falls.next();
+                driver = world.recovered().0;
+            } else {
+                world.clock.set(due);
+            }
+        }
+    };
+    let budget_ms = Timing::default().recreate_ms;
+    let undisturbed = ends_at(&[]);
+    assert!((budget_ms..budget_ms + 30_000).contains(&undisturbed), "{undisturbed}");
+    // Less than half is gone: it ends when it would have.
+    let early = ends_at(&[400_000]);
+    assert!(early.abs_diff(undisturbed) <= 20_000, "{early} and {undisturbed}");
+    let late = ends_at(&[1_100_000]);
+    assert!((late - 1_100_000).abs_diff(budget_ms / 2) <= 20_000, "{late}");
+}
+
+/// A lost order on the way back is given again also where nothing runs at all.
+#[test]
+fn a_restoration_that_got_lost_is_ordered_again() {
+    let world = World::new(Kill::at([]), World::able());
+    let target = world.add("a");
+    let mut driver = world.driver();
+    driver.submit(job(&target, "new", Mode::Cold)).unwrap();
+    while !world.state.lock().sent.iter().any(|(_, sent, _)| sent == "replace new") {
+        crate::support::turn(&world, &mut driver);
+    }
+    // It has stopped the old one, and will never start.
+    world.change(&target, |slot| slot.ordered = Some(("new".into(), u64::MAX / 2)));
+    world.state.lock().stopped.insert(target.clone());
+    let lost = EffectOutcome::Unknown { reason: "lost".into() };
+    world.state.lock().answers.insert("replace old", lost);
+    assert_eq!(driver.cancel(&target, "li"), Cancelled::Attempt);
+    let orders = |world: &World| {
+        let state = world.state.lock();
+        state.sent.iter().filter(|(_, sent, _)| sent == "replace old").count()
+    };
+    while orders(&world) == 0 {
+        crate::support::turn(&world, &mut driver);
+    }
+    let since = world.clock.now();
+    world.state.lock().answers.clear();
+    while orders(&world) == 1 {
+        crate::support::turn(&world, &mut driver);
+        assert!(driver.outstanding() > 0, "nobody ordered it again");
+    }
+    world.state.lock().stopped.clear();
+    let receipt = world.run(&mut driver).remove(0);
+    assert!(matches!(receipt.terminal, Terminal::RolledBack { .. }), "{receipt:?}");
+    let took_ms = receipt.finished_ms - since;
+    assert!(
+        orders(&world) == 2 && took_ms < 600_000,
+        "{} orders, {took_ms} ms",
+        orders(&world)
+    );
+}
+
+/// The queue may be fuller than submissions may make it: what follows an attempt waits there, too.
+#[test]
+fn a_job_is_superseded_in_a_full_queue() {
+    let world = World::new(Kill::at([]), World::able());
+    let (a, b) = (world.add("a"), world.add("b"));
+    let mut driver = world.driver_with(DriverConfig::new().max_in_flight(1).max_queued(1));
+    driver.submit(job(&a, "new", Mode::Cold)).unwrap();
+    crate::support::turn(&world, &mut driver);
+    driver.supersede(job(&a, "newer", Mode::Cold), "li").unwrap();
+    driver.submit(job(&b, "new", Mode::Cold)).unwrap();
+    while crate::support::turn(&world, &mut driver).finished.is_empty() {}
+    driver.supersede(job(&b, "newest", Mode::Cold), "li").unwrap();
+    assert!(driver.is_busy(&b));
+    world.run(&mut driver);
+    assert_eq!(world.slot(&b).running, "newest".into());
 }

@@ -211,7 +211,7 @@ fn a_driver_that_has_not_resumed_cancels_nothing_and_says_so() {
         next.supersede(job(&a, "newer", Mode::Warm), "li"),
         Err(SubmitError::NotResumed)
     );
-    assert_eq!(next.resume(), Ok(vec![a.clone()]));
+    assert_eq!(next.resume(world.end()), Ok(vec![a.clone()]));
     assert_eq!(next.cancel(&a, "li"), Cancelled::Attempt);
     let receipts = world.run(&mut next);
     assert_eq!(receipts[0].went_back, Some(Reason::Aborted { by: "li".into() }));

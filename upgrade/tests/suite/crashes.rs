@@ -198,6 +198,7 @@ fn a_fence_that_was_lost_and_then_put_off_asks_nobody_yet() {
         was_healthy: true,
         recoveries_of_step: 1,
         left_ms: Some(10_000),
+        intended_ms: 0,
         intended: 0,
         counts: Counts::default(),
     };

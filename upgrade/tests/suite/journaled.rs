@@ -1,12 +1,13 @@
 //! What a driver leaves in its journal, and what it does beside records that are not its own.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use parking_lot::Mutex;
 use unattended_upgrade::*;
 
-use crate::support::{Kill, World, job, turn};
+use crate::support::{Kill, TestClock, World, job, turn};
 
 #[test]
 fn a_driver_that_was_not_given_the_journal_leaves_it_alone() {
@@ -19,11 +20,20 @@ fn a_driver_that_was_not_given_the_journal_leaves_it_alone() {
     for resumes in [false, true] {
         let mut forgetful = world.driver();
         if resumes {
-            assert_eq!(forgetful.resume(), Ok(Vec::new()));
+            // Of a journal that it takes for an empty one.
+            assert_eq!(forgetful.resume(0), Ok(Vec::new()));
         }
         forgetful.submit(job(&target, "newer", Mode::Cold).from("new")).unwrap();
         let error = forgetful.turn(&mut |_| true).now_or_never().unwrap().unwrap_err();
-        assert_eq!(error, DriverError::NotReplayed { found });
+        let other = DriverError::OtherWriter { expected: 0, found };
+        assert_eq!(
+            error,
+            if resumes {
+                other
+            } else {
+                DriverError::NotReplayed { found }
+            }
+        );
         assert_eq!(world.slot(&target).running, "new".into(), "nothing has happened");
     }
     assert_eq!(world.journal.inner.end().now_or_never().unwrap(), Ok(found));
@@ -115,4 +125,131 @@ fn as_many_records_of_another_program_are_not_taken_for_its_own() {
         assert_eq!(error, DriverError::OtherWriter { expected: 0, found });
     }
     assert_eq!(world.slot(&target).running, "old".into());
+}
+
+/// Each takes the attempt over before the other one has written.
+#[test]
+fn of_two_controllers_that_read_the_same_journal_one_goes_on() {
+    let world = World::new(Kill::at([]), World::able());
+    let target = world.add("a");
+    let mut first = world.driver();
+    first.submit(job(&target, "new", Mode::Cold)).unwrap();
+    turn(&world, &mut first);
+    drop(first);
+    let (mut one, mut two) = (world.recovered().0, world.recovered().0);
+    let expected = world.end();
+    turn(&world, &mut one);
+    let found = world.end();
+    for _ in 0..2 {
+        let error = two.turn(&mut |_| true).now_or_never().unwrap().unwrap_err();
+        assert_eq!(error, DriverError::OtherWriter { expected, found });
+    }
+    assert_eq!(world.run(&mut one)[0].terminal, Terminal::Done);
+    assert!(world.driver().recover().now_or_never().unwrap().is_ok());
+}
+
+/// The answer to an append gets lost.
+struct Lossy {
+    inner: MemoryJournal,
+    appends: AtomicU64,
+}
+
+#[async_trait]
+impl Journal for Lossy {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        let done = self.inner.append(group).await;
+        if self.appends.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            return Err(JournalError::Io("lost".to_owned()));
+        }
+        done
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.inner.read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.inner.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.inner.snapshot().await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.inner.end().await
+    }
+}
+
+/// Does at once what it is told, and remembers nothing.
+struct Plain(Mutex<(Version, u64)>);
+
+#[async_trait]
+impl Platform for Plain {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::none()
+    }
+
+    async fn observe(&self, targets: &[TargetId]) -> Result<Vec<Observation>, PlatformError> {
+        let (version, instance) = self.0.lock().clone();
+        let seen = Observation {
+            phase: Phase::Running,
+            version: Some(version),
+            instance: Some(InstanceId(instance)),
+            ready: true,
+            self_check: SelfCheck::Passed,
+            ingress: Ingress::Open,
+            active: None,
+            pair: None,
+            config: None,
+        };
+        Ok(vec![seen; targets.len()])
+    }
+
+    async fn replace(&self, _: &TargetId, version: &Version, _: &EffectKey) -> EffectOutcome {
+        let mut slot = self.0.lock();
+        *slot = (version.clone(), slot.1 + 1);
+        EffectOutcome::Applied
+    }
+
+    async fn fence(&self, _: &TargetId, _: Generation) -> EffectOutcome {
+        EffectOutcome::Unsupported
+    }
+}
+
+#[test]
+fn records_whose_append_was_not_answered_are_written_once() {
+    let records = |journal: Arc<dyn Journal>| {
+        let clock = Arc::new(TestClock::default());
+        let platform = Arc::new(Plain(Mutex::new(("old".into(), 1))));
+        let config = DriverConfig::new();
+        let mut driver = Driver::new(platform, journal.clone(), clock.clone(), config).unwrap();
+        driver.submit(job(&"a".into(), "new", Mode::Cold)).unwrap();
+        let mut ended = Vec::new();
+        while ended.is_empty() {
+            match driver.turn(&mut |_| true).now_or_never().unwrap() {
+                Ok(turn) => {
+                    ended.extend(turn.finished);
+                    clock.set(turn.next_due_ms.unwrap_or(0).max(clock.now()));
+                }
+                Err(error) => {
+                    assert!(matches!(error, DriverError::Journal(JournalError::Io(_))), "{error}");
+                    clock.set(clock.now() + 1_000);
+                }
+            }
+        }
+        assert_eq!(ended[0].terminal, Terminal::Done);
+        let mut written = Vec::new();
+        let read = read_journal(journal.as_ref(), |_, record| {
+            written.push((record.stream, record.kind));
+            Ok::<(), JournalError>(())
+        });
+        read.now_or_never().unwrap().unwrap();
+        written
+    };
+    let lossy = Lossy {
+        inner: MemoryJournal::new(),
+        appends: AtomicU64::new(0),
+    };
+    assert_eq!(records(Arc::new(lossy)), records(Arc::new(MemoryJournal::new())));
 }

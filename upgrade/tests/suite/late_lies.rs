@@ -44,6 +44,10 @@ enum Lie {
     OneLookBehind,
     RevivesTheDead,
     WordsFade,
+    StaleOrdersTakeTheKey,
+    FencesThatStandForgetKeys,
+    TimersOutliveOpenings,
+    RestartsForgetTheTime,
 }
 
 struct Late<C> {
@@ -61,6 +65,8 @@ struct Late<C> {
     dead: Mutex<Option<(TargetId, u64)>>,
     looked: Mutex<BTreeMap<TargetId, Observation>>,
     word_ms: AtomicU64,
+    /// The time of the last closing.
+    timers: Mutex<BTreeMap<TargetId, u64>>,
 }
 
 impl<C: Clock> Late<C> {
@@ -83,6 +89,7 @@ impl<C: Clock> Late<C> {
             dead: Mutex::default(),
             looked: Mutex::default(),
             word_ms: AtomicU64::new(0),
+            timers: Mutex::default(),
         }
     }
 
@@ -120,9 +127,11 @@ impl<C: Clock> Late<C> {
 impl<C: Clock> Disturb for Late<C> {
     async fn restart(&self, target: &TargetId) -> bool {
         let done = Host::restart(&self.inner, target);
-        if self.is(Lie::IllForEver) {
-            self.alter(target, |process| process.is_ill = false);
-        }
+        self.alter(target, |process| match self.lie {
+            Lie::IllForEver => process.is_ill = false,
+            Lie::RestartsForgetTheTime => process.closed_until = process.closed_until.map(|_| u64::MAX),
+            _ => {}
+        });
         done
     }
 
@@ -213,6 +222,14 @@ impl<C: Clock> Platform for Late<C> {
             was = Some((process.version.clone(), process.instance))
         });
         let outcome = self.inner.replace(target, version, key).await;
+        if self.is(Lie::StaleOrdersTakeTheKey) {
+            let takes = |process: &mut crate::disk::Process| {
+                if key.generation < process.fenced {
+                    process.applied = Some(*key);
+                }
+            };
+            self.alter(target, takes);
+        }
         if let (EffectOutcome::Applied, Some(was)) = (&outcome, was) {
             self.before.lock().insert(target.clone(), was);
         }
@@ -244,7 +261,18 @@ impl<C: Clock> Platform for Late<C> {
             }
             order => order,
         };
+        let mut was_open = false;
+        self.alter(target, |process| was_open = process.closed_until.is_none());
         let outcome = self.by_kind(target, self.inner.ingress(target, order, key)).await;
+        if let (Lie::TimersOutliveOpenings, IngressOrder::Close { reopen_by_ms }, EffectOutcome::Applied) =
+            (self.lie, order, &outcome)
+        {
+            let now = self.inner.clock.now();
+            let before = self.timers.lock().insert(target.clone(), reopen_by_ms);
+            if let Some(before) = before.filter(|before| was_open && *before > now) {
+                self.alter(target, |process| process.closed_until = Some(before.min(reopen_by_ms)));
+            }
+        }
         if let (Lie::OneTimerForAllWays, IngressOrder::Close { reopen_by_ms }, EffectOutcome::Applied) =
             (self.lie, order, &outcome)
         {
@@ -283,6 +311,9 @@ impl<C: Clock> Platform for Late<C> {
         let mut higher = false;
         self.alter(target, |process| higher = generation > process.fenced);
         let outcome = self.inner.fence(target, generation).await;
+        if self.is(Lie::FencesThatStandForgetKeys) && !higher {
+            self.alter(target, |process| process.applied = None);
+        }
         if self.is(Lie::OneFenceForAll) && outcome == EffectOutcome::Applied {
             let mut disk = self.inner.disk.lock();
             let others = disk.processes.iter_mut().filter(|(name, _)| *name != target);
@@ -381,6 +412,10 @@ fn every_late_liar_is_found_out_by_name() {
         (Lie::OneTimerForAllWays, "order.other"),
         (Lie::OneFenceForAll, "fence.forgets"),
         (Lie::OneLookBehind, "probe.early"),
+        (Lie::StaleOrdersTakeTheKey, "key.answer"),
+        (Lie::FencesThatStandForgetKeys, "key.answer"),
+        (Lie::TimersOutliveOpenings, "ingress.deadline"),
+        (Lie::RestartsForgetTheTime, "restart.forgets"),
         (Lie::RevivesTheDead, "observe.gone"),
         (Lie::WordsFade, "desired.forgotten"),
     ];

@@ -29,6 +29,8 @@ enum Lie {
     CompactsTheRestAway,
     CompactsNothing,
     CountsAnewAfterACompaction,
+    CountsAnewAfterAWholeCompaction,
+    RefusesAWholeCompaction,
     KeepsTheFirstSnapshot,
     // Opened anew.
     AnswersBeforeItIsDurable,
@@ -274,7 +276,9 @@ impl Journal for Liar {
         let least = seen.snapshot.as_ref().map_or(0, |snapshot| snapshot.before);
         let kept = seen.groups.partition_point(|(start, _)| *start < before);
         let between = seen.groups.get(kept).map_or(seen.end, |(start, _)| *start) == before;
-        if (before < least || !between) && !self.is(Lie::CompactsAnywhere) {
+        let is_whole = before == seen.end;
+        let refused = is_whole && self.is(Lie::RefusesAWholeCompaction);
+        if (before < least || !between || refused) && !self.is(Lie::CompactsAnywhere) {
             let most = seen.end;
             return Err(JournalError::Boundary { before, least, most });
         }
@@ -291,6 +295,9 @@ impl Journal for Liar {
             seen.groups.clear();
         } else {
             seen.groups.drain(..kept);
+        }
+        if is_whole && self.is(Lie::CountsAnewAfterAWholeCompaction) {
+            seen.end = 0;
         }
         if self.is(Lie::CountsAnewAfterACompaction) {
             seen.groups.iter_mut().for_each(|(start, _)| *start -= before - least);
@@ -356,8 +363,10 @@ fn every_liar_is_found_out_by_name() {
         (Lie::CompactsTheRestAway, "compact.rest"),
         (Lie::CompactsNothing, "compact.snapshot"),
         (Lie::CountsAnewAfterACompaction, "compact.rest"),
+        (Lie::CountsAnewAfterAWholeCompaction, "compact.rest"),
+        (Lie::RefusesAWholeCompaction, "compact.end"),
         (Lie::KeepsTheFirstSnapshot, "compact.snapshot"),
-        (Lie::AnswersBeforeItIsDurable, "fault.lost"),
+        (Lie::AnswersBeforeItIsDurable, "compact.rest"),
         (Lie::ForgetsTheSnapshot, "compact.snapshot"),
         (Lie::ForgetsTheLastRecord, "compact.rest"),
         (Lie::OpensInAnotherOrder, "compact.rest"),

@@ -159,6 +159,8 @@ pub(crate) struct State {
     intents: BTreeSet<(AttemptId, u8, u8)>,
     read_to: Position,
     pub(crate) blind: bool,
+    /// Nothing runs there, whatever was ordered.
+    pub(crate) stopped: BTreeSet<TargetId>,
     /// Leave the last observation out.
     pub(crate) short: bool,
     /// Answers to give instead of acting, by the start of the effect's name.
@@ -312,7 +314,7 @@ impl World {
                 receipts.extend(driver.replay(&record).unwrap());
             }
         }
-        driver.resume().unwrap();
+        driver.resume(self.end()).unwrap();
         (driver, receipts)
     }
 
@@ -335,6 +337,10 @@ impl World {
         .unwrap()
         .unwrap();
         open.len()
+    }
+
+    pub(crate) fn end(&self) -> Position {
+        self.journal.inner.end().now_or_never().unwrap().unwrap()
     }
 
     pub(crate) fn groups(&self) -> Vec<(Position, Group)> {
@@ -385,6 +391,7 @@ impl Platform for World {
         Ok(targets
             .iter()
             .map(|target| {
+                let is_stopped = state.stopped.contains(target);
                 let slot = state.slots.get_mut(target).unwrap();
                 let mut phase = if slot.gone { Phase::Gone } else { Phase::Running };
                 if let Some((version, at)) = &slot.ordered {
@@ -399,6 +406,9 @@ impl Platform for World {
                     } else if now >= *at {
                         phase = Phase::Stopped;
                     }
+                }
+                if is_stopped {
+                    phase = Phase::Stopped;
                 }
                 let running = phase == Phase::Running;
                 let is_bad = |version: &Version| *version == "bad".into();

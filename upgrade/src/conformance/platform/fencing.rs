@@ -56,8 +56,12 @@ impl Trial<'_> {
         };
         self.order(target, &ask, &key).await.map_err(shut)?;
         self.replaced(target).await.map_err(|breach| confused(breach, &key))?;
-        // It outlives what it was set for.
+        // It outlives what it was set for, and what it bars leaves no trace.
         self.all_stale(target, old, "fence.forgets").await?;
+        self.again(target, &ask, &key).await?;
+        // Nothing but the fence changes by a fence, least of all by one that stands.
+        self.fence_at(target, new).await?;
+        self.again(target, &ask, &key).await?;
         self.nothing_happens("fence.leaky", target).await?;
         self.cut_off(target).await?;
         self.under_way(target).await

@@ -32,7 +32,8 @@ impl Trial<'_> {
         self.nothing_happens("key.late", target).await?;
         self.there_and_back(target).await?;
         self.overtaken_by_another_kind(target).await?;
-        self.watchdog(target).await?;
+        self.watchdog(target, false).await?;
+        self.watchdog(target, true).await?;
         self.watchdog_waits(target).await
     }
 
@@ -135,7 +136,7 @@ impl Trial<'_> {
         self.clock.now().saturating_add(long_ms)
     }
 
-    async fn close(&mut self, target: &TargetId, ask: &Ask, key: &EffectKey) -> Result<(), Breach> {
+    pub(super) async fn close(&mut self, target: &TargetId, ask: &Ask, key: &EffectKey) -> Result<(), Breach> {
         self.order(target, ask, key).await?;
         self.until("ingress.closed", target, |seen| seen.ingress == Ingress::Closed)
             .await
@@ -277,8 +278,9 @@ impl Trial<'_> {
         self.until("ingress.watchdog", target, done).await
     }
 
-    /// Nobody opens, and it opens at its time; a closing given later puts that off, or brings it forward.
-    async fn watchdog(&mut self, target: &TargetId) -> Result<(), Breach> {
+    /// Nobody opens, and it opens at its time; a closing given later puts that off, or brings it forward. Where it was opened
+    /// in between, the time of the closing before is over with that.
+    async fn watchdog(&mut self, target: &TargetId, opened_between: bool) -> Result<(), Breach> {
         let quiet = self.subject.quiet_ms;
         let soon = self.clock.now().saturating_add(quiet);
         let later = soon.saturating_add(quiet);
@@ -286,6 +288,9 @@ impl Trial<'_> {
             let ask = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
             let key = self.key(target, 2);
             self.close(target, &ask, &key).await?;
+            if opened_between && reopen_by_ms == soon {
+                self.open(target).await?;
+            }
         }
         loop {
             let seen = self.look().await?;

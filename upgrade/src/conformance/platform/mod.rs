@@ -257,7 +257,7 @@ impl Disturb for Undisturbed {
 /// | `observe.old-state` | an instance that was over is not shown again, nor anything from before what was told |
 /// | `observe.unanswered` | looks are answered, at least now and then |
 /// | `observe.restart`, `observe.gone` | what happens unasked shows, and the dead do not come back |
-/// | `restart.forgets` | a restart leaves the way closed and the configuration as it was |
+/// | `restart.forgets` | a restart leaves the way closed until its time, and the configuration as it was |
 /// | `capability.constant`, `capability.claimed`, `capability.unclaimed` | capabilities do not change; what is claimed works, and what is not is `Unsupported` |
 /// | `order.nobody` | an order for a target that does not exist, or not any more, is `Failed` |
 /// | `order.refused`, `order.never` | an order that can be carried out is taken |

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{FleetChange, Generation, Observation, Phase, PlatformError, TargetId, Version};
+use crate::{FleetChange, Generation, Ingress, IngressOrder, Observation, Phase, PlatformError, TargetId, Version};
 
 /// How often a question may go unanswered.
 const TRIES: u32 = 50;
@@ -243,6 +243,7 @@ impl Trial<'_> {
             }
             self.nothing_happens("key.forgotten", &target).await?;
             self.told_of_illness(&target, known).await?;
+            self.restarts_while_closed(&target).await?;
         }
         if self.able.ingress {
             self.open(&target).await?;
@@ -286,6 +287,23 @@ impl Trial<'_> {
             self.close_for_long(target).await?;
         }
         Ok(())
+    }
+
+    /// The time at which a closed way opens is not lost with the instance.
+    async fn restarts_while_closed(&mut self, target: &TargetId) -> Result<(), Breach> {
+        if !self.able.ingress {
+            return Ok(());
+        }
+        let reopen_by_ms = self.clock.now().saturating_add(self.subject.quiet_ms);
+        let key = self.key(target, 2);
+        let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+        self.close(target, &close, &key).await?;
+        self.moving.insert(target.clone());
+        self.disturb.restart(target).await;
+        self.until("restart.forgets", target, |seen| {
+            seen.ready && seen.ingress == Ingress::Open
+        })
+        .await
     }
 
     /// Whose instance ended could not serve for a while, and that was nobody's order.

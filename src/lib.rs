@@ -95,6 +95,7 @@ mod router;
 mod self_check;
 mod settings;
 mod shadow;
+mod sizing;
 mod summary;
 pub mod train;
 
@@ -118,6 +119,7 @@ pub use shadow::{
     Disagreement, End, Ending, Event, RECORD_SCHEMA, RecordError, RecordedChange, RecordedTarget, Saved, Shadow,
     ShadowReport, Topic,
 };
+pub use sizing::{Expected, Shows, SizingError};
 pub use summary::{
     Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, MovesView,
     Next, ReceiptView, SUMMARY_SCHEMA, Summary,

@@ -24,6 +24,7 @@ mod progress;
 #[path = "../common/record.rs"]
 mod record;
 mod stream;
+mod traffic;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -91,6 +92,13 @@ fn start(options: &Options) -> Result<u8, Failure> {
     .policy(policy)
     .settings(settings.clone())
     .seed(options.seed);
+    let expected = traffic::expected(&world);
+    let change = match options.detect {
+        Some(ratio) => change
+            .sized(&expected, ratio, traffic::LONGEST_BAKE_MS)
+            .map_err(|error| Failure::Input(format!("--detect x{ratio}: {error}")))?,
+        None => change,
+    };
     let simulated_targets = fleet::simulated(inventory);
     let config = SimConfig {
         world,
@@ -166,7 +174,9 @@ fn start(options: &Options) -> Result<u8, Failure> {
     };
     let pilot = pilot.build().map_err(Failure::input)?;
     if options.dry_run {
-        return output::dry_run(options, &pilot.preview(change, START_WALL_MS).map_err(Failure::input)?);
+        let shows = change.shows(&expected).map_err(Failure::input)?;
+        let seen = pilot.preview(change, START_WALL_MS).map_err(Failure::input)?;
+        return output::dry_run(options, &seen, &shows);
     }
     let mode = pilot.mode().clone();
     let (handle, run) = pilot.start(change).map_err(Failure::input)?;

@@ -7,7 +7,7 @@ use unattended::upgrade::Wanted;
 use unattended::{Budget, Level};
 use unattended_examples_support::{InputError, Source};
 
-use crate::budget;
+use crate::{budget, traffic};
 
 /// Watch a release of a sidecar roll over a fleet with nobody touching it.
 ///
@@ -58,6 +58,10 @@ pub(crate) struct Options {
     /// one after the other, and one that cannot be reached holds its own targets only
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
     pub(crate) domains: Vec<String>,
+    /// Errors so many times as frequent are to be found within one bake, nine times of ten, as in `x3`: the first batch and the
+    /// bakes are made as large as that takes at the world's traffic
+    #[arg(long, value_name = "xN", value_parser = traffic::ratio)]
+    pub(crate) detect: Option<f64>,
     /// Who chose this release: below level 5 a person decides what begins
     #[arg(long, value_enum, default_value_t = Chooser::Person)]
     pub(crate) chosen_by: Chooser,

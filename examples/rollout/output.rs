@@ -7,7 +7,7 @@ use serde::Serialize;
 use unattended::batching::Proof;
 use unattended::report::{PageOptions, page, text};
 use unattended::upgrade::ModeChoice;
-use unattended::{Outcome, Preview, Summary};
+use unattended::{Outcome, Preview, Shows, Summary};
 use unattended_redb::Redb;
 use unattended_simulated::Census;
 
@@ -208,7 +208,7 @@ fn json<'r>(result: &'r Ended<'_>) -> Json<'r> {
 }
 
 /// The plan, its proof, and what the rules say at the start.
-pub(crate) fn dry_run(options: &Options, seen: &Preview) -> Result<u8, Failure> {
+pub(crate) fn dry_run(options: &Options, seen: &Preview, shows: &[Shows]) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     let written = if options.json {
         let line = serde_json::json!({
@@ -220,6 +220,7 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview) -> Result<u8, Failure> 
             "batches": seen.plan.batches.len(),
             "batch_sizes": seen.plan.batches.iter().map(|batch| batch.size).collect::<Vec<_>>(),
             "held_at_start": seen.held.iter().map(|(app, why)| serde_json::json!({"lane": app, "why": why})).collect::<Vec<_>>(),
+            "shows": shows,
             "proof": "ok",
             "proof_checks": seen.proof.checks(),
             "outcome": null,
@@ -232,9 +233,10 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview) -> Result<u8, Failure> 
             .take(20)
             .map(|(app, why)| format!("{app}: {why}\n"))
             .collect();
+        let found: String = shows.iter().map(words).collect();
         writeln!(
             out,
-            "{}\nproof: ok ({} checks)\n{} of {} lanes are held at the start\n{shown}nothing was touched",
+            "{}\nwhat each batch can show at this traffic, nine times of ten:\n{found}proof: ok ({} checks)\n{} of {} lanes are held at the start\n{shown}nothing was touched",
             seen.plan,
             seen.proof.checks(),
             seen.held.len(),
@@ -243,6 +245,19 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview) -> Result<u8, Failure> 
     };
     told(written)?;
     Ok(0)
+}
+
+/// A batch that can show something, in a line.
+fn words(shows: &Shows) -> String {
+    let found = match shows.smallest_ratio {
+        Some(ratio) => format!("errors ×{ratio:.2} within one bake"),
+        None => "no errors within one bake, however many".to_owned(),
+    };
+    let minutes = shows.safe_after_ms.div_ceil(60_000);
+    format!(
+        "  batch {}, {} targets: {found}; safety after {minutes} min\n",
+        shows.batch, shows.targets
+    )
 }
 
 /// The journal as JSON lines.

@@ -93,6 +93,12 @@ fn an_emergency_ends_what_is_in_its_way_and_acts_under_generations_above() {
     ended.unwrap();
     let (mesh, fix) = (site.span("mesh"), site.span("fix"));
     assert!(mesh.1 < fix.0, "{mesh:?} {fix:?}");
+    let disturbed = site.disturbed.lock().clone();
+    let of = |id: &str| -> Vec<u64> {
+        let its = disturbed.iter().filter(|(_, change, ..)| change == id);
+        its.map(|(.., generation)| *generation).collect()
+    };
+    assert!(of("mesh").iter().max() < of("fix").iter().min(), "{disturbed:?}");
     let (_, on_new, all) = site.census("mesh");
     assert_eq!(on_new, all);
     let told = site.pager.all();
@@ -186,7 +192,7 @@ fn what_is_opened_must_be_what_was_submitted() {
     driven.handle.submit(sound).unwrap();
     driven.handle.submit(small).unwrap();
     driven.finish();
-    assert!(site.disturbed.lock().iter().all(|(_, change, _)| change == "sound"));
+    assert!(site.disturbed.lock().iter().all(|(_, change, ..)| change == "sound"));
     let told = site.pager.all();
     let refused = told.iter().find(|notice| notice.code == "queue.refused").unwrap();
     assert!(refused.text.contains("app-1"), "{}", refused.text);

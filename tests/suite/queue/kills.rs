@@ -94,7 +94,7 @@ fn play(at: Option<(u32, bool)>) -> (u32, Vec<String>) {
             .disturbed
             .lock()
             .iter()
-            .filter(|(_, change, _)| change == id)
+            .filter(|(_, change, ..)| change == id)
             .count() as u64;
         assert_eq!(touched, all + 2, "{id} after a kill at {at:?}");
     }

@@ -24,8 +24,8 @@ struct Place {
     journal: Arc<MemoryJournal>,
 }
 
-/// An order that took a target out of service: when, by which change, whom.
-pub(crate) type Disturbed = (u64, String, String);
+/// An order that took a target out of service: when, by which change, whom, and under which generation.
+pub(crate) type Disturbed = (u64, String, String, u64);
 
 pub(crate) struct Site {
     pub(crate) clock: SimClock,
@@ -114,7 +114,7 @@ impl Site {
         let disturbed = self.disturbed.lock();
         let mut times = disturbed
             .iter()
-            .filter(|(_, change, _)| change == id)
+            .filter(|(_, change, ..)| change == id)
             .map(|(at, ..)| *at);
         let first = times.next().unwrap();
         (first, times.next_back().unwrap_or(first))
@@ -244,10 +244,12 @@ impl Seen {
         &self.sim
     }
 
-    fn note(&self, target: &TargetId) {
+    fn note(&self, target: &TargetId, key: &EffectKey) {
+        // Written as `attempt/generation/step/ordinal`.
+        let generation = key.to_string().split('/').nth(1).unwrap().parse().unwrap();
         self.disturbed
             .lock()
-            .push((self.master.now(), self.change.clone(), target.to_string()));
+            .push((self.master.now(), self.change.clone(), target.to_string(), generation));
     }
 }
 
@@ -264,7 +266,7 @@ impl Platform for Seen {
     }
 
     async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
-        self.note(target);
+        self.note(target, key);
         self.now().replace(target, version, key).await
     }
 
@@ -273,7 +275,7 @@ impl Platform for Seen {
     }
 
     async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
-        self.note(target);
+        self.note(target, key);
         self.now().replace_in_place(target, version, key).await
     }
 

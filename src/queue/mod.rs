@@ -12,7 +12,9 @@
 //! # let fleet = |apps: &[&str]| -> Result<Arc<Fleet>, Box<dyn std::error::Error>> {
 //! #     let mut fleet = Fleet::builder();
 //! #     for app in apps {
-//! #         (0..4).try_for_each(|i| fleet.push(&format!("{app}-{i}"), app, [("zone", "a")], true))?;
+//! #         for i in 0..4 {
+//! #             fleet.push(&format!("{app}-{i}"), app, [("zone", "a")], true)?;
+//! #         }
 //! #     }
 //! #     Ok(Arc::new(fleet.build()?))
 //! # };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use unattended::Level;
 use unattended::train::{
     ChangeEnd, ChangeKey, ChangeOrder, Fleets, IncidentNews, Lane, LineId, News, NoAnswer, ReleaseFacts, Site as Where,
 };
+use unattended::{Level, Outcome};
 use unattended_examples_support::Failure;
 
 use crate::lots::{Lots, hash};
@@ -28,6 +28,8 @@ pub(crate) struct Record {
 struct Inner {
     now_ms: i64,
     sites: BTreeMap<ChangeKey, Site>,
+    /// Taken back before they began: they never will.
+    never: BTreeMap<ChangeKey, ChangeEnd>,
     records: Vec<Record>,
     incidents: Vec<IncidentNews>,
     /// Dies with the next start of a change of production, between the effect and the word that it is done.
@@ -86,6 +88,9 @@ impl Sites {
     }
 
     fn begin(&self, order: &ChangeOrder, inner: &mut Inner) -> Result<(), Failure> {
+        if inner.never.contains_key(&order.change) {
+            return Ok(());
+        }
         if let Some(site) = inner.sites.get_mut(&order.change) {
             return site.take_up(&self.grounds);
         }
@@ -144,14 +149,27 @@ impl Fleets for Sites {
     }
 
     async fn take_back(&self, change: &ChangeKey, why: &str) -> Result<(), NoAnswer> {
-        if let Some(site) = self.inner.lock().sites.get(change) {
-            site.take_back(why);
+        let mut inner = self.inner.lock();
+        let at_unix_ms = inner.now_ms;
+        if let Some(site) = inner.sites.get_mut(change) {
+            let taken = site.take_back(&self.grounds, why);
+            return kept(&mut inner, taken);
         }
+        inner.never.entry(change.clone()).or_insert_with(|| ChangeEnd {
+            outcome: Outcome::RolledBack,
+            at_unix_ms,
+            exposed: 0,
+            human_actions: 0,
+            why: format!("it did not begin: {why}"),
+        });
         Ok(())
     }
 
     async fn end(&self, change: &ChangeKey) -> Result<Option<ChangeEnd>, NoAnswer> {
         let mut inner = self.inner.lock();
+        if let Some(end) = inner.never.get(change) {
+            return Ok(Some(end.clone()));
+        }
         let ended = inner
             .sites
             .get(change)

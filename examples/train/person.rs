@@ -14,6 +14,7 @@ const ANSWER_MS: i64 = 2 * HOUR_MS;
 /// Who is told.
 pub(crate) struct Desk {
     now_ms: Mutex<i64>,
+    /// Since when there is a question, and whether it was looked at.
     asked: Mutex<Option<i64>>,
     aloud: bool,
     /// What was told, by code, for the text at the end.
@@ -34,9 +35,14 @@ impl Desk {
         *self.now_ms.lock() = wall_ms;
         let Some(handle) = handle else { return };
         let due = self.asked.lock().take_if(|asked| wall_ms >= *asked + ANSWER_MS);
-        if due.is_some() {
+        let asked = handle
+            .summary()
+            .filter(|_| due.is_some())
+            .and_then(|summary| summary.lines.into_iter().find_map(|line| line.question));
+        if let Some(briefing) = asked {
+            let version = briefing.recommended;
             let who = Actor::person("li", "release desk");
-            let _ = handle.order(LINE, Order::Approve, who, "looked at the briefing");
+            let _ = handle.order(LINE, Order::Choose { version }, who, "looked at the briefing");
         }
     }
 }
@@ -46,7 +52,7 @@ impl Notifier for Desk {
     async fn notify(&self, notice: &Notice) {
         let now_ms = *self.now_ms.lock();
         if notice.code == "train.choose" {
-            *self.asked.lock() = Some(now_ms);
+            self.asked.lock().get_or_insert(now_ms);
         }
         if self.aloud {
             let day = (now_ms - START_WALL_MS) / (24 * HOUR_MS);

@@ -255,11 +255,14 @@ impl Site {
         self.run = None;
     }
 
-    pub(crate) fn take_back(&self, why: &str) {
+    /// Taken back, which a change whose controller died has to be taken up for.
+    pub(crate) fn take_back(&mut self, grounds: &Grounds, why: &str) -> Result<(), Failure> {
+        self.take_up(grounds)?;
         if let Some(handle) = &self.handle {
             // One that has ended meanwhile needs it no more.
             let _ = handle.roll_back(Actor::program("train", "take back"), why);
         }
+        Ok(())
     }
 
     /// Lives on until it is so late.

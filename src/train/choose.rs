@@ -1,11 +1,12 @@
 //! Which release may go where: qualification on the canary fleet, and the choice for production.
 
-use unattended_defense::{Change, Decision, Facts, Request, Step, Verdict};
+use unattended_defense::{Change, Decision, Facts, Guard, Request, Step, Verdict};
 
 use super::cadence::instant;
-use super::line::{Context, Line, Release};
-use super::{Briefing, Candidate, Command, Lane, Site, Stage};
-use crate::{Actor, ActorKind, Level};
+use super::config::LineConfig;
+use super::line::{Chosen, Context, Held, Line, Release};
+use super::{Briefing, Candidate, Command, FACTS, Lane, Site, Stage};
+use crate::{Actor, ActorKind, Level, Severity};
 
 #[expect(clippy::cast_precision_loss, reason = "a time to be compared with hours")]
 pub(super) fn hours(ms: i64) -> f64 {
@@ -21,13 +22,13 @@ impl Line {
         let Stage::Soaking { since_unix_ms } = release.stage else {
             return false;
         };
-        let (version, lane) = (release.artefact.version.clone(), release.lane);
-        let request = self
-            .request(release, "qualification")
-            .facts(self.facts(release, cx.now_ms));
+        let request = self.request(release, "qualification");
+        let shows = !demands_nothing(cx.qualification, &request, cx.now_ms);
+        let request = request.facts(self.facts(release, cx.now_ms));
         let decision = cx.qualification.decide(&request, cx.now_ms);
         match decision.verdict {
-            Verdict::Allow | Verdict::AllowLimited(1..) => {
+            Verdict::Allow | Verdict::AllowLimited(1..) if shows => {
+                self.overtake(key);
                 if let Some(release) = self.releases.get_mut(key) {
                     release.qualified_ms = Some(cx.now_ms);
                     release.stage = Stage::Qualified {
@@ -45,19 +46,31 @@ impl Line {
                 if cx.now_ms.saturating_sub(since_unix_ms) < limit {
                     return false;
                 }
-                let why = format!("it has not qualified in time: {}", reasons(&decision));
-                if lane == Lane::Hotfix {
-                    let text = format!(
-                        "hotfix {version}: {why}. {} must decide what mends production now.",
-                        cx.owner
-                    );
-                    cx.tell(&self.config.id, "train.hotfix_failed", text);
-                }
-                if let Some(release) = self.releases.get_mut(key) {
-                    release.stage = Stage::Expired { why };
-                }
+                let lacks = if shows {
+                    reasons(&decision)
+                } else {
+                    "no rule of the qualification asks it to show anything".to_owned()
+                };
+                let why = format!("it has not qualified in time: {lacks}");
+                self.end_at(key, Stage::Expired { why }, cx);
                 true
             }
+        }
+    }
+
+    /// A hotfix has qualified: what was chosen and lacks it comes after it.
+    fn overtake(&mut self, key: &[u64]) {
+        let Some(head) = self
+            .releases
+            .get(key)
+            .filter(|release| release.lane == Lane::Hotfix)
+            .map(|release| release.artefact.head)
+        else {
+            return;
+        };
+        if let Some(chosen) = &mut self.chosen {
+            let other = self.releases.get(&chosen.key);
+            chosen.overtaken |= other.is_some_and(|other| !other.content.has(head));
         }
     }
 
@@ -88,7 +101,7 @@ impl Line {
             // comes with the next nightly.
             let brings = |head: &u64| release.content.has(*head) && !self.production.content.has(*head);
             let mends = release.lane == Lane::Hotfix || self.mends.iter().any(brings);
-            let own = if mends { 0 } else { self.incidents.len() as u64 };
+            let own = if mends { 0 } else { self.incidents.open().count() as u64 };
             let open = i64::try_from(open.saturating_add(own)).unwrap_or(i64::MAX);
             facts = facts.value("open_incidents", at_ms, open);
         }
@@ -96,13 +109,8 @@ impl Line {
     }
 
     fn request(&self, release: &Release, what: &str) -> Request {
-        let mut change = Change::new(format!("{}/{what}/{}", self.config.id, release.artefact.version))
-            .versions(self.production.version.clone(), release.artefact.version.clone());
-        change.emergency = release.lane == Lane::Hotfix;
-        Request::pre(change)
-            .step(Step::Order)
-            .scope(self.config.scope.clone().label("lane", release.lane.as_str()))
-            .need(self.config.limits.room)
+        let (from, to) = (&self.production.version, &release.artefact.version);
+        request(&self.config, release.lane, what, from, to)
     }
 
     /// Why a release may not be chosen, if it may not.
@@ -152,19 +160,38 @@ impl Line {
         keys.into_iter().map(|(_, key)| key).collect()
     }
 
-    /// The release to begin now, and who chose it; where a person has to, asks.
-    pub(super) fn choice(&mut self, cx: &mut Context<'_>) -> Option<(Vec<u64>, Actor)> {
-        let candidates = self.candidates(cx.now_ms);
-        let chosen = self
-            .chosen
-            .clone()
-            .filter(|(key, _)| self.against(key, cx.now_ms).is_none());
-        let (key, by) = match chosen {
-            Some((key, by)) => (key, Some(by)),
+    /// Whether a release may go where another one is on its way: a hotfix that a nightly lacks.
+    fn overtakes(&self, key: &[u64], running: &[u64]) -> bool {
+        self.releases
+            .get(key)
+            .zip(self.releases.get(running))
+            .is_some_and(|(urgent, running)| {
+                urgent.lane == Lane::Hotfix
+                    && running.lane == Lane::Nightly
+                    && !running.content.has(urgent.artefact.head)
+            })
+    }
+
+    /// The release to begin now, and who chose it; where a person has to, asks. While another one is on its way to production,
+    /// only what overtakes it is looked at.
+    pub(super) fn choice(&mut self, running: Option<&[u64]>, cx: &mut Context<'_>) -> Option<(Vec<u64>, Actor)> {
+        let fits = |key: &Vec<u64>| running.is_none_or(|running| self.overtakes(key, running));
+        let candidates: Vec<Vec<u64>> = self.candidates(cx.now_ms).into_iter().filter(fits).collect();
+        let urgent = candidates.first().and_then(|first| self.releases.get(first));
+        let urgent = urgent.is_some_and(|first| first.lane == Lane::Hotfix);
+        let stands = |chosen: &Chosen| {
+            fits(&chosen.key) && self.against(&chosen.key, cx.now_ms).is_none() && !(chosen.overtaken && urgent)
+        };
+        let (key, by) = match self.chosen.clone().filter(stands) {
+            Some(chosen) => (chosen.key, Some(chosen.by)),
             None => (candidates.first()?.clone(), None),
         };
         let release = self.releases.get(&key)?;
-        let decision = cx.calendar.decide(&self.request(release, "production"), cx.now_ms);
+        // A calendar sees the facts that were seen last, too.
+        let request = self
+            .request(release, "production")
+            .facts(self.facts(release, cx.now_ms));
+        let decision = cx.calendar.decide(&request, cx.now_ms);
         let version = release.artefact.version.clone();
         match (decision.verdict, by) {
             (Verdict::Allow | Verdict::AllowLimited(1..), Some(by)) => Some((key, by)),
@@ -194,11 +221,16 @@ impl Line {
                     "{version} does not go to production now; {when}: {}",
                     reasons(&decision)
                 );
-                // Told once, not at each look.
-                if self.held.as_ref() != Some(&text) {
-                    cx.tell(&self.config.id, "train.held", text.clone());
-                    self.held = Some(text);
+                let rules: Vec<String> = decision
+                    .findings
+                    .iter()
+                    .map(|finding| finding.rule.to_string())
+                    .collect();
+                let about = format!("{version}: {}", rules.join(", "));
+                if self.held.as_ref().is_none_or(|held| held.about != about) {
+                    cx.tell(&self.config.id, "train.held", Severity::Info, text.clone());
                 }
+                self.held = Some(Held { about, text });
                 None
             }
         }
@@ -223,9 +255,14 @@ impl Line {
         let briefing = Briefing {
             production: self.production.version.clone(),
             recommended,
-            candidates,
             because,
-            by_unix_ms: self.slot.next_ms,
+            by_unix_ms: if candidates.first().is_some_and(|first| first.lane == Lane::Hotfix) {
+                let within = i64::try_from(self.config.limits.hotfix_answer_ms).unwrap_or(i64::MAX);
+                cx.now_ms.saturating_add(within)
+            } else {
+                self.slot.next_ms
+            },
+            candidates,
         };
         self.question = Some(briefing.clone());
         cx.out.push(Command::Ask {
@@ -245,15 +282,15 @@ impl Line {
             let until_ms = release.qualified_ms.unwrap_or(now_ms);
             hours(until_ms - since_ms)
         });
-        let failed = self.deliveries.iter().filter(|delivery| {
+        let failed = self.failed().filter(|delivery| {
             let other = self.find(&delivery.version).map(|(_, release)| release);
-            delivery.failed() && other.is_some_and(|other| release.content.covers(&other.content))
+            other.is_some_and(|other| release.content.covers(&other.content))
         });
         let mut risks: Vec<String> = failed
             .map(|delivery| format!("it has the commits of {}, which failed in production", delivery.version))
             .collect();
-        if release.lane == Lane::Nightly && !self.incidents.is_empty() {
-            let open: Vec<&str> = self.incidents.keys().map(String::as_str).collect();
+        let open: Vec<&str> = self.incidents.open().collect();
+        if release.lane == Lane::Nightly && !open.is_empty() {
             risks.push(format!("open incidents: {}", open.join(", ")));
         }
         let age_hours = hours(now_ms - release.built_ms);
@@ -273,6 +310,34 @@ impl Line {
             risks,
         })
     }
+}
+
+/// What rules are asked about a release.
+pub(super) fn request(line: &LineConfig, lane: Lane, what: &str, from: &str, to: &str) -> Request {
+    let mut change = Change::new(format!("{}/{what}/{to}", line.id)).versions(from, to);
+    change.emergency = lane == Lane::Hotfix;
+    Request::pre(change)
+        .step(Step::Order)
+        .scope(line.scope.clone().label("lane", lane.as_str()))
+        .need(line.limits.room)
+}
+
+/// Whether rules would let something of which nobody has seen anything pass: then they do not speak of it.
+pub(super) fn demands_nothing(qualification: &Guard, request: &Request, now_ms: i64) -> bool {
+    qualification.decide(request, now_ms).verdict.may_start()
+}
+
+/// What rules would still not know if they were told every fact that a train has, if there is something.
+pub(super) fn never_known(guard: &Guard, line: &LineConfig, lane: Lane, now_ms: i64) -> Option<String> {
+    let facts = FACTS.iter().fold(Facts::new(), |facts, name| match *name {
+        "drills_passed" => facts.value(*name, now_ms, true),
+        name => facts.value(name, now_ms, 0.0),
+    });
+    let asked = request(line, lane, "any", &line.version, &line.version).facts(facts);
+    let decision = guard.decide(&asked, now_ms);
+    let unknown = decision.findings.iter().filter(|finding| finding.unknown.is_some());
+    let texts: Vec<String> = unknown.map(|finding| finding.text()).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// The findings of a decision in one line.

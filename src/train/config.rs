@@ -3,10 +3,11 @@
 use unattended_defense::{Guard, Need, NextFeasible, Scope};
 
 use super::cadence::{Times, Timetable, instant};
+use super::choose::{demands_nothing, never_known, request};
 use super::line::Line;
 use super::model::numbers;
-use super::{Lane, LineId, Train};
-use crate::{Actor, Level};
+use super::{FACTS, Lane, LineId, Train};
+use crate::{Actor, ActorKind, Level};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -24,6 +25,8 @@ pub struct Limits {
     pub production_ms: u64,
     /// For a change that is taken back to end. Then the line stands still, and people are told. Default 48 hours.
     pub take_back_ms: u64,
+    /// For a person's word on a hotfix. Then it is asked for again. Default 1 hour.
+    pub hotfix_answer_ms: u64,
     /// No older release is promoted, counted from its build. Default 45 days.
     pub max_age_ms: u64,
     /// The room that the calendar must have for a change of production. Default none: its batches ask for themselves.
@@ -38,6 +41,7 @@ impl Default for Limits {
             soak_ms: 48 * HOUR_MS,
             production_ms: 14 * 24 * HOUR_MS,
             take_back_ms: 48 * HOUR_MS,
+            hotfix_answer_ms: HOUR_MS,
             max_age_ms: 45 * 24 * HOUR_MS,
             room: Need::default(),
         }
@@ -66,9 +70,11 @@ pub struct LineConfig {
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "written literally by every program")]
 pub struct TrainConfig {
-    /// How much it does by itself: below [`Level::L5`] a person chooses what production gets.
+    /// How much it does by itself. At [`Level::L4`] a person chooses what production gets, at [`Level::L5`] nobody does; below
+    /// there is no train, since it builds and starts by itself.
     pub level: Level,
-    /// Who answers for it: who is named where a person is wanted, and the author of what it starts below L5.
+    /// Who answers for it: who is named where a person is wanted. At L4 a person, by whose standing order releases go to the
+    /// canary fleet.
     pub owner: Actor,
     /// The lines.
     pub lines: Vec<LineConfig>,
@@ -87,6 +93,12 @@ pub enum TrainError {
     /// Nothing to drive.
     #[error("lines: the train has none; give at least one")]
     NoLine,
+    /// A setting that cannot be.
+    #[error("{what}")]
+    Setting {
+        /// Which, how it is wrong and what to write.
+        what: String,
+    },
     /// Two lines of one name.
     #[error("lines: there are two called `{line}`; give each a name of its own")]
     TwoLines {
@@ -102,8 +114,32 @@ pub enum TrainError {
         what: String,
     },
     /// Nothing would have to be shown.
-    #[error("qualification: it has no rule, so every release would pass; say what a release must have shown")]
-    NoQualification,
+    #[error(
+        "line `{line}`: a {lane} of which nobody has seen anything would qualify: {packs} packs speak of {scope}; give one whose scope meets it \
+         a rule on what must have been seen"
+    )]
+    NoQualification {
+        /// Which line.
+        line: LineId,
+        /// Of which lane.
+        lane: &'static str,
+        /// How many packs have a word about it.
+        packs: usize,
+        /// What they were asked about.
+        scope: String,
+    },
+    /// Rules ask what nobody will ever tell them.
+    #[error("line `{line}`: {rules} can never tell for a {lane}: {why}; a train knows the labels of its scope, `lane`, and the facts {}", FACTS.join(", "))]
+    NeverKnown {
+        /// Which line.
+        line: LineId,
+        /// For which lane.
+        lane: &'static str,
+        /// The qualification or the calendar.
+        rules: &'static str,
+        /// Which rules, and what they lack.
+        why: String,
+    },
     /// The calendar never opens.
     #[error("line `{line}`: the calendar has no slot for a {lane} within a year: closed by {by}; let one of them end")]
     NoSlot {
@@ -125,8 +161,18 @@ impl Train {
         if config.lines.is_empty() {
             return Err(TrainError::NoLine);
         }
-        if config.qualification.is_empty() {
-            return Err(TrainError::NoQualification);
+        let wrong = |what: String| Err(TrainError::Setting { what });
+        if config.level < Level::L4 {
+            return wrong(format!(
+                "level: {} is below what a train does by itself; give L4, where a person chooses each release, or L5",
+                config.level
+            ));
+        }
+        if config.level < Level::L5 && config.owner.kind != ActorKind::Person {
+            return wrong(format!(
+                "owner: {} is a program, and at {} a person answers for what begins; name one",
+                config.owner, config.level
+            ));
         }
         let mut lines = std::collections::BTreeMap::new();
         for line in &config.lines {
@@ -150,6 +196,7 @@ fn check(line: &LineConfig, config: &TrainConfig) -> Result<Line, TrainError> {
         soak_ms,
         production_ms,
         take_back_ms,
+        hotfix_answer_ms,
         max_age_ms,
         room: _,
     } = line.limits;
@@ -159,6 +206,7 @@ fn check(line: &LineConfig, config: &TrainConfig) -> Result<Line, TrainError> {
         ("soak_ms", soak_ms),
         ("production_ms", production_ms),
         ("take_back_ms", take_back_ms),
+        ("hotfix_answer_ms", hotfix_answer_ms),
         ("max_age_ms", max_age_ms),
     ];
     for (name, value) in limits {
@@ -177,6 +225,29 @@ fn check(line: &LineConfig, config: &TrainConfig) -> Result<Line, TrainError> {
     let times = Times::new(&line.timetable).map_err(|what| wrong(format!("timetable.{what}")))?;
     for lane in [Lane::Nightly, Lane::Hotfix] {
         let scope = line.scope.clone().label("lane", lane.as_str());
+        let asked = request(line, lane, "qualification", &line.version, &line.version);
+        if demands_nothing(&config.qualification, &asked, config.began_unix_ms) {
+            return Err(TrainError::NoQualification {
+                line: line.id.clone(),
+                lane: lane.as_str(),
+                packs: config.qualification.decide(&asked, config.began_unix_ms).packs,
+                scope: scope
+                    .labels()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            });
+        }
+        for (rules, guard) in [("qualification", &config.qualification), ("calendar", &config.calendar)] {
+            if let Some(why) = never_known(guard, line, lane, config.began_unix_ms) {
+                return Err(TrainError::NeverKnown {
+                    line: line.id.clone(),
+                    lane: lane.as_str(),
+                    rules,
+                    why,
+                });
+            }
+        }
         let feasible = config
             .calendar
             .next_feasible(&scope, config.began_unix_ms, line.limits.room);

@@ -12,7 +12,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use unattended_upgrade::{Clock, Group, Journal, JournalError, Record, Stream};
 
-use super::{Artefacts, ChangeOrder, CiStatus, Command, Fleets, Input, LineId, NoAnswer, Order, Train, TrainSummary};
+use super::{Artefacts, CiStatus, Command, Fleets, Input, LineId, NoAnswer, Order, Train, TrainSummary};
 use crate::{Actor, AlwaysPermit, CommandError, NOTICE_SCHEMA, Notice, NoticeStage, Notifier, Permit, Severity};
 
 /// The records of the train in a journal.
@@ -187,7 +187,7 @@ pub fn drive<J: Journal, C: Clock>(
         shared,
         group: Group::new(),
         kept_back: 0,
-        taken_up: Vec::new(),
+        said_again: Vec::new(),
     };
     (handle, async move {
         let ended = run.run(train).await;
@@ -202,14 +202,14 @@ struct Run<J, C> {
     /// Inputs that are applied and not durable yet: nothing has followed from them outside.
     group: Group,
     kept_back: u32,
-    /// Changes that ran when the run before this one ended: whoever drove them is gone, too.
-    taken_up: Vec<ChangeOrder>,
+    /// What the run before this one has had carried out, and whoever did it is gone with it.
+    said_again: Vec<Command>,
 }
 
 impl<J: Journal, C: Clock> Run<J, C> {
     async fn run(&mut self, train: Train) -> Result<(), TrainRunError> {
         let train = self.recover(train).await?;
-        self.taken_up = train.running().cloned().collect();
+        self.said_again = train.said_again();
         *self.shared.machine.lock() = Some(train);
         loop {
             let news = self.read().await;
@@ -309,12 +309,15 @@ impl<J: Journal, C: Clock> Run<J, C> {
         news
     }
 
-    /// Takes inputs, people's words first, and makes them durable where anything but time came in.
+    /// Takes inputs, people's words before news, and makes them durable where anything but time came in.
     async fn take(&mut self, news: Vec<Input>) -> Result<(), TrainRunError> {
         let orders: Vec<Input> = self.shared.orders.lock().drain(..).collect();
+        // What was done was done before anybody said the next word.
+        let (done, news): (Vec<Input>, Vec<Input>) =
+            news.into_iter().partition(|input| matches!(input, Input::Done(_)));
         let mut quiet = true;
         let mut happened = false;
-        for input in orders.into_iter().chain(news) {
+        for input in done.into_iter().chain(orders).chain(news) {
             let tick = matches!(input, Input::Tick(_));
             quiet &= tick;
             let bytes = postcard::to_stdvec(&input).map_err(|error| TrainRunError::Journal(error.to_string()))?;
@@ -351,17 +354,17 @@ impl<J: Journal, C: Clock> Run<J, C> {
         let due: Vec<(u64, Command)> = self.shared.machine.lock().as_ref().map_or_else(Vec::new, |train| {
             train.due().map(|(number, command)| (number, command.clone())).collect()
         });
-        if due.is_empty() && self.taken_up.is_empty() {
+        if due.is_empty() && self.said_again.is_empty() {
             return Ok(());
         }
         self.write().await?;
         let mut left = Vec::new();
-        for order in std::mem::take(&mut self.taken_up) {
-            if !self.may_act() || self.within(self.parts.fleets.start(&order)).await.is_err() {
-                left.push(order);
+        for command in std::mem::take(&mut self.said_again) {
+            if self.is_said_again(&command) && self.carry(&command).await.is_err() {
+                left.push(command);
             }
         }
-        self.taken_up = left;
+        self.said_again = left;
         let mut done = Vec::new();
         for (number, command) in due {
             // Somebody's word goes before whatever has not been done yet.
@@ -373,6 +376,15 @@ impl<J: Journal, C: Clock> Run<J, C> {
             }
         }
         if done.is_empty() { Ok(()) } else { self.take(done).await }
+    }
+
+    /// Whether it is still what is wanted: somebody may have said otherwise since.
+    fn is_said_again(&self, command: &Command) -> bool {
+        self.shared
+            .machine
+            .lock()
+            .as_ref()
+            .is_some_and(|train| train.said_again().contains(command))
     }
 
     fn may_act(&self) -> bool {
@@ -398,22 +410,39 @@ impl<J: Journal, C: Clock> Run<J, C> {
                 why,
                 ..
             } => self.within(self.parts.ci.suspects(line, version, commits, why)).await,
-            Command::Ask { line, briefing } => self.tell(line, "train.choose", briefing.text()).await,
-            Command::Tell { line, code, text } => self.tell(line, code, text.clone()).await,
+            Command::Ask { line, briefing } => {
+                let severity = if briefing.is_urgent() {
+                    Severity::Critical
+                } else {
+                    Severity::Warning
+                };
+                self.tell(line, "train.choose", severity, briefing.text()).await
+            }
+            Command::Tell {
+                line,
+                code,
+                severity,
+                text,
+            } => self.tell(line, code, *severity, text.clone()).await,
         }
     }
 
-    async fn tell(&self, line: &LineId, code: &str, text: String) -> Result<(), NoAnswer> {
+    async fn tell(&self, line: &LineId, code: &str, severity: Severity, text: String) -> Result<(), NoAnswer> {
         let at_unix_ms = self.parts.clock.wall();
-        let asks = code == "train.choose";
+        let owner = self
+            .shared
+            .machine
+            .lock()
+            .as_ref()
+            .map(|train| train.owner().to_string());
         let notice = Notice {
             schema: NOTICE_SCHEMA,
             code: code.to_owned(),
-            severity: if asks { Severity::Warning } else { Severity::Info },
+            severity,
             dedup_key: format!("{line}/{code}"),
             change: line.to_string(),
             lanes: Vec::new(),
-            owner: String::new(),
+            owner: owner.unwrap_or_default(),
             stage: NoticeStage::Raised,
             raised_unix_ms: at_unix_ms,
             at_unix_ms,

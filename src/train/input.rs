@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cadence::instant;
 use super::{Artefact, ChangeEnd, ChangeKey, Commit, Lane, LineId, ReleaseFacts, Site};
-use crate::Actor;
+use crate::{Actor, Severity};
 
 /// One input of the machine. Everything it knows came in as one of these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,25 +91,25 @@ pub enum Input {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Order {
-    /// Nothing begins on this line until further notice.
+    /// No change begins and no build is ordered on this line until further notice. What was to begin and is not known to have
+    /// begun, does not.
     StopTheLine {
         /// Whether what runs is taken back, too.
         take_back: bool,
     },
-    /// Go on.
+    /// Go on. What was taken back and did not end gets its time again.
     Resume,
     /// Build this commit upon what production runs, and let it overtake.
     Hotfix {
         /// The name of the commit; CI must have found it good.
         commit: String,
     },
-    /// Bring this qualified release to production at the next moment the calendar allows.
+    /// Bring this qualified release to production at the next moment the calendar allows, however many slots that takes: also
+    /// the answer to a question. A hotfix that qualifies later and that it lacks goes first.
     Choose {
         /// The release.
         version: String,
     },
-    /// Yes, to the open question: the recommended release.
-    Approve,
     /// Never bring this release to production.
     Skip {
         /// The release.
@@ -126,7 +126,7 @@ pub enum Command {
     Build(BuildOrder),
     /// Start a change of the autopilot, unless one of this key was started already.
     Start(ChangeOrder),
-    /// Take a change back: it has no time left, or must give way.
+    /// Take a change back: it has no time left, must give way, or must not begin any more.
     TakeBack {
         /// The key.
         change: ChangeKey,
@@ -159,6 +159,8 @@ pub enum Command {
         line: LineId,
         /// A stable code, `train.what`.
         code: String,
+        /// How soon somebody has to look at it.
+        severity: Severity,
         /// The whole story.
         text: String,
     },
@@ -214,7 +216,8 @@ pub struct Briefing {
     pub candidates: Vec<Candidate>,
     /// Why a person is asked.
     pub because: String,
-    /// By when an answer is wanted, in Unix milliseconds. Without one nothing is promoted, and the next slot asks again.
+    /// By when an answer is wanted, in Unix milliseconds: of a nightly the next slot, of a hotfix
+    /// [`hotfix_answer_ms`](super::Limits::hotfix_answer_ms). Without one nothing is promoted, and it is asked again.
     pub by_unix_ms: i64,
 }
 
@@ -241,6 +244,13 @@ pub struct Candidate {
 }
 
 impl Briefing {
+    /// Whether the recommended one mends production.
+    pub fn is_urgent(&self) -> bool {
+        self.candidates
+            .first()
+            .is_some_and(|candidate| candidate.lane == Lane::Hotfix)
+    }
+
     /// For somebody who just woke up.
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -250,8 +260,13 @@ impl Briefing {
             self.recommended,
             instant(self.by_unix_ms)
         );
+        // Evidence multiplies: beyond a million to one, digits say nothing more.
+        let known = |value: Option<f64>| match value {
+            None => "unknown".to_owned(),
+            Some(value) if value >= 1e6 => ">1e6".to_owned(),
+            Some(value) => format!("{value:.2}"),
+        };
         for candidate in &self.candidates {
-            let known = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.2}"));
             text.push_str(&format!(
                 "\n- {}: {:.0} h old, soaked {:.0} h, safety evidence {}, error budget left {}, {} commits; {}",
                 candidate.version,
@@ -366,9 +381,6 @@ pub enum Refusal {
         /// What.
         to: String,
     },
-    /// Nothing was asked.
-    #[error("there is no open question to approve")]
-    NoQuestion,
     /// A commit that CI has not found good.
     #[error("commit {commit} cannot be a hotfix: {why}")]
     NoHotfix {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cadence::Times;
 use super::config::LineConfig;
+use super::incidents::Incidents;
 use super::{Artefact, Briefing, ChangeEnd, ChangeKey, ChangeOrder, Content, Lane, LineId, ReleaseFacts, Site, Stage};
-use crate::{Actor, Level};
+use crate::{Actor, Level, Severity};
 
 use super::Command;
 use unattended_defense::Guard;
@@ -56,8 +57,28 @@ pub(super) enum Why {
     Deadline,
     /// The release must not go on.
     Barred,
-    /// Somebody stopped the line.
+    /// Somebody stopped the line, and wanted it back.
     Stopped,
+    /// The line was stopped before it had surely begun.
+    NotBegun,
+}
+
+/// A change on its way back.
+#[derive(Clone, Debug)]
+pub(super) struct Back {
+    pub(super) since_ms: i64,
+    pub(super) reason: Why,
+    /// As it was said to the fleet.
+    pub(super) text: String,
+}
+
+impl Back {
+    pub(super) fn command(&self, change: &ChangeKey) -> Command {
+        Command::TakeBack {
+            change: change.clone(),
+            why: self.text.clone(),
+        }
+    }
 }
 
 /// A change of the autopilot that was started.
@@ -67,9 +88,11 @@ pub(super) struct Run {
     /// The key of the release.
     pub(super) release: Vec<u64>,
     pub(super) since_ms: i64,
-    pub(super) taking_back: Option<(i64, Why)>,
+    pub(super) back: Option<Back>,
     /// People were told that it does not end.
     pub(super) overdue: bool,
+    /// The slot that it has used, by the time at which that opened.
+    pub(super) slot_ms: Option<i64>,
 }
 
 /// A build that was ordered.
@@ -107,18 +130,36 @@ pub(super) struct Stop {
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
     pub(super) version: String,
+    pub(super) began_ms: i64,
     pub(super) end: ChangeEnd,
     pub(super) hands: u64,
     /// From commit to the end of the change, for each commit it brought.
     pub(super) leads_ms: Vec<i64>,
-    /// An incident came while it was the newest in production.
-    pub(super) burnt: bool,
+    /// It was taken back for a hotfix, which says nothing of it.
+    pub(super) gave_way: bool,
 }
 
 impl Delivery {
-    pub(super) const fn failed(&self) -> bool {
-        self.burnt || self.end.outcome.exit_code() != 0
+    pub(super) const fn arrived(&self) -> bool {
+        self.end.outcome.exit_code() == 0
     }
+}
+
+/// Somebody's choice.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub(super) key: Vec<u64>,
+    pub(super) by: Actor,
+    /// A hotfix that it lacks has qualified since: that goes before it, or is asked about first.
+    pub(super) overtaken: bool,
+}
+
+/// Why the release that would go does not, as people were told last.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// The release and the rules: told again when these change, and not with each new number in the text.
+    pub(super) about: String,
+    pub(super) text: String,
 }
 
 #[derive(Clone, Debug)]
@@ -138,17 +179,15 @@ pub(super) struct Line {
     pub(super) built_head: u64,
     pub(super) slot: Slot,
     pub(super) question: Option<Briefing>,
-    /// Chosen by a person, and not begun yet.
-    pub(super) chosen: Option<(Vec<u64>, Actor)>,
+    /// Chosen, and not begun yet.
+    pub(super) chosen: Option<Chosen>,
     pub(super) stopped: Option<Stop>,
-    pub(super) incidents: BTreeMap<String, i64>,
+    pub(super) incidents: Incidents,
     /// Commits that were ordered as hotfixes.
     pub(super) mends: BTreeSet<u64>,
     pub(super) deliveries: Vec<Delivery>,
-    pub(super) restores_ms: Vec<i64>,
     pub(super) hands: u64,
-    /// Why the release that would go does not, as people were told last.
-    pub(super) held: Option<String>,
+    pub(super) held: Option<Held>,
 }
 
 /// What a step of a line may see and do beside the line's own state.
@@ -162,10 +201,11 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    pub(super) fn tell(&mut self, line: &LineId, code: &str, text: String) {
+    pub(super) fn tell(&mut self, line: &LineId, code: &str, severity: Severity, text: String) {
         self.out.push(Command::Tell {
             line: line.clone(),
             code: code.to_owned(),
+            severity,
             text,
         });
     }
@@ -182,6 +222,29 @@ impl Outbox {
     pub(super) fn push(&mut self, command: Command) {
         self.due.insert(self.given, command);
         self.given += 1;
+    }
+
+    /// Takes back the word that a change begins, if it has not been carried out yet.
+    pub(super) fn withdraw(&mut self, change: &ChangeKey) {
+        self.due
+            .retain(|_, command| !matches!(command, Command::Start(order) if order.change == *change));
+    }
+
+    /// A change has ended: neither its start nor its taking back is wanted any more.
+    pub(super) fn ended(&mut self, ended: &ChangeKey) {
+        self.due.retain(|_, command| match command {
+            Command::Start(order) => order.change != *ended,
+            Command::TakeBack { change, .. } => change != ended,
+            _ => true,
+        });
+    }
+
+    /// Whether a change's start has been carried out, as far as anybody said.
+    pub(super) fn has_begun(&self, change: &ChangeKey) -> bool {
+        !self
+            .due
+            .values()
+            .any(|command| matches!(command, Command::Start(order) if order.change == *change))
     }
 }
 
@@ -209,10 +272,9 @@ impl Line {
             question: None,
             chosen: None,
             stopped: None,
-            incidents: BTreeMap::new(),
+            incidents: Incidents::default(),
             mends: BTreeSet::new(),
             deliveries: Vec::new(),
-            restores_ms: Vec::new(),
             hands: 0,
             held: None,
             config,
@@ -278,8 +340,6 @@ impl Line {
         if self.deliveries.len() > REMEMBERED {
             self.deliveries.remove(0);
         }
-        if self.restores_ms.len() > REMEMBERED {
-            self.restores_ms.remove(0);
-        }
+        self.incidents.forget();
     }
 }

@@ -6,12 +6,10 @@ use std::fmt;
 use unattended_defense::Guard;
 
 use super::config::TrainConfig;
-use super::line::{Build, Context, Line, Outbox, Release, Stop, Tried, Why};
+use super::line::{Build, Context, Line, Outbox, Release, Tried};
 use super::model::numbers;
-use super::{
-    Artefact, BuildOrder, ChangeOrder, Command, Commit, Content, Input, Lane, LineId, Order, Refusal, Site, Stage,
-};
-use crate::{Actor, ActorKind, Level};
+use super::{Artefact, ChangeKey, ChangeOrder, Command, Commit, Input, Lane, LineId, Refusal, Stage};
+use crate::{Actor, ActorKind, Level, Severity};
 
 /// The release train: a pure function of its inputs.
 ///
@@ -96,6 +94,33 @@ impl Train {
             .flat_map(|line| line.runs.values().map(|run| &run.order))
     }
 
+    /// What has to be said again after a kill, since whoever carried it out is gone with the run before: every change that has
+    /// begun and has not ended is taken up, or taken back.
+    pub fn said_again(&self) -> Vec<Command> {
+        let said = self.out.due.values();
+        let said: Vec<&ChangeKey> = said
+            .filter_map(|command| match command {
+                Command::Start(order) => Some(&order.change),
+                Command::TakeBack { change, .. } => Some(change),
+                _ => None,
+            })
+            .collect();
+        let runs = self.lines.values().flat_map(|line| line.runs.values());
+        runs.filter(|run| !said.contains(&&run.order.change))
+            .map(|run| {
+                run.back.as_ref().map_or_else(
+                    || Command::Start(run.order.clone()),
+                    |back| back.command(&run.order.change),
+                )
+            })
+            .collect()
+    }
+
+    /// Who answers for it.
+    pub const fn owner(&self) -> &Actor {
+        &self.owner
+    }
+
     /// The release of each line of which facts are wanted.
     pub fn soaking(&self) -> impl Iterator<Item = (&LineId, &str)> {
         self.lines.iter().flat_map(|(id, line)| {
@@ -156,12 +181,13 @@ impl Train {
         self.out.push(Command::Tell {
             line,
             code: "train.refused".to_owned(),
+            severity: Severity::Warning,
             text: refusal.to_string(),
         });
         Err(refusal)
     }
 
-    fn ended(&mut self, change: &super::ChangeKey, end: &super::ChangeEnd) -> Result<(), (LineId, Refusal)> {
+    fn ended(&mut self, change: &ChangeKey, end: &super::ChangeEnd) -> Result<(), (LineId, Refusal)> {
         let owns =
             |line: &&Line| line.ended.contains_key(change) || line.runs.values().any(|run| run.order.change == *change);
         let Some(id) = self.lines.values().find(owns).map(|line| line.config.id.clone()) else {
@@ -210,16 +236,6 @@ impl Train {
     }
 }
 
-fn person(to: &str, actor: &Actor) -> Result<(), Refusal> {
-    if actor.kind == ActorKind::Person {
-        return Ok(());
-    }
-    Err(Refusal::NeedsPerson {
-        actor: actor.to_string(),
-        to: to.to_owned(),
-    })
-}
-
 impl Line {
     fn take(&mut self, input: &Input, cx: &mut Context<'_>) -> Result<(), Refusal> {
         match input {
@@ -242,21 +258,11 @@ impl Line {
                 Ok(())
             }
             Input::Incident { id, at_unix_ms, .. } => {
-                if self.incidents.insert(id.clone(), *at_unix_ms).is_none()
-                    && let Some(newest) = self
-                        .deliveries
-                        .iter_mut()
-                        .rev()
-                        .find(|delivery| delivery.end.outcome.exit_code() == 0)
-                {
-                    newest.burnt = true;
-                }
+                self.incidents.began(id, *at_unix_ms);
                 Ok(())
             }
             Input::Restored { id, at_unix_ms, .. } => {
-                if let Some(since_ms) = self.incidents.remove(id) {
-                    self.restores_ms.push((*at_unix_ms - since_ms).max(0));
-                }
+                self.incidents.ended(id, *at_unix_ms);
                 Ok(())
             }
             Input::Order {
@@ -383,181 +389,5 @@ impl Line {
         };
         self.releases.insert(key, release);
         Ok(())
-    }
-
-    fn order(&mut self, order: &Order, actor: &Actor, reason: &str, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        match order {
-            Order::StopTheLine { take_back } => {
-                self.stop(&actor.to_string(), reason, *take_back, cx);
-                Ok(())
-            }
-            Order::Resume => {
-                person("resume the line", actor)?;
-                self.stopped = None;
-                Ok(())
-            }
-            Order::Hotfix { commit } => self.hotfix(commit, cx),
-            Order::Choose { version } => self.choose(version, actor, cx),
-            Order::Approve => {
-                let question = self.question.as_ref().ok_or(Refusal::NoQuestion)?;
-                let version = question.recommended.clone();
-                self.choose(&version, actor, cx)
-            }
-            Order::Skip { version } => {
-                let key = self.find(version).map(|(key, _)| key.clone());
-                let key = key.ok_or_else(|| Refusal::UnknownVersion {
-                    version: version.clone(),
-                })?;
-                self.bar(&key, &format!("{actor} skipped it: {reason}"), cx);
-                Ok(())
-            }
-        }
-    }
-
-    fn choose(&mut self, version: &str, actor: &Actor, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        if cx.level < Level::L5 {
-            person("choose a release below L5", actor)?;
-        }
-        let key = self.find(version).map(|(key, _)| key.clone());
-        let key = key.ok_or_else(|| Refusal::UnknownVersion {
-            version: version.to_owned(),
-        })?;
-        if let Some(why) = self.against(&key, cx.now_ms) {
-            return Err(Refusal::NotACandidate {
-                version: version.to_owned(),
-                why,
-            });
-        }
-        if actor.kind == ActorKind::Person
-            && let Some(release) = self.releases.get_mut(&key)
-        {
-            release.hands += 1;
-        }
-        self.question = None;
-        self.chosen = Some((key, actor.clone()));
-        Ok(())
-    }
-
-    fn hotfix(&mut self, commit: &str, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        let refused = |why: &str| Refusal::NoHotfix {
-            commit: commit.to_owned(),
-            why: why.to_owned(),
-        };
-        let Some((&head, tried)) = self.commits.iter().find(|(_, tried)| tried.id == commit) else {
-            return Err(refused(
-                "CI has not said anything of it yet; order it again when it has",
-            ));
-        };
-        if tried.quarantined || !tried.green {
-            return Err(refused("CI has not found it good"));
-        }
-        if self.production.content.has(head) {
-            return Err(refused("production has it already"));
-        }
-        self.mends.insert(head);
-        self.build_hotfix(head, cx);
-        Ok(())
-    }
-
-    /// Has a commit built upon what production runs, unless that is on its way.
-    pub(super) fn build_hotfix(&mut self, head: u64, cx: &mut Context<'_>) {
-        let mut content = self.production.content.clone();
-        content.picks.insert(head);
-        let known =
-            |release: &Release| release.lane == Lane::Hotfix && release.stage.is_live() && release.content == content;
-        if self
-            .builds
-            .iter()
-            .any(|build| build.lane == Lane::Hotfix && build.content == content)
-            || self.releases.values().any(known)
-        {
-            return;
-        }
-        self.order_build(Lane::Hotfix, head, content, cx);
-    }
-
-    pub(super) fn order_build(&mut self, lane: Lane, head: u64, content: Content, cx: &mut Context<'_>) {
-        let Some(commit) = self.commits.get(&head).map(|tried| tried.id.clone()) else {
-            return;
-        };
-        let hotfix = lane == Lane::Hotfix;
-        cx.out.push(Command::Build(BuildOrder {
-            line: self.config.id.clone(),
-            lane,
-            head,
-            commit,
-            base: hotfix.then_some(content.upto),
-            picks: content.picks.iter().copied().filter(|&pick| pick != head).collect(),
-        }));
-        self.builds.push(Build {
-            lane,
-            head,
-            content,
-            since_ms: cx.now_ms,
-        });
-    }
-
-    /// Nothing begins any more.
-    pub(super) fn stop(&mut self, by: &str, reason: &str, take_back: bool, cx: &mut Context<'_>) {
-        let sites: Vec<Site> = self.runs.keys().copied().filter(|_| take_back).collect();
-        for site in sites {
-            self.take_back(site, Why::Stopped, &format!("{by} stopped the line: {reason}"), cx);
-        }
-        if self.stopped.is_none() {
-            let text = format!(
-                "{by} stopped the line: {reason}. Nothing begins before {} says resume.",
-                cx.owner
-            );
-            cx.tell(&self.config.id, "train.stopped", text);
-            self.stopped = Some(Stop {
-                by: by.to_owned(),
-                reason: reason.to_owned(),
-            });
-        }
-    }
-
-    /// It never goes on; where it is on its way it is taken back. What production runs already is a matter for a hotfix.
-    pub(super) fn bar(&mut self, key: &[u64], why: &str, cx: &mut Context<'_>) {
-        if self.chosen.as_ref().is_some_and(|(chosen, _)| chosen == key) {
-            self.chosen = None;
-        }
-        let running = self
-            .runs
-            .iter()
-            .find(|(_, run)| run.release == key)
-            .map(|(site, _)| *site);
-        if let Some(site) = running {
-            self.take_back(site, Why::Barred, why, cx);
-        }
-        let Some(release) = self.releases.get_mut(key) else {
-            return;
-        };
-        if release.stage.is_live() {
-            release.stage = Stage::Barred { why: why.to_owned() };
-            let version = &release.artefact.version;
-            if self
-                .question
-                .as_ref()
-                .is_some_and(|asked| asked.candidates.iter().any(|c| c.version == *version))
-            {
-                self.question = None;
-            }
-        }
-    }
-
-    pub(super) fn take_back(&mut self, site: Site, reason: Why, why: &str, cx: &mut Context<'_>) {
-        let Some(run) = self.runs.get_mut(&site) else { return };
-        let stronger = run
-            .taking_back
-            .is_none_or(|(_, before)| before == Why::GiveWay && reason != Why::GiveWay);
-        if run.taking_back.is_none() {
-            cx.out.push(Command::TakeBack {
-                change: run.order.change.clone(),
-                why: why.to_owned(),
-            });
-        }
-        if stronger {
-            run.taking_back = Some((cx.now_ms, reason));
-        }
     }
 }

@@ -1,7 +1,10 @@
 //! How well the train does: the four figures of DORA, and the share without a hand.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::Site;
 use super::choose::hours;
 use super::line::{Delivery, Line};
 
@@ -14,7 +17,8 @@ pub struct Measures {
     pub lead_time_hours_median: Option<f64>,
     /// Changes of production that reached all of it, a week.
     pub deployment_frequency_per_week: Option<f64>,
-    /// Of all changes of production, those that did not reach all of it, or after which something burnt.
+    /// Of all changes of production, those that did not reach all of it, and those since whose beginning an incident began that
+    /// no later one is to blame for. One that gave way to a hotfix is none of either.
     pub change_failure_rate: Option<f64>,
     /// Median time from the beginning of an incident to its end, in hours.
     pub time_to_restore_hours_median: Option<f64>,
@@ -32,8 +36,9 @@ impl Measures {
     pub(super) fn of<'l>(lines: impl Iterator<Item = &'l Line> + Clone, began_ms: i64, now_ms: i64) -> Self {
         let all = || lines.clone().flat_map(|line| line.deliveries.iter());
         let count = |is: &dyn Fn(&Delivery) -> bool| all().filter(|delivery| is(delivery)).count();
-        let total = all().count();
-        let done = count(&|delivery| delivery.end.outcome.exit_code() == 0);
+        let total = count(&|delivery| !delivery.gave_way);
+        let failed = lines.clone().map(|line| line.failed().count()).sum();
+        let done = count(&Delivery::arrived);
         #[expect(clippy::cast_precision_loss, reason = "a share of a count that memory holds")]
         let share = |part: usize| (total > 0).then(|| part as f64 / total as f64);
         let elapsed_ms = now_ms - began_ms;
@@ -42,17 +47,41 @@ impl Measures {
         Self {
             lead_time_hours_median: median(all().flat_map(|delivery| delivery.leads_ms.iter().copied()).collect()),
             deployment_frequency_per_week: frequency,
-            change_failure_rate: share(count(&Delivery::failed)),
-            time_to_restore_hours_median: median(
-                lines
-                    .clone()
-                    .flat_map(|line| line.restores_ms.iter().copied())
-                    .collect(),
-            ),
-            unattended_share: share(count(&|delivery| delivery.hands == 0)),
+            change_failure_rate: share(failed),
+            time_to_restore_hours_median: median(lines.clone().flat_map(|line| line.incidents.lengths_ms()).collect()),
+            unattended_share: share(count(&|delivery| !delivery.gave_way && delivery.hands == 0)),
             human_actions: lines.map(|line| line.hands).sum(),
             releases: done as u64,
         }
+    }
+}
+
+impl Line {
+    /// The changes of production that failed.
+    pub(super) fn failed(&self) -> impl Iterator<Item = &Delivery> {
+        let blamed: BTreeSet<usize> = self
+            .incidents
+            .beginnings_ms()
+            .filter_map(|at_ms| self.to_blame(at_ms))
+            .collect();
+        let all = self.deliveries.iter().enumerate();
+        all.filter(move |(index, delivery)| !delivery.gave_way && (!delivery.arrived() || blamed.contains(index)))
+            .map(|(_, delivery)| delivery)
+    }
+
+    /// The change that was production's newest when an incident began, whenever anybody heard of either. One that was rolled
+    /// back is to blame until then; one that still runs has no verdict yet.
+    fn to_blame(&self, at_ms: i64) -> Option<usize> {
+        let newest = self
+            .deliveries
+            .iter()
+            .enumerate()
+            .filter(|(_, d)| !d.gave_way && d.began_ms <= at_ms && (d.arrived() || at_ms <= d.end.at_unix_ms))
+            .max_by_key(|(_, delivery)| delivery.began_ms);
+        let (index, delivery) = newest?;
+        let runs = self.runs.get(&Site::Production);
+        let later = runs.is_some_and(|run| (delivery.began_ms..=at_ms).contains(&run.since_ms));
+        (!later).then_some(index)
     }
 }
 

@@ -151,7 +151,7 @@ pub struct ReleaseFacts {
     pub open_incidents: Option<u64>,
 }
 
-/// The names of the facts that qualification rules may speak of, as they stand under `facts:` in a pack.
+/// The names of the facts that rules of qualification and calendar may speak of, as they stand under `facts:` in a pack.
 pub const FACTS: [&str; 8] = [
     "soak_hours",
     "age_hours",

@@ -60,10 +60,12 @@ pub trait Fleets: Send + Sync {
     /// Starts a change of the autopilot, or takes up the one that has this key already: it may have been ordered before a kill.
     async fn start(&self, order: &ChangeOrder) -> Result<(), NoAnswer>;
 
-    /// Takes a change back. Said twice, or of one that has ended, it does nothing more.
+    /// Takes a change back, also one that runs no more because its controller died. Said twice, or of one that has ended, it
+    /// does nothing more. Said of a key that was never started it binds that key: [`start`](Self::start) does nothing with it
+    /// any more, however late it comes, and its [`end`](Self::end) is rolled back with nothing exposed.
     async fn take_back(&self, change: &ChangeKey, why: &str) -> Result<(), NoAnswer>;
 
-    /// How a change ended; `None` while it runs.
+    /// How a change ended; `None` while it runs, and of a key that nobody named yet.
     async fn end(&self, change: &ChangeKey) -> Result<Option<ChangeEnd>, NoAnswer>;
 
     /// What is seen of a release that soaks on the canary fleet; `None` where nothing new is.

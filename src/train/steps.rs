@@ -1,9 +1,9 @@
 //! What follows on a line: nightlies, the canary fleet, production, and how changes end.
 
 use super::cadence::instant;
-use super::line::{Context, Delivery, Line, Run, Standing, Why};
+use super::line::{Build, Context, Delivery, Line, Run, Standing, Why};
 use super::{ChangeEnd, ChangeKey, ChangeOrder, Command, Content, Lane, Refusal, Site, Stage};
-use crate::{Actor, Level, Outcome};
+use crate::{Actor, Level, Outcome, Severity};
 
 /// A step makes others possible; more than this in a row would be a fault.
 const MOST_STEPS: usize = 64;
@@ -60,7 +60,7 @@ impl Line {
             .drain(..)
             .partition(|build| late(build.since_ms, limits.build_ms));
         self.builds = kept;
-        let forgotten: Vec<super::line::Build> = forgotten;
+        let forgotten: Vec<Build> = forgotten;
         let old: Vec<Vec<u64>> = self
             .releases
             .iter()
@@ -76,7 +76,7 @@ impl Line {
         let overdue: Vec<(Site, bool)> = self
             .runs
             .iter()
-            .filter_map(|(site, run)| match run.taking_back {
+            .filter_map(|(site, run)| match &run.back {
                 None => {
                     let limit = match site {
                         Site::Canary => limits.canary_ms,
@@ -84,7 +84,7 @@ impl Line {
                     };
                     late(run.since_ms, limit).then_some((*site, false))
                 }
-                Some((since_ms, _)) => (!run.overdue && late(since_ms, limits.take_back_ms)).then_some((*site, true)),
+                Some(back) => (!run.overdue && late(back.since_ms, limits.take_back_ms)).then_some((*site, true)),
             })
             .collect();
         for build in forgotten {
@@ -92,14 +92,14 @@ impl Line {
                 "the build of commit {} has not come in time; it is not waited for any more",
                 build.head
             );
-            cx.tell(&id, "train.build_late", text);
+            cx.tell(&id, "train.build_late", Severity::Warning, text);
             if build.lane == Lane::Nightly {
                 self.built_head = self.production.content.upto;
             }
         }
         for key in old {
             let why = "it is older than a release may be".to_owned();
-            self.end_at(&key, Stage::Expired { why });
+            self.end_at(&key, Stage::Expired { why }, cx);
         }
         for (site, taken_back) in overdue {
             if taken_back {
@@ -109,7 +109,7 @@ impl Line {
                     "change {} is taken back and does not end; {} must look at it",
                     run.order.change, cx.owner
                 );
-                cx.tell(&id, "train.stuck", text);
+                cx.tell(&id, "train.stuck", Severity::Critical, text);
                 self.stop("the train", "a change does not end", false, cx);
             } else {
                 self.take_back(site, Why::Deadline, "it has no time left", cx);
@@ -117,13 +117,37 @@ impl Line {
         }
     }
 
-    fn end_at(&mut self, key: &[u64], stage: Stage) {
-        if self.chosen.as_ref().is_some_and(|(chosen, _)| chosen == key) {
-            self.chosen = None;
+    /// It goes no further. People are told where that is no other release's doing.
+    pub(super) fn end_at(&mut self, key: &[u64], stage: Stage, cx: &mut Context<'_>) {
+        self.chosen.take_if(|chosen| chosen.key == key);
+        if let Stage::Expired { why } | Stage::Barred { why } = &stage {
+            self.tell_end(key, why, cx);
         }
         if let Some(release) = self.releases.get_mut(key) {
             release.stage = stage;
         }
+    }
+
+    /// The next nightly has what this one had; nothing comes by itself after a hotfix.
+    fn tell_end(&self, key: &[u64], why: &str, cx: &mut Context<'_>) {
+        let Some(release) = self.releases.get(key) else { return };
+        let version = &release.artefact.version;
+        let (code, severity, text) = match release.lane {
+            Lane::Nightly => (
+                "train.skipped",
+                Severity::Info,
+                format!("{version} goes no further: {why}"),
+            ),
+            Lane::Hotfix => (
+                "train.hotfix_failed",
+                Severity::Critical,
+                format!(
+                    "hotfix {version} goes no further: {why}. {} must decide what mends production now.",
+                    cx.owner
+                ),
+            ),
+        };
+        cx.tell(&self.config.id, code, severity, text);
     }
 
     /// One step of the canary fleet; whether there was one.
@@ -139,9 +163,7 @@ impl Line {
                 .releases
                 .get(&run.release)
                 .is_some_and(|release| release.lane == Lane::Nightly);
-            if let Some((_, version)) =
-                urgent.filter(|_| ordinary && run.taking_back.is_none() && self.stopped.is_none())
-            {
+            if let Some((_, version)) = urgent.filter(|_| ordinary && run.back.is_none() && self.stopped.is_none()) {
                 self.take_back(
                     Site::Canary,
                     Why::GiveWay,
@@ -159,7 +181,7 @@ impl Line {
                 .is_some_and(|release| release.lane == Lane::Nightly);
             if let Some((_, version)) = urgent.filter(|_| ordinary && self.stopped.is_none()) {
                 let why = format!("hotfix {version} needed the canary fleet");
-                self.end_at(&key, Stage::Superseded { why });
+                self.end_at(&key, Stage::Superseded { why }, cx);
                 return true;
             }
             return self.soak(&key, cx);
@@ -182,24 +204,26 @@ impl Line {
         let head = self.commits.get(&release.artefact.head);
         if head.is_some_and(|tried| tried.quarantined) {
             let why = "CI contradicts itself about its newest commit".to_owned();
-            self.end_at(&key, Stage::Barred { why });
+            self.end_at(&key, Stage::Barred { why }, cx);
             return true;
         }
         if release.artefact.version == self.canary {
             let why = "the canary fleet ran a version of this name before".to_owned();
-            self.end_at(&key, Stage::Barred { why });
+            self.end_at(&key, Stage::Barred { why }, cx);
             return true;
         }
         let author = if cx.level >= Level::L5 {
-            Actor::program("train", format!("nightly of {}", self.config.id))
+            Actor::program("train", format!("canary fleet of {}", self.config.id))
         } else {
-            cx.owner.clone()
+            // Below L5 the autopilot begins what a person wants. That releases go to the canary fleet is what its owner has the
+            // train for, and the order says that it is a standing one.
+            Actor::person(
+                cx.owner.id.clone(),
+                format!("standing order: releases of {} go to the canary fleet", self.config.id),
+            )
         };
         let from = self.canary.clone();
         self.start(Site::Canary, &key, from, author, cx);
-        if let Some(release) = self.releases.get_mut(&key) {
-            release.stage = Stage::OnCanary;
-        }
         true
     }
 
@@ -223,7 +247,7 @@ impl Line {
             "production got {} meanwhile, which has what this lacks",
             self.production.version
         );
-        self.end_at(key, Stage::Superseded { why });
+        self.end_at(key, Stage::Superseded { why }, cx);
         let Some(release) = self.releases.get(key) else { return };
         let head = release.artefact.head;
         if release.lane == Lane::Hotfix && !self.production.content.has(head) {
@@ -247,35 +271,69 @@ impl Line {
             digest: release.artefact.digest.clone(),
             author,
         };
+        release.stage = match site {
+            Site::Canary => Stage::OnCanary,
+            Site::Production => Stage::OnProduction,
+        };
+        // A slot is for nightlies: what mends production takes none from them.
+        let uses = site == Site::Production && release.lane == Lane::Nightly;
         cx.out.push(Command::Start(order.clone()));
         let run = Run {
             order,
             release: key.to_vec(),
             since_ms: cx.now_ms,
-            taking_back: None,
+            back: None,
             overdue: false,
+            slot_ms: if uses { self.slot.open_since_ms.take() } else { None },
         };
         self.runs.insert(site, run);
     }
 
+    /// Opens the next slot when it is time. What nobody used in the one before is said.
+    fn slot(&mut self, cx: &mut Context<'_>) {
+        let id = self.config.id.clone();
+        if let Some(asked) = self.question.take_if(|asked| cx.now_ms >= asked.by_unix_ms) {
+            let text = format!(
+                "nobody chose a release by {}; {} stays where it is, and it is asked again",
+                instant(asked.by_unix_ms),
+                asked.production
+            );
+            cx.tell(&id, "train.unanswered", Severity::Warning, text);
+        }
+        if cx.now_ms < self.slot.next_ms {
+            return;
+        }
+        if let Some(since_ms) = self.slot.open_since_ms {
+            let why = match (&self.stopped, &self.held, self.releases.last_key_value()) {
+                (Some(stop), ..) => format!("{} stopped the line: {}", stop.by, stop.reason),
+                (None, Some(held), _) => held.text.clone(),
+                (None, None, Some((_, newest))) => format!(
+                    "the newest, {}, is {}{}",
+                    newest.artefact.version,
+                    newest.stage.as_str(),
+                    newest.stage.why().map_or_else(String::new, |why| format!(" ({why})"))
+                ),
+                (None, None, None) => "none was built".to_owned(),
+            };
+            let text = format!("no release went in the slot of {}: {why}", instant(since_ms));
+            cx.tell(&id, "train.slot_empty", Severity::Info, text);
+        }
+        self.held = None;
+        self.slot.open_since_ms = Some(self.slot.next_ms);
+        self.slot.next_ms = self.times.next_slot(cx.now_ms).unwrap_or(i64::MAX);
+    }
+
     /// One step of production; whether there was one.
     fn production(&mut self, cx: &mut Context<'_>) -> bool {
-        if cx.now_ms >= self.slot.next_ms {
-            if let Some(asked) = self.question.take() {
-                let text = format!(
-                    "nobody chose a release by {}; the next slot asks again",
-                    instant(asked.by_unix_ms)
-                );
-                cx.tell(&self.config.id, "train.unanswered", text);
-            }
-            self.chosen = None;
-            self.held = None;
-            self.slot.open_since_ms = Some(self.slot.next_ms);
-            self.slot.next_ms = self.times.next_slot(cx.now_ms).unwrap_or(i64::MAX);
-        }
-        if self.stopped.is_some() || self.runs.contains_key(&Site::Production) {
+        self.slot(cx);
+        if self.stopped.is_some() {
             return false;
         }
+        let running = match self.runs.get(&Site::Production) {
+            Some(run) if run.back.is_some() => return false,
+            Some(run) => Some(run.release.clone()),
+            None => None,
+        };
         let lost = self.releases.iter().find(|(_, release)| {
             let waits = matches!(release.stage, Stage::Qualified { .. });
             waits && !release.content.covers(&self.production.content)
@@ -284,17 +342,19 @@ impl Line {
             self.outrun(&key, cx);
             return true;
         }
-        let Some((key, author)) = self.choice(cx) else {
+        let Some((key, author)) = self.choice(running.as_deref(), cx) else {
             return false;
         };
+        if running.is_some() {
+            let version = self.releases.get(&key).map(|release| release.artefact.version.clone());
+            let why = format!("hotfix {} needs production", version.unwrap_or_default());
+            self.take_back(Site::Production, Why::GiveWay, &why, cx);
+            return true;
+        }
         let from = self.production.version.clone();
         self.start(Site::Production, &key, from, author, cx);
-        if let Some(release) = self.releases.get_mut(&key) {
-            release.stage = Stage::OnProduction;
-        }
-        self.slot.open_since_ms = None;
         self.question = None;
-        self.chosen = None;
+        self.chosen.take_if(|chosen| chosen.key == key);
         self.held = None;
         true
     }
@@ -321,6 +381,7 @@ impl Line {
                 what: format!("the end of change {change}"),
             });
         };
+        cx.out.ended(change);
         self.ended.insert(change.clone(), end.clone());
         self.hands += end.human_actions;
         if let Some(release) = self.releases.get_mut(&run.release) {
@@ -354,28 +415,40 @@ impl Line {
         if release.stage != Stage::OnCanary {
             return;
         }
-        match run.taking_back.map(|(_, why)| why) {
+        match run.back.as_ref().map(|back| back.reason) {
+            // It was nowhere: as if it had not been ordered.
+            Some(Why::GiveWay | Why::NotBegun) if end.exposed == 0 => release.stage = Stage::Built,
             Some(Why::GiveWay) => {
                 let why = "a hotfix needed the canary fleet".to_owned();
                 release.stage = Stage::Superseded { why };
             }
-            Some(Why::Stopped) => {
-                let why = "the line was stopped".to_owned();
-                release.stage = Stage::Superseded { why };
-            }
+            Some(Why::Stopped | Why::NotBegun) => self.stopped_with(&run.release, cx),
             Some(Why::Deadline | Why::Barred) => {
                 let why = format!("it did not get through the canary fleet in time: {}", end.why);
-                release.stage = Stage::Expired { why };
+                self.end_at(&run.release, Stage::Expired { why }, cx);
             }
             None => {
                 let why = format!("{} on the canary fleet: {}", end.outcome.as_str(), end.why);
                 if matches!(end.outcome, Outcome::RolledBack | Outcome::RolledBackPartially) {
                     self.suspect(&run.release, why, cx);
                 } else {
-                    release.stage = Stage::Expired { why };
+                    self.end_at(&run.release, Stage::Expired { why }, cx);
                 }
             }
         }
+    }
+
+    /// The next nightly takes its place; a hotfix has nothing behind it.
+    fn stopped_with(&mut self, key: &[u64], cx: &mut Context<'_>) {
+        let why = "the line was stopped".to_owned();
+        if self
+            .releases
+            .get(key)
+            .is_some_and(|release| release.lane == Lane::Hotfix)
+        {
+            self.tell_end(key, &why, cx);
+        }
+        self.end_at(key, Stage::Superseded { why }, cx);
     }
 
     fn production_ended(&mut self, run: &Run, end: &ChangeEnd, done: bool, cx: &mut Context<'_>) {
@@ -385,10 +458,11 @@ impl Line {
         };
         let mut delivery = Delivery {
             version: release.artefact.version.clone(),
+            began_ms: run.since_ms,
             end: end.clone(),
             hands: release.hands,
             leads_ms: Vec::new(),
-            burnt: false,
+            gave_way: false,
         };
         if done {
             let before = std::mem::replace(
@@ -428,15 +502,27 @@ impl Line {
                 self.stop("the train", &reason, false, cx);
             }
         } else {
+            // The slot is free again, for another one.
+            self.slot.open_since_ms = self.slot.open_since_ms.or(run.slot_ms);
             let why = format!("{} in production: {}", end.outcome.as_str(), end.why);
-            match run.taking_back.map(|(_, why)| why) {
-                None => self.suspect(&run.release, why, cx),
-                Some(Why::Deadline) => self.end_at(&run.release, Stage::Expired { why }),
-                Some(Why::Stopped | Why::GiveWay) => self.end_at(&run.release, Stage::Superseded { why }),
+            let clean = end.outcome == Outcome::RolledBack;
+            let moving = release.stage == Stage::OnProduction;
+            match run.back.as_ref().map(|back| back.reason) {
                 // It was said when it was barred.
-                Some(Why::Barred) => {}
+                _ if !moving => {}
+                None => self.suspect(&run.release, why, cx),
+                Some(reason) if clean && (reason == Why::GiveWay || (reason == Why::NotBegun && end.exposed == 0)) => {
+                    delivery.gave_way = true;
+                    release.stage = Stage::Qualified {
+                        since_unix_ms: release.qualified_ms.unwrap_or(cx.now_ms),
+                    };
+                }
+                Some(Why::Stopped | Why::NotBegun) => self.stopped_with(&run.release, cx),
+                Some(Why::Deadline | Why::GiveWay | Why::Barred) => {
+                    self.end_at(&run.release, Stage::Expired { why }, cx);
+                }
             }
-            if end.outcome != Outcome::RolledBack {
+            if !clean {
                 // Production runs two versions, and no rule says what to do with that.
                 self.stop(
                     "the train",
@@ -447,17 +533,20 @@ impl Line {
             }
         }
         let text = format!("{} ended as {}: {}", run.order.change, end.outcome.as_str(), end.why);
-        cx.tell(&id, "train.delivered", text);
-        self.deliveries.push(delivery);
+        cx.tell(&id, "train.delivered", Severity::Info, text);
+        // What was taken back before it touched anything was no change of production.
+        if done || run.back.is_none() || end.exposed > 0 {
+            self.deliveries.push(delivery);
+        }
     }
 
     /// It is bad: it goes no further, and CI is told where the cause must be.
     pub(super) fn suspect(&mut self, key: &[u64], why: String, cx: &mut Context<'_>) {
-        let Some(release) = self.releases.get_mut(key) else {
+        let Some(release) = self.releases.get(key) else {
             return;
         };
         let (version, content) = (release.artefact.version.clone(), release.content.clone());
-        release.stage = Stage::Barred { why: why.clone() };
+        self.end_at(key, Stage::Barred { why: why.clone() }, cx);
         let after = self.last_good(&content);
         let commits = self.names(after, &content);
         cx.out.push(Command::Suspects {

@@ -124,9 +124,9 @@ impl Train {
                 .as_ref()
                 .map(|stop| format!("{}: {}", stop.by, stop.reason)),
             question: line.question.clone(),
-            held: line.held.clone(),
+            held: line.held.as_ref().map(|held| held.text.clone()),
             next_slot_unix_ms: line.slot.next_ms,
-            incidents: line.incidents.keys().cloned().collect(),
+            incidents: line.incidents.open().map(str::to_owned).collect(),
             commits_waiting: waiting.count() as u64,
             releases: line.releases.values().map(view).collect(),
             measures: Measures::of(std::iter::once(line), self.began_ms, self.now_ms),

@@ -52,6 +52,14 @@ struct World {
     begun: Mutex<BTreeMap<ChangeKey, u32>>,
     notices: Mutex<Vec<String>>,
     journal: MemoryJournal,
+    /// Until when starts get no answer, in hours.
+    deaf_until_hours: i64,
+    /// What somebody says, at which hour.
+    script: Mutex<Vec<(i64, Order)>>,
+    /// What was asked of the fleets, in order.
+    asked: Mutex<Vec<String>>,
+    /// Keys that were taken back before they began, with the time.
+    bound: Mutex<BTreeMap<ChangeKey, i64>>,
 }
 
 /// The world as one controller sees it, until it dies.
@@ -90,6 +98,11 @@ impl Clock for Seen {
             return;
         };
         let hours = (self.wall() - START_MS) / HOUR_MS;
+        let due = |(at, _): &mut (i64, Order)| *at <= hours;
+        for (_, order) in self.world.script.lock().extract_if(.., due) {
+            let who = Actor::person("li", "desk");
+            handle.order("mesh", order, who, "looks odd").unwrap();
+        }
         // Whoever ordered it says it again until it is built: a kill may come before the order is durable.
         let built = self
             .world
@@ -196,6 +209,13 @@ impl Artefacts for Seen {
 #[async_trait]
 impl Fleets for Seen {
     async fn start(&self, order: &ChangeOrder) -> Result<(), NoAnswer> {
+        self.world.asked.lock().push(format!("start {}", order.change));
+        if (self.world.wall() - START_MS) / HOUR_MS < self.world.deaf_until_hours {
+            return Err(NoAnswer("nobody is there".to_owned()));
+        }
+        if self.world.bound.lock().contains_key(&order.change) {
+            return Ok(());
+        }
         let begin = || {
             let now_ms = self.world.wall();
             self.world
@@ -211,11 +231,25 @@ impl Fleets for Seen {
         Ok(())
     }
 
-    async fn take_back(&self, _: &ChangeKey, _: &str) -> Result<(), NoAnswer> {
+    async fn take_back(&self, change: &ChangeKey, _: &str) -> Result<(), NoAnswer> {
+        self.world.asked.lock().push(format!("take back {change}"));
+        if !self.world.changes.lock().contains_key(change) {
+            let now_ms = self.world.wall();
+            self.world.bound.lock().entry(change.clone()).or_insert(now_ms);
+        }
         Ok(())
     }
 
     async fn end(&self, change: &ChangeKey) -> Result<Option<ChangeEnd>, NoAnswer> {
+        if let Some(at_unix_ms) = self.world.bound.lock().get(change).copied() {
+            return Ok(Some(ChangeEnd {
+                outcome: Outcome::RolledBack,
+                at_unix_ms,
+                exposed: 0,
+                human_actions: 0,
+                why: "it did not begin".to_owned(),
+            }));
+        }
         let changes = self.world.changes.lock();
         let ended = changes.get(change).map(|(_, began_ms)| began_ms + 6 * HOUR_MS);
         Ok(ended
@@ -337,6 +371,37 @@ fn a_kill_at_any_call_starts_nothing_twice_and_loses_nothing() {
             assert_eq!(begun.len(), 4, "killed at call {call}, done: {done}: {begun:?}");
             assert!(begun.values().all(|times| *times == 1), "{begun:?}");
         }
+    }
+}
+
+/// A start that got no answer may be anywhere. After the line was stopped it is not given again, and whoever resumes gets a new one.
+#[test]
+fn a_start_without_an_answer_is_not_given_again_after_a_stop() {
+    for take_back in [false, true] {
+        let world = World {
+            deaf_until_hours: 16,
+            script: Mutex::new(vec![(14, Order::StopTheLine { take_back }), (20, Order::Resume)]),
+            ..World::default()
+        };
+        let world = Arc::new(world);
+        let seen = seen(&world, None);
+        let (ended, summary) = run(&seen, parts(&seen));
+        ended.unwrap().unwrap();
+        let asked = world.asked.lock();
+        let first = |what: &str| asked.iter().position(|call| call == what);
+        let hotfix = "mesh/canary/mesh-2.0.9";
+        let stopped = first(&format!("take back {hotfix}/0")).unwrap();
+        assert!(first(&format!("start {hotfix}/0")).unwrap() < stopped, "{asked:?}");
+        let rest = asked.get(stopped..).unwrap();
+        assert!(!rest.contains(&format!("start {hotfix}/0")), "{asked:?}");
+        let begun = world.begun.lock();
+        assert!(
+            begun.keys().all(|key| !world.bound.lock().contains_key(key)),
+            "{begun:?}"
+        );
+        // As if it had never been ordered; what somebody took back on purpose does not come again.
+        let again = begun.contains_key(&ChangeKey(format!("{hotfix}/1")));
+        assert_eq!(again, !take_back, "{begun:?} {:?}", came(&summary));
     }
 }
 

@@ -3,9 +3,11 @@
 
 mod driving;
 mod exploration;
+mod figures;
 mod page;
 mod refusing;
 mod steps;
+mod urgent;
 
 use unattended::defense::{Guard, Scope};
 use unattended::train::{

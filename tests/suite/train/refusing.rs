@@ -4,7 +4,7 @@ use unattended::defense::Guard;
 use unattended::train::{Input, Order, Refusal, Site, Stage, Train, TrainError, TrainSummary};
 use unattended::{Actor, Level, Outcome};
 
-use super::{at, built, ci, config, ended, facts, order, qualified, starts, told, train};
+use super::{QUALIFICATION, at, built, ci, config, ended, facts, order, qualified, starts, told, train};
 
 fn stage(summary: &TrainSummary, version: &str) -> Stage {
     let all = summary.lines.iter().flat_map(|line| &line.releases);
@@ -95,7 +95,9 @@ fn what_nobody_asked_for_is_refused_and_what_is_known_changes_nothing() {
     let end = ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::Completed);
     assert!(matches!(train.apply(&end), Err(Refusal::NobodyAsked { .. })));
     assert_eq!(train.summary().lines[0].production, "mesh-2.0.0");
-    assert!(matches!(train.apply(&order(Order::Approve)), Err(Refusal::NoQuestion)));
+    let version = "mesh-2.1.0".to_owned();
+    let choose = train.apply(&order(Order::Choose { version }));
+    assert!(matches!(choose, Err(Refusal::UnknownVersion { .. })), "{choose:?}");
 
     let mut train = qualified(Level::L5);
     let again = ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed);
@@ -123,7 +125,8 @@ fn a_person_cannot_choose_what_did_not_qualify() {
 fn a_program_neither_chooses_below_l5_nor_resumes_a_line() {
     let mut train = qualified(Level::L4);
     train.apply(&at(28)).unwrap();
-    for order in [Order::Approve, Order::Resume] {
+    let version = "mesh-2.1.0".to_owned();
+    for order in [Order::Choose { version }, Order::Resume] {
         let input = Input::Order {
             line: super::line(),
             order,
@@ -171,10 +174,43 @@ freezes: [{id: for-ever, from: 2026-01-01, until: 2099-01-01, zone: UTC, owner: 
             .contains("calendar/for-ever (owner cto: no more changes)"),
         "{error}"
     );
-    assert_eq!(
-        refused(&|config| config.qualification = Guard::empty()),
-        TrainError::NoQualification
+    // Rules that do not speak of the line's releases, of one of its lanes, or of anything that must have been seen.
+    let elsewhere = QUALIFICATION.replace("{fleet: mesh}", "{fleet: edge}");
+    let nightlies = QUALIFICATION.replace("kind: condition,", "kind: condition, select: {lane: nightly},");
+    for (text, lane) in [("", "nightly"), (&elsewhere, "nightly"), (&nightlies, "hotfix")] {
+        let error = refused(&|config| {
+            config.qualification = match text {
+                "" => Guard::empty(),
+                text => Guard::from_yaml("qualification.yaml", text).unwrap(),
+            }
+        });
+        assert!(
+            matches!(error, TrainError::NoQualification { lane: found, .. } if found == lane),
+            "{error}"
+        );
+    }
+    let weather = "
+version: 1
+pack: weather
+owner: cto
+scope: {fleet: mesh}
+facts: {rain_mm: number}
+rules:
+  - {id: rain, kind: condition, if: {fact: rain_mm, above: 5}, then: hold, reason: it rains}
+";
+    let error = refused(&|config| config.calendar = Guard::from_yaml("weather.yaml", weather).unwrap());
+    assert!(matches!(error, TrainError::NeverKnown { .. }), "{error}");
+    assert!(
+        error.to_string().contains("rain_mm") && error.to_string().contains("calendar"),
+        "{error}"
     );
+    let error = refused(&|config| config.level = Level::L3);
+    assert!(error.to_string().starts_with("level: L3"), "{error}");
+    let error = refused(&|config| {
+        config.level = Level::L4;
+        config.owner = Actor::program("bot", "cron");
+    });
+    assert!(error.to_string().starts_with("owner: bot"), "{error}");
     assert_eq!(refused(&|config| config.lines.clear()), TrainError::NoLine);
     let twice = refused(&|config| config.lines.push(config.lines[0].clone()));
     assert!(matches!(twice, TrainError::TwoLines { .. }));
@@ -250,4 +286,36 @@ fn what_ci_contradicts_itself_about_is_not_even_tried() {
         starts(&train).iter().any(|key| key.contains("mesh-2.2.0"))
     };
     assert!(goes(false) && !goes(true));
+}
+
+/// A calendar sees what was seen of the release.
+#[test]
+fn a_calendar_may_speak_of_the_facts_of_a_release() {
+    let goes = |least: f64| {
+        let calendar = format!(
+            "
+version: 1
+pack: calendar
+owner: cto
+scope: {{fleet: mesh}}
+facts: {{error_budget_left: number}}
+rules:
+  - {{id: budget, kind: condition, if: {{fact: error_budget_left, below: {least}}}, then: hold, reason: not with so little}}
+"
+        );
+        let mut config = config(Level::L5);
+        config.calendar = Guard::from_yaml("calendar.yaml", calendar).unwrap();
+        let mut train = Train::new(config).unwrap();
+        for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+            train.apply(&input).unwrap();
+        }
+        train
+            .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
+            .unwrap();
+        train.apply(&at(18)).unwrap();
+        train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+        train.apply(&at(28)).unwrap();
+        on_production(&train)
+    };
+    assert!(goes(0.4) && !goes(0.6));
 }

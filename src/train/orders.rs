@@ -1,0 +1,207 @@
+//! What people and programs say to a line, and how changes are taken back.
+
+use super::line::{Back, Build, Chosen, Context, Line, Release, Run, Stop, Why};
+use super::{Briefing, BuildOrder, Command, Content, Lane, Order, Refusal, Site, Stage};
+use crate::{Actor, ActorKind, Level, Severity};
+
+fn person(to: &str, actor: &Actor) -> Result<(), Refusal> {
+    if actor.kind == ActorKind::Person {
+        return Ok(());
+    }
+    Err(Refusal::NeedsPerson {
+        actor: actor.to_string(),
+        to: to.to_owned(),
+    })
+}
+
+impl Line {
+    pub(super) fn order(
+        &mut self,
+        order: &Order,
+        actor: &Actor,
+        reason: &str,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        match order {
+            Order::StopTheLine { take_back } => {
+                self.stop(&actor.to_string(), reason, *take_back, cx);
+                Ok(())
+            }
+            Order::Resume => {
+                person("resume the line", actor)?;
+                self.stopped = None;
+                // What did not end in its time gets that time again, and somebody is called again after it.
+                for run in self.runs.values_mut().filter(|run| run.overdue) {
+                    run.overdue = false;
+                    if let Some(back) = &mut run.back {
+                        back.since_ms = cx.now_ms;
+                        cx.out.push(back.command(&run.order.change));
+                    }
+                }
+                Ok(())
+            }
+            Order::Hotfix { commit } => self.hotfix(commit, cx),
+            Order::Choose { version } => self.choose(version, actor, cx),
+            Order::Skip { version } => {
+                let key = self.find(version).map(|(key, _)| key.clone());
+                let key = key.ok_or_else(|| Refusal::UnknownVersion {
+                    version: version.clone(),
+                })?;
+                self.bar(&key, &format!("{actor} skipped it: {reason}"), cx);
+                Ok(())
+            }
+        }
+    }
+
+    fn choose(&mut self, version: &str, actor: &Actor, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        if cx.level < Level::L5 {
+            person("choose a release below L5", actor)?;
+        }
+        let key = self.find(version).map(|(key, _)| key.clone());
+        let key = key.ok_or_else(|| Refusal::UnknownVersion {
+            version: version.to_owned(),
+        })?;
+        if let Some(why) = self.against(&key, cx.now_ms) {
+            return Err(Refusal::NotACandidate {
+                version: version.to_owned(),
+                why,
+            });
+        }
+        if actor.kind == ActorKind::Person
+            && let Some(release) = self.releases.get_mut(&key)
+        {
+            release.hands += 1;
+        }
+        self.question = None;
+        self.chosen = Some(Chosen {
+            key,
+            by: actor.clone(),
+            overtaken: false,
+        });
+        Ok(())
+    }
+
+    fn hotfix(&mut self, commit: &str, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let refused = |why: &str| Refusal::NoHotfix {
+            commit: commit.to_owned(),
+            why: why.to_owned(),
+        };
+        let Some((&head, tried)) = self.commits.iter().find(|(_, tried)| tried.id == commit) else {
+            return Err(refused(
+                "CI has not said anything of it yet; order it again when it has",
+            ));
+        };
+        if tried.quarantined || !tried.green {
+            return Err(refused("CI has not found it good"));
+        }
+        if self.production.content.has(head) {
+            return Err(refused("production has it already"));
+        }
+        self.mends.insert(head);
+        self.build_hotfix(head, cx);
+        Ok(())
+    }
+
+    /// Has a commit built upon what production runs, unless that is on its way.
+    pub(super) fn build_hotfix(&mut self, head: u64, cx: &mut Context<'_>) {
+        let mut content = self.production.content.clone();
+        content.picks.insert(head);
+        let known =
+            |release: &Release| release.lane == Lane::Hotfix && release.stage.is_live() && release.content == content;
+        if self
+            .builds
+            .iter()
+            .any(|build| build.lane == Lane::Hotfix && build.content == content)
+            || self.releases.values().any(known)
+        {
+            return;
+        }
+        self.order_build(Lane::Hotfix, head, content, cx);
+    }
+
+    pub(super) fn order_build(&mut self, lane: Lane, head: u64, content: Content, cx: &mut Context<'_>) {
+        let Some(commit) = self.commits.get(&head).map(|tried| tried.id.clone()) else {
+            return;
+        };
+        let hotfix = lane == Lane::Hotfix;
+        cx.out.push(Command::Build(BuildOrder {
+            line: self.config.id.clone(),
+            lane,
+            head,
+            commit,
+            base: hotfix.then_some(content.upto),
+            picks: content.picks.iter().copied().filter(|&pick| pick != head).collect(),
+        }));
+        self.builds.push(Build {
+            lane,
+            head,
+            content,
+            since_ms: cx.now_ms,
+        });
+    }
+
+    /// Nothing begins any more; what was to begin and was not told to have begun, does not.
+    pub(super) fn stop(&mut self, by: &str, reason: &str, take_back: bool, cx: &mut Context<'_>) {
+        let back = |(site, run): (&Site, &Run)| {
+            if take_back {
+                return Some((*site, Why::Stopped));
+            }
+            (!cx.out.has_begun(&run.order.change)).then_some((*site, Why::NotBegun))
+        };
+        let back: Vec<(Site, Why)> = self.runs.iter().filter_map(back).collect();
+        for (site, why) in back {
+            self.take_back(site, why, &format!("{by} stopped the line: {reason}"), cx);
+        }
+        if self.stopped.is_none() {
+            let text = format!(
+                "{by} stopped the line: {reason}. Nothing begins before {} says resume.",
+                cx.owner
+            );
+            cx.tell(&self.config.id, "train.stopped", Severity::Warning, text);
+            self.stopped = Some(Stop {
+                by: by.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    /// It never goes on; where it is on its way it is taken back. What production runs already is a matter for a hotfix.
+    pub(super) fn bar(&mut self, key: &[u64], why: &str, cx: &mut Context<'_>) {
+        let running = self
+            .runs
+            .iter()
+            .find(|(_, run)| run.release == key)
+            .map(|(site, _)| *site);
+        if let Some(site) = running {
+            self.take_back(site, Why::Barred, why, cx);
+        }
+        let Some(release) = self.releases.get(key).filter(|release| release.stage.is_live()) else {
+            return;
+        };
+        let version = release.artefact.version.clone();
+        let asked = |asked: &mut Briefing| asked.candidates.iter().any(|candidate| candidate.version == version);
+        self.question.take_if(asked);
+        self.end_at(key, Stage::Barred { why: why.to_owned() }, cx);
+    }
+
+    /// Has a change taken back. One that is not known to have begun must not begin any more: its start is withdrawn, and the
+    /// word to take it back binds its key, should that start be on its way all the same.
+    pub(super) fn take_back(&mut self, site: Site, reason: Why, why: &str, cx: &mut Context<'_>) {
+        let Some(run) = self.runs.get_mut(&site) else { return };
+        if let Some(back) = &mut run.back {
+            // Whoever gave way may come again; whoever must not go on may not.
+            let mild = |why: Why| matches!(why, Why::GiveWay | Why::NotBegun);
+            if mild(back.reason) && !mild(reason) {
+                back.reason = reason;
+            }
+            return;
+        }
+        cx.out.withdraw(&run.order.change);
+        let back = run.back.insert(Back {
+            since_ms: cx.now_ms,
+            reason,
+            text: why.to_owned(),
+        });
+        cx.out.push(back.command(&run.order.change));
+    }
+}

@@ -6,20 +6,23 @@ use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use unattended_batching::{AppIndex, Plan, Proof, verify};
-use unattended_defense::{Direction, Guard, Need};
+use unattended_defense::{Check, CheckedGuard, Direction, Guard, Need, Terms};
 use unattended_health::{Member, MetricSource};
 use unattended_upgrade::{
     Clock, DriverConfig, Facts, Journal, LONGEST_TEXT, ModeChoice, Platform, Wanted, choose_mode,
 };
 
-use crate::driver::{Planned, Run, World};
+use crate::around::{Around, Heard, HeardCheck};
+use crate::driver::{Outlook, Planned, Run, World};
 use crate::events::{Hub, Told};
 use crate::handle::Shared;
 use crate::input::Header;
 use crate::machine::Setup;
-use crate::machine::lanes::decide;
+use crate::machine::lanes::request;
 use crate::machine::tables::Tables;
-use crate::{ActorKind, AlwaysPermit, Change, Grant, Handle, Level, Notifier, Outcome, Permit, RunError, StartError};
+use crate::{
+    ActorKind, AlwaysPermit, Change, ChangeFeed, Grant, Handle, Level, Notifier, Outcome, Permit, RunError, StartError,
+};
 
 /// A part that has not been given yet. A builder with one left has no `build`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +46,8 @@ struct Options {
     mode: Wanted,
     facts: Option<Box<dyn FnOnce(Facts) -> Facts + Send>>,
     driver: DriverConfig,
+    feed: Option<Arc<dyn ChangeFeed>>,
+    checks: Option<CheckedGuard>,
 }
 
 impl fmt::Debug for Options {
@@ -56,6 +61,8 @@ impl fmt::Debug for Options {
 
 /// Looks at attempts are aligned to this grid: short against every wait of an attempt, and shared by thousands.
 const POLL_MS: u64 = 10_000;
+/// All checks together have so long.
+const CHECKS_MS: u64 = 10_000;
 
 impl Default for Builder<(Missing, Missing, Missing, Missing, Missing, Missing)> {
     fn default() -> Self {
@@ -67,6 +74,8 @@ impl Default for Builder<(Missing, Missing, Missing, Missing, Missing, Missing)>
             facts: None,
             // The caps of the policy bound what is in flight; the driver's own bound only has to be above them.
             driver: DriverConfig::new().max_in_flight(1 << 20).poll_ms(POLL_MS),
+            feed: None,
+            checks: None,
         };
         Self {
             parts: (Missing, Missing, Missing, Missing, Missing, Missing),
@@ -183,6 +192,25 @@ impl<Parts> Builder<Parts> {
         self
     }
 
+    /// What else goes on: other teams' deploys, flags, incidents, as rules speak of them. Default: nobody tells, and rules that need
+    /// it cannot tell either.
+    #[must_use]
+    pub fn feed(mut self, feed: impl ChangeFeed + 'static) -> Self {
+        self.options.feed = Some(Arc::new(feed));
+        self
+    }
+
+    /// A condition that must ask somebody, on these terms, and how many milliseconds it has: asked once an interval about the whole
+    /// change. While it stands against going, or does not answer, nothing goes forward that its terms speak of; what goes back goes
+    /// back.
+    #[must_use]
+    pub fn check(mut self, terms: Terms, budget_ms: u64, check: impl Check + 'static) -> Self {
+        let checks = self.options.checks.take();
+        let checks = checks.unwrap_or_else(|| Guard::empty().with_checks(CHECKS_MS));
+        self.options.checks = Some(checks.check(terms, budget_ms, check));
+        self
+    }
+
     /// Bounds and timing of the attempts.
     #[must_use]
     pub fn driver(mut self, driver: DriverConfig) -> Self {
@@ -213,6 +241,8 @@ where
             mode,
             facts,
             driver,
+            feed,
+            mut checks,
         } = self.options;
         let capabilities = platform.capabilities();
         if !capabilities.fence && level > Level::UNGRANTED {
@@ -224,6 +254,12 @@ where
             None => known,
         };
         let choice = choose_mode(&known, mode)?;
+        let feed = feed.map(|feed| {
+            let heard = Arc::new(Heard::default());
+            let guard = checks.take().unwrap_or_else(|| Guard::empty().with_checks(CHECKS_MS));
+            checks = Some(guard.check(Heard::terms(), CHECKS_MS, HeardCheck(Arc::clone(&heard))));
+            (feed, heard)
+        });
         let world = World {
             platform: Arc::new(platform),
             journal: Arc::new(journal),
@@ -232,6 +268,7 @@ where
             notifier: Arc::new(notifier),
             permit,
             mode: choice.mode,
+            outlook: Arc::new(Outlook { feed, checks }),
         };
         Ok(Autopilot {
             world,
@@ -337,6 +374,7 @@ impl Autopilot {
             notifier,
             permit,
             mode,
+            outlook,
         } = self.world;
         let world = World {
             platform: Arc::new(Told::new(platform, Arc::clone(&shared))),
@@ -346,6 +384,7 @@ impl Autopilot {
             notifier,
             permit,
             mode,
+            outlook,
         };
         let run = Run::run(world, planned, self.driver, shared);
         // Boxed: it is large, and would be compiled anew for every program that awaits it.
@@ -368,7 +407,8 @@ impl Autopilot {
         let Planned { setup, .. } = self.plan(change)?;
         let tables = Tables::new(&setup.change.fleet, &setup.plan);
         let held = (0..setup.change.fleet.app_count()).map(AppIndex).filter_map(|app| {
-            let decision = decide(&setup, &setup.guard, &tables, app, Direction::Forward, need, unix_ms);
+            let asked = request(&setup, &tables, app, Direction::Forward, need, &Around::default());
+            let decision = setup.guard.decide(&asked, unix_ms);
             (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
         });
         Ok(Preview {

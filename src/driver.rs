@@ -1,5 +1,6 @@
 //! The thin driver of the machine: reads the world, keeps the journal, carries commands out. It decides nothing.
 
+mod around;
 mod domains;
 mod telling;
 
@@ -22,6 +23,8 @@ use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
 use crate::notice::Outbox;
 use crate::{NoticeStage, Notifier, Outcome, Permit, RunError};
+use around::LastLook;
+pub(crate) use around::Outlook;
 
 /// The parts of the outside world, as the builder collected them.
 pub(crate) struct World {
@@ -32,6 +35,7 @@ pub(crate) struct World {
     pub(crate) notifier: Arc<dyn Notifier>,
     pub(crate) permit: Arc<dyn Permit>,
     pub(crate) mode: Mode,
+    pub(crate) outlook: Arc<Outlook>,
 }
 
 /// Intervals read at one turn at the most, when the controller was away.
@@ -56,6 +60,7 @@ pub(crate) struct Run {
     ask_news: bool,
     /// When domains were looked at last.
     domains_seen_ms: Option<u64>,
+    last_look: LastLook,
     /// Born since, and not watched yet by the metric source.
     unfollowed: Vec<Member>,
     /// How long platform, metric source, journal or notifier may take to answer.
@@ -100,6 +105,7 @@ impl Run {
             watched: None,
             ask_news,
             domains_seen_ms: None,
+            last_look: LastLook::default(),
             unfollowed: Vec::new(),
             call_ms,
             kept_back: 0,
@@ -229,6 +235,7 @@ impl Run {
             self.take_orders()?;
             self.read_news(now_ms).await?;
             self.look_at_domains(now_ms).await?;
+            self.look_around(now_ms).await?;
             self.read_intervals(now_ms).await?;
             self.input(&Input::Tick(now_ms))?;
             let mut commands = self.with(|machine| machine.tick(now_ms))?;

@@ -106,6 +106,8 @@ pub(crate) enum Input {
     Permit(Option<String>),
     /// The domains in which nobody was seen, of those there are; somebody was in the others.
     Domains { unseen: Vec<u16> },
+    /// What goes on around the change: a [`Seen`](crate::around::Seen) as JSON, since rules have it in that form.
+    Around(String),
 }
 
 /// What was decided.
@@ -139,6 +141,7 @@ const DECIDED: u8 = 10;
 const RESUMED: u8 = 11;
 const PERMIT: u8 = 12;
 const DOMAINS: u8 = 13;
+const AROUND: u8 = 14;
 
 impl Input {
     /// Adds the input to a group.
@@ -163,6 +166,7 @@ impl Input {
             Self::Decided(decided) => group.push(Stream::AUTOPILOT, DECIDED, &postcard::to_stdvec(decided)?),
             Self::Permit(withheld) => group.push(Stream::AUTOPILOT, PERMIT, &postcard::to_stdvec(withheld)?),
             Self::Domains { unseen } => group.push(Stream::AUTOPILOT, DOMAINS, &postcard::to_stdvec(unseen)?),
+            Self::Around(text) => group.push(Stream::AUTOPILOT, AROUND, text.as_bytes()),
             Self::Resumed { person_patience_ms } => {
                 group.push(Stream::AUTOPILOT, RESUMED, &person_patience_ms.to_le_bytes());
             }
@@ -193,6 +197,7 @@ impl Input {
             DOMAINS => Self::Domains {
                 unseen: postcard::from_bytes(record.bytes).map_err(damaged)?,
             },
+            AROUND => Self::Around(String::from_utf8(record.bytes.to_vec()).map_err(|error| error.to_string())?),
             RESUMED => Self::Resumed {
                 person_patience_ms: milliseconds(record.bytes)?,
             },
@@ -224,6 +229,7 @@ impl Input {
             },
             Self::Resumed { .. } => "another run".to_owned(),
             Self::Domains { unseen } => format!("{} domains show nobody", unseen.len()),
+            Self::Around(text) => format!("{} bytes of what goes on around", text.len()),
             Self::Permit(None) => "effects are permitted again".to_owned(),
             Self::Permit(Some(why)) => format!("no effect is permitted: {why}"),
         }
@@ -244,6 +250,7 @@ impl Input {
             RESUMED => "resumed",
             PERMIT => "permit",
             DOMAINS => "domains",
+            AROUND => "around",
             _ => "unknown",
         }
     }

@@ -73,6 +73,7 @@
 //!   whoever has it can [`replay`] the change.
 //! - A fleet of 300,000 targets takes some hundred megabytes.
 
+mod around;
 mod blueprint;
 mod builder;
 mod change;
@@ -99,6 +100,7 @@ mod sizing;
 mod summary;
 pub mod train;
 
+pub use around::{Around, ChangeFeed, FeedError};
 pub use builder::{Autopilot, Builder, Missing, Preview};
 pub use change::{Actor, ActorKind, Change, Debt, Outcome};
 pub use dump::{DumpLine, dump};

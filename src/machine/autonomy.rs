@@ -257,7 +257,7 @@ impl Machine {
             {
                 continue;
             }
-            let may = self.setup.guard.is_empty() || self.would_admit(app);
+            let may = self.is_unruled() || self.would_admit(app);
             for &(class, _) in &slice.classes {
                 let known = open[class as usize].get_or_insert(false);
                 *known |= may;

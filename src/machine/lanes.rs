@@ -1,8 +1,9 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
 use unattended_batching::{AppIndex, Blocked, Event, TargetIndex};
-use unattended_defense::{Decision, Direction, Facts, Guard, Need, Request, Scope, Verdict};
+use unattended_defense::{Decision, Direction, Guard, Need, Request, Scope, Verdict};
 
+use crate::Around;
 use crate::{HoldView, QuestionKind};
 
 use super::tables::{Slice, Tables};
@@ -70,8 +71,7 @@ impl Machine {
     /// Some lane is to be asked about again. That must not wait for the next interval of metrics.
     fn a_hold_ends(&self) -> bool {
         let ends = |hold: &Hold| !hold.back && self.now_ms >= hold.until_ms;
-        !self.setup.guard.is_empty()
-            && (self.lanes.iter()).any(|lane| !lane.finished && lane.hold.as_ref().is_some_and(ends))
+        !self.is_unruled() && (self.lanes.iter()).any(|lane| !lane.finished && lane.hold.as_ref().is_some_and(ends))
     }
 
     fn advance_lane(&mut self, lane: usize, caution: f64, calm: bool) {
@@ -167,7 +167,7 @@ impl Machine {
     }
 
     fn admit_by_rules(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
-        if self.setup.guard.is_empty() {
+        if self.is_unruled() && self.lanes[lane].hold.is_none() {
             return true;
         }
         if let Some(hold) = &self.lanes[lane].hold
@@ -336,7 +336,8 @@ impl Machine {
     /// What these rules say of a lane now.
     pub(super) fn ask_rules(&self, guard: &Guard, app: AppIndex, direction: Direction, need: Need) -> Decision {
         let unix_ms = self.unix_ms(self.now_ms);
-        decide(&self.setup, guard, &self.tables, app, direction, need, unix_ms)
+        let request = request(&self.setup, &self.tables, app, direction, need, &self.around.around);
+        self.with_checks(guard.decide(&request, unix_ms), direction)
     }
 
     /// What holds a lane, in a few words.
@@ -437,25 +438,27 @@ impl Machine {
     }
 }
 
-/// A guard's decision on one lane.
-pub(crate) fn decide(
+/// What rules are asked about one lane.
+pub(crate) fn request(
     setup: &Setup,
-    guard: &Guard,
     tables: &Tables,
     app: AppIndex,
     direction: Direction,
     need: Need,
-    unix_ms: i64,
-) -> Decision {
+    around: &Around,
+) -> Request {
     let scope = Scope::app(setup.change.fleet.app_name(app));
     let labels = tables.app_labels[app.0 as usize].iter().cloned();
     let request = Request::pre(setup.change.id.as_str())
         .scope(labels.fold(scope, |scope, (key, value)| scope.label(key, value)))
-        .facts(Facts::new())
+        .facts(around.facts.clone())
         .direction(direction)
         .started(setup.header.began_unix_ms)
         .need(need);
-    guard.decide(&request, unix_ms)
+    match &around.others {
+        Some(others) => request.others(others),
+        None => request,
+    }
 }
 
 impl Lane {
@@ -476,6 +479,13 @@ impl Lane {
     /// It is held, and it is known until when.
     pub(super) fn waits_for_a_window(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| !hold.needs_person)
+    }
+
+    /// What it is held by may have changed: its rules are asked again.
+    pub(super) fn ask_again(&mut self, now_ms: u64) {
+        if let Some(hold) = &mut self.hold {
+            hold.until_ms = hold.until_ms.min(now_ms);
+        }
     }
 
     /// Somebody was born into it who has to be upgraded.

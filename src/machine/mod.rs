@@ -1,6 +1,7 @@
 //! The autopilot as a pure machine: inputs in, commands out. The same inputs give the same machine, so a journal of
 //! inputs is all that has to survive.
 
+mod around;
 mod autonomy;
 mod batches;
 mod budget;
@@ -33,6 +34,7 @@ use unattended_defense::Guard;
 use unattended_health::{History, Judge, JudgeConfig, JudgeError, Member, StratumInfo, Topology};
 use unattended_upgrade::{TargetId, Version};
 
+use crate::around::Seen;
 use crate::input::{Decided, Header, Input};
 use crate::level::Act;
 use crate::notice::Desk;
@@ -184,6 +186,7 @@ pub(crate) struct Machine {
     rehearsal: rehearsal::Rehearsal,
     /// Those who do not run the release do worse the more others do, by so much.
     interferes: Option<f64>,
+    around: Seen,
     /// The interval before which this was looked for last.
     looked_around: u64,
 }
@@ -313,6 +316,7 @@ impl Machine {
             },
             surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
             interferes: None,
+            around: Seen::default(),
             looked_around: 0,
             setup,
         })
@@ -477,6 +481,7 @@ impl Machine {
             Input::Seen(wrong) => drop(self.seen(wrong)),
             Input::Permit(withheld) => self.permit(withheld.clone()),
             Input::Domains { unseen } => self.domains_seen(unseen),
+            Input::Around(text) => self.look_around(Seen::read(text).map_err(RunError::Journal)?),
             Input::Resumed { person_patience_ms } => {
                 self.person_patience_ms = *person_patience_ms;
                 self.desk.again();
@@ -563,7 +568,7 @@ impl Machine {
     }
 
     /// A time on the run's clock as Unix milliseconds.
-    fn unix_ms(&self, at_ms: u64) -> i64 {
+    pub(crate) fn unix_ms(&self, at_ms: u64) -> i64 {
         let elapsed = at_ms.saturating_sub(self.setup.header.began_ms);
         self.setup
             .header

@@ -74,8 +74,7 @@ impl Machine {
         };
         let app = self.app_of(target);
         // What the rules do not let go now goes when they do.
-        let may = self.setup.guard.is_empty()
-            || (self.ask_rules(&self.setup.guard, app, rules, self.wave()).verdict).may_start();
+        let may = self.is_unruled() || (self.ask_rules(&self.setup.guard, app, rules, self.wave()).verdict).may_start();
         if may {
             self.start(target, direction, commands);
         }

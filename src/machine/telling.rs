@@ -162,7 +162,7 @@ impl Machine {
                 ..self.matter("rollback.partial", Severity::Critical, text)
             });
         }
-        if !self.setup.guard.is_empty() && self.ended().is_none() {
+        if !self.is_unruled() && self.ended().is_none() {
             self.matters_of_teams(&mut matters);
         }
         matters

@@ -1,5 +1,6 @@
 //! Whole changes, from outside: one program, so that it is linked once and its tests share the cores.
 
+mod around;
 mod asking;
 mod births;
 mod budgets;

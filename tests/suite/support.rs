@@ -11,15 +11,15 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use unattended::batching::{Fleet, Plan, Policy, Side, pct};
-use unattended::defense::Guard;
+use unattended::defense::{Ask, Check, CheckError, Guard, Outcome as Seen, Terms};
 use unattended::health::MetricSource;
 use unattended::upgrade::{
     Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, IngressOrder, Journal, MemoryJournal, News,
     Observation, Platform, PlatformError, TargetId, Version, Wanted,
 };
 use unattended::{
-    Actor, AlwaysPermit, Autopilot, Change, DumpLine, Grant, Handle, Level, Notice, NoticeStage, Notifier, Outcome,
-    Permit, Pulse, RunError, Settings, Severity, StartError, Summary,
+    Actor, AlwaysPermit, Autopilot, Change, ChangeFeed, DumpLine, Grant, Handle, Level, Notice, NoticeStage, Notifier,
+    Outcome, Permit, Pulse, RunError, Settings, Severity, StartError, Summary,
 };
 use unattended_simulated::{InitialState, ReleaseSpec, SimConfig, SimTarget, Simulated, Stalled, World};
 
@@ -53,6 +53,19 @@ pub(crate) struct Case {
     /// The world's memory on disk.
     pub(crate) log: Option<PathBuf>,
     pub(crate) permit: Arc<dyn Permit>,
+    pub(crate) feed: Option<Arc<dyn ChangeFeed>>,
+    pub(crate) check: Option<Arc<dyn Check>>,
+}
+
+/// A check behind a pointer.
+#[derive(Debug)]
+struct Asked(Arc<dyn Check>);
+
+#[async_trait]
+impl Check for Asked {
+    async fn judge(&self, ask: &Ask<'_>) -> Result<Seen, CheckError> {
+        self.0.judge(ask).await
+    }
 }
 
 impl Case {
@@ -88,6 +101,8 @@ impl Case {
             rules: String::new(),
             log: None,
             permit: Arc::new(AlwaysPermit),
+            feed: None,
+            check: None,
         }
     }
 
@@ -187,6 +202,17 @@ impl Case {
             .mode(self.mode);
         let builder = match self.granted {
             Some(until) => builder.grant(Grant::new(self.level, Actor::person("wang", "rota"), until).unwrap()),
+            None => builder,
+        };
+        let builder = match &self.feed {
+            Some(feed) => builder.feed(Arc::clone(feed)),
+            None => builder,
+        };
+        let builder = match &self.check {
+            Some(check) => {
+                let terms = Terms::new("capacity", "1", "team-capacity", "a rollback must find room");
+                builder.check(terms, 1_000, Asked(Arc::clone(check)))
+            }
             None => builder,
         };
         let (handle, run) = builder.build().unwrap().start(self.change()).unwrap();

@@ -164,7 +164,7 @@ async fn left_behind(
 }
 
 /// Writes a file whole or not at all: whoever waits for it may look at any moment.
-fn put(file: &Path, what: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn put(file: &Path, what: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_vec(what).map_err(Failure::internal)?;
     let part = file.with_extension("part");
     std::fs::write(&part, text).map_err(Failure::internal)?;
@@ -196,7 +196,13 @@ async fn change(
             .memory(COPY_BYTES, available_memory())
             .protocols(PROTOCOL, PROTOCOL),
     };
-    let metrics = FleetMetrics::new(meter, Version::from(new.as_str()), warm_up_ms(world), &world.directory);
+    let metrics = FleetMetrics::new(
+        meter,
+        Version::from(new.as_str()),
+        warm_up_ms(world),
+        INTERVAL_MS,
+        &world.directory,
+    );
     let mut fleet = Fleet::builder();
     for place in targets {
         let app = format!("app-{}", place.app);

@@ -6,22 +6,34 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use unattended::health::{
     Arm, Counts, Coverage, History, HostCounts, HostSample, Interval, MAX_SAMPLE_HOSTS, Member, MetricSource, Row,
     SourceError,
 };
-use unattended::upgrade::{TargetId, Version};
+use unattended::upgrade::{Clock as _, TargetId, Version};
+use unattended_process::MonotonicClock;
+
+use crate::controller::put;
 
 /// Own errors of requests, in [`unattended::metrics`].
 const ERRORS: u8 = 0;
-/// Requests slower than the bound.
+/// Intervals in which a process was slow.
 const SLOW: u8 = 1;
 /// Synthetic requests that each process sends through itself.
 const SELF_TEST: u8 = 3;
 
-/// One in ten requests before the change was slower than the bound, at most; what is slower after it is compared with that.
-/// Fewer would be those that a busy machine made wait, and say nothing of a version.
+/// Up to one interval in ten is slow by nobody's fault, on a machine that has other things to do.
 const ONE_SLOW_IN: u64 = 10;
+
+/// A process whose median is so much longer than what is usual at that moment is slow.
+const MUCH_LONGER: f64 = 1.5;
+
+/// With fewer requests nothing is said of how long they took.
+const FEW: u64 = 5;
+
+/// With fewer requests of the control group what is usual now is what was usual before the change.
+const FEW_TO_COMPARE: u64 = 20;
 
 /// What one process has counted since it started.
 #[derive(Clone, Debug, Default)]
@@ -38,11 +50,82 @@ pub(crate) struct Reading {
     pub(crate) within: Vec<(f64, u64)>,
 }
 
-impl Reading {
-    fn slower_than(&self, bound: f64) -> u64 {
-        let all = self.within.last().map_or(0, |(_, count)| *count);
-        let fast = self.within.iter().take_while(|(at, _)| *at <= bound).last();
-        all - fast.map_or(0, |(_, count)| *count).min(all)
+/// How long requests took: (bound in seconds, requests that took no longer), rising.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Durations(BTreeMap<u64, u64>);
+
+impl Durations {
+    /// Adds what was counted between two readings of one process.
+    fn add(&mut self, now: &[(f64, u64)], before: &[(f64, u64)]) {
+        for (at, (bound, count)) in now.iter().enumerate() {
+            let before = before.get(at).map_or(0, |(_, count)| *count);
+            // Positive numbers are in the order of their bits.
+            *self.0.entry(bound.to_bits()).or_default() += count.saturating_sub(before);
+        }
+    }
+
+    fn merge(&mut self, more: &Self) {
+        for (bound, count) in &more.0 {
+            *self.0.entry(*bound).or_default() += count;
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.0.values().next_back().copied().unwrap_or(0)
+    }
+
+    /// The time within which so many of a hundred were served, with those between two bounds spread evenly. `None` where
+    /// nothing was served, or no times are told.
+    fn quantile(&self, percent: u32) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "far fewer requests than 2^53")]
+        let (all, exact) = (self.requests(), |count: u64| count as f64);
+        let rank = exact(all) * f64::from(percent) / 100.0;
+        let (mut low, mut below) = (0.0, 0);
+        for (bits, count) in &self.0 {
+            let bound = f64::from_bits(*bits);
+            if *count > below && exact(*count) >= rank {
+                // Beyond the last bound nothing is known but that.
+                let share = (rank - exact(below)) / exact(count - below);
+                return Some(if bound.is_finite() {
+                    low + (bound - low) * share
+                } else {
+                    low
+                })
+                .filter(|time| *time > 0.0);
+            }
+            (low, below) = (bound, *count);
+        }
+        None
+    }
+}
+
+/// What is usual: the median, and what three in four requests were served within, in seconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Usual {
+    median: f64,
+    upper: f64,
+}
+
+impl Usual {
+    fn of(durations: &Durations) -> Option<Self> {
+        let (median, upper) = (durations.quantile(50)?, durations.quantile(75)?);
+        Some(Self { median, upper })
+    }
+
+    /// Whether a process was slow in an interval: half of what it served took much longer than half of what is usual, and
+    /// longer than three quarters of it. `None` where it served next to nothing.
+    ///
+    /// What waits for a processor waits in bursts, dozens of requests at once: those are one event and not dozens of them. So
+    /// it is intervals that are counted.
+    fn is_exceeded_by(self, durations: &Durations) -> Option<bool> {
+        if durations.requests() < FEW {
+            return None;
+        }
+        let Some(median) = durations.quantile(50) else {
+            // It does not tell how long they took.
+            return Some(false);
+        };
+        Some(median > self.upper && median > self.median * MUCH_LONGER)
     }
 }
 
@@ -58,8 +141,9 @@ pub(crate) struct FleetMetrics {
     meter: Arc<dyn Meter>,
     new: Version,
     warm_up_ms: u64,
-    /// Where the bound of slowness is kept: a controller that comes later must judge by the same.
-    bound_file: PathBuf,
+    /// Where it is kept what was usual before the first change: a controller that comes later must judge by the same.
+    usual_file: PathBuf,
+    interval_ms: u64,
     began: std::time::Instant,
     state: Mutex<State>,
 }
@@ -68,9 +152,31 @@ pub(crate) struct FleetMetrics {
 struct State {
     members: BTreeMap<String, (u32, bool)>,
     /// What each process had counted at the last reading.
-    before: BTreeMap<(String, u64), Reading>,
+    before: BTreeMap<(String, u64), Before>,
     last: Option<Interval>,
-    bound: f64,
+    /// When the counters were asked for last: they have what was counted until then.
+    asked_ms: u64,
+}
+
+/// A process at the last reading.
+#[derive(Clone, Debug, Default)]
+struct Before {
+    reading: Reading,
+    /// When it had served something for the first time. A process of a hot upgrade does so long after its start, with
+    /// connections that all come at once.
+    serves_since_ms: Option<u64>,
+}
+
+/// What one process has done in an interval.
+struct Done {
+    host: u32,
+    stratum: u32,
+    is_new: bool,
+    fresh: bool,
+    requests: u64,
+    own: u64,
+    tests: (u64, u64),
+    durations: Durations,
 }
 
 /// A member with its stratum, whether it is of the control cohort, and what its processes said.
@@ -138,12 +244,19 @@ impl Tables {
 }
 
 impl FleetMetrics {
-    pub(crate) fn new(meter: Arc<dyn Meter>, new: Version, warm_up_ms: u64, directory: &Path) -> Self {
+    pub(crate) fn new(
+        meter: Arc<dyn Meter>,
+        new: Version,
+        warm_up_ms: u64,
+        interval_ms: u64,
+        directory: &Path,
+    ) -> Self {
         Self {
             meter,
             new,
             warm_up_ms,
-            bound_file: directory.join("slow-bound"),
+            usual_file: directory.join("usual.json"),
+            interval_ms,
             began: crate::now(),
             state: Mutex::default(),
         }
@@ -158,31 +271,69 @@ impl FleetMetrics {
         futures::future::join_all(all).await
     }
 
-    /// The bound of slowness: kept from before, or drawn from what was before the change.
-    fn settle_bound(&self, all: &[Seen]) -> Result<f64, SourceError> {
-        let unavailable = |reason: String| SourceError::Unavailable { reason };
-        if let Ok(text) = std::fs::read_to_string(&self.bound_file) {
-            let told = text.trim().parse().map_err(|error| SourceError::Malformed {
-                reason: format!("{}: {error}", self.bound_file.display()),
-            });
-            return told;
+    /// What is usual: kept from before, or drawn from what was before the change. `None` where no times are told.
+    fn settle_usual(&self, all: &[Seen]) -> Result<Option<Usual>, SourceError> {
+        let file = || self.usual_file.display();
+        let malformed = |error: serde_json::Error| SourceError::Malformed {
+            reason: format!("{}: {error}", file()),
+        };
+        if let Ok(text) = std::fs::read(&self.usual_file) {
+            return serde_json::from_slice(&text).map_err(malformed);
         }
-        let mut whole: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut durations = Durations::default();
         for reading in all.iter().filter_map(|(.., reading)| reading.as_ref().ok()).flatten() {
-            for (bound, count) in &reading.within {
-                *whole.entry(bound.to_bits()).or_default() += count;
-            }
+            durations.add(&reading.within, &[]);
         }
-        // Positive numbers are in the order of their bits.
-        let requests = whole.values().next_back().copied().unwrap_or(0);
-        let bound = whole
-            .iter()
-            .find(|(_, within)| (requests - **within) * ONE_SLOW_IN <= requests)
-            .map(|(bits, _)| f64::from_bits(*bits))
-            .filter(|_| requests > 0)
-            .ok_or_else(|| unavailable("no request was measured yet".to_owned()))?;
-        std::fs::write(&self.bound_file, bound.to_string()).map_err(|error| unavailable(error.to_string()))?;
-        Ok(bound)
+        let unavailable = |reason: String| SourceError::Unavailable { reason };
+        if durations.requests() == 0 {
+            return Err(unavailable("no request was measured yet".to_owned()));
+        }
+        let usual = Usual::of(&durations);
+        put(&self.usual_file, &usual).map_err(|failure| unavailable(format!("{}: {failure:?}", file())))?;
+        Ok(usual)
+    }
+
+    /// What a process has done since the last reading, if it did so as one of either group.
+    fn done(&self, state: &mut State, host: u32, member: (&str, u32), reading: Reading, end_ms: u64) -> Done {
+        let (target, stratum) = member;
+        let lived_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let is_new = reading.version == self.new.as_str();
+        let known = state.before.entry((target.to_owned(), reading.instance));
+        let before = known.or_insert_with(|| {
+            // It lived before anybody here looked: what it counted until then belongs to no interval.
+            if reading.uptime_ms > lived_ms {
+                let serves_since_ms = (reading.requests > 0).then_some(0);
+                Before {
+                    reading: reading.clone(),
+                    serves_since_ms,
+                }
+            } else {
+                Before::default()
+            }
+        });
+        if reading.requests > 0 {
+            before.serves_since_ms.get_or_insert(end_ms);
+        }
+        let serves_since_ms = before.serves_since_ms;
+        let just_serves = serves_since_ms.is_some_and(|since_ms| end_ms.saturating_sub(since_ms) < self.warm_up_ms);
+        let mut durations = Durations::default();
+        durations.add(&reading.within, &before.reading.within);
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let done = Done {
+            host,
+            stratum,
+            is_new,
+            fresh: is_new && (just_serves || reading.uptime_ms < self.warm_up_ms),
+            requests: since(reading.requests, before.reading.requests),
+            own: since(reading.own, before.reading.own),
+            tests: (
+                since(reading.self_tests.0, before.reading.self_tests.0),
+                since(reading.self_tests.1, before.reading.self_tests.1),
+            ),
+            durations,
+        };
+        before.reading = reading;
+        done
     }
 }
 
@@ -200,31 +351,25 @@ impl MetricSource for FleetMetrics {
 
     async fn history(&self) -> Result<Vec<History>, SourceError> {
         let all = self.readings().await;
-        let bound = self.settle_bound(&all)?;
-        self.state.lock().bound = bound;
+        self.settle_usual(&all)?;
         let mut counts: BTreeMap<(u32, u8), Counts> = BTreeMap::new();
         let mut tables = Tables::default();
         for (host, (_, stratum, _, reading)) in (0..).zip(&all) {
             for reading in reading.iter().flatten() {
                 let (tests, tests_failed) = reading.self_tests;
-                // Up to that share is ordinary, by how the bound is drawn; the few seconds before the change say nothing finer,
-                // and who is held to them waits for a machine that is as quiet again.
-                let slow = reading.slower_than(bound);
-                let ordinary = slow.max(reading.requests / ONE_SLOW_IN);
-                let measured = [
-                    (ERRORS, reading.own, reading.own, reading.requests),
-                    (SLOW, slow, ordinary, reading.requests),
-                    (SELF_TEST, tests_failed, tests_failed, tests),
-                ];
-                for (metric, bad, ordinary, all) in measured {
-                    add(
-                        counts.entry((*stratum, metric)).or_default(),
-                        Counts::new(ordinary.min(all), all),
-                    );
-                    // What is slow comes in bursts, all that wait for a processor at once: by how much targets differ before
-                    // anybody has touched them says how long such bursts are.
-                    if reading.version != self.new.as_str() {
-                        tables.add_control(*stratum, metric, host, Counts::new(bad.min(all), all));
+                // Nobody has looked at it interval by interval. What is ordinary is not finer than that, and a process that
+                // were held to the few seconds before would wait for a machine that is as quiet again.
+                let intervals = reading.uptime_ms / self.interval_ms;
+                for (metric, bad, all) in [
+                    (ERRORS, reading.own, reading.requests),
+                    (SLOW, intervals / ONE_SLOW_IN, intervals),
+                    (SELF_TEST, tests_failed, tests),
+                ] {
+                    let told = Counts::new(bad.min(all), all);
+                    add(counts.entry((*stratum, metric)).or_default(), told);
+                    // By how much targets differ before anybody has touched them.
+                    if metric != SLOW && reading.version != self.new.as_str() {
+                        tables.add_control(*stratum, metric, host, told);
                     }
                 }
             }
@@ -250,15 +395,30 @@ impl MetricSource for FleetMetrics {
         {
             return Ok(last.clone());
         }
-        let all = self.readings().await;
-        if self.state.lock().bound <= 0.0 {
-            let bound = self.settle_bound(&all)?;
-            self.state.lock().bound = bound;
+        // Whoever is late has read what was counted in this interval with the one before, and asking takes its time.
+        if let State {
+            last: Some(last),
+            asked_ms,
+            ..
+        } = &mut *self.state.lock()
+            && end_ms <= *asked_ms
+        {
+            *last = Interval {
+                index,
+                end_ms,
+                canary_hosts: last.canary_hosts,
+                control_hosts: last.control_hosts,
+                ..Interval::default()
+            };
+            return Ok(last.clone());
         }
-        let lived_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let asked_ms = MonotonicClock.now();
+        let all = self.readings().await;
+        let before_the_change = self.settle_usual(&all)?;
         let mut state = self.state.lock();
+        state.asked_ms = asked_ms;
         let (mut canary_hosts, mut control_hosts) = (Coverage::default(), Coverage::default());
-        let mut tables = Tables::default();
+        let (mut tables, mut done) = (Tables::default(), Vec::new());
         for (host, (target, stratum, control, readings)) in (0..).zip(all) {
             let Ok(readings) = readings else {
                 // Nobody knows which side it is on; what is missing is missing of the control, or of nobody.
@@ -266,43 +426,39 @@ impl MetricSource for FleetMetrics {
                 continue;
             };
             for reading in readings {
-                let is_new = reading.version == self.new.as_str();
-                let key = (target.clone(), reading.instance);
-                let before = match state.before.get(&key) {
-                    Some(before) => before.clone(),
-                    // It lived before anybody here looked: what it counted until then belongs to no interval.
-                    None if reading.uptime_ms > lived_ms => reading.clone(),
-                    None => Reading::default(),
+                let one = self.done(&mut state, host, (&target, stratum), reading, end_ms);
+                let hosts = match (one.is_new, control) {
+                    (true, _) => &mut canary_hosts,
+                    (false, true) => &mut control_hosts,
+                    (false, false) => continue,
                 };
-                let bound = state.bound;
-                let requests = reading.requests.saturating_sub(before.requests);
-                let own = reading.own.saturating_sub(before.own);
-                let slow = reading.slower_than(bound).saturating_sub(before.slower_than(bound));
-                let tests = reading.self_tests.0.saturating_sub(before.self_tests.0);
-                let tests_failed = reading.self_tests.1.saturating_sub(before.self_tests.1);
-                let fresh = is_new && reading.uptime_ms < self.warm_up_ms;
-                state.before.insert(key, reading);
-                if is_new {
-                    canary_hosts.expected += 1;
-                    canary_hosts.reported += 1;
-                } else if control {
-                    control_hosts.expected += 1;
-                    control_hosts.reported += 1;
+                (hosts.expected, hosts.reported) = (hosts.expected + 1, hosts.reported + 1);
+                done.push(one);
+            }
+        }
+        // What makes all of them wait at this moment is no fault of the new one.
+        let mut together = Durations::default();
+        for one in done.iter().filter(|one| !one.is_new) {
+            together.merge(&one.durations);
+        }
+        let now = Usual::of(&together).filter(|_| together.requests() >= FEW_TO_COMPARE);
+        let usual = now.or(before_the_change);
+        for one in done {
+            let slow = match usual {
+                Some(usual) => usual.is_exceeded_by(&one.durations),
+                None => (one.durations.requests() >= FEW).then_some(false),
+            };
+            let measured = [
+                (ERRORS, one.own, one.requests),
+                (SLOW, u64::from(slow == Some(true)), u64::from(slow.is_some())),
+                (SELF_TEST, one.tests.1, one.tests.0),
+            ];
+            for (metric, bad, all) in measured {
+                let counts = Counts::new(bad.min(all), all);
+                if one.is_new {
+                    tables.add_new(one.stratum, metric, one.fresh, counts);
                 } else {
-                    continue;
-                }
-                let measured = [
-                    (ERRORS, own, requests),
-                    (SLOW, slow, requests),
-                    (SELF_TEST, tests_failed, tests),
-                ];
-                for (metric, bad, all) in measured {
-                    let counts = Counts::new(bad.min(all), all);
-                    if is_new {
-                        tables.add_new(stratum, metric, fresh, counts);
-                    } else {
-                        tables.add_control(stratum, metric, host, counts);
-                    }
+                    tables.add_control(one.stratum, metric, one.host, counts);
                 }
             }
         }

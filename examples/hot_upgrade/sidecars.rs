@@ -1,7 +1,8 @@
 //! The counters of the small sidecar, by its admin socket.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http_body_util::{BodyExt as _, Empty};
@@ -105,7 +106,7 @@ pub(crate) async fn came(process: &Running) -> Option<Came> {
     let counts = buckets.map(|sample| {
         let bound = sample.label("le")?.parse().ok()?;
         // What is beyond all bounds is no longer than the longest.
-        let bound = std::time::Duration::try_from_secs_f64(bound).map_or(longest_us, micros);
+        let bound = Duration::try_from_secs_f64(bound).map_or(longest_us, micros);
         Some((bound.min(longest_us), sample.count()?))
     });
     Some(Came {
@@ -115,7 +116,14 @@ pub(crate) async fn came(process: &Running) -> Option<Came> {
     })
 }
 
-async fn page(path: &std::path::Path, what: &str) -> Option<String> {
+/// What a process may take to answer: one that stands still, or whose machine does, must not blind who looks at all others.
+const ANSWER: Duration = Duration::from_millis(500);
+
+async fn page(path: &Path, what: &str) -> Option<String> {
+    tokio::time::timeout(ANSWER, ask(path, what)).await.ok()?
+}
+
+async fn ask(path: &Path, what: &str) -> Option<String> {
     let stream = UnixStream::connect(path).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection);

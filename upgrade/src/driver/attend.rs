@@ -11,7 +11,7 @@ use super::calls::{Answer, within};
 impl Driver {
     /// Waits until the next turn is due, or until a time on the driver's monotonic clock if that comes first; without a
     /// time and with nothing outstanding it returns at once. A turn is due when there is something to look at, to begin, to
-    /// drop or to tell, and as soon as a call has answered that the last turn did not wait for; after an append that failed,
+    /// order, to drop or to tell, and as soon as a call has answered that the last turn did not wait for; after an append that failed,
     /// when it is time to make it again.
     ///
     /// Where all that is outstanding are [paused](Self::pause) jobs no turn is ever due: without a time it waits until the

@@ -68,6 +68,13 @@ impl Driver {
         }
     }
 
+    /// An order may be sent now.
+    pub(super) fn has_order(&self) -> bool {
+        let most = self.config.max_effects;
+        let may_go = |apart, orders: &VecDeque<Order>| !orders.is_empty() && self.effects.has_room(apart, most);
+        may_go(false, &self.orders) || may_go(true, &self.orders_apart)
+    }
+
     fn next_order(&mut self) -> Option<Order> {
         let most = self.config.max_effects;
         let take = |apart: bool, orders: &mut VecDeque<Order>| {

@@ -94,12 +94,13 @@ impl Driver {
         })
     }
 
-    /// Orders for which there was no room wait for an answer, which makes room.
+    /// Orders for which there is no room wait for an answer, which makes room; others are due, as those are with which a
+    /// recovery begins.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         if self.append_again_ms.is_some() {
             return self.append_again_ms;
         }
-        if self.has_room() || self.has_answer() || !self.dropped.is_empty() {
+        if self.has_room() || self.has_answer() || self.has_order() || !self.dropped.is_empty() {
             return Some(self.clock.now());
         }
         let next_look = self.looks.keys().next().copied();

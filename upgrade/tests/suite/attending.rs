@@ -9,7 +9,7 @@ use futures::future::select;
 use parking_lot::Mutex;
 use unattended_upgrade::*;
 
-use crate::support::{Kill, TestClock, World, job};
+use crate::support::{Kill, TestClock, World, job, turn};
 
 /// Every look needs so many wakes, so far apart: far more than a turn waits for.
 const WAKES: u64 = 20;
@@ -234,6 +234,31 @@ fn attending_to_paused_jobs_waits_and_what_was_dropped_is_told_at_once() {
     let turn = run(&world.clock, driver.turn(&mut |_| true)).unwrap();
     assert_eq!(turn.finished.len(), 1);
     assert!(!driver.is_due() && waits(&mut driver), "what is paused alone is left");
+}
+
+/// A recovery begins with a fence and not with a look. Whoever takes turns when they are due would else leave the attempts
+/// that it has taken over to themselves, for as long as nothing else happens.
+#[test]
+fn what_a_recovery_begins_with_is_due_at_once() {
+    for mode in [Mode::Cold, Mode::Warm] {
+        let world = World::new(Kill::at([]), World::able());
+        assert!(world.capabilities().fence);
+        let target = world.add("pod-1");
+        let mut driver = world.driver();
+        driver.submit(job(&target, "new", mode)).unwrap();
+        turn(&world, &mut driver);
+        assert_eq!(driver.in_flight(), 1);
+        drop(driver);
+        let (mut driver, _) = world.recovered();
+        let now = world.clock.now();
+        assert!(driver.is_due(), "{mode}");
+        // Nobody has to say until when.
+        run(&world.clock, driver.attend(None));
+        assert_eq!(world.clock.now(), now);
+        let receipts = world.run(&mut driver);
+        assert_eq!((receipts.len(), receipts[0].recoveries), (1, 1));
+        assert_eq!(receipts[0].terminal, Terminal::Done);
+    }
 }
 
 /// Everybody may have come to know of a closing as late as the answer that says so.

@@ -1,11 +1,16 @@
 //! What a binary of Envoy is asked before it runs: its protocol of hot restarts, and whether it takes a configuration.
 use std::fmt;
+use std::io::{self, Read as _};
 use std::ops::RangeInclusive;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::process::{Process, start_time};
 
 /// The version of the protocol by which an Envoy takes over from another: exactly equal ones understand each other.
 ///
@@ -79,32 +84,53 @@ fn last_line(text: &str) -> String {
     line.trim().chars().take(400).collect()
 }
 
-/// Runs a program to its end, or kills it when its time is over. Gives whether it succeeded, and all that it printed.
+/// How long the end of what was killed is waited for. Nothing is missed by whoever goes on without it.
+const BURIED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs a program to its end, or kills it and what it has started when its time is over. Gives whether it succeeded, and all
+/// that it printed.
 async fn run(binary: &str, arguments: Vec<String>, limit_ms: u64) -> Result<(bool, String), String> {
-    let cannot = |error: std::io::Error| format!("cannot run {binary}: {error}");
-    let child = Command::new(binary)
+    let cannot = |error: io::Error| format!("cannot run {binary}: {error}");
+    let (mut prints, printed) = io::pipe().map_err(cannot)?;
+    let mut child = Command::new(binary)
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(printed.try_clone().map_err(cannot)?)
+        .stderr(printed)
+        .process_group(0)
         .spawn()
         .map_err(cannot)?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    // Its id is its own until it is waited for, and that has not begun.
-    let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let mut ended = tokio::task::spawn_blocking(move || child.wait_with_output());
-    let Ok(output) = tokio::time::timeout(Duration::from_millis(limit_ms), &mut ended).await else {
-        if let Some(pidfd) = pidfd {
-            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    // Its id is its own, and its group's, until it is waited for at the end of this.
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let started = id.and_then(|id| start_time(id.as_raw_pid()));
+    let found = id
+        .zip(started)
+        .map(|(id, started)| Process::find(id.as_raw_pid(), started));
+    let process = found.transpose().map_err(cannot)?.flatten();
+    // A thread that nobody waits for: whoever has left the group may hold the pipe for as long as it likes.
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let read = prints.read_to_end(&mut said);
+        let _ = tell.send(read.map(|_| String::from_utf8_lossy(&said).into_owned()));
+    });
+    let mut ended = pin!(async {
+        let said = told.await;
+        if let Some(process) = &process {
+            process.ended().await;
         }
-        let _ = ended.await;
-        return Err(format!("{binary}: no answer within {limit_ms} ms"));
-    };
-    let output = output
-        .map_err(|error| cannot(std::io::Error::other(error)))?
-        .map_err(cannot)?;
-    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-    Ok((output.status.success(), said.join("\n")))
+        said
+    });
+    let said = tokio::time::timeout(Duration::from_millis(limit_ms), &mut ended).await;
+    if said.is_err() {
+        let _ = id.map(|id| kill_process_group(id, Signal::KILL));
+        let _ = tokio::time::timeout(BURIED_WITHIN, ended).await;
+    }
+    // It is no zombie of this process for longer than that.
+    let status = child.try_wait().map_err(cannot)?;
+    let said = said.map_err(|_| format!("{binary}: no answer within {limit_ms} ms"))?;
+    let said = said.map_err(io::Error::other).flatten().map_err(cannot)?;
+    Ok((status.is_some_and(|status| status.success()), said))
 }
 
 #[cfg(test)]
@@ -171,20 +197,24 @@ mod tests {
         );
     }
 
+    /// A pipe that nobody writes to does not end, whoever reads it.
     #[test]
-    fn a_program_that_does_not_end_is_ended() {
-        // `cat` without arguments would end at once: its input is empty. A pipe that nobody writes to does not end.
-        let fifo = tempfile::tempdir().unwrap();
-        let path = fifo.path().join("never");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &path,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR,
-            0,
-        )
-        .unwrap();
+    fn a_program_that_does_not_end_is_ended_with_what_it_has_started() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("never");
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let cat = wait(super::run("/bin/cat", vec![path.display().to_string()], 100));
         assert_eq!(cat, Err("/bin/cat: no answer within 100 ms".to_owned()));
+
+        // It ends at once itself, and what it leaves behind holds its output.
+        let text = format!("cat '{}' & echo $! >'{}/pid'", path.display(), place.path().display());
+        let shell = wait(super::run("/bin/sh", vec!["-c".to_owned(), text], 1_000));
+        assert_eq!(shell, Err("/bin/sh: no answer within 1000 ms".to_owned()));
+        let pid = std::fs::read_to_string(place.path().join("pid")).unwrap();
+        // It has let go of its output, and ends in a moment.
+        let pid = pid.trim().parse().unwrap();
+        let ends = (0..1_000_000).any(|_| crate::process::start_time(pid).is_none());
+        assert!(ends, "what it has started goes on");
     }
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use unattended_process::{OpenError, ProcessPlatform, Target};
 use unattended_upgrade::{EffectOutcome, Generation, Platform as _, TargetId};
 
@@ -62,14 +63,14 @@ pub(crate) fn counter(root: &Path) {
     });
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "> {line}").unwrap();
     out.flush().unwrap();
 }
 
 /// An adapter that is killed when it is dropped.
-struct Adapter {
+pub(crate) struct Adapter {
     child: Child,
     said: BufReader<ChildStdout>,
 }
@@ -79,7 +80,7 @@ impl Adapter {
         Self::of(&format!("adapter {} {count} {orders} {generation}", root.display()))
     }
 
-    fn of(setup: &str) -> Self {
+    pub(crate) fn of(setup: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "programs::process", "--nocapture", "--quiet"])
             .env(PROGRAM, setup)
@@ -103,8 +104,18 @@ impl Adapter {
         }
     }
 
-    fn until(&mut self, words: &str) {
+    pub(crate) fn until(&mut self, words: &str) {
         while self.next().unwrap() != words {}
+    }
+
+    /// The next words that begin so.
+    pub(crate) fn until_like(&mut self, begin: &str) -> String {
+        let mut words = std::iter::from_fn(|| self.next());
+        words.find(|words| words.starts_with(begin)).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// By SIGKILL.
@@ -178,11 +189,7 @@ fn what_runs_is_adopted_and_only_one_may_hold_it() {
         let state = std::fs::read_to_string(root.join("t/t1/state.json")).unwrap();
         let state: serde_json::Value = serde_json::from_str(&state).unwrap();
         let pid = i32::try_from(state["seats"][0]["run"]["pid"].as_i64().unwrap()).unwrap();
-        rustix::process::kill_process(
-            rustix::process::Pid::from_raw(pid).unwrap(),
-            rustix::process::Signal::KILL,
-        )
-        .unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
         until(&platform, "t1", "another instance", |seen| {
             runs("1")(seen) && seen.instance > ended
         })

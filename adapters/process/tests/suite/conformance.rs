@@ -48,7 +48,7 @@ struct Held {
 }
 
 /// Asks something over a connection that stands.
-fn works(connection: &mut TcpStream) -> bool {
+pub(crate) fn works(connection: &mut TcpStream) -> bool {
     connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     if connection
         .write_all(b"GET /identity HTTP/1.1\r\nhost: a\r\n\r\n")

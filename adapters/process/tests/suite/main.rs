@@ -8,4 +8,5 @@ mod foreign;
 mod mortal;
 mod programs;
 mod sidecar;
+mod still;
 mod support;

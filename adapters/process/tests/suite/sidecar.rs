@@ -54,14 +54,19 @@ pub(crate) fn http(root: &Path, name: &str) -> u16 {
     port(&format!("{}/{name}/http", root.display()))
 }
 
-fn template(root: &Path, more: impl FnOnce(Sidecar) -> Sidecar) -> Template {
+/// How a sidecar is started.
+fn start() -> Start {
     let me = std::env::current_exe().unwrap();
     // What the protocol appends becomes the setup of this test as a program.
     let script = format!(
         "{PROGRAM}=\"sidecar $*\" exec {} --exact programs::process --nocapture --quiet",
         me.display()
     );
-    let mut sidecar = Sidecar::new(Start::new("/bin/sh").arguments(["-c", script.as_str(), "sh"]))
+    Start::new("/bin/sh").arguments(["-c", script.as_str(), "sh"])
+}
+
+fn template(root: &Path, more: impl FnOnce(Sidecar) -> Sidecar) -> Template {
+    let mut sidecar = Sidecar::new(start())
         .http("127.0.0.1:{http}=127.0.0.1:9")
         .tcp("127.0.0.1:{tcp}=127.0.0.1:9")
         .configs(root.join("configs"));
@@ -75,6 +80,12 @@ pub(crate) fn target(root: &Path, name: &str, version: &str) -> Target {
     target_of(root, name, version, |sidecar| sidecar)
 }
 
+/// As [`target`], for another process: without one for TCP, and with HTTP at a port that was found.
+pub(crate) fn target_at(name: &str, version: &str, port: u16) -> Target {
+    let sidecar = Sidecar::new(start()).http("127.0.0.1:{http}=127.0.0.1:9");
+    Target::new(name, version, Template::sidecar(sidecar).grace_ms(8_000)).parameter("http", port)
+}
+
 /// A target whose sidecar is this, and more.
 fn target_of(root: &Path, name: &str, version: &str, more: impl FnOnce(Sidecar) -> Sidecar) -> Target {
     let place = format!("{}/{name}", root.display());
@@ -84,7 +95,7 @@ fn target_of(root: &Path, name: &str, version: &str, more: impl FnOnce(Sidecar) 
         .parameter("tcp", port(&format!("{place}/tcp")))
 }
 
-fn timing() -> Timing {
+pub(crate) fn timing() -> Timing {
     let mut timing = Timing::default();
     timing.cold_probation_ms = 30;
     timing.warm_probation_ms = 30;
@@ -99,7 +110,7 @@ fn timing() -> Timing {
 
 type Rig = Driver;
 
-fn driver(platform: &Arc<ProcessPlatform>, timing: Timing) -> Rig {
+pub(crate) fn driver(platform: &Arc<ProcessPlatform>, timing: Timing) -> Rig {
     driver_after(1, platform, timing)
 }
 

@@ -30,7 +30,7 @@ const INTERVAL_MS: u64 = 250;
 const WARM_UP_MS: u64 = 500;
 /// After a cold upgrade clients come back when the application has started, all at once and long after its proxy.
 const COLD_WARM_UP_MS: u64 = COLD_START_MS + 1_000;
-const BAKE_MS: u64 = 1_000;
+const BAKE_MS: u64 = 2_000;
 
 /// A target has fewer attempts in a round than two to the power of this.
 const GENERATIONS_BITS: u32 = 16;

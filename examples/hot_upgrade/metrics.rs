@@ -496,3 +496,58 @@ impl MetricSource for FleetMetrics {
 fn add(sum: &mut Counts, more: Counts) {
     *sum = Counts::new(sum.bad + more.bad, sum.total + more.total);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Durations, Usual};
+
+    /// So many requests up to each bound, in milliseconds.
+    fn durations(counts: &[(f64, u64)]) -> Durations {
+        let mut durations = Durations::default();
+        let mut all = 0;
+        let cumulative = counts.iter().map(|(ms, count)| {
+            all += count;
+            (ms / 1e3, all)
+        });
+        durations.add(&cumulative.collect::<Vec<_>>(), &[]);
+        durations
+    }
+
+    #[test]
+    fn quantiles_lie_between_the_bounds_and_are_of_what_came_since() {
+        let ms = |durations: &Durations, percent| durations.quantile(percent).map(|s| (s * 1e6).round() / 1e3);
+        let some = durations(&[(1.0, 10), (2.0, 20), (4.0, 10)]);
+        assert_eq!(
+            (ms(&some, 25), ms(&some, 50), ms(&some, 75)),
+            (Some(1.0), Some(1.5), Some(2.0))
+        );
+        assert_eq!(ms(&some, 100), Some(4.0));
+        let mut since = Durations::default();
+        since.add(&[(0.001, 30), (0.002, 40)], &[(0.001, 10), (0.002, 12)]);
+        assert_eq!((since.requests(), ms(&since, 50)), (28, Some(0.7)));
+        // All that is known of what is beyond the last bound.
+        assert_eq!(ms(&durations(&[(1.0, 1), (f64::INFINITY, 9)]), 50), Some(1.0));
+        for nothing in [durations(&[]), durations(&[(1.0, 0)]), durations(&[(f64::INFINITY, 9)])] {
+            assert_eq!(ms(&nothing, 50), None);
+        }
+    }
+
+    #[test]
+    fn slow_is_who_is_slower_than_all_others_at_that_moment() {
+        let usual = |counts: &[(f64, u64)]| Usual::of(&durations(counts)).unwrap();
+        let quiet = usual(&[(1.0, 10), (2.0, 90), (4.0, 10)]);
+        let busy = usual(&[(2.0, 40), (4.0, 40), (16.0, 30)]);
+        let (good, slow) = (durations(&[(2.0, 20)]), durations(&[(2.0, 1), (4.0, 19)]));
+        assert_eq!(quiet.is_exceeded_by(&good), Some(false));
+        assert_eq!(quiet.is_exceeded_by(&slow), Some(true));
+        assert_eq!(busy.is_exceeded_by(&slow), Some(false), "the machine makes all wait");
+        // A burst of less than half of what it served.
+        assert_eq!(quiet.is_exceeded_by(&durations(&[(2.0, 11), (64.0, 9)])), Some(false));
+        assert_eq!(quiet.is_exceeded_by(&durations(&[(64.0, 4)])), None, "too few to say");
+        assert_eq!(
+            quiet.is_exceeded_by(&durations(&[(f64::INFINITY, 9)])),
+            Some(false),
+            "none are told"
+        );
+    }
+}

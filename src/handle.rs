@@ -19,8 +19,20 @@ use crate::{Actor, Grant, Level, Notice, Summary};
 pub enum Command {
     /// No new effect until further notice.
     Freeze,
-    /// Go on: out of a freeze, or over what a check has stopped.
+    /// Nothing more goes forward until further notice; what is under way comes to its end, and what goes back goes back.
+    Pause,
+    /// Go on: out of a freeze or a pause, or over what a check has stopped.
     Resume,
+    /// Leave an application out: its targets that have not been reached stay as they are, and are owed.
+    Skip {
+        /// Which.
+        app: String,
+    },
+    /// Leave one target as it is, if it has not been reached; it is owed.
+    Pin {
+        /// Which.
+        target: String,
+    },
     /// Yes, to the open question.
     Approve,
     /// Roll the whole change back.
@@ -58,6 +70,9 @@ impl Command {
             } => "a lower level",
             Self::Level { .. } => "a level until a moment",
             Self::Freeze => "freeze",
+            Self::Pause => "pause",
+            Self::Skip { .. } => "to leave an application out",
+            Self::Pin { .. } => "to leave a target out",
             Self::Resume => "go on",
             Self::Approve => "yes",
             Self::RollBack => "roll back",
@@ -66,12 +81,27 @@ impl Command {
     }
 }
 
-/// A command with its author and reason, as the journal keeps it.
+/// A command with its author and reason, as the journal keeps it, and as another process may send it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let order: unattended::Order = serde_json::from_str(
+///     r#"{"command": {"skip": {"app": "pay"}}, "actor": {"id": "li", "kind": "person", "via": "INC-42"}, "reason": "sale"}"#,
+/// )?;
+/// assert_eq!(order.actor.to_string(), "li (INC-42)");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) command: Command,
-    pub(crate) actor: Actor,
-    pub(crate) reason: String,
+#[serde(deny_unknown_fields)]
+#[expect(clippy::exhaustive_structs, reason = "written literally by whoever gives one")]
+pub struct Order {
+    /// What.
+    pub command: Command,
+    /// Who.
+    pub actor: Actor,
+    /// Why.
+    pub reason: String,
 }
 
 /// What the run and its handles share.
@@ -115,6 +145,22 @@ impl Handle {
     /// No new effect from now on. Takes hold before the journal knows of it; attempts under way stop where they are.
     pub fn freeze(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Freeze, actor, reason)
+    }
+
+    /// Nothing more goes forward. What is under way comes to its end, evidence still stops the change, and what goes back goes back.
+    pub fn pause(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Pause, actor, reason)
+    }
+
+    /// Leaves an application out. What has been reached there stays on the new version, what is under way comes to its end, the rest
+    /// stays as it is and is [owed](crate::Debt). It cannot be taken in again: a later change reaches it.
+    pub fn skip(&self, actor: Actor, app: impl Into<String>, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Skip { app: app.into() }, actor, reason)
+    }
+
+    /// Leaves one target as it is, if it has not been reached.
+    pub fn pin(&self, actor: Actor, target: impl Into<String>, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.order(Command::Pin { target: target.into() }, actor, reason)
     }
 
     /// Says yes to the open question. For the question whether to roll back, that is the rollback.
@@ -198,22 +244,27 @@ impl Handle {
     }
 
     fn order(&self, command: Command, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
+        self.give(Order {
+            command,
+            actor,
+            reason: reason.into(),
+        })
+    }
+
+    /// Gives a command that came from elsewhere: another process, a chat, a page.
+    pub fn give(&self, order: Order) -> Result<(), CommandError> {
         if self.shared.ended.load(Ordering::Acquire) {
             return Err(CommandError::Ended);
         }
         let mut orders = self.shared.orders.lock();
-        if command == Command::Freeze {
+        if order.command == Command::Freeze {
             // Even a full queue must not keep a freeze from taking hold.
             self.shared.frozen.store(true, Ordering::Release);
         }
         if orders.len() >= MAX_ORDERS {
             return Err(CommandError::TooMany);
         }
-        orders.push_back(Order {
-            command,
-            actor,
-            reason: reason.into(),
-        });
+        orders.push_back(order);
         drop(orders);
         self.shared.waker.wake();
         Ok(())

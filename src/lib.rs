@@ -107,7 +107,7 @@ pub use dump::{DumpLine, dump};
 pub use earned::{Demotion, Earned, Label, Labelled, Measured, Terms, TrackError, TrackRecord};
 pub use error::{RunError, StartError};
 pub use events::{ChangeEvent, CloudEvent, EVENT_SCHEMA, Events, Happened};
-pub use handle::{Command, CommandError, Handle, Offer, Progress};
+pub use handle::{Command, CommandError, Handle, Offer, Order, Progress};
 pub use level::{Budget, Grant, GrantError, Level};
 pub use machine::metrics;
 pub use notice::{Briefing, NOTICE_SCHEMA, Notice, NoticeStage, Pulse, Severity, Telling};

@@ -30,7 +30,7 @@ pub struct Summary {
     pub elapsed_ms: u64,
     /// How it ended; `None` while it runs.
     pub outcome: Option<Outcome>,
-    /// Where it stands, in one word: `rolling out`, `baking`, `rolling back`, `frozen`, `waiting`, or the outcome.
+    /// Where it stands, in one word: `rolling out`, `baking`, `rolling back`, `frozen`, `paused`, `waiting`, or the outcome.
     pub state: String,
     /// Since when it stands there.
     pub state_since_ms: u64,

@@ -9,6 +9,7 @@ mod classes;
 mod domains;
 pub(crate) mod happened;
 pub(crate) mod lanes;
+mod left_out;
 mod metrics;
 mod news;
 mod orders;
@@ -29,9 +30,9 @@ mod what_if;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use unattended_batching::{AppIndex, Event, Frontier, Plan, Side, TargetIndex};
+use unattended_batching::{AppIndex, Event, Frontier, Plan, TargetIndex};
 use unattended_defense::Guard;
-use unattended_health::{History, Judge, JudgeConfig, JudgeError, Member, StratumInfo, Topology};
+use unattended_health::{History, Judge, JudgeConfig, JudgeError, StratumInfo, Topology};
 use unattended_upgrade::{TargetId, Version};
 
 use crate::around::Seen;
@@ -119,6 +120,10 @@ pub(crate) struct Machine {
     course: Course,
     /// Since when it is frozen.
     frozen: Option<u64>,
+    /// Since when nothing more goes forward.
+    paused: Option<u64>,
+    /// Applications that somebody left out.
+    skipped: BTreeSet<AppIndex>,
     /// Since when it is being aborted: it ends as soon as nothing is in flight.
     aborting: Option<u64>,
     autonomy: Autonomy,
@@ -267,6 +272,8 @@ impl Machine {
             births_by_name: BTreeMap::new(),
             course: Course::Forward,
             frozen: None,
+            paused: None,
+            skipped: BTreeSet::new(),
             aborting: None,
             autonomy: Autonomy::new(
                 setup.header.level,
@@ -376,32 +383,14 @@ impl Machine {
         }
     }
 
+    /// Whether somebody said that nothing is to go forward.
+    const fn is_halted(&self) -> bool {
+        self.frozen.is_some() || self.paused.is_some()
+    }
+
     /// Whether somebody froze it.
     pub(crate) const fn is_frozen(&self) -> bool {
         self.frozen.is_some()
-    }
-
-    pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
-        if self.course == Course::Forward && self.frozen.is_none() && self.may(Act::Start) {
-            let lane = self
-                .setup
-                .change
-                .fleet
-                .app_index(app)
-                .and_then(|app| self.lanes.get(app.0 as usize));
-            let early = self.rehearsal.is_open() || !self.domains.may_be_born_new(labels);
-            if early || lane.is_some_and(Lane::is_untouched) {
-                return Side::Old;
-            }
-            self.frontier.version_for(id, app, labels)
-        } else if matches!(
-            self.course,
-            Course::Ended(Outcome::Completed | Outcome::CompletedWithDebt)
-        ) {
-            Side::New
-        } else {
-            Side::Old
-        }
     }
 
     /// The time is `now_ms`: decides everything that can be decided.
@@ -442,7 +431,7 @@ impl Machine {
             }
             Course::Forward => {
                 self.check_stop(&mut commands);
-                let goes_on = self.course == Course::Forward && self.frozen.is_none() && !self.stop_pending();
+                let goes_on = self.course == Course::Forward && !self.is_halted() && !self.stop_pending();
                 if goes_on && self.has_begun(&mut commands) && self.is_young(&mut commands) {
                     self.watch_checks(&mut commands);
                     self.advance_classes();
@@ -510,23 +499,11 @@ impl Machine {
         }
     }
 
-    /// Whom the metric source must watch besides the planned: the living newborns.
-    pub(crate) fn newborns(&self) -> Vec<Member> {
-        let planned = self.setup.change.fleet.len();
-        (self.births.iter().zip(&self.targets[planned..]))
-            .filter(|(_, target)| target.alive)
-            .map(|(name, target)| Member {
-                target: name.clone(),
-                stratum: target.stratum,
-                control: false,
-            })
-            .collect()
-    }
-
     /// A waiting run is taken up again.
     fn reopen(&mut self) {
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
             self.frozen = self.frozen.map(|_| self.now_ms);
+            self.paused = self.paused.map(|_| self.now_ms);
             self.course = if self.stop_began() {
                 Course::Back
             } else {

@@ -4,7 +4,10 @@ use unattended_batching::{Event, Fleet, Side, TargetIndex};
 use unattended_health::{Interval, Member, RowError};
 use unattended_upgrade::FleetChange;
 
-use super::{Machine, Target};
+use crate::Outcome;
+
+use super::lanes::Lane;
+use super::{Act, Course, Machine, Target};
 
 impl Machine {
     /// An interval of metrics is in.
@@ -110,12 +113,47 @@ impl Machine {
         if side == Side::New {
             self.touch(target);
             self.set_on_new(target, true);
+        } else {
+            self.leave_newborn(target);
         }
         Some(Member {
             target: name.to_owned(),
             stratum,
             control: false,
         })
+    }
+
+    /// On which version a target that is born now begins.
+    pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
+        let index = self.setup.change.fleet.app_index(app);
+        if index.is_some_and(|app| self.is_skipped(app)) {
+            return Side::Old;
+        }
+        match self.course {
+            Course::Forward if self.frozen.is_none() && self.may(Act::Start) => {
+                let early = self.rehearsal.is_open() || !self.domains.may_be_born_new(labels);
+                let lane = index.and_then(|app| self.lanes.get(app.0 as usize));
+                if early || lane.is_some_and(Lane::is_untouched) {
+                    return Side::Old;
+                }
+                self.frontier.version_for(id, app, labels)
+            }
+            Course::Ended(Outcome::Completed | Outcome::CompletedWithDebt) => Side::New,
+            Course::Forward | Course::Back | Course::Ended(_) => Side::Old,
+        }
+    }
+
+    /// Whom the metric source must watch besides the planned: the living newborns.
+    pub(crate) fn newborns(&self) -> Vec<Member> {
+        let planned = self.setup.change.fleet.len();
+        (self.births.iter().zip(&self.targets[planned..]))
+            .filter(|(_, target)| target.alive)
+            .map(|(name, target)| Member {
+                target: name.clone(),
+                stratum: target.stratum,
+                control: false,
+            })
+            .collect()
     }
 
     /// The target is no more.

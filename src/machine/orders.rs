@@ -36,9 +36,14 @@ impl Machine {
             Command::Step { .. } | Command::Acknowledge { .. } => {}
             Command::Level { level, until_unix_ms } => self.change_level(actor, *level, *until_unix_ms),
             Command::Freeze => self.frozen = Some(self.now_ms),
+            Command::Pause => self.paused = Some(self.now_ms),
+            Command::Skip { app } => self.skip(app, actor, reason),
+            Command::Pin { target } => self.pin(target, actor, reason),
             Command::Resume => {
                 self.moved_ms = self.now_ms;
-                if self.frozen.take().is_none() {
+                // Out of both at once; what a check has stopped wants a word of its own.
+                let (frozen, paused) = (self.frozen.take(), self.paused.take());
+                if frozen.is_none() && paused.is_none() {
                     self.resume();
                 }
             }

@@ -86,7 +86,7 @@ impl Machine {
         {
             self.end(Outcome::Waiting, commands);
         }
-        if let Some(since) = self.frozen
+        if let Some(since) = self.frozen.or(self.paused)
             && self.now_ms >= since.saturating_add(self.person_patience_ms)
         {
             self.end(Outcome::Frozen, commands);

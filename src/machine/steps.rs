@@ -223,7 +223,7 @@ impl Machine {
 
     /// Nothing is to be done while it is frozen, or while somebody decides whether to go back.
     const fn offers_are_open(&self) -> bool {
-        self.frozen.is_none() && !self.stop_pending()
+        !self.is_halted() && !self.stop_pending()
     }
 
     /// What is offered to people now.

@@ -164,6 +164,7 @@ impl Machine {
         self.exposed_at_stop.get_or_insert(self.touched);
         self.stop_text.get_or_insert(text);
         self.course = Course::Back;
+        self.paused = None;
         self.end_rehearsal();
         self.back_began = true;
         self.question = None;
@@ -350,7 +351,7 @@ impl Machine {
         // A class that waits for evidence begins to wait when its first instance is warm; its question, which says what is
         // missing, comes before this one.
         let patience = settings.patience_ms.max(settings.soak_ms) + settings.warm_up_ms + settings.bake_ms;
-        if self.ended().is_some() || self.frozen.is_some() || self.now_ms - self.moved_ms < patience {
+        if self.ended().is_some() || self.is_halted() || self.now_ms - self.moved_ms < patience {
             return;
         }
         let hours = patience / 3_600_000;

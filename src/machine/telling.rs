@@ -116,6 +116,14 @@ impl Machine {
                 ..self.matter("change.frozen", Severity::Warning, text)
             });
         }
+        if self.paused.is_some() && self.frozen.is_none() {
+            let text = "the change is paused: nothing goes forward until somebody says to go on".to_owned();
+            matters.push(Matter {
+                otherwise: "it keeps its size, and the run ends as frozen after the patience for people".to_owned(),
+                remedy: "say to go on (`Handle::resume`), or to roll back".to_owned(),
+                ..self.matter("change.paused", Severity::Warning, text)
+            });
+        }
         if let Some(why) = &self.withheld {
             let text = format!("no effect is sent, as the permit does not let it: {why}");
             matters.push(Matter {

@@ -30,6 +30,7 @@ impl Machine {
         match self.course {
             Course::Ended(outcome) => outcome.as_str(),
             _ if self.frozen.is_some() => "frozen",
+            _ if self.paused.is_some() => "paused",
             _ if self.question.is_some() => "waiting",
             Course::Back => "rolling back",
             Course::Forward if self.in_flight > 0 => "rolling out",

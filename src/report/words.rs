@@ -38,7 +38,7 @@ impl Tone {
             Some(Outcome::Frozen) if summary.ask.is_none() => Self::Frozen,
             _ if summary.ask.is_some() => Self::Asking,
             _ => match summary.state.as_str() {
-                "frozen" => Self::Frozen,
+                "frozen" | "paused" => Self::Frozen,
                 "waiting" => Self::Asking,
                 "rolling back" => Self::Retreating,
                 _ => Self::Running,

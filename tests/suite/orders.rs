@@ -264,3 +264,121 @@ fn an_abort_ends_even_where_nothing_is_permitted() {
     assert_eq!(ended.outcome, Outcome::Aborted);
     assert_eq!(ended.effects, done);
 }
+
+/// When each target was touched first.
+fn firsts(effects: &[crate::support::Effect]) -> Vec<(String, u64)> {
+    let mut firsts: Vec<(String, u64)> = Vec::new();
+    for effect in effects.iter().filter(|effect| effect.disturbs()) {
+        if firsts.iter().all(|(target, _)| *target != effect.target) {
+            firsts.push((effect.target.clone(), effect.at_ms));
+        }
+    }
+    firsts
+}
+
+#[test]
+fn a_pause_lets_what_is_under_way_end_and_begins_nothing() {
+    let stage = Case::calm(4, 10).stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let state = Arc::new(Mutex::new((String::new(), 0)));
+    let noted = Arc::clone(&state);
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(25_000).await;
+        assert!(handle.progress().unwrap().in_flight > 0);
+        handle.pause(person(), "lunch").unwrap();
+        clock.sleep_until(5 * HOUR_MS).await;
+        let summary = handle.summary().unwrap();
+        *noted.lock() = (summary.state, handle.progress().unwrap().in_flight);
+        handle.resume(person(), "back").unwrap();
+    });
+    assert_eq!(*state.lock(), ("paused".to_owned(), 0), "what was under way has ended");
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let firsts = firsts(&ended.effects);
+    let paused = firsts
+        .iter()
+        .filter(|(_, at)| (26_000..5 * HOUR_MS).contains(at))
+        .count();
+    assert_eq!(paused, 0, "{firsts:?}");
+    assert!(ended.notices.iter().any(|notice| notice.code == "change.paused"));
+}
+
+#[test]
+fn a_pause_holds_no_rollback() {
+    let stage = Case::calm(4, 24).release("errors=x20").stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(MINUTE_MS).await;
+        handle.pause(person(), "lunch").unwrap();
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+}
+
+#[test]
+fn an_application_and_a_target_that_are_left_out_stay_as_they_are_and_are_owed() {
+    let stage = Case::calm(4, 24).stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let sim = Arc::clone(&stage.sim);
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(2 * MINUTE_MS).await;
+        handle.skip(person(), "app-1", "a sale").unwrap();
+        handle.pin(person(), "app-2-23", "a profiler runs there").unwrap();
+        handle.pin(person(), "nobody", "a typo").unwrap();
+        handle.skip(person(), "nowhere", "a typo").unwrap();
+        clock.sleep_until(4 * MINUTE_MS).await;
+        assert_eq!(
+            handle.version_for("app-1-new", "app-1", &[("zone", "zone-0"), ("stack", "stack-1")]),
+            unattended::batching::Side::Old
+        );
+        drop(sim);
+    });
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    let reached = firsts(&ended.effects);
+    let late = reached
+        .iter()
+        .filter(|(target, at)| target.starts_with("app-1-") && *at > 3 * MINUTE_MS)
+        .count();
+    assert_eq!(late, 0, "{reached:?}");
+    assert!(reached.iter().all(|(target, _)| target != "app-2-23"));
+    let early = reached
+        .iter()
+        .filter(|(target, _)| target.starts_with("app-1-"))
+        .count();
+    // All others were reached, and whoever was not is owed with the word of who said so.
+    assert_eq!(reached.len(), 4 * 24 - (24 - early) - 1);
+    assert_eq!(ended.summary.debts.len(), 24 - early + 1, "{:?}", ended.summary.debts);
+    assert!(
+        ended
+            .summary
+            .debts
+            .iter()
+            .all(|debt| debt.reason.starts_with("li (INC-42) left it out: "))
+    );
+    let refused = ended.codes().iter().filter(|code| **code == "command.refused").count();
+    assert_eq!(refused, 2);
+    assert_eq!(
+        ended.handle.version_for("app-1-late", "app-1", &[]),
+        unattended::batching::Side::Old
+    );
+}
+
+#[test]
+fn a_command_may_come_as_text_and_says_who_gave_it() {
+    let mut stage = Case::calm(2, 10).stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(25_000)).unwrap().is_none());
+    let text = r#"{"command": "freeze", "actor": {"id": "wang", "kind": "person", "via": "chat"}, "reason": "odd"}"#;
+    stage.handle.give(serde_json::from_str(text).unwrap()).unwrap();
+    assert!(stage.drive(clock.sleep_until(MINUTE_MS)).unwrap().is_none());
+    let summary = stage.handle.summary().unwrap();
+    assert_eq!(summary.state, "frozen");
+    assert!(
+        summary
+            .decisions
+            .iter()
+            .any(|decision| decision.text == "wang (chat) says freeze: odd")
+    );
+    let typo = r#"{"command": "freeze", "actor": {"id": "wang", "kind": "person", "via": "chat"}, "reson": "odd"}"#;
+    assert!(serde_json::from_str::<unattended::Order>(typo).is_err());
+}

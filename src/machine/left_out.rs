@@ -1,0 +1,78 @@
+//! What somebody leaves out of a change: an application, or one target.
+
+use unattended_batching::{AppIndex, TargetIndex};
+
+use crate::Actor;
+
+use super::Machine;
+
+impl Machine {
+    /// The targets of an application that have not been reached stay as they are, those that are born into it, too.
+    pub(super) fn skip(&mut self, app: &str, actor: &Actor, reason: &str) {
+        let Some(index) = self.setup.change.fleet.app_index(app) else {
+            return self.decide_text("command.refused", format!("there is no application {app}"), None);
+        };
+        self.skipped.insert(index);
+        let of_app: Vec<TargetIndex> = (0..self.targets.len())
+            .filter_map(|at| u32::try_from(at).ok().map(TargetIndex))
+            .filter(|&target| self.app_of(target) == index)
+            .collect();
+        let left = of_app
+            .into_iter()
+            .filter(|&target| self.leave_out(target, actor, reason))
+            .count();
+        let text = format!("{left} targets of {app} are left out; what is under way there comes to its end");
+        self.decide_text("app.skipped", text, None);
+        if let Some(lane) = self.lanes.get_mut(index.0 as usize) {
+            lane.finish();
+        }
+    }
+
+    /// One target stays as it is.
+    pub(super) fn pin(&mut self, target: &str, actor: &Actor, reason: &str) {
+        let found = self.index(target).filter(|at| self.targets[at.0 as usize].alive);
+        let text = match found {
+            None => format!("there is no target {target}"),
+            Some(at) if self.leave_out(at, actor, reason) => {
+                return self.decide_text("target.pinned", format!("{target} stays as it is"), None);
+            }
+            Some(at) if self.targets[at.0 as usize].in_flight.is_some() => {
+                format!("{target} is under way, and comes to its end")
+            }
+            Some(at) if self.targets[at.0 as usize].on_new => {
+                format!("{target} runs {} already", self.setup.change.to)
+            }
+            Some(_) => format!("{target} is left as it is already"),
+        };
+        self.decide_text("command.refused", text, None);
+    }
+
+    /// Whether births of an application stay on the old version.
+    pub(super) fn is_skipped(&self, app: AppIndex) -> bool {
+        self.skipped.contains(&app)
+    }
+
+    /// A newborn of an application that is left out is left out, too.
+    pub(super) fn leave_newborn(&mut self, target: TargetIndex) {
+        if self.is_skipped(self.app_of(target)) {
+            self.owe(
+                target,
+                true,
+                "it was born into an application that is left out".to_owned(),
+            );
+        }
+    }
+
+    /// Whether it had not been reached, and is left out from now on.
+    fn leave_out(&mut self, target: TargetIndex, actor: &Actor, reason: &str) -> bool {
+        let state = &self.targets[target.0 as usize];
+        if !state.alive || state.on_new || state.owed || state.in_flight.is_some() {
+            return false;
+        }
+        self.domains.forget(target);
+        self.autonomy.forget(target);
+        self.owe(target, true, format!("{actor} left it out: {reason}"));
+        self.moved_ms = self.now_ms;
+        true
+    }
+}

@@ -10,7 +10,7 @@ use unattended_upgrade::Version;
 
 use crate::events::{Events, Hub};
 use crate::machine::Machine;
-use crate::{Actor, Grant, Level, Notice, Summary};
+use crate::{Actor, Grant, Level, Notice, Outlook, Summary};
 
 /// A word to a running change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +222,13 @@ impl Handle {
         reason: impl Into<String>,
     ) -> Result<(), CommandError> {
         self.order(Command::Acknowledge { key: dedup_key.into() }, actor, reason)
+    }
+
+    /// When the change will be through, which lanes miss the deadline and who could do something about it, and what
+    /// larger steps would bring and cost. `None` before the run has begun, once it has ended, and while it goes back. It asks the rules for every
+    /// step of every lane that is left: for people and pages, not for loops.
+    pub fn outlook(&self, deadline_unix_ms: Option<i64>) -> Option<Outlook> {
+        self.shared.machine.lock().as_ref()?.outlook(deadline_unix_ms)
     }
 
     /// What happens from now on, for programs: see [`ChangeEvent`](crate::ChangeEvent). As many may listen as like to.

@@ -150,7 +150,8 @@ pub struct Next {
     pub at_ms: Option<u64>,
     /// The part of the budget for false stops that is still unspent, 0..=1.
     pub budget_left: f64,
-    /// When everything will be done, if nothing changes.
+    /// When the slowest class may be through at the least, whatever the rules of lanes say: [`Handle::outlook`](crate::Handle::outlook)
+    /// asks them, too.
     pub eta_ms: Option<u64>,
     /// Who or what holds up the most targets.
     pub blocked_by: Option<String>,

@@ -146,6 +146,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     });
     let desk = Arc::new(Desk::new(options.operator, post));
     let progress = Progress::new(fleet.len(), !options.json);
+    let live = output::LivePage::of(options);
     let clock = simulated.clock();
     let granted_ms = options.granted_for.unwrap_or(options.budget.longest_ms);
     let until = START_WALL_MS.saturating_add(i64::try_from(granted_ms).unwrap_or(i64::MAX));
@@ -190,11 +191,13 @@ fn start(options: &Options) -> Result<u8, Failure> {
         let mut desk = Box::pin(desk.work(&clock)).fuse();
         let mut told = Box::pin(stream.follow(events.as_mut())).fuse();
         let mut bars = Box::pin(progress.watch(&handle, &clock)).fuse();
+        let mut pages = Box::pin(live.write(&handle, &clock)).fuse();
         futures::select_biased! {
             outcome = run => Ok(outcome),
             failure = told => Err(failure),
             () = desk => unreachable!("the operator works as long as the run lasts"),
             () = bars => unreachable!("the bars live as long as the run lasts"),
+            () = pages => unreachable!("the page is written as long as the run lasts"),
         }
     });
     progress.finish();

@@ -62,6 +62,9 @@ pub(crate) struct Options {
     /// bakes are made as large as that takes at the world's traffic
     #[arg(long, value_name = "xN", value_parser = traffic::ratio)]
     pub(crate) detect: Option<f64>,
+    /// How long it may take, as in `48h`: the page says which lanes miss it and why, as it stands, while the change runs
+    #[arg(long, value_name = "DUR", value_parser = budget::duration_ms)]
+    pub(crate) deadline: Option<u64>,
     /// Who chose this release: below level 5 a person decides what begins
     #[arg(long, value_enum, default_value_t = Chooser::Person)]
     pub(crate) chosen_by: Chooser,

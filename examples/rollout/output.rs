@@ -2,22 +2,26 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use unattended::batching::Proof;
 use unattended::report::{PageOptions, page, text};
-use unattended::upgrade::ModeChoice;
-use unattended::{Outcome, Preview, Shows, Summary};
+use unattended::upgrade::{Clock, ModeChoice};
+use unattended::{Handle, Outcome, Preview, Shows, Summary};
 use unattended_redb::Redb;
 use unattended_simulated::Census;
 
 use crate::Failure;
+use crate::fleet::START_WALL_MS;
 use crate::options::Options;
 
 /// The version of the shape of the JSON object.
 const SCHEMA: u32 = 1;
 /// Without a terminal, lines are as long as pages are wide.
 const WIDTH: usize = 100;
+/// How often the page is thought of, in virtual time.
+const LOOK_MS: u64 = 60_000;
 
 /// A run that has ended.
 pub(crate) struct Ended<'o> {
@@ -69,8 +73,7 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
     let Ended { options, summary, .. } = result;
     let path = report_path(options);
     if let Some(path) = &path {
-        std::fs::write(path, page(summary, &page_options()))
-            .map_err(|error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display())))?;
+        write_page(path, summary, page_options())?;
     }
     let mut out = std::io::stdout().lock();
     let written = if options.json {
@@ -93,6 +96,53 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
         )
     };
     told(written)
+}
+
+/// Whole or not at all: somebody may be looking.
+fn write_page(path: &Path, summary: &Summary, options: PageOptions) -> Result<(), Failure> {
+    let wrong = |error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display()));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, page(summary, &options)).map_err(wrong)?;
+    std::fs::rename(&beside, path).map_err(wrong)
+}
+
+/// The page while the change runs, rewritten at most once a second of real time: virtual time runs much faster.
+pub(crate) struct LivePage {
+    path: Option<PathBuf>,
+    deadline_unix_ms: Option<i64>,
+}
+
+impl LivePage {
+    pub(crate) fn of(options: &Options) -> Self {
+        let deadline = options.deadline.and_then(|ms| i64::try_from(ms).ok());
+        Self {
+            path: report_path(options),
+            deadline_unix_ms: deadline.map(|ms| START_WALL_MS.saturating_add(ms)),
+        }
+    }
+
+    /// Writes as long as the run lasts.
+    pub(crate) async fn write<C: Clock>(&self, handle: &Handle, clock: &C) {
+        let Some(path) = &self.path else {
+            return std::future::pending().await;
+        };
+        let mut written: Option<Instant> = None;
+        loop {
+            clock.sleep_until(clock.now() + LOOK_MS).await;
+            if written.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
+                continue;
+            }
+            #[expect(clippy::disallowed_methods, reason = "whoever looks at the page lives in real time")]
+            let now = Instant::now();
+            written = Some(now);
+            if let Some(summary) = handle.summary() {
+                let options = page_options().outlook(handle.outlook(self.deadline_unix_ms));
+                // The last writing says whether it can be written; until then the page is a convenience.
+                let _ = write_page(path, &summary, options);
+            }
+        }
+    }
 }
 
 /// Somebody who closed the pipe has seen enough.

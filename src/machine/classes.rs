@@ -472,7 +472,7 @@ fn is_compared(safety: &Safety) -> bool {
 
 impl Class {
     /// Whether stage `next` is the first beyond the share that needs a soak.
-    fn needs_soak(&self, next: u16, settings: &Settings) -> bool {
+    pub(super) fn needs_soak(&self, next: u16, settings: &Settings) -> bool {
         let planned = u64::from(self.cumulative[usize::from(next)]);
         planned * 1_000_000 > u64::from(self.size) * u64::from(settings.soak_share_ppm)
     }

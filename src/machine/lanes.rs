@@ -13,7 +13,7 @@ use super::{Commands, Machine, Setup};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lane {
     /// How many of its slices have been opened.
-    opened: usize,
+    pub(super) opened: usize,
     /// Since when all targets of its open slices are done; `None` while it works or has not begun.
     rests_since: Option<u64>,
     finished: bool,
@@ -349,8 +349,12 @@ impl Machine {
         )
     }
 
+    pub(super) fn scope_of(&self, app: AppIndex) -> Scope {
+        scope_of(&self.setup, &self.tables, app)
+    }
+
     /// The room that a lane's waiting targets need: so many waves of its allowance, forward and, if need be, back.
-    fn need(&self, app: AppIndex, waiting: u32) -> Need {
+    pub(super) fn need(&self, app: AppIndex, waiting: u32) -> Need {
         let at_once = self.setup.plan.app_cap(app).max(1);
         let waves = u64::from(waiting.div_ceil(at_once));
         let ms = waves * self.setup.change.settings.attempt_estimate_ms;
@@ -438,6 +442,13 @@ impl Machine {
     }
 }
 
+/// A lane as rules know it: its application, with every label that any of its targets has.
+fn scope_of(setup: &Setup, tables: &Tables, app: AppIndex) -> Scope {
+    let scope = Scope::app(setup.change.fleet.app_name(app));
+    let labels = tables.app_labels[app.0 as usize].iter().cloned();
+    labels.fold(scope, |scope, (key, value)| scope.label(key, value))
+}
+
 /// What rules are asked about one lane.
 pub(crate) fn request(
     setup: &Setup,
@@ -447,10 +458,8 @@ pub(crate) fn request(
     need: Need,
     around: &Around,
 ) -> Request {
-    let scope = Scope::app(setup.change.fleet.app_name(app));
-    let labels = tables.app_labels[app.0 as usize].iter().cloned();
     let request = Request::pre(setup.change.id.as_str())
-        .scope(labels.fold(scope, |scope, (key, value)| scope.label(key, value)))
+        .scope(scope_of(setup, tables, app))
         .facts(around.facts.clone())
         .direction(direction)
         .started(setup.header.began_unix_ms)
@@ -491,6 +500,10 @@ impl Lane {
     /// Somebody was born into it who has to be upgraded.
     pub(super) const fn wake(&mut self) {
         self.finished = false;
+    }
+
+    pub(super) const fn is_finished(&self) -> bool {
+        self.finished
     }
 
     /// Nothing more of it is started.

@@ -13,6 +13,7 @@ mod left_out;
 mod metrics;
 mod news;
 mod orders;
+mod outlook;
 mod questions;
 mod receipts;
 mod record;

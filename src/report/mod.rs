@@ -8,6 +8,7 @@ mod format;
 mod holds;
 mod lists;
 mod metro;
+mod outlook;
 mod plot;
 #[cfg(test)]
 mod sample;
@@ -24,7 +25,7 @@ pub use train::train_page;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::Summary;
+use crate::{Outlook, Summary};
 use format::{Clock, duration};
 use words::Tone;
 
@@ -43,6 +44,8 @@ pub struct PageOptions {
     pub generated_unix_ms: Option<i64>,
     /// The e-value of safety that a class needs to go on, `1/beta`; 20 by default.
     pub safety_needed: f64,
+    /// When it will be through, as the [handle](crate::Handle::outlook) said together with the summary; `None` leaves that out.
+    pub outlook: Option<Outlook>,
 }
 
 impl Default for PageOptions {
@@ -53,6 +56,7 @@ impl Default for PageOptions {
             rollback_command: String::new(),
             generated_unix_ms: None,
             safety_needed: 20.0,
+            outlook: None,
         }
     }
 }
@@ -97,6 +101,13 @@ impl PageOptions {
         self.safety_needed = needed;
         self
     }
+
+    /// When it will be through.
+    #[must_use]
+    pub fn outlook(mut self, outlook: Option<Outlook>) -> Self {
+        self.outlook = outlook;
+        self
+    }
 }
 
 /// The whole report as one HTML file in UTF-8, without scripts and without anything to load.
@@ -122,6 +133,7 @@ pub fn page(summary: &Summary, options: &PageOptions) -> String {
             body class=(tone.class()) {
                 main {
                     (screen::screen(summary, options, &clock))
+                    @if let Some(seen) = &options.outlook { (outlook::outlook(seen, &clock)) }
                     (curves::exposure(summary, &clock))
                     (curves::evidence(summary, options, &clock))
                     (holds::holds(summary, &clock))

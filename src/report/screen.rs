@@ -179,7 +179,12 @@ fn next(summary: &Summary, clock: &Clock, options: &PageOptions) -> Markup {
                     @if next.what.trim().is_empty() { "Nothing is planned." } @else { (words::sentence(&next.what)) }
                 }
                 @if let Some(at) = next.at_ms { dt { "when" } dd { (words::moment(summary, clock, at)) } }
-                dt { "all done" } dd { (words::eta(summary, clock)) }
+                dt { "all done" } dd {
+                    @match &options.outlook {
+                        Some(seen) => (seen.eta_unix_ms.map_or_else(|| "no end is known".to_owned(), |at| clock.at_unix(at))),
+                        None => (words::eta(summary, clock))
+                    }
+                }
                 dt { "held by" } dd {
                     @match &next.blocked_by { Some(by) => (words::name(by)), None => "nobody" }
                 }

@@ -11,6 +11,7 @@ mod events;
 mod levels;
 mod notices;
 mod orders;
+mod outlook;
 mod permit;
 mod queue;
 mod refusals;

@@ -125,8 +125,8 @@ pub use shadow::{
 };
 pub use sizing::{Expected, Shows, SizingError};
 pub use summary::{
-    Ask, BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, MovesView,
-    Next, ReceiptView, SUMMARY_SCHEMA, Summary,
+    Ask, BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView,
+    MovesView, Next, ReceiptView, SUMMARY_SCHEMA, Summary,
 };
 
 pub use unattended_batching as batching;

@@ -58,6 +58,8 @@ pub struct Summary {
     pub rolled_back: u64,
     /// The batches of the plan.
     pub batches: Vec<BatchView>,
+    /// The whole fleet, then each value of each label that evidence is gathered for.
+    pub classes: Vec<ClassView>,
     /// Exposure over time, at most some hundred points.
     pub exposure_curve: Vec<ExposurePoint>,
     /// Evidence over time, at most some hundred points.
@@ -100,6 +102,31 @@ pub struct Exposure {
     pub exposed_applications: u64,
     /// The most critical tier touched, where the fleet has the label `tier`.
     pub worst_tier: Option<String>,
+}
+
+/// One class: the whole fleet, or all targets with one value of a label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ClassView {
+    /// `fleet`, or `zone=a`.
+    pub name: String,
+    /// Targets in it by the plan.
+    pub targets: u64,
+    /// Of these, on the new version, or on their way there.
+    pub exposed: u64,
+    /// So many may be exposed on the evidence there is.
+    pub may_expose: u64,
+    /// Where its present stage stands: `waiting` for its first target, `warming up`, `gathering` evidence, `safe`, `suspected` (evidence
+    /// against the release keeps it from growing), or `through`.
+    pub state: String,
+    /// The e-value of safety of the present stage.
+    pub evidence: f64,
+    /// What it must reach.
+    pub needed: f64,
+    /// Requests behind it.
+    pub requests: u64,
+    /// It went on at least once without evidence from its own traffic.
+    pub borrowed: bool,
 }
 
 /// The stop statistic against its limit, and where the errors come from.

@@ -5,6 +5,7 @@ mod around;
 mod autonomy;
 mod batches;
 mod budget;
+mod class_views;
 mod classes;
 mod domains;
 pub(crate) mod happened;

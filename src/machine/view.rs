@@ -89,6 +89,7 @@ impl Machine {
             exposed_at_stop: self.exposed_at_stop,
             rolled_back: self.rolled_back(),
             batches: self.batches(),
+            classes: self.class_views(),
             exposure_curve,
             evidence_curve,
             holds,

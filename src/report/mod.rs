@@ -4,6 +4,7 @@
 //! loads nothing, and escapes every name it shows.
 
 mod curves;
+mod fleet;
 mod format;
 mod holds;
 mod lists;
@@ -135,6 +136,7 @@ pub fn page(summary: &Summary, options: &PageOptions) -> String {
                     (screen::screen(summary, options, &clock))
                     @if let Some(seen) = &options.outlook { (outlook::outlook(seen, &clock)) }
                     (curves::exposure(summary, &clock))
+                    (fleet::fleet(summary))
                     (curves::evidence(summary, options, &clock))
                     (holds::holds(summary, &clock))
                     (lists::decisions(summary, &clock))

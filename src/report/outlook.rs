@@ -34,7 +34,7 @@ pub(super) fn outlook(outlook: &Outlook, clock: &Clock) -> Markup {
                         tbody {
                             @for by in outlook.late_by.iter().take(BLOCKERS) {
                                 tr {
-                                    th scope="row" { (by.blocked_by) }
+                                    td { (by.blocked_by) }
                                     td.number { (thousands(by.lanes)) }
                                     td.number { (thousands(by.targets)) }
                                     td { (by.owner) }

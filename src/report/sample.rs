@@ -1,8 +1,8 @@
 //! A summary for the tests.
 
 use crate::{
-    BatchView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Level, MovesView,
-    Next, ReceiptView, Summary,
+    BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Level,
+    MovesView, Next, ReceiptView, Summary,
 };
 
 pub(super) const MIN: u64 = 60_000;
@@ -61,6 +61,19 @@ pub(super) fn sample() -> Summary {
         human_actions: 0,
         exposed_at_stop: None,
         rolled_back: 0,
+        classes: ["fleet", "stack=java", "stack=go", "zone=a"]
+            .map(|name| ClassView {
+                name: name.into(),
+                targets: 8_000,
+                exposed: if name == "stack=java" { 4_000 } else { 80 },
+                may_expose: 4_100,
+                state: if name == "stack=java" { "suspected" } else { "gathering" }.into(),
+                evidence: 12.34,
+                needed: 20.0,
+                requests: 1_234_567,
+                borrowed: name == "zone=a",
+            })
+            .to_vec(),
         batches: vec![BatchView {
             index: 0,
             size: 24,

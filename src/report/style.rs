@@ -48,6 +48,16 @@ a { color: inherit; text-underline-offset: 2px; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .none, .note, .more { color: var(--soft); }
 
+.heat { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 6px; }
+.tile { border: 1px solid var(--line); border-radius: 4px; overflow: hidden;
+  background: linear-gradient(to right, color-mix(in srgb, var(--calm) 28%, var(--sheet)) var(--full), var(--sheet) var(--full)); }
+.tile.suspected { border-color: var(--bad);
+  background: linear-gradient(to right, color-mix(in srgb, var(--bad) 28%, var(--sheet)) var(--full), var(--sheet) var(--full)); }
+.tile > summary { display: grid; grid-template-columns: 1fr auto; gap: 0 8px; padding: 6px 8px; cursor: pointer; list-style: none; }
+.tile .state { grid-column: 1 / -1; font-size: 12px; color: var(--soft); }
+.tile p { padding: 0 8px 8px; font-size: 13px; background: var(--sheet); }
+#fleet h3 { margin: 12px 0 4px; font-size: 13px; font-weight: 650; color: var(--soft); }
+
 .top { padding: 10px 0 8px; }
 .kicker { display: flex; flex-wrap: wrap; align-items: center; gap: 2px 10px; font-size: 13px; color: var(--soft); }
 .pill { display: inline-flex; align-items: center; gap: 6px; padding: 2px 10px 2px 8px; border-radius: 4px;

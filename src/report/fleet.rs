@@ -64,3 +64,40 @@ fn evidence(value: f64) -> String {
         format!("{value:.1}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::sample;
+    use super::super::{PageOptions, page};
+
+    #[test]
+    fn the_fleet_is_a_map_of_its_classes() {
+        let text = page(&sample(), &PageOptions::new());
+        let map = text
+            .split("id=\"fleet\"")
+            .nth(1)
+            .unwrap()
+            .split("</section>")
+            .next()
+            .unwrap();
+        for wanted in [
+            "<h3>stack</h3>",
+            "<h3>zone</h3>",
+            "--full:50%",
+            "--full:1%",
+            "suspected",
+            "12.3 of 20.0",
+            "without evidence of its own",
+        ] {
+            assert!(map.contains(wanted), "{wanted}: {map}");
+        }
+        assert_eq!(
+            map.matches("class=\"tile").count(),
+            3,
+            "the whole fleet is no value of a label"
+        );
+        let mut bare = sample();
+        bare.classes.truncate(1);
+        assert!(!page(&bare, &PageOptions::new()).contains("id=\"fleet\""));
+    }
+}

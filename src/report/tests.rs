@@ -1,8 +1,6 @@
 use super::sample::{HOUR, plain, sample};
 use super::{PageOptions, page, text};
-use crate::{
-    Ask, Debt, DecisionView, EvidencePoint, ExposurePoint, HoldView, LateBy, LateLane, Outcome, Outlook, Pace, Summary,
-};
+use crate::{Ask, Debt, DecisionView, EvidencePoint, ExposurePoint, HoldView, Outcome, Summary};
 
 fn page_of(summary: &Summary) -> String {
     plain(page(
@@ -534,94 +532,4 @@ fn what_was_shortened_is_there_in_full() {
 fn the_same_summary_gives_the_same_bytes() {
     let options = PageOptions::new().owner_zone("Asia/Shanghai");
     assert_eq!(page(&hostile(), &options), page(&hostile(), &options));
-}
-
-#[test]
-fn the_page_says_when_it_is_through_and_who_is_late() {
-    let shown = |outlook: Outlook| page(&sample(), &PageOptions::new().outlook(Some(outlook)));
-    let began = sample().began_unix_ms;
-    let lane = LateLane {
-        lane: "pay<script>".into(),
-        eta_unix_ms: Some(began + 40 * 3_600_000),
-        left: 1_234,
-        blocked_by: "calendar/sale (a sale)".into(),
-        owner: "pay-team".into(),
-        costs_ms: Some(62 * 3_600_000),
-    };
-    let pace = |at_once: u32| Pace {
-        at_once,
-        steps: 8 / at_once,
-        time_ms: 3_600_000 * u64::from(8 / at_once),
-        exposed: f64::from(at_once) * 300.4,
-    };
-    let late = Outlook {
-        at_unix_ms: began,
-        deadline_unix_ms: Some(began + 24 * 3_600_000),
-        eta_unix_ms: Some(began + 40 * 3_600_000),
-        waits_for: None,
-        late: 1,
-        late_by: vec![LateBy {
-            blocked_by: "calendar/sale (a sale)".into(),
-            owner: "pay-team".into(),
-            lanes: 1,
-            targets: 1_234,
-        }],
-        late_lanes: vec![lane],
-        paces: vec![pace(1), pace(2)],
-    };
-    let text = shown(late.clone());
-    for wanted in [
-        "1\u{a0}lane misses it",
-        "pay&lt;script&gt;",
-        "1,234",
-        "calendar/sale (a sale)",
-        "pay-team",
-        "601",
-    ] {
-        assert!(text.contains(wanted), "{wanted}");
-    }
-    let in_time = Outlook {
-        late: 0,
-        late_by: Vec::new(),
-        late_lanes: Vec::new(),
-        ..late.clone()
-    };
-    assert!(shown(in_time).contains("every lane keeps it"));
-    let asked = Outlook {
-        waits_for: Some("begin?".into()),
-        ..late
-    };
-    assert!(shown(asked).contains("It waits for an answer: begin?"));
-    assert!(!page(&sample(), &PageOptions::new()).contains("id=\"outlook\""));
-}
-
-#[test]
-fn the_fleet_is_a_map_of_its_classes() {
-    let text = page(&sample(), &PageOptions::new());
-    let map = text
-        .split("id=\"fleet\"")
-        .nth(1)
-        .unwrap()
-        .split("</section>")
-        .next()
-        .unwrap();
-    for wanted in [
-        "<h3>stack</h3>",
-        "<h3>zone</h3>",
-        "--full:50%",
-        "--full:1%",
-        "suspected",
-        "12.3 of 20.0",
-        "without evidence of its own",
-    ] {
-        assert!(map.contains(wanted), "{wanted}: {map}");
-    }
-    assert_eq!(
-        map.matches("class=\"tile").count(),
-        3,
-        "the whole fleet is no value of a label"
-    );
-    let mut bare = sample();
-    bare.classes.truncate(1);
-    assert!(!page(&bare, &PageOptions::new()).contains("id=\"fleet\""));
 }

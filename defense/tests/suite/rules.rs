@@ -49,3 +49,4 @@ fn check(rule: &str, cases: &[(&str, &[&str], Verdict)]) {
 
 mod frame;
 mod kinds;
+mod limits;

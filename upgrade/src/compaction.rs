@@ -11,6 +11,11 @@ const READ_GROUPS: usize = 256;
 
 /// Reads a journal from its beginning to its end: first the records of its snapshot, which have no position any more,
 /// then all others with theirs. Stops at the first error of `each`. Gives the position behind the last record.
+///
+/// # Errors
+/// A journal that cannot be read, or contradicts itself ([`JournalError::Damaged`]): a group that does not begin where the
+/// snapshot or the group before it ends is not given to `each`, nor is anything behind it. So a hole is never read over, and
+/// a reading ends.
 pub async fn read_journal<J, E>(
     journal: &J,
     each: impl FnMut(Option<Position>, &Record<'_>) -> Result<(), E> + Send,
@@ -55,15 +60,27 @@ pub(crate) async fn read_from<S: Source, E: From<JournalError>>(
     }
     loop {
         let groups = journal.read(next, READ_GROUPS).await?;
-        let Some((last, group)) = groups.last() else {
+        if groups.is_empty() {
             return Ok(next);
-        };
-        next = last + Position::from(group.len());
-        for (first, group) in &groups {
-            for (position, record) in (*first..).zip(group.records()) {
+        }
+        for (first, group) in groups {
+            next = end_of(&group, first, next)?;
+            for (record, position) in group.records().zip(first..) {
                 each(Some(position), &record)?;
             }
         }
+    }
+}
+
+/// Where a group ends, if it begins where it must and has anything.
+fn end_of(group: &Group, first: Position, must_begin: Position) -> Result<Position, JournalError> {
+    let records = group.len();
+    match first.checked_add(records.into()) {
+        Some(end) if first == must_begin && end > first => Ok(end),
+        _ => Err(JournalError::Damaged(format!(
+            "where record {must_begin} must be there is a group of {records} that begins with record {first}; put a backup \
+             in its place"
+        ))),
     }
 }
 

@@ -201,6 +201,7 @@ impl Journal for Redb {
         let mut end = self.end.lock();
         let first = end.position;
         if !group.is_empty() {
+            let behind = end_of(first, group, &self.path)?;
             let appended = end.appended + 1;
             let durability = if appended.is_multiple_of(self.groups_per_sync) {
                 Durability::Immediate
@@ -210,7 +211,7 @@ impl Journal for Redb {
             self.write(first, group, durability)
                 .map_err(|error| JournalError::Io(format!("{}: {error}", self.path.display())))?;
             end.appended = appended;
-            end.position += Position::from(group.len());
+            end.position = behind;
         }
         Ok(first)
     }
@@ -348,9 +349,21 @@ fn check(database: &Database, path: &Path) -> Result<(Position, Position), Journ
         None => Ok((begin, begin)),
         Some((first, bytes)) => {
             let group = Group::from_bytes(bytes.value().to_vec())?;
-            Ok((begin, first.value() + Position::from(group.len())))
+            let end = end_of(first.value(), &group, path)?;
+            Ok((begin, end))
         }
     }
+}
+
+/// Where a group ends; an error where there is no such position.
+fn end_of(first: Position, group: &Group, path: &Path) -> Result<Position, JournalError> {
+    let records = group.len();
+    first.checked_add(records.into()).ok_or_else(|| {
+        JournalError::Damaged(format!(
+            "{}: {records} records cannot stand from {first} on, the positions end there; put a backup in its place",
+            path.display()
+        ))
+    })
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> JournalError {

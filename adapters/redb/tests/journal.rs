@@ -104,6 +104,40 @@ fn another_format_is_refused_with_its_number() {
     assert_eq!(Redb::open(&path).unwrap_err(), JournalError::Format { found: Some(3) });
 }
 
+/// Where positions end, neither an opening nor an append counts beyond.
+#[test]
+fn a_group_where_positions_end_is_damage() {
+    let ends_behind_by = |records: u64| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("j");
+        drop(Redb::open(&path).unwrap());
+        let database = redb::Database::open(&path).unwrap();
+        let groups = redb::TableDefinition::<u64, &[u8]>::new("groups");
+        let write = database.begin_write().unwrap();
+        let last = group(3);
+        let first = u64::MAX - u64::from(last.len()) + records;
+        write
+            .open_table(groups)
+            .unwrap()
+            .insert(first, last.as_bytes())
+            .unwrap();
+        write.commit().unwrap();
+        drop(database);
+        let opened = Redb::open(&path);
+        (dir, opened)
+    };
+    let (_dir, opened) = ends_behind_by(1);
+    assert!(
+        matches!(&opened, Err(JournalError::Damaged(says)) if says.contains("positions end")),
+        "{opened:?}"
+    );
+    let (_dir, opened) = ends_behind_by(0);
+    let journal = opened.unwrap();
+    let refused = block_on(journal.append(&group(4)));
+    assert!(matches!(&refused, Err(JournalError::Damaged(_))), "{refused:?}");
+    assert_eq!(block_on(journal.end()), Ok(u64::MAX));
+}
+
 #[test]
 fn a_torn_end_is_mended() {
     let dir = tempfile::tempdir().unwrap();

@@ -97,7 +97,7 @@ impl Driver {
     /// Orders for which there is no room wait for an answer, which makes room; others are due, as those are with which a
     /// recovery begins.
     pub(super) fn next_due_ms(&self) -> Option<u64> {
-        if self.append_again_ms.is_some() {
+        if self.append_again_ms.is_some() && self.has_to_append() {
             return self.append_again_ms;
         }
         if self.has_room() || self.has_answer() || self.has_order() || !self.dropped.is_empty() {
@@ -106,6 +106,11 @@ impl Driver {
         let next_look = self.looks.keys().next().copied();
         let next_late = self.waiting.next_late_ms();
         [next_look, next_late].into_iter().flatten().min()
+    }
+
+    /// An append is under way, or there is something to append.
+    fn has_to_append(&self) -> bool {
+        self.appending.is_some() || !self.outbox.is_empty()
     }
 
     /// A job may begin now.
@@ -125,7 +130,7 @@ impl Driver {
     }
 
     /// Makes the outbox durable. Records that a failed append may have left in the journal are not written twice, and an
-    /// append that has not answered is waited for anew, not made again.
+    /// append that has not answered is waited for anew, not made again. Where all of them are there, nothing is appended.
     async fn append(&mut self) -> Result<(), DriverError> {
         let appended = self.try_to_append().await;
         let again_ms = self.clock.now().saturating_add(self.config.patience_ms);
@@ -139,6 +144,10 @@ impl Driver {
         if self.appending.is_none() {
             if self.in_doubt > 0 || self.end_is != EndIs::Seen {
                 self.find_end().await?;
+            }
+            if self.outbox.is_empty() {
+                // All of it is there already: there is nothing that could be refused now.
+                return Ok(());
             }
             let (journal, group) = (Arc::clone(&self.journal), std::mem::take(&mut self.outbox));
             self.appending = Some(Answer::new(async move {

@@ -1,6 +1,7 @@
 //! What a driver leaves in its journal, and what it does beside records that are not its own.
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -148,18 +149,32 @@ fn of_two_controllers_that_read_the_same_journal_one_goes_on() {
     assert!(world.driver().recover().now_or_never().unwrap().is_ok());
 }
 
-/// The answer to an append gets lost.
-struct Lossy {
+/// How an append fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fares {
+    Kept,
+    /// It is done, and nobody hears of it.
+    Unanswered,
+    Refused,
+}
+
+/// Appends fare one after the other as they are told, and then well. Nobody is to ask for an append of nothing.
+struct Fated {
     inner: MemoryJournal,
-    appends: AtomicU64,
+    fates: Mutex<VecDeque<Fares>>,
 }
 
 #[async_trait]
-impl Journal for Lossy {
+impl Journal for Fated {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        assert!(!group.is_empty(), "nothing is appended");
+        let fares = self.fates.lock().pop_front().unwrap_or(Fares::Kept);
+        if fares == Fares::Refused {
+            return Err(JournalError::Io("read-only".to_owned()));
+        }
         let done = self.inner.append(group).await;
-        if self.appends.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
-            return Err(JournalError::Io("lost".to_owned()));
+        if fares == Fares::Unanswered {
+            return Err(JournalError::Io("connection reset".to_owned()));
         }
         done
     }
@@ -217,39 +232,57 @@ impl Platform for Plain {
     }
 }
 
-#[test]
-fn records_whose_append_was_not_answered_are_written_once() {
-    let records = |journal: Arc<dyn Journal>| {
-        let clock = Arc::new(TestClock::default());
-        let platform = Arc::new(Plain(Mutex::new(("old".into(), 1))));
-        let config = DriverConfig::new();
-        let mut driver = Driver::new(platform, journal.clone(), clock.clone(), config).unwrap();
-        driver.submit(job(&"a".into(), "new", Mode::Cold)).unwrap();
-        let mut ended = Vec::new();
-        while ended.is_empty() {
-            match driver.turn(&mut |_| true).now_or_never().unwrap() {
-                Ok(turn) => {
-                    ended.extend(turn.finished);
-                    clock.set(turn.next_due_ms.unwrap_or(0).max(clock.now()));
-                }
-                Err(error) => {
-                    assert!(matches!(error, DriverError::Journal(JournalError::Io(_))), "{error}");
-                    clock.set(clock.now() + 1_000);
-                }
-            }
-        }
-        assert_eq!(ended[0].terminal, Terminal::Done);
-        let mut written = Vec::new();
-        let read = read_journal(journal.as_ref(), |_, record| {
-            written.push((record.stream, record.kind));
-            Ok::<(), JournalError>(())
-        });
-        read.now_or_never().unwrap().unwrap();
-        written
-    };
-    let lossy = Lossy {
+/// What one upgrade leaves in the journal. It ends within so many turns, of which each is due when the one before says.
+fn left_by_an_upgrade(fates: &[Fares]) -> Vec<(Stream, u8)> {
+    let journal = Arc::new(Fated {
         inner: MemoryJournal::new(),
-        appends: AtomicU64::new(0),
-    };
-    assert_eq!(records(Arc::new(lossy)), records(Arc::new(MemoryJournal::new())));
+        fates: Mutex::new(fates.iter().copied().collect()),
+    });
+    let clock = Arc::new(TestClock::default());
+    let platform = Arc::new(Plain(Mutex::new(("old".into(), 1))));
+    let config = DriverConfig::new();
+    let mut driver = Driver::new(platform, journal.clone(), clock.clone(), config).unwrap();
+    driver.submit(job(&"a".into(), "new", Mode::Cold)).unwrap();
+    let mut ended = Vec::new();
+    for _ in 0..100 {
+        match driver.turn(&mut |_| true).now_or_never().unwrap() {
+            Ok(turn) => ended.extend(turn.finished),
+            Err(error) => assert!(matches!(error, DriverError::Journal(JournalError::Io(_))), "{error}"),
+        }
+        if !ended.is_empty() {
+            break;
+        }
+        crate::attending::run(&clock, driver.attend(None));
+    }
+    assert_eq!(ended.len(), 1, "{fates:?}: it does not end, at {} ms", clock.now());
+    assert_eq!(ended[0].terminal, Terminal::Done);
+    let mut written = Vec::new();
+    let read = read_journal(journal.as_ref(), |_, record| {
+        written.push((record.stream, record.kind));
+        Ok::<(), JournalError>(())
+    });
+    read.now_or_never().unwrap().unwrap();
+    written
+}
+
+/// However the first appends fare, one after the other: what was refused is written, what was not answered is written once,
+/// and the driver neither stands still nor turns without anything to do.
+#[test]
+fn however_appends_fare_each_record_is_written_once() {
+    let undisturbed = left_by_an_upgrade(&[]);
+    let mut scripts = vec![Vec::new()];
+    for _ in 0..5 {
+        let longer = |script: &Vec<Fares>| {
+            [Fares::Kept, Fares::Unanswered, Fares::Refused].map(|fares| {
+                let mut script = script.clone();
+                script.push(fares);
+                script
+            })
+        };
+        scripts = scripts.iter().flat_map(longer).collect();
+    }
+    assert_eq!(scripts.len(), 243);
+    for script in scripts {
+        assert_eq!(left_by_an_upgrade(&script), undisturbed, "{script:?}");
+    }
 }

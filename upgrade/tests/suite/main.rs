@@ -8,6 +8,7 @@ mod choosing;
 #[path = "../../examples/own_platform/clock.rs"]
 mod clock;
 mod compaction;
+mod contradictions;
 mod control;
 mod crashes;
 #[path = "../../examples/own_platform/disk.rs"]

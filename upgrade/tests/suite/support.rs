@@ -85,12 +85,20 @@ impl Clock for TestClock {
     }
 }
 
-/// A memory journal with a boundary before and after each append, that can also refuse.
+/// A memory journal with a boundary before and after each append, that can also refuse, or do what it is asked and not say so.
 #[derive(Debug)]
 pub(crate) struct TestJournal {
     pub(crate) inner: MemoryJournal,
     pub(crate) kill: Arc<Kill>,
     pub(crate) refuse: Mutex<bool>,
+    pub(crate) lose_answers: Mutex<bool>,
+}
+
+impl TestJournal {
+    /// Some appends fail.
+    pub(crate) fn is_ill(&self) -> bool {
+        *self.refuse.lock() || *self.lose_answers.lock()
+    }
 }
 
 #[async_trait]
@@ -102,6 +110,9 @@ impl Journal for TestJournal {
         self.kill.boundary().await;
         let position = self.inner.append(group).await;
         self.kill.boundary().await;
+        if *self.lose_answers.lock() {
+            return Err(JournalError::Io("connection reset".to_owned()));
+        }
         position
     }
 
@@ -187,6 +198,7 @@ impl World {
                 inner: MemoryJournal::new(),
                 kill: Arc::clone(&kill),
                 refuse: Mutex::new(false),
+                lose_answers: Mutex::new(false),
             }),
             kill,
             state: Mutex::default(),

@@ -8,6 +8,7 @@ mod change;
 mod crash;
 mod domains;
 mod events;
+mod laws;
 mod levels;
 mod notices;
 mod orders;

@@ -1,0 +1,166 @@
+//! The laws of a change as properties over drawn fleets, worlds, releases, rules and levels.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use unattended::{Level, Outcome, replay};
+use unattended_simulated::World;
+
+use crate::support::{Act, Case, Ended, MINUTE_MS, NEW, app_of};
+
+/// Numbers from a seed (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+
+    fn size(&mut self, least: u64, most: u64) -> usize {
+        usize::try_from(least + self.below(most - least + 1)).unwrap()
+    }
+
+    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.size(0, of.len() as u64 - 1)]
+    }
+}
+
+/// A freeze of one application, in minutes after the beginning, which is 08:00 UTC.
+struct Freeze {
+    app: String,
+    from_min: u64,
+    until_min: u64,
+}
+
+fn drawn(seed: u64) -> (Case, Freeze) {
+    let mut draw = Draw(seed);
+    let apps = draw.size(3, 6);
+    let mut case = Case::calm(apps, draw.size(8, 40));
+    case.seed = draw.below(1 << 32);
+    case.release = draw.one_of(&["good", "good", "same", "errors=x20", "latency=x5", "crash"]);
+    case.level = draw.one_of(&[Level::L3, Level::L4, Level::L5]);
+    case.world = World {
+        quiet_app_share: draw.one_of(&[0.0, 0.3]),
+        requests_per_s_median: draw.one_of(&[20.0, 50.0, 200.0]),
+        ..case.world
+    };
+    let from_min = draw.below(200);
+    let freeze = Freeze {
+        app: format!("app-{}", draw.size(0, apps as u64 - 1)),
+        from_min,
+        until_min: from_min + 30 + draw.below(500),
+    };
+    let stamp = |minutes: u64| format!("2026-11-23T{:02}:{:02}", 8 + minutes / 60, minutes % 60);
+    case.rules = format!(
+        "
+version: 1
+pack: calendar
+owner: sre
+scope: {{app: {}}}
+freezes:
+  - {{id: busy, from: \"{}\", until: \"{}\", zone: UTC, owner: sre, reason: busy, rollback: allowed}}
+",
+        freeze.app,
+        stamp(freeze.from_min),
+        stamp(freeze.until_min)
+    );
+    (case, freeze)
+}
+
+/// No more of an application are out of service at once than its policy lets.
+fn caps_hold(case: &Case, ended: &Ended) {
+    let plan = case.plan();
+    let fleet = case.fleet();
+    let mut out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for effect in &ended.effects {
+        let app = app_of(&effect.target);
+        let of_app = out.entry(app).or_default();
+        match effect.act {
+            Act::Close | Act::Replace => {
+                of_app.insert(&effect.target);
+            }
+            Act::Open => {
+                of_app.remove(effect.target.as_str());
+            }
+            Act::Fence | Act::Prefetch => {}
+        }
+        let cap = plan.app_cap(fleet.app_index(app).unwrap());
+        assert!(
+            of_app.len() <= cap as usize,
+            "{app}: {of_app:?} out at once, {cap} may be"
+        );
+    }
+}
+
+/// Nothing goes forward in a freeze.
+fn freezes_hold(freeze: &Freeze, ended: &Ended) {
+    let frozen = freeze.from_min * MINUTE_MS..freeze.until_min * MINUTE_MS;
+    let forward = ended
+        .effects
+        .iter()
+        .filter(|effect| effect.act == Act::Replace && effect.version.as_deref() == Some(NEW))
+        .filter(|effect| app_of(&effect.target) == freeze.app && frozen.contains(&effect.at_ms));
+    assert_eq!(forward.count(), 0, "{} goes on in {frozen:?}", freeze.app);
+}
+
+/// Before any class has shown anything, no more than the first batch is touched.
+fn the_first_batch_is_the_first(case: &Case, ended: &Ended) {
+    let shown = ended
+        .summary
+        .decisions
+        .iter()
+        .find(|decision| decision.code.starts_with("class."));
+    let until_ms = shown.map_or(u64::MAX, |decision| decision.at_ms);
+    let early: BTreeSet<&str> = ended
+        .effects
+        .iter()
+        .filter(|effect| effect.disturbs() && effect.at_ms < until_ms)
+        .map(|effect| effect.target.as_str())
+        .collect();
+    let first = case.plan().batch(0).size;
+    assert!(
+        early.len() <= first as usize,
+        "{} touched of {first}: {early:?}",
+        early.len()
+    );
+}
+
+#[test]
+fn laws_hold_whatever_is_drawn() {
+    let mut outcomes: BTreeMap<(bool, Level, &str), u32> = BTreeMap::new();
+    for seed in 0..32 {
+        let (case, freeze) = drawn(seed);
+        let good = matches!(case.release, "good" | "same");
+        let ended = case.run();
+        let said = format!("seed {seed}: {} at {}, {:?}", case.release, case.level, ended.outcome);
+        match ended.outcome {
+            Outcome::Completed => ended.all_on_new(),
+            Outcome::RolledBack => ended.all_on_old(),
+            // Where people are asked and nobody comes, it waits with what it has.
+            Outcome::Waiting => assert!(case.level == Level::L3 && !good, "{said}"),
+            _ => unreachable!("{said}"),
+        }
+        assert_eq!(good, ended.outcome == Outcome::Completed, "{said}");
+        assert_eq!(ended.summary.human_actions, 0, "{said}");
+        assert!(
+            case.level > Level::L3 || ended.outcome != Outcome::RolledBack,
+            "L3 never rolls back by itself: {said}"
+        );
+        caps_hold(&case, &ended);
+        freezes_hold(&freeze, &ended);
+        the_first_batch_is_the_first(&case, &ended);
+        let played = futures::executor::block_on(replay(&*ended.journal, None)).unwrap();
+        assert_eq!(played.first_difference, None, "{said}");
+        *outcomes.entry((good, case.level, ended.outcome.as_str())).or_default() += 1;
+    }
+    // It is no proof where nothing happens.
+    for level in [Level::L3, Level::L4, Level::L5] {
+        let bad = if level == Level::L3 { "waiting" } else { "rolled_back" };
+        assert!(outcomes.contains_key(&(true, level, "completed")), "{outcomes:?}");
+        assert!(outcomes.contains_key(&(false, level, bad)), "{outcomes:?}");
+    }
+}

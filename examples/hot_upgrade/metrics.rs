@@ -29,6 +29,9 @@ const ONE_SLOW_IN: u64 = 10;
 /// A process whose median is so much longer than what is usual at that moment is slow.
 const MUCH_LONGER: f64 = 1.5;
 
+/// How often all are asked before the first change for what they did before it.
+const ASKED: u32 = 5;
+
 /// With fewer requests nothing is said of how long they took.
 const FEW: u64 = 5;
 
@@ -50,17 +53,21 @@ pub(crate) struct Reading {
     pub(crate) within: Vec<(f64, u64)>,
 }
 
-/// How long requests took: (bound in seconds, requests that took no longer), rising.
+/// How long requests took that were worked at: (bound in seconds, requests that took no longer), rising. What took no longer
+/// than the first bound was passed on as it came, half of all or more: it says nothing, and is left out.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Durations(BTreeMap<u64, u64>);
 
 impl Durations {
     /// Adds what was counted between two readings of one process.
     fn add(&mut self, now: &[(f64, u64)], before: &[(f64, u64)]) {
-        for (at, (bound, count)) in now.iter().enumerate() {
-            let before = before.get(at).map_or(0, |(_, count)| *count);
+        let since = |at: usize| {
+            let counted = |all: &[(f64, u64)]| all.get(at).map_or(0, |(_, count)| *count);
+            counted(now).saturating_sub(counted(before))
+        };
+        for (at, (bound, _)) in now.iter().enumerate() {
             // Positive numbers are in the order of their bits.
-            *self.0.entry(bound.to_bits()).or_default() += count.saturating_sub(before);
+            *self.0.entry(bound.to_bits()).or_default() += since(at).saturating_sub(since(0));
         }
     }
 
@@ -121,10 +128,7 @@ impl Usual {
         if durations.requests() < FEW {
             return None;
         }
-        let Some(median) = durations.quantile(50) else {
-            // It does not tell how long they took.
-            return Some(false);
-        };
+        let median = durations.quantile(50)?;
         Some(median > self.upper && median > self.median * MUCH_LONGER)
     }
 }
@@ -280,12 +284,13 @@ impl FleetMetrics {
         if let Ok(text) = std::fs::read(&self.usual_file) {
             return serde_json::from_slice(&text).map_err(malformed);
         }
-        let mut durations = Durations::default();
+        let (mut durations, mut untold) = (Durations::default(), 0);
         for reading in all.iter().filter_map(|(.., reading)| reading.as_ref().ok()).flatten() {
             durations.add(&reading.within, &[]);
+            untold += if reading.within.len() > 1 { 0 } else { reading.requests };
         }
         let unavailable = |reason: String| SourceError::Unavailable { reason };
-        if durations.requests() == 0 {
+        if durations.requests() + untold == 0 {
             return Err(unavailable("no request was measured yet".to_owned()));
         }
         let usual = Usual::of(&durations);
@@ -350,7 +355,14 @@ impl MetricSource for FleetMetrics {
     }
 
     async fn history(&self) -> Result<Vec<History>, SourceError> {
-        let all = self.readings().await;
+        let mut all = self.readings().await;
+        // Where a busy machine lets nobody answer, they are asked again before that is a reason to begin nothing.
+        for _ in 1..ASKED {
+            if self.settle_usual(&all).is_ok() {
+                break;
+            }
+            all = self.readings().await;
+        }
         self.settle_usual(&all)?;
         let mut counts: BTreeMap<(u32, u8), Counts> = BTreeMap::new();
         let mut tables = Tables::default();
@@ -446,7 +458,8 @@ impl MetricSource for FleetMetrics {
         for one in done {
             let slow = match usual {
                 Some(usual) => usual.is_exceeded_by(&one.durations),
-                None => (one.durations.requests() >= FEW).then_some(false),
+                // Envoys do not tell how long they took themselves.
+                None => (one.requests >= FEW).then_some(false),
             };
             let measured = [
                 (ERRORS, one.own, one.requests),
@@ -501,15 +514,16 @@ fn add(sum: &mut Counts, more: Counts) {
 mod tests {
     use super::{Durations, Usual};
 
-    /// So many requests up to each bound, in milliseconds.
+    /// So many requests up to each bound, in milliseconds, beside many that are passed on as they come.
     fn durations(counts: &[(f64, u64)]) -> Durations {
         let mut durations = Durations::default();
-        let mut all = 0;
-        let cumulative = counts.iter().map(|(ms, count)| {
+        let mut all = 1_000;
+        let mut cumulative = vec![(0.25e-3, all)];
+        cumulative.extend(counts.iter().map(|(ms, count)| {
             all += count;
             (ms / 1e3, all)
-        });
-        durations.add(&cumulative.collect::<Vec<_>>(), &[]);
+        }));
+        durations.add(&cumulative, &[]);
         durations
     }
 
@@ -521,14 +535,20 @@ mod tests {
             (ms(&some, 25), ms(&some, 50), ms(&some, 75)),
             (Some(1.0), Some(1.5), Some(2.0))
         );
-        assert_eq!(ms(&some, 100), Some(4.0));
+        assert_eq!((some.requests(), ms(&some, 100)), (40, Some(4.0)));
         let mut since = Durations::default();
-        since.add(&[(0.001, 30), (0.002, 40)], &[(0.001, 10), (0.002, 12)]);
-        assert_eq!((since.requests(), ms(&since, 50)), (28, Some(0.7)));
+        let before = [(0.001, 10), (0.002, 12), (0.003, 12)];
+        since.add(&[(0.001, 30), (0.002, 36), (0.003, 40)], &before);
+        assert_eq!(
+            (since.requests(), ms(&since, 50), ms(&since, 75)),
+            (8, Some(2.0), Some(2.5))
+        );
         // All that is known of what is beyond the last bound.
         assert_eq!(ms(&durations(&[(1.0, 1), (f64::INFINITY, 9)]), 50), Some(1.0));
-        for nothing in [durations(&[]), durations(&[(1.0, 0)]), durations(&[(f64::INFINITY, 9)])] {
-            assert_eq!(ms(&nothing, 50), None);
+        let mut untold = Durations::default();
+        untold.add(&[(f64::INFINITY, 9)], &[]);
+        for nothing in [durations(&[]), durations(&[(1.0, 0)]), untold] {
+            assert_eq!((nothing.requests(), ms(&nothing, 50)), (0, None));
         }
     }
 
@@ -544,10 +564,5 @@ mod tests {
         // A burst of less than half of what it served.
         assert_eq!(quiet.is_exceeded_by(&durations(&[(2.0, 11), (64.0, 9)])), Some(false));
         assert_eq!(quiet.is_exceeded_by(&durations(&[(64.0, 4)])), None, "too few to say");
-        assert_eq!(
-            quiet.is_exceeded_by(&durations(&[(f64::INFINITY, 9)])),
-            Some(false),
-            "none are told"
-        );
     }
 }

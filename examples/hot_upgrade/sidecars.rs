@@ -117,7 +117,7 @@ pub(crate) async fn came(process: &Running) -> Option<Came> {
 }
 
 /// What a process may take to answer: one that stands still, or whose machine does, must not blind who looks at all others.
-const ANSWER: Duration = Duration::from_millis(500);
+const ANSWER: Duration = Duration::from_secs(2);
 
 async fn page(path: &Path, what: &str) -> Option<String> {
     tokio::time::timeout(ANSWER, ask(path, what)).await.ok()?

@@ -125,7 +125,9 @@ impl World {
                     None => Template::sidecar(self.sidecar(place)),
                 };
                 let template = template.application(application).grace_ms(6_000);
-                Target::new(place.id.as_str(), version(0).as_str(), template).app(format!("app-{}", place.app))
+                // Without its application: changes name those of their targets, and of one whom a change leaves out they would
+                // else hear that it was born in their scope.
+                Target::new(place.id.as_str(), version(0).as_str(), template)
             })
             .collect()
     }

@@ -2,7 +2,7 @@
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{EffectKey, Generation, Ingress, IngressOrder, TargetId};
+use crate::{EffectKey, Generation, Ingress, IngressOrder, Observation, TargetId};
 
 /// So many are in service while the way is closed.
 const BUSY: u32 = 3;
@@ -142,6 +142,32 @@ impl Trial<'_> {
             .await
     }
 
+    /// Closes for so long, until it shows. Gives when the way opens by itself.
+    ///
+    /// Where that was over before anybody looked, on a busy machine, nothing was tried, and it is closed for twice as long.
+    pub(super) async fn close_for(&mut self, target: &TargetId, mut ms: u64) -> Result<u64, Breach> {
+        let clock = self.clock;
+        loop {
+            let reopen_by_ms = clock.now().saturating_add(ms);
+            let key = self.key(target, 2);
+            let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
+            self.order(target, &close, &key).await?;
+            self.moving.insert(target.clone());
+            let closed = |seen: &Observation| seen.ingress == Ingress::Closed;
+            let over = |seen: &Observation| seen.ingress == Ingress::Open && clock.now() >= reopen_by_ms;
+            self.until("ingress.closed", target, |seen| closed(seen) || over(seen))
+                .await?;
+            if closed(&self.rest[target]) {
+                return Ok(reopen_by_ms);
+            }
+            if ms >= self.subject.patience_ms {
+                let told = format!("{target} was ordered to close for {ms} ms, and was never seen closed");
+                return Err(Breach::new("ingress.closed", told));
+            }
+            ms = ms.saturating_mul(2);
+        }
+    }
+
     pub(super) async fn open(&mut self, target: &TargetId) -> Result<(), Breach> {
         let key = self.key(target, 6);
         self.order(target, &Ask::Ingress(IngressOrder::Open), &key).await?;
@@ -237,17 +263,14 @@ impl Trial<'_> {
             // It was too fast to be seen.
             self.open(target).await?;
         }
-        let done = |seen: &crate::Observation| super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open;
+        let done = |seen: &Observation| super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open;
         self.until("ingress.watchdog", target, done).await
     }
 
     /// The way is closed, a fence raised, the sidecar replaced, and then the controller falls silent: neither opens the way,
     /// and neither takes away the time at which it opens.
     pub(super) async fn left_closed(&mut self, target: &TargetId) -> Result<(), Breach> {
-        let reopen_by_ms = self.clock.now().saturating_add(self.subject.quiet_ms.saturating_mul(2));
-        let key = self.key(target, 2);
-        self.close(target, &Ask::Ingress(IngressOrder::Close { reopen_by_ms }), &key)
-            .await?;
+        self.close_for(target, self.subject.quiet_ms.saturating_mul(2)).await?;
         if self.able.fence {
             let next = Generation(self.generations[target].0 + 1);
             self.fence_at(target, next).await?;
@@ -260,7 +283,7 @@ impl Trial<'_> {
             let given = self.order(target, &ask, &key).await;
             given.map_err(super::fencing::shut)?;
         }
-        let config = |seen: &crate::Observation| seen.config.as_ref().and_then(|config| config.acknowledged.clone());
+        let config = |seen: &Observation| seen.config.as_ref().and_then(|config| config.acknowledged.clone());
         let kept = config(&self.rest[target]);
         if let Some(same) = kept.clone().filter(|_| self.able.config) {
             let key = self.key(target, 2);
@@ -272,7 +295,7 @@ impl Trial<'_> {
         let key = self.key(target, 4);
         let given = self.order(target, &Ask::InPlace(wanted.clone()), &key).await;
         given.map_err(super::fencing::shut)?;
-        let done = |seen: &crate::Observation| {
+        let done = |seen: &Observation| {
             super::looks::runs(seen, &wanted) && seen.ingress == Ingress::Open && config(seen) == kept
         };
         self.until("ingress.watchdog", target, done).await
@@ -282,16 +305,12 @@ impl Trial<'_> {
     /// in between, the time of the closing before is over with that.
     async fn watchdog(&mut self, target: &TargetId, opened_between: bool) -> Result<(), Breach> {
         let quiet = self.subject.quiet_ms;
-        let soon = self.clock.now().saturating_add(quiet);
-        let later = soon.saturating_add(quiet);
-        for reopen_by_ms in [soon, later] {
-            let ask = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
-            let key = self.key(target, 2);
-            self.close(target, &ask, &key).await?;
-            if opened_between && reopen_by_ms == soon {
-                self.open(target).await?;
-            }
+        let soon = self.close_for(target, quiet).await?;
+        if opened_between {
+            self.open(target).await?;
         }
+        let left = soon.saturating_sub(self.clock.now());
+        let later = self.close_for(target, left.saturating_add(quiet)).await?;
         loop {
             let seen = self.look().await?;
             let now = self.clock.now();
@@ -309,14 +328,11 @@ impl Trial<'_> {
             }
             self.pass(self.subject.poll_ms).await;
         }
-        let opens = |seen: &crate::Observation| seen.ingress == Ingress::Open;
+        let opens = |seen: &Observation| seen.ingress == Ingress::Open;
         self.until("ingress.watchdog", target, opens).await?;
         // A later closing may bring the time forward.
         self.close_for_long(target).await?;
-        let reopen_by_ms = self.clock.now().saturating_add(quiet);
-        let key = self.key(target, 2);
-        let sooner = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
-        self.close(target, &sooner, &key).await?;
+        self.close_for(target, quiet).await?;
         self.until("ingress.watchdog", target, opens).await?;
         // One that was so late that its time is over must not close for good.
         let reopen_by_ms = self.clock.now().saturating_sub(1);

@@ -4,7 +4,7 @@ use futures::future::{join, join_all};
 use super::looks::runs;
 use super::trial::{Ask, Trial};
 use crate::conformance::Breach;
-use crate::{EffectKey, EffectOutcome, Generation, Ingress, IngressOrder, TargetId};
+use crate::{EffectKey, EffectOutcome, Generation, Ingress, TargetId};
 
 impl Trial<'_> {
     pub(super) async fn together(&mut self) -> Result<(), Breach> {
@@ -79,18 +79,13 @@ impl Trial<'_> {
             if first {
                 self.close_for_long(long).await?;
             }
-            let reopen_by_ms = self.clock.now().saturating_add(self.subject.quiet_ms);
-            let key = self.key(soon, 2);
-            let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
-            self.order(soon, &close, &key).await?;
+            self.close_for(soon, self.subject.quiet_ms).await?;
             self.moving.insert(soon.clone());
             if !first {
                 self.close_for_long(long).await?;
             }
             // At its time it opens, and the other one does not.
             let opens = |seen: &crate::Observation| seen.ingress == Ingress::Open;
-            self.until("ingress.closed", soon, |seen| seen.ingress == Ingress::Closed)
-                .await?;
             self.until("ingress.watchdog", soon, opens).await?;
             self.nothing_happens("order.other", soon).await?;
             if first {

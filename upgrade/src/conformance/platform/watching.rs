@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::trial::{Ask, Trial};
 use super::untried::Gap;
 use crate::conformance::Breach;
-use crate::{FleetChange, Generation, Ingress, IngressOrder, Observation, Phase, PlatformError, TargetId, Version};
+use crate::{FleetChange, Generation, Ingress, Observation, Phase, PlatformError, TargetId, Version};
 
 /// How often a question may go unanswered.
 const TRIES: u32 = 50;
@@ -294,10 +294,7 @@ impl Trial<'_> {
         if !self.able.ingress {
             return Ok(());
         }
-        let reopen_by_ms = self.clock.now().saturating_add(self.subject.quiet_ms);
-        let key = self.key(target, 2);
-        let close = Ask::Ingress(IngressOrder::Close { reopen_by_ms });
-        self.close(target, &close, &key).await?;
+        self.close_for(target, self.subject.quiet_ms).await?;
         self.moving.insert(target.clone());
         self.disturb.restart(target).await;
         self.until("restart.forgets", target, |seen| {

@@ -204,7 +204,9 @@ impl CiStatus for Tree {
 impl Artefacts for Tree {
     async fn build(&self, order: &BuildOrder) -> Result<(), NoAnswer> {
         let mut inner = self.inner.lock();
-        let known = |(_, artefact): &(i64, Artefact)| artefact.head == order.head && artefact.base == order.base;
+        let known = |(_, artefact): &(i64, Artefact)| {
+            artefact.head == order.head && artefact.base == order.base && artefact.picks == order.picks
+        };
         if inner.artefacts.iter().any(known) {
             return Ok(());
         }
@@ -213,7 +215,8 @@ impl Artefacts for Tree {
         // 2.<head>.0 for nightlies; 2.<base>.<pick> for what is built upon an older one.
         let version = match order.lane {
             Lane::Nightly => format!("mesh-2.{}.0", order.head),
-            Lane::Hotfix => format!("mesh-2.{base}.{}", order.head),
+            Lane::Hotfix if order.picks.is_empty() => format!("mesh-2.{base}.{}", order.head),
+            Lane::Hotfix => format!("mesh-2.{base}.{}.{}", order.head, order.picks.len()),
         };
         // What mends production has been looked at twice.
         let truth = match order.lane {
@@ -231,6 +234,7 @@ impl Artefacts for Tree {
             version,
             head: order.head,
             base: order.base,
+            picks: order.picks.clone(),
         };
         let at_ms = inner.now_ms + BUILD_MS;
         inner.artefacts.push((at_ms, artefact));

@@ -76,9 +76,9 @@ impl Line {
 
     /// What is known of a release, for rules. What nobody saw is not there, and rules cannot tell then.
     fn facts(&self, release: &Release, now_ms: i64) -> Facts {
-        let mut facts = Facts::new().value("age_hours", now_ms, hours(now_ms - release.built_ms));
+        let mut facts = Facts::new().value("age_hours", now_ms, hours(now_ms.saturating_sub(release.built_ms)));
         if let Some(since_ms) = release.soaking_ms {
-            facts = facts.value("soak_hours", now_ms, hours(now_ms - since_ms));
+            facts = facts.value("soak_hours", now_ms, hours(now_ms.saturating_sub(since_ms)));
         }
         let Some(seen) = &release.facts else { return facts };
         let at_ms = seen.at_unix_ms;
@@ -148,7 +148,8 @@ impl Line {
     fn candidates(&self, now_ms: i64) -> Vec<Vec<u64>> {
         let open = self.slot.open_since_ms.is_some();
         let fits = |(key, release): &(&Vec<u64>, &Release)| {
-            (open || release.lane == Lane::Hotfix) && self.against(key, now_ms).is_none()
+            let turn = release.lane == Lane::Hotfix || open && !self.waits_for_hotfix(release);
+            turn && self.against(key, now_ms).is_none()
         };
         let mut keys: Vec<(Lane, Vec<u64>)> = self
             .releases
@@ -158,6 +159,22 @@ impl Line {
             .collect();
         keys.sort_by(|a, b| b.cmp(a));
         keys.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// A hotfix that a nightly lacks is being built or is on the canary fleet: to begin now would leave it behind, or be taken back
+    /// for it. Who chooses the nightly nevertheless is heard.
+    fn waits_for_hotfix(&self, nightly: &Release) -> bool {
+        let building = self
+            .builds
+            .iter()
+            .filter(|build| build.lane == Lane::Hotfix && !build.late)
+            .map(|build| build.head);
+        let moving = self
+            .releases
+            .values()
+            .filter(|release| release.lane == Lane::Hotfix && release.stage.is_live())
+            .map(|release| release.artefact.head);
+        building.chain(moving).any(|head| !nightly.content.has(head))
     }
 
     /// Whether a release may go where another one is on its way: a hotfix that a nightly lacks.
@@ -228,7 +245,8 @@ impl Line {
                     .collect();
                 let about = format!("{version}: {}", rules.join(", "));
                 if self.held.as_ref().is_none_or(|held| held.about != about) {
-                    cx.tell(&self.config.id, "train.held", Severity::Info, text.clone());
+                    let severity = if urgent { Severity::Critical } else { Severity::Info };
+                    cx.tell(&self.config.id, "train.held", severity, text.clone());
                 }
                 self.held = Some(Held { about, text });
                 None
@@ -280,7 +298,7 @@ impl Line {
         let commits = commits.count() as u64;
         let soak_hours = release.soaking_ms.map_or(0.0, |since_ms| {
             let until_ms = release.qualified_ms.unwrap_or(now_ms);
-            hours(until_ms - since_ms)
+            hours(until_ms.saturating_sub(since_ms))
         });
         let failed = self.failed().filter(|delivery| {
             let other = self.find(&delivery.version).map(|(_, release)| release);
@@ -293,7 +311,7 @@ impl Line {
         if release.lane == Lane::Nightly && !open.is_empty() {
             risks.push(format!("open incidents: {}", open.join(", ")));
         }
-        let age_hours = hours(now_ms - release.built_ms);
+        let age_hours = hours(now_ms.saturating_sub(release.built_ms));
         let limit = self.config.limits.max_age_ms;
         if age_hours >= hours(i64::try_from(limit).unwrap_or(i64::MAX)) / 2.0 {
             risks.push("more than half of its age limit is over".to_owned());

@@ -358,9 +358,12 @@ impl<J: Journal, C: Clock> Run<J, C> {
             return Ok(());
         }
         self.write().await?;
+        // A pager that hangs keeps nothing from being taken back.
+        let mut due = due;
+        due.sort_by_key(|(number, command)| (rank(command), *number));
         let mut left = Vec::new();
         for command in std::mem::take(&mut self.said_again) {
-            if self.is_said_again(&command) && self.carry(&command).await.is_err() {
+            if self.is_said_again(&command) && self.carry(u64::MAX, &command).await.is_err() {
                 left.push(command);
             }
         }
@@ -371,7 +374,7 @@ impl<J: Journal, C: Clock> Run<J, C> {
             if !self.shared.orders.lock().is_empty() {
                 break;
             }
-            if self.carry(&command).await.is_ok() {
+            if self.carry(number, &command).await.is_ok() {
                 done.push(Input::Done(number));
             }
         }
@@ -391,7 +394,7 @@ impl<J: Journal, C: Clock> Run<J, C> {
         self.parts.permit.may_act() == Ok(true)
     }
 
-    async fn carry(&self, command: &Command) -> Result<(), NoAnswer> {
+    async fn carry(&self, number: u64, command: &Command) -> Result<(), NoAnswer> {
         let effect = matches!(
             command,
             Command::Build(_) | Command::Start(_) | Command::TakeBack { .. }
@@ -416,18 +419,25 @@ impl<J: Journal, C: Clock> Run<J, C> {
                 } else {
                     Severity::Warning
                 };
-                self.tell(line, "train.choose", severity, briefing.text()).await
+                self.tell(number, line, "train.choose", severity, briefing.text()).await
             }
             Command::Tell {
                 line,
                 code,
                 severity,
                 text,
-            } => self.tell(line, code, *severity, text.clone()).await,
+            } => self.tell(number, line, code, *severity, text.clone()).await,
         }
     }
 
-    async fn tell(&self, line: &LineId, code: &str, severity: Severity, text: String) -> Result<(), NoAnswer> {
+    async fn tell(
+        &self,
+        number: u64,
+        line: &LineId,
+        code: &str,
+        severity: Severity,
+        text: String,
+    ) -> Result<(), NoAnswer> {
         let at_unix_ms = self.parts.clock.wall();
         let owner = self
             .shared
@@ -439,7 +449,11 @@ impl<J: Journal, C: Clock> Run<J, C> {
             schema: NOTICE_SCHEMA,
             code: code.to_owned(),
             severity,
-            dedup_key: format!("{line}/{code}"),
+            // A state is one matter, however often it is said; what happened is a matter each time.
+            dedup_key: match code {
+                "train.choose" | "train.held" | "train.stopped" => format!("{line}/{code}"),
+                _ => format!("{line}/{code}/{number}"),
+            },
             change: line.to_string(),
             lanes: Vec::new(),
             owner: owner.unwrap_or_default(),
@@ -478,6 +492,15 @@ impl<J: Journal, C: Clock> Run<J, C> {
         });
         let until_ms = self.parts.clock.now().saturating_add(self.parts.poll_ms);
         select(word, pin!(self.parts.clock.sleep_until(until_ms))).await;
+    }
+}
+
+/// What is carried out before what: what must not go on, then what is to begin, then words.
+const fn rank(command: &Command) -> u8 {
+    match command {
+        Command::TakeBack { .. } => 0,
+        Command::Build(_) | Command::Start(_) => 1,
+        Command::Suspects { .. } | Command::Ask { .. } | Command::Tell { .. } => 2,
     }
 }
 

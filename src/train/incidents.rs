@@ -63,7 +63,7 @@ impl Incidents {
                 let Some(&ended) = fire.ended_ms.range(began..).next() else {
                     break;
                 };
-                lengths.push(ended - began);
+                lengths.push(ended.saturating_sub(began));
                 after = ended.max(began.saturating_add(1));
             }
         }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::cadence::Times;
 use super::config::LineConfig;
 use super::incidents::Incidents;
-use super::{Artefact, Briefing, ChangeEnd, ChangeKey, ChangeOrder, Content, Lane, LineId, ReleaseFacts, Site, Stage};
+use super::{
+    Artefact, Briefing, ChangeEnd, ChangeKey, ChangeOrder, Content, Lane, LineId, Refusal, ReleaseFacts, Site, Stage,
+};
 use crate::{Actor, Level, Severity};
 
 use super::Command;
@@ -38,6 +40,8 @@ pub(super) struct Release {
     pub(super) soaking_ms: Option<i64>,
     pub(super) qualified_ms: Option<i64>,
     pub(super) facts: Option<ReleaseFacts>,
+    /// Digests that were told of it and are not its own.
+    pub(super) other_digests: BTreeSet<String>,
     /// How often a change of each site was started.
     pub(super) tries: BTreeMap<Site, u32>,
     /// What people did for it.
@@ -91,6 +95,8 @@ pub(super) struct Run {
     pub(super) back: Option<Back>,
     /// People were told that it does not end.
     pub(super) overdue: bool,
+    /// People were told that nobody confirms its start.
+    pub(super) unconfirmed: bool,
     /// The slot that it has used, by the time at which that opened.
     pub(super) slot_ms: Option<i64>,
 }
@@ -102,6 +108,17 @@ pub(super) struct Build {
     pub(super) head: u64,
     pub(super) content: Content,
     pub(super) since_ms: i64,
+    /// It was asked for; while a line is stopped nothing is.
+    pub(super) ordered: bool,
+    /// It has not come in time, and people know.
+    pub(super) late: bool,
+}
+
+impl Build {
+    /// What is picked beside the newest commit.
+    pub(super) fn other_picks(&self) -> impl Iterator<Item = u64> + '_ {
+        self.content.picks.iter().copied().filter(|&pick| pick != self.head)
+    }
 }
 
 /// What production runs.
@@ -188,6 +205,8 @@ pub(super) struct Line {
     pub(super) deliveries: Vec<Delivery>,
     pub(super) hands: u64,
     pub(super) held: Option<Held>,
+    /// What was refused and told.
+    pub(super) refused: BTreeSet<String>,
 }
 
 /// What a step of a line may see and do beside the line's own state.
@@ -228,6 +247,19 @@ impl Outbox {
     pub(super) fn withdraw(&mut self, change: &ChangeKey) {
         self.due
             .retain(|_, command| !matches!(command, Command::Start(order) if order.change == *change));
+    }
+
+    /// No build of a line is asked for any more.
+    pub(super) fn withdraw_builds(&mut self, line: &LineId) {
+        self.due
+            .retain(|_, command| !matches!(command, Command::Build(order) if order.line == *line));
+    }
+
+    /// Whether a build is to be asked for and has not been.
+    pub(super) fn asks_for(&self, line: &LineId, head: u64, lane: Lane) -> bool {
+        self.due.values().any(
+            |command| matches!(command, Command::Build(order) if order.line == *line && order.head == head && order.lane == lane),
+        )
     }
 
     /// A change has ended: neither its start nor its taking back is wanted any more.
@@ -277,8 +309,17 @@ impl Line {
             deliveries: Vec::new(),
             hands: 0,
             held: None,
+            refused: BTreeSet::new(),
             config,
         }
+    }
+
+    /// Remembers a refusal; whether it is a new one.
+    pub(super) fn refuses(&mut self, refusal: &Refusal) -> bool {
+        if self.refused.len() >= REMEMBERED {
+            self.refused.clear();
+        }
+        self.refused.insert(refusal.to_string())
     }
 
     /// The release of a version's name.

@@ -1,15 +1,19 @@
 //! The machine: inputs in, commands out. No clock, no I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use unattended_defense::Guard;
 
+use super::cadence::instant;
 use super::config::TrainConfig;
 use super::line::{Build, Context, Line, Outbox, Release, Tried};
 use super::model::numbers;
 use super::{Artefact, ChangeKey, ChangeOrder, Command, Commit, Input, Lane, LineId, Refusal, Stage};
 use crate::{Actor, ActorKind, Level, Severity};
+
+/// A clock may go back by so much without anybody being told.
+const CLOCK_MS: i64 = 3_600_000;
 
 /// The release train: a pure function of its inputs.
 ///
@@ -28,6 +32,8 @@ pub struct Train {
     pub(super) now_ms: i64,
     pub(super) lines: BTreeMap<LineId, Line>,
     pub(super) out: Outbox,
+    /// The clock has gone back, and people know.
+    pub(super) clock_is_back: bool,
     pub(super) cursors: BTreeMap<(String, LineId), u64>,
 }
 
@@ -54,6 +60,7 @@ impl Train {
             now_ms: config.began_unix_ms,
             lines,
             out: Outbox::default(),
+            clock_is_back: false,
             cursors: BTreeMap::new(),
         }
     }
@@ -147,7 +154,7 @@ impl Train {
     pub fn apply(&mut self, input: &Input) -> Result<(), Refusal> {
         let refused = match input {
             Input::Tick(now_ms) => {
-                self.now_ms = self.now_ms.max(*now_ms);
+                self.pass(*now_ms);
                 None
             }
             Input::Done(number) => {
@@ -178,6 +185,12 @@ impl Train {
             self.on(id, |line, cx| line.go_on(cx)).ok();
         }
         let Some((line, refusal)) = refused else { return Ok(()) };
+        // News may come again; whoever orders something is answered each time.
+        let again = !matches!(input, Input::Order { .. })
+            && self.lines.get_mut(&line).is_some_and(|line| !line.refuses(&refusal));
+        if again {
+            return Err(refusal);
+        }
         self.out.push(Command::Tell {
             line,
             code: "train.refused".to_owned(),
@@ -185,6 +198,29 @@ impl Train {
             text: refusal.to_string(),
         });
         Err(refusal)
+    }
+
+    /// Time goes on. A clock that has gone back is not followed: everything stands until it has come so far again, and people know.
+    fn pass(&mut self, now_ms: i64) {
+        let back = now_ms < self.now_ms.saturating_sub(CLOCK_MS);
+        if back
+            && !self.clock_is_back
+            && let Some(line) = self.lines.keys().next().cloned()
+        {
+            let text = format!(
+                "the clock says {} and has said {} before: nothing is decided until it has come so far again",
+                instant(now_ms),
+                instant(self.now_ms)
+            );
+            self.out.push(Command::Tell {
+                line,
+                code: "train.clock".to_owned(),
+                severity: Severity::Critical,
+                text,
+            });
+        }
+        self.clock_is_back = back;
+        self.now_ms = self.now_ms.max(now_ms);
     }
 
     fn ended(&mut self, change: &ChangeKey, end: &super::ChangeEnd) -> Result<(), (LineId, Refusal)> {
@@ -258,11 +294,11 @@ impl Line {
                 Ok(())
             }
             Input::Incident { id, at_unix_ms, .. } => {
-                self.incidents.began(id, *at_unix_ms);
+                self.incidents.began(id, (*at_unix_ms).clamp(0, cx.now_ms.max(0)));
                 Ok(())
             }
             Input::Restored { id, at_unix_ms, .. } => {
-                self.incidents.ended(id, *at_unix_ms);
+                self.incidents.ended(id, (*at_unix_ms).clamp(0, cx.now_ms.max(0)));
                 Ok(())
             }
             Input::Order {
@@ -294,7 +330,8 @@ impl Line {
             self.commits.insert(commit.number, tried);
             return Ok(());
         };
-        if known.id == commit.id && known.green == green {
+        // News may come again, contradictions too.
+        if known.quarantined || known.id == commit.id && known.green == green {
             return Ok(());
         }
         known.quarantined = true;
@@ -330,11 +367,17 @@ impl Line {
                 return Ok(());
             }
             if known.artefact.version == artefact.version {
+                if known.other_digests.contains(&artefact.digest) {
+                    return Ok(());
+                }
                 let refusal = Refusal::DigestChanged {
                     version: version(),
                     known: known.artefact.digest.clone(),
                     now: artefact.digest.clone(),
                 };
+                if let Some(known) = self.releases.get_mut(&key) {
+                    known.other_digests.insert(artefact.digest.clone());
+                }
                 self.bar(&key, &refusal.to_string(), cx);
                 self.stop("the train", &refusal.to_string(), false, cx);
                 return Err(refusal);
@@ -347,7 +390,10 @@ impl Line {
         };
         let asked = |build: &Build| {
             let base = (lane == Lane::Hotfix).then_some(build.content.upto);
-            build.lane == lane && build.head == artefact.head && base == artefact.base
+            build.lane == lane
+                && build.head == artefact.head
+                && base == artefact.base
+                && build.other_picks().eq(artefact.picks.iter().copied())
         };
         let Some(at) = self.builds.iter().position(asked) else {
             let what = format!("an artefact {} of commit {}", artefact.version, artefact.head);
@@ -383,6 +429,7 @@ impl Line {
             qualified_ms: None,
             facts: None,
             tries: BTreeMap::new(),
+            other_digests: BTreeSet::new(),
             hands: 0,
             left_ms: None,
             passed: Vec::new(),

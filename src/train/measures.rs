@@ -36,8 +36,8 @@ impl Measures {
     pub(super) fn of<'l>(lines: impl Iterator<Item = &'l Line> + Clone, began_ms: i64, now_ms: i64) -> Self {
         let all = || lines.clone().flat_map(|line| line.deliveries.iter());
         let count = |is: &dyn Fn(&Delivery) -> bool| all().filter(|delivery| is(delivery)).count();
-        let total = count(&|delivery| !delivery.gave_way);
-        let failed = lines.clone().map(|line| line.failed().count()).sum();
+        let total: usize = lines.clone().map(|line| line.counted().count()).sum();
+        let failed: usize = lines.clone().map(|line| line.failed().count()).sum();
         let done = count(&Delivery::arrived);
         #[expect(clippy::cast_precision_loss, reason = "a share of a count that memory holds")]
         let share = |part: usize| (total > 0).then(|| part as f64 / total as f64);
@@ -49,7 +49,12 @@ impl Measures {
             deployment_frequency_per_week: frequency,
             change_failure_rate: share(failed),
             time_to_restore_hours_median: median(lines.clone().flat_map(|line| line.incidents.lengths_ms()).collect()),
-            unattended_share: share(count(&|delivery| !delivery.gave_way && delivery.hands == 0)),
+            unattended_share: share(
+                lines
+                    .clone()
+                    .map(|line| line.counted().filter(|(delivery, _)| delivery.hands == 0).count())
+                    .sum(),
+            ),
             human_actions: lines.map(|line| line.hands).sum(),
             releases: done as u64,
         }
@@ -57,16 +62,25 @@ impl Measures {
 }
 
 impl Line {
-    /// The changes of production that failed.
-    pub(super) fn failed(&self) -> impl Iterator<Item = &Delivery> {
+    /// The changes of production that count, each with whether something burnt for it. One that gave way to a hotfix counts if it
+    /// was that which burnt.
+    fn counted(&self) -> impl Iterator<Item = (&Delivery, bool)> {
         let blamed: BTreeSet<usize> = self
             .incidents
             .beginnings_ms()
             .filter_map(|at_ms| self.to_blame(at_ms))
             .collect();
         let all = self.deliveries.iter().enumerate();
-        all.filter(move |(index, delivery)| !delivery.gave_way && (!delivery.arrived() || blamed.contains(index)))
-            .map(|(_, delivery)| delivery)
+        all.map(move |(index, delivery)| (delivery, blamed.contains(&index)))
+            .filter(|(delivery, blamed)| *blamed || !delivery.gave_way)
+    }
+
+    /// Those of them that failed.
+    pub(super) fn failed(&self) -> impl Iterator<Item = &Delivery> {
+        let failed = self
+            .counted()
+            .filter(|(delivery, blamed)| *blamed || !delivery.arrived());
+        failed.map(|(delivery, _)| delivery)
     }
 
     /// The change that was production's newest when an incident began, whenever anybody heard of either. One that was rolled
@@ -76,12 +90,12 @@ impl Line {
             .deliveries
             .iter()
             .enumerate()
-            .filter(|(_, d)| !d.gave_way && d.began_ms <= at_ms && (d.arrived() || at_ms <= d.end.at_unix_ms))
+            .filter(|(_, d)| d.began_ms <= at_ms && (d.arrived() || at_ms <= d.end.at_unix_ms))
             .max_by_key(|(_, delivery)| delivery.began_ms);
-        let (index, delivery) = newest?;
+        let since_ms = newest.map_or(i64::MIN, |(_, delivery)| delivery.began_ms);
         let runs = self.runs.get(&Site::Production);
-        let later = runs.is_some_and(|run| (delivery.began_ms..=at_ms).contains(&run.since_ms));
-        (!later).then_some(index)
+        let later = runs.is_some_and(|run| (since_ms..=at_ms).contains(&run.since_ms));
+        newest.filter(|_| !later).map(|(index, _)| index)
     }
 }
 

@@ -72,6 +72,7 @@ mod cadence;
 mod choose;
 mod config;
 mod driver;
+mod ends;
 mod incidents;
 mod input;
 mod line;

@@ -49,6 +49,8 @@ pub struct Artefact {
     pub head: u64,
     /// Of a hotfix: the number of the commit it was built upon, of which `head` was picked out. `None`: everything up to `head`.
     pub base: Option<u64>,
+    /// Of a hotfix: what else was picked, as its order said.
+    pub picks: Vec<u64>,
 }
 
 /// How a release came to be on the train.

@@ -29,7 +29,10 @@ impl Line {
             }
             Order::Resume => {
                 person("resume the line", actor)?;
-                self.stopped = None;
+                if self.stopped.take().is_some() {
+                    let text = format!("{actor} says resume: {reason}");
+                    cx.tell(&self.config.id, "train.resumed", Severity::Info, text);
+                }
                 // What did not end in its time gets that time again, and somebody is called again after it.
                 for run in self.runs.values_mut().filter(|run| run.overdue) {
                     run.overdue = false;
@@ -97,6 +100,18 @@ impl Line {
         if self.production.content.has(head) {
             return Err(refused("production has it already"));
         }
+        let content = self.hotfix_content(head);
+        let barred = self
+            .releases
+            .values()
+            .find(|release| release.content == content && matches!(release.stage, Stage::Barred { .. }));
+        if let Some(barred) = barred {
+            let why = barred.stage.why().unwrap_or_default();
+            return Err(refused(&format!(
+                "as {} it was tried upon what production runs, and stopped: {why}",
+                barred.artefact.version
+            )));
+        }
         self.mends.insert(head);
         self.build_hotfix(head, cx);
         Ok(())
@@ -104,40 +119,65 @@ impl Line {
 
     /// Has a commit built upon what production runs, unless that is on its way.
     pub(super) fn build_hotfix(&mut self, head: u64, cx: &mut Context<'_>) {
-        let mut content = self.production.content.clone();
-        content.picks.insert(head);
-        let known =
-            |release: &Release| release.lane == Lane::Hotfix && release.stage.is_live() && release.content == content;
-        if self
-            .builds
-            .iter()
-            .any(|build| build.lane == Lane::Hotfix && build.content == content)
-            || self.releases.values().any(known)
-        {
+        let content = self.hotfix_content(head);
+        let same = |build: &&mut Build| build.lane == Lane::Hotfix && build.content == content;
+        if let Some(build) = self.builds.iter_mut().find(same) {
+            // One that is late is asked for once more: whoever builds may have forgotten.
+            if std::mem::take(&mut build.late) {
+                build.ordered = false;
+            }
+            return;
+        }
+        let known = |release: &&mut Release| release.lane == Lane::Hotfix && release.content == content;
+        if let Some(release) = self.releases.values_mut().find(known) {
+            // There is an artefact of it, which is never built twice: it begins anew.
+            if matches!(release.stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
+                release.stage = Stage::Built;
+                release.built_ms = cx.now_ms;
+                release.left_ms = None;
+            }
             return;
         }
         self.order_build(Lane::Hotfix, head, content, cx);
     }
 
+    /// What production runs, and this commit.
+    fn hotfix_content(&self, head: u64) -> Content {
+        let mut content = self.production.content.clone();
+        content.picks.insert(head);
+        content
+    }
+
     pub(super) fn order_build(&mut self, lane: Lane, head: u64, content: Content, cx: &mut Context<'_>) {
-        let Some(commit) = self.commits.get(&head).map(|tried| tried.id.clone()) else {
-            return;
-        };
-        let hotfix = lane == Lane::Hotfix;
-        cx.out.push(Command::Build(BuildOrder {
-            line: self.config.id.clone(),
-            lane,
-            head,
-            commit,
-            base: hotfix.then_some(content.upto),
-            picks: content.picks.iter().copied().filter(|&pick| pick != head).collect(),
-        }));
         self.builds.push(Build {
             lane,
             head,
             content,
             since_ms: cx.now_ms,
+            ordered: false,
+            late: false,
         });
+    }
+
+    /// Asks for what is to be built, where the line is not stopped.
+    pub(super) fn ask_for_builds(&mut self, cx: &mut Context<'_>) {
+        if self.stopped.is_some() {
+            return;
+        }
+        for build in self.builds.iter_mut().filter(|build| !build.ordered) {
+            let Some(commit) = self.commits.get(&build.head).map(|tried| tried.id.clone()) else {
+                continue;
+            };
+            (build.ordered, build.since_ms) = (true, cx.now_ms);
+            cx.out.push(Command::Build(BuildOrder {
+                line: self.config.id.clone(),
+                lane: build.lane,
+                head: build.head,
+                commit,
+                base: (build.lane == Lane::Hotfix).then_some(build.content.upto),
+                picks: build.other_picks().collect(),
+            }));
+        }
     }
 
     /// Nothing begins any more; what was to begin and was not told to have begun, does not.
@@ -149,6 +189,10 @@ impl Line {
             (!cx.out.has_begun(&run.order.change)).then_some((*site, Why::NotBegun))
         };
         let back: Vec<(Site, Why)> = self.runs.iter().filter_map(back).collect();
+        for build in &mut self.builds {
+            build.ordered &= !cx.out.asks_for(&self.config.id, build.head, build.lane);
+        }
+        cx.out.withdraw_builds(&self.config.id);
         for (site, why) in back {
             self.take_back(site, why, &format!("{by} stopped the line: {reason}"), cx);
         }

@@ -1,12 +1,14 @@
-//! What follows on a line: nightlies, the canary fleet, production, and how changes end.
+//! What follows on a line: nightlies, the canary fleet, and production.
 
 use super::cadence::instant;
-use super::line::{Build, Context, Delivery, Line, Run, Standing, Why};
-use super::{ChangeEnd, ChangeKey, ChangeOrder, Command, Content, Lane, Refusal, Site, Stage};
-use crate::{Actor, Level, Outcome, Severity};
+use super::line::{Context, Line, Run, Why};
+use super::{ChangeKey, ChangeOrder, Command, Content, Lane, Site, Stage};
+use crate::{Actor, Level, Severity};
 
 /// A step makes others possible; more than this in a row would be a fault.
 const MOST_STEPS: usize = 64;
+/// Whoever starts changes confirms it within so long, or somebody is told.
+const CONFIRM_MS: u64 = 3_600_000;
 
 fn ms(length: u64) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
@@ -17,6 +19,7 @@ impl Line {
     pub(super) fn go_on(&mut self, cx: &mut Context<'_>) {
         self.nightly(cx);
         self.waits(cx);
+        self.ask_for_builds(cx);
         for _ in 0..MOST_STEPS {
             if !(self.canary(cx) || self.production(cx)) {
                 break;
@@ -54,13 +57,19 @@ impl Line {
     fn waits(&mut self, cx: &mut Context<'_>) {
         let limits = self.config.limits.clone();
         let id = self.config.id.clone();
-        let late = |since_ms: i64, limit: u64| cx.now_ms.saturating_sub(since_ms) >= ms(limit);
-        let (forgotten, kept) = self
+        let now_ms = cx.now_ms;
+        let late = |since_ms: i64, limit: u64| now_ms.saturating_sub(since_ms) >= ms(limit);
+        // Nobody will promote what comes so late.
+        self.builds.retain(|build| !late(build.since_ms, limits.max_age_ms));
+        let overdue_builds: Vec<(Lane, u64)> = self
             .builds
-            .drain(..)
-            .partition(|build| late(build.since_ms, limits.build_ms));
-        self.builds = kept;
-        let forgotten: Vec<Build> = forgotten;
+            .iter_mut()
+            .filter(|build| build.ordered && !build.late && late(build.since_ms, limits.build_ms))
+            .map(|build| {
+                build.late = true;
+                (build.lane, build.head)
+            })
+            .collect();
         let old: Vec<Vec<u64>> = self
             .releases
             .iter()
@@ -87,13 +96,25 @@ impl Line {
                 Some(back) => (!run.overdue && late(back.since_ms, limits.take_back_ms)).then_some((*site, true)),
             })
             .collect();
-        for build in forgotten {
-            let text = format!(
-                "the build of commit {} has not come in time; it is not waited for any more",
-                build.head
-            );
-            cx.tell(&id, "train.build_late", Severity::Warning, text);
-            if build.lane == Lane::Nightly {
+        for run in self.runs.values_mut() {
+            let waits = run.back.is_none() && !run.unconfirmed && !cx.out.has_begun(&run.order.change);
+            if waits && late(run.since_ms, CONFIRM_MS) {
+                run.unconfirmed = true;
+                let text = format!(
+                    "nobody confirms the start of {}; it is ordered again and again, and {} should look at the fleet's controller",
+                    run.order.change, cx.owner
+                );
+                cx.tell(&id, "train.unconfirmed", Severity::Warning, text);
+            }
+        }
+        for (lane, head) in overdue_builds {
+            let severity = match lane {
+                Lane::Nightly => Severity::Warning,
+                Lane::Hotfix => Severity::Critical,
+            };
+            let text = format!("the {} build of commit {head} has not come in time", lane.as_str());
+            cx.tell(&id, "train.build_late", severity, text);
+            if lane == Lane::Nightly {
                 self.built_head = self.production.content.upto;
             }
         }
@@ -129,7 +150,7 @@ impl Line {
     }
 
     /// The next nightly has what this one had; nothing comes by itself after a hotfix.
-    fn tell_end(&self, key: &[u64], why: &str, cx: &mut Context<'_>) {
+    pub(super) fn tell_end(&self, key: &[u64], why: &str, cx: &mut Context<'_>) {
         let Some(release) = self.releases.get(key) else { return };
         let version = &release.artefact.version;
         let (code, severity, text) = match release.lane {
@@ -207,6 +228,17 @@ impl Line {
             self.end_at(&key, Stage::Barred { why }, cx);
             return true;
         }
+        let before = release.passed.iter().any(|(site, _)| *site == Site::Canary);
+        if before && release.artefact.version == self.canary {
+            // It is there still: somebody ordered it once more.
+            let since_unix_ms = cx.now_ms;
+            if let Some(release) = self.releases.get_mut(&key) {
+                release.soaking_ms = Some(since_unix_ms);
+                release.facts = None;
+                release.stage = Stage::Soaking { since_unix_ms };
+            }
+            return true;
+        }
         if release.artefact.version == self.canary {
             let why = "the canary fleet ran a version of this name before".to_owned();
             self.end_at(&key, Stage::Barred { why }, cx);
@@ -242,9 +274,9 @@ impl Line {
     }
 
     /// Production moved on while this waited: going there would take something back. A hotfix is built anew, upon what runs now.
-    fn outrun(&mut self, key: &[u64], cx: &mut Context<'_>) {
+    pub(super) fn outrun(&mut self, key: &[u64], cx: &mut Context<'_>) {
         let why = format!(
-            "production got {} meanwhile, which has what this lacks",
+            "production got {} meanwhile, which has what this lacks or is above it",
             self.production.version
         );
         self.end_at(key, Stage::Superseded { why }, cx);
@@ -284,6 +316,7 @@ impl Line {
             since_ms: cx.now_ms,
             back: None,
             overdue: false,
+            unconfirmed: false,
             slot_ms: if uses { self.slot.open_since_ms.take() } else { None },
         };
         self.runs.insert(site, run);
@@ -334,9 +367,9 @@ impl Line {
             Some(run) => Some(run.release.clone()),
             None => None,
         };
-        let lost = self.releases.iter().find(|(_, release)| {
+        let lost = self.releases.iter().find(|(key, release)| {
             let waits = matches!(release.stage, Stage::Qualified { .. });
-            waits && !release.content.covers(&self.production.content)
+            waits && (!release.content.covers(&self.production.content) || **key <= self.production.numbers)
         });
         if let Some(key) = lost.map(|(key, _)| key.clone()) {
             self.outrun(&key, cx);
@@ -357,204 +390,5 @@ impl Line {
         self.chosen.take_if(|chosen| chosen.key == key);
         self.held = None;
         true
-    }
-
-    pub(super) fn ended(&mut self, change: &ChangeKey, end: &ChangeEnd, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        if let Some(known) = self.ended.get(change) {
-            return if known.outcome == end.outcome {
-                Ok(())
-            } else {
-                Err(Refusal::EndChanged {
-                    change: change.to_string(),
-                    known: known.outcome.as_str().to_owned(),
-                    now: end.outcome.as_str().to_owned(),
-                })
-            };
-        }
-        let site = self
-            .runs
-            .iter()
-            .find(|(_, run)| run.order.change == *change)
-            .map(|(site, _)| *site);
-        let Some((site, run)) = site.and_then(|site| Some((site, self.runs.remove(&site)?))) else {
-            return Err(Refusal::NobodyAsked {
-                what: format!("the end of change {change}"),
-            });
-        };
-        cx.out.ended(change);
-        self.ended.insert(change.clone(), end.clone());
-        self.hands += end.human_actions;
-        if let Some(release) = self.releases.get_mut(&run.release) {
-            release.hands += end.human_actions;
-        }
-        let done = matches!(end.outcome, Outcome::Completed | Outcome::CompletedWithDebt);
-        match site {
-            Site::Canary => self.canary_ended(&run, end, done, cx),
-            Site::Production => self.production_ended(&run, end, done, cx),
-        }
-        self.forget();
-        Ok(())
-    }
-
-    fn canary_ended(&mut self, run: &Run, end: &ChangeEnd, done: bool, cx: &mut Context<'_>) {
-        let Some(release) = self.releases.get_mut(&run.release) else {
-            return;
-        };
-        if done {
-            self.canary.clone_from(&release.artefact.version);
-            release.passed.push((Site::Canary, end.at_unix_ms));
-            // One that was barred meanwhile stays barred, wherever it runs.
-            if release.stage == Stage::OnCanary {
-                release.soaking_ms = Some(end.at_unix_ms);
-                release.stage = Stage::Soaking {
-                    since_unix_ms: end.at_unix_ms,
-                };
-            }
-            return;
-        }
-        if release.stage != Stage::OnCanary {
-            return;
-        }
-        match run.back.as_ref().map(|back| back.reason) {
-            // It was nowhere: as if it had not been ordered.
-            Some(Why::GiveWay | Why::NotBegun) if end.exposed == 0 => release.stage = Stage::Built,
-            Some(Why::GiveWay) => {
-                let why = "a hotfix needed the canary fleet".to_owned();
-                release.stage = Stage::Superseded { why };
-            }
-            Some(Why::Stopped | Why::NotBegun) => self.stopped_with(&run.release, cx),
-            Some(Why::Deadline | Why::Barred) => {
-                let why = format!("it did not get through the canary fleet in time: {}", end.why);
-                self.end_at(&run.release, Stage::Expired { why }, cx);
-            }
-            None => {
-                let why = format!("{} on the canary fleet: {}", end.outcome.as_str(), end.why);
-                if matches!(end.outcome, Outcome::RolledBack | Outcome::RolledBackPartially) {
-                    self.suspect(&run.release, why, cx);
-                } else {
-                    self.end_at(&run.release, Stage::Expired { why }, cx);
-                }
-            }
-        }
-    }
-
-    /// The next nightly takes its place; a hotfix has nothing behind it.
-    fn stopped_with(&mut self, key: &[u64], cx: &mut Context<'_>) {
-        let why = "the line was stopped".to_owned();
-        if self
-            .releases
-            .get(key)
-            .is_some_and(|release| release.lane == Lane::Hotfix)
-        {
-            self.tell_end(key, &why, cx);
-        }
-        self.end_at(key, Stage::Superseded { why }, cx);
-    }
-
-    fn production_ended(&mut self, run: &Run, end: &ChangeEnd, done: bool, cx: &mut Context<'_>) {
-        let id = self.config.id.clone();
-        let Some(release) = self.releases.get_mut(&run.release) else {
-            return;
-        };
-        let mut delivery = Delivery {
-            version: release.artefact.version.clone(),
-            began_ms: run.since_ms,
-            end: end.clone(),
-            hands: release.hands,
-            leads_ms: Vec::new(),
-            gave_way: false,
-        };
-        if done {
-            let before = std::mem::replace(
-                &mut self.production,
-                Standing {
-                    version: release.artefact.version.clone(),
-                    numbers: run.release.clone(),
-                    content: release.content.clone(),
-                },
-            );
-            release.passed.push((Site::Production, end.at_unix_ms));
-            let barred = release.stage.why().map(str::to_owned);
-            release.stage = Stage::InProduction;
-            let news = self
-                .commits
-                .iter()
-                .filter(|(number, _)| self.production.content.has(**number) && !before.content.has(**number));
-            delivery.leads_ms = news.map(|(_, tried)| (end.at_unix_ms - tried.at_ms).max(0)).collect();
-            for (key, other) in &mut self.releases {
-                if *key == run.release {
-                    continue;
-                }
-                if other.stage == Stage::InProduction {
-                    other.stage = Stage::Replaced;
-                } else if matches!(other.stage, Stage::Qualified { .. })
-                    && self.production.content.covers(&other.content)
-                {
-                    let why = format!("{} went to production, and has all of it", self.production.version);
-                    other.stage = Stage::Superseded { why };
-                }
-            }
-            if let Some(why) = barred {
-                let reason = format!(
-                    "{} is in all of production, and was to be taken back: {why}",
-                    delivery.version
-                );
-                self.stop("the train", &reason, false, cx);
-            }
-        } else {
-            // The slot is free again, for another one.
-            self.slot.open_since_ms = self.slot.open_since_ms.or(run.slot_ms);
-            let why = format!("{} in production: {}", end.outcome.as_str(), end.why);
-            let clean = end.outcome == Outcome::RolledBack;
-            let moving = release.stage == Stage::OnProduction;
-            match run.back.as_ref().map(|back| back.reason) {
-                // It was said when it was barred.
-                _ if !moving => {}
-                None => self.suspect(&run.release, why, cx),
-                Some(reason) if clean && (reason == Why::GiveWay || (reason == Why::NotBegun && end.exposed == 0)) => {
-                    delivery.gave_way = true;
-                    release.stage = Stage::Qualified {
-                        since_unix_ms: release.qualified_ms.unwrap_or(cx.now_ms),
-                    };
-                }
-                Some(Why::Stopped | Why::NotBegun) => self.stopped_with(&run.release, cx),
-                Some(Why::Deadline | Why::GiveWay | Why::Barred) => {
-                    self.end_at(&run.release, Stage::Expired { why }, cx);
-                }
-            }
-            if !clean {
-                // Production runs two versions, and no rule says what to do with that.
-                self.stop(
-                    "the train",
-                    &format!("production was left as {}", end.outcome.as_str()),
-                    false,
-                    cx,
-                );
-            }
-        }
-        let text = format!("{} ended as {}: {}", run.order.change, end.outcome.as_str(), end.why);
-        cx.tell(&id, "train.delivered", Severity::Info, text);
-        // What was taken back before it touched anything was no change of production.
-        if done || run.back.is_none() || end.exposed > 0 {
-            self.deliveries.push(delivery);
-        }
-    }
-
-    /// It is bad: it goes no further, and CI is told where the cause must be.
-    pub(super) fn suspect(&mut self, key: &[u64], why: String, cx: &mut Context<'_>) {
-        let Some(release) = self.releases.get(key) else {
-            return;
-        };
-        let (version, content) = (release.artefact.version.clone(), release.content.clone());
-        self.end_at(key, Stage::Barred { why: why.clone() }, cx);
-        let after = self.last_good(&content);
-        let commits = self.names(after, &content);
-        cx.out.push(Command::Suspects {
-            line: self.config.id.clone(),
-            version,
-            after,
-            commits,
-            why,
-        });
     }
 }

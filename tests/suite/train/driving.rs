@@ -183,6 +183,7 @@ impl Artefacts for Seen {
             digest: "d".to_owned(),
             head: order.head,
             base: order.base,
+            picks: order.picks.clone(),
         };
         let build = || {
             let mut artefacts = self.world.artefacts.lock();

@@ -1,6 +1,7 @@
 //! The release train.
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
+mod adversity;
 mod driving;
 mod exploration;
 mod figures;
@@ -93,6 +94,7 @@ pub(crate) fn built(version: &str, digest: &str, head: u64, base: Option<u64>) -
             digest: digest.to_owned(),
             head,
             base,
+            picks: Vec::new(),
         },
     }
 }

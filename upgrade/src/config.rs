@@ -5,7 +5,7 @@ use crate::{ConfigError, GroupName, Mode, TargetId, Timing, Version};
 
 /// How a [`Driver`](crate::Driver) works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DriverConfig {
     /// Attempts under way at once. Default 1,000.

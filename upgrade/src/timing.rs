@@ -9,7 +9,7 @@ use crate::{Mode, Step};
 /// compared at looks and at those answers only: a step ends at the first look at or after its deadline that does not show
 /// what it waits for. The defaults are starting values, not measured optima.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Timing {
     /// To learn what a target runs before it is touched. Default 60 s.

@@ -199,7 +199,7 @@ impl Driver {
     /// Jobs of a driver that may take any.
     pub(super) const fn may_submit(&self) -> Result<(), SubmitError> {
         match self.stage {
-            Stage::Replaying => Err(SubmitError::NotResumed),
+            Stage::Replaying | Stage::Unreadable => Err(SubmitError::NotResumed),
             Stage::Fresh | Stage::Ready | Stage::InTurn => Ok(()),
         }
     }

@@ -48,6 +48,9 @@ pub enum DriverError {
     /// The future of a turn was dropped half-way, so what was sent is not known here.
     #[error("a turn was dropped before its end: make a new driver, replay the journal and resume")]
     Interrupted,
+    /// A record could not be replayed. Nothing is done, and nothing more is taken, beside a history that is not understood.
+    #[error("a record of the journal did not fit: see to the journal, then make a new driver and replay it whole")]
+    NotUnderstood,
     /// Records were replayed and not resumed from.
     #[error("the driver has replayed a journal: call `resume` first")]
     NotResumed,
@@ -136,7 +139,10 @@ pub struct Driver {
 enum Stage {
     Fresh,
     Replaying,
+    /// A record was not understood: nothing is gone on from there.
+    Unreadable,
     Ready,
+    /// Also for good, where the future of a turn was dropped.
     InTurn,
 }
 
@@ -263,14 +269,19 @@ impl Driver {
     /// Call [`resume`](Self::resume) after the last. After an error the driver must be dropped. A driver that was given
     /// nothing of a journal that has records does nothing ([`DriverError::NotReplayed`]).
     pub fn replay(&mut self, record: &Record<'_>) -> Result<Option<Receipt>, DriverError> {
-        if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
-            return Err(DriverError::NotFresh);
-        }
-        // What is not understood is not gone on from.
-        self.stage = Stage::InTurn;
+        self.may_replay()?;
+        self.stage = Stage::Unreadable;
         let told = self.history.take(record)?;
         self.stage = Stage::Replaying;
         Ok(told.and_then(|told| told.receipt))
+    }
+
+    const fn may_replay(&self) -> Result<(), DriverError> {
+        match self.stage {
+            Stage::Fresh | Stage::Replaying => Ok(()),
+            Stage::Unreadable => Err(DriverError::NotUnderstood),
+            Stage::Ready | Stage::InTurn => Err(DriverError::NotFresh),
+        }
     }
 
     /// Reads the whole journal, gives the receipts of attempts that have ended (a snapshot has none of those it stands
@@ -298,9 +309,7 @@ impl Driver {
     /// last record, as whoever read them has it ([`read_journal`](crate::read_journal) gives it): if the journal ends
     /// elsewhere when the driver first writes, it does nothing.
     pub fn resume(&mut self, end: Position) -> Result<Vec<TargetId>, DriverError> {
-        if !matches!(self.stage, Stage::Fresh | Stage::Replaying) {
-            return Err(DriverError::NotFresh);
-        }
+        self.may_replay()?;
         if self.history.open.values().any(|open| open.generation.0 >= MOST) {
             return Err(RecordError::Number.into());
         }
@@ -366,6 +375,9 @@ impl Driver {
 
     /// Queues a job. Nothing is journaled or touched before a turn begins it. Jobs begin in the order in which they are
     /// submitted, but that nobody waits for a group that is full.
+    ///
+    /// The number is that of the attempt for good once it has begun, and until then only as long as this driver lives: a job
+    /// that has not begun is not in the journal, and a driver made later gives its number to another one.
     pub fn submit(&mut self, job: Job) -> Result<AttemptId, SubmitError> {
         self.check(&job)?;
         if self.is_busy(&job.target) {

@@ -59,6 +59,7 @@ impl Driver {
             match self.stage {
                 Stage::InTurn => return Err(DriverError::Interrupted),
                 Stage::Replaying => return Err(DriverError::NotResumed),
+                Stage::Unreadable => return Err(DriverError::NotUnderstood),
                 Stage::Fresh | Stage::Ready => self.stage = Stage::InTurn,
             }
             let turn = self.take_turn(may_act).await;

@@ -3,7 +3,7 @@ use super::Rules;
 use super::state::{End, Faults, State};
 use super::world::{Conn, is_backward};
 use crate::machine::Machine;
-use crate::{Effect, Ingress, Mode, Reason, Serving, Step, Terminal, Which};
+use crate::{Effect, HandoverOrder, Ingress, Mode, Reason, Serving, Step, Terminal, Which};
 
 /// An invariant that does not hold, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,11 @@ pub(super) fn at_order(state: &State, machine: &Machine, effect: Effect, looked:
         Effect::ReplaceInPlace(_) if decided && !back => {
             unless(!world.open, "S10", "the sidecar is replaced under open ingress")
         }
+        Effect::HandOver(HandoverOrder::Commit) if looked => unless(
+            world.is_good(Which::New) && world.accepts(Which::New),
+            "S10",
+            "the target is given for good to an instance that does not serve",
+        ),
         Effect::Reset(Which::Old) | Effect::Stop(_) if first_time => unless(
             world.accepts(Which::New),
             "S3",

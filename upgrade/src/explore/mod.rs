@@ -17,7 +17,7 @@
 //! | S7 | no late command, of this generation or an older one, changes anything |
 //! | S8 | nothing is ordered after the end of an attempt, and no answer comes to nobody |
 //! | S9 | turning back is for good, unless the old instance is dead and the new one serves |
-//! | S10 | ingress is opened onto good instances alone, and on the way forward nothing is replaced in place under open ingress, as far as the last look shows |
+//! | S10 | ingress is opened onto good instances alone, a target is given for good to a new instance that serves, and on the way forward nothing is replaced in place under open ingress, as far as the last look shows |
 //! | S11 | `Done`: the new version serves, verified; the old one is gone and its slot empty |
 //! | L1 | every attempt ends: without further faults there is no way round in circles, and no standstill |
 //! | L2 | closed ingress is reopened, or a person is told that it is closed, or that nobody knows |

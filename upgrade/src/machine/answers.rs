@@ -27,9 +27,9 @@ impl Machine {
                 }
                 self.order = Order::Due;
                 // However long the platform would have it wait: others may wait for this target, with its way closed.
-                let most_ms = LONGEST_WAIT_MS.min(self.deadline_ms - now);
+                let most_ms = self.deadline_ms - now;
                 Command::Look {
-                    at_ms: now.saturating_add(self.backoff_ms().max(*after_ms).clamp(1, most_ms)),
+                    at_ms: now.saturating_add(self.wait_ms(*after_ms, most_ms)),
                 }
             }
             EffectOutcome::Failed { reason } => self.not_taken(
@@ -106,7 +106,7 @@ impl Machine {
                     self.ordinal = self.ordinal.saturating_add(1);
                     self.order = Order::Due;
                     return Command::Look {
-                        at_ms: now.saturating_add(self.backoff_ms()),
+                        at_ms: now.saturating_add(self.wait_ms(0, LONGEST_WAIT_MS)),
                     };
                 }
                 Order::Stuck(reason)

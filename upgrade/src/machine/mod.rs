@@ -24,7 +24,7 @@ use tally::Tally;
 use when::When;
 pub use words::{Command, Effect, Event, Plan, Which};
 
-/// No order waits longer than this before it is given again.
+/// No order waits longer than this before it is given again, its jitter included.
 const LONGEST_WAIT_MS: u64 = 60_000;
 
 /// What is known of the order of the present step.
@@ -370,15 +370,18 @@ impl Machine {
         self.tries > self.timing.max_tries
     }
 
-    /// Doubles with each try, plus up to as much again so that many do not return at once; a minute at most.
-    fn backoff_ms(&self) -> u64 {
+    /// How long to wait before asking again. It doubles with each try, and is at least what the platform wants; plus up to as
+    /// much again, so that many that are put off together do not return together. A minute at most, or so much, of which the
+    /// last quarter at the least is for the jitter: whoever has to wait the longest would all return at one time without.
+    fn wait_ms(&self, wanted_ms: u64, most_ms: u64) -> u64 {
+        let most = most_ms.min(LONGEST_WAIT_MS);
         let doubled = self
             .timing
             .backoff_ms
-            .saturating_mul(1 << u32::from(self.tries.clamp(1, 16) - 1))
-            .min(LONGEST_WAIT_MS);
+            .saturating_mul(1 << u32::from(self.tries.clamp(1, 16) - 1));
+        let least = doubled.max(wanted_ms).clamp(1, (most - most / 4).max(1));
         let mixed = mix(self.plan.salt ^ u64::from(self.tries) << 8 ^ u64::from(self.step.number()));
-        doubled + mixed % doubled.max(1)
+        least + mixed % least.min(most.saturating_sub(least)).max(1)
     }
 
     fn is_foreign(&self, seen: &Observation) -> bool {

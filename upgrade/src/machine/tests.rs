@@ -262,8 +262,16 @@ impl Node {
                 self.due = at_ms;
                 None
             }
-            Command::Effect { effect, step, .. } => {
+            Command::Effect {
+                effect, step, ordinal, ..
+            } => {
                 assert_eq!(step, self.machine.step());
+                // Under its key it would be known already, and not be done.
+                let is_new = ordinal != before.machine.ordinal;
+                assert!(
+                    is_new || before.machine.order != Order::Taken,
+                    "{effect:?} was taken, and is ordered again under the same key"
+                );
                 let back = self.machine.went_back().is_some();
                 if back {
                     assert!(step >= Step::Reclosing, "{effect:?} of {step} after turning back");

@@ -147,51 +147,56 @@ fn no_two_orders_share_a_key() {
 /// The controller comes back on a machine whose clock began anew.
 #[test]
 fn a_drain_has_its_end_after_a_clock_that_begins_anew() {
-    let remembered = Remembered {
-        last: Some(Step::Closing),
-        went_back: None,
-        touched: false,
-        closed_at_ms: Some(900_000_000),
-        out_since_ms: Some(900_000_000),
-        counts: Counts::default(),
-        was_healthy: true,
-        recoveries_of_step: 1,
-        left_ms: Some(10_000),
-        intended_ms: 900_000_000,
-        intended: 0,
-    };
     let timing = Timing::default();
     let latest = 5_000 + timing.close_ms + timing.drain_ms;
-    drains_until(remembered, 5_000, latest);
+    let at = replaced_at(fell_draining(900_000_000), 5_000, Ingress::Closed);
+    assert!(at <= latest + 2_000, "{at}");
 }
 
 /// And where it has gone on, the end stays where it was.
 #[test]
 fn a_drain_has_its_end_after_a_fall_of_the_controller() {
     let timing = Timing::default();
-    let remembered = Remembered {
+    let latest = 100_000 + timing.close_ms + timing.drain_ms;
+    let at = replaced_at(fell_draining(100_000), 120_000, Ingress::Closed);
+    assert!(at <= latest + 2_000, "{at}");
+}
+
+/// Where the way was open meanwhile, as a watchdog leaves it, the next closing drains in full.
+#[test]
+fn a_drain_is_whole_where_the_way_was_opened_while_the_controller_was_away() {
+    let timing = Timing::default();
+    let back_ms = 1_000_000;
+    let drained_ms = replaced_at(fell_draining(100_000), back_ms, Ingress::Open) - back_ms;
+    let whole = timing.drain_ms..timing.drain_ms + 5_000;
+    assert!(whole.contains(&drained_ms), "cut after {drained_ms} ms");
+}
+
+/// The controller fell behind a closing of this time.
+fn fell_draining(closed_at_ms: u64) -> Remembered {
+    Remembered {
         last: Some(Step::Closing),
         went_back: None,
         touched: false,
-        closed_at_ms: Some(100_000),
-        out_since_ms: Some(100_000),
+        closed_at_ms: Some(closed_at_ms),
+        out_since_ms: Some(closed_at_ms),
         counts: Counts::default(),
         was_healthy: true,
         recoveries_of_step: 1,
         left_ms: Some(10_000),
-        intended_ms: 100_000,
+        intended_ms: closed_at_ms,
         intended: 0,
-    };
-    drains_until(remembered, 120_000, 100_000 + timing.close_ms + timing.drain_ms);
+    }
 }
 
-/// The replacement is ordered by then, though somebody is still connected.
-fn drains_until(remembered: Remembered, from: u64, latest: u64) {
-    let seen = running("old", Ingress::Closed, 3);
+/// When the replacement is ordered, where somebody stays connected, by a controller that comes back at a time and finds the
+/// way so.
+fn replaced_at(remembered: Remembered, from: u64, ingress: Ingress) -> u64 {
+    let mut seen = running("old", ingress, 3);
     let mut machine = Machine::recover(warm(), Arc::new(Timing::default()), remembered);
     let mut now = from;
     let mut command = machine.begin(now);
-    loop {
+    for _ in 0..1_000 {
         command = match command {
             Command::Look { at_ms } => {
                 now = at_ms.max(now + 1_000);
@@ -204,15 +209,20 @@ fn drains_until(remembered: Remembered, from: u64, latest: u64) {
             Command::Effect {
                 effect: Effect::ReplaceInPlace(_),
                 ..
-            } => break,
-            Command::Effect { .. } => machine.next(Event::Outcome {
-                now_ms: now,
-                outcome: &EffectOutcome::Applied,
-            }),
+            } => return now,
+            Command::Effect { effect, .. } => {
+                if matches!(effect, Effect::Close { .. }) {
+                    seen.ingress = Ingress::Closed;
+                }
+                machine.next(Event::Outcome {
+                    now_ms: now,
+                    outcome: &EffectOutcome::Applied,
+                })
+            }
             Command::Finish(terminal) => panic!("{terminal:?}"),
         };
-        assert!(now <= latest + 2_000, "{} at {now}, its way closed", machine.step());
     }
+    panic!("{} at {now}, its way closed", machine.step());
 }
 
 /// Numbers that a journal can be read with are not counted beyond.
@@ -344,4 +354,73 @@ fn a_job_is_superseded_in_a_full_queue() {
     assert!(driver.is_busy(&b));
     world.run(&mut driver);
     assert_eq!(world.slot(&b).running, "newest".into());
+}
+
+/// How long machines that differ in nothing but their seeds wait before they order again, put off for so long.
+fn waits(mode: Mode, after_ms: u64) -> BTreeSet<u64> {
+    let wait = |salt| {
+        let plan = Plan { mode, salt, ..warm() };
+        let mut machine = Machine::new(plan, Arc::new(Timing::default()));
+        machine.begin(0);
+        let seen = running("old", Ingress::Open, 0);
+        let ordered = machine.next(Event::Observed {
+            asked_ms: 0,
+            now_ms: 0,
+            seen: &seen,
+        });
+        assert!(matches!(ordered, Command::Effect { .. }), "{ordered:?}");
+        let outcome = &EffectOutcome::Retry { after_ms };
+        match machine.next(Event::Outcome { now_ms: 0, outcome }) {
+            Command::Look { at_ms } => at_ms,
+            other => panic!("{other:?}"),
+        }
+    };
+    (0..64).map(wait).collect()
+}
+
+/// Many that are put off together do not return together, however long they would have to wait; and they wait no longer than
+/// a minute, nor than their step may take.
+#[test]
+fn who_is_put_off_returns_spread() {
+    for (mode, after_ms, wanted) in [
+        (Mode::Cold, 0, 1_000..2_000),
+        (Mode::Cold, 20_000, 20_000..40_000),
+        (Mode::Cold, 40_000, 40_000..60_000),
+        (Mode::Cold, 86_400_000, 45_000..60_000),
+        // A closing may take ten seconds.
+        (Mode::Warm, 86_400_000, 7_500..10_000),
+    ] {
+        let waits = waits(mode, after_ms);
+        let (first, last) = (*waits.first().unwrap(), *waits.last().unwrap());
+        let span = wanted.end - wanted.start;
+        assert!(
+            wanted.contains(&first) && wanted.contains(&last),
+            "{first} to {last} after {after_ms}"
+        );
+        assert!(
+            waits.len() >= 58 && last - first > span / 2,
+            "{} of 64 differ, {first} to {last}",
+            waits.len()
+        );
+    }
+}
+
+/// What is misspelt is not left at its default in silence.
+#[test]
+fn fields_that_there_are_not_are_named() {
+    let error = serde_json::from_str::<Timing>(r#"{"drain_m": 5}"#)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`drain_m`") && error.contains("`drain_ms`"), "{error}");
+    for text in [r#"{"max_inflight": 5}"#, r#"{"timing": {"max_inflight": 5}}"#] {
+        let error = serde_json::from_str::<DriverConfig>(text).unwrap_err().to_string();
+        assert!(error.contains("`max_inflight`"), "{error}");
+    }
+    let config: DriverConfig = serde_json::from_str(r#"{"timing": {"drain_ms": 5}}"#).unwrap();
+    assert_eq!(
+        (config.timing.drain_ms, config.poll_ms),
+        (5, DriverConfig::new().poll_ms)
+    );
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<DriverConfig>(&text).unwrap(), config);
 }

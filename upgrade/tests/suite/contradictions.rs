@@ -128,3 +128,27 @@ fn what_goes_round_or_nowhere_is_not_read_for_ever() {
         assert!(is_damaged, "{how:?}: {error}");
     }
 }
+
+/// Whoever goes on all the same is told why nothing is done.
+#[test]
+fn after_a_record_that_does_not_fit_nothing_is_done() {
+    let world = World::new(Kill::at([]), World::able());
+    let target = world.add("a");
+    let mut driver = world.driver();
+    let unfit = Record {
+        stream: Stream::UPGRADE,
+        kind: 250,
+        bytes: b"of another program",
+    };
+    assert!(matches!(driver.replay(&unfit), Err(DriverError::Record(_))));
+    let not_understood = DriverError::NotUnderstood;
+    assert_eq!(driver.replay(&unfit), Err(not_understood.clone()));
+    assert_eq!(driver.resume(0), Err(not_understood.clone()));
+    assert_eq!(
+        driver.submit(job(&target, "new", Mode::Cold)),
+        Err(SubmitError::NotResumed)
+    );
+    assert_eq!(driver.cancel(&target, "li"), Cancelled::NotResumed);
+    assert_eq!(driver.turn(&mut |_| true).now_or_never().unwrap(), Err(not_understood));
+    assert_eq!(world.end(), 0);
+}

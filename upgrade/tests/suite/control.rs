@@ -125,6 +125,37 @@ fn cancelled_jobs_go_and_attempts_turn_back() {
     assert_eq!(driver.outstanding(), 0);
 }
 
+/// Versions of configurations are not versions of the artefact: what follows a change of the other begins from where its own
+/// job says.
+#[test]
+fn a_change_that_follows_one_of_another_kind_begins_from_its_own_version() {
+    for first in [Mode::Config, Mode::Warm] {
+        let world = World::new(Kill::at([]), World::able().with_config());
+        let a = world.add("a");
+        world.change(&a, |slot| slot.config = "c1".into());
+        let of_config = Job::new(a.clone(), "c1", "c2", Mode::Config);
+        let of_artefact = Job::new(a.clone(), "old", "new", Mode::Warm);
+        let (job, follows) = if first == Mode::Config {
+            (of_config, of_artefact)
+        } else {
+            (of_artefact, of_config)
+        };
+        let mut driver = world.driver();
+        driver.submit(job).unwrap();
+        while world.state.lock().sent.is_empty() {
+            turn(&world, &mut driver);
+        }
+        let id = driver.supersede(follows.clone(), "li").unwrap();
+        let receipts = world.run(&mut driver);
+        let last = receipts.last().unwrap();
+        assert_eq!(
+            (last.attempt, &last.from, &last.terminal),
+            (id, &follows.from, &Terminal::Done),
+            "{receipts:?}"
+        );
+    }
+}
+
 #[test]
 fn a_newer_change_follows_from_where_the_older_one_ended() {
     for (bad_first, turns) in [(false, 0), (false, 3), (false, 60), (true, 4)] {

@@ -17,8 +17,10 @@ mod driving;
 mod exploration;
 mod followers;
 mod formats;
+mod hanging;
 #[path = "../../examples/own_platform/host.rs"]
 mod host;
+mod hot_looks;
 mod journaled;
 mod late_lies;
 mod liars;

@@ -168,8 +168,9 @@ fn applications(world: &World) -> BTreeMap<usize, u64> {
 /// release: of all others a loss is a loss.
 #[derive(Default)]
 struct Deaths {
-    /// By target: who was seen alive, and when last.
-    alive: BTreeMap<usize, (u64, Instant)>,
+    /// By target: who was seen alive, at the last look but one, and at the last. A process that ends closes its connections
+    /// before it is known to have ended: a look between the two sees it alive.
+    alive: BTreeMap<usize, (u64, Instant, Instant)>,
 }
 
 impl Deaths {
@@ -183,12 +184,14 @@ impl Deaths {
             let runs = processes(world, site)
                 .into_iter()
                 .find(|process| process.version.as_str() == new);
-            let before = match &runs {
-                Some(process) => self.alive.insert(site, (process.instance.0, now)),
-                None => self.alive.remove(&site),
-            };
             let instance = runs.map(|process| process.instance.0);
-            if let Some((_, lived)) = before.filter(|(before, _)| Some(*before) != instance) {
+            let before = self.alive.remove(&site);
+            if let Some(instance) = instance {
+                let same = before.filter(|(before, ..)| *before == instance);
+                let last = same.map_or(now, |(.., last)| last);
+                self.alive.insert(site, (instance, last, now));
+            }
+            if let Some((_, lived, _)) = before.filter(|(before, ..)| Some(*before) != instance) {
                 shared.tally.dies(site, lived);
                 shared.tally.died(site);
             }

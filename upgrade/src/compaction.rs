@@ -97,7 +97,8 @@ pub struct Compaction {
 /// Lets a snapshot stand for everything in the journal up to its present end: of attempts that have ended only the
 /// generation of their target stays; the records of open attempts, and those of other streams, stay as they are.
 ///
-/// The receipts of ended attempts are gone afterwards: take them first. A driver goes on as if nothing had happened, and
+/// The receipts of ended attempts are gone afterwards: take them first, and out of the journal itself. A driver whose last append got no
+/// answer has not told what is in it yet, and if it falls before it does, that receipt was in the journal alone. A driver goes on as if nothing had happened, and
 /// a driver made later recovers the same, whether this was killed or not. The time it takes grows with the journal, and
 /// the memory with the number of targets: about a hundred bytes each.
 pub async fn compact<J: Journal + ?Sized>(journal: &J) -> Result<Compaction, DriverError> {

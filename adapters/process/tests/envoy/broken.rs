@@ -250,11 +250,10 @@ fn an_old_one_that_dies_as_the_new_one_is_let_in_is_followed() {
             true
         });
         let receipt = attempt.await.unwrap();
-        // Which death is seen first is nobody's promise.
-        assert!(
-            matches!(receipt.went_back, Some(Reason::OldDied | Reason::Crashed)),
-            "{receipt:?}"
-        );
+        // Which death is seen first is nobody's promise; nor that one is, where the new one had everything before anybody looked.
+        let seen = matches!(receipt.went_back, Some(Reason::OldDied | Reason::Crashed));
+        let unseen = receipt.went_back.is_none() && receipt.terminal == Terminal::Done;
+        assert!(seen || unseen, "{receipt:?}");
         let version = match receipt.terminal {
             Terminal::Done => ENVOY_NEW,
             Terminal::RolledBack { .. } => ENVOY_OLD,

@@ -415,7 +415,7 @@ fn killed_where_it_stands_at_an_effect_or_an_append() {
 fn killed_while_it_goes_on() {
     for seed in 5..=6 {
         killed_again_and_again(seed, |draw| {
-            Kill::AfterTurns(usize::try_from(4 + draw.below(40)).unwrap())
+            Kill::AfterTurns(usize::try_from(4 + draw.below(20)).unwrap())
         });
     }
 }

@@ -362,8 +362,6 @@ fn when_the_old_one_dies_early_somebody_serves() {
             let victim = all.iter().find(|one| one.version == old).unwrap();
             assert!(victim.signal(Signal::KILL).unwrap());
             until_so("its end", || start_time(victim.pid).is_none()).await;
-            // Into the queue that only the new one has.
-            let mut client = TcpStream::connect(("127.0.0.1", http(&root, name))).unwrap();
             if new.as_str() == "unready" {
                 until(&platform, name, "as before", |seen| {
                     let serves = of(seen, &old).is_some_and(|slot| slot.accepting);
@@ -372,6 +370,8 @@ fn when_the_old_one_dies_early_somebody_serves() {
                 .await;
                 continue;
             }
+            // Into the queue that only the new one has.
+            let mut client = TcpStream::connect(("127.0.0.1", http(&root, name))).unwrap();
             let seen = until(&platform, name, "served", |seen| {
                 of(seen, &new).is_some_and(|slot| slot.accepting)
             })

@@ -3,13 +3,9 @@
 use unattended::train::{Artefact, ChangeEnd, ChangeKey, Command, Commit, Input, Order, Site, Stage, Train};
 use unattended::{Level, Outcome, Severity};
 
-use super::{HOUR_MS, START_MS, at, built, ci, config, ended, facts, line, order, qualified, starts, told, train};
-
-fn stage(train: &Train, version: &str) -> Stage {
-    let line = &train.summary().lines[0];
-    let release = line.releases.iter().find(|release| release.version == version);
-    release.unwrap().stage.clone()
-}
+use super::{
+    HOUR_MS, START_MS, at, built, ci, config, ended, facts, line, order, qualified, stage, starts, told, train,
+};
 
 /// Head, base and other picks of the builds that are asked for.
 fn builds(train: &Train) -> Vec<(u64, Option<u64>, Vec<u64>)> {

@@ -13,7 +13,7 @@ mod urgent;
 use unattended::defense::{Guard, Scope};
 use unattended::train::{
     Artefact, Cadence, ChangeEnd, ChangeKey, Command, Commit, Input, Limits, LineConfig, LineId, Order, ReleaseFacts,
-    Site, Timetable, Train, TrainConfig,
+    Site, Stage, Timetable, Train, TrainConfig,
 };
 use unattended::{Actor, Level, Outcome};
 
@@ -154,7 +154,12 @@ pub(crate) fn told(train: &Train) -> Vec<(String, String)> {
 
 /// A nightly of commit 1 that qualified, at 02:00 of the next day.
 pub(crate) fn qualified(level: Level) -> Train {
-    let mut train = train(level);
+    qualified_in(config(level))
+}
+
+/// The same under other rules.
+pub(crate) fn qualified_in(config: TrainConfig) -> Train {
+    let mut train = Train::new(config).unwrap();
     for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
         train.apply(&input).unwrap();
     }
@@ -164,4 +169,11 @@ pub(crate) fn qualified(level: Level) -> Train {
     train.apply(&at(18)).unwrap();
     train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
     train
+}
+
+/// Where a release stands.
+pub(crate) fn stage(train: &Train, version: &str) -> Stage {
+    let line = &train.summary().lines[0];
+    let release = line.releases.iter().find(|release| release.version == version);
+    release.unwrap().stage.clone()
 }

@@ -1,18 +1,10 @@
 //! Bad input: typed, explained, nothing promoted.
 
 use unattended::defense::Guard;
-use unattended::train::{Input, Order, Refusal, Site, Stage, Train, TrainError, TrainSummary};
+use unattended::train::{Input, Order, Refusal, Site, Stage, Train, TrainError};
 use unattended::{Actor, Level, Outcome};
 
-use super::{QUALIFICATION, at, built, ci, config, ended, facts, order, qualified, starts, told, train};
-
-fn stage(summary: &TrainSummary, version: &str) -> Stage {
-    let all = summary.lines.iter().flat_map(|line| &line.releases);
-    all.clone()
-        .find(|release| release.version == version)
-        .map(|release| release.stage.clone())
-        .unwrap()
-}
+use super::{QUALIFICATION, at, built, ci, config, ended, order, qualified, stage, starts, told, train};
 
 #[test]
 fn green_and_red_put_a_commit_into_quarantine_and_bar_what_was_built_from_it() {
@@ -24,7 +16,7 @@ fn green_and_red_put_a_commit_into_quarantine_and_bar_what_was_built_from_it() {
             commit: "c1".to_owned()
         }
     );
-    assert!(matches!(stage(&train.summary(), "mesh-2.1.0"), Stage::Barred { .. }));
+    assert!(matches!(stage(&train, "mesh-2.1.0"), Stage::Barred { .. }));
     train.apply(&at(48)).unwrap();
     assert!(
         !starts(&train).iter().any(|key| key.contains("production")),
@@ -51,7 +43,7 @@ fn what_runs_is_taken_back_when_its_commit_turns_out_to_be_doubtful() {
         .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::RolledBack))
         .unwrap();
     assert_eq!(train.summary().lines[0].production, "mesh-2.0.0");
-    assert!(matches!(stage(&train.summary(), "mesh-2.1.0"), Stage::Barred { .. }));
+    assert!(matches!(stage(&train, "mesh-2.1.0"), Stage::Barred { .. }));
 }
 
 #[test]
@@ -249,15 +241,7 @@ freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto
         for line in &mut config.lines {
             line.limits.max_age_ms = max_age_hours * 3_600_000;
         }
-        let mut train = Train::new(config).unwrap();
-        for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
-            train.apply(&input).unwrap();
-        }
-        train
-            .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
-            .unwrap();
-        train.apply(&at(18)).unwrap();
-        train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+        let mut train = super::qualified_in(config);
         // A slot each morning, all of them within the freeze; the last one after it.
         for hours in 19..24 * 8 {
             train.apply(&at(hours)).unwrap();
@@ -305,15 +289,7 @@ rules:
         );
         let mut config = config(Level::L5);
         config.calendar = Guard::from_yaml("calendar.yaml", calendar).unwrap();
-        let mut train = Train::new(config).unwrap();
-        for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
-            train.apply(&input).unwrap();
-        }
-        train
-            .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
-            .unwrap();
-        train.apply(&at(18)).unwrap();
-        train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+        let mut train = super::qualified_in(config);
         train.apply(&at(28)).unwrap();
         on_production(&train)
     };

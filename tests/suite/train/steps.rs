@@ -244,15 +244,7 @@ freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto
 ";
     let mut config = config(Level::L5);
     config.calendar = Guard::from_yaml("calendar.yaml", freeze).unwrap();
-    let mut train = Train::new(config).unwrap();
-    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
-        train.apply(&input).unwrap();
-    }
-    train
-        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
-        .unwrap();
-    train.apply(&at(18)).unwrap();
-    train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+    let mut train = super::qualified_in(config);
     train.apply(&at(28)).unwrap();
     let held = train.summary().lines[0].held.clone().unwrap();
     assert!(
@@ -289,15 +281,7 @@ fn what_does_not_end_is_taken_back_and_then_somebody_is_named() {
 fn an_old_release_is_not_promoted() {
     let mut config = config(Level::L4);
     config.lines[0].limits.max_age_ms = 30 * 3_600_000;
-    let mut train = Train::new(config).unwrap();
-    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
-        train.apply(&input).unwrap();
-    }
-    train
-        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
-        .unwrap();
-    train.apply(&at(18)).unwrap();
-    train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+    let mut train = super::qualified_in(config);
     train.apply(&at(28)).unwrap();
     train.apply(&at(43)).unwrap();
     assert!(matches!(

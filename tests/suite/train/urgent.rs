@@ -3,13 +3,7 @@
 use unattended::train::{Command, Input, Order, Site, Stage, Train};
 use unattended::{Level, Outcome, Severity};
 
-use super::{HOUR_MS, at, built, ci, ended, facts, order, qualified, starts, told, train};
-
-fn stage(train: &Train, version: &str) -> Stage {
-    let line = &train.summary().lines[0];
-    let release = line.releases.iter().find(|release| release.version == version);
-    release.unwrap().stage.clone()
-}
+use super::{HOUR_MS, at, built, ci, ended, facts, order, qualified, stage, starts, told, train};
 
 fn taken_back(train: &Train) -> Vec<String> {
     let taken = |(_, command): (u64, &Command)| match command {
@@ -107,15 +101,7 @@ freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto
     let with = |level| {
         let mut config = super::config(level);
         config.calendar = unattended::defense::Guard::from_yaml("calendar.yaml", quiet).unwrap();
-        let mut train = Train::new(config).unwrap();
-        for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
-            train.apply(&input).unwrap();
-        }
-        train
-            .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
-            .unwrap();
-        train.apply(&at(18)).unwrap();
-        train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+        let mut train = super::qualified_in(config);
         train.apply(&choose("mesh-2.1.0")).unwrap();
         hotfix_qualifies(&mut train, 20);
         train
@@ -148,15 +134,7 @@ freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto
 ";
     let mut config = super::config(Level::L4);
     config.calendar = unattended::defense::Guard::from_yaml("calendar.yaml", freeze).unwrap();
-    let mut train = Train::new(config).unwrap();
-    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
-        train.apply(&input).unwrap();
-    }
-    train
-        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
-        .unwrap();
-    train.apply(&at(18)).unwrap();
-    train.apply(&facts(&train, "mesh-2.1.0", Some(0.5))).unwrap();
+    let mut train = super::qualified_in(config);
     train.apply(&choose("mesh-2.1.0")).unwrap();
     for hours in 19..5 * 24 - 8 {
         train.apply(&at(hours)).unwrap();

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::train::{Order, TrainHandle};
-use unattended::{Actor, Notice, Notifier};
+use unattended::{Actor, Notice, NoticeStage, Notifier};
 
 use crate::fleet::START_WALL_MS;
 use crate::quarter::LINE;
@@ -51,7 +51,7 @@ impl Desk {
 impl Notifier for Desk {
     async fn notify(&self, notice: &Notice) {
         let now_ms = *self.now_ms.lock();
-        if notice.code == "train.choose" {
+        if notice.code == "train.choose" && notice.stage == NoticeStage::Raised {
             self.asked.lock().get_or_insert(now_ms);
         }
         if self.aloud {

@@ -12,10 +12,10 @@ use unattended::defense::{Guard, Need, Scope};
 use unattended::report;
 use unattended::train::{
     Artefacts, CiStatus, Fleets, IncidentNews, Lane, Limits, LineConfig, LineId, Order, ReleaseView, Site as Where,
-    Timetable, Train, TrainConfig, TrainHandle, TrainParts, TrainRunError, TrainSummary, drive,
+    Timetable, Train, TrainBudget, TrainConfig, TrainHandle, TrainParts, TrainRunError, TrainSummary, drive,
 };
 use unattended::upgrade::MemoryJournal;
-use unattended::{Actor, Level, Notifier};
+use unattended::{Actor, Grant, Level, Notifier, Telling};
 use unattended_examples_support::{Exit, Failure};
 
 use crate::clock::{CALL_MS, POLL_MS, Passing, QuarterClock};
@@ -30,6 +30,8 @@ use crate::world::{Grounds, Truth};
 pub(crate) const LINE: &str = "mesh";
 /// Days after the last nightly in which what is on its way arrives.
 const TAIL_DAYS: i64 = 4;
+/// The level is granted for half a year.
+const GRANT_DAYS: i64 = 182;
 /// One soak, as the promise about lead time means it: a day, which holds one load peak.
 pub(crate) const SOAK_HOURS: f64 = 24.0;
 
@@ -153,18 +155,25 @@ pub(crate) fn config(options: &Options) -> Result<TrainConfig, Failure> {
     };
     let pack = |name: &str, text: &str| Guard::from_yaml(name, text).map_err(Failure::internal);
     Ok(TrainConfig {
-        level: options.level,
         owner: Actor::person("li", "release desk"),
         lines: vec![LineConfig {
             id: LineId::from(LINE),
             scope: Scope::new().label("fleet", "mesh"),
             timetable,
             limits,
+            grant: Grant::new(
+                options.level,
+                Actor::person("li", "release desk"),
+                START_WALL_MS + GRANT_DAYS * DAY_MS,
+            )
+            .map_err(Failure::internal)?,
+            budget: TrainBudget::default(),
             version: "mesh-2.0.0".to_owned(),
             head: 0,
         }],
         calendar: pack("calendar.yaml", include_str!("calendar.yaml"))?,
         qualification: pack("qualification.yaml", include_str!("qualification.yaml"))?,
+        telling: Telling::default(),
         began_unix_ms: START_WALL_MS,
     })
 }

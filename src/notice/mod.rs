@@ -235,14 +235,16 @@ impl Telling {
     const fn every_ms(&self, severity: Severity) -> u64 {
         match severity {
             Severity::Critical => self.critical_every_ms,
-            Severity::Warning | Severity::Info => self.warning_every_ms,
+            Severity::Warning => self.warning_every_ms,
+            Severity::Info => u64::MAX,
         }
     }
 
     const fn escalates_ms(&self, severity: Severity) -> u64 {
         match severity {
             Severity::Critical => self.critical_escalates_ms,
-            Severity::Warning | Severity::Info => self.warning_escalates_ms,
+            Severity::Warning => self.warning_escalates_ms,
+            Severity::Info => u64::MAX,
         }
     }
 }

@@ -35,11 +35,12 @@ pub fn train_page(summary: &TrainSummary) -> String {
             body class=(tone.class()) {
                 main {
                     header.top {
-                        p.kicker { span.pill { (word) } span.change { "Release train, level " (summary.level) } }
+                        p.kicker { span.pill { (word) } span.change { "Release train, " (levels(summary)) } }
                         @for line in &summary.lines { h1.long { (headline(line, &clock)) } }
                     }
                     (figures(&summary.measures))
                     @for line in &summary.lines {
+                        (standing(line, &clock))
                         (map(line, &clock, elapsed_ms))
                         (stops(line, &clock))
                         (arrivals(line, &clock))
@@ -55,6 +56,14 @@ pub fn train_page(summary: &TrainSummary) -> String {
         }
     }
     .into_string()
+}
+
+/// The levels of its lines, each once.
+fn levels(summary: &TrainSummary) -> String {
+    let mut levels: Vec<String> = summary.lines.iter().map(|line| line.level.to_string()).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    format!("level {}", levels.join(" and "))
 }
 
 fn headline(line: &LineView, clock: &Clock) -> String {
@@ -75,6 +84,28 @@ fn headline(line: &LineView, clock: &Clock) -> String {
         )
     };
     format!("Line {}: production runs {}. {act}", line.id, line.production)
+}
+
+/// Who lets the line act, until when; and what people are told as long as it is so.
+fn standing(line: &LineView, clock: &Clock) -> Markup {
+    html! {
+        section {
+            h2 { "Line " (line.id) " now" }
+            p {
+                "Level " (line.level) ", granted by " (line.granted_by) " until " (clock.at_unix(line.granted_until_unix_ms)) "."
+            }
+            @if !line.matters.is_empty() {
+                ul {
+                    @for matter in &line.matters {
+                        li {
+                            b { (matter.severity) ", " (matter.code) } " since " (clock.at_unix(matter.since_unix_ms)) ": "
+                            (matter.text)
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn figures(measures: &Measures) -> Markup {

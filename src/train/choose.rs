@@ -5,8 +5,8 @@ use unattended_defense::{Change, Decision, Facts, Guard, Request, Step, Verdict}
 use super::cadence::instant;
 use super::config::LineConfig;
 use super::line::{Chosen, Context, Held, Line, Release};
-use super::{Briefing, Candidate, Command, FACTS, Lane, Site, Stage};
-use crate::{Actor, ActorKind, Level, Severity};
+use super::{Briefing, Candidate, FACTS, INCIDENTS, Lane, Site, Stage};
+use crate::{Actor, ActorKind, Level};
 
 #[expect(clippy::cast_precision_loss, reason = "a time to be compared with hours")]
 pub(super) fn hours(ms: i64) -> f64 {
@@ -96,7 +96,7 @@ impl Line {
         if let Some(passed) = seen.drills_passed {
             facts = facts.value("drills_passed", at_ms, passed);
         }
-        if let Some(open) = seen.open_incidents {
+        if let Some(open) = seen.open_incidents.filter(|_| !self.silent.contains_key(INCIDENTS)) {
             // An incident of production is no reason to hold back what mends it: a hotfix that did not get through in time
             // comes with the next nightly.
             let brings = |head: &u64| release.content.has(*head) && !self.production.content.has(*head);
@@ -192,12 +192,17 @@ impl Line {
     /// The release to begin now, and who chose it; where a person has to, asks. While another one is on its way to production,
     /// only what overtakes it is looked at.
     pub(super) fn choice(&mut self, running: Option<&[u64]>, cx: &mut Context<'_>) -> Option<(Vec<u64>, Actor)> {
+        self.held = None;
         let fits = |key: &Vec<u64>| running.is_none_or(|running| self.overtakes(key, running));
         let candidates: Vec<Vec<u64>> = self.candidates(cx.now_ms).into_iter().filter(fits).collect();
         let urgent = candidates.first().and_then(|first| self.releases.get(first));
         let urgent = urgent.is_some_and(|first| first.lane == Lane::Hotfix);
+        let may = |by: &Actor| by.kind == ActorKind::Person || self.autonomy.level >= Level::L5;
         let stands = |chosen: &Chosen| {
-            fits(&chosen.key) && self.against(&chosen.key, cx.now_ms).is_none() && !(chosen.overtaken && urgent)
+            may(&chosen.by)
+                && fits(&chosen.key)
+                && self.against(&chosen.key, cx.now_ms).is_none()
+                && !(chosen.overtaken && urgent)
         };
         let (key, by) = match self.chosen.clone().filter(stands) {
             Some(chosen) => (chosen.key, Some(chosen.by)),
@@ -211,12 +216,21 @@ impl Line {
         let decision = cx.calendar.decide(&request, cx.now_ms);
         let version = release.artefact.version.clone();
         match (decision.verdict, by) {
-            (Verdict::Allow | Verdict::AllowLimited(1..), Some(by)) => Some((key, by)),
-            (Verdict::Allow | Verdict::AllowLimited(1..), None) if cx.level >= Level::L5 => {
-                Some((key, Actor::program("train", format!("cadence of {}", self.config.id))))
+            (Verdict::Allow | Verdict::AllowLimited(1..), Some(by)) if by.kind == ActorKind::Person => Some((key, by)),
+            (Verdict::Allow | Verdict::AllowLimited(1..), by) if self.autonomy.level >= Level::L5 => {
+                if let Some(beyond) = self.beyond(&key, cx.now_ms) {
+                    self.ask(&candidates, format!("Beyond the line's budget: {beyond}."), cx);
+                    return None;
+                }
+                let cadence = || Actor::program("train", format!("cadence of {}", self.config.id));
+                Some((key, by.unwrap_or_else(cadence)))
             }
-            (Verdict::Allow | Verdict::AllowLimited(1..), None) => {
-                self.ask(&candidates, format!("At level {} a person chooses.", cx.level), cx);
+            (Verdict::Allow | Verdict::AllowLimited(1..), _) => {
+                self.ask(
+                    &candidates,
+                    format!("At level {} a person chooses.", self.autonomy.level),
+                    cx,
+                );
                 None
             }
             // The rule wanted a person's word, and has it.
@@ -244,17 +258,13 @@ impl Line {
                     .map(|finding| finding.rule.to_string())
                     .collect();
                 let about = format!("{version}: {}", rules.join(", "));
-                if self.held.as_ref().is_none_or(|held| held.about != about) {
-                    let severity = if urgent { Severity::Critical } else { Severity::Info };
-                    cx.tell(&self.config.id, "train.held", severity, text.clone());
-                }
-                self.held = Some(Held { about, text });
+                self.held = Some(Held { about, text, urgent });
                 None
             }
         }
     }
 
-    fn ask(&mut self, candidates: &[Vec<u64>], because: String, cx: &mut Context<'_>) {
+    fn ask(&mut self, candidates: &[Vec<u64>], because: String, cx: &Context<'_>) {
         let candidates: Vec<Candidate> = candidates
             .iter()
             .filter_map(|key| self.candidate(key, cx.now_ms))
@@ -282,20 +292,18 @@ impl Line {
             },
             candidates,
         };
-        self.question = Some(briefing.clone());
-        cx.out.push(Command::Ask {
-            line: self.config.id.clone(),
-            briefing,
-        });
+        self.question = Some(briefing);
+    }
+
+    /// Commits that production would get.
+    pub(super) fn brings<'l>(&'l self, release: &'l Release) -> impl Iterator<Item = &'l u64> {
+        let all = self.commits.keys();
+        all.filter(|number| release.content.has(**number) && !self.production.content.has(**number))
     }
 
     fn candidate(&self, key: &[u64], now_ms: i64) -> Option<Candidate> {
         let release = self.releases.get(key)?;
-        let commits = self
-            .commits
-            .keys()
-            .filter(|number| release.content.has(**number) && !self.production.content.has(**number));
-        let commits = commits.count() as u64;
+        let commits = self.brings(release).count() as u64;
         let soak_hours = release.soaking_ms.map_or(0.0, |since_ms| {
             let until_ms = release.qualified_ms.unwrap_or(now_ms);
             hours(until_ms.saturating_sub(since_ms))

@@ -6,10 +6,12 @@ use super::cadence::{Times, Timetable, instant};
 use super::choose::{demands_nothing, never_known, request};
 use super::line::Line;
 use super::model::numbers;
-use super::{FACTS, Lane, LineId, Train};
-use crate::{Actor, ActorKind, Level};
+use super::{FACTS, Lane, LineId, Train, TrainBudget};
+use crate::{Actor, ActorKind, Grant, Level, Telling};
 
 const HOUR_MS: u64 = 3_600_000;
+/// Nothing waits for longer.
+const LONGEST_MS: u64 = 366 * 24 * HOUR_MS;
 
 /// How long a line waits for what. All in milliseconds, and none of them is endless.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Limits {
     pub hotfix_answer_ms: u64,
     /// No older release is promoted, counted from its build. Default 45 days.
     pub max_age_ms: u64,
+    /// For a source of news that does not answer. Then people are told. Default 1 hour.
+    pub silent_ms: u64,
     /// The room that the calendar must have for a change of production. Default none: its batches ask for themselves.
     pub room: Need,
 }
@@ -43,6 +47,7 @@ impl Default for Limits {
             take_back_ms: 48 * HOUR_MS,
             hotfix_answer_ms: HOUR_MS,
             max_age_ms: 45 * 24 * HOUR_MS,
+            silent_ms: HOUR_MS,
             room: Need::default(),
         }
     }
@@ -60,6 +65,12 @@ pub struct LineConfig {
     pub timetable: Timetable,
     /// How long it waits for what.
     pub limits: Limits,
+    /// How much it does by itself, who lets it, and until when. At [`Level::L4`] a person chooses what production gets, at
+    /// [`Level::L5`] nobody does. Below, and so when the grant has run out, nothing begins but what a person chose:
+    /// [`Order::Grant`](super::Order::Grant) grants it anew.
+    pub grant: Grant,
+    /// How much it may do before a person is asked.
+    pub budget: TrainBudget,
     /// The version that production and the canary fleet run at the beginning.
     pub version: String,
     /// The number of the newest commit in it.
@@ -70,11 +81,7 @@ pub struct LineConfig {
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "written literally by every program")]
 pub struct TrainConfig {
-    /// How much it does by itself. At [`Level::L4`] a person chooses what production gets, at [`Level::L5`] nobody does; below
-    /// there is no train, since it builds and starts by itself.
-    pub level: Level,
-    /// Who answers for it: who is named where a person is wanted. At L4 a person, by whose standing order releases go to the
-    /// canary fleet.
+    /// Who answers for it: who is told, and named where a person is wanted.
     pub owner: Actor,
     /// The lines.
     pub lines: Vec<LineConfig>,
@@ -82,6 +89,8 @@ pub struct TrainConfig {
     pub calendar: Guard,
     /// What a release must have shown on the canary fleet; [`FACTS`](super::FACTS) are what its rules may speak of.
     pub qualification: Guard,
+    /// How often people are told what is still so, and when somebody else is.
+    pub telling: Telling,
     /// When the train begins, in Unix milliseconds.
     pub began_unix_ms: i64,
 }
@@ -162,17 +171,8 @@ impl Train {
             return Err(TrainError::NoLine);
         }
         let wrong = |what: String| Err(TrainError::Setting { what });
-        if config.level < Level::L4 {
-            return wrong(format!(
-                "level: {} is below what a train does by itself; give L4, where a person chooses each release, or L5",
-                config.level
-            ));
-        }
-        if config.level < Level::L5 && config.owner.kind != ActorKind::Person {
-            return wrong(format!(
-                "owner: {} is a program, and at {} a person answers for what begins; name one",
-                config.owner, config.level
-            ));
+        if let Err(what) = config.telling.check(LONGEST_MS) {
+            return wrong(what);
         }
         let mut lines = std::collections::BTreeMap::new();
         for line in &config.lines {
@@ -198,6 +198,7 @@ fn check(line: &LineConfig, config: &TrainConfig) -> Result<Line, TrainError> {
         take_back_ms,
         hotfix_answer_ms,
         max_age_ms,
+        silent_ms,
         room: _,
     } = line.limits;
     let limits = [
@@ -208,13 +209,35 @@ fn check(line: &LineConfig, config: &TrainConfig) -> Result<Line, TrainError> {
         ("take_back_ms", take_back_ms),
         ("hotfix_answer_ms", hotfix_answer_ms),
         ("max_age_ms", max_age_ms),
+        ("silent_ms", silent_ms),
     ];
     for (name, value) in limits {
-        if !(1..=366 * 24 * HOUR_MS).contains(&value) {
+        if !(1..=LONGEST_MS).contains(&value) {
             return Err(wrong(format!(
                 "limits.{name} is {value}; give 1 ms to a year, since nothing waits for ever"
             )));
         }
+    }
+    let Grant {
+        level,
+        by,
+        until_unix_ms,
+    } = &line.grant;
+    if *level < Level::L4 {
+        return Err(wrong(format!(
+            "grant.level {level} is below what a train does by itself; grant L4, where a person chooses each release, or L5"
+        )));
+    }
+    if by.kind != ActorKind::Person {
+        return Err(wrong(format!(
+            "grant.by {by} is a program; name a person who answers for {level}"
+        )));
+    }
+    if *until_unix_ms <= config.began_unix_ms {
+        return Err(wrong(format!(
+            "grant.until_unix_ms {} is over when the train begins; give a later end",
+            instant(*until_unix_ms)
+        )));
     }
     let Some(version) = numbers(&line.version) else {
         return Err(wrong(format!(

@@ -1,5 +1,8 @@
 //! The thin driver: reads the sources, keeps the journal, carries commands out. It decides nothing.
 
+mod sources;
+mod telling;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -7,13 +10,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use unattended_upgrade::{Clock, Group, Journal, JournalError, Record, Stream};
 
 use super::{Artefacts, CiStatus, Command, Fleets, Input, LineId, NoAnswer, Order, Train, TrainSummary};
-use crate::{Actor, AlwaysPermit, CommandError, NOTICE_SCHEMA, Notice, NoticeStage, Notifier, Permit, Severity};
+use crate::notice::Outbox;
+use crate::{Actor, AlwaysPermit, CommandError, NoticeStage, Notifier, Permit};
 
 /// The records of the train in a journal.
 const STREAM: Stream = Stream(3);
@@ -182,16 +186,31 @@ pub fn drive<J: Journal, C: Clock>(
         waker: AtomicWaker::new(),
     });
     let handle = TrainHandle(Arc::clone(&shared));
+    let clock: Arc<dyn Clock> = Arc::<C>::clone(&parts.clock);
+    let outbox = Outbox::new(Arc::clone(&parts.notifier), clock, parts.call_ms);
     let mut run = Run {
         parts,
         shared,
         group: Group::new(),
         kept_back: 0,
         said_again: Vec::new(),
+        outbox: Mutex::new(outbox),
+        pulse_ms: 0,
+        owner: train.owner().to_string(),
     };
     (handle, async move {
+        let name = train.name();
         let ended = run.run(train).await;
         *run.shared.left.lock() = true;
+        match &ended {
+            Ok(()) => run.pulse(true),
+            Err(error) => {
+                let text =
+                    format!("the train is driven no more, and nothing is done until another run takes it up: {error}");
+                run.tell_of_failure(name, NoticeStage::Raised, text);
+            }
+        }
+        run.tell_the_rest().await;
         ended
     })
 }
@@ -204,6 +223,12 @@ struct Run<J, C> {
     kept_back: u32,
     /// What the run before this one has had carried out, and whoever did it is gone with it.
     said_again: Vec<Command>,
+    /// Signs of life, and what is said of the driving itself. Behind a lock only because futures that are being sent are not
+    /// `Sync`.
+    outbox: Mutex<Outbox>,
+    /// When the next sign of life is due.
+    pulse_ms: u64,
+    owner: String,
 }
 
 impl<J: Journal, C: Clock> Run<J, C> {
@@ -215,6 +240,7 @@ impl<J: Journal, C: Clock> Run<J, C> {
             let news = self.read().await;
             self.take(news).await?;
             self.carry_out().await?;
+            self.pulse(false);
             if *self.shared.left.lock() {
                 self.write().await?;
                 return Ok(());
@@ -240,73 +266,13 @@ impl<J: Journal, C: Clock> Run<J, C> {
                 replay(group, &identity, &mut begun, &mut train)?;
             }
         }
-        if !begun {
+        if begun {
+            let text = "another run has taken the train up".to_owned();
+            self.tell_of_failure(train.name(), NoticeStage::Resolved, text);
+        } else {
             self.group.push(STREAM, BEGIN, identity.as_bytes());
         }
         Ok(train)
-    }
-
-    /// Asks all sources. One that has no answer has none: it is asked again next time.
-    async fn read(&self) -> Vec<Input> {
-        let now_ms = self.parts.clock.wall();
-        let mut news = vec![Input::Tick(now_ms)];
-        let mut lines: Vec<(LineId, [u64; 3])> = Vec::new();
-        let mut running = Vec::new();
-        let mut soaking: Vec<(LineId, String)> = Vec::new();
-        if let Some(train) = &*self.shared.machine.lock() {
-            let cursors = |line: &LineId| ["ci", "artefacts", "incidents"].map(|source| train.cursor(source, line));
-            lines.extend(train.line_ids().map(|line| (line.clone(), cursors(line))));
-            running.extend(train.running().map(|order| order.change.clone()));
-            soaking.extend(
-                train
-                    .soaking()
-                    .map(|(line, version)| (line.clone(), version.to_owned())),
-            );
-        }
-        let moved = |source: &str, line: &LineId, cursor| Input::Cursor {
-            source: source.to_owned(),
-            line: line.clone(),
-            cursor,
-        };
-        for (line, [ci, artefacts, incidents]) in lines {
-            if let Ok(tried) = self.within(self.parts.ci.tried(&line, ci)).await {
-                news.extend(tried.items.into_iter().map(|(commit, green)| Input::Ci {
-                    line: line.clone(),
-                    commit,
-                    green,
-                }));
-                news.extend((tried.cursor > ci).then(|| moved("ci", &line, tried.cursor)));
-            }
-            if let Ok(built) = self.within(self.parts.artefacts.built(&line, artefacts)).await {
-                news.extend(built.items.into_iter().map(|artefact| Input::Built {
-                    line: line.clone(),
-                    artefact,
-                }));
-                news.extend((built.cursor > artefacts).then(|| moved("artefacts", &line, built.cursor)));
-            }
-            if let Ok(seen) = self.within(self.parts.fleets.incidents(&line, incidents)).await {
-                news.extend(seen.items.into_iter().map(|item| {
-                    let (line, id, at_unix_ms) = (line.clone(), item.id, item.at_unix_ms);
-                    if item.open {
-                        Input::Incident { line, id, at_unix_ms }
-                    } else {
-                        Input::Restored { line, id, at_unix_ms }
-                    }
-                }));
-                news.extend((seen.cursor > incidents).then(|| moved("incidents", &line, seen.cursor)));
-            }
-        }
-        for change in running {
-            if let Ok(Some(end)) = self.within(self.parts.fleets.end(&change)).await {
-                news.push(Input::Ended { change, end });
-            }
-        }
-        for (line, version) in soaking {
-            if let Ok(Some(facts)) = self.within(self.parts.fleets.facts(&line, &version)).await {
-                news.push(Input::Facts { line, version, facts });
-            }
-        }
-        news
     }
 
     /// Takes inputs, people's words before news, and makes them durable where anything but time came in.
@@ -363,21 +329,23 @@ impl<J: Journal, C: Clock> Run<J, C> {
         due.sort_by_key(|(number, command)| (rank(command), *number));
         let mut left = Vec::new();
         for command in std::mem::take(&mut self.said_again) {
-            if self.is_said_again(&command) && self.carry(u64::MAX, &command).await.is_err() {
+            if self.is_said_again(&command) && self.carry(&command).await.is_err() {
                 left.push(command);
             }
         }
         self.said_again = left;
+        let words = due.split_off(due.partition_point(|(_, command)| rank(command) < WORDS));
         let mut done = Vec::new();
         for (number, command) in due {
             // Somebody's word goes before whatever has not been done yet.
             if !self.shared.orders.lock().is_empty() {
                 break;
             }
-            if self.carry(number, &command).await.is_ok() {
+            if self.carry(&command).await.is_ok() {
                 done.push(Input::Done(number));
             }
         }
+        done.extend(self.say(words).await);
         if done.is_empty() { Ok(()) } else { self.take(done).await }
     }
 
@@ -394,7 +362,7 @@ impl<J: Journal, C: Clock> Run<J, C> {
         self.parts.permit.may_act() == Ok(true)
     }
 
-    async fn carry(&self, number: u64, command: &Command) -> Result<(), NoAnswer> {
+    async fn carry(&self, command: &Command) -> Result<(), NoAnswer> {
         let effect = matches!(
             command,
             Command::Build(_) | Command::Start(_) | Command::TakeBack { .. }
@@ -413,62 +381,15 @@ impl<J: Journal, C: Clock> Run<J, C> {
                 why,
                 ..
             } => self.within(self.parts.ci.suspects(line, version, commits, why)).await,
-            Command::Ask { line, briefing } => {
-                let severity = if briefing.is_urgent() {
-                    Severity::Critical
-                } else {
-                    Severity::Warning
+            Command::Tell { .. } => {
+                let notices = self.notice(command);
+                let sent = async {
+                    join_all(notices.iter().map(|notice| self.parts.notifier.notify(notice))).await;
+                    Ok(())
                 };
-                self.tell(number, line, "train.choose", severity, briefing.text()).await
+                self.within(sent).await
             }
-            Command::Tell {
-                line,
-                code,
-                severity,
-                text,
-            } => self.tell(number, line, code, *severity, text.clone()).await,
         }
-    }
-
-    async fn tell(
-        &self,
-        number: u64,
-        line: &LineId,
-        code: &str,
-        severity: Severity,
-        text: String,
-    ) -> Result<(), NoAnswer> {
-        let at_unix_ms = self.parts.clock.wall();
-        let owner = self
-            .shared
-            .machine
-            .lock()
-            .as_ref()
-            .map(|train| train.owner().to_string());
-        let notice = Notice {
-            schema: NOTICE_SCHEMA,
-            code: code.to_owned(),
-            severity,
-            // A state is one matter, however often it is said; what happened is a matter each time.
-            dedup_key: match code {
-                "train.choose" | "train.held" | "train.stopped" => format!("{line}/{code}"),
-                _ => format!("{line}/{code}/{number}"),
-            },
-            change: line.to_string(),
-            lanes: Vec::new(),
-            owner: owner.unwrap_or_default(),
-            stage: NoticeStage::Raised,
-            raised_unix_ms: at_unix_ms,
-            at_unix_ms,
-            text: format!("line {line}: {text}"),
-            question: None,
-            briefing: None,
-        };
-        let sent = async {
-            self.parts.notifier.notify(&notice).await;
-            Ok(())
-        };
-        self.within(sent).await
     }
 
     /// An answer, or none where it takes too long.
@@ -481,8 +402,10 @@ impl<J: Journal, C: Clock> Run<J, C> {
     }
 
     async fn wait(&self) {
-        let shared = &self.shared;
+        let (shared, outbox) = (&self.shared, &self.outbox);
         let word = poll_fn(|context| {
+            // It is never in the way of anything.
+            let _ = outbox.lock().drive(context);
             shared.waker.register(context.waker());
             if shared.orders.lock().is_empty() && !*shared.left.lock() {
                 Poll::Pending
@@ -495,12 +418,15 @@ impl<J: Journal, C: Clock> Run<J, C> {
     }
 }
 
+/// The [`rank`] of words.
+const WORDS: u8 = 2;
+
 /// What is carried out before what: what must not go on, then what is to begin, then words.
 const fn rank(command: &Command) -> u8 {
     match command {
         Command::TakeBack { .. } => 0,
         Command::Build(_) | Command::Start(_) => 1,
-        Command::Suspects { .. } | Command::Ask { .. } | Command::Tell { .. } => 2,
+        Command::Suspects { .. } | Command::Tell { .. } => WORDS,
     }
 }
 

@@ -1,6 +1,7 @@
 //! How changes of both fleets end, and what follows.
 
 use super::line::{Context, Delivery, Line, Release, Run, Standing, Why};
+use super::machine::TRAIN;
 use super::{ChangeEnd, ChangeKey, Command, Lane, Refusal, Site, Stage};
 use crate::{Outcome, Severity};
 
@@ -37,7 +38,7 @@ impl Line {
         if let Some(release) = self.releases.get_mut(&run.release) {
             release.hands += end.human_actions;
         }
-        let done = matches!(end.outcome, Outcome::Completed | Outcome::CompletedWithDebt);
+        let done = end.arrived();
         match site {
             Site::Canary => self.canary_ended(&run, end, done, cx),
             Site::Production => self.production_ended(&run, end, done, cx),
@@ -145,7 +146,7 @@ impl Line {
                     "{} is in all of production, and was to be taken back: {why}",
                     delivery.version
                 );
-                self.stop("the train", &reason, false, cx);
+                self.stop(TRAIN, &reason, Severity::Critical, false, cx);
             }
         } else {
             // The slot is free again, for another one.
@@ -170,12 +171,8 @@ impl Line {
             }
             if !clean {
                 // Production runs two versions, and no rule says what to do with that.
-                self.stop(
-                    "the train",
-                    &format!("production was left as {}", end.outcome.as_str()),
-                    false,
-                    cx,
-                );
+                let why = format!("production was left as {}", end.outcome.as_str());
+                self.stop(TRAIN, &why, Severity::Critical, false, cx);
             }
         }
         let text = format!("{} ended as {}: {}", run.order.change, end.outcome.as_str(), end.why);

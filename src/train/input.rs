@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cadence::instant;
 use super::{Artefact, ChangeEnd, ChangeKey, Commit, Lane, LineId, ReleaseFacts, Site};
-use crate::{Actor, Severity};
+use crate::{Actor, Level, NoticeStage, Severity};
 
 /// One input of the machine. Everything it knows came in as one of these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,15 @@ pub enum Input {
         /// The place, in the source's own counting.
         cursor: u64,
     },
+    /// A source of news has stopped to answer, or answers again. One of which nothing is said answers.
+    Source {
+        /// The line.
+        line: LineId,
+        /// Which: [`INCIDENTS`](super::INCIDENTS) means that it is not known what burns.
+        source: String,
+        /// Whether it answers.
+        answers: bool,
+    },
 }
 
 /// A word to the train.
@@ -110,10 +119,28 @@ pub enum Order {
         /// The release.
         version: String,
     },
-    /// Never bring this release to production.
+    /// Never bring this release to production; of a hotfix that went no further, that it is given up.
     Skip {
         /// The release.
         version: String,
+    },
+    /// The line may act at this level until then: a person's word.
+    Grant {
+        /// The level.
+        level: Level,
+        /// When it ends, in Unix milliseconds.
+        until_unix_ms: i64,
+    },
+    /// The line acts at this level at the most, at once. Anybody may say so.
+    Demote {
+        /// The level.
+        level: Level,
+    },
+    /// Whoever says so knows of a matter, and need not be told again [for a while](crate::Telling::acknowledged_ms). It is no
+    /// answer, and lets nothing go on.
+    Acknowledge {
+        /// The [key](crate::Notice::dedup_key) of the matter.
+        key: String,
     },
 }
 
@@ -133,13 +160,6 @@ pub enum Command {
         /// Why.
         why: String,
     },
-    /// Ask a person which release production gets.
-    Ask {
-        /// The line.
-        line: LineId,
-        /// What there is to choose from.
-        briefing: Briefing,
-    },
     /// Tell CI where the cause of a bad release is.
     Suspects {
         /// The line.
@@ -153,7 +173,7 @@ pub enum Command {
         /// What was seen.
         why: String,
     },
-    /// Tell people.
+    /// Tell people: of something that has happened, or that is so, is still so, or is over.
     Tell {
         /// The line.
         line: LineId,
@@ -161,8 +181,16 @@ pub enum Command {
         code: String,
         /// How soon somebody has to look at it.
         severity: Severity,
+        /// Which matter: what is said again of it, and its end, have the same.
+        key: String,
+        /// The word's place in its matter. What has happened is raised, and never resolved.
+        stage: NoticeStage,
+        /// When the matter came up, in Unix milliseconds.
+        raised_unix_ms: i64,
         /// The whole story.
         text: String,
+        /// What there is to choose from, where a person is asked which release production gets.
+        briefing: Option<Briefing>,
     },
 }
 
@@ -319,15 +347,30 @@ pub enum Refusal {
     },
     /// A version whose content changed.
     #[error(
-        "version {version} had the digest {known} and now has {now}: it is barred, and the line stands still until a person resumes it"
+        "version {version} was {known} and is now {now}: it is barred, and the line stands still until a person resumes it"
     )]
-    DigestChanged {
+    ArtefactChanged {
         /// The version.
         version: String,
-        /// The digest before.
+        /// What it was: digest and commits.
         known: String,
-        /// The digest now.
+        /// What it is now.
         now: String,
+    },
+    /// A commit whose place cannot be.
+    #[error(
+        "commit {commit} is said to be number {number}, and the newest before it was {newest}: no line grows by more than {most} at once; \
+         give the number of commits before it"
+    )]
+    CommitTooFar {
+        /// The commit.
+        commit: String,
+        /// Its number.
+        number: u64,
+        /// The highest number before.
+        newest: u64,
+        /// The widest step.
+        most: u64,
     },
     /// A version that is not above those before it.
     #[error("version {version} goes backwards: {newest} was there before; give it a higher number")]
@@ -380,6 +423,38 @@ pub enum Refusal {
         actor: String,
         /// What.
         to: String,
+    },
+    /// A level that is not given.
+    #[error("level {level} is not granted: {why}")]
+    NoGrant {
+        /// The level.
+        level: String,
+        /// Why not.
+        why: String,
+    },
+    /// A program wanted more than its budget.
+    #[error("{what} ({setting}): only a person may order another one now")]
+    BeyondBudget {
+        /// What is spent.
+        what: String,
+        /// The setting of [`TrainBudget`](super::TrainBudget).
+        setting: String,
+    },
+    /// What production has is not skipped.
+    #[error("release {version} cannot be skipped: {why}")]
+    NotSkipped {
+        /// The version.
+        version: String,
+        /// Why not.
+        why: String,
+    },
+    /// Nobody was told of it.
+    #[error("`{key}` is not open on this line: {open}")]
+    NotOpen {
+        /// The key that was named.
+        key: String,
+        /// Those that are.
+        open: String,
     },
     /// A commit that CI has not found good.
     #[error("commit {commit} cannot be a hotfix: {why}")]

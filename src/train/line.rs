@@ -2,19 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::autonomy::Autonomy;
 use super::cadence::Times;
 use super::config::LineConfig;
 use super::incidents::Incidents;
+use super::newest::Newest;
 use super::{
     Artefact, Briefing, ChangeEnd, ChangeKey, ChangeOrder, Content, Lane, LineId, Refusal, ReleaseFacts, Site, Stage,
 };
-use crate::{Actor, Level, Severity};
+use crate::notice::Desk;
+use crate::{Actor, NoticeStage, Severity, Telling};
 
 use super::Command;
 use unattended_defense::Guard;
 
 /// Ended changes, finished releases and deliveries that are remembered.
 pub(super) const REMEMBERED: usize = 1_000;
+/// Words that wait to be said. Beyond it the oldest are dropped: what is still so is said again.
+const MOST_WORDS: usize = 1_024;
 /// Commits that are remembered before the oldest are forgotten, in production or not.
 pub(super) const MOST_COMMITS: usize = 100_000;
 
@@ -40,8 +45,8 @@ pub(super) struct Release {
     pub(super) soaking_ms: Option<i64>,
     pub(super) qualified_ms: Option<i64>,
     pub(super) facts: Option<ReleaseFacts>,
-    /// Digests that were told of it and are not its own.
-    pub(super) other_digests: BTreeSet<String>,
+    /// What else was told to be of this version.
+    pub(super) others: Vec<Artefact>,
     /// How often a change of each site was started.
     pub(super) tries: BTreeMap<Site, u32>,
     /// What people did for it.
@@ -141,6 +146,7 @@ pub(super) struct Slot {
 pub(super) struct Stop {
     pub(super) by: String,
     pub(super) reason: String,
+    pub(super) severity: Severity,
 }
 
 /// A change of production that has ended.
@@ -158,7 +164,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) const fn arrived(&self) -> bool {
-        self.end.outcome.exit_code() == 0
+        self.end.arrived()
     }
 }
 
@@ -177,6 +183,8 @@ pub(super) struct Held {
     /// The release and the rules: told again when these change, and not with each new number in the text.
     pub(super) about: String,
     pub(super) text: String,
+    /// It mends production.
+    pub(super) urgent: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -190,7 +198,7 @@ pub(super) struct Line {
     /// What the canary fleet runs.
     pub(super) canary: String,
     pub(super) runs: BTreeMap<Site, Run>,
-    pub(super) ended: BTreeMap<ChangeKey, ChangeEnd>,
+    pub(super) ended: Newest<ChangeKey, ChangeEnd>,
     pub(super) builds: Vec<Build>,
     pub(super) next_nightly_ms: i64,
     pub(super) built_head: u64,
@@ -202,6 +210,12 @@ pub(super) struct Line {
     pub(super) incidents: Incidents,
     /// Commits that were ordered as hotfixes.
     pub(super) mends: BTreeSet<u64>,
+    /// Those of them that went no further and that nobody has seen to, with their versions and why.
+    pub(super) lost_hotfixes: BTreeMap<u64, (String, String)>,
+    pub(super) autonomy: Autonomy,
+    /// Sources that do not answer, and since when.
+    pub(super) silent: BTreeMap<String, i64>,
+    pub(super) desk: Desk,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) hands: u64,
     pub(super) held: Option<Held>,
@@ -212,20 +226,27 @@ pub(super) struct Line {
 /// What a step of a line may see and do beside the line's own state.
 pub(super) struct Context<'a> {
     pub(super) now_ms: i64,
-    pub(super) level: Level,
     pub(super) owner: &'a Actor,
+    pub(super) telling: &'a Telling,
+    /// What is wrong with the clock, where this line is to say so.
+    pub(super) clock: Option<&'a str>,
     pub(super) calendar: &'a Guard,
     pub(super) qualification: &'a Guard,
     pub(super) out: &'a mut Outbox,
 }
 
 impl Context<'_> {
+    /// Tells of something that has happened.
     pub(super) fn tell(&mut self, line: &LineId, code: &str, severity: Severity, text: String) {
-        self.out.push(Command::Tell {
+        self.out.say(Command::Tell {
             line: line.clone(),
             code: code.to_owned(),
             severity,
+            key: format!("{line}/{code}/{}", self.out.given),
+            stage: NoticeStage::Raised,
+            raised_unix_ms: self.now_ms,
             text,
+            briefing: None,
         });
     }
 }
@@ -241,6 +262,23 @@ impl Outbox {
     pub(super) fn push(&mut self, command: Command) {
         self.due.insert(self.given, command);
         self.given += 1;
+    }
+
+    /// Has something said. What waits to be said once more of a matter is not said twice.
+    pub(super) fn say(&mut self, word: Command) {
+        let Command::Tell { key: wanted, .. } = &word else {
+            return;
+        };
+        let again = |stage: &NoticeStage| !matches!(stage, NoticeStage::Raised | NoticeStage::Resolved);
+        self.due
+            .retain(|_, due| !matches!(due, Command::Tell { key, stage, .. } if key == wanted && again(stage)));
+        self.push(word);
+        let words = self.due.iter().filter(|(_, due)| matches!(due, Command::Tell { .. }));
+        let many = words.clone().count().saturating_sub(MOST_WORDS);
+        let oldest: Vec<u64> = words.take(many).map(|(number, _)| *number).collect();
+        for number in oldest {
+            self.due.remove(&number);
+        }
     }
 
     /// Takes back the word that a change begins, if it has not been carried out yet.
@@ -294,7 +332,7 @@ impl Line {
             commits: BTreeMap::new(),
             releases: BTreeMap::new(),
             runs: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            ended: Newest::new(REMEMBERED),
             builds: Vec::new(),
             next_nightly_ms: nightly_ms,
             slot: Slot {
@@ -306,6 +344,10 @@ impl Line {
             stopped: None,
             incidents: Incidents::default(),
             mends: BTreeSet::new(),
+            lost_hotfixes: BTreeMap::new(),
+            autonomy: Autonomy::new(&config.grant),
+            silent: BTreeMap::new(),
+            desk: Desk::default(),
             deliveries: Vec::new(),
             hands: 0,
             held: None,
@@ -368,9 +410,8 @@ impl Line {
         while self.commits.len() > MOST_COMMITS {
             self.commits.pop_first();
         }
-        while self.ended.len() > REMEMBERED {
-            self.ended.pop_first();
-        }
+        let production = &self.production.content;
+        self.mends.retain(|head| !production.has(*head));
         while self.releases.len() > REMEMBERED {
             let done = self.releases.iter().find(|(_, release)| !release.stage.is_live());
             let Some(oldest) = done.map(|(numbers, _)| numbers.clone()) else {

@@ -1,17 +1,21 @@
 //! The machine: inputs in, commands out. No clock, no I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use unattended_defense::Guard;
 
 use super::cadence::instant;
 use super::config::TrainConfig;
-use super::line::{Build, Context, Line, Outbox, Release, Tried};
+use super::line::{Build, Context, Line, MOST_COMMITS, Outbox, REMEMBERED, Release, Tried};
 use super::model::numbers;
-use super::{Artefact, ChangeKey, ChangeOrder, Command, Commit, Input, Lane, LineId, Refusal, Stage};
-use crate::{Actor, ActorKind, Level, Severity};
+use super::{Artefact, ChangeKey, ChangeOrder, Command, Commit, Input, Lane, LineId, Order, Refusal, Stage};
+use crate::{Actor, ActorKind, Severity, Telling};
 
+/// How the train is named where it stops a line.
+pub(super) const TRAIN: &str = "the train";
+/// Sources of which it is remembered that they do not answer.
+const MOST_SOURCES: usize = 64;
 /// A clock may go back by so much without anybody being told.
 const CLOCK_MS: i64 = 3_600_000;
 
@@ -24,16 +28,16 @@ const CLOCK_MS: i64 = 3_600_000;
 /// - The same inputs give the same state: a journal of them, folded, is the recovery.
 #[derive(Clone)]
 pub struct Train {
-    pub(super) level: Level,
     pub(super) owner: Actor,
+    pub(super) telling: Telling,
     pub(super) calendar: Guard,
     pub(super) qualification: Guard,
     pub(super) began_ms: i64,
     pub(super) now_ms: i64,
     pub(super) lines: BTreeMap<LineId, Line>,
     pub(super) out: Outbox,
-    /// The clock has gone back, and people know.
-    pub(super) clock_is_back: bool,
+    /// How the clock has gone back, if it has.
+    pub(super) clock: Option<String>,
     pub(super) cursors: BTreeMap<(String, LineId), u64>,
 }
 
@@ -52,15 +56,15 @@ impl fmt::Debug for Train {
 impl Train {
     pub(super) fn of(config: TrainConfig, lines: BTreeMap<LineId, Line>) -> Self {
         Self {
-            level: config.level,
             owner: config.owner,
+            telling: config.telling,
             calendar: config.calendar,
             qualification: config.qualification,
             began_ms: config.began_unix_ms,
             now_ms: config.began_unix_ms,
             lines,
             out: Outbox::default(),
-            clock_is_back: false,
+            clock: None,
             cursors: BTreeMap::new(),
         }
     }
@@ -69,9 +73,9 @@ impl Train {
     pub(super) fn identity(&self) -> String {
         let lines: Vec<String> = self.lines.values().map(|line| format!("{:?}", line.config)).collect();
         format!(
-            "level {}, owner {}, calendar {}, qualification {}, began {}, lines {}",
-            self.level,
+            "owner {}, telling {:?}, calendar {}, qualification {}, began {}, lines {}",
             self.owner,
+            self.telling,
             self.calendar.digest(),
             self.qualification.digest(),
             self.began_ms,
@@ -128,6 +132,44 @@ impl Train {
         &self.owner
     }
 
+    /// Whether a source of a line answers, as far as it was said.
+    pub(super) fn answers(&self, line: &LineId, source: &str) -> bool {
+        self.lines
+            .get(line)
+            .is_none_or(|line| !line.silent.contains_key(source))
+    }
+
+    /// By which name an alarm outside knows it: that of its lines.
+    pub(super) fn name(&self) -> String {
+        let lines: Vec<&str> = self.lines.keys().map(|line| line.0.as_str()).collect();
+        lines.join("+")
+    }
+
+    /// How often a sign of life is to be given.
+    pub(super) const fn pulse_ms(&self) -> u64 {
+        self.telling.pulse_ms
+    }
+
+    /// How many matters are open.
+    pub(super) fn open_matters(&self) -> u32 {
+        self.lines
+            .values()
+            .map(|line| line.desk.len())
+            .fold(0, u32::saturating_add)
+    }
+
+    /// Where it stands, in one word.
+    pub(super) fn state(&self) -> &'static str {
+        let any = |is: &dyn Fn(&Line) -> bool| self.lines.values().any(is);
+        if any(&|line| line.stopped.is_some()) {
+            "stopped"
+        } else if any(&|line| line.question.is_some()) {
+            "asking"
+        } else {
+            "running"
+        }
+    }
+
     /// The release of each line of which facts are wanted.
     pub fn soaking(&self) -> impl Iterator<Item = (&LineId, &str)> {
         self.lines.iter().flat_map(|(id, line)| {
@@ -172,6 +214,7 @@ impl Train {
             | Input::Facts { line, .. }
             | Input::Incident { line, .. }
             | Input::Restored { line, .. }
+            | Input::Source { line, .. }
             | Input::Order { line, .. } => {
                 let line = line.clone();
                 self.on(&line, |line, cx| line.take(input, cx))
@@ -191,41 +234,31 @@ impl Train {
         if again {
             return Err(refusal);
         }
-        self.out.push(Command::Tell {
-            line,
-            code: "train.refused".to_owned(),
-            severity: Severity::Warning,
-            text: refusal.to_string(),
-        });
+        // What is said to a line that is not there is told by another.
+        let told_by = ids.iter().find(|id| **id == line).or_else(|| ids.first());
+        if let Some(id) = told_by {
+            let tell = |_: &mut Line, cx: &mut Context<'_>| {
+                cx.tell(&line, "train.refused", Severity::Warning, refusal.to_string());
+            };
+            self.on(id, tell).ok();
+        }
         Err(refusal)
     }
 
     /// Time goes on. A clock that has gone back is not followed: everything stands until it has come so far again, and people know.
     fn pass(&mut self, now_ms: i64) {
         let back = now_ms < self.now_ms.saturating_sub(CLOCK_MS);
-        if back
-            && !self.clock_is_back
-            && let Some(line) = self.lines.keys().next().cloned()
-        {
-            let text = format!(
-                "the clock says {} and has said {} before: nothing is decided until it has come so far again",
-                instant(now_ms),
-                instant(self.now_ms)
-            );
-            self.out.push(Command::Tell {
-                line,
-                code: "train.clock".to_owned(),
-                severity: Severity::Critical,
-                text,
-            });
-        }
-        self.clock_is_back = back;
+        self.clock = back.then(|| {
+            let (now, before) = (instant(now_ms), instant(self.now_ms));
+            format!("The clock says {now} and has said {before} before.")
+        });
         self.now_ms = self.now_ms.max(now_ms);
     }
 
     fn ended(&mut self, change: &ChangeKey, end: &super::ChangeEnd) -> Result<(), (LineId, Refusal)> {
-        let owns =
-            |line: &&Line| line.ended.contains_key(change) || line.runs.values().any(|run| run.order.change == *change);
+        let owns = |line: &&Line| {
+            line.ended.get(change).is_some() || line.runs.values().any(|run| run.order.change == *change)
+        };
         let Some(id) = self.lines.values().find(owns).map(|line| line.config.id.clone()) else {
             let first = self
                 .lines
@@ -254,10 +287,12 @@ impl Train {
                 known: known(),
             });
         }
+        let first = self.lines.keys().next() == Some(id);
         let mut cx = Context {
             now_ms: self.now_ms,
-            level: self.level,
             owner: &self.owner,
+            telling: &self.telling,
+            clock: self.clock.as_deref().filter(|_| first),
             calendar: &self.calendar,
             qualification: &self.qualification,
             out: &mut self.out,
@@ -304,10 +339,19 @@ impl Line {
             Input::Order {
                 order, actor, reason, ..
             } => {
-                if actor.kind == ActorKind::Person {
+                // To know of something is no deed.
+                if actor.kind == ActorKind::Person && !matches!(order, Order::Acknowledge { .. }) {
                     self.hands += 1;
                 }
                 self.order(order, actor, reason, cx)
+            }
+            Input::Source { source, answers, .. } => {
+                if *answers {
+                    self.silent.remove(source);
+                } else if self.silent.len() < MOST_SOURCES {
+                    self.silent.entry(source.clone()).or_insert(cx.now_ms);
+                }
+                Ok(())
             }
             Input::Tick(_) | Input::Ended { .. } | Input::Done(_) | Input::Cursor { .. } => Ok(()),
         }
@@ -319,6 +363,16 @@ impl Line {
         {
             // Long in production, and forgotten.
             return Ok(());
+        }
+        let newest = self.commits.keys().next_back().copied().unwrap_or(0);
+        let newest = newest.max(self.production.content.upto);
+        if commit.number.saturating_sub(newest) > MOST_COMMITS as u64 {
+            return Err(Refusal::CommitTooFar {
+                commit: commit.id.clone(),
+                number: commit.number,
+                newest,
+                most: MOST_COMMITS as u64,
+            });
         }
         let Some(known) = self.commits.get_mut(&commit.number) else {
             let tried = Tried {
@@ -367,19 +421,21 @@ impl Line {
                 return Ok(());
             }
             if known.artefact.version == artefact.version {
-                if known.other_digests.contains(&artefact.digest) {
+                if known.others.contains(artefact) {
                     return Ok(());
                 }
-                let refusal = Refusal::DigestChanged {
+                let refusal = Refusal::ArtefactChanged {
                     version: version(),
-                    known: known.artefact.digest.clone(),
-                    now: artefact.digest.clone(),
+                    known: content(&known.artefact),
+                    now: content(artefact),
                 };
-                if let Some(known) = self.releases.get_mut(&key) {
-                    known.other_digests.insert(artefact.digest.clone());
+                if let Some(known) = self.releases.get_mut(&key)
+                    && known.others.len() < REMEMBERED
+                {
+                    known.others.push(artefact.clone());
                 }
                 self.bar(&key, &refusal.to_string(), cx);
-                self.stop("the train", &refusal.to_string(), false, cx);
+                self.stop(TRAIN, &refusal.to_string(), Severity::Critical, false, cx);
                 return Err(refusal);
             }
         }
@@ -429,7 +485,7 @@ impl Line {
             qualified_ms: None,
             facts: None,
             tries: BTreeMap::new(),
-            other_digests: BTreeSet::new(),
+            others: Vec::new(),
             hands: 0,
             left_ms: None,
             passed: Vec::new(),
@@ -437,4 +493,17 @@ impl Line {
         self.releases.insert(key, release);
         Ok(())
     }
+}
+
+/// What a version is, for people.
+fn content(artefact: &Artefact) -> String {
+    let Artefact {
+        version: _,
+        digest,
+        head,
+        base,
+        picks,
+    } = artefact;
+    let upon = base.map_or_else(String::new, |base| format!(" upon {base} with {picks:?}"));
+    format!("digest {digest} of commit {head}{upon}")
 }

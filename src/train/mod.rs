@@ -6,7 +6,7 @@
 //! ```
 //! use unattended::defense::{Guard, Scope};
 //! use unattended::train::*;
-//! use unattended::{Actor, Level};
+//! use unattended::{Actor, Grant, Level, Telling};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let rules = "
 //! version: 1
@@ -17,19 +17,22 @@
 //! rules:
 //!   - {id: soaked, kind: condition, if: {fact: soak_hours, below: 4}, then: hold, reason: it must be seen first}
 //! ";
+//! let li = Actor::person("li", "release desk");
 //! let mut train = Train::new(TrainConfig {
-//!     level: Level::L4,
-//!     owner: Actor::person("li", "release desk"),
+//!     owner: li.clone(),
 //!     lines: vec![LineConfig {
 //!         id: "mesh".into(),
 //!         scope: Scope::new().label("fleet", "mesh"),
 //!         timetable: Timetable { cadence: Cadence::Weekly, ..Timetable::default() },
 //!         limits: Limits::default(),
+//!         grant: Grant::new(Level::L4, li, 1_803_196_800_000)?, // until 21 February 2027
+//!         budget: TrainBudget::default(),
 //!         version: "mesh-1.9.1".to_owned(),
 //!         head: 4_711,
 //!     }],
 //!     calendar: Guard::empty(),
 //!     qualification: Guard::from_yaml("qualification.yaml", rules)?,
+//!     telling: Telling::default(),
 //!     began_unix_ms: 1_795_420_800_000,
 //! })?;
 //! let commit = Commit { id: "4be1a20".to_owned(), number: 4_712, at_unix_ms: 1_795_424_400_000 };
@@ -56,7 +59,9 @@
 //!   before anything follows from it: a kill at any instruction loses nothing and starts nothing twice.
 //! - Nothing reaches production whose change did not complete on the canary fleet, that the qualification rules did not allow on
 //!   facts that were seen, whose digest or CI result contradicts itself, that is too old, or that lacks what production has.
-//! - A hotfix overtakes and skips nothing. Below [`Level::L5`](crate::Level::L5) a person chooses, with a briefing.
+//! - A hotfix overtakes and skips nothing. Below [`Level::L5`](crate::Level::L5) a person chooses, with a briefing; at L5 beyond
+//!   the [budgets](TrainBudget). A level is granted by a person and ends: after that nothing begins by itself.
+//! - What is so is said again until somebody knows, or it is over; a sign of life tells an alarm outside that it is driven.
 //! - Every wait ends by itself or names a person: [`Limits`].
 //!
 //! # Limits
@@ -67,6 +72,7 @@
 //! - The journal is folded from its beginning at each start.
 //! - The last thousand releases, changes and deliveries of a line are remembered.
 
+mod autonomy;
 mod budget;
 mod cadence;
 mod choose;
@@ -79,11 +85,14 @@ mod line;
 mod machine;
 mod measures;
 mod model;
+mod newest;
 mod orders;
 mod ports;
 mod steps;
 mod summary;
+mod telling;
 
+pub use autonomy::TrainBudget;
 pub use budget::budget_left;
 pub use cadence::{Cadence, Timetable};
 pub use config::{Limits, LineConfig, TrainConfig, TrainError};
@@ -91,6 +100,8 @@ pub use driver::{TrainHandle, TrainParts, TrainRunError, drive};
 pub use input::{Briefing, BuildOrder, Candidate, ChangeOrder, Command, Input, Order, Refusal};
 pub use machine::Train;
 pub use measures::Measures;
-pub use model::{Artefact, ChangeEnd, ChangeKey, Commit, Content, FACTS, Lane, LineId, ReleaseFacts, Site, Stage};
+pub use model::{
+    Artefact, ChangeEnd, ChangeKey, Commit, Content, FACTS, INCIDENTS, Lane, LineId, ReleaseFacts, Site, Stage,
+};
 pub use ports::{Artefacts, CiStatus, Fleets, IncidentNews, News, NoAnswer};
-pub use summary::{LineView, ReleaseView, TRAIN_SCHEMA, TrainSummary};
+pub use summary::{LineView, MatterView, ReleaseView, TRAIN_SCHEMA, TrainSummary};

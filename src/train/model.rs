@@ -130,6 +130,16 @@ pub struct ChangeEnd {
     pub why: String,
 }
 
+impl ChangeEnd {
+    /// Whether the whole fleet runs the new version, but for what is owed.
+    pub(super) const fn arrived(&self) -> bool {
+        matches!(self.outcome, Outcome::Completed | Outcome::CompletedWithDebt)
+    }
+}
+
+/// The name of the source of incidents, as [`Input::Source`](super::Input::Source) has it.
+pub const INCIDENTS: &str = "incidents";
+
 /// What was seen of a release on the canary fleet, for its qualification. What is `None` is not known, and does not pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[expect(

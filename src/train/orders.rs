@@ -24,7 +24,7 @@ impl Line {
     ) -> Result<(), Refusal> {
         match order {
             Order::StopTheLine { take_back } => {
-                self.stop(&actor.to_string(), reason, *take_back, cx);
+                self.stop(&actor.to_string(), reason, Severity::Warning, *take_back, cx);
                 Ok(())
             }
             Order::Resume => {
@@ -43,21 +43,39 @@ impl Line {
                 }
                 Ok(())
             }
-            Order::Hotfix { commit } => self.hotfix(commit, cx),
+            Order::Hotfix { commit } => self.hotfix(commit, actor, cx),
             Order::Choose { version } => self.choose(version, actor, cx),
             Order::Skip { version } => {
                 let key = self.find(version).map(|(key, _)| key.clone());
                 let key = key.ok_or_else(|| Refusal::UnknownVersion {
                     version: version.clone(),
                 })?;
-                self.bar(&key, &format!("{actor} skipped it: {reason}"), cx);
-                Ok(())
+                self.skip(&key, &format!("{actor} skipped it: {reason}"), cx)
+            }
+            Order::Grant { level, until_unix_ms } => {
+                person("grant a level", actor)?;
+                self.grant(*level, *until_unix_ms, actor, cx)
+            }
+            Order::Demote { level } => self.demote(*level, actor, cx),
+            Order::Acknowledge { key } => {
+                if self.acknowledge(key, cx) {
+                    return Ok(());
+                }
+                let open: Vec<String> = self.open_matters().map(|matter| matter.key).collect();
+                Err(Refusal::NotOpen {
+                    key: key.clone(),
+                    open: if open.is_empty() {
+                        "nothing is".to_owned()
+                    } else {
+                        open.join(", ")
+                    },
+                })
             }
         }
     }
 
     fn choose(&mut self, version: &str, actor: &Actor, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        if cx.level < Level::L5 {
+        if self.autonomy.level < Level::L5 {
             person("choose a release below L5", actor)?;
         }
         let key = self.find(version).map(|(key, _)| key.clone());
@@ -84,7 +102,30 @@ impl Line {
         Ok(())
     }
 
-    fn hotfix(&mut self, commit: &str, cx: &mut Context<'_>) -> Result<(), Refusal> {
+    /// It never goes on, also where it went no further already and could begin anew.
+    fn skip(&mut self, key: &[u64], why: &str, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let Some(release) = self.releases.get_mut(key) else {
+            return Ok(());
+        };
+        if matches!(release.stage, Stage::InProduction | Stage::Replaced) {
+            return Err(Refusal::NotSkipped {
+                version: release.artefact.version.clone(),
+                why: format!(
+                    "it is {}; order a hotfix that mends it (`Order::Hotfix`)",
+                    release.stage.as_str()
+                ),
+            });
+        }
+        let head = release.artefact.head;
+        if matches!(release.stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
+            self.end_at(key, Stage::Barred { why: why.to_owned() }, cx);
+        }
+        self.bar(key, why, cx);
+        self.lost_hotfixes.remove(&head);
+        Ok(())
+    }
+
+    fn hotfix(&mut self, commit: &str, actor: &Actor, cx: &mut Context<'_>) -> Result<(), Refusal> {
         let refused = |why: &str| Refusal::NoHotfix {
             commit: commit.to_owned(),
             why: why.to_owned(),
@@ -111,6 +152,10 @@ impl Line {
                 "as {} it was tried upon what production runs, and stopped: {why}",
                 barred.artefact.version
             )));
+        }
+        // Said again while it is on its way, it is the same order.
+        if !self.mends.contains(&head) || self.lost_hotfixes.contains_key(&head) {
+            self.spend_hotfix(actor, cx.now_ms)?;
         }
         self.mends.insert(head);
         self.build_hotfix(head, cx);
@@ -181,7 +226,7 @@ impl Line {
     }
 
     /// Nothing begins any more; what was to begin and was not told to have begun, does not.
-    pub(super) fn stop(&mut self, by: &str, reason: &str, take_back: bool, cx: &mut Context<'_>) {
+    pub(super) fn stop(&mut self, by: &str, reason: &str, severity: Severity, take_back: bool, cx: &mut Context<'_>) {
         let back = |(site, run): (&Site, &Run)| {
             if take_back {
                 return Some((*site, Why::Stopped));
@@ -196,15 +241,12 @@ impl Line {
         for (site, why) in back {
             self.take_back(site, why, &format!("{by} stopped the line: {reason}"), cx);
         }
-        if self.stopped.is_none() {
-            let text = format!(
-                "{by} stopped the line: {reason}. Nothing begins before {} says resume.",
-                cx.owner
-            );
-            cx.tell(&self.config.id, "train.stopped", Severity::Warning, text);
+        // The first reason stands, unless a worse one comes.
+        if self.stopped.as_ref().is_none_or(|stop| stop.severity < severity) {
             self.stopped = Some(Stop {
                 by: by.to_owned(),
                 reason: reason.to_owned(),
+                severity,
             });
         }
     }

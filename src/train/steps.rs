@@ -1,9 +1,10 @@
 //! What follows on a line: nightlies, the canary fleet, and production.
 
 use super::cadence::instant;
-use super::line::{Context, Line, Run, Why};
+use super::line::{Context, Line, REMEMBERED, Run, Why};
+use super::machine::TRAIN;
 use super::{ChangeKey, ChangeOrder, Command, Content, Lane, Site, Stage};
-use crate::{Actor, Level, Severity};
+use crate::{Actor, ActorKind, Level, Severity};
 
 /// A step makes others possible; more than this in a row would be a fault.
 const MOST_STEPS: usize = 64;
@@ -17,6 +18,7 @@ fn ms(length: u64) -> i64 {
 impl Line {
     /// Does everything that can be done now.
     pub(super) fn go_on(&mut self, cx: &mut Context<'_>) {
+        self.pass_level(cx.now_ms);
         self.nightly(cx);
         self.waits(cx);
         self.ask_for_builds(cx);
@@ -30,6 +32,22 @@ impl Line {
                 release.left_ms.get_or_insert(cx.now_ms);
             }
         }
+        self.see_to_hotfixes();
+        self.tell_people(cx);
+    }
+
+    /// Nobody has to see to a hotfix that production has, or that is on its way again.
+    fn see_to_hotfixes(&mut self) {
+        let building = self.builds.iter().filter(|build| build.lane == Lane::Hotfix);
+        let moving = self.releases.values();
+        let moving = moving.filter(|release| release.lane == Lane::Hotfix && release.stage.is_live());
+        let again: Vec<u64> = building
+            .map(|build| build.head)
+            .chain(moving.map(|release| release.artefact.head))
+            .collect();
+        let production = &self.production.content;
+        self.lost_hotfixes
+            .retain(|head, _| !production.has(*head) && !again.contains(head));
     }
 
     /// Orders the day's build. A day that was missed is not made up for: the next nightly has its commits.
@@ -38,7 +56,7 @@ impl Line {
             return;
         }
         self.next_nightly_ms = self.times.next_nightly(cx.now_ms).unwrap_or(i64::MAX);
-        if self.stopped.is_some() {
+        if !self.may_begin() {
             return;
         }
         let green = self
@@ -56,20 +74,17 @@ impl Line {
     /// Waits that have been long enough.
     fn waits(&mut self, cx: &mut Context<'_>) {
         let limits = self.config.limits.clone();
-        let id = self.config.id.clone();
         let now_ms = cx.now_ms;
         let late = |since_ms: i64, limit: u64| now_ms.saturating_sub(since_ms) >= ms(limit);
         // Nobody will promote what comes so late.
         self.builds.retain(|build| !late(build.since_ms, limits.max_age_ms));
-        let overdue_builds: Vec<(Lane, u64)> = self
-            .builds
-            .iter_mut()
-            .filter(|build| build.ordered && !build.late && late(build.since_ms, limits.build_ms))
-            .map(|build| {
+        let mut overdue_builds = false;
+        for build in &mut self.builds {
+            if build.ordered && !build.late && late(build.since_ms, limits.build_ms) {
                 build.late = true;
-                (build.lane, build.head)
-            })
-            .collect();
+                overdue_builds |= build.lane == Lane::Nightly;
+            }
+        }
         let old: Vec<Vec<u64>> = self
             .releases
             .iter()
@@ -97,26 +112,10 @@ impl Line {
             })
             .collect();
         for run in self.runs.values_mut() {
-            let waits = run.back.is_none() && !run.unconfirmed && !cx.out.has_begun(&run.order.change);
-            if waits && late(run.since_ms, CONFIRM_MS) {
-                run.unconfirmed = true;
-                let text = format!(
-                    "nobody confirms the start of {}; it is ordered again and again, and {} should look at the fleet's controller",
-                    run.order.change, cx.owner
-                );
-                cx.tell(&id, "train.unconfirmed", Severity::Warning, text);
-            }
+            run.unconfirmed = late(run.since_ms, CONFIRM_MS) && !cx.out.has_begun(&run.order.change);
         }
-        for (lane, head) in overdue_builds {
-            let severity = match lane {
-                Lane::Nightly => Severity::Warning,
-                Lane::Hotfix => Severity::Critical,
-            };
-            let text = format!("the {} build of commit {head} has not come in time", lane.as_str());
-            cx.tell(&id, "train.build_late", severity, text);
-            if lane == Lane::Nightly {
-                self.built_head = self.production.content.upto;
-            }
+        if overdue_builds {
+            self.built_head = self.production.content.upto;
         }
         for key in old {
             let why = "it is older than a release may be".to_owned();
@@ -126,12 +125,8 @@ impl Line {
             if taken_back {
                 let Some(run) = self.runs.get_mut(&site) else { continue };
                 run.overdue = true;
-                let text = format!(
-                    "change {} is taken back and does not end; {} must look at it",
-                    run.order.change, cx.owner
-                );
-                cx.tell(&id, "train.stuck", Severity::Critical, text);
-                self.stop("the train", "a change does not end", false, cx);
+                let why = format!("{} is taken back and does not end", run.order.change);
+                self.stop(TRAIN, &why, Severity::Critical, false, cx);
             } else {
                 self.take_back(site, Why::Deadline, "it has no time left", cx);
             }
@@ -149,26 +144,16 @@ impl Line {
         }
     }
 
-    /// The next nightly has what this one had; nothing comes by itself after a hotfix.
-    pub(super) fn tell_end(&self, key: &[u64], why: &str, cx: &mut Context<'_>) {
+    /// The next nightly has what this one had; nothing comes by itself after a hotfix, and somebody has to see to it.
+    pub(super) fn tell_end(&mut self, key: &[u64], why: &str, cx: &mut Context<'_>) {
         let Some(release) = self.releases.get(key) else { return };
         let version = &release.artefact.version;
-        let (code, severity, text) = match release.lane {
-            Lane::Nightly => (
-                "train.skipped",
-                Severity::Info,
-                format!("{version} goes no further: {why}"),
-            ),
-            Lane::Hotfix => (
-                "train.hotfix_failed",
-                Severity::Critical,
-                format!(
-                    "hotfix {version} goes no further: {why}. {} must decide what mends production now.",
-                    cx.owner
-                ),
-            ),
-        };
-        cx.tell(&self.config.id, code, severity, text);
+        let text = format!("{version} goes no further: {why}");
+        cx.tell(&self.config.id, "train.skipped", Severity::Info, text);
+        if release.lane == Lane::Hotfix && self.lost_hotfixes.len() < REMEMBERED {
+            let lost = (version.clone(), why.to_owned());
+            self.lost_hotfixes.insert(release.artefact.head, lost);
+        }
     }
 
     /// One step of the canary fleet; whether there was one.
@@ -184,7 +169,7 @@ impl Line {
                 .releases
                 .get(&run.release)
                 .is_some_and(|release| release.lane == Lane::Nightly);
-            if let Some((_, version)) = urgent.filter(|_| ordinary && run.back.is_none() && self.stopped.is_none()) {
+            if let Some((_, version)) = urgent.filter(|_| ordinary && run.back.is_none() && self.may_begin()) {
                 self.take_back(
                     Site::Canary,
                     Why::GiveWay,
@@ -200,14 +185,14 @@ impl Line {
                 .releases
                 .get(&key)
                 .is_some_and(|release| release.lane == Lane::Nightly);
-            if let Some((_, version)) = urgent.filter(|_| ordinary && self.stopped.is_none()) {
+            if let Some((_, version)) = urgent.filter(|_| ordinary && self.may_begin()) {
                 let why = format!("hotfix {version} needed the canary fleet");
                 self.end_at(&key, Stage::Superseded { why }, cx);
                 return true;
             }
             return self.soak(&key, cx);
         }
-        if self.stopped.is_some() {
+        if !self.may_begin() {
             return false;
         }
         let newest = urgent
@@ -244,13 +229,13 @@ impl Line {
             self.end_at(&key, Stage::Barred { why }, cx);
             return true;
         }
-        let author = if cx.level >= Level::L5 {
+        let author = if self.autonomy.level >= Level::L5 {
             Actor::program("train", format!("canary fleet of {}", self.config.id))
         } else {
-            // Below L5 the autopilot begins what a person wants. That releases go to the canary fleet is what its owner has the
-            // train for, and the order says that it is a standing one.
+            // Below L5 the autopilot begins what a person wants. That releases go to the canary fleet is what the level was
+            // granted for, and the order says that it is a standing one.
             Actor::person(
-                cx.owner.id.clone(),
+                self.autonomy.by.id.clone(),
                 format!("standing order: releases of {} go to the canary fleet", self.config.id),
             )
         };
@@ -385,6 +370,9 @@ impl Line {
             return true;
         }
         let from = self.production.version.clone();
+        if author.kind != ActorKind::Person {
+            self.spend_start(cx.now_ms);
+        }
         self.start(Site::Production, &key, from, author, cx);
         self.question = None;
         self.chosen.take_if(|chosen| chosen.key == key);

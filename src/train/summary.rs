@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::line::{Line, Release};
 use super::{Briefing, Lane, Measures, Site, Stage, Train};
-use crate::Level;
+use crate::{Level, Severity};
 
 /// The version of the shape of [`TrainSummary`] in JSON.
 pub const TRAIN_SCHEMA: u32 = 1;
@@ -15,8 +15,6 @@ pub const TRAIN_SCHEMA: u32 = 1;
 pub struct TrainSummary {
     /// [`TRAIN_SCHEMA`].
     pub schema: u32,
-    /// The level of autonomy.
-    pub level: Level,
     /// Who answers for it.
     pub owner: String,
     /// When it began.
@@ -37,12 +35,20 @@ pub struct LineView {
     pub id: String,
     /// How often it chooses.
     pub cadence: String,
+    /// The level of autonomy in force.
+    pub level: Level,
+    /// Who granted it, or the last that was.
+    pub granted_by: String,
+    /// When that ends, or ended.
+    pub granted_until_unix_ms: i64,
     /// What production runs.
     pub production: String,
     /// What the canary fleet runs, or is brought to.
     pub canary: String,
     /// Who stopped it, and why, where it stands still.
     pub stopped: Option<String>,
+    /// What people are told as long as it is so, by its key.
+    pub matters: Vec<MatterView>,
     /// The open question.
     pub question: Option<Briefing>,
     /// Why the release that would go does not go now.
@@ -57,6 +63,22 @@ pub struct LineView {
     pub releases: Vec<ReleaseView>,
     /// The line's own figures.
     pub measures: Measures,
+}
+
+/// Something that people have to know as long as it is so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MatterView {
+    /// A stable code, `train.what`.
+    pub code: String,
+    /// Under which key it is acknowledged.
+    pub key: String,
+    /// How soon somebody has to look at it.
+    pub severity: Severity,
+    /// Since when it is so.
+    pub since_unix_ms: i64,
+    /// The whole story.
+    pub text: String,
 }
 
 /// One release.
@@ -96,7 +118,6 @@ impl Train {
     pub fn summary(&self) -> TrainSummary {
         TrainSummary {
             schema: TRAIN_SCHEMA,
-            level: self.level,
             owner: self.owner.to_string(),
             began_unix_ms: self.began_ms,
             now_unix_ms: self.now_ms,
@@ -113,6 +134,9 @@ impl Train {
         LineView {
             id: line.config.id.to_string(),
             cadence: line.config.timetable.cadence.to_string(),
+            level: line.autonomy.level,
+            granted_by: line.autonomy.by.to_string(),
+            granted_until_unix_ms: line.autonomy.until_ms,
             production: line.production.version.clone(),
             canary: line
                 .runs
@@ -123,6 +147,7 @@ impl Train {
                 .stopped
                 .as_ref()
                 .map(|stop| format!("{}: {}", stop.by, stop.reason)),
+            matters: line.open_matters().collect(),
             question: line.question.clone(),
             held: line.held.as_ref().map(|held| held.text.clone()),
             next_slot_unix_ms: line.slot.next_ms,

@@ -4,7 +4,8 @@ use unattended::train::{Artefact, ChangeEnd, ChangeKey, Command, Commit, Input, 
 use unattended::{Level, Outcome, Severity};
 
 use super::{
-    HOUR_MS, START_MS, at, built, ci, config, ended, facts, line, order, qualified, stage, starts, told, train,
+    HOUR_MS, START_MS, at, built, carried_out, ci, config, ended, facts, line, order, qualified, severities, stage,
+    starts, told, train,
 };
 
 /// Head, base and other picks of the builds that are asked for.
@@ -14,21 +15,6 @@ fn builds(train: &Train) -> Vec<(u64, Option<u64>, Vec<u64>)> {
         _ => None,
     };
     train.due().filter_map(build).collect()
-}
-
-fn severities(train: &Train, wanted: &str) -> Vec<Severity> {
-    let severity = |(_, command): (u64, &Command)| match command {
-        Command::Tell { code, severity, .. } if code == wanted => Some(*severity),
-        _ => None,
-    };
-    train.due().filter_map(severity).collect()
-}
-
-fn carried_out(train: &mut Train) {
-    let numbers: Vec<u64> = train.due().map(|(number, _)| number).collect();
-    for number in numbers {
-        train.apply(&Input::Done(number)).unwrap();
-    }
 }
 
 fn hotfix(commit: &str) -> Input {

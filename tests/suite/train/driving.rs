@@ -1,5 +1,7 @@
 //! The driver: what is durable before what, and a kill at every call it makes.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
@@ -12,11 +14,12 @@ use futures::executor::block_on;
 use futures::future::{Either, select};
 use parking_lot::Mutex;
 use unattended::train::{
-    Artefact, Artefacts, BuildOrder, ChangeEnd, ChangeKey, ChangeOrder, CiStatus, Commit, Fleets, IncidentNews, LineId,
-    News, NoAnswer, Order, ReleaseFacts, TrainHandle, TrainParts, TrainRunError, TrainSummary, drive,
+    Artefact, Artefacts, BuildOrder, ChangeEnd, ChangeKey, ChangeOrder, CiStatus, Command, Commit, Fleets,
+    IncidentNews, Input, LineId, News, NoAnswer, Order, ReleaseFacts, TrainHandle, TrainParts, TrainRunError,
+    TrainSummary, drive,
 };
-use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
-use unattended::{Actor, Level, Notice, Notifier, Outcome, Permit, PermitError};
+use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Stream};
+use unattended::{Actor, Level, Notice, Notifier, Outcome, Permit, PermitError, Pulse};
 
 use super::{HOUR_MS, START_MS, train};
 
@@ -60,6 +63,14 @@ struct World {
     asked: Mutex<Vec<String>>,
     /// Keys that were taken back before they began, with the time.
     bound: Mutex<BTreeMap<ChangeKey, i64>>,
+    /// Within these hours CI does not answer.
+    ci_hangs: std::ops::Range<i64>,
+    /// From this hour on the journal takes nothing.
+    full_at_hours: Mutex<Option<i64>>,
+    /// People are never told.
+    pager_hangs: bool,
+    /// States and deadlines of the signs of life.
+    pulses: Mutex<Vec<(String, u64)>>,
 }
 
 /// The world as one controller sees it, until it dies.
@@ -69,12 +80,47 @@ struct Seen {
     handle: Mutex<Option<TrainHandle>>,
 }
 
+/// The records of a train: its stream, and the kind of an input.
+const STREAM: Stream = Stream(3);
+const INPUT: u8 = 2;
 /// When the play is over.
 const HOURS: i64 = 60;
 
 impl World {
     fn wall(&self) -> i64 {
         START_MS + i64::try_from(self.now_ms.load(Ordering::SeqCst)).unwrap()
+    }
+
+    /// What the journal has of the train.
+    fn inputs(&self) -> Vec<Input> {
+        let groups = self.journal.read(0, usize::MAX).now_or_never();
+        let groups = groups.unwrap_or_else(|| unreachable!("it is in memory")).unwrap();
+        let records = groups.iter().flat_map(|(_, group)| group.records());
+        let inputs = records.filter(|record| (record.stream, record.kind) == (STREAM, INPUT));
+        inputs
+            .map(|record| postcard::from_bytes(record.bytes).unwrap())
+            .collect()
+    }
+
+    fn hours(&self) -> i64 {
+        (self.wall() - START_MS) / HOUR_MS
+    }
+}
+
+impl Seen {
+    /// What the journal has is enough to want this done, or to want it said again: intent before effect.
+    fn intended(&self, is: impl Fn(&Command) -> bool) {
+        let mut train = train(Level::L5);
+        for input in self.world.inputs() {
+            let _ = train.apply(&input);
+        }
+        let again = train.said_again();
+        let mut wanted = train.due().map(|(_, command)| command).chain(&again);
+        assert!(
+            wanted.any(is),
+            "nothing in the journal wants {:?}",
+            self.world.asked.lock().last()
+        );
     }
 }
 
@@ -97,7 +143,7 @@ impl Clock for Seen {
         let Some(handle) = self.handle.lock().clone() else {
             return;
         };
-        let hours = (self.wall() - START_MS) / HOUR_MS;
+        let hours = self.world.hours();
         let due = |(at, _): &mut (i64, Order)| *at <= hours;
         for (_, order) in self.world.script.lock().extract_if(.., due) {
             let who = Actor::person("li", "desk");
@@ -128,6 +174,14 @@ impl Clock for Seen {
 impl Journal for Seen {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
         // A journal in memory answers at once.
+        if self
+            .world
+            .full_at_hours
+            .lock()
+            .is_some_and(|full| self.world.hours() >= full)
+        {
+            return Err(JournalError::Io("no space is left".to_owned()));
+        }
         let append = || self.world.journal.append(group).now_or_never();
         self.fuse
             .pass(append)
@@ -155,6 +209,9 @@ impl Journal for Seen {
 #[async_trait]
 impl CiStatus for Seen {
     async fn tried(&self, _: &LineId, cursor: u64) -> Result<News<(Commit, bool)>, NoAnswer> {
+        if self.world.ci_hangs.contains(&self.world.hours()) {
+            pending::<()>().await;
+        }
         let commit = |number: u64| {
             let id = format!("c{number}");
             let at_unix_ms = START_MS;
@@ -176,6 +233,7 @@ impl CiStatus for Seen {
 #[async_trait]
 impl Artefacts for Seen {
     async fn build(&self, order: &BuildOrder) -> Result<(), NoAnswer> {
+        self.intended(|command| matches!(command, Command::Build(wanted) if wanted == order));
         let artefact = Artefact {
             version: order
                 .base
@@ -211,7 +269,8 @@ impl Artefacts for Seen {
 impl Fleets for Seen {
     async fn start(&self, order: &ChangeOrder) -> Result<(), NoAnswer> {
         self.world.asked.lock().push(format!("start {}", order.change));
-        if (self.world.wall() - START_MS) / HOUR_MS < self.world.deaf_until_hours {
+        self.intended(|command| matches!(command, Command::Start(wanted) if wanted == order));
+        if self.world.hours() < self.world.deaf_until_hours {
             return Err(NoAnswer("nobody is there".to_owned()));
         }
         if self.world.bound.lock().contains_key(&order.change) {
@@ -234,6 +293,7 @@ impl Fleets for Seen {
 
     async fn take_back(&self, change: &ChangeKey, _: &str) -> Result<(), NoAnswer> {
         self.world.asked.lock().push(format!("take back {change}"));
+        self.intended(|command| matches!(command, Command::TakeBack { change: wanted, .. } if wanted == change));
         if !self.world.changes.lock().contains_key(change) {
             let now_ms = self.world.wall();
             self.world.bound.lock().entry(change.clone()).or_insert(now_ms);
@@ -284,9 +344,16 @@ impl Fleets for Seen {
 #[async_trait]
 impl Notifier for Seen {
     async fn notify(&self, notice: &Notice) {
-        self.fuse
-            .pass(|| self.world.notices.lock().push(notice.code.clone()))
-            .await;
+        if self.world.pager_hangs {
+            pending::<()>().await;
+        }
+        let told = format!("{} {}", notice.code, notice.stage.as_str());
+        self.fuse.pass(|| self.world.notices.lock().push(told)).await;
+    }
+
+    async fn pulse(&self, pulse: &Pulse) {
+        let seen = (pulse.state.clone(), pulse.next_within_ms);
+        self.world.pulses.lock().push(seen);
     }
 }
 
@@ -434,7 +501,11 @@ fn an_unreadable_permit_means_that_nothing_is_built_and_nothing_begins() {
     ended.unwrap().unwrap();
     assert!(world.begun.lock().is_empty() && world.artefacts.lock().is_empty());
     assert!(
-        world.notices.lock().iter().any(|code| code == "train.build_late"),
+        world
+            .notices
+            .lock()
+            .iter()
+            .any(|told| told == "train.build_late raised"),
         "people hear of it"
     );
 }

@@ -2,20 +2,23 @@
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 mod adversity;
+mod autonomy;
 mod driving;
+mod edges;
 mod exploration;
 mod figures;
 mod page;
 mod refusing;
 mod steps;
+mod telling;
 mod urgent;
 
 use unattended::defense::{Guard, Scope};
 use unattended::train::{
     Artefact, Cadence, ChangeEnd, ChangeKey, Command, Commit, Input, Limits, LineConfig, LineId, Order, ReleaseFacts,
-    Site, Stage, Timetable, Train, TrainConfig,
+    Site, Stage, Timetable, Train, TrainBudget, TrainConfig,
 };
-use unattended::{Actor, Level, Outcome};
+use unattended::{Actor, Grant, Level, NoticeStage, Outcome, Severity, Telling};
 
 pub(crate) const HOUR_MS: i64 = 3_600_000;
 /// Monday, 23 November 2026, 08:00 UTC.
@@ -41,7 +44,6 @@ pub(crate) fn line() -> LineId {
 pub(crate) fn config(level: Level) -> TrainConfig {
     let hour = 3_600_000;
     TrainConfig {
-        level,
         owner: Actor::person("li", "desk"),
         lines: vec![LineConfig {
             id: line(),
@@ -57,11 +59,14 @@ pub(crate) fn config(level: Level) -> TrainConfig {
                 production_ms: 96 * hour,
                 ..Limits::default()
             },
+            grant: Grant::new(level, Actor::person("li", "desk"), START_MS + 1_000 * 24 * HOUR_MS).unwrap(),
+            budget: TrainBudget::default(),
             version: "mesh-2.0.0".to_owned(),
             head: 0,
         }],
         calendar: Guard::empty(),
         qualification: Guard::from_yaml("qualification.yaml", QUALIFICATION).unwrap(),
+        telling: Telling::default(),
         began_unix_ms: START_MS,
     }
 }
@@ -143,13 +148,40 @@ pub(crate) fn starts(train: &Train) -> Vec<String> {
     train.due().filter_map(start).collect()
 }
 
-/// Texts of what people are to be told.
+/// Codes and texts of what has come up and people are to be told.
 pub(crate) fn told(train: &Train) -> Vec<(String, String)> {
     let tell = |(_, command): (u64, &Command)| match command {
-        Command::Tell { code, text, .. } => Some((code.clone(), text.clone())),
+        Command::Tell {
+            code,
+            text,
+            stage: NoticeStage::Raised,
+            ..
+        } => Some((code.clone(), text.clone())),
         _ => None,
     };
     train.due().filter_map(tell).collect()
+}
+
+/// How soon somebody has to look at what came up under a code.
+pub(crate) fn severities(train: &Train, wanted: &str) -> Vec<Severity> {
+    let severity = |(_, command): (u64, &Command)| match command {
+        Command::Tell {
+            code,
+            severity,
+            stage: NoticeStage::Raised,
+            ..
+        } if code == wanted => Some(*severity),
+        _ => None,
+    };
+    train.due().filter_map(severity).collect()
+}
+
+/// Everything due was carried out.
+pub(crate) fn carried_out(train: &mut Train) {
+    let numbers: Vec<u64> = train.due().map(|(number, _)| number).collect();
+    for number in numbers {
+        train.apply(&Input::Done(number)).unwrap();
+    }
 }
 
 /// A nightly of commit 1 that qualified, at 02:00 of the next day.

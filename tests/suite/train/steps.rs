@@ -2,13 +2,17 @@
 
 use unattended::defense::Guard;
 use unattended::train::{Command, Input, Order, Site, Stage, Train};
-use unattended::{Level, Outcome};
+use unattended::{Level, NoticeStage, Outcome};
 
 use super::{QUALIFICATION, at, built, ci, config, ended, facts, line, order, qualified, starts, told, train};
 
 fn asked(train: &Train) -> Vec<unattended::train::Briefing> {
     let ask = |(_, command): (u64, &Command)| match command {
-        Command::Ask { briefing, .. } => Some(briefing.clone()),
+        Command::Tell {
+            briefing: Some(briefing),
+            stage: NoticeStage::Raised,
+            ..
+        } => Some(briefing.clone()),
         _ => None,
     };
     train.due().filter_map(ask).collect()
@@ -272,7 +276,7 @@ fn what_does_not_end_is_taken_back_and_then_somebody_is_named() {
     assert!(
         told(&train)
             .iter()
-            .any(|(code, text)| code == "train.stuck" && text.contains("li (desk) must look"))
+            .any(|(code, text)| code == "train.stuck" && text.contains("mesh/"))
     );
     assert_eq!(taken(&train), 1);
 }

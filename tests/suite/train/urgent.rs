@@ -3,7 +3,7 @@
 use unattended::train::{Command, Input, Order, Site, Stage, Train};
 use unattended::{Level, Outcome, Severity};
 
-use super::{HOUR_MS, at, built, ci, ended, facts, order, qualified, stage, starts, told, train};
+use super::{HOUR_MS, at, built, ci, ended, facts, order, qualified, severities, stage, starts, told, train};
 
 fn taken_back(train: &Train) -> Vec<String> {
     let taken = |(_, command): (u64, &Command)| match command {
@@ -14,7 +14,7 @@ fn taken_back(train: &Train) -> Vec<String> {
 }
 
 /// The driver has carried out all that begins something.
-fn carried_out(train: &mut Train) {
+fn has_begun(train: &mut Train) {
     let begun = |(number, command): (u64, &Command)| matches!(command, Command::Start(_)).then_some(number);
     let numbers: Vec<u64> = train.due().filter_map(begun).collect();
     for number in numbers {
@@ -46,7 +46,7 @@ fn hotfix_qualifies(train: &mut Train, hours: i64) {
 fn a_hotfix_overtakes_a_nightly_that_is_on_its_way_to_production() {
     let mut train = qualified(Level::L5);
     train.apply(&at(28)).unwrap();
-    carried_out(&mut train);
+    has_begun(&mut train);
     hotfix_qualifies(&mut train, 30);
     assert_eq!(taken_back(&train), ["mesh/production/mesh-2.1.0/0"]);
     assert!(starts(&train).is_empty(), "one at a time");
@@ -205,7 +205,7 @@ fn what_was_to_begin_and_did_not_begins_after_a_stop_only_where_somebody_resumes
 fn what_runs_goes_on_where_the_line_is_stopped_without_taking_back() {
     let mut train = qualified(Level::L5);
     train.apply(&at(28)).unwrap();
-    carried_out(&mut train);
+    has_begun(&mut train);
     train.apply(&order(Order::StopTheLine { take_back: false })).unwrap();
     assert!(taken_back(&train).is_empty());
     assert_eq!(train.said_again().len(), 1);
@@ -223,13 +223,6 @@ fn what_runs_goes_on_where_the_line_is_stopped_without_taking_back() {
 
 #[test]
 fn whoever_goes_no_further_is_named_and_a_hotfix_loudly() {
-    let severities = |train: &Train, wanted: &str| -> Vec<Severity> {
-        let severity = |(_, command): (u64, &Command)| match command {
-            Command::Tell { code, severity, .. } if code == wanted => Some(*severity),
-            _ => None,
-        };
-        train.due().filter_map(severity).collect()
-    };
     // A nightly that does not get through the canary fleet in time.
     let mut train = train(Level::L5);
     for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None), at(32)] {
@@ -281,7 +274,7 @@ fn what_still_does_not_end_after_somebody_resumed_calls_again() {
 }
 
 #[test]
-fn below_l5_the_canary_fleet_is_under_a_standing_order_of_the_owner() {
+fn below_l5_the_canary_fleet_is_under_a_standing_order_of_whoever_granted_the_level() {
     let author = |level| {
         let mut train = train(level);
         for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {

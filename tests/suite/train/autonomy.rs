@@ -1,0 +1,333 @@
+//! Levels that are granted and end, and budgets that cap even L5.
+
+use unattended::train::{Command, Input, Order, Refusal, Site, Train, TrainBudget};
+use unattended::{Actor, Level, Outcome};
+
+use super::{
+    HOUR_MS, START_MS, at, built, carried_out, ci, config, ended, facts, line, order, qualified, qualified_in, starts,
+    told,
+};
+
+fn says(actor: Actor, order: Order) -> Input {
+    Input::Order {
+        line: line(),
+        order,
+        actor,
+        reason: "a test".to_owned(),
+    }
+}
+
+fn bot() -> Actor {
+    Actor::program("bot", "cron")
+}
+
+fn grant(level: Level, hours: i64) -> Order {
+    Order::Grant {
+        level,
+        until_unix_ms: START_MS + hours * HOUR_MS,
+    }
+}
+
+fn in_production(train: &Train) -> bool {
+    starts(train).iter().any(|key| key.contains("production"))
+}
+
+/// Why a person is asked, if one is.
+fn because(train: &Train) -> Option<String> {
+    let summary = train.summary();
+    summary.lines[0].question.as_ref().map(|asked| asked.because.clone())
+}
+
+fn open(train: &Train, code: &str) -> bool {
+    let summary = train.summary();
+    summary.lines[0].matters.iter().any(|matter| matter.code == code)
+}
+
+#[test]
+fn a_grant_that_has_run_out_lets_nothing_begin_but_what_a_person_chose() {
+    let mut config = config(Level::L5);
+    config.lines[0].grant.until_unix_ms = START_MS + 20 * HOUR_MS;
+    let mut train = qualified_in(config);
+    assert!(open(&train, "train.grant_ends"), "less than a week is left");
+    for input in [at(28), ci(2, true), at(36)] {
+        train.apply(&input).unwrap();
+    }
+    assert_eq!(train.summary().lines[0].level, Level::L2);
+    assert!(open(&train, "train.grant_over") && !open(&train, "train.grant_ends"));
+    assert!(!in_production(&train));
+    assert!(
+        because(&train).unwrap().contains("At level L2"),
+        "{:?}",
+        because(&train)
+    );
+    let builds = |train: &Train| {
+        let build = |(_, command): &(u64, &Command)| matches!(command, Command::Build(order) if order.head == 2);
+        train.due().filter(build).count()
+    };
+    assert_eq!(builds(&train), 0);
+    let version = "mesh-2.1.0".to_owned();
+    train.apply(&order(Order::Choose { version })).unwrap();
+    assert!(in_production(&train), "a person's word is enough");
+    // No program grants anything, and nobody grants what is over.
+    let refused = train.apply(&says(bot(), grant(Level::L5, 1_000))).unwrap_err();
+    assert!(matches!(refused, Refusal::NeedsPerson { .. }), "{refused}");
+    let refused = train.apply(&order(grant(Level::L5, 36))).unwrap_err();
+    assert!(matches!(refused, Refusal::NoGrant { .. }), "{refused}");
+    train.apply(&order(grant(Level::L5, 1_000))).unwrap();
+    assert_eq!(train.summary().lines[0].level, Level::L5);
+    assert!(!open(&train, "train.grant_over"));
+    train.apply(&at(60)).unwrap();
+    assert_eq!(builds(&train), 1);
+}
+
+/// Not even a hotfix takes a fleet that it may not begin on.
+#[test]
+fn without_a_grant_no_nightly_gives_way() {
+    let mut config = config(Level::L5);
+    config.lines[0].grant.until_unix_ms = START_MS + 13 * HOUR_MS;
+    let mut train = Train::new(config).unwrap();
+    for input in [
+        ci(1, true),
+        at(12),
+        built("mesh-2.1.0", "a", 1, None),
+        ci(2, true),
+        at(14),
+    ] {
+        train.apply(&input).unwrap();
+    }
+    let commit = "c2".to_owned();
+    train.apply(&order(Order::Hotfix { commit })).unwrap();
+    train.apply(&built("mesh-2.0.2", "h", 2, Some(0))).unwrap();
+    let taken = |train: &Train| {
+        let back = |(_, command): &(u64, &Command)| matches!(command, Command::TakeBack { .. });
+        train.due().filter(back).count()
+    };
+    assert_eq!(taken(&train), 0);
+    train.apply(&order(grant(Level::L4, 1_000))).unwrap();
+    assert_eq!(taken(&train), 1);
+}
+
+#[test]
+fn anybody_takes_a_level_away_and_only_a_grant_gives_one() {
+    let mut train = qualified(Level::L5);
+    train.apply(&says(bot(), Order::Demote { level: Level::L4 })).unwrap();
+    train.apply(&at(28)).unwrap();
+    assert!(!in_production(&train) && because(&train).unwrap().contains("At level L4"));
+    let refused = train.apply(&order(Order::Demote { level: Level::L5 })).unwrap_err();
+    assert!(matches!(refused, Refusal::NoGrant { .. }), "{refused}");
+    train.apply(&order(grant(Level::L5, 1_000))).unwrap();
+    assert!(
+        in_production(&train) && because(&train).is_none(),
+        "nobody need answer any more"
+    );
+    let told: Vec<String> = told(&train)
+        .into_iter()
+        .filter(|(code, _)| code == "train.level")
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(
+        told,
+        ["bot (cron) says L4, which was L5", "li (desk) says L5, which was L4"]
+    );
+}
+
+#[test]
+fn what_a_program_chose_does_not_outlive_the_level() {
+    let mut train = qualified(Level::L5);
+    let version = || "mesh-2.1.0".to_owned();
+    train.apply(&order(Order::StopTheLine { take_back: false })).unwrap();
+    train.apply(&says(bot(), Order::Choose { version: version() })).unwrap();
+    train.apply(&order(Order::Demote { level: Level::L4 })).unwrap();
+    train.apply(&order(Order::Resume)).unwrap();
+    train.apply(&at(28)).unwrap();
+    assert!(!in_production(&train));
+    assert_eq!(
+        train.summary().lines[0].question.clone().unwrap().recommended,
+        version()
+    );
+}
+
+#[test]
+fn beyond_each_budget_a_person_is_asked_at_l5_too_and_heard() {
+    let whole = TrainBudget::default;
+    let hour = 3_600_000;
+    for (budget, why) in [
+        // The release has one commit, and is 16 hours old in its slot.
+        (
+            TrainBudget {
+                most_commits: 1,
+                ..whole()
+            },
+            None,
+        ),
+        (
+            TrainBudget {
+                most_commits: 0,
+                ..whole()
+            },
+            Some("it brings 1 commits, more than 0 (most_commits)"),
+        ),
+        (
+            TrainBudget {
+                oldest_ms: 17 * hour,
+                ..whole()
+            },
+            None,
+        ),
+        (
+            TrainBudget {
+                oldest_ms: 16 * hour,
+                ..whole()
+            },
+            Some("oldest_ms"),
+        ),
+        (
+            TrainBudget {
+                production_starts_per_day: 0,
+                ..whole()
+            },
+            Some("production_starts_per_day"),
+        ),
+        (
+            TrainBudget {
+                failures_per_week: 0,
+                ..whole()
+            },
+            Some("failures_per_week"),
+        ),
+    ] {
+        let mut config = config(Level::L5);
+        config.lines[0].budget = budget.clone();
+        let mut train = qualified_in(config);
+        train.apply(&at(28)).unwrap();
+        assert_eq!(in_production(&train), why.is_none(), "{budget:?}");
+        let Some(why) = why else { continue };
+        assert!(because(&train).unwrap().contains(why), "{:?}", because(&train));
+        // A program's word does not lift it, a person's does.
+        let version = || "mesh-2.1.0".to_owned();
+        train.apply(&says(bot(), Order::Choose { version: version() })).unwrap();
+        assert!(
+            !in_production(&train) && because(&train).unwrap().contains(why),
+            "{budget:?}"
+        );
+        train.apply(&order(Order::Choose { version: version() })).unwrap();
+        assert!(in_production(&train), "{budget:?}");
+    }
+}
+
+/// A nightly went at hour 28 and was rolled back an hour later; another one has qualified.
+fn after_a_failure(budget: TrainBudget) -> Train {
+    let mut config = config(Level::L5);
+    config.lines[0].budget = budget;
+    let mut train = qualified_in(config);
+    train.apply(&at(28)).unwrap();
+    assert!(in_production(&train));
+    carried_out(&mut train);
+    train.apply(&at(29)).unwrap();
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::RolledBack))
+        .unwrap();
+    for input in [ci(2, true), at(36), built("mesh-2.2.0", "b", 2, None)] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.2.0", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(42)).unwrap();
+    train.apply(&facts(&train, "mesh-2.2.0", Some(0.5))).unwrap();
+    train
+}
+
+#[test]
+fn starts_count_for_a_day_and_failures_for_a_week() {
+    let two = |starts: u32, failures: u32| TrainBudget {
+        production_starts_per_day: starts,
+        failures_per_week: failures,
+        ..TrainBudget::default()
+    };
+    // The slot that the failed one gave back is still open.
+    assert!(in_production(&after_a_failure(two(2, 2))));
+    for (budget, spent_until, word) in [(two(1, 2), 52, "per_day"), (two(2, 1), 29 + 7 * 24, "per_week")] {
+        let mut train = after_a_failure(budget);
+        train.apply(&at(spent_until - 1)).unwrap();
+        assert!(because(&train).unwrap().contains(word), "{:?}", because(&train));
+        assert!(!in_production(&train), "{word}");
+        train.apply(&at(spent_until)).unwrap();
+        assert!(in_production(&train), "{word}");
+        assert_eq!(because(&train), None);
+    }
+}
+
+#[test]
+fn what_a_person_chose_counts_against_no_budget() {
+    let budget = TrainBudget {
+        production_starts_per_day: 1,
+        ..TrainBudget::default()
+    };
+    let mut config = config(Level::L4);
+    config.lines[0].budget = budget;
+    let mut train = qualified_in(config);
+    let choose = |version: &str| {
+        let version = version.to_owned();
+        order(Order::Choose { version })
+    };
+    train.apply(&choose("mesh-2.1.0")).unwrap();
+    assert!(in_production(&train));
+    carried_out(&mut train);
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&order(grant(Level::L5, 1_000))).unwrap();
+    train.apply(&ci(2, true)).unwrap();
+    let commit = "c2".to_owned();
+    train.apply(&order(Order::Hotfix { commit })).unwrap();
+    train.apply(&built("mesh-2.1.2", "h", 2, Some(1))).unwrap();
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.1.2", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(23)).unwrap();
+    train.apply(&facts(&train, "mesh-2.1.2", Some(0.5))).unwrap();
+    assert!(in_production(&train), "{:?}", because(&train));
+}
+
+#[test]
+fn programs_order_so_many_hotfixes_a_day_and_people_any() {
+    let mut config = config(Level::L5);
+    config.lines[0].budget.hotfixes_per_day = 1;
+    let mut train = Train::new(config).unwrap();
+    for number in 1..=4 {
+        train.apply(&ci(number, true)).unwrap();
+    }
+    let hotfix = |commit: &str| Order::Hotfix {
+        commit: commit.to_owned(),
+    };
+    for _ in 0..2 {
+        train.apply(&says(bot(), hotfix("c1"))).unwrap();
+    }
+    for _ in 0..2 {
+        let refused = train.apply(&says(bot(), hotfix("c2"))).unwrap_err();
+        assert!(matches!(refused, Refusal::BeyondBudget { .. }), "{refused}");
+    }
+    train.apply(&order(hotfix("c3"))).unwrap();
+    train.apply(&at(23)).unwrap();
+    train.apply(&says(bot(), hotfix("c4"))).unwrap_err();
+    train.apply(&at(24)).unwrap();
+    train.apply(&says(bot(), hotfix("c4"))).unwrap();
+}
+
+#[test]
+fn a_level_in_force_is_that_of_its_own_line() {
+    let mut config = config(Level::L5);
+    let mut other = config.lines[0].clone();
+    other.id = "edge".into();
+    config.lines.push(other);
+    let mut train = Train::new(config).unwrap();
+    train.apply(&order(Order::Demote { level: Level::L0 })).unwrap();
+    let levels: Vec<(String, Level)> = train
+        .summary()
+        .lines
+        .into_iter()
+        .map(|line| (line.id, line.level))
+        .collect();
+    assert_eq!(levels, [("edge".to_owned(), Level::L5), ("mesh".to_owned(), Level::L0)]);
+}

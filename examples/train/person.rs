@@ -56,7 +56,7 @@ impl Notifier for Desk {
         }
         if self.aloud {
             let day = (now_ms - START_WALL_MS) / (24 * HOUR_MS);
-            eprintln!("day {day}: {}: {}", notice.code, notice.text);
+            eprintln!("day {day}: {} {}: {}", notice.code, notice.stage.as_str(), notice.text);
         }
         self.told
             .lock()

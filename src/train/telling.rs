@@ -50,12 +50,16 @@ impl Line {
 
     fn text(&self, said: &Said) -> String {
         let Said { matter, stage, .. } = said;
+        if *stage == NoticeStage::Resolved {
+            // What it was about is enough.
+            return matter.text.lines().next().unwrap_or_default().to_owned();
+        }
         let mut text = matter.text.clone();
         for (what, of) in [
             ("Without a word: ", &matter.otherwise),
             ("What ends it: ", &matter.remedy),
         ] {
-            if *stage != NoticeStage::Resolved && !of.is_empty() {
+            if !of.is_empty() {
                 text.push_str(&format!(" {what}{of}."));
             }
         }

@@ -132,6 +132,21 @@ fn anybody_takes_a_level_away_and_only_a_grant_gives_one() {
 }
 
 #[test]
+fn a_question_of_a_lower_level_is_asked_anew_for_what_still_stands_against_it() {
+    let mut config = config(Level::L4);
+    config.lines[0].budget.most_commits = 0;
+    let mut train = qualified_in(config);
+    train.apply(&at(28)).unwrap();
+    assert_eq!(because(&train).unwrap(), "At level L4 a person chooses.");
+    train.apply(&order(grant(Level::L5, 1_000))).unwrap();
+    assert!(
+        because(&train).unwrap().contains("most_commits"),
+        "{:?}",
+        because(&train)
+    );
+}
+
+#[test]
 fn what_a_program_chose_does_not_outlive_the_level() {
     let mut train = qualified(Level::L5);
     let version = || "mesh-2.1.0".to_owned();

@@ -103,6 +103,12 @@ fn a_question_is_a_matter_that_ends_with_its_answer() {
     let version = "mesh-2.1.0".to_owned();
     train.apply(&order(Order::Choose { version })).unwrap();
     assert_eq!(stages(&train, "train.choose"), ["resolved"]);
+    let over = train.due().find_map(|(_, command)| match command {
+        Command::Tell { code, text, .. } if code == "train.choose" => Some(text.clone()),
+        _ => None,
+    });
+    let over = over.unwrap();
+    assert!(over.starts_with("Which release") && over.lines().count() == 1, "{over}");
     assert_eq!(matter(&train, "train.choose"), None);
 }
 

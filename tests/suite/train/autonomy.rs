@@ -245,11 +245,7 @@ fn after_a_failure(budget: TrainBudget) -> Train {
     for input in [ci(2, true), at(36), built("mesh-2.2.0", "b", 2, None)] {
         train.apply(&input).unwrap();
     }
-    train
-        .apply(&ended(&train, Site::Canary, "mesh-2.2.0", 0, Outcome::Completed))
-        .unwrap();
-    train.apply(&at(42)).unwrap();
-    train.apply(&facts(&train, "mesh-2.2.0", Some(0.5))).unwrap();
+    qualifies(&mut train, "mesh-2.2.0", 42);
     train
 }
 
@@ -271,6 +267,58 @@ fn starts_count_for_a_day_and_failures_for_a_week() {
         assert!(in_production(&train), "{word}");
         assert_eq!(because(&train), None);
     }
+}
+
+/// The canary fleet has had it for five hours, and good was seen of it.
+fn qualifies(train: &mut Train, version: &str, hours: i64) {
+    train
+        .apply(&ended(train, Site::Canary, version, 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(hours)).unwrap();
+    train.apply(&facts(train, version, Some(0.5))).unwrap();
+}
+
+#[test]
+fn what_mends_waits_for_no_week() {
+    let mut train = after_a_failure(TrainBudget {
+        failures_per_week: 1,
+        ..TrainBudget::default()
+    });
+    assert!(!in_production(&train) && because(&train).is_some());
+    train.apply(&ci(3, true)).unwrap();
+    let commit = "c3".to_owned();
+    train.apply(&order(Order::Hotfix { commit })).unwrap();
+    train.apply(&built("mesh-2.0.3", "h", 3, Some(0))).unwrap();
+    qualifies(&mut train, "mesh-2.0.3", 47);
+    assert!(starts(&train).contains(&"mesh/production/mesh-2.0.3/0".to_owned()));
+}
+
+#[test]
+fn to_give_way_is_no_failure() {
+    let mut config = config(Level::L5);
+    config.lines[0].budget.failures_per_week = 1;
+    let mut train = qualified_in(config);
+    train.apply(&at(28)).unwrap();
+    carried_out(&mut train);
+    train.apply(&ci(2, true)).unwrap();
+    let commit = "c2".to_owned();
+    train.apply(&order(Order::Hotfix { commit })).unwrap();
+    train.apply(&built("mesh-2.0.2", "h", 2, Some(0))).unwrap();
+    qualifies(&mut train, "mesh-2.0.2", 33);
+    // The nightly had touched something, and is back.
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::RolledBack))
+        .unwrap();
+    carried_out(&mut train);
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.0.2", 0, Outcome::Completed))
+        .unwrap();
+    for input in [ci(3, true), at(36), built("mesh-2.3.0", "b", 3, None)] {
+        train.apply(&input).unwrap();
+    }
+    qualifies(&mut train, "mesh-2.3.0", 42);
+    train.apply(&at(48)).unwrap();
+    assert!(in_production(&train), "{:?}", because(&train));
 }
 
 #[test]
@@ -297,11 +345,7 @@ fn what_a_person_chose_counts_against_no_budget() {
     let commit = "c2".to_owned();
     train.apply(&order(Order::Hotfix { commit })).unwrap();
     train.apply(&built("mesh-2.1.2", "h", 2, Some(1))).unwrap();
-    train
-        .apply(&ended(&train, Site::Canary, "mesh-2.1.2", 0, Outcome::Completed))
-        .unwrap();
-    train.apply(&at(23)).unwrap();
-    train.apply(&facts(&train, "mesh-2.1.2", Some(0.5))).unwrap();
+    qualifies(&mut train, "mesh-2.1.2", 23);
     assert!(in_production(&train), "{:?}", because(&train));
 }
 

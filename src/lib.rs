@@ -118,7 +118,7 @@ pub use ports::{Notifier, Question, QuestionKind};
 pub use replay::{Difference, Replay, WhatIf, replay};
 pub use router::{Router, RouterError};
 pub use self_check::self_check;
-pub use settings::Settings;
+pub use settings::{OnClassFault, Settings};
 pub use shadow::{
     Disagreement, End, Ending, Event, RECORD_SCHEMA, RecordError, RecordedChange, RecordedTarget, Saved, Shadow,
     ShadowReport, Topic,

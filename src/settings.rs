@@ -56,6 +56,9 @@ pub struct Settings {
     /// target exposed. Default no. At levels L0 and L1 people take the steps, and try what they like.
     #[serde(default)]
     pub rehearse_way_back: bool,
+    /// What a fault in one class alone takes back. Default the whole change.
+    #[serde(default)]
+    pub on_class_fault: OnClassFault,
     /// The label keys that name a domain, what can be cut off as one, the largest first: `region, cluster`. Default none.
     ///
     /// While nobody of a domain is seen, its targets wait and count against every allowance, and all others go on; after
@@ -67,6 +70,26 @@ pub struct Settings {
     /// How often people are told, and when somebody else is. It is the run's own matter, as `person_patience_ms` is.
     #[serde(default)]
     pub telling: Telling,
+}
+
+/// What is done where one class alone, all targets with one value of a spread label, explains what a change would stop for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "the two ways there are")]
+pub enum OnClassFault {
+    /// The whole change is taken back.
+    #[default]
+    Change,
+    /// The class is set aside: its targets go back within the caps of the plan and become debt, those that are born into it
+    /// keep the old version, and the rest goes on; its evidence starts anew. It is done where a level and its budgets let a
+    /// change be taken back, and counts against them as one.
+    ///
+    /// A class alone explains the stop where its own evidence reaches `1/alpha`, while each other value of its key that is exposed has less
+    /// than [`caution_e`](Settings::caution_e) and more for its safety than against it; where targets did not start, if they all are
+    /// of it and no other of it did, while the version started on more of the other values. Classes of several keys that explain it
+    /// within a factor of 100 are set aside together, since nobody can tell them apart. Where none does, or more than half of the
+    /// fleet would be set aside, the whole change stops, as it does where the rest turns out to be bad, too.
+    Class,
 }
 
 impl Default for Settings {
@@ -91,6 +114,7 @@ impl Default for Settings {
             attempt_estimate_ms: 10 * MINUTE_MS,
             budget: Budget::default(),
             rehearse_way_back: false,
+            on_class_fault: OnClassFault::Change,
             domains: Vec::new(),
             telling: Telling::default(),
         }

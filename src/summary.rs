@@ -117,7 +117,7 @@ pub struct ClassView {
     /// So many may be exposed on the evidence there is.
     pub may_expose: u64,
     /// Where its present stage stands: `waiting` for its first target, `warming up`, `gathering` evidence, `safe`, `suspected` (evidence
-    /// against the release keeps it from growing), or `through`.
+    /// against the release keeps it from growing), `set aside` ([`OnClassFault::Class`](crate::OnClassFault)), or `through`.
     pub state: String,
     /// The e-value of safety of the present stage.
     pub evidence: f64,

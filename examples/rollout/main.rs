@@ -240,6 +240,7 @@ fn settings(options: &Options) -> Settings {
     settings.budget = options.budget.clone();
     settings.domains.clone_from(&options.domains);
     settings.rehearse_way_back = options.rehearse;
+    settings.on_class_fault = options.on_class_fault.into();
     if options.operator == Operator::None {
         // Nobody will come: the run ends as waiting, and a later one with somebody goes on.
         settings.person_patience_ms = 0;

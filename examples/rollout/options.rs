@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use unattended::upgrade::Wanted;
-use unattended::{Budget, Level};
+use unattended::{Budget, Level, OnClassFault};
 use unattended_examples_support::{InputError, Source};
 
 use crate::{budget, traffic};
@@ -54,6 +54,10 @@ pub(crate) struct Options {
     /// Try the way back first: one target goes to the new version, back, and there again, before anybody else
     #[arg(long)]
     pub(crate) rehearse: bool,
+    /// What goes back where one value of a label alone explains what the release would be stopped for: the whole change, or this
+    /// class, while the rest goes on
+    #[arg(long, value_enum, default_value_t = ClassFault::Change)]
+    pub(crate) on_class_fault: ClassFault,
     /// Labels that name what can be cut off as one, the largest first, as in `region,zone`: the values of the first are exposed
     /// one after the other, and one that cannot be reached holds its own targets only
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
@@ -133,6 +137,21 @@ pub(crate) enum Operator {
 pub(crate) enum Chooser {
     Person,
     Program,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClassFault {
+    Change,
+    Class,
+}
+
+impl From<ClassFault> for OnClassFault {
+    fn from(wanted: ClassFault) -> Self {
+        match wanted {
+            ClassFault::Change => Self::Change,
+            ClassFault::Class => Self::Class,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

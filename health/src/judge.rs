@@ -234,6 +234,34 @@ impl Judge {
         self.ln_e = self.stop_statistic(&self.nodes);
     }
 
+    /// A part of the fleet that explains what was found is taken out of the change: the evidence against the change and for its
+    /// safety starts anew, from the next interval on, and a stop is authorised no more. What is known of dispersion, rates, faults,
+    /// signatures, self-checks and burn stays. Whoever calls it feeds no more rows of that part.
+    ///
+    /// Of a change without effect the first stop is false with probability at most α, whatever follows it; of a change whose
+    /// effect was in that part alone, the evidence of the rest is an e-process from here on, and stops with probability at most α.
+    pub fn begin_anew(&mut self) {
+        let fresh = Self::assembled(
+            self.config.clone(),
+            self.topology.clone(),
+            std::mem::take(&mut self.dispersions),
+            std::mem::take(&mut self.historic),
+        );
+        let signatures = std::mem::take(&mut self.signatures);
+        let totals = std::mem::take(&mut self.totals);
+        *self = Self {
+            last: self.last,
+            coverage: self.coverage,
+            totals,
+            signatures,
+            rejected: self.rejected,
+            gate: self.gate,
+            burn: self.burn,
+            freeze: self.freeze,
+            ..fresh
+        };
+    }
+
     /// Where the process of a node, metric and kind is. Node 0 is all strata, then the classes, then the applications.
     pub(crate) const fn slot(&self, node: usize, metric: usize, fresh: bool) -> usize {
         (node * self.config.metrics.len() + metric) * 2 + fresh as usize

@@ -22,6 +22,7 @@ impl Machine {
                         .copied()
                         .map_or(0, u64::from),
                     state: match state.fresh {
+                        _ if self.aside.has_class(at) => "set aside",
                         _ if through => "through",
                         _ if self.is_suspected(at) => "suspected",
                         Fresh::Waiting => "waiting",

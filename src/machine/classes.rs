@@ -76,6 +76,12 @@ impl ClassState {
             judged: false,
         }
     }
+
+    /// What its traffic showed is known no more.
+    pub(super) const fn begin_anew(&mut self) {
+        self.expected_ln_s = 0.0;
+        self.suspected = None;
+    }
 }
 
 /// The classes before anything happened: what batch 0 will start is promised.
@@ -148,6 +154,9 @@ impl Machine {
         }
         for at in 0..self.classes.len() {
             let class = u32::try_from(at).unwrap_or(u32::MAX);
+            if self.aside.has_class(class) {
+                continue;
+            }
             self.count_evidence(class);
             if !calm {
                 continue;
@@ -296,7 +305,7 @@ impl Machine {
     /// Whether the class lets a lane start a slice of `count` targets in `batch`.
     pub(super) fn class_admits(&self, class: u32, batch: u16, count: u32) -> bool {
         let state = &self.classes[class as usize];
-        if batch <= state.stage {
+        if batch <= state.stage || self.aside.has_class(class) {
             return true;
         }
         let taken = state.exposed + state.promised;
@@ -370,6 +379,9 @@ impl Machine {
             let state = &self.classes[class as usize];
             let Fresh::Counting(since) = state.fresh else { continue };
             let has_next = self.tables.classes[class as usize].next_stage(state.stage).is_some();
+            if self.aside.has_class(class) {
+                continue;
+            }
             if state.granted || !(has_next || class == 0 && self.is_one_stage()) {
                 continue;
             }

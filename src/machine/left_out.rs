@@ -52,15 +52,16 @@ impl Machine {
         self.skipped.contains(&app)
     }
 
-    /// A newborn of an application that is left out is left out, too.
+    /// A newborn of what is left out is left out, too.
     pub(super) fn leave_newborn(&mut self, target: TargetIndex) {
-        if self.is_skipped(self.app_of(target)) {
-            self.owe(
-                target,
-                true,
-                "it was born into an application that is left out".to_owned(),
-            );
-        }
+        let into = if self.is_skipped(self.app_of(target)) {
+            "an application that is left out"
+        } else if self.is_aside(target) {
+            "a class that is set aside"
+        } else {
+            return;
+        };
+        self.owe(target, true, format!("it was born into {into}"));
     }
 
     /// Whether it had not been reached, and is left out from now on.

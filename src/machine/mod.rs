@@ -2,6 +2,7 @@
 //! inputs is all that has to survive.
 
 mod around;
+mod aside;
 mod autonomy;
 mod batches;
 mod budget;
@@ -191,6 +192,7 @@ pub(crate) struct Machine {
     surroundings: surroundings::Surroundings,
     domains: domains::Domains,
     rehearsal: rehearsal::Rehearsal,
+    aside: aside::Aside,
     /// Those who do not run the release do worse the more others do, by so much.
     interferes: Option<f64>,
     around: Seen,
@@ -324,6 +326,7 @@ impl Machine {
                 rehearsal::Rehearsal::Over
             },
             surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
+            aside: aside::Aside::default(),
             interferes: None,
             around: Seen::default(),
             looked_around: 0,
@@ -433,7 +436,11 @@ impl Machine {
             }
             Course::Forward => {
                 self.check_stop(&mut commands);
-                let goes_on = self.course == Course::Forward && !self.is_halted() && !self.stop_pending();
+                if self.course == Course::Forward && self.frozen.is_none() {
+                    self.advance_aside(&mut commands);
+                }
+                let goes_on =
+                    self.course == Course::Forward && !self.is_halted() && !self.stop_pending() && !self.aside.waits();
                 if goes_on && self.has_begun(&mut commands) && self.is_young(&mut commands) {
                     self.watch_checks(&mut commands);
                     self.advance_classes();

@@ -12,15 +12,18 @@ use super::{Act, Course, Machine, Target};
 impl Machine {
     /// An interval of metrics is in.
     pub(crate) fn interval(&mut self, interval: &Interval) -> Result<(), RowError> {
-        let look = self.judge.observe(interval)?;
-        self.expect(interval);
+        let rest = self.aside.without(interval);
+        let judged = rest.as_ref().unwrap_or(interval);
+        let look = self.judge.observe(judged)?;
+        self.expect(judged);
         self.next_interval = interval.index + 1;
         self.now_ms = self.now_ms.max(interval.end_ms);
         self.scan_due = true;
         let weakest = (0u32..)
             .zip(&self.classes)
             .filter(|(class, state)| {
-                matches!(state.fresh, super::classes::Fresh::Counting(_))
+                !self.aside.has_class(*class)
+                    && matches!(state.fresh, super::classes::Fresh::Counting(_))
                     && self.tables.classes[*class as usize].next_stage(state.stage).is_some()
             })
             .map(|(class, _)| self.judge.safety(class).ln_s)
@@ -113,6 +116,9 @@ impl Machine {
         if side == Side::New {
             self.touch(target);
             self.set_on_new(target, true);
+            if self.is_aside(target) {
+                self.goes_back(target);
+            }
         } else {
             self.leave_newborn(target);
         }
@@ -126,7 +132,7 @@ impl Machine {
     /// On which version a target that is born now begins.
     pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
         let index = self.setup.change.fleet.app_index(app);
-        if index.is_some_and(|app| self.is_skipped(app)) {
+        if index.is_some_and(|app| self.is_skipped(app)) || self.labels_are_aside(labels) {
             return Side::Old;
         }
         match self.course {

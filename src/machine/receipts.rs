@@ -168,7 +168,7 @@ impl Machine {
                 ..
             }
         );
-        if self.rehearsed(target, receipt) {
+        if self.rehearsed(target, receipt) || self.ended_aside(target, direction, receipt) {
             return;
         }
         match direction {

@@ -36,6 +36,7 @@ impl Machine {
 
     pub(super) fn start(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
         self.rehearse_start(target, direction);
+        self.leaves_service(target, direction);
         self.set_in_flight(target, direction);
         if direction == Direction::Forward {
             self.note_start(target);

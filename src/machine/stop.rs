@@ -40,6 +40,19 @@ impl StartFailures {
         self.once.len() + self.late.len()
     }
 
+    /// Those that it failed on.
+    pub(super) fn failed(&self) -> impl Iterator<Item = TargetIndex> {
+        self.once.union(&self.late).copied()
+    }
+
+    /// What failed is no part of the change any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            succeeded: self.succeeded,
+            ..Self::default()
+        };
+    }
+
     pub(super) const fn success(&mut self) {
         self.succeeded += 1;
     }
@@ -92,7 +105,12 @@ impl Machine {
 
     /// Stops where the evidence or the gate says so: by itself where level and budgets let it, by asking elsewhere.
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
-        let Some((code, text)) = self.stop_found() else { return };
+        let Some((code, text)) = self.stop_found() else {
+            return self.awaits_nobody();
+        };
+        if self.stop_text.is_none() && (self.awaits_others(code) || self.sets_aside(code, &text)) {
+            return;
+        }
         if self.stop_text.is_none() {
             let otherwise = match code {
                 "stop.gate" => "starts that succeed would have let it go on".to_owned(),
@@ -166,6 +184,7 @@ impl Machine {
         self.course = Course::Back;
         self.paused = None;
         self.end_rehearsal();
+        self.forget_aside();
         self.back_began = true;
         self.question = None;
         self.forget_looks();
@@ -198,8 +217,8 @@ impl Machine {
             targets.append(&mut self.parked);
         }
         for target in targets {
-            if !self.targets[target.0 as usize].ever_touched {
-                // It was offered to a person, and nobody took the step.
+            if !self.targets[target.0 as usize].ever_touched || self.is_back_already(target) {
+                // It was offered to a person, and nobody took the step; or its class was set aside before.
                 self.frontier.on(Event::RolledBack { id: target });
             } else if self.may_go_back(target) {
                 self.start_in_domain(target, Direction::Back, commands);
@@ -230,7 +249,7 @@ impl Machine {
 
     /// Ends the change when every lane is through and has rested.
     pub(super) fn check_done(&mut self, commands: &mut Commands) {
-        if self.in_flight > 0 || !self.all_lanes_finished() || !self.frontier.is_done() {
+        if self.in_flight > 0 || !self.all_lanes_finished() || !self.frontier.is_done() || !self.aside.is_back() {
             self.done_since = None;
             self.forget_looks();
             return;

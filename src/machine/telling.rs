@@ -146,6 +146,19 @@ impl Machine {
                 ..self.matter("level.expired", Severity::Warning, text)
             });
         }
+        for class in self.classes_aside().filter(|_| self.ended().is_none()) {
+            let change = &self.setup.change;
+            let text = format!(
+                "{class} is set aside: {} does harm there, and there alone as far as is known",
+                change.to
+            );
+            matters.push(Matter {
+                detail: Some(class.to_owned()),
+                otherwise: format!("{class} stays on {}, and the rest goes on", change.from),
+                remedy: "the end of the change; what was set aside is among its debts".to_owned(),
+                ..self.matter("class.aside", Severity::Warning, text)
+            });
+        }
         if self.course == Course::Back {
             let why = self.stop_text.as_deref().unwrap_or("somebody asked for it");
             let text = format!("the change is being rolled back to {}: {why}", self.setup.change.from);

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use unattended::{Level, Outcome, replay};
-use unattended_simulated::World;
+use unattended::batching::{Ramp, pct};
+use unattended::{Level, OnClassFault, Outcome, replay};
+use unattended_simulated::{SimTarget, World};
 
 use crate::support::{Act, Case, Ended, MINUTE_MS, NEW, app_of};
 
@@ -163,4 +164,66 @@ fn laws_hold_whatever_is_drawn() {
         assert!(outcomes.contains_key(&(true, level, "completed")), "{outcomes:?}");
         assert!(outcomes.contains_key(&(false, level, bad)), "{outcomes:?}");
     }
+}
+
+/// The same where a class alone is at fault, and alone goes back.
+#[test]
+fn laws_hold_where_classes_are_set_aside() {
+    let mut outcomes: BTreeMap<(bool, &str), u32> = BTreeMap::new();
+    for seed in 100..132 {
+        let (mut case, freeze) = drawn(seed);
+        let mut draw = Draw(seed + 1_000);
+        case.level = Level::L4;
+        case.settings.on_class_fault = OnClassFault::Class;
+        case.policy = case.policy.ramp(Ramp::steps([pct(15), pct(40), pct(100)]).unwrap());
+        case.release = draw.one_of(&[
+            "errors=x20@zone=zone-0",
+            "errors=x20@zone=zone-1",
+            "errors=x20@stack=stack-1",
+            "latency=x5@zone=zone-2",
+            "latency=x5@zone=zone-0",
+            "crash@zone=zone-1",
+            "crash@zone=zone-2",
+        ]);
+        let value = case.release.rsplit('=').next().unwrap();
+        let bad = |target: &SimTarget| target.labels.iter().any(|(_, of)| of == value);
+        let bad: BTreeSet<&str> = case.targets.iter().filter(|t| bad(t)).map(|t| t.id.as_str()).collect();
+        let ended = case.run();
+        let aside = ended.codes().contains(&"class.aside");
+        let said = format!(
+            "seed {seed}: {}, {:?}, {:?}",
+            case.release,
+            ended.outcome,
+            ended.codes()
+        );
+        match ended.outcome {
+            Outcome::CompletedWithDebt => {
+                assert!(aside, "{said}");
+                let owed: BTreeSet<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
+                // What could not be told apart from it may be left behind, too; nobody at fault keeps the new version.
+                assert!(owed.is_superset(&bad), "{said}");
+                let census = ended.sim.census();
+                assert_eq!(census.on_old_verified, owed.len() as u64, "{said}: {census:?}");
+                assert_eq!(
+                    census.on_new_verified,
+                    census.targets - census.on_old_verified,
+                    "{said}"
+                );
+            }
+            Outcome::RolledBack => ended.all_on_old(),
+            _ => unreachable!("{said}"),
+        }
+        assert_eq!(ended.summary.human_actions, 0, "{said}");
+        caps_hold(&case, &ended);
+        freezes_hold(&freeze, &ended);
+        let played = futures::executor::block_on(replay(&*ended.journal, None)).unwrap();
+        assert_eq!(played.first_difference, None, "{said}");
+        *outcomes.entry((aside, ended.outcome.as_str())).or_default() += 1;
+    }
+    assert!(
+        outcomes
+            .get(&(true, "completed_with_debt"))
+            .is_some_and(|times| *times > 10),
+        "{outcomes:?}"
+    );
 }

@@ -1,6 +1,7 @@
 //! Whole changes, from outside: one program, so that it is linked once and its tests share the cores.
 
 mod around;
+mod aside;
 mod asking;
 mod births;
 mod budgets;

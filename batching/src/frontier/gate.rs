@@ -3,7 +3,7 @@
 use super::Frontier;
 use super::lane::{Engaged, NO_SET, UNHEALTHY, Usage};
 use crate::cap::Cap;
-use crate::index::NONE;
+use crate::index::{NONE, TargetIndex};
 
 /// What stands in the way of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,14 @@ impl Frontier {
             return Gate::Set(1);
         }
         Gate::Open
+    }
+
+    /// Whether the caps let one more target be out of service where this one is: for a way back that the frontier does not plan
+    /// itself. Whoever takes it tells the frontier that the target [became unhealthy](crate::Event::BecameUnhealthy) while it lasts.
+    /// `false` for a target it never had. Time: O(capped keys).
+    #[must_use]
+    pub fn has_room(&self, id: TargetIndex) -> bool {
+        id.at() < self.state.len() && self.gate(id.0) == Gate::Open
     }
 
     /// An unhealthy target that lacks only its application's exception waits for its own lane.

@@ -57,6 +57,30 @@ fn batches_start_in_plan_order_and_everything_is_done_at_the_end() {
     assert_eq!(live.lanes().map(|lane| lane.done).sum::<u32>(), 66);
 }
 
+/// Who goes back by himself takes a slot as everybody does.
+#[test]
+fn there_is_room_for_as_many_as_the_caps_let_out_of_service() {
+    let fleet = apps(&[("a", 20), ("b", 20)]);
+    let mut live = live(&fleet, &Policy::new().per_app(pct(10)).total_in_flight(pct(100)));
+    open_all(&mut live);
+    let started = live.startable(0, 100);
+    let of = |app: u32| fleet.targets_of(AppIndex(app)).collect::<Vec<_>>();
+    assert_eq!(started.len(), 4, "two of each");
+    assert!(!of(0).into_iter().any(|id| live.has_room(id)), "both slots are taken");
+    for id in started {
+        live.on(Event::Finished { id, at: 0 });
+    }
+    let (first, second, third) = (of(0)[0], of(0)[1], of(0)[2]);
+    assert!(live.has_room(first));
+    live.on(Event::BecameUnhealthy { id: first });
+    assert!(live.has_room(second));
+    live.on(Event::BecameUnhealthy { id: second });
+    assert!(!live.has_room(third) && live.has_room(of(1)[0]));
+    live.on(Event::BecameHealthy { id: first });
+    assert!(live.has_room(third));
+    assert!(!live.has_room(TargetIndex(40)), "it has no such target");
+}
+
 #[test]
 fn unhealthy_targets_consume_the_allowance_and_a_fix_may_still_enter() {
     let mut builder = Fleet::builder();

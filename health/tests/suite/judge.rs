@@ -274,6 +274,40 @@ fn a_restored_judge_continues_to_the_same_bytes() {
 }
 
 #[test]
+fn evidence_that_begins_anew_knows_nothing_and_finds_the_same() {
+    let mut judge = judge();
+    let mut random = SplitMix(21);
+    let mut now = 0;
+    let mut observe = |judge: &mut Judge, ratio: f64, times: u64| {
+        for _ in 0..times {
+            judge.observe(&fleet(&mut random, now, ratio)).unwrap();
+            now += 1;
+        }
+    };
+    observe(&mut judge, 4.0, 30);
+    assert!(judge.stopped().is_some() && judge.class_ln_e(0) > 0.0);
+    let (dispersion, totals) = (judge.dispersion(0), judge.totals().to_vec());
+    judge.begin_anew();
+    assert_eq!((judge.ln_e(), judge.stopped()), (0.0, None));
+    assert_eq!(
+        (judge.class_ln_e(0), judge.app_ln_e(0), judge.pooled_ln_e()),
+        (0.0, 0.0, 0.0)
+    );
+    assert_eq!((judge.safety(0).ln_s, judge.safety(0).requests_seen), (0.0, 0));
+    assert_eq!((judge.dispersion(0), judge.totals()), (dispersion, &totals[..]));
+    // It is written and read as any other, and goes on from the next interval only.
+    let read: Judge = serde_json::from_str(&bytes(&judge)).unwrap();
+    assert_eq!(bytes(&read), bytes(&judge));
+    let last = judge.last_index().unwrap();
+    assert!(judge.observe(&fleet(&mut SplitMix(21), last, 1.0)).is_err());
+    observe(&mut judge, 1.0, 30);
+    assert_eq!(judge.stopped(), None);
+    assert!(judge.safety(0).requests_seen > 0);
+    observe(&mut judge, 4.0, 60);
+    assert!(judge.stopped().is_some());
+}
+
+#[test]
 fn a_damaged_snapshot_is_refused() {
     let mut random = SplitMix(12);
     let mut judge = judge();

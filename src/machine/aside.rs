@@ -1,0 +1,333 @@
+//! A class that is set aside: it alone explains what was found, goes back, and stays behind while the rest goes on.
+
+use std::collections::BTreeSet;
+
+use unattended_batching::{Event, TargetIndex};
+use unattended_health::Interval;
+use unattended_upgrade::{Receipt, Terminal};
+
+use crate::OnClassFault;
+
+use super::classes::Fresh;
+use super::{Commands, Course, Direction, Machine};
+
+/// What is set aside, and what of it is still to go back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aside {
+    classes: BTreeSet<u32>,
+    /// By stratum, whether it is of one of them.
+    strata: Vec<bool>,
+    /// Targets on the new version that are to go back and have not begun to.
+    back: Vec<TargetIndex>,
+    /// Nothing starts until those under way have shown whose fault it is.
+    waits: bool,
+}
+
+impl Aside {
+    pub(super) fn has_class(&self, class: u32) -> bool {
+        self.classes.contains(&class)
+    }
+
+    fn has_stratum(&self, stratum: u32) -> bool {
+        self.strata.get(stratum as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether nothing may start, since those under way have yet to show whose fault it is.
+    pub(super) const fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Nobody is left that must go back.
+    pub(super) const fn is_back(&self) -> bool {
+        self.back.is_empty()
+    }
+
+    /// The rows of an interval that still say something of the change: what is set aside is known to be worse.
+    pub(super) fn without(&self, interval: &Interval) -> Option<Interval> {
+        if self.classes.is_empty() {
+            return None;
+        }
+        let mut rest = interval.clone();
+        rest.rows.retain(|row| !self.has_stratum(row.stratum));
+        rest.samples.retain(|sample| !self.has_stratum(sample.stratum));
+        rest.splits.retain(|split| !self.has_stratum(split.stratum));
+        Some(rest)
+    }
+}
+
+/// Of two classes the one with a hundred times as much evidence explains what was found, and the other does not.
+const LN_RIVAL: f64 = 4.605_170_185_988_092;
+
+/// The values of one key are the classes whose names differ behind the same `key=`.
+fn key_of(class: &str) -> Option<&str> {
+    class.split_once('=').map(|(key, _)| key)
+}
+
+impl Machine {
+    /// Whether a target is of a class that is set aside.
+    pub(super) fn is_aside(&self, target: TargetIndex) -> bool {
+        self.aside.has_stratum(self.targets[target.0 as usize].stratum)
+    }
+
+    /// Whether a target with these labels would be.
+    pub(super) fn labels_are_aside(&self, labels: &[(&str, &str)]) -> bool {
+        self.aside.classes.iter().any(|&class| {
+            let name = &self.tables.classes[class as usize].name;
+            let value = name.split_once('=');
+            value.is_some_and(|(key, value)| labels.contains(&(key, value)))
+        })
+    }
+
+    /// What crashes at its start crashes before others have come up: they are waited for, since only they can show that it is
+    /// not everywhere.
+    pub(super) fn awaits_others(&mut self, code: &str) -> bool {
+        let by_class = self.setup.change.settings.on_class_fault == OnClassFault::Class;
+        self.aside.waits = by_class && code == "stop.gate" && self.in_flight > 0 && self.may_roll_back().is_ok();
+        self.aside.waits
+    }
+
+    pub(super) const fn awaits_nobody(&mut self) {
+        self.aside.waits = false;
+    }
+
+    /// Sets the class aside that alone explains what the change would stop for; whether there is one, and it may.
+    pub(super) fn sets_aside(&mut self, code: &str, text: &str) -> bool {
+        if self.setup.change.settings.on_class_fault != OnClassFault::Class || self.may_roll_back().is_err() {
+            return false;
+        }
+        let classes = match code {
+            "stop.evidence" => self.classes_of_evidence(),
+            "stop.gate" => self.classes_of_gate(),
+            _ => Vec::new(),
+        };
+        let members = self.members(&classes);
+        let aside = |target: &&super::Target| target.alive && self.aside.has_stratum(target.stratum);
+        let before = self.targets.iter().filter(aside).count();
+        // What is left would be the exception.
+        if members.is_empty() || (before + members.len()) as u64 * 2 > self.alive {
+            return false;
+        }
+        self.spend_rollback();
+        self.set_aside(&classes, &members, text);
+        true
+    }
+
+    /// The living targets of classes that are not set aside yet.
+    fn members(&self, classes: &[u32]) -> Vec<TargetIndex> {
+        let of = |stratum: u32| {
+            let mut of = self.tables.strata_classes[stratum as usize].iter();
+            !self.aside.has_stratum(stratum) && of.any(|class| classes.contains(class))
+        };
+        let members = (0u32..).zip(&self.targets);
+        members
+            .filter(|(_, target)| target.alive && of(target.stratum))
+            .map(|(at, _)| TargetIndex(at))
+            .collect()
+    }
+
+    /// The other values of a class's key that are still part of the change and run the new version somewhere.
+    fn exposed_siblings(&self, class: u32) -> Vec<u32> {
+        let key = key_of(&self.tables.classes[class as usize].name);
+        let classes = (0u32..).zip(self.tables.classes.iter().zip(&self.classes));
+        classes
+            .filter(|(at, (other, state))| {
+                let sibling = key.is_some() && key_of(&other.name) == key && *at != class;
+                sibling && state.exposed > 0 && !self.aside.has_class(*at)
+            })
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// The classes whose own evidence would stop the change, while each other value of their key that is exposed shows rather
+    /// that it is well: the one with the most, and those that explain it nearly as well, since nobody can tell them apart
+    /// where few targets have the new version.
+    fn classes_of_evidence(&self) -> Vec<u32> {
+        let needed = -libm::log(self.setup.change.settings.alpha);
+        let caution = libm::log(self.setup.change.settings.caution_e);
+        let against = |class: u32| self.judge.class_ln_e(class);
+        let well = |&class: &u32| against(class) < caution && self.judge.safety(class).ln_s > against(class);
+        let alone = |class: &u32| {
+            let siblings = self.exposed_siblings(*class);
+            !siblings.is_empty() && siblings.iter().all(well)
+        };
+        let classes = 1..u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
+        let classes = classes.filter(|&class| !self.aside.has_class(class) && against(class) >= needed);
+        let classes: Vec<u32> = classes.filter(alone).collect();
+        let most = classes
+            .iter()
+            .map(|&class| against(class))
+            .fold(f64::NEG_INFINITY, f64::max);
+        classes
+            .into_iter()
+            .filter(|&class| against(class) >= most - LN_RIVAL)
+            .collect()
+    }
+
+    /// The classes in which every target is that the new version did not start on, and none that it did, while it started on more
+    /// of the other values of their key.
+    fn classes_of_gate(&self) -> Vec<u32> {
+        let failed: Vec<TargetIndex> = self.start_failures.failed().collect();
+        let classes_of =
+            |target: TargetIndex| &self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize];
+        let mut common: Vec<u32> = failed
+            .first()
+            .map(|&first| classes_of(first).clone())
+            .unwrap_or_default();
+        for &target in &failed {
+            common.retain(|class| classes_of(target).contains(class));
+        }
+        let started = |class: u32| {
+            let of_class = |target: &&super::Target| {
+                target.alive && target.on_new && self.tables.strata_classes[target.stratum as usize].contains(&class)
+            };
+            self.targets.iter().filter(of_class).count()
+        };
+        common
+            .into_iter()
+            .filter(|&class| class != 0 && !self.aside.has_class(class) && started(class) == 0)
+            .filter(|&class| {
+                let others: usize = self.exposed_siblings(class).into_iter().map(started).sum();
+                others > failed.len()
+            })
+            .collect()
+    }
+
+    fn set_aside(&mut self, classes: &[u32], members: &[TargetIndex], text: &str) {
+        let names: Vec<&str> = classes
+            .iter()
+            .map(|&class| self.tables.classes[class as usize].name.as_str())
+            .collect();
+        let names = names.join(" or ");
+        self.aside.classes.extend(classes);
+        let aside = |classes: &Vec<u32>| classes.iter().any(|class| self.aside.classes.contains(class));
+        self.aside.strata = self.tables.strata_classes.iter().map(aside).collect();
+        let mut left = 0;
+        for &target in members {
+            let state = &mut self.targets[target.0 as usize];
+            state.tries = 0;
+            if state.in_flight.is_some() {
+                // It comes to its end, and is seen to then.
+            } else if state.on_new {
+                self.aside.back.push(target);
+            } else {
+                self.domains.forget(target);
+                self.autonomy.forget(target);
+                left += u64::from(!self.targets[target.0 as usize].owed);
+                self.owe_aside(target);
+            }
+        }
+        self.end_rehearsal();
+        // The judge has seen the class in everything: what is left is judged by what it shows from here on.
+        self.judge.begin_anew();
+        self.start_failures.forget();
+        for state in &mut self.classes {
+            if matches!(state.fresh, Fresh::Counting(_)) {
+                state.fresh = Fresh::Counting(self.now_ms);
+            }
+            state.begin_anew();
+        }
+        self.moved_ms = self.now_ms;
+        self.scan_due = true;
+        let back = self.aside.back.len();
+        self.decide_text(
+            "class.aside",
+            format!(
+                "{names} alone explains it, and is set aside: {text}; {back} of its targets go back to {}, {left} stay there, and the rest goes on",
+                self.setup.change.from
+            ),
+            Some("the same in the other values of its key would have taken the whole change back".to_owned()),
+        );
+    }
+
+    fn owe_aside(&mut self, target: TargetIndex) {
+        let why = "its class is set aside: the new version does harm there";
+        self.owe(target, true, why.to_owned());
+    }
+
+    /// A target of a class that is set aside runs the new version after all.
+    pub(super) fn goes_back(&mut self, target: TargetIndex) {
+        self.aside.back.push(target);
+        self.scan_due = true;
+    }
+
+    /// Starts what may go back now, within the caps of the plan: who is on its way back is out of service as everybody is
+    /// who is upgraded.
+    pub(super) fn advance_aside(&mut self, commands: &mut Commands) {
+        for target in std::mem::take(&mut self.aside.back) {
+            let state = self.targets[target.0 as usize];
+            if !state.alive || !state.on_new || state.in_flight.is_some() {
+                continue;
+            }
+            if self.frontier.has_room(target) && self.may_go_back(target) {
+                self.start_in_domain(target, Direction::Back, commands);
+            }
+            if self.targets[target.0 as usize].in_flight.is_none() {
+                self.aside.back.push(target);
+            }
+        }
+    }
+
+    /// A target of a class that is set aside begins its way back.
+    pub(super) fn leaves_service(&mut self, target: TargetIndex, direction: Direction) {
+        if direction == Direction::Back && self.course == Course::Forward && self.is_aside(target) {
+            self.frontier.on(Event::BecameUnhealthy { id: target });
+        }
+    }
+
+    /// An attempt on a target of a class that is set aside has ended, while the rest goes on. Whether nothing else is to
+    /// be made of it.
+    pub(super) fn ended_aside(&mut self, target: TargetIndex, direction: Direction, receipt: &Receipt) -> bool {
+        if self.course != Course::Forward || !self.is_aside(target) || receipt.terminal == Terminal::Gone {
+            return false;
+        }
+        let done = receipt.terminal == Terminal::Done;
+        match (direction, done) {
+            (Direction::Forward, true) => {
+                self.arrived(target);
+                self.goes_back(target);
+            }
+            (Direction::Forward, false) => {
+                self.untouch(target);
+                self.owe_aside(target);
+            }
+            (Direction::Back, true) => {
+                self.set_on_new(target, false);
+                self.untouch(target);
+                self.frontier.on(Event::BecameHealthy { id: target });
+                self.owe_aside(target);
+            }
+            (Direction::Back, false) => {
+                let state = &mut self.targets[target.0 as usize];
+                state.tries = state.tries.saturating_add(1);
+                if state.tries < self.setup.change.settings.tries {
+                    self.goes_back(target);
+                } else {
+                    let why = super::receipts::why(receipt);
+                    let text = format!("{} could not be brought back: {why}", receipt.target);
+                    self.decide_text("rollback.failed", text, None);
+                    self.owe(target, false, format!("it could not be brought back: {why}"));
+                }
+            }
+        }
+        true
+    }
+
+    /// The change is taken back as a whole: this goes back with the rest.
+    pub(super) fn forget_aside(&mut self) {
+        self.aside.back.clear();
+    }
+
+    /// Whether it was set aside and is back already.
+    pub(super) fn is_back_already(&self, target: TargetIndex) -> bool {
+        let state = self.targets[target.0 as usize];
+        self.is_aside(target) && !state.on_new && !state.touched
+    }
+
+    /// Their names.
+    pub(super) fn classes_aside(&self) -> impl Iterator<Item = &str> {
+        self.aside
+            .classes
+            .iter()
+            .map(|&class| self.tables.classes[class as usize].name.as_str())
+    }
+}

@@ -1,0 +1,195 @@
+//! A class that alone is at fault: it goes back and stays behind, and the rest goes on.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use unattended::batching::{Ramp, Side, pct};
+use unattended::upgrade::MemoryJournal;
+use unattended::{Level, OnClassFault, Outcome, QuestionKind};
+use unattended_simulated::World;
+
+use crate::support::{Act, Case, Ended, NEW, OLD};
+
+/// Four stacks, and a first batch in which each of them is in each zone.
+fn case(release: &'static str) -> Case {
+    let mut case = Case::calm(16, 30).release(release);
+    for target in &mut case.targets {
+        let app: usize = target.app.rsplit('-').next().unwrap().parse().unwrap();
+        for (key, value) in &mut target.labels {
+            if key == "stack" {
+                *value = format!("stack-{}", app % 4);
+            }
+        }
+    }
+    case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(30), pct(100)]).unwrap());
+    case.settings.on_class_fault = OnClassFault::Class;
+    case
+}
+
+fn of_class(case: &Case, key: &str, value: &str) -> BTreeSet<String> {
+    let has = |labels: &[(String, String)]| labels.iter().any(|(k, v)| k == key && v == value);
+    let of_class = case.targets.iter().filter(|target| has(&target.labels));
+    of_class.map(|target| target.id.clone()).collect()
+}
+
+/// The class is on the old version and owed, everybody else on the new one.
+fn only_these_stayed(ended: &Ended, class: &BTreeSet<String>, all: usize) {
+    let census = ended.sim.census();
+    assert_eq!(census.on_new_verified, (all - class.len()) as u64, "{census:?}");
+    let owed: BTreeSet<String> = ended.summary.debts.iter().map(|debt| debt.target.clone()).collect();
+    assert_eq!(owed, *class);
+}
+
+/// The last decisions, for whoever reads a failed test.
+fn last(ended: &Ended) -> Vec<String> {
+    let texts = ended
+        .summary
+        .decisions
+        .iter()
+        .filter(|d| d.code != "lane.opened" && d.code != "class.safe");
+    texts.map(|decision| decision.text.clone()).collect()
+}
+
+#[test]
+fn a_fault_in_one_class_takes_back_that_class_alone() {
+    for (release, key, value) in [
+        ("errors=x10@stack=stack-1", "stack", "stack-1"),
+        ("crash@zone=zone-2", "zone", "zone-2"),
+        ("latency=x4@zone=zone-0", "zone", "zone-0"),
+    ] {
+        let case = case(release);
+        let class = of_class(&case, key, value);
+        let ended = case.run();
+        assert_eq!(
+            ended.outcome,
+            Outcome::CompletedWithDebt,
+            "{release}: {:#?}",
+            last(&ended)
+        );
+        only_these_stayed(&ended, &class, case.targets.len());
+        let codes = ended.codes();
+        assert_eq!(
+            codes.iter().filter(|code| **code == "class.aside").count(),
+            1,
+            "{codes:?}"
+        );
+        assert!(!codes.contains(&"rollback.began"), "{release}");
+        assert_eq!(ended.summary.human_actions, 0);
+        let aside = format!("{key}={value}");
+        let view = ended.summary.classes.iter().find(|view| view.name == aside).unwrap();
+        assert_eq!((view.state.as_str(), view.exposed), ("set aside", 0), "{release}");
+        // It was said while it was so, and is over.
+        let told = |stage: &str| {
+            let of_aside =
+                |notice: &&unattended::Notice| notice.code == "class.aside" && notice.stage.as_str() == stage;
+            ended.pager.all().iter().filter(of_aside).count()
+        };
+        assert_eq!((told("raised"), told("resolved")), (1, 1), "{release}");
+        // Nobody of it got the new version after it was set aside.
+        let last_new = ended.effects.iter().rposition(|effect| {
+            class.contains(&effect.target) && effect.act == Act::Replace && effect.version.as_deref() == Some(NEW)
+        });
+        let first_back = ended
+            .effects
+            .iter()
+            .position(|effect| class.contains(&effect.target) && effect.version.as_deref() == Some(OLD));
+        if release.starts_with("errors") {
+            assert!(last_new < first_back, "{release}: {last_new:?} {first_back:?}");
+        }
+    }
+}
+
+#[test]
+fn by_default_the_whole_change_goes_back() {
+    let mut case = case("errors=x10@stack=stack-1");
+    case.settings.on_class_fault = OnClassFault::Change;
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+}
+
+#[test]
+fn what_is_everywhere_takes_back_the_whole_change() {
+    for release in ["errors=x10", "crash", "latency=x4"] {
+        let ended = case(release).run();
+        assert_eq!(ended.outcome, Outcome::RolledBack, "{release}");
+        ended.all_on_old();
+        assert!(
+            !ended.codes().contains(&"class.aside"),
+            "{release}: {:?}",
+            ended.codes()
+        );
+    }
+}
+
+#[test]
+fn where_no_change_may_be_taken_back_no_class_is_set_aside() {
+    let mut low = case("errors=x10@stack=stack-1").level(Level::L3);
+    low.settings.person_patience_ms = 3_600_000;
+    let mut spent = case("errors=x10@stack=stack-1");
+    spent.settings.person_patience_ms = 3_600_000;
+    spent.rollbacks_before = 4;
+    for case in [low, spent] {
+        let ended = case.run();
+        assert_eq!(ended.outcome, Outcome::Waiting);
+        assert!(!ended.codes().contains(&"class.aside"), "{:?}", ended.codes());
+        let asked = |notice: &unattended::Notice| notice.question.as_ref().map(|question| question.kind);
+        assert!(
+            ended
+                .notices
+                .iter()
+                .any(|notice| asked(notice) == Some(QuestionKind::RollBack))
+        );
+    }
+}
+
+#[test]
+fn births_into_a_class_that_is_set_aside_keep_the_old_version() {
+    let mut case = case("errors=x10@stack=stack-1");
+    case.world = World {
+        deaths_per_target_day: 1.0,
+        ..case.world
+    };
+    let stage = case.stage();
+    let handle = stage.handle.clone();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    let born = |stack: &str| handle.version_for("app-0-b1", "app-0", &[("zone", "zone-0"), ("stack", stack)]);
+    assert_eq!((born("stack-0"), born("stack-1")), (Side::New, Side::Old));
+    let codes = ended.codes();
+    assert!(
+        codes.contains(&"class.aside") && !codes.contains(&"rollback.began"),
+        "{codes:?}"
+    );
+    let census = ended.sim.census();
+    let stack_0 = ended.sim.census().on_new_verified;
+    assert!(stack_0 >= 110, "{census:?}");
+}
+
+/// A kill at some of the journal's groups: the next run comes to the same place.
+#[test]
+fn a_class_stays_aside_over_a_kill() {
+    let case = case("errors=x10@stack=stack-1");
+    let class = of_class(&case, "stack", "stack-1");
+    let journal = Arc::new(MemoryJournal::new());
+    let mut stage = case.stage_over(Arc::<MemoryJournal>::clone(&journal));
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let is_aside = || {
+        let summary = handle.summary();
+        summary.is_some_and(|summary| summary.decisions.iter().any(|decision| decision.code == "class.aside"))
+    };
+    let killed = stage.drive(async {
+        use unattended::upgrade::Clock;
+        while !is_aside() {
+            clock.sleep_until(clock.now() + 60_000).await;
+        }
+    });
+    assert!(killed.unwrap().is_none());
+    let sim = Arc::clone(&stage.sim);
+    drop(stage);
+    let ended = case.stage_in(sim, journal).run();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    only_these_stayed(&ended, &class, case.targets.len());
+    assert_eq!(ended.codes().iter().filter(|code| **code == "class.aside").count(), 1);
+}

@@ -13,7 +13,7 @@ pub(super) const LEGEND: [(&str, &str); 6] = [
     ("barred", "stopped"),
     ("expired", "not qualified in time"),
     ("passed", "superseded"),
-    ("urgent", "hotfix"),
+    ("urgent", "a hotfix, whatever became of it"),
 ];
 
 /// What the sheet of the reports has not.
@@ -25,12 +25,13 @@ pub(super) const SHEET: &str = r"
 .metro .bar { stroke-width: 3.4; stroke-linecap: round; fill: none; }
 .metro text.stage { fill: var(--ink); font-weight: 620; }
 .arrived { --way: var(--good); } .live { --way: var(--calm); } .barred { --way: var(--bad); }
-.expired { --way: var(--warn); } .passed { --way: var(--soft); } .urgent { --way: var(--warn); }
+.expired { --way: var(--warn); } .passed { --way: var(--soft); }
 .metro g { stroke: var(--way); } .metro g.passed .way { opacity: .55; stroke-width: 1.4; }
 .metro g.urgent .way { stroke-dasharray: 1 4; stroke-width: 3.4; }
 .metro .end.arrived, .metro g.arrived .end { fill: var(--way); }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13px; color: var(--soft); margin-top: 6px; }
 .legend .key { display: inline-block; width: 16px; height: 4px; border-radius: 2px; background: var(--way); margin-right: 6px; vertical-align: middle; }
+.legend .key.urgent { background: none; height: 0; border-radius: 0; border-top: 4px dotted var(--ink); }
 ";
 
 const STAGES: [&str; 4] = ["built", "canary fleet", "qualified", "production"];
@@ -76,12 +77,11 @@ impl Paper {
 
 /// The class of a release's line.
 fn class(release: &ReleaseView) -> &'static str {
-    match (&release.stage, release.lane) {
-        (Stage::Barred { .. }, _) => "barred",
-        (_, Lane::Hotfix) => "urgent",
-        (Stage::InProduction | Stage::Replaced, _) => "arrived",
-        (Stage::Expired { .. }, _) => "expired",
-        (Stage::Superseded { .. }, _) => "passed",
+    match release.stage {
+        Stage::Barred { .. } => "barred",
+        Stage::InProduction | Stage::Replaced => "arrived",
+        Stage::Expired { .. } => "expired",
+        Stage::Superseded { .. } => "passed",
         _ => "live",
     }
 }
@@ -161,7 +161,7 @@ fn way(release: &ReleaseView, paper: &Paper, clock: &Clock) -> Markup {
         html! { circle.stop.end[class == "end"] cx=(px(x)) cy=(px(y)) r=(radius) {} }
     };
     html! {
-        g class=(class(release)) {
+        g class={(class(release)) (if release.lane == Lane::Hotfix { " urgent" } else { "" })} {
             title { (release.version) " " (release.stage.as_str()) (why) }
             path.way d=(d) {}
             @for &station in &stations {

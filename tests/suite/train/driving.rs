@@ -3,7 +3,7 @@
 mod faults;
 
 use std::collections::BTreeMap;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
@@ -19,7 +19,7 @@ use unattended::train::{
     TrainSummary, drive,
 };
 use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Stream};
-use unattended::{Actor, Level, Notice, Notifier, Outcome, Permit, PermitError, Pulse};
+use unattended::{Actor, Level, Notice, NoticeStage, Notifier, Outcome, Permit, PermitError, Pulse};
 
 use super::{HOUR_MS, START_MS, train};
 
@@ -69,6 +69,10 @@ struct World {
     full_at_hours: Mutex<Option<i64>>,
     /// People are never told.
     pager_hangs: bool,
+    /// What comes up takes longer to be sent than what is over.
+    pager_is_slow: bool,
+    /// Every change is rolled back.
+    bad: bool,
     /// States and deadlines of the signs of life.
     pulses: Mutex<Vec<(String, u64)>>,
 }
@@ -225,7 +229,9 @@ impl CiStatus for Seen {
         Ok(News { items, cursor: 1 })
     }
 
-    async fn suspects(&self, _: &LineId, _: &str, _: &[String], _: &str) -> Result<(), NoAnswer> {
+    async fn suspects(&self, _: &LineId, version: &str, commits: &[String], _: &str) -> Result<(), NoAnswer> {
+        let told = format!("suspects of {version}: {}", commits.join(", "));
+        self.world.asked.lock().push(told);
         Ok(())
     }
 }
@@ -316,7 +322,11 @@ impl Fleets for Seen {
         Ok(ended
             .filter(|at_ms| self.world.wall() >= *at_ms)
             .map(|at_unix_ms| ChangeEnd {
-                outcome: Outcome::Completed,
+                outcome: if self.world.bad {
+                    Outcome::RolledBack
+                } else {
+                    Outcome::Completed
+                },
                 at_unix_ms,
                 exposed: 10,
                 human_actions: 0,
@@ -346,6 +356,18 @@ impl Notifier for Seen {
     async fn notify(&self, notice: &Notice) {
         if self.world.pager_hangs {
             pending::<()>().await;
+        }
+        if self.world.pager_is_slow && notice.stage == NoticeStage::Raised {
+            let mut passed = false;
+            poll_fn(|context| {
+                context.waker().wake_by_ref();
+                if std::mem::replace(&mut passed, true) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
         }
         let told = format!("{} {}", notice.code, notice.stage.as_str());
         self.fuse.pass(|| self.world.notices.lock().push(told)).await;

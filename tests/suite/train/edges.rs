@@ -216,6 +216,15 @@ fn what_production_has_is_not_skipped() {
     assert_eq!(stage(&train, "mesh-2.1.0"), Stage::InProduction);
 }
 
+/// A line has a history before its train.
+#[test]
+fn a_train_may_begin_far_along_its_line() {
+    let mut config = super::config(Level::L5);
+    config.lines[0].head = 5_000_000;
+    let mut train = Train::new(config).unwrap();
+    train.apply(&ci(5_000_001, true)).unwrap();
+}
+
 #[test]
 fn a_commit_that_is_absurdly_far_is_refused_and_ends_no_nightly() {
     let mut train = train(Level::L5);

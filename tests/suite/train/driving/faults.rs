@@ -60,6 +60,42 @@ fn a_source_that_hangs_is_told_and_keeps_nothing_from_the_others() {
     );
 }
 
+#[test]
+fn ci_hears_once_where_the_cause_must_be() {
+    let world = Arc::new(World {
+        bad: true,
+        ..World::default()
+    });
+    assert!(arrived(&world, parts).is_empty());
+    let asked = world.asked.lock();
+    let suspects: Vec<&String> = asked.iter().filter(|call| call.starts_with("suspects")).collect();
+    // The hotfix has the second commit upon what production runs, the nightly both.
+    assert_eq!(
+        suspects,
+        ["suspects of mesh-2.0.9: c2", "suspects of mesh-2.2.0: c1, c2"]
+    );
+}
+
+/// A pager that takes its time hears of one matter in the order in which it went.
+#[test]
+fn what_is_over_is_never_said_before_it_came_up() {
+    let world = Arc::new(World {
+        script: Mutex::new(vec![(5, Order::StopTheLine { take_back: false }), (5, Order::Resume)]),
+        pager_is_slow: true,
+        ..World::default()
+    });
+    let seen = seen(&world, None);
+    let (handle, drive) = unattended::train::drive(super::train(unattended::Level::L5), parts(&seen));
+    *seen.handle.lock() = Some(handle);
+    futures::executor::block_on(drive).unwrap();
+    let notices = world.notices.lock();
+    let stopped: Vec<&String> = notices
+        .iter()
+        .filter(|told| told.starts_with("train.stopped"))
+        .collect();
+    assert_eq!(stopped, ["train.stopped raised", "train.stopped resolved"]);
+}
+
 /// Nothing is done that a journal does not have; the next run goes on from what it has.
 #[test]
 fn a_journal_that_is_full_ends_the_driving_and_people_hear_of_it() {

@@ -446,8 +446,8 @@ impl Agent {
             self.poll(now_ms);
             return;
         }
-        if !self.offers.is_empty() {
-            // Something is between the two, and is soon with one of them.
+        if !self.offers.is_empty() || self.giving && !self.connections.are_settled() {
+            // Something is between the two, or may still go there, and is soon with one of them: it is not tried for ever.
             self.leaving_ms = Some(now_ms.saturating_add(self.timing.beat_ms));
             return;
         }

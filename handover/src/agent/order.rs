@@ -20,7 +20,7 @@ pub enum Order {
     Migrate,
     /// To the new process: the target is yours.
     Commit,
-    /// To the old process: leave, as soon as you have lingered, if the new one is there then.
+    /// To the old process: move what has come since, and leave as soon as you have lingered, if the new one is there then.
     Retire,
     /// To the old process: it is yours again.
     Return,
@@ -224,6 +224,8 @@ impl Agent {
                 self.leaving_ms = Some(now_ms.saturating_add(self.timing.linger_ms));
                 self.pause(now_ms);
                 self.beat(now_ms);
+                // What it took while the two had lost each other is nobody's to cut.
+                self.start_giving(now_ms);
                 Answer::Applied
             }
         }

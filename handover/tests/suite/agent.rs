@@ -121,6 +121,31 @@ fn one_that_is_to_leave_stays_if_the_other_is_not_ready_any_more() {
     assert_eq!(pair.done.last(), Some(&Action::Leave));
 }
 
+/// It may have polled again, and taken connections, since it gave everything away.
+#[test]
+fn one_that_is_to_leave_gives_away_what_it_has_and_waits_for_that() {
+    let mut pair = Pair::with({
+        let mut timing = Timing::default();
+        timing.linger_ms = 100;
+        timing
+    });
+    let moving = ConnectionId(4);
+    for order in [Order::Offer, Order::Accept, Order::Quiesce, Order::Commit] {
+        pair.order(order);
+    }
+    pair.old.opened(pair.now_ms, moving);
+    pair.order(Order::Retire);
+    assert_eq!(pair.done.last(), Some(&Action::Freeze(moving)));
+    pair.pass(150);
+    assert!(!pair.old.has_left(), "it leaves with what may still move");
+    // It comes to rest at none of the tries: what cannot move does not hold it for ever.
+    for _ in 0..10 {
+        pair.pass(150);
+    }
+    assert!(pair.old.has_left() && pair.done.contains(&Action::Drain(moving)));
+    assert_eq!((pair.old.tally().cut, pair.done.last()), (1, Some(&Action::Leave)));
+}
+
 #[test]
 fn what_is_offered_comes_back_at_once_when_the_session_ends() {
     let mut pair = Pair::new();

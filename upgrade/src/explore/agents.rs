@@ -94,7 +94,7 @@ impl Agents {
         for progress in self.0.progress(false, &rules) {
             if matches!(
                 progress,
-                Progress::Resume | Progress::TakeOver | Progress::Leave | Progress::Move
+                Progress::Resume | Progress::TakeOver | Progress::Leave | Progress::Reunite | Progress::Move
             ) {
                 let mut to = self.clone();
                 to.0.go_on(progress);
@@ -105,6 +105,11 @@ impl Agents {
             let mut to = self.clone();
             to.0.session = false;
             all.push(to);
+            for which in [Which::Old, Which::New] {
+                let mut to = self.clone();
+                to.0.miss(which);
+                all.push(to);
+            }
         }
         all.retain(|to| to != self);
         all

@@ -1,7 +1,7 @@
 //! The invariants: of every state, of every order, of every end.
 use super::Rules;
 use super::state::{End, Faults, State};
-use super::world::{Conn, is_backward};
+use super::world::{Conn, World, is_backward, opposite};
 use crate::machine::Machine;
 use crate::{Effect, HandoverOrder, Ingress, Mode, Reason, Serving, Step, Terminal, Which};
 
@@ -90,6 +90,12 @@ pub(super) fn at_order(state: &State, machine: &Machine, effect: Effect, looked:
             "S10",
             "the target is given for good to an instance that does not serve",
         ),
+        // One that refuses to leave is ended by force; the old one alone.
+        Effect::Reset(Which::New) if looked && first_time => unless(
+            !is_kept(world, Which::New),
+            "L7",
+            "the new one is ended with a connection that it was not asked for",
+        ),
         Effect::Reset(Which::Old) | Effect::Stop(_) if first_time => unless(
             world.accepts(Which::New),
             "S3",
@@ -97,6 +103,13 @@ pub(super) fn at_order(state: &State, machine: &Machine, effect: Effect, looked:
         ),
         _ => None,
     }
+}
+
+/// An instance serves a connection, could give it away, and does not.
+pub(super) fn is_kept(world: &World, which: Which) -> bool {
+    let other = opposite(which);
+    let asked = world.moving_to == Some(other);
+    world.conn == Conn::At(which) && world.session && world.runs(other) && !asked
 }
 
 /// What must hold at an end.

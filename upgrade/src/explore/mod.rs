@@ -2,7 +2,7 @@
 //! drivers run, its journal, messages under way, and a small world with two slots, their agents and one live connection.
 //!
 //! What may happen at any instant: the controller falls and recovers; the old and the new process exit and are started
-//! again, as a kubelet does (in a hot upgrade also: are not); a command or its answer is lost, delayed beyond the controller's
+//! again, as a kubelet does (in a hot upgrade also: are not); one of two that live misses its lease on the other; a command or its answer is lost, delayed beyond the controller's
 //! life, duplicated, refused, put off or beyond the platform; somebody aborts; a look comes in time, later, too late, or never
 //! any more, or without the slots or the configuration; the target dies; somebody else changes what it runs. The new version
 //! is healthy, fails a check, crashes, or stays silent.
@@ -24,13 +24,15 @@
 //! | L3 | `RolledBack`: the old version serves, verified; the new one is gone and its slot empty |
 //! | L5 | no drain goes on after its deadline |
 //! | L6 | at the end one slot is live and one is empty |
+//! | L7 | hot: no new instance is ended, and no old one leaves, that serves a connection which it was not asked for since the two last lost each other |
 //!
 //! S6 and S8 bind the driver more than the machine, and here the driver is modelled: that the shipped one keeps them, its own
 //! tests show, whose world asks the journal for the intent of each effect that arrives.
 //!
 //! Time is abstract: deadlines run out or not, as the search likes. Liveness is decided on the graph of what is not a
 //! fault: it has no circles, and nothing but ends is without a way on. One connection stands for all of them, and the loss
-//! of a session is noticed before the next step of anybody else only where it matters to nobody. That a target has one attempt
+//! of a session is noticed before the next step of anybody else only where it matters to nobody. A session that is lost
+//! though both live comes back once, and no lease is missed meanwhile. That a target has one attempt
 //! at a time is the driver's to keep, and its tests'.
 
 mod agents;
@@ -136,6 +138,7 @@ enum Label {
     Late(Effect),
     Progress(Progress),
     Dies(Which),
+    Misses(Which),
     Falls,
     Recover,
     Abort,
@@ -171,6 +174,7 @@ impl Label {
             Self::Late(effect) => format!("{effect:?} arrives late"),
             Self::Progress(progress) => format!("by itself: {progress:?}").to_lowercase(),
             Self::Dies(which) => format!("{which:?} process exits").to_lowercase(),
+            Self::Misses(which) => format!("{which:?} agent misses its lease on the other").to_lowercase(),
             Self::Falls => "controller falls".to_owned(),
             Self::Recover => "controller recovers, with a new generation".to_owned(),
             Self::Abort => "somebody aborts".to_owned(),
@@ -224,6 +228,7 @@ const fn faults(in_all: u8) -> Faults {
         old: 1,
         new: 1,
         network: 2,
+        lease: 1,
         abort: 1,
         sight: 1,
         gone: 1,
@@ -233,8 +238,8 @@ const fn faults(in_all: u8) -> Faults {
 }
 
 /// Explores a mode under all rules, with so many faults on one way: at most two falls of the controller, two messages that
-/// fare badly, one death of each process and one of the target, one abort, one loss of sight, and one change by somebody
-/// else. Ten are all of them.
+/// fare badly, one death of each process and one of the target, one lease that is missed, one abort, one loss of sight, and
+/// one change by somebody else. Eleven are all of them.
 pub fn explore(mode: Mode, faults_in_all: u8) -> Explored {
     Search::new(mode, None, faults(faults_in_all), usize::MAX).run()
 }

@@ -1,7 +1,7 @@
 //! One state of everything: the shipped machine, its journal, messages under way, the world; and what can happen next.
 use std::sync::Arc;
 
-use super::check::{Broken, at_end, at_order, everywhere};
+use super::check::{Broken, at_end, at_order, everywhere, is_kept};
 use super::world::{Key, Kind, NEW, OLD, Progress, World, kind};
 use super::{Ablation, Label, Rules};
 use crate::machine::{Command, Event, Machine, Plan, Remembered};
@@ -65,6 +65,8 @@ pub(super) struct Faults {
     pub(super) new: u8,
     /// A command or its answer is lost, delayed, duplicated, refused, put off, or beyond the platform.
     pub(super) network: u8,
+    /// One of two processes that live misses its lease on the other.
+    pub(super) lease: u8,
     /// Somebody wants the attempt to turn back.
     pub(super) abort: u8,
     /// The target cannot be looked at any more, or half of it for once.
@@ -182,10 +184,16 @@ impl State {
             to.world.go_on(progress);
             // At this instant, not a moment before.
             let leaves_nobody = progress == Progress::Leave && !(self.world.session && self.world.is_good(Which::New));
+            let keeps = progress == Progress::Leave && is_kept(&self.world, Which::Old);
             add(
                 Label::Progress(progress),
                 progress != Progress::Reopen,
-                if leaves_nobody {
+                if keeps && rules.lease {
+                    Err(Broken::new(
+                        "L7",
+                        "the old one leaves with a connection that it was not asked for".to_owned(),
+                    ))
+                } else if leaves_nobody {
                     Err(Broken::new(
                         "S3",
                         "the old one leaves without a live lease on a good new one".to_owned(),
@@ -239,6 +247,15 @@ impl State {
                 }
                 to.world.crash(which, rules);
                 add(Label::Dies(which), false, Ok(to));
+            }
+        }
+        if rules.lease && self.left.lease.min(self.left.in_all) > 0 && self.world.session {
+            for which in [Which::Old, Which::New] {
+                let mut to = self.clone();
+                to.left.in_all -= 1;
+                to.left.lease -= 1;
+                to.world.miss(which);
+                add(Label::Misses(which), false, Ok(to));
             }
         }
         if self.left.gone.min(self.left.in_all) > 0 && !self.world.gone {

@@ -54,6 +54,8 @@ pub(super) struct Slot {
     pub(super) lingering: bool,
     /// The new one: the old one, which has passed it the listeners, is dead.
     pub(super) alone: bool,
+    /// The new one: it polled, and was told to give everything back.
+    pub(super) paused: bool,
     /// It exited, and nobody starts it by himself.
     pub(super) idle: bool,
     /// Somebody else has put something else there.
@@ -69,6 +71,8 @@ pub(super) struct World {
     pub(super) last: Option<(Key, Effect)>,
     pub(super) slots: [Slot; 2],
     pub(super) session: bool,
+    /// One of the two has missed its lease on the other, and both live: the session comes back by itself.
+    pub(super) lapsed: bool,
     /// Whose slot is the live one: durable at the target, read by every process that starts there.
     pub(super) live: Which,
     pub(super) moving_to: Option<Which>,
@@ -96,6 +100,8 @@ pub(super) enum Progress {
     TakeOver,
     /// The old instance leaves.
     Leave,
+    /// The two hear of each other again.
+    Reunite,
     /// The connection is offered to the other side, or adopted there, or thawed.
     Move,
     /// The pushed configuration is looked at.
@@ -122,6 +128,7 @@ impl World {
             last: None,
             slots: [serving, Slot::default()],
             session: false,
+            lapsed: false,
             live: Which::Old,
             moving_to: None,
             conn: Conn::At(Which::Old),
@@ -170,8 +177,23 @@ impl World {
             foreign: true,
             ..Slot::default()
         };
-        self.session = false;
+        (self.session, self.lapsed) = (false, false);
         self.conn = Conn::Ended;
+    }
+
+    /// One of the two has not heard of the other for the time of its lease, and both live: it counts on itself alone, and
+    /// gives nothing away any more.
+    pub(super) fn miss(&mut self, which: Which) {
+        (self.session, self.lapsed) = (false, true);
+        if self.moving_to == Some(opposite(which)) {
+            self.moving_to = None;
+        }
+        let Some(slot) = self.slot_mut(which) else { return };
+        match which {
+            Which::Old if slot.listeners && !slot.retired => (slot.accepting, slot.lingering) = (true, false),
+            Which::New if slot.paused => (slot.accepting, slot.paused) = (true, false),
+            Which::Old | Which::New => {}
+        }
     }
 
     pub(super) fn slot(&self, which: Which) -> Option<&Slot> {
@@ -217,7 +239,9 @@ impl World {
             Conn::Offered(_) => Conn::Ended,
             conn => conn,
         };
-        self.session = false;
+        (self.session, self.lapsed) = (false, false);
+        // The other counts on itself alone, and what is started in its place hears of no order that was given before.
+        self.moving_to = None;
         if let (Which::Old, Some(new)) = (which, self.slot_mut(Which::New)) {
             new.alone = new.listeners;
         }
@@ -316,7 +340,10 @@ impl World {
         };
         match order {
             HandoverOrder::Quiesce if session && new_accepts => old.accepting = false,
-            HandoverOrder::Retire if (session || !rules.lease) && live == Which::New => old.lingering = true,
+            HandoverOrder::Retire if (session || !rules.lease) && live == Which::New => {
+                (old.lingering, old.accepting) = (true, false);
+                self.moving_to = Some(Which::New);
+            }
             HandoverOrder::Return => {
                 *old = Slot {
                     listeners: true,
@@ -327,12 +354,12 @@ impl World {
                 };
                 self.live = Which::Old;
                 if session && let Some(new) = self.slot_mut(Which::New) {
-                    new.accepting = false;
+                    (new.accepting, new.paused) = (false, true);
                     self.moving_to = Some(Which::Old);
                 }
             }
             HandoverOrder::Offer if new_runs => {
-                self.session = true;
+                (self.session, self.lapsed) = (true, false);
                 if let Some(new) = self.slot_mut(Which::New) {
                     (new.listeners, new.alone) = (true, false);
                 }
@@ -340,6 +367,7 @@ impl World {
             HandoverOrder::Accept if session => {
                 if let Some(new) = self.slot_mut(Which::New) {
                     new.accepting = new.listeners;
+                    new.paused &= !new.accepting;
                 }
             }
             HandoverOrder::Migrate if session => self.moving_to = Some(Which::New),
@@ -358,6 +386,7 @@ impl World {
         if let Some(new) = self.slot_mut(Which::New) {
             new.listeners = true;
             new.accepting = true;
+            new.paused = false;
         }
     }
 
@@ -390,6 +419,9 @@ impl World {
         let stranded = |new: &Slot| new.alone && !new.accepting && !self.session;
         if self.mode == Mode::Hot && self.is_good(Which::New) && self.slot(Which::New).is_some_and(stranded) {
             all.push(Progress::TakeOver);
+        }
+        if self.lapsed && !self.session && self.runs(Which::Old) && self.runs(Which::New) {
+            all.push(Progress::Reunite);
         }
         let moves = match (self.conn, self.moving_to) {
             (Conn::Offered(_), _) => true,
@@ -436,7 +468,7 @@ impl World {
             }
             Progress::TakeOver => {
                 if let Some(new) = self.slot_mut(Which::New) {
-                    new.accepting = true;
+                    (new.accepting, new.paused) = (true, false);
                 }
             }
             Progress::Leave => {
@@ -450,6 +482,7 @@ impl World {
                     old.retired = true;
                 }
             }
+            Progress::Reunite => (self.session, self.lapsed) = (true, false),
             Progress::Move => {
                 self.conn = match (self.conn, self.moving_to) {
                     (Conn::Offered(to), _) if self.session => Conn::At(to),

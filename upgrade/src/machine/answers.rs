@@ -78,7 +78,9 @@ impl Machine {
                 }
             }
             Step::Spawning | Step::Pushing => self.touched = true,
-            Step::Retiring | Step::Stopping | Step::Resetting => self.retiring = true,
+            Step::Returning => self.quiet_since_ms = now,
+            Step::Retiring => (self.retiring, self.quiet_since_ms) = (true, now),
+            Step::Stopping | Step::Resetting => self.retiring = true,
             _ => {}
         }
         self.order = order;

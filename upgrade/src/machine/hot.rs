@@ -114,6 +114,20 @@ impl Machine {
         }
     }
 
+    /// An order that the old agent took, and let go of when the two lost each other, as a new order with a budget of its own:
+    /// it polls, and they hear of each other. Not before both must have heard of the last one, and not more often than any
+    /// order is tried.
+    pub(super) fn ask_again(&mut self, now: When, sides: &Sides<'_>) -> Option<Command> {
+        let heard = now.asked_ms.saturating_sub(self.quiet_since_ms) >= self.timing.session_ms;
+        let together = sides.session && sides.old_accepts();
+        if self.order != Order::Taken || !together || !heard || self.asked_again >= self.timing.max_tries {
+            return None;
+        }
+        self.asked_again += 1;
+        self.tally.counts.retries = self.tally.counts.retries.saturating_add(1);
+        Some(self.give_order_anew(now))
+    }
+
     /// What ends the way forward, whatever the step waits for. `None`: nothing of the kind.
     fn mishap(&mut self, now: When, seen: &Observation, sides: &Sides<'_>) -> Option<Command> {
         if !sides.old_lives() {
@@ -272,6 +286,10 @@ impl Machine {
         if !sides.old_lives() {
             self.enter(Step::Resetting, now);
             return self.at_resetting(now, seen, sides);
+        }
+        // Where the two had lost each other it has stayed, and does not leave any more.
+        if let Some(command) = self.ask_again(now, sides) {
+            return command;
         }
         match self.order {
             Order::Due => self.give_order(now),

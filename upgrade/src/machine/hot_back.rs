@@ -31,6 +31,11 @@ impl Machine {
         let all_back = sides
             .new
             .is_none_or(|new| new.instance.is_none() || !new.accepting && new.connections == Some(0));
+        // Where the two had lost each other it serves on with what it has, and nothing comes back any more.
+        let serves_on = sides.new_lives() && sides.new.is_some_and(|new| new.accepting);
+        if serves_on && let Some(command) = self.ask_again(now, sides) {
+            return command;
+        }
         let ordered = matches!(self.order, Order::Taken | Order::Unsure);
         let late = ordered && now.is_past(self.deadline_ms);
         if self.order == Order::Taken && sides.old_accepts() && (all_back || late) {

@@ -69,6 +69,8 @@ pub struct Machine {
     ordinal: u8,
     /// Times somebody else undid our order on ingress or version.
     contested: u8,
+    /// Times an order was given again that an agent had taken and let go of.
+    asked_again: u8,
     /// Consecutive good looks at `instance`.
     good_looks: u8,
     instance: Option<InstanceId>,
@@ -77,6 +79,7 @@ pub struct Machine {
     deadline_ms: u64,
     /// The hard end of the drain; set at the first closing and never moved.
     drain_until_ms: Option<u64>,
+    /// Since when it is quiet; in [`Step::Returning`] and [`Step::Retiring`], when the order was taken.
     quiet_since_ms: u64,
     /// A replacement was, or may have been, taken.
     touched: bool,
@@ -110,6 +113,7 @@ impl Machine {
             tries: 0,
             ordinal: 0,
             contested: 0,
+            asked_again: 0,
             good_looks: 0,
             instance: None,
             allowance_ms: 0,

@@ -31,11 +31,8 @@ impl Machine {
         };
         self.deadline_ms = until(self.deadline_ms);
         self.drain_until_ms = self.drain_until_ms.map(until);
-        self.quiet_since_ms = if self.step == Step::Probation {
-            since(self.quiet_since_ms)
-        } else {
-            0
-        };
+        let counts = matches!(self.step, Step::Probation | Step::Returning | Step::Retiring);
+        self.quiet_since_ms = if counts { since(self.quiet_since_ms) } else { 0 };
         self.session_lost_ms = self.session_lost_ms.map(since);
         self.allowance_ms = budget;
         self.resumed = None;

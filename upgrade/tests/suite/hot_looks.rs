@@ -152,3 +152,78 @@ fn it_is_not_done_while_an_old_instance_is_there() {
     }
     assert_eq!(look(alone()), Command::Finish(Terminal::Done));
 }
+
+/// What an agent took and let go of, since the two had lost each other for a moment, is ordered again, as a new order: not
+/// while it may not have heard of it, and not without end.
+#[test]
+fn a_new_instance_that_serves_on_is_asked_again_for_everything() {
+    let timing = Timing::default();
+    let mut machine = taken_over(Step::Migrating, Some(Reason::SessionLost));
+    let serves_on = || [slot("old", true, 0), slot("new", true, 5)];
+    let back = Effect::HandOver(HandoverOrder::Return);
+    let mut now = 10;
+    let mut keys = Vec::new();
+    for _ in 0..=timing.max_tries {
+        let command = looks(&mut machine, now, serves_on());
+        assert!(orders(&command, back), "at {now}: {command:?}");
+        let Command::Effect { ordinal, .. } = command else {
+            unreachable!()
+        };
+        assert!(!keys.contains(&ordinal), "{ordinal} of {keys:?}");
+        keys.push(ordinal);
+        let command = looks(&mut machine, now + timing.session_ms - 1, serves_on());
+        assert!(
+            matches!(command, Command::Look { .. }),
+            "it may not have heard: {command:?}"
+        );
+        // Also where the time for it has run out meanwhile.
+        now += timing.return_ms;
+    }
+    let command = looks(&mut machine, now, serves_on());
+    assert!(
+        orders(&command, Effect::Reset(Which::New)),
+        "it has an end: {command:?}"
+    );
+}
+
+/// One that gives back, and is slow, is not disturbed; nor is anything asked for while the old one does not serve.
+#[test]
+fn a_new_instance_that_gives_back_is_not_asked_again() {
+    let timing = Timing::default();
+    let mut machine = taken_over(Step::Migrating, Some(Reason::SessionLost));
+    looks(&mut machine, 10, [slot("old", true, 0), slot("new", true, 5)]);
+    for slots in [
+        [slot("old", true, 1), slot("new", false, 4)],
+        [slot("old", false, 1), slot("new", true, 4)],
+    ] {
+        let command = looks(&mut machine, 10 + 2 * timing.session_ms, slots);
+        assert!(matches!(command, Command::Look { .. }), "{command:?}");
+    }
+}
+
+/// The same on the way forward: an old instance that was to leave has stayed.
+#[test]
+fn an_old_instance_that_has_stayed_is_asked_again_to_leave() {
+    let timing = Timing::default();
+    let mut machine = taken_over(Step::Retiring, None);
+    let (retire, stays) = (Effect::HandOver(HandoverOrder::Retire), || {
+        [slot("old", true, 2), slot("new", true, 5)]
+    });
+    looks(&mut machine, 10, stays());
+    let first = looks(&mut machine, 20, stays());
+    assert!(orders(&first, retire), "{first:?}");
+    let command = looks(&mut machine, 19 + timing.session_ms, stays());
+    assert!(
+        matches!(command, Command::Look { .. }),
+        "it may not have heard: {command:?}"
+    );
+    let again = looks(&mut machine, 20 + timing.session_ms, stays());
+    assert!(orders(&again, retire), "{again:?}");
+    // One that leaves is left alone until it has gone, or its time is over.
+    let leaves = || [slot("old", false, 0), slot("new", true, 7)];
+    let at = 20 + 2 * timing.session_ms + timing.retire_ms;
+    let command = looks(&mut machine, at - timing.session_ms - 1, leaves());
+    assert!(matches!(command, Command::Look { .. }), "{command:?}");
+    let command = looks(&mut machine, at, leaves());
+    assert!(orders(&command, Effect::Stop(InstanceId(1))), "{command:?}");
+}

@@ -14,7 +14,9 @@ fn process() {
     let Ok(setup) = std::env::var(PROGRAM) else { return };
     match setup.split_whitespace().collect::<Vec<_>>()[..] {
         ["server", socket, version, instance, epoch, count] => server(socket, version, instance, epoch, count),
-        ["controller", root, port] => super::still::controller(root.as_ref(), port.parse().unwrap()),
+        ["controller", root, port, rounds] => {
+            super::still::controller(root.as_ref(), port.parse().unwrap(), rounds.parse().unwrap());
+        }
         ["counter", root] => super::adoption::counter(root.as_ref()),
         ["sidecar", ..] => {
             // One that leaves well lets the harness end; how else it ends only matters to those who wait for it.

@@ -1,16 +1,16 @@
-//! A controller that stands still in the middle of an upgrade, and goes on.
+//! A controller, or a new instance, that stands still in the middle of an upgrade, and goes on.
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::process::Signal;
-use unattended_process::{OpenError, ProcessPlatform};
+use unattended_process::{OpenError, ProcessPlatform, running};
 use unattended_upgrade::{EffectKey, Job, Mode, Step};
 
 use crate::adoption::{Adapter, say};
 use crate::conformance::works;
 use crate::sidecar::{driver, http, lay_out, target_at, timing};
-use crate::support::{run, runs, until};
+use crate::support::{run, runs, until, until_so};
 
 const ROUNDS: u64 = 5;
 
@@ -18,7 +18,7 @@ const ROUNDS: u64 = 5;
 const STEPS: u64 = 8;
 
 /// The controller as a process of its own: it upgrades a target again and again, and says each step before its first order.
-pub(crate) fn controller(root: &Path, port: u16) {
+pub(crate) fn controller(root: &Path, port: u16, rounds: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -29,7 +29,7 @@ pub(crate) fn controller(root: &Path, port: u16) {
         until(&platform, "a", "running 1", runs("1")).await;
         say("ready");
         let mut driver = driver(&platform, timing());
-        for round in 1..=ROUNDS {
+        for round in 1..=rounds {
             let (from, to) = (round.to_string(), (round + 1).to_string());
             let job = Job::new("a", from.as_str(), to.as_str(), Mode::Hot);
             driver.submit(job).unwrap();
@@ -59,7 +59,7 @@ fn a_controller_that_stands_still_harms_nobody_and_goes_on() {
     run(async |root| {
         lay_out(&root);
         let port = http(&root, "a");
-        let mut controller = Adapter::of(&format!("controller {} {port}", root.display()));
+        let mut controller = Adapter::of(&format!("controller {} {port} {ROUNDS}", root.display()));
         controller.until("ready");
         let come = || TcpStream::connect(("127.0.0.1", port)).unwrap();
         let mut clients = [(); 4].map(|()| come());
@@ -84,5 +84,40 @@ fn a_controller_that_stands_still_harms_nobody_and_goes_on() {
             assert!(clients.iter_mut().all(works), "round {round}, {step}");
         }
         controller.until("idle");
+    });
+}
+
+/// The new instance has connections of its own by then, and hears of no return while it stands still. It is asked again when it
+/// goes on, and not ended with what it has.
+#[test]
+fn a_new_instance_that_stands_still_gives_everything_back_in_the_end() {
+    run(async |root| {
+        lay_out(&root);
+        let port = http(&root, "a");
+        let mut controller = Adapter::of(&format!("controller {} {port} 1", root.display()));
+        controller.until("ready");
+        let come = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut clients = vec![come(), come()];
+        assert!(clients.iter_mut().all(works));
+        controller.until("step migrating");
+        // The old one accepts nobody any more.
+        clients.extend([come(), come()]);
+        assert!(clients[2..].iter_mut().all(works));
+        let target = "a".into();
+        let new = running(&root, &target).unwrap();
+        let new = new.iter().find(|process| process.version.as_str() == "2").unwrap();
+        assert!(new.signal(Signal::STOP).unwrap());
+        controller.until("step returning");
+        let log = root.join("t/a/a.log");
+        until_so("the old one is told to take everything back", || {
+            std::fs::read_to_string(&log).unwrap().contains(" Return of attempt ")
+        })
+        .await;
+        assert!(new.signal(Signal::CONT).unwrap());
+        let ended = controller.until_like("ended ");
+        assert!(ended.starts_with("ended RolledBack"), "{ended}");
+        for (at, client) in clients.iter_mut().enumerate() {
+            assert!(works(client), "client {at} has lost its connection");
+        }
     });
 }

@@ -222,6 +222,7 @@ impl Conductor {
             for turn in 0.. {
                 self.handover.turn(clock::now_ms());
                 if self.sidecar.faults.dies_mid_handover && self.handover.host().has_adopted {
+                    self.sidecar.log.say("dies, as was asked for");
                     // It cannot fail, and nothing comes after it.
                     let _ = kill_process(getpid(), Signal::KILL);
                 }
@@ -341,6 +342,9 @@ impl Conductor {
     async fn order(&mut self, generation: u64, order: Order) -> Reply {
         let before = self.moves_in_all();
         let answer = self.handover.order(clock::now_ms(), Generation(generation), order);
+        self.sidecar
+            .log
+            .say(format_args!("{order:?} of attempt {generation}: {answer:?}"));
         match (order, answer) {
             (Order::Offer, Answer::Applied) => self.begin_counting(before),
             (Order::Commit | Order::Return, Answer::Applied | Answer::AlreadyApplied) => {
@@ -423,6 +427,10 @@ impl Conductor {
         view.connections = agent.owned();
         view.committed = self.committed.filter(|_| status.committed);
         view.retired = agent.has_left();
+        if view.session != peer.is_some() {
+            let word = if view.session { "is not heard of" } else { "is heard of" };
+            self.sidecar.log.say(format_args!("the other process {word}"));
+        }
         view.session = peer.is_some();
         view.moves = Moves {
             moved: all.moved - before.moved,
@@ -457,6 +465,10 @@ impl Conductor {
             program.wish_all(|wish| wish.stop = true);
             // Late is no error here.
             let _ = timeout(GRACE, settle(&mut program, events)).await;
+        }
+        if !program.tasks.is_empty() {
+            let left = program.tasks.len();
+            sidecar.log.say(format_args!("{left} connections are ended"));
         }
         program.wish_all(|wish| wish.end = true);
         let _ = timeout(LAST, settle(&mut program, events)).await;

@@ -205,9 +205,13 @@ async fn change(
     );
     let mut fleet = Fleet::builder();
     for place in targets {
-        let app = format!("app-{}", place.app);
         fleet
-            .push(&place.id, &app, std::iter::empty::<(&str, &str)>(), true)
+            .push(
+                &place.id,
+                &place.application(),
+                std::iter::empty::<(&str, &str)>(),
+                true,
+            )
             .map_err(Failure::internal)?;
     }
     let fleet = Arc::new(fleet.build().map_err(Failure::internal)?);

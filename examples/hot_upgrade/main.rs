@@ -84,6 +84,10 @@ fn run(options: &Options) -> Result<u8, Failure> {
                 return Err(failure);
             }
         };
+        if answer.is_unexpected() {
+            // Once the fleet is gone nothing else could say why.
+            eprintln!("what the processes wrote is in {}", scratch.keep().display());
+        }
         answer.print(options.json).map_err(Failure::internal)?;
         Ok(answer.exit_code())
     })
@@ -107,6 +111,7 @@ async fn play(world: &mut World) -> Result<Answer, Failure> {
     world.came_up_ms = bring_up(world).await?;
     world.save()?;
     let (world, options) = (&*world, &world.options);
+    let zero_ms = round::now_us() / 1_000;
     let tally = Tally::new().ok_or_else(|| Failure::Internal("no histogram".to_owned()))?;
     let clients = Clients::start(world.sites(), tally, options.connections as usize, options.seed);
     let enough = REQUESTS_BEFORE * u64::from(options.fleet);
@@ -127,7 +132,11 @@ async fn play(world: &mut World) -> Result<Answer, Failure> {
     }
     let seconds = began.elapsed().as_secs_f64();
     let shared = clients.finish().await;
-    for reason in shared.tally.reasons() {
+    let reasons = shared.tally.reasons();
+    if !reasons.is_empty() {
+        eprintln!("0 s is {zero_ms} ms in the logs of the processes");
+    }
+    for reason in reasons {
         eprintln!("{reason}");
     }
     Ok(Answer::new(options, &shared, &rounds, seconds))

@@ -119,6 +119,11 @@ impl Answer {
         }
     }
 
+    /// Something that no way of upgrading but a cold one may do has happened.
+    pub(crate) fn is_unexpected(&self) -> bool {
+        self.bytes_wrong > 0 || self.lost > 0 && self.mode != Way::Cold
+    }
+
     pub(crate) const fn exit_code(&self) -> u8 {
         self.outcome.exit_code()
     }

@@ -1,6 +1,7 @@
 //! One upgrade of the whole fleet, and whoever is killed or stopped in it.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,9 @@ const MOMENT_MS: u64 = 1_500;
 /// Who is stopped goes on within this time, which is four leases: sooner than the others notice, or long after.
 const STOPPED_MS: u64 = 3_000;
 
+/// What a sidecar that kills itself says at last.
+const LAST_WORDS: &str = "dies, as was asked for";
+
 /// What became of a round.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
@@ -47,7 +51,6 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
     let began_us = now_us();
     let mut draw = Draw::new(world.options.seed, 3 << 32 | u64::from(round));
     let mut assassin = Assassin::new(world, &mut draw);
-    let mut deaths = Deaths::default();
     let began = crate::now();
     let mut controller = Controller::start(world, round, from)?;
     let told = loop {
@@ -65,7 +68,6 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
             controller.kill()?;
             return Err(Failure::Internal(format!("round {round} has hung")));
         }
-        deaths.look(world, shared, round);
         if let Some(assassin) = assassin.as_mut() {
             match assassin.look(world, round) {
                 Some(Deed::KillController) => {
@@ -102,6 +104,7 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
             eprintln!("round {round}, {decision}");
         }
     }
+    deaths(world, &shared.tally, began_us / 1_000)?;
     moves(world, &shared.tally, began_us).await;
     let after = applications(world);
     Ok(Round {
@@ -134,11 +137,7 @@ async fn moves(world: &World, tally: &Tally, since_us: u64) {
                 continue;
             };
             tally.stood(&came.stood_us);
-            let at = |us: u64| {
-                let ago = now_us().saturating_sub(us);
-                crate::now().checked_sub(Duration::from_micros(ago))
-            };
-            if let (Some(from), Some(until)) = (at(came.from_us), at(came.until_us)) {
+            if let (Some(from), Some(until)) = (instant(came.from_us), instant(came.until_us)) {
                 windows.push(Window { site, from, until });
             }
         }
@@ -147,7 +146,7 @@ async fn moves(world: &World, tally: &Tally, since_us: u64) {
 }
 
 /// The clock that processes of this machine share, in microseconds since it started.
-fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     seconds.saturating_mul(1_000_000) + u64::try_from(now.tv_nsec).unwrap_or_default() / 1_000
@@ -166,37 +165,39 @@ fn applications(world: &World) -> BTreeMap<usize, u64> {
 
 /// Processes of a release that dies by itself: their connections are counted as those of killed ones. Only for such a
 /// release: of all others a loss is a loss.
-#[derive(Default)]
-struct Deaths {
-    /// By target: who was seen alive, at the last look but one, and at the last. A process that ends closes its connections
-    /// before it is known to have ended: a look between the two sees it alive.
-    alive: BTreeMap<usize, (u64, Instant, Instant)>,
-}
-
-impl Deaths {
-    fn look(&mut self, world: &World, shared: &Shared, round: u32) {
-        if world.options.release != Release::DiesMidHandover {
-            return;
-        }
-        let new = version(round);
-        for site in 0..world.targets.len() {
-            let now = crate::now();
-            let runs = processes(world, site)
-                .into_iter()
-                .find(|process| process.version.as_str() == new);
-            let instance = runs.map(|process| process.instance.0);
-            let before = self.alive.remove(&site);
-            if let Some(instance) = instance {
-                let same = before.filter(|(before, ..)| *before == instance);
-                let last = same.map_or(now, |(.., last)| last);
-                self.alive.insert(site, (instance, last, now));
-            }
-            if let Some((_, lived, _)) = before.filter(|(before, ..)| Some(*before) != instance) {
-                shared.tally.dies(site, lived);
-                shared.tally.died(site);
+///
+/// Each says so with its last breath, in its log. From outside the death of a process is seen late where the machine is busy,
+/// when its connections have ended long ago, or never where it has lived for a moment only.
+fn deaths(world: &World, tally: &Tally, since_ms: u64) -> Result<(), Failure> {
+    if world.options.release != Release::DiesMidHandover {
+        return Ok(());
+    }
+    for (site, place) in world.targets.iter().enumerate() {
+        let directory = world.fleet_directory().join("t").join(&place.id);
+        for log in ["a.log", "b.log"] {
+            let text = match std::fs::read_to_string(directory.join(log)) {
+                Ok(text) => text,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(Failure::internal(error)),
+            };
+            let last = text.lines().filter(|line| line.ends_with(LAST_WORDS));
+            let times = last.filter_map(|line| line.split(' ').next()?.parse::<u64>().ok());
+            for at_ms in times.filter(|at_ms| *at_ms >= since_ms) {
+                // Not later than this millisecond was over.
+                let times = (instant(at_ms * 1_000), instant((at_ms + 1) * 1_000));
+                if let (Some(from), Some(gone)) = times {
+                    tally.has_died(site, from, gone);
+                }
             }
         }
     }
+    Ok(())
+}
+
+/// A time of the clock that processes share, which is over.
+fn instant(us: u64) -> Option<Instant> {
+    let ago = now_us().saturating_sub(us);
+    crate::now().checked_sub(Duration::from_micros(ago))
 }
 
 struct Controller(Child);

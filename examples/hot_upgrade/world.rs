@@ -60,6 +60,13 @@ pub(crate) struct Place {
     behind: [SocketAddr; 2],
 }
 
+impl Place {
+    /// What changes call its application.
+    pub(crate) fn application(&self) -> String {
+        format!("app-{}", self.app)
+    }
+}
+
 /// The version of a round; round 0 is what the fleet starts with.
 pub(crate) fn version(round: u32) -> String {
     format!("v{}", round + 1)
@@ -232,5 +239,33 @@ impl Ports {
         let port = self.left.find(free);
         let none = || Failure::Internal("too few ports are free".to_owned());
         port.map(|port| (Ipv4Addr::LOCALHOST, port).into()).ok_or_else(none)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::Parser as _;
+
+    use super::World;
+    use crate::options::Options;
+
+    /// A round may leave targets out, of an application that it changes. News of those would be taken for births in its scope,
+    /// and the change would wait for what nobody brings: the news must name an application that no change has.
+    #[test]
+    fn no_news_of_a_target_are_about_an_application_of_a_change() {
+        let place = tempfile::tempdir().unwrap();
+        let options = Options::parse_from(["hot_upgrade", "--fleet", "9"]);
+        let world = World::new(options, place.path()).unwrap();
+        let changed: BTreeSet<String> = world.targets.iter().map(super::Place::application).collect();
+        assert!(changed.len() > 1);
+        let targets = world.process_targets();
+        let told: Vec<&str> = targets.iter().map(unattended_process::Target::application).collect();
+        assert_eq!(told.len(), 9);
+        assert!(
+            told.iter().all(|app| !changed.contains(*app)),
+            "{told:?} of {changed:?}"
+        );
     }
 }

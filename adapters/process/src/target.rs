@@ -37,6 +37,11 @@ impl Target {
         self
     }
 
+    /// The application that news name for it, which is not what its template starts.
+    pub fn application(&self) -> &str {
+        &self.app
+    }
+
     /// With one more label.
     #[must_use]
     pub fn label(mut self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {

@@ -83,13 +83,14 @@ async fn http_requests(
     waits: &mut Waits<'_>,
 ) {
     let tally = &shared.tally;
+    let mut served = false;
     while !shared.stopped() {
         if shared.balance(home, draw) != at {
             tally.left.fetch_add(1, Ordering::Relaxed);
             return;
         }
         if connection.is_closed() {
-            tally.lost(at, well, "an HTTP connection ended between two requests");
+            ended_between(shared, at, well, served, "an HTTP connection");
             return;
         }
         let length = 64 + usize::try_from(draw.below(4_000)).unwrap_or(0);
@@ -97,7 +98,7 @@ async fn http_requests(
         let asked = crate::now();
         match connection.ask(Method::POST, "/echo", message.clone()).await {
             Ok(answer) => {
-                well = asked;
+                (well, served) = (asked, true);
                 waits.answered(at, asked);
                 if answer.status == 200 {
                     tally
@@ -118,7 +119,9 @@ async fn http_requests(
             }
             Err(error) => {
                 tally.failed(at, well, error.refused, &error.reason);
-                tally.lost(at, well, "an HTTP connection ended within a request");
+                if served {
+                    tally.lost(at, well, "an HTTP connection ended within a request");
+                }
                 return;
             }
         }
@@ -156,13 +159,14 @@ async fn messages(
     waits: &mut Waits<'_>,
 ) {
     let tally = &shared.tally;
+    let mut served = false;
     while !shared.stopped() {
         if shared.balance(home, draw) != at {
             tally.left.fetch_add(1, Ordering::Relaxed);
             return;
         }
         if ended(&stream) {
-            tally.lost(at, well, "a TCP connection ended between two messages");
+            ended_between(shared, at, well, served, "a TCP connection");
             return;
         }
         let length = 64 + usize::try_from(draw.below(4_000)).unwrap_or(0);
@@ -174,7 +178,7 @@ async fn messages(
         let asked = crate::now();
         match exchange(&mut stream, &message).await {
             Ok(answer) => {
-                well = asked;
+                (well, served) = (asked, true);
                 waits.answered(at, asked);
                 tally
                     .bytes_wrong
@@ -182,7 +186,9 @@ async fn messages(
             }
             Err(error) => {
                 tally.failed(at, well, error.refused, &error.reason);
-                tally.lost(at, well, "a TCP connection ended within a message");
+                if served {
+                    tally.lost(at, well, "a TCP connection ended within a message");
+                }
                 return;
             }
         }
@@ -190,6 +196,16 @@ async fn messages(
         tokio::time::sleep(pause).await;
     }
     drop(stream.shutdown().await);
+}
+
+/// A connection that was never served is none that could be kept: what failed is the request that it was opened for.
+fn ended_between(shared: &Shared, at: usize, well: Instant, served: bool, what: &str) {
+    let tally = &shared.tally;
+    if served {
+        tally.lost(at, well, &format!("{what} ended between two messages"));
+    } else {
+        tally.failed(at, well, false, &format!("{what} ended before its first answer"));
+    }
 }
 
 /// Says a message and hears it back.

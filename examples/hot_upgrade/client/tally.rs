@@ -64,6 +64,13 @@ impl Tally {
         self.deaths.lock().ended(site, crate::now());
     }
 
+    /// A process of this target has died, between these times.
+    pub(crate) fn has_died(&self, site: usize, from: Instant, gone: Instant) {
+        let mut deaths = self.deaths.lock();
+        deaths.begins(site, from);
+        deaths.ended(site, gone);
+    }
+
     /// A connection that was opened then was served now.
     pub(super) fn served(&self, site: usize, opened: Instant) {
         self.deaths.lock().served(site, opened, crate::now());

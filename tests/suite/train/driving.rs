@@ -407,7 +407,7 @@ fn run(seen: &Arc<Seen>, parts: TrainParts<Seen, Seen>) -> (Option<Result<(), Tr
     *seen.handle.lock() = Some(handle.clone());
     // Everything answers at once, so a future that waits is one that was killed.
     let ended = block_on(async {
-        let killed = std::future::poll_fn(|_| Poll::Ready(()));
+        let killed = poll_fn(|_| Poll::Ready(()));
         match select(Box::pin(run), killed).await {
             Either::Left((ended, _)) => Some(ended),
             Either::Right(_) => None,

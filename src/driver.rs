@@ -158,16 +158,14 @@ impl Run {
         self.shared.frozen.store(machine.is_frozen(), Ordering::Release);
         let newborns = machine.newborns();
         self.shared.events.begin(machine.runs());
+        let change = machine.setup().change.id.clone();
         if machine.runs() > 0 {
-            let (change, text) = (
-                machine.setup().change.id.clone(),
-                "another run has taken the change up".to_owned(),
-            );
-            self.tell_of_failure(change, NoticeStage::Resolved, text);
+            let text = "another run has taken the change up".to_owned();
+            self.tell_of_failure(change.clone(), NoticeStage::Resolved, text);
         }
         *self.shared.machine.lock() = Some(machine);
         // A clock that begins anew, as a simulated one does, first catches up with what the journal has seen.
-        self.world.clock.sleep_until(now_ms).await;
+        self.catch_up(change, now_ms).await;
         if ended.is_some() {
             return Ok(ended);
         }

@@ -8,6 +8,7 @@ use unattended_upgrade::Receipt;
 
 use crate::events::Happened;
 use crate::input::Input;
+use crate::machine::span::span;
 use crate::notice::NOTICE_SCHEMA;
 use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
 
@@ -70,12 +71,43 @@ impl Run {
 
     /// The run ends for a fault, of which its machine cannot speak any more; or a run begins after one that has ended so.
     pub(super) fn tell_of_failure(&mut self, change: String, stage: NoticeStage, text: String) {
+        self.tell_by_itself(change, ("run.failed", Severity::Critical), stage, text);
+    }
+
+    /// Waits until the clock stands where the journal ends. One that begins anew with each start of the machine may be days
+    /// behind; nothing may be done meanwhile, and people are told that and until when.
+    pub(super) async fn catch_up(&mut self, change: String, now_ms: u64) {
+        let clock = Arc::clone(&self.world.clock);
+        let behind_ms = now_ms.saturating_sub(clock.now());
+        let what = ("clock.behind", Severity::Warning);
+        let is_told = behind_ms > self.call_ms;
+        if is_told {
+            let text = format!(
+                "nothing is done for {}: the clock is behind what the journal has seen, as after a start of the machine",
+                span(behind_ms)
+            );
+            self.tell_by_itself(change.clone(), what, NoticeStage::Raised, text);
+        }
+        let mut caught_up = clock.sleep_until(now_ms);
+        poll_fn(|context| {
+            let _ = self.outbox.drive(context);
+            caught_up.as_mut().poll(context)
+        })
+        .await;
+        if is_told {
+            let text = "the clock stands where the journal ends: the change goes on".to_owned();
+            self.tell_by_itself(change, what, NoticeStage::Resolved, text);
+        }
+    }
+
+    /// Of what no machine knows.
+    fn tell_by_itself(&mut self, change: String, (code, severity): (&str, Severity), stage: NoticeStage, text: String) {
         let at_unix_ms = self.world.clock.wall();
         self.send(vec![Notice {
             schema: NOTICE_SCHEMA,
-            code: "run.failed".to_owned(),
-            severity: Severity::Critical,
-            dedup_key: format!("{change}/run.failed"),
+            code: code.to_owned(),
+            severity,
+            dedup_key: format!("{change}/{code}"),
             change,
             lanes: Vec::new(),
             owner: String::new(),

@@ -6,6 +6,7 @@ use crate::QuestionKind;
 use crate::level::Act;
 
 use super::autonomy::Beyond;
+use super::span::span;
 use super::steps::OFFERS;
 use super::{Commands, Machine};
 
@@ -27,8 +28,8 @@ impl Machine {
         let longest_ms = self.setup.change.settings.budget.longest_ms;
         (self.now_ms - self.autonomy.young_since_ms >= longest_ms).then(|| {
             format!(
-                "the change is older than the {} h for which it may act by itself",
-                longest_ms / 3_600_000
+                "the change is older than the {} for which it may act by itself",
+                span(longest_ms)
             )
         })
     }

@@ -4,6 +4,7 @@ use unattended_health::{Hold, HoldReason, Interval, MetricSafety, Safety, Verdic
 
 use crate::{QuestionKind, Settings};
 
+use super::span::span;
 use super::tables::{Class, Tables};
 use super::{Commands, Machine};
 
@@ -419,9 +420,9 @@ impl Machine {
 
     fn ask_to_go_on(&mut self, class: u32, safety: &Safety, commands: &mut Commands) {
         let text = format!(
-            "class {} has waited {} hours for evidence of safety and has {:.1} of {:.0} needed after {} requests: go on without it?",
+            "class {} has waited {} for evidence of safety and has {:.1} of {:.0} needed after {} requests: go on without it?",
             self.tables.classes[class as usize].name,
-            self.setup.change.settings.patience_ms / 3_600_000,
+            span(self.setup.change.settings.patience_ms),
             libm::exp(safety.ln_s),
             libm::exp(safety.needed),
             safety.requests_seen,

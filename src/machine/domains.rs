@@ -7,6 +7,7 @@ use unattended_batching::{Fleet, TargetIndex};
 use unattended_upgrade::TargetId;
 
 use super::classes::{Evidence, Fresh};
+use super::span::span;
 use super::tables::Tables;
 use super::{Commands, Direction, Machine};
 
@@ -285,8 +286,8 @@ impl Machine {
             return match direction {
                 Direction::Back => Says::Start,
                 Direction::Forward => {
-                    let hours = (self.now_ms - since) / 3_600_000;
-                    Says::GiveUp(format!("{} could not be reached for {hours} h", domain.name))
+                    let silent = span(self.now_ms - since);
+                    Says::GiveUp(format!("{} could not be reached for {silent}", domain.name))
                 }
             };
         }

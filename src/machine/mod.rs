@@ -21,6 +21,7 @@ mod receipts;
 mod record;
 mod rehearsal;
 mod shadow;
+pub(crate) mod span;
 mod steps;
 mod stop;
 mod surroundings;

@@ -3,6 +3,7 @@
 use crate::{Outcome, Question, QuestionKind};
 
 use super::lanes::Lane;
+use super::span::span;
 use super::{Commands, Machine};
 
 impl Machine {
@@ -53,8 +54,8 @@ impl Machine {
         let patience_ms = self.person_patience_ms;
         let by_ms = self.now_ms.saturating_add(patience_ms);
         let otherwise = format!(
-            "{otherwise}; after {} hours without an answer the run ends as waiting, and a later one goes on from there",
-            patience_ms / 3_600_000
+            "{otherwise}; after {} without an answer the run ends as waiting, and a later one goes on from there",
+            span(patience_ms)
         );
         let question = Question {
             kind,

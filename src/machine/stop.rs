@@ -9,6 +9,7 @@ use unattended_upgrade::TargetId;
 use crate::{Outcome, QuestionKind};
 
 use super::lanes::Lane;
+use super::span::span;
 use super::{Check, Commands, Course, Direction, Machine, Target};
 
 /// What a person has seen and went on over: it stops nothing twice. Evidence that keeps growing is the same evidence; a
@@ -373,7 +374,7 @@ impl Machine {
         if self.ended().is_some() || self.is_halted() || self.now_ms - self.moved_ms < patience {
             return;
         }
-        let hours = patience / 3_600_000;
+        let waited = span(patience);
         let finished = self.all_lanes_finished() && self.frontier.is_done();
         if finished && self.question.is_some() {
             return;
@@ -383,12 +384,12 @@ impl Machine {
             let (code, text) = match self.judge.verdict() {
                 Verdict::Hold(hold) if self.in_flight == 0 => (
                     "change.unjudged",
-                    format!("everything is upgraded and cannot be judged for {hours} hours: {hold}"),
+                    format!("everything is upgraded and cannot be judged for {waited}: {hold}"),
                 ),
                 _ => (
                     "attempts.unseen",
                     format!(
-                        "nothing has been seen of the platform for {hours} hours, with {} attempts under way",
+                        "nothing has been seen of the platform for {waited}, with {} attempts under way",
                         self.in_flight
                     ),
                 ),
@@ -403,7 +404,7 @@ impl Machine {
             Verdict::Hold(hold) => format!(" ({hold})"),
             _ => String::new(),
         };
-        let text = format!("nothing has moved for {hours} hours{why}: leave the rest as it is?");
+        let text = format!("nothing has moved for {waited}{why}: leave the rest as it is?");
         self.ask(
             QuestionKind::Stalled,
             text,

@@ -7,6 +7,7 @@ use unattended_batching::AppIndex;
 use crate::notice::{Matter, NOTICE_SCHEMA, Said};
 use crate::{Briefing, Level, Notice, NoticeStage, Outcome, QuestionKind, Severity};
 
+use super::span::span;
 use super::{Commands, Course, Machine};
 
 /// Names shown at the most.
@@ -192,12 +193,12 @@ impl Machine {
     fn matters_of_domains(&self, matters: &mut Vec<Matter>) {
         for (name, since, waiting) in self.domains.silent() {
             let minutes = self.now_ms.saturating_sub(since) / 60_000;
-            let hours = self.setup.change.settings.blocked_patience_ms / 3_600_000;
+            let patience = span(self.setup.change.settings.blocked_patience_ms);
             let text = format!("nothing has been seen of {name} for {minutes} min, and {waiting} targets wait for it");
             matters.push(Matter {
                 detail: Some(name.to_owned()),
                 otherwise: format!(
-                    "its targets wait and count against every allowance; after {hours} h they are left behind as debt"
+                    "its targets wait and count against every allowance; after {patience} they are left behind as debt"
                 ),
                 remedy: "bring the domain back into reach".to_owned(),
                 ..self.matter("domain.silent", Severity::Warning, text)

@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::format::{Clock, count};
 use super::words::Tone;
 use super::{metro, plot, style};
+use crate::Level;
 use crate::train::{LineView, Measures, ReleaseView, Stage, TrainSummary};
 
 /// The page of a train as one HTML file in UTF-8, without scripts and without anything to load: the same summary gives the same
@@ -74,6 +75,11 @@ fn headline(line: &LineView, clock: &Clock) -> String {
             "Choose a release by {}; recommended: {}.",
             clock.at_unix(asked.by_unix_ms),
             asked.recommended
+        )
+    } else if line.level < Level::L4 {
+        format!(
+            "At {} nothing begins but what a person chooses, until one grants a level.",
+            line.level
         )
     } else if let Some(held) = &line.held {
         format!("Waiting: {}.", held.trim_end_matches('.'))

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use super::line::{Context, Line};
-use super::{Lane, Refusal};
+use super::line::{Context, Line, Run, Why};
+use super::{Lane, Refusal, Site};
 use crate::{Actor, ActorKind, Grant, Level, Severity};
 
 const DAY_MS: i64 = 86_400_000;
@@ -104,7 +104,53 @@ impl Line {
     /// Whether nightlies are built and the canary fleet changes without another word: by the standing order of whoever granted
     /// the level.
     pub(super) fn may_begin(&self) -> bool {
-        self.autonomy.level >= Level::L4 && self.stopped.is_none()
+        self.autonomy.level >= Level::L4 && self.stopped.is_none() && !self.clock_is_back
+    }
+
+    /// What was ordered to begin and is not known to have, must still be such that it may.
+    pub(super) fn see_to_starts(&mut self, cx: &mut Context<'_>) {
+        let waits = |run: &&Run| run.back.is_none() && !cx.out.has_begun(&run.order.change);
+        let wrong: Vec<(Site, String)> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| waits(run))
+            .filter_map(|(site, run)| Some((*site, self.against_start(*site, run, cx)?)))
+            .collect();
+        for (site, why) in wrong {
+            self.take_back(site, Why::NotBegun, &why, cx);
+        }
+        if self.autonomy.level < Level::L4 {
+            for build in self.builds.iter_mut().filter(|build| build.lane == Lane::Nightly) {
+                build.ordered &= !cx.out.asks_for(&self.config.id, build.head, build.lane);
+            }
+            cx.out.withdraw_builds(&self.config.id, Some(Lane::Nightly));
+        }
+    }
+
+    /// Why a change that has not begun must not begin any more, if it must not.
+    fn against_start(&self, site: Site, run: &Run, cx: &Context<'_>) -> Option<String> {
+        if self.clock_is_back {
+            return Some("the clock has gone back before it had surely begun".to_owned());
+        }
+        let person = site == Site::Production && run.order.author.kind == ActorKind::Person;
+        let least = match site {
+            Site::Canary => Level::L4,
+            Site::Production => Level::L5,
+        };
+        if !person && self.autonomy.level < least {
+            return Some(format!(
+                "the line is at {} before it had surely begun",
+                self.autonomy.level
+            ));
+        }
+        let release = self.releases.get(&run.release)?;
+        let limit = i64::try_from(self.config.limits.max_age_ms).unwrap_or(i64::MAX);
+        if cx.now_ms.saturating_sub(release.built_ms) >= limit {
+            return Some("it became older than a release may be before it had surely begun".to_owned());
+        }
+        (site == Site::Production)
+            .then(|| self.against_by_calendar(release, person, cx))
+            .flatten()
     }
 
     /// A person gives a level, until a moment.
@@ -121,6 +167,7 @@ impl Line {
                 why: "it would be over already; give a later end".to_owned(),
             });
         }
+        self.autonomy.expired = false;
         self.autonomy.until_ms = until_ms;
         self.autonomy.by = actor.clone();
         self.set_level(level, actor, cx);
@@ -143,7 +190,6 @@ impl Line {
     }
 
     fn set_level(&mut self, level: Level, actor: &Actor, cx: &mut Context<'_>) {
-        self.autonomy.expired = false;
         let before = std::mem::replace(&mut self.autonomy.level, level);
         if level >= Level::L5 {
             // Nobody need choose any more; what is beyond a budget is asked anew.
@@ -201,7 +247,9 @@ impl Line {
                 "{failures} changes of production have failed within a week (failures_per_week)"
             ));
         }
-        let commits = self.brings(release).count() as u64;
+        // CI need not have told of each of them.
+        let numbered = release.content.upto.saturating_sub(self.production.content.upto);
+        let commits = numbered.max(self.brings(release).count() as u64);
         if commits > most_commits {
             return Some(format!(
                 "it brings {commits} commits, more than {most_commits} (most_commits)"

@@ -5,8 +5,11 @@ use unattended_defense::{Change, Decision, Facts, Guard, Request, Step, Verdict}
 use super::cadence::instant;
 use super::config::LineConfig;
 use super::line::{Chosen, Context, Held, Line, Release};
-use super::{Briefing, Candidate, FACTS, INCIDENTS, Lane, Site, Stage};
+use super::{Briefing, Candidate, FACTS, FLEETS, INCIDENTS, Lane, Site, Stage};
 use crate::{Actor, ActorKind, Level};
+
+/// Longer than any rule waits.
+const LONG_HOURS: f64 = 1e6;
 
 #[expect(clippy::cast_precision_loss, reason = "a time to be compared with hours")]
 pub(super) fn hours(ms: i64) -> f64 {
@@ -38,7 +41,12 @@ impl Line {
                 true
             }
             Verdict::Deny => {
-                self.suspect(key, format!("it does not qualify: {}", reasons(&decision)), cx);
+                self.suspect(
+                    key,
+                    Site::Canary,
+                    format!("it does not qualify: {}", reasons(&decision)),
+                    cx,
+                );
                 true
             }
             _ => {
@@ -80,7 +88,11 @@ impl Line {
         if let Some(since_ms) = release.soaking_ms {
             facts = facts.value("soak_hours", now_ms, hours(now_ms.saturating_sub(since_ms)));
         }
-        let Some(seen) = &release.facts else { return facts };
+        // Whoever watches it does not answer: what was seen last may be over.
+        let watched = !self.silent.contains_key(FLEETS);
+        let Some(seen) = release.facts.as_ref().filter(|_| watched) else {
+            return facts;
+        };
         let at_ms = seen.at_unix_ms;
         let numbers = [
             ("load_peak", seen.load_peak),
@@ -219,6 +231,11 @@ impl Line {
             (Verdict::Allow | Verdict::AllowLimited(1..), Some(by)) if by.kind == ActorKind::Person => Some((key, by)),
             (Verdict::Allow | Verdict::AllowLimited(1..), by) if self.autonomy.level >= Level::L5 => {
                 if let Some(beyond) = self.beyond(&key, cx.now_ms) {
+                    // What a program chose may be no candidate of this moment.
+                    let mut candidates = candidates;
+                    if !candidates.contains(&key) {
+                        candidates.insert(0, key);
+                    }
                     self.ask(&candidates, format!("Beyond the line's budget: {beyond}."), cx);
                     return None;
                 }
@@ -262,6 +279,20 @@ impl Line {
                 None
             }
         }
+    }
+
+    /// Why the calendar does not let a release go that was to go, if it does not.
+    pub(super) fn against_by_calendar(&self, release: &Release, person: bool, cx: &Context<'_>) -> Option<String> {
+        let request = self
+            .request(release, "production")
+            .facts(self.facts(release, cx.now_ms));
+        let decision = cx.calendar.decide(&request, cx.now_ms);
+        let may = match decision.verdict {
+            Verdict::Allow | Verdict::AllowLimited(1..) => true,
+            Verdict::NeedsPerson => person,
+            _ => false,
+        };
+        (!may).then(|| format!("the calendar closed before it had surely begun: {}", reasons(&decision)))
     }
 
     fn ask(&mut self, candidates: &[Vec<u64>], because: String, cx: &Context<'_>) {
@@ -350,7 +381,12 @@ pub(super) fn request(line: &LineConfig, lane: Lane, what: &str, from: &str, to:
 
 /// Whether rules would let something of which nobody has seen anything pass: then they do not speak of it.
 pub(super) fn demands_nothing(qualification: &Guard, request: &Request, now_ms: i64) -> bool {
-    qualification.decide(request, now_ms).verdict.may_start()
+    // Time alone shows nothing.
+    let waited = Facts::new()
+        .value("age_hours", now_ms, LONG_HOURS)
+        .value("soak_hours", now_ms, LONG_HOURS);
+    let request = request.clone().facts(waited);
+    qualification.decide(&request, now_ms).verdict.may_start()
 }
 
 /// What rules would still not know if they were told every fact that a train has, if there is something.

@@ -17,7 +17,7 @@ const LONGEST_MS: u64 = 366 * 24 * HOUR_MS;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "written literally, with `..Limits::default()`")]
 pub struct Limits {
-    /// For a build. Then it is forgotten, and people are told. Default 6 hours.
+    /// For a build. Then people are told; it is taken when it comes. Default 6 hours.
     pub build_ms: u64,
     /// For a change of the canary fleet. Then it is taken back. Default 48 hours.
     pub canary_ms: u64,

@@ -281,9 +281,12 @@ impl<J: Journal, C: Clock> Run<J, C> {
         // What was done was done before anybody said the next word.
         let (done, news): (Vec<Input>, Vec<Input>) =
             news.into_iter().partition(|input| matches!(input, Input::Done(_)));
+        // And whatever is said now is said at this time, however long nobody drove.
+        let (ticks, news): (Vec<Input>, Vec<Input>) =
+            news.into_iter().partition(|input| matches!(input, Input::Tick(_)));
         let mut quiet = true;
         let mut happened = false;
-        for input in done.into_iter().chain(orders).chain(news) {
+        for input in done.into_iter().chain(ticks).chain(orders).chain(news) {
             let tick = matches!(input, Input::Tick(_));
             quiet &= tick;
             let bytes = postcard::to_stdvec(&input).map_err(|error| TrainRunError::Journal(error.to_string()))?;

@@ -34,9 +34,9 @@ impl Line {
         let mut end = end.clone();
         end.at_unix_ms = end.at_unix_ms.clamp(run.since_ms, cx.now_ms.max(run.since_ms));
         let end = &end;
-        self.hands += end.human_actions;
+        self.hands = self.hands.saturating_add(end.human_actions);
         if let Some(release) = self.releases.get_mut(&run.release) {
-            release.hands += end.human_actions;
+            release.hands = release.hands.saturating_add(end.human_actions);
         }
         let done = end.arrived();
         match site {
@@ -56,6 +56,8 @@ impl Line {
             release.passed.push((Site::Canary, end.at_unix_ms));
             // One that was barred meanwhile stays barred, wherever it runs.
             if release.stage == Stage::OnCanary {
+                // What was seen of it before says nothing of this soak.
+                release.facts = None;
                 release.soaking_ms = Some(end.at_unix_ms);
                 release.stage = Stage::Soaking {
                     since_unix_ms: end.at_unix_ms,
@@ -81,7 +83,7 @@ impl Line {
             None => {
                 let why = format!("{} on the canary fleet: {}", end.outcome.as_str(), end.why);
                 if matches!(end.outcome, Outcome::RolledBack | Outcome::RolledBackPartially) {
-                    self.suspect(&run.release, why, cx);
+                    self.suspect(&run.release, Site::Canary, why, cx);
                 } else {
                     self.end_at(&run.release, Stage::Expired { why }, cx);
                 }
@@ -157,7 +159,7 @@ impl Line {
             match run.back.as_ref().map(|back| back.reason) {
                 // It was said when it was barred.
                 _ if !moving => {}
-                None => self.suspect(&run.release, why, cx),
+                None => self.suspect(&run.release, Site::Production, why, cx),
                 Some(reason) if clean && (reason == Why::GiveWay || (reason == Why::NotBegun && end.exposed == 0)) => {
                     delivery.gave_way = true;
                     release.stage = Stage::Qualified {
@@ -208,13 +210,17 @@ impl Line {
     }
 
     /// It is bad: it goes no further, and CI is told where the cause must be.
-    pub(super) fn suspect(&mut self, key: &[u64], why: String, cx: &mut Context<'_>) {
+    pub(super) fn suspect(&mut self, key: &[u64], site: Site, why: String, cx: &mut Context<'_>) {
         let Some(release) = self.releases.get(key) else {
             return;
         };
         let (version, content) = (release.artefact.version.clone(), release.content.clone());
         self.end_at(key, Stage::Barred { why: why.clone() }, cx);
-        let after = self.last_good(&content);
+        // What the canary fleet found good may be what production does not bear.
+        let after = match site {
+            Site::Canary => self.last_good(&content),
+            Site::Production => self.production.content.upto,
+        };
         let commits = self.names(after, &content);
         cx.out.push(Command::Suspects {
             line: self.config.id.clone(),

@@ -88,7 +88,8 @@ pub enum Input {
     Source {
         /// The line.
         line: LineId,
-        /// Which: [`INCIDENTS`](super::INCIDENTS) means that it is not known what burns.
+        /// Which: without [`INCIDENTS`](super::INCIDENTS) it is not known what burns, without [`FLEETS`](super::FLEETS) not how what
+        /// soaks does.
         source: String,
         /// Whether it answers.
         answers: bool,
@@ -119,9 +120,9 @@ pub enum Order {
         /// The release.
         version: String,
     },
-    /// Never bring this release to production; of a hotfix that went no further, that it is given up.
+    /// Never bring this release to production; of a hotfix that went no further, or is being built, that it is given up.
     Skip {
-        /// The release.
+        /// The release, or the name of the commit that is being built.
         version: String,
     },
     /// The line may act at this level until then: a person's word.
@@ -135,6 +136,11 @@ pub enum Order {
     Demote {
         /// The level.
         level: Level,
+    },
+    /// It burns no more, whatever the source of incidents says of it: a person's word.
+    CloseIncident {
+        /// The name of the incident.
+        id: String,
     },
     /// Whoever says so knows of a matter, and need not be told again [for a while](crate::Telling::acknowledged_ms). It is no
     /// answer, and lets nothing go on.

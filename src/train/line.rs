@@ -8,7 +8,8 @@ use super::config::LineConfig;
 use super::incidents::Incidents;
 use super::newest::Newest;
 use super::{
-    Artefact, Briefing, ChangeEnd, ChangeKey, ChangeOrder, Content, Lane, LineId, Refusal, ReleaseFacts, Site, Stage,
+    Artefact, Briefing, BuildOrder, ChangeEnd, ChangeKey, ChangeOrder, Content, Lane, LineId, Refusal, ReleaseFacts,
+    Site, Stage,
 };
 use crate::notice::Desk;
 use crate::{Actor, NoticeStage, Severity, Telling};
@@ -216,6 +217,10 @@ pub(super) struct Line {
     /// Sources that do not answer, and since when.
     pub(super) silent: BTreeMap<String, i64>,
     pub(super) desk: Desk,
+    /// The clock has gone back: what time it is, nobody knows.
+    pub(super) clock_is_back: bool,
+    /// Slots in a row in which nothing went, and why the last time.
+    pub(super) starved: (u32, String),
     pub(super) deliveries: Vec<Delivery>,
     pub(super) hands: u64,
     pub(super) held: Option<Held>,
@@ -228,6 +233,7 @@ pub(super) struct Context<'a> {
     pub(super) now_ms: i64,
     pub(super) owner: &'a Actor,
     pub(super) telling: &'a Telling,
+    pub(super) clock_is_back: bool,
     /// What is wrong with the clock, where this line is to say so.
     pub(super) clock: Option<&'a str>,
     pub(super) calendar: &'a Guard,
@@ -287,10 +293,11 @@ impl Outbox {
             .retain(|_, command| !matches!(command, Command::Start(order) if order.change == *change));
     }
 
-    /// No build of a line is asked for any more.
-    pub(super) fn withdraw_builds(&mut self, line: &LineId) {
+    /// No build of a line, or of one of its lanes, is asked for any more.
+    pub(super) fn withdraw_builds(&mut self, line: &LineId, lane: Option<Lane>) {
+        let of = |order: &BuildOrder| order.line == *line && lane.is_none_or(|lane| order.lane == lane);
         self.due
-            .retain(|_, command| !matches!(command, Command::Build(order) if order.line == *line));
+            .retain(|_, command| !matches!(command, Command::Build(order) if of(order)));
     }
 
     /// Whether a build is to be asked for and has not been.
@@ -348,6 +355,8 @@ impl Line {
             autonomy: Autonomy::new(&config.grant),
             silent: BTreeMap::new(),
             desk: Desk::default(),
+            clock_is_back: false,
+            starved: (0, String::new()),
             deliveries: Vec::new(),
             hands: 0,
             held: None,

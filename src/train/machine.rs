@@ -12,6 +12,8 @@ use super::model::numbers;
 use super::{Artefact, ChangeKey, ChangeOrder, Command, Commit, Input, Lane, LineId, Order, Refusal, Stage};
 use crate::{Actor, ActorKind, Severity, Telling};
 
+/// The version of what the journal has of a train: its inputs, and what follows from them.
+const FORMAT: u32 = 1;
 /// How the train is named where it stops a line.
 pub(super) const TRAIN: &str = "the train";
 /// Sources of which it is remembered that they do not answer.
@@ -73,7 +75,7 @@ impl Train {
     pub(super) fn identity(&self) -> String {
         let lines: Vec<String> = self.lines.values().map(|line| format!("{:?}", line.config)).collect();
         format!(
-            "owner {}, telling {:?}, calendar {}, qualification {}, began {}, lines {}",
+            "format {FORMAT}, owner {}, telling {:?}, calendar {}, qualification {}, began {}, lines {}",
             self.owner,
             self.telling,
             self.calendar.digest(),
@@ -292,6 +294,7 @@ impl Train {
             now_ms: self.now_ms,
             owner: &self.owner,
             telling: &self.telling,
+            clock_is_back: self.clock.is_some(),
             clock: self.clock.as_deref().filter(|_| first),
             calendar: &self.calendar,
             qualification: &self.qualification,
@@ -319,12 +322,18 @@ impl Line {
                     what: format!("what was seen of {version}"),
                 })?;
                 // Late news of one that has moved on, and older news of one that is watched, say nothing new.
+                let Stage::Soaking { since_unix_ms } = release.stage else {
+                    return Ok(());
+                };
+                // Nor does what was seen before it soaked; and nothing was seen after now.
+                let mut facts = facts.clone();
+                facts.at_unix_ms = facts.at_unix_ms.min(cx.now_ms);
                 let newer = release
                     .facts
                     .as_ref()
                     .is_none_or(|known| known.at_unix_ms < facts.at_unix_ms);
-                if matches!(release.stage, Stage::Soaking { .. }) && newer {
-                    release.facts = Some(facts.clone());
+                if newer && facts.at_unix_ms >= since_unix_ms {
+                    release.facts = Some(facts);
                 }
                 Ok(())
             }

@@ -13,9 +13,10 @@
 //! pack: qualification
 //! owner: mesh-team
 //! scope: {fleet: mesh}
-//! facts: {soak_hours: number}
+//! facts: {soak_hours: number, safety_evidence: number}
 //! rules:
 //!   - {id: soaked, kind: condition, if: {fact: soak_hours, below: 4}, then: hold, reason: it must be seen first}
+//!   - {id: safe, kind: condition, if: {fact: safety_evidence, below: 20}, then: hold, reason: no alarm is not healthy}
 //! ";
 //! let li = Actor::person("li", "release desk");
 //! let mut train = Train::new(TrainConfig {
@@ -101,7 +102,7 @@ pub use input::{Briefing, BuildOrder, Candidate, ChangeOrder, Command, Input, Or
 pub use machine::Train;
 pub use measures::Measures;
 pub use model::{
-    Artefact, ChangeEnd, ChangeKey, Commit, Content, FACTS, INCIDENTS, Lane, LineId, ReleaseFacts, Site, Stage,
+    Artefact, ChangeEnd, ChangeKey, Commit, Content, FACTS, FLEETS, INCIDENTS, Lane, LineId, ReleaseFacts, Site, Stage,
 };
 pub use ports::{Artefacts, CiStatus, Fleets, IncidentNews, News, NoAnswer};
 pub use summary::{LineView, MatterView, ReleaseView, TRAIN_SCHEMA, TrainSummary};

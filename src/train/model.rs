@@ -140,6 +140,9 @@ impl ChangeEnd {
 /// The name of the source of incidents, as [`Input::Source`](super::Input::Source) has it.
 pub const INCIDENTS: &str = "incidents";
 
+/// The name of the source of what changes and soaks show, likewise.
+pub const FLEETS: &str = "fleets";
+
 /// What was seen of a release on the canary fleet, for its qualification. What is `None` is not known, and does not pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[expect(

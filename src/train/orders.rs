@@ -1,7 +1,7 @@
 //! What people and programs say to a line, and how changes are taken back.
 
 use super::line::{Back, Build, Chosen, Context, Line, Release, Run, Stop, Why};
-use super::{Briefing, BuildOrder, Command, Content, Lane, Order, Refusal, Site, Stage};
+use super::{BuildOrder, Command, Content, Lane, Order, Refusal, Site, Stage};
 use crate::{Actor, ActorKind, Level, Severity};
 
 fn person(to: &str, actor: &Actor) -> Result<(), Refusal> {
@@ -46,6 +46,9 @@ impl Line {
             Order::Hotfix { commit } => self.hotfix(commit, actor, cx),
             Order::Choose { version } => self.choose(version, actor, cx),
             Order::Skip { version } => {
+                if self.give_up_builds(version) {
+                    return Ok(());
+                }
                 let key = self.find(version).map(|(key, _)| key.clone());
                 let key = key.ok_or_else(|| Refusal::UnknownVersion {
                     version: version.clone(),
@@ -55,6 +58,11 @@ impl Line {
             Order::Grant { level, until_unix_ms } => {
                 person("grant a level", actor)?;
                 self.grant(*level, *until_unix_ms, actor, cx)
+            }
+            Order::CloseIncident { id } => {
+                person("close an incident", actor)?;
+                self.incidents.ended(id, cx.now_ms.max(0));
+                Ok(())
             }
             Order::Demote { level } => self.demote(*level, actor, cx),
             Order::Acknowledge { key } => {
@@ -100,6 +108,15 @@ impl Line {
             overtaken: false,
         });
         Ok(())
+    }
+
+    /// Nobody waits for builds of a commit any more; whether somebody did.
+    fn give_up_builds(&mut self, commit: &str) -> bool {
+        let before = self.builds.len();
+        let commits = &self.commits;
+        self.builds
+            .retain(|build| commits.get(&build.head).is_none_or(|tried| tried.id != commit));
+        self.builds.len() < before
     }
 
     /// It never goes on, also where it went no further already and could begin anew.
@@ -173,12 +190,14 @@ impl Line {
             }
             return;
         }
-        let known = |release: &&mut Release| release.lane == Lane::Hotfix && release.content == content;
-        if let Some(release) = self.releases.values_mut().find(known) {
-            // There is an artefact of it, which is never built twice: it begins anew.
+        let limit = i64::try_from(self.config.limits.max_age_ms).unwrap_or(i64::MAX);
+        let young = |release: &Release| cx.now_ms.saturating_sub(release.built_ms) < limit;
+        let known =
+            |release: &&mut Release| release.lane == Lane::Hotfix && release.content == content && young(release);
+        if let Some(release) = self.releases.values_mut().rev().find(known) {
+            // There is an artefact of it, which is not built twice while it may be promoted: it begins anew.
             if matches!(release.stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
                 release.stage = Stage::Built;
-                release.built_ms = cx.now_ms;
                 release.left_ms = None;
             }
             return;
@@ -209,7 +228,9 @@ impl Line {
         if self.stopped.is_some() {
             return;
         }
-        for build in self.builds.iter_mut().filter(|build| !build.ordered) {
+        let may_begin = self.may_begin();
+        let asked = |build: &&mut Build| !build.ordered && (may_begin || build.lane == Lane::Hotfix);
+        for build in self.builds.iter_mut().filter(asked) {
             let Some(commit) = self.commits.get(&build.head).map(|tried| tried.id.clone()) else {
                 continue;
             };
@@ -237,7 +258,7 @@ impl Line {
         for build in &mut self.builds {
             build.ordered &= !cx.out.asks_for(&self.config.id, build.head, build.lane);
         }
-        cx.out.withdraw_builds(&self.config.id);
+        cx.out.withdraw_builds(&self.config.id, None);
         for (site, why) in back {
             self.take_back(site, why, &format!("{by} stopped the line: {reason}"), cx);
         }
@@ -261,13 +282,9 @@ impl Line {
         if let Some(site) = running {
             self.take_back(site, Why::Barred, why, cx);
         }
-        let Some(release) = self.releases.get(key).filter(|release| release.stage.is_live()) else {
-            return;
-        };
-        let version = release.artefact.version.clone();
-        let asked = |asked: &mut Briefing| asked.candidates.iter().any(|candidate| candidate.version == version);
-        self.question.take_if(asked);
-        self.end_at(key, Stage::Barred { why: why.to_owned() }, cx);
+        if self.releases.get(key).is_some_and(|release| release.stage.is_live()) {
+            self.end_at(key, Stage::Barred { why: why.to_owned() }, cx);
+        }
     }
 
     /// Has a change taken back. One that is not known to have begun must not begin any more: its start is withdrawn, and the

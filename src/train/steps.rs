@@ -1,7 +1,7 @@
 //! What follows on a line: nightlies, the canary fleet, and production.
 
 use super::cadence::instant;
-use super::line::{Context, Line, REMEMBERED, Run, Why};
+use super::line::{Build, Context, Line, REMEMBERED, Run, Why};
 use super::machine::TRAIN;
 use super::{ChangeKey, ChangeOrder, Command, Content, Lane, Site, Stage};
 use crate::{Actor, ActorKind, Level, Severity};
@@ -18,7 +18,9 @@ fn ms(length: u64) -> i64 {
 impl Line {
     /// Does everything that can be done now.
     pub(super) fn go_on(&mut self, cx: &mut Context<'_>) {
+        self.clock_is_back = cx.clock_is_back;
         self.pass_level(cx.now_ms);
+        self.see_to_starts(cx);
         self.nightly(cx);
         self.waits(cx);
         self.ask_for_builds(cx);
@@ -68,6 +70,12 @@ impl Line {
             return;
         };
         self.built_head = head;
+        let same = |build: &&mut Build| build.lane == Lane::Nightly && build.head == head;
+        if let Some(build) = self.builds.iter_mut().find(same) {
+            // It is late: it is asked for once more.
+            (build.ordered, build.late) = (false, false);
+            return;
+        }
         self.order_build(Lane::Nightly, head, Content::upto(head), cx);
     }
 
@@ -76,8 +84,14 @@ impl Line {
         let limits = self.config.limits.clone();
         let now_ms = cx.now_ms;
         let late = |since_ms: i64, limit: u64| now_ms.saturating_sub(since_ms) >= ms(limit);
-        // Nobody will promote what comes so late.
-        self.builds.retain(|build| !late(build.since_ms, limits.max_age_ms));
+        // Nobody will promote what comes so late, nor what production or a newer nightly has.
+        let newest = self.releases.values().filter(|release| release.lane == Lane::Nightly);
+        let newest = newest.map(|release| release.content.upto).max();
+        let production = &self.production.content;
+        self.builds.retain(|build| {
+            let newer = build.lane == Lane::Nightly && newest.is_some_and(|newest| newest >= build.head);
+            !late(build.since_ms, limits.max_age_ms) && !newer && !production.has(build.head)
+        });
         let mut overdue_builds = false;
         for build in &mut self.builds {
             if build.ordered && !build.late && late(build.since_ms, limits.build_ms) {
@@ -136,6 +150,11 @@ impl Line {
     /// It goes no further. People are told where that is no other release's doing.
     pub(super) fn end_at(&mut self, key: &[u64], stage: Stage, cx: &mut Context<'_>) {
         self.chosen.take_if(|chosen| chosen.key == key);
+        if let Some(release) = self.releases.get(key) {
+            let version = &release.artefact.version;
+            self.question
+                .take_if(|asked| asked.candidates.iter().any(|candidate| candidate.version == *version));
+        }
         if let Stage::Expired { why } | Stage::Barred { why } = &stage {
             self.tell_end(key, why, cx);
         }
@@ -333,6 +352,10 @@ impl Line {
                 ),
                 (None, None, None) => "none was built".to_owned(),
             };
+            // What a calendar holds ends when that says so.
+            if self.held.is_none() {
+                self.starved = (self.starved.0.saturating_add(1), why.clone());
+            }
             let text = format!("no release went in the slot of {}: {why}", instant(since_ms));
             cx.tell(&id, "train.slot_empty", Severity::Info, text);
         }
@@ -344,7 +367,7 @@ impl Line {
     /// One step of production; whether there was one.
     fn production(&mut self, cx: &mut Context<'_>) -> bool {
         self.slot(cx);
-        if self.stopped.is_some() {
+        if self.stopped.is_some() || self.clock_is_back {
             return false;
         }
         let running = match self.runs.get(&Site::Production) {
@@ -374,6 +397,7 @@ impl Line {
             self.spend_start(cx.now_ms);
         }
         self.start(Site::Production, &key, from, author, cx);
+        self.starved = (0, String::new());
         self.question = None;
         self.chosen.take_if(|chosen| chosen.key == key);
         self.held = None;

@@ -8,6 +8,8 @@ use crate::{Level, NoticeStage, Severity};
 
 /// The code of the question which release production gets.
 const CHOOSE: &str = "train.choose";
+/// After so many slots in a row in which nothing went somebody has to know.
+const STARVED_SLOTS: u32 = 3;
 /// So long before a grant ends people are told, once.
 const GRANT_ENDS_MS: i64 = 7 * 86_400_000;
 
@@ -105,13 +107,8 @@ impl Line {
             } else {
                 Severity::Warning
             };
-            // Each question is a matter of its own.
-            matters.push(matter(
-                CHOOSE,
-                Some(asked.by_unix_ms.to_string()),
-                severity,
-                asked.text(),
-            ));
+            // However often it is asked anew, it is one matter until somebody chooses: so it escalates.
+            matters.push(matter(CHOOSE, None, severity, asked.text()));
         }
         if let Some(stop) = &self.stopped {
             matters.push(Matter {
@@ -168,6 +165,21 @@ impl Line {
                 severity,
                 held.text.clone(),
             ));
+        }
+        if self.starved.0 >= STARVED_SLOTS {
+            let (slots, why) = &self.starved;
+            matters.push(Matter {
+                otherwise: "it goes on trying".to_owned(),
+                remedy:
+                    "see to the reason; an incident that burns no more is closed by a word (`Order::CloseIncident`)"
+                        .to_owned(),
+                ..matter(
+                    "train.starved",
+                    None,
+                    Severity::Warning,
+                    format!("No release went in {slots} slots in a row; the last time: {why}."),
+                )
+            });
         }
         self.matters_of_level(cx, &matter, &mut matters);
         let limit = i64::try_from(self.config.limits.silent_ms).unwrap_or(i64::MAX);
@@ -256,7 +268,18 @@ impl Line {
                     ),
                 )
             });
-        } else if autonomy.level > Level::UNGRANTED && autonomy.until_ms.saturating_sub(cx.now_ms) <= GRANT_ENDS_MS {
+        } else if autonomy.level < Level::L4 {
+            matters.push(Matter {
+                otherwise: "nothing begins but what a person chooses".to_owned(),
+                remedy: remedy(),
+                ..matter(
+                    "train.below_l4",
+                    None,
+                    Severity::Warning,
+                    format!("The line was taken to {}.", autonomy.level),
+                )
+            });
+        } else if autonomy.until_ms.saturating_sub(cx.now_ms) <= GRANT_ENDS_MS {
             matters.push(Matter {
                 otherwise: format!("the line goes on at {}", Level::UNGRANTED),
                 remedy: remedy(),

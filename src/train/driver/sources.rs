@@ -4,15 +4,14 @@ use futures::future::{join_all, join3};
 use unattended_upgrade::{Clock, Journal};
 
 use super::super::{
-    Artefact, ChangeEnd, ChangeKey, Commit, INCIDENTS, IncidentNews, Input, LineId, News, NoAnswer, ReleaseFacts, Train,
+    Artefact, ChangeEnd, ChangeKey, Commit, FLEETS, INCIDENTS, IncidentNews, Input, LineId, News, NoAnswer,
+    ReleaseFacts, Train,
 };
 use super::Run;
 
-/// The names of the sources in cursors, beside [`INCIDENTS`].
+/// The names of the sources in cursors, beside [`INCIDENTS`] and [`FLEETS`].
 const CI: &str = "ci";
 const ARTEFACTS: &str = "artefacts";
-/// That of what changes and soaks are asked.
-const FLEETS: &str = "fleets";
 
 impl<J: Journal, C: Clock> Run<J, C> {
     /// Asks all sources at once, so that one that hangs keeps nothing from the others. One that has no answer has none: it is asked

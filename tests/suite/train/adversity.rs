@@ -332,3 +332,170 @@ freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto
     train.apply(&facts(&train, "mesh-2.0.2", Some(0.5))).unwrap();
     assert_eq!(severities(&train, "train.held"), [Severity::Critical]);
 }
+
+/// What was seen says something of this soak, and of no time to come.
+#[test]
+fn facts_of_before_a_soak_and_of_after_now_qualify_nobody() {
+    let mut train = train(Level::L5);
+    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None), at(14)] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
+        .unwrap();
+    let told = |train: &mut Train, hours: i64, budget: f64| {
+        let mut seen = facts(train, "mesh-2.1.0", Some(budget));
+        if let Input::Facts { facts, .. } = &mut seen {
+            facts.at_unix_ms = START_MS + hours * HOUR_MS;
+        }
+        train.apply(&seen).unwrap();
+    };
+    told(&mut train, 13, 0.5);
+    train.apply(&at(20)).unwrap();
+    assert!(
+        matches!(stage(&train, "mesh-2.1.0"), Stage::Soaking { .. }),
+        "seen before it soaked"
+    );
+    // What claims to be of tomorrow is of now, and what is really seen later counts.
+    let mut config = config(Level::L5);
+    config.lines[0].limits.soak_ms = 100 * 3_600_000;
+    let mut train = Train::new(config).unwrap();
+    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None), at(14)] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
+        .unwrap();
+    told(&mut train, 40, 0.5);
+    train.apply(&at(15)).unwrap();
+    told(&mut train, 15, -0.5);
+    assert!(matches!(stage(&train, "mesh-2.1.0"), Stage::Barred { .. }));
+}
+
+/// The newest that was seen is what is known.
+#[test]
+fn older_facts_do_not_replace_newer_ones() {
+    let mut train = train(Level::L5);
+    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(15)).unwrap();
+    let good = facts(&train, "mesh-2.1.0", Some(0.5));
+    train.apply(&at(16)).unwrap();
+    train.apply(&facts(&train, "mesh-2.1.0", None)).unwrap();
+    train.apply(&good).unwrap();
+    train.apply(&at(18)).unwrap();
+    assert!(matches!(stage(&train, "mesh-2.1.0"), Stage::Soaking { .. }));
+}
+
+#[test]
+fn a_second_soak_is_judged_by_what_it_shows() {
+    let mut train = train(Level::L5);
+    train.apply(&ci(2, true)).unwrap();
+    train.apply(&hotfix("c2")).unwrap();
+    train.apply(&built("mesh-2.0.2", "h", 2, Some(0))).unwrap();
+    carried_out(&mut train);
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.0.2", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(1)).unwrap();
+    train.apply(&facts(&train, "mesh-2.0.2", Some(0.5))).unwrap();
+    // It has no time left; then it is ordered once more, and another release was on the fleet meanwhile.
+    let unwatched = Input::Source {
+        line: line(),
+        source: "fleets".to_owned(),
+        answers: false,
+    };
+    train.apply(&unwatched).unwrap();
+    train.apply(&at(25)).unwrap();
+    assert!(
+        matches!(stage(&train, "mesh-2.0.2"), Stage::Expired { .. }),
+        "nobody watched it"
+    );
+    train.apply(&hotfix("c2")).unwrap();
+    train.apply(&at(40)).unwrap();
+    assert!(matches!(stage(&train, "mesh-2.0.2"), Stage::Soaking { .. }));
+}
+
+#[test]
+fn a_hotfix_older_than_its_age_limit_is_built_anew() {
+    let mut train = train(Level::L5);
+    train.apply(&ci(2, true)).unwrap();
+    train.apply(&hotfix("c2")).unwrap();
+    train.apply(&built("mesh-2.0.2", "h", 2, Some(0))).unwrap();
+    train.apply(&at(21)).unwrap();
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.0.2", 0, Outcome::RolledBack))
+        .unwrap();
+    train.apply(&at(300 * 24)).unwrap();
+    carried_out(&mut train);
+    train.apply(&hotfix("c2")).unwrap();
+    assert!(starts(&train).is_empty());
+    assert_eq!(builds(&train), [(2, Some(0), Vec::new())]);
+}
+
+#[test]
+fn nobody_waits_for_a_build_that_nobody_wants_any_more() {
+    let late = |train: &Train| {
+        let summary = train.summary();
+        let matters = summary.lines[0].matters.iter();
+        matters.filter(|matter| matter.code == "train.build_late").count()
+    };
+    // The same commit each night: one build, asked for again.
+    let mut train = train(Level::L5);
+    for input in [ci(1, true), at(12), at(19), at(36), at(43)] {
+        train.apply(&input).unwrap();
+    }
+    assert_eq!(late(&train), 1);
+    train.apply(&built("mesh-2.1.0", "a", 1, None)).unwrap();
+    assert_eq!(late(&train), 0);
+    // A newer nightly has come.
+    for input in [ci(2, true), at(60), at(67), ci(3, true), at(84)] {
+        train.apply(&input).unwrap();
+    }
+    assert_eq!(late(&train), 1);
+    train.apply(&built("mesh-2.3.0", "c", 3, None)).unwrap();
+    assert_eq!(late(&train), 0);
+    // A hotfix that is given up.
+    train.apply(&ci(4, true)).unwrap();
+    train.apply(&hotfix("c4")).unwrap();
+    train.apply(&at(100)).unwrap();
+    assert_eq!(late(&train), 1);
+    let version = "c4".to_owned();
+    train.apply(&order(Order::Skip { version })).unwrap();
+    assert_eq!(late(&train), 0);
+}
+
+/// Production bears less than the canary fleet: what merely qualified there is no alibi.
+#[test]
+fn the_suspects_of_a_failure_in_production_are_all_that_production_had_not() {
+    let mut train = qualified(Level::L5);
+    for input in [ci(2, true), at(36), built("mesh-2.2.0", "b", 2, None)] {
+        train.apply(&input).unwrap();
+    }
+    // The first one is on its way since the slot of hour 24.
+    carried_out(&mut train);
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::RolledBack))
+        .unwrap();
+    let suspects = |train: &Train, wanted: &str| {
+        train.due().find_map(|(_, command)| match command {
+            Command::Suspects { version, after, .. } if version == wanted => Some(*after),
+            _ => None,
+        })
+    };
+    assert_eq!(suspects(&train, "mesh-2.1.0"), Some(0));
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.2.0", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(42)).unwrap();
+    train.apply(&facts(&train, "mesh-2.2.0", Some(0.5))).unwrap();
+    carried_out(&mut train);
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.2.0", 0, Outcome::RolledBack))
+        .unwrap();
+    assert_eq!(suspects(&train, "mesh-2.2.0"), Some(0));
+}

@@ -1,11 +1,12 @@
 //! Levels that are granted and end, and budgets that cap even L5.
 
+use unattended::defense::{Guard, Need};
 use unattended::train::{Command, Input, Order, Refusal, Site, Train, TrainBudget};
 use unattended::{Actor, Level, Outcome};
 
 use super::{
     HOUR_MS, START_MS, at, built, carried_out, ci, config, ended, facts, line, order, qualified, qualified_in, starts,
-    told,
+    told, train,
 };
 
 fn says(actor: Actor, order: Order) -> Input {
@@ -86,13 +87,11 @@ fn without_a_grant_no_nightly_gives_way() {
     let mut config = config(Level::L5);
     config.lines[0].grant.until_unix_ms = START_MS + 13 * HOUR_MS;
     let mut train = Train::new(config).unwrap();
-    for input in [
-        ci(1, true),
-        at(12),
-        built("mesh-2.1.0", "a", 1, None),
-        ci(2, true),
-        at(14),
-    ] {
+    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+        train.apply(&input).unwrap();
+    }
+    carried_out(&mut train);
+    for input in [ci(2, true), at(14)] {
         train.apply(&input).unwrap();
     }
     let commit = "c2".to_owned();
@@ -389,4 +388,163 @@ fn a_level_in_force_is_that_of_its_own_line() {
         .map(|line| (line.id, line.level))
         .collect();
     assert_eq!(levels, [("edge".to_owned(), Level::L5), ("mesh".to_owned(), Level::L0)]);
+}
+
+fn taken_back(train: &Train) -> Vec<String> {
+    let back = |(_, command): (u64, &Command)| match command {
+        Command::TakeBack { change, .. } => Some(change.0.clone()),
+        _ => None,
+    };
+    train.due().filter_map(back).collect()
+}
+
+/// A start that was ordered and is not known to have been carried out is no beginning yet.
+#[test]
+fn what_has_not_surely_begun_does_not_begin_where_it_may_not_any_more() {
+    let demoted = |level| says(bot(), Order::Demote { level });
+    let mut ends = config(Level::L5);
+    ends.lines[0].grant.until_unix_ms = START_MS + 30 * HOUR_MS;
+    for (config, then, goes) in [
+        (config(Level::L5), demoted(Level::L4), false),
+        (config(Level::L5), demoted(Level::L0), false),
+        (ends, at(30), false),
+        (config(Level::L5), at(30), true),
+        // Two hours back.
+        (config(Level::L5), at(26), false),
+    ] {
+        let mut train = qualified_in(config);
+        carried_out(&mut train);
+        train.apply(&at(28)).unwrap();
+        assert!(in_production(&train));
+        train.apply(&then).unwrap();
+        assert_eq!(in_production(&train), goes, "{then:?}");
+        assert_eq!(taken_back(&train).is_empty(), goes, "{then:?}");
+    }
+    // What a person chose goes at any level, and what is known to have begun goes on.
+    let mut train = qualified(Level::L4);
+    carried_out(&mut train);
+    let version = "mesh-2.1.0".to_owned();
+    train.apply(&order(Order::Choose { version })).unwrap();
+    train.apply(&demoted(Level::L0)).unwrap();
+    assert!(in_production(&train) && taken_back(&train).is_empty());
+    let mut train = qualified(Level::L5);
+    train.apply(&at(28)).unwrap();
+    carried_out(&mut train);
+    train.apply(&demoted(Level::L0)).unwrap();
+    assert!(taken_back(&train).is_empty());
+}
+
+#[test]
+fn a_freeze_stops_what_has_not_surely_begun() {
+    let freeze = "
+version: 1
+pack: calendar
+owner: cto
+scope: {fleet: mesh}
+freezes: [{id: quiet, from: 2026-11-25, until: 2026-11-28, zone: UTC, owner: cto, reason: quiet days}]
+";
+    let mut config = config(Level::L5);
+    config.calendar = Guard::from_yaml("calendar.yaml", freeze).unwrap();
+    let mut train = qualified_in(config);
+    train.apply(&at(28)).unwrap();
+    assert!(in_production(&train));
+    train.apply(&at(39)).unwrap();
+    assert!(in_production(&train), "23:00");
+    train.apply(&at(40)).unwrap();
+    assert!(!in_production(&train));
+    let change = taken_back(&train);
+    assert_eq!(change, ["mesh/production/mesh-2.1.0/0"]);
+    // It was nowhere, and goes when the freeze is over.
+    let mut end = ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::RolledBack);
+    if let Input::Ended { end, .. } = &mut end {
+        end.exposed = 0;
+    }
+    train.apply(&end).unwrap();
+    train.apply(&at(4 * 24 + 16)).unwrap();
+    assert!(starts(&train).contains(&"mesh/production/mesh-2.1.0/1".to_owned()));
+}
+
+/// The calendar must have room for a whole change.
+#[test]
+fn no_change_begins_that_would_run_into_a_freeze() {
+    let freeze = "
+version: 1
+pack: calendar
+owner: cto
+scope: {fleet: mesh}
+freezes: [{id: quiet, from: 2026-11-25, until: 2026-11-28, zone: UTC, owner: cto, reason: quiet days}]
+";
+    for (hours, goes) in [(11, true), (13, false)] {
+        let mut config = config(Level::L5);
+        config.calendar = Guard::from_yaml("calendar.yaml", freeze).unwrap();
+        config.lines[0].limits.room = Need {
+            batch_ms: hours * 3_600_000,
+            rollback_ms: 0,
+        };
+        let mut train = qualified_in(config);
+        train.apply(&at(28)).unwrap();
+        assert_eq!(
+            in_production(&train),
+            goes,
+            "{hours} h before the freeze, which is 12 h ahead"
+        );
+    }
+}
+
+#[test]
+fn below_l4_no_nightly_is_built_and_somebody_knows_until_a_level_is_granted() {
+    let mut train = train(Level::L5);
+    for input in [ci(1, true), at(12)] {
+        train.apply(&input).unwrap();
+    }
+    let builds = |train: &Train| {
+        let build = |(_, command): &(u64, &Command)| matches!(command, Command::Build(_));
+        train.due().filter(build).count()
+    };
+    assert_eq!(builds(&train), 1);
+    train.apply(&says(bot(), Order::Demote { level: Level::L2 })).unwrap();
+    assert_eq!(builds(&train), 0, "it was not carried out");
+    assert!(open(&train, "train.below_l4"));
+    let page = unattended::report::train_page(&train.summary());
+    assert!(
+        page.contains("At L2 nothing begins but what a person chooses"),
+        "{page}"
+    );
+    train.apply(&order(grant(Level::L4, 1_000))).unwrap();
+    assert!(!open(&train, "train.below_l4"));
+    assert_eq!(builds(&train), 1);
+    // A grant that ran out stays so, whatever else is taken away.
+    let mut config = config(Level::L5);
+    config.lines[0].grant.until_unix_ms = START_MS + HOUR_MS;
+    let mut train = Train::new(config).unwrap();
+    train.apply(&at(2)).unwrap();
+    train.apply(&says(bot(), Order::Demote { level: Level::L1 })).unwrap();
+    assert!(open(&train, "train.grant_over") && !open(&train, "train.below_l4"));
+}
+
+#[test]
+fn what_a_program_chose_beyond_a_budget_is_asked_about_before_its_slot_too() {
+    let mut config = config(Level::L5);
+    config.lines[0].budget.most_commits = 0;
+    let mut train = qualified_in(config);
+    let version = "mesh-2.1.0".to_owned();
+    train.apply(&says(bot(), Order::Choose { version })).unwrap();
+    assert!(because(&train).unwrap().contains("most_commits"));
+}
+
+#[test]
+fn commits_that_ci_never_told_of_count_against_the_budget() {
+    let mut config = config(Level::L5);
+    config.lines[0].budget.most_commits = 10;
+    let mut train = Train::new(config).unwrap();
+    for input in [ci(5_000, true), at(12), built("mesh-2.1.0", "a", 5_000, None)] {
+        train.apply(&input).unwrap();
+    }
+    qualifies(&mut train, "mesh-2.1.0", 18);
+    train.apply(&at(28)).unwrap();
+    assert!(
+        because(&train).unwrap().contains("it brings 5000 commits"),
+        "{:?}",
+        because(&train)
+    );
 }

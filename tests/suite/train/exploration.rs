@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use unattended::train::{ChangeEnd, ChangeKey, Command, Input, Order, Site, Stage, Train};
-use unattended::{Level, Outcome};
+use unattended::{ActorKind, Level, Outcome};
 
 use super::{HOUR_MS, at, built, ci, ended, facts, line, order, train};
 
@@ -79,6 +79,11 @@ fn words(train: &Train) -> Vec<Input> {
         order(Order::Resume),
         order(Order::Skip { version: nightly() }),
         order(Order::Choose { version: nightly() }),
+        order(Order::Demote { level: Level::L2 }),
+        order(Order::Grant {
+            level: Level::L5,
+            until_unix_ms: train.now_unix_ms() + 9_000 * HOUR_MS,
+        }),
         incident(true),
         incident(false),
     ];
@@ -174,6 +179,18 @@ impl Node {
         for (_, command) in self.train.due() {
             let Command::Start(order) = command else { continue };
             assert!(line.stopped.is_none(), "a stopped line begins: {:?}", self.path);
+            let least = match (order.site, order.author.kind) {
+                (Site::Production, ActorKind::Person) => Level::L0,
+                (Site::Canary, _) => Level::L4,
+                (Site::Production, _) => Level::L5,
+            };
+            assert!(
+                line.level >= least,
+                "{} begins at {}: {:?}",
+                order.change,
+                line.level,
+                self.path
+            );
             let release = line.releases.iter().find(|release| release.version == order.version);
             let moves = release.is_some_and(|release| match order.site {
                 Site::Canary => release.stage == Stage::OnCanary,

@@ -169,7 +169,23 @@ freezes: [{id: for-ever, from: 2026-01-01, until: 2099-01-01, zone: UTC, owner: 
     // Rules that do not speak of the line's releases, of one of its lanes, or of anything that must have been seen.
     let elsewhere = QUALIFICATION.replace("{fleet: mesh}", "{fleet: edge}");
     let nightlies = QUALIFICATION.replace("kind: condition,", "kind: condition, select: {lane: nightly},");
-    for (text, lane) in [("", "nightly"), (&elsewhere, "nightly"), (&nightlies, "hotfix")] {
+    // Nor is to wait to have shown anything.
+    let waits = "
+version: 1
+pack: qualification
+owner: mesh-team
+scope: {fleet: mesh}
+facts: {soak_hours: number, age_hours: number}
+rules:
+  - {id: soaked, kind: condition, if: {fact: soak_hours, below: 400}, then: hold, reason: it has not been seen}
+  - {id: aged, kind: condition, if: {fact: age_hours, below: 400}, then: hold, reason: it is young}
+";
+    for (text, lane) in [
+        ("", "nightly"),
+        (&*elsewhere, "nightly"),
+        (&*nightlies, "hotfix"),
+        (waits, "nightly"),
+    ] {
         let error = refused(&|config| {
             config.qualification = match text {
                 "" => Guard::empty(),

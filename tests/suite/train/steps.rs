@@ -61,9 +61,12 @@ fn below_l5_the_choice_waits_for_a_person_who_gets_a_briefing() {
 fn without_an_answer_nothing_is_promoted_and_the_next_slot_asks_again() {
     let mut train = qualified(Level::L4);
     train.apply(&at(28)).unwrap();
+    let by = |train: &Train| train.summary().lines[0].question.as_ref().unwrap().by_unix_ms;
+    let first = by(&train);
     train.apply(&at(52)).unwrap();
     assert!(told(&train).iter().any(|(code, _)| code == "train.unanswered"));
-    assert_eq!(asked(&train).len(), 2);
+    assert_eq!(by(&train), first + 24 * 3_600_000);
+    assert_eq!(asked(&train).len(), 1, "it is one matter, and escalates");
     assert!(!starts(&train).iter().any(|key| key.contains("production")));
 }
 

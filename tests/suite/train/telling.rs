@@ -258,3 +258,63 @@ fn a_program_may_know_of_a_matter_but_resume_nothing() {
     assert!(matches!(refused, Refusal::NeedsPerson { .. }), "{refused}");
     assert!(train.summary().lines[0].stopped.is_some());
 }
+
+#[test]
+fn a_question_that_nobody_answers_escalates_however_often_it_is_asked_anew() {
+    let mut train = qualified(Level::L4);
+    let mut said = Vec::new();
+    for hours in 24..80 {
+        train.apply(&at(hours)).unwrap();
+        said.extend(stages(&train, "train.choose"));
+        carried_out(&mut train);
+    }
+    assert_eq!(said.iter().filter(|stage| **stage == "raised").count(), 1, "{said:?}");
+    assert_eq!(
+        said.iter().filter(|stage| **stage == "escalated").count(),
+        1,
+        "{said:?}"
+    );
+}
+
+#[test]
+fn slots_that_stay_empty_become_somebodys_matter_until_a_release_goes() {
+    let burning = QUALIFICATION.replace("drills_passed: bool}", "drills_passed: bool, open_incidents: number}")
+        + "  - {id: burning, kind: condition, if: {fact: open_incidents, above: 0}, then: hold, reason: one fire at a time}\n";
+    let mut config = config(Level::L5);
+    config.qualification = Guard::from_yaml("qualification.yaml", &burning).unwrap();
+    config.lines[0].limits.soak_ms = 100 * 24 * 3_600_000;
+    let mut train = Train::new(config).unwrap();
+    let incident = Input::Incident {
+        line: line(),
+        id: "fire".to_owned(),
+        at_unix_ms: super::START_MS,
+    };
+    for input in [incident, ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(18)).unwrap();
+    let mut seen = facts(&train, "mesh-2.1.0", Some(0.5));
+    if let Input::Facts { facts, .. } = &mut seen {
+        facts.open_incidents = Some(0);
+    }
+    train.apply(&seen).unwrap();
+    for (hours, open) in [(24, false), (48, false), (72, false), (96, true)] {
+        train.apply(&at(hours)).unwrap();
+        assert_eq!(matter(&train, "train.starved").is_some(), open, "{hours}");
+    }
+    // Its end got lost; a person says it.
+    let close = |actor: Actor| Input::Order {
+        line: line(),
+        order: Order::CloseIncident { id: "fire".to_owned() },
+        actor,
+        reason: "it is out".to_owned(),
+    };
+    train.apply(&close(Actor::program("bot", "cron"))).unwrap_err();
+    assert_eq!(train.summary().lines[0].incidents, ["fire"]);
+    train.apply(&close(Actor::person("li", "desk"))).unwrap();
+    assert!(train.summary().lines[0].incidents.is_empty());
+    assert_eq!(matter(&train, "train.starved"), None, "a release goes");
+}

@@ -169,6 +169,16 @@ impl Delivery {
     }
 }
 
+/// Slots in a row in which nothing went, though no calendar held it.
+#[derive(Clone, Debug)]
+pub(super) struct Starved {
+    /// When the first one opened.
+    pub(super) since_ms: i64,
+    pub(super) slots: u32,
+    /// Why nothing went in the last.
+    pub(super) why: String,
+}
+
 /// Somebody's choice.
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
@@ -219,8 +229,8 @@ pub(super) struct Line {
     pub(super) desk: Desk,
     /// The clock has gone back: what time it is, nobody knows.
     pub(super) clock_is_back: bool,
-    /// Slots in a row in which nothing went, and why the last time.
-    pub(super) starved: (u32, String),
+    /// Slots in a row in which nothing went.
+    pub(super) starved: Option<Starved>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) hands: u64,
     pub(super) held: Option<Held>,
@@ -356,7 +366,7 @@ impl Line {
             silent: BTreeMap::new(),
             desk: Desk::default(),
             clock_is_back: false,
-            starved: (0, String::new()),
+            starved: None,
             deliveries: Vec::new(),
             hands: 0,
             held: None,

@@ -1,7 +1,7 @@
 //! What follows on a line: nightlies, the canary fleet, and production.
 
 use super::cadence::instant;
-use super::line::{Build, Context, Line, REMEMBERED, Run, Why};
+use super::line::{Build, Context, Line, REMEMBERED, Run, Starved, Why};
 use super::machine::TRAIN;
 use super::{ChangeKey, ChangeOrder, Command, Content, Lane, Site, Stage};
 use crate::{Actor, ActorKind, Level, Severity};
@@ -354,7 +354,15 @@ impl Line {
             };
             // What a calendar holds ends when that says so.
             if self.held.is_none() {
-                self.starved = (self.starved.0.saturating_add(1), why.clone());
+                let (since_ms, slots) = self
+                    .starved
+                    .take()
+                    .map_or((since_ms, 0), |before| (before.since_ms, before.slots));
+                self.starved = Some(Starved {
+                    since_ms,
+                    slots: slots.saturating_add(1),
+                    why: why.clone(),
+                });
             }
             let text = format!("no release went in the slot of {}: {why}", instant(since_ms));
             cx.tell(&id, "train.slot_empty", Severity::Info, text);
@@ -397,7 +405,7 @@ impl Line {
             self.spend_start(cx.now_ms);
         }
         self.start(Site::Production, &key, from, author, cx);
-        self.starved = (0, String::new());
+        self.starved = None;
         self.question = None;
         self.chosen.take_if(|chosen| chosen.key == key);
         self.held = None;

@@ -1,15 +1,15 @@
 //! What people have to know as long as it is so. It decides nothing.
 
 use super::cadence::instant;
-use super::line::{Context, Line};
+use super::line::{Context, Line, Starved};
 use super::{Command, Lane, MatterView};
 use crate::notice::{Matter, Said};
 use crate::{Level, NoticeStage, Severity};
 
 /// The code of the question which release production gets.
 const CHOOSE: &str = "train.choose";
-/// After so many slots in a row in which nothing went somebody has to know.
-const STARVED_SLOTS: u32 = 3;
+/// So long without a release, though there were slots and no calendar held it, somebody has to know.
+const STARVED_MS: i64 = 14 * 86_400_000;
 /// So long before a grant ends people are told, once.
 const GRANT_ENDS_MS: i64 = 7 * 86_400_000;
 
@@ -166,8 +166,8 @@ impl Line {
                 held.text.clone(),
             ));
         }
-        if self.starved.0 >= STARVED_SLOTS {
-            let (slots, why) = &self.starved;
+        let long = |starved: &&Starved| starved.slots > 1 && cx.now_ms.saturating_sub(starved.since_ms) >= STARVED_MS;
+        if let Some(Starved { slots, why, .. }) = self.starved.as_ref().filter(long) {
             matters.push(Matter {
                 otherwise: "it goes on trying".to_owned(),
                 remedy:

@@ -301,10 +301,18 @@ fn slots_that_stay_empty_become_somebodys_matter_until_a_release_goes() {
         facts.open_incidents = Some(0);
     }
     train.apply(&seen).unwrap();
-    for (hours, open) in [(24, false), (48, false), (72, false), (96, true)] {
-        train.apply(&at(hours)).unwrap();
-        assert_eq!(matter(&train, "train.starved").is_some(), open, "{hours}");
+    // The first slot opened in hour 23, and was over a day later.
+    for day in 1..=14 {
+        train.apply(&at(day * 24)).unwrap();
+        assert_eq!(matter(&train, "train.starved"), None, "day {day}");
     }
+    train.apply(&at(15 * 24)).unwrap();
+    assert!(
+        matter(&train, "train.starved")
+            .unwrap()
+            .text
+            .contains("in 14 slots in a row")
+    );
     // Its end got lost; a person says it.
     let close = |actor: Actor| Input::Order {
         line: line(),

@@ -203,6 +203,8 @@ impl Machine {
         self.aside.strata = self.tables.strata_classes.iter().map(aside).collect();
         let mut left = 0;
         for &target in members {
+            // It shows nothing of any class any more, wherever it is on its way.
+            self.untouch(target);
             let state = &mut self.targets[target.0 as usize];
             state.tries = 0;
             if state.in_flight.is_some() {
@@ -221,9 +223,12 @@ impl Machine {
         self.judge.begin_anew();
         self.start_failures.forget();
         for state in &mut self.classes {
-            if matches!(state.fresh, Fresh::Counting(_)) {
-                state.fresh = Fresh::Counting(self.now_ms);
-            }
+            // Where nobody is left to show anything, the next to come is the first again.
+            state.fresh = match state.fresh {
+                _ if state.exposed == 0 => Fresh::Waiting,
+                Fresh::Counting(_) => Fresh::Counting(self.now_ms),
+                before => before,
+            };
             state.begin_anew();
         }
         self.moved_ms = self.now_ms;
@@ -283,7 +288,12 @@ impl Machine {
         let done = receipt.terminal == Terminal::Done;
         match (direction, done) {
             (Direction::Forward, true) => {
-                self.arrived(target);
+                // It is there, and shows nothing of any class.
+                self.set_on_new(target, true);
+                self.frontier.on(Event::Finished {
+                    id: target,
+                    at: self.now_ms,
+                });
                 self.goes_back(target);
             }
             (Direction::Forward, false) => {

@@ -1,15 +1,15 @@
 //! A class that alone is at fault: it goes back and stays behind, and the rest goes on.
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use unattended::batching::{Ramp, Side, pct};
-use unattended::upgrade::MemoryJournal;
+use unattended::upgrade::{Clock, MemoryJournal};
 use unattended::{Level, OnClassFault, Outcome, QuestionKind};
 use unattended_simulated::World;
 
-use crate::support::{Act, Case, Ended, NEW, OLD};
+use crate::support::{Act, Case, Ended, NEW, OLD, person};
 
 /// Four stacks, and a first batch in which each of them is in each zone.
 fn case(release: &'static str) -> Case {
@@ -180,7 +180,6 @@ fn a_class_stays_aside_over_a_kill() {
         summary.is_some_and(|summary| summary.decisions.iter().any(|decision| decision.code == "class.aside"))
     };
     let killed = stage.drive(async {
-        use unattended::upgrade::Clock;
         while !is_aside() {
             clock.sleep_until(clock.now() + 60_000).await;
         }
@@ -192,4 +191,29 @@ fn a_class_stays_aside_over_a_kill() {
     assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
     only_these_stayed(&ended, &class, case.targets.len());
     assert_eq!(ended.codes().iter().filter(|code| **code == "class.aside").count(), 1);
+}
+
+/// Somebody takes the rest back, too: what is back already is not touched again.
+#[test]
+fn a_rollback_of_the_rest_leaves_alone_what_is_back() {
+    let case = case("errors=x10@stack=stack-1");
+    let class = of_class(&case, "stack", "stack-1");
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async {
+        while handle.progress().is_none_or(|progress| progress.exposed < 100) {
+            clock.sleep_until(clock.now() + 60_000).await;
+        }
+        handle.roll_back(person(), "the rest, too").unwrap();
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBack, "{:#?}", last(&ended));
+    ended.all_on_old();
+    assert!(ended.codes().contains(&"class.aside"));
+    let mut back: BTreeMap<&str, u32> = BTreeMap::new();
+    for effect in &ended.effects {
+        if class.contains(&effect.target) && effect.act == Act::Replace && effect.version.as_deref() == Some(OLD) {
+            *back.entry(&effect.target).or_default() += 1;
+        }
+    }
+    assert!(!back.is_empty() && back.values().all(|times| *times == 1), "{back:?}");
 }

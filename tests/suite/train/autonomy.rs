@@ -491,6 +491,30 @@ freezes: [{id: quiet, from: 2026-11-25, until: 2026-11-28, zone: UTC, owner: cto
     }
 }
 
+/// Rules see which release is urgent.
+#[test]
+fn a_hotfix_is_an_emergency_to_the_rules_and_a_nightly_is_none() {
+    let only_urgent = "
+version: 1
+pack: calendar
+owner: cto
+scope: {fleet: mesh}
+rules:
+  - {id: quiet, kind: condition, if: {fact: change.emergency, is: false}, then: hold, reason: only what mends}
+";
+    let mut config = config(Level::L5);
+    config.calendar = Guard::from_yaml("calendar.yaml", only_urgent).unwrap();
+    let mut train = qualified_in(config);
+    train.apply(&at(28)).unwrap();
+    assert!(!in_production(&train));
+    train.apply(&ci(2, true)).unwrap();
+    let commit = "c2".to_owned();
+    train.apply(&order(Order::Hotfix { commit })).unwrap();
+    train.apply(&built("mesh-2.0.2", "h", 2, Some(0))).unwrap();
+    qualifies(&mut train, "mesh-2.0.2", 33);
+    assert!(in_production(&train), "{:?}", train.summary().lines[0].held);
+}
+
 #[test]
 fn below_l4_no_nightly_is_built_and_somebody_knows_until_a_level_is_granted() {
     let mut train = train(Level::L5);

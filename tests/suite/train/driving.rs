@@ -73,6 +73,8 @@ struct World {
     pager_is_slow: bool,
     /// Every change is rolled back.
     bad: bool,
+    /// From this hour on somebody stops the line as soon as something is built.
+    stops_at_build_from: Option<i64>,
     /// States and deadlines of the signs of life.
     pulses: Mutex<Vec<(String, u64)>>,
 }
@@ -240,6 +242,17 @@ impl CiStatus for Seen {
 impl Artefacts for Seen {
     async fn build(&self, order: &BuildOrder) -> Result<(), NoAnswer> {
         self.intended(|command| matches!(command, Command::Build(wanted) if wanted == order));
+        self.world.asked.lock().push(format!("build {}", order.head));
+        if self
+            .world
+            .stops_at_build_from
+            .is_some_and(|from| self.world.hours() >= from)
+        {
+            let stop = Order::StopTheLine { take_back: false };
+            let who = Actor::person("li", "desk");
+            let handle = self.handle.lock().clone();
+            handle.unwrap().order("mesh", stop, who, "looks odd").unwrap();
+        }
         let artefact = Artefact {
             version: order
                 .base

@@ -230,3 +230,45 @@ fn records_of_a_later_version_are_not_passed_over() {
         assert!(handle.summary().is_none() && world.begun.lock().is_empty());
     }
 }
+
+/// What must not go on is ended before anything else is done, and a word goes before what has not been done yet.
+#[test]
+fn what_is_taken_back_goes_before_what_begins_and_words_before_both() {
+    // At hour 14 somebody wants everything back, and something else built, in one breath.
+    let world = Arc::new(World {
+        script: Mutex::new(vec![
+            (14, Order::StopTheLine { take_back: true }),
+            (14, Order::Resume),
+            (
+                14,
+                Order::Hotfix {
+                    commit: "c1".to_owned(),
+                },
+            ),
+        ]),
+        ..World::default()
+    });
+    arrived(&world, parts);
+    let asked = world.asked.lock();
+    let taken = asked.iter().position(|call| call.starts_with("take back")).unwrap();
+    let built = asked.iter().position(|call| call == "build 1").unwrap();
+    assert!(taken < built, "{asked:?}");
+}
+
+/// Somebody stops the line while the first of several effects is under way: the others do not begin.
+#[test]
+fn a_word_in_the_middle_of_a_turn_is_heard_before_the_next_effect() {
+    let commit = "c1".to_owned();
+    let world = Arc::new(World {
+        script: Mutex::new(vec![(12, Order::Hotfix { commit })]),
+        stops_at_build_from: Some(12),
+        ..World::default()
+    });
+    let seen = seen(&world, None);
+    let (ended, _) = run(&seen, parts(&seen));
+    ended.unwrap().unwrap();
+    let asked = world.asked.lock();
+    // One hotfix was built before; of the nightly and another hotfix, due in one turn, the first is.
+    let builds = asked.iter().filter(|call| call.starts_with("build"));
+    assert_eq!(builds.count(), 2, "{asked:?}");
+}

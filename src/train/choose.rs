@@ -8,8 +8,11 @@ use super::line::{Chosen, Context, Held, Line, Release};
 use super::{Briefing, Candidate, FACTS, FLEETS, INCIDENTS, Lane, Site, Stage};
 use crate::{Actor, ActorKind, Level};
 
-/// Longer than any rule waits.
-const LONG_HOURS: f64 = 1e6;
+/// Times that a release may have waited, in hours, each a tenth longer than the one before: rules that some of them satisfy ask
+/// for nothing else.
+pub(super) fn waits_hours() -> impl Iterator<Item = f64> {
+    std::iter::successors(Some(0.1), |hours| (*hours < 1e6).then_some(hours * 1.1))
+}
 
 #[expect(clippy::cast_precision_loss, reason = "a time to be compared with hours")]
 pub(super) fn hours(ms: i64) -> f64 {
@@ -26,7 +29,9 @@ impl Line {
             return false;
         };
         let request = self.request(release, "qualification");
-        let shows = !demands_nothing(cx.qualification, &request, cx.now_ms);
+        // As long as it has really waited, and nothing seen: an upper limit must not hide that nothing else is asked.
+        let waited = [release.built_ms, since_unix_ms].map(|since_ms| hours(cx.now_ms.saturating_sub(since_ms)));
+        let shows = !demands_nothing(cx.qualification, &request, cx.now_ms, waited);
         let request = request.facts(self.facts(release, cx.now_ms));
         let decision = cx.qualification.decide(&request, cx.now_ms);
         match decision.verdict {
@@ -380,11 +385,16 @@ pub(super) fn request(line: &LineConfig, lane: Lane, what: &str, from: &str, to:
 }
 
 /// Whether rules would let something of which nobody has seen anything pass: then they do not speak of it.
-pub(super) fn demands_nothing(qualification: &Guard, request: &Request, now_ms: i64) -> bool {
+pub(super) fn demands_nothing(
+    qualification: &Guard,
+    request: &Request,
+    now_ms: i64,
+    [age_hours, soak_hours]: [f64; 2],
+) -> bool {
     // Time alone shows nothing.
     let waited = Facts::new()
-        .value("age_hours", now_ms, LONG_HOURS)
-        .value("soak_hours", now_ms, LONG_HOURS);
+        .value("age_hours", now_ms, age_hours)
+        .value("soak_hours", now_ms, soak_hours);
     let request = request.clone().facts(waited);
     qualification.decide(&request, now_ms).verdict.may_start()
 }

@@ -3,7 +3,7 @@
 use unattended_defense::{Guard, Need, NextFeasible, Scope};
 
 use super::cadence::{Times, Timetable, instant};
-use super::choose::{demands_nothing, never_known, request};
+use super::choose::{demands_nothing, never_known, request, waits_hours};
 use super::line::Line;
 use super::model::numbers;
 use super::{FACTS, Lane, LineId, Train, TrainBudget};
@@ -249,7 +249,8 @@ fn check(line: &LineConfig, config: &TrainConfig) -> Result<Line, TrainError> {
     for lane in [Lane::Nightly, Lane::Hotfix] {
         let scope = line.scope.clone().label("lane", lane.as_str());
         let asked = request(line, lane, "qualification", &line.version, &line.version);
-        if demands_nothing(&config.qualification, &asked, config.began_unix_ms) {
+        let passes = |hours| demands_nothing(&config.qualification, &asked, config.began_unix_ms, [hours; 2]);
+        if waits_hours().any(passes) {
             return Err(TrainError::NoQualification {
                 line: line.id.clone(),
                 lane: lane.as_str(),

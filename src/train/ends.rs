@@ -75,7 +75,7 @@ impl Line {
                 let why = "a hotfix needed the canary fleet".to_owned();
                 release.stage = Stage::Superseded { why };
             }
-            Some(Why::Stopped | Why::NotBegun) => self.stopped_with(&run.release, cx),
+            Some(Why::Stopped | Why::NotBegun) => self.stopped_with(run, cx),
             Some(Why::Deadline | Why::Barred) => {
                 let why = format!("it did not get through the canary fleet in time: {}", end.why);
                 self.end_at(&run.release, Stage::Expired { why }, cx);
@@ -92,8 +92,9 @@ impl Line {
     }
 
     /// The next nightly takes its place, as soon as there is a newer commit; a hotfix is ordered again, or nothing comes.
-    fn stopped_with(&mut self, key: &[u64], cx: &mut Context<'_>) {
-        let why = "the line was stopped".to_owned();
+    fn stopped_with(&mut self, run: &Run, cx: &mut Context<'_>) {
+        let key = run.release.as_slice();
+        let why = run.back.as_ref().map_or_else(String::new, |back| back.text.clone());
         self.tell_end(key, &why, cx);
         self.end_at(key, Stage::Superseded { why }, cx);
     }
@@ -166,7 +167,7 @@ impl Line {
                         since_unix_ms: release.qualified_ms.unwrap_or(cx.now_ms),
                     };
                 }
-                Some(Why::Stopped | Why::NotBegun) => self.stopped_with(&run.release, cx),
+                Some(Why::Stopped | Why::NotBegun) => self.stopped_with(run, cx),
                 Some(Why::Deadline | Why::GiveWay | Why::Barred) => {
                     self.end_at(&run.release, Stage::Expired { why }, cx);
                 }
@@ -221,7 +222,17 @@ impl Line {
             Site::Canary => self.last_good(&content),
             Site::Production => self.production.content.upto,
         };
-        let commits = self.names(after, &content);
+        let mut commits = self.names(after, &content);
+        if site == Site::Production {
+            let known = self
+                .production
+                .content
+                .picks
+                .iter()
+                .filter_map(|pick| self.commits.get(pick));
+            let known: Vec<&str> = known.map(|tried| tried.id.as_str()).collect();
+            commits.retain(|commit| !known.contains(&commit.as_str()));
+        }
         cx.out.push(Command::Suspects {
             line: self.config.id.clone(),
             version,

@@ -310,6 +310,12 @@ impl Outbox {
             .retain(|_, command| !matches!(command, Command::Build(order) if of(order)));
     }
 
+    /// Only these builds of a line are asked for: nobody waits for the others.
+    pub(super) fn keep_builds(&mut self, line: &LineId, wanted: impl Fn(&BuildOrder) -> bool) {
+        self.due
+            .retain(|_, command| !matches!(command, Command::Build(order) if order.line == *line && !wanted(order)));
+    }
+
     /// Whether a build is to be asked for and has not been.
     pub(super) fn asks_for(&self, line: &LineId, head: u64, lane: Lane) -> bool {
         self.due.values().any(

@@ -46,7 +46,7 @@ impl Line {
             Order::Hotfix { commit } => self.hotfix(commit, actor, cx),
             Order::Choose { version } => self.choose(version, actor, cx),
             Order::Skip { version } => {
-                if self.give_up_builds(version) {
+                if self.give_up_build(version) {
                     return Ok(());
                 }
                 let key = self.find(version).map(|(key, _)| key.clone());
@@ -61,6 +61,17 @@ impl Line {
             }
             Order::CloseIncident { id } => {
                 person("close an incident", actor)?;
+                if !self.incidents.open().any(|open| open == id) {
+                    let open: Vec<&str> = self.incidents.open().collect();
+                    return Err(Refusal::NotOpen {
+                        key: id.clone(),
+                        open: if open.is_empty() {
+                            "nothing is".to_owned()
+                        } else {
+                            open.join(", ")
+                        },
+                    });
+                }
                 self.incidents.ended(id, cx.now_ms.max(0));
                 Ok(())
             }
@@ -110,13 +121,21 @@ impl Line {
         Ok(())
     }
 
-    /// Nobody waits for builds of a commit any more; whether somebody did.
-    fn give_up_builds(&mut self, commit: &str) -> bool {
-        let before = self.builds.len();
+    /// Nobody waits for the hotfix of a commit any more that is being built; whether somebody did.
+    fn give_up_build(&mut self, commit: &str) -> bool {
         let commits = &self.commits;
+        let of = |build: &Build| {
+            let named = commits.get(&build.head).is_some_and(|tried| tried.id == commit);
+            (named && build.lane == Lane::Hotfix).then_some(build.head)
+        };
+        let Some(head) = self.builds.iter().find_map(of) else {
+            return false;
+        };
         self.builds
-            .retain(|build| commits.get(&build.head).is_none_or(|tried| tried.id != commit));
-        self.builds.len() < before
+            .retain(|build| build.lane != Lane::Hotfix || build.head != head);
+        // Who orders it again orders another one.
+        self.mends.remove(&head);
+        true
     }
 
     /// It never goes on, also where it went no further already and could begin anew.
@@ -185,9 +204,7 @@ impl Line {
         let same = |build: &&mut Build| build.lane == Lane::Hotfix && build.content == content;
         if let Some(build) = self.builds.iter_mut().find(same) {
             // One that is late is asked for once more: whoever builds may have forgotten.
-            if std::mem::take(&mut build.late) {
-                build.ordered = false;
-            }
+            build.ordered &= !build.late || cx.out.asks_for(&self.config.id, build.head, build.lane);
             return;
         }
         let limit = i64::try_from(self.config.limits.max_age_ms).unwrap_or(i64::MAX);
@@ -225,6 +242,13 @@ impl Line {
 
     /// Asks for what is to be built, where the line is not stopped.
     pub(super) fn ask_for_builds(&mut self, cx: &mut Context<'_>) {
+        let builds = &self.builds;
+        let wanted = |order: &BuildOrder| {
+            builds
+                .iter()
+                .any(|build| (build.lane, build.head) == (order.lane, order.head))
+        };
+        cx.out.keep_builds(&self.config.id, wanted);
         if self.stopped.is_some() {
             return;
         }
@@ -234,7 +258,10 @@ impl Line {
             let Some(commit) = self.commits.get(&build.head).map(|tried| tried.id.clone()) else {
                 continue;
             };
-            (build.ordered, build.since_ms) = (true, cx.now_ms);
+            build.ordered = true;
+            if !build.late {
+                build.since_ms = cx.now_ms;
+            }
             cx.out.push(Command::Build(BuildOrder {
                 line: self.config.id.clone(),
                 lane: build.lane,

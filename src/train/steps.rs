@@ -72,8 +72,8 @@ impl Line {
         self.built_head = head;
         let same = |build: &&mut Build| build.lane == Lane::Nightly && build.head == head;
         if let Some(build) = self.builds.iter_mut().find(same) {
-            // It is late: it is asked for once more.
-            (build.ordered, build.late) = (false, false);
+            // It is late, and stays so until it comes: it is asked for once more.
+            build.ordered = false;
             return;
         }
         self.order_build(Lane::Nightly, head, Content::upto(head), cx);
@@ -326,6 +326,16 @@ impl Line {
         self.runs.insert(site, run);
     }
 
+    /// Whether there is a good commit that production lacks.
+    pub(super) fn waits_for_release(&self) -> bool {
+        let good = self
+            .commits
+            .iter()
+            .filter(|(_, tried)| tried.green && !tried.quarantined);
+        good.map(|(number, _)| *number)
+            .any(|number| !self.production.content.has(number))
+    }
+
     /// Opens the next slot when it is time. What nobody used in the one before is said.
     fn slot(&mut self, cx: &mut Context<'_>) {
         let id = self.config.id.clone();
@@ -352,8 +362,10 @@ impl Line {
                 ),
                 (None, None, None) => "none was built".to_owned(),
             };
-            // What a calendar holds ends when that says so.
-            if self.held.is_none() {
+            // What a calendar holds ends when that says so, and where nothing is new nothing need go.
+            if !self.waits_for_release() {
+                self.starved = None;
+            } else if self.held.is_none() {
                 let (since_ms, slots) = self
                     .starved
                     .take()

@@ -107,8 +107,9 @@ impl Line {
             } else {
                 Severity::Warning
             };
-            // However often it is asked anew, it is one matter until somebody chooses: so it escalates.
-            matters.push(matter(CHOOSE, None, severity, asked.text()));
+            // However often it is asked anew, it is one matter until somebody chooses: so it escalates. Another hotfix is another.
+            let detail = asked.is_urgent().then(|| asked.recommended.clone());
+            matters.push(matter(CHOOSE, detail, severity, asked.text()));
         }
         if let Some(stop) = &self.stopped {
             matters.push(Matter {
@@ -166,7 +167,9 @@ impl Line {
                 held.text.clone(),
             ));
         }
-        let long = |starved: &&Starved| starved.slots > 1 && cx.now_ms.saturating_sub(starved.since_ms) >= STARVED_MS;
+        let waits = self.waits_for_release();
+        let long =
+            |starved: &&Starved| waits && starved.slots > 1 && cx.now_ms.saturating_sub(starved.since_ms) >= STARVED_MS;
         if let Some(Starved { slots, why, .. }) = self.starved.as_ref().filter(long) {
             matters.push(Matter {
                 otherwise: "it goes on trying".to_owned(),

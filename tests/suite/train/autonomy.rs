@@ -373,6 +373,51 @@ fn programs_order_so_many_hotfixes_a_day_and_people_any() {
     train.apply(&says(bot(), hotfix("c4"))).unwrap();
 }
 
+/// To give one up makes no room for another.
+#[test]
+fn a_hotfix_that_is_given_up_is_not_built_and_is_spent() {
+    let mut config = config(Level::L5);
+    config.lines[0].budget.hotfixes_per_day = 2;
+    let mut train = Train::new(config).unwrap();
+    train.apply(&ci(1, true)).unwrap();
+    let builds = |train: &Train| {
+        let build = |(_, command): &(u64, &Command)| matches!(command, Command::Build(_));
+        train.due().filter(build).count()
+    };
+    let hotfix = || {
+        let commit = "c1".to_owned();
+        says(bot(), Order::Hotfix { commit })
+    };
+    for _ in 0..2 {
+        train.apply(&hotfix()).unwrap();
+        assert_eq!(builds(&train), 1);
+        let version = "c1".to_owned();
+        train.apply(&says(bot(), Order::Skip { version })).unwrap();
+        assert_eq!(builds(&train), 0);
+    }
+    let refused = train.apply(&hotfix()).unwrap_err();
+    assert!(matches!(refused, Refusal::BeyondBudget { .. }), "{refused}");
+}
+
+#[test]
+fn why_a_start_was_taken_back_is_what_people_hear() {
+    let mut train = train(Level::L5);
+    for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+        train.apply(&input).unwrap();
+    }
+    train.apply(&says(bot(), Order::Demote { level: Level::L2 })).unwrap();
+    // It had begun after all.
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::RolledBack))
+        .unwrap();
+    let skipped = told(&train)
+        .into_iter()
+        .find(|(code, _)| code == "train.skipped")
+        .unwrap()
+        .1;
+    assert!(skipped.contains("the line is at L2"), "{skipped}");
+}
+
 #[test]
 fn a_level_in_force_is_that_of_its_own_line() {
     let mut config = config(Level::L5);

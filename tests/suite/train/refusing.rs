@@ -180,11 +180,17 @@ rules:
   - {id: soaked, kind: condition, if: {fact: soak_hours, below: 400}, then: hold, reason: it has not been seen}
   - {id: aged, kind: condition, if: {fact: age_hours, below: 400}, then: hold, reason: it is young}
 ";
+    let upper = waits.replace(
+        "below: 400}, then: hold, reason: it is young",
+        "above: 500}, then: deny, reason: it is old",
+    );
+    assert_ne!(upper, waits);
     for (text, lane) in [
         ("", "nightly"),
         (&*elsewhere, "nightly"),
         (&*nightlies, "hotfix"),
         (waits, "nightly"),
+        (&*upper, "nightly"),
     ] {
         let error = refused(&|config| {
             config.qualification = match text {

@@ -322,7 +322,64 @@ fn slots_that_stay_empty_become_somebodys_matter_until_a_release_goes() {
     };
     train.apply(&close(Actor::program("bot", "cron"))).unwrap_err();
     assert_eq!(train.summary().lines[0].incidents, ["fire"]);
+    let wrong = order(Order::CloseIncident { id: "fier".to_owned() });
+    let refused = train.apply(&wrong).unwrap_err();
+    assert!(refused.to_string().contains("fire"), "{refused}");
     train.apply(&close(Actor::person("li", "desk"))).unwrap();
     assert!(train.summary().lines[0].incidents.is_empty());
     assert_eq!(matter(&train, "train.starved"), None, "a release goes");
+}
+
+#[test]
+fn a_quiet_line_starves_nobody() {
+    let mut train = train(Level::L5);
+    for day in 1..60 {
+        train.apply(&at(day * 24)).unwrap();
+        assert_eq!(matter(&train, "train.starved"), None, "day {day}");
+    }
+    assert!(
+        severities(&train, "train.slot_empty").len() > 10,
+        "each slot is still told"
+    );
+}
+
+#[test]
+fn a_build_that_never_comes_is_one_matter_and_escalates() {
+    let mut train = train(Level::L5);
+    train.apply(&ci(1, true)).unwrap();
+    let mut said = Vec::new();
+    for hours in 12..10 * 24 {
+        train.apply(&at(hours)).unwrap();
+        said.extend(stages(&train, "train.build_late"));
+        carried_out(&mut train);
+    }
+    let times = |wanted: &str| said.iter().filter(|stage| **stage == wanted).count();
+    assert_eq!(
+        (times("raised"), times("escalated"), times("resolved")),
+        (1, 1, 0),
+        "{said:?}"
+    );
+}
+
+/// Whoever knows of one question does not know of the next.
+#[test]
+fn another_hotfix_is_asked_about_anew() {
+    let mut train = train(Level::L4);
+    let hotfix = |train: &mut Train, number: u64, version: &str, hours: i64| {
+        train.apply(&ci(number, true)).unwrap();
+        let commit = format!("c{number}");
+        train.apply(&order(Order::Hotfix { commit })).unwrap();
+        train.apply(&built(version, "h", number, Some(0))).unwrap();
+        train
+            .apply(&ended(train, Site::Canary, version, 0, Outcome::Completed))
+            .unwrap();
+        train.apply(&at(hours)).unwrap();
+        train.apply(&facts(train, version, Some(0.5))).unwrap();
+    };
+    hotfix(&mut train, 2, "mesh-2.0.2", 5);
+    let key = matter(&train, "train.choose").unwrap().key;
+    train.apply(&order(Order::Acknowledge { key })).unwrap();
+    carried_out(&mut train);
+    hotfix(&mut train, 3, "mesh-2.0.3", 10);
+    assert_eq!(severities(&train, "train.choose"), [Severity::Critical]);
 }

@@ -296,6 +296,12 @@ impl Agent {
         self.refusal
     }
 
+    /// How long things may take.
+    #[must_use]
+    pub const fn timing(&self) -> Timing {
+        self.timing
+    }
+
     /// What became of connections.
     #[must_use]
     pub const fn tally(&self) -> &Tally {

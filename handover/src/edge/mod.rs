@@ -1,5 +1,6 @@
 //! Where the machine meets the kernel.
 
+mod anew;
 mod call;
 mod channel;
 mod run;

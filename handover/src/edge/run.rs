@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::net::sockopt;
 use rustix::process::Uid;
 
+use super::anew::Called;
 use super::channel::is_dead;
 use super::{Call, Channel, Doorbell, Received, Token, call};
 use crate::wire::{Frame, Lent, Listener, Secret, Snapshot, WireError, offer};
@@ -112,12 +113,14 @@ pub trait Host {
 /// A process's hand-over: the machine, its socket, and the program.
 #[derive(Debug)]
 pub struct Handover<H: Host> {
-    agent: Agent,
+    pub(super) agent: Agent,
     host: H,
     doorbell: Option<Doorbell>,
     channel: Option<Channel>,
     /// The process at the other end of the session, or of the last one, until it is known to be dead.
     other: Option<OwnedFd>,
+    /// Whom this process has called last, as long as it may have to call again.
+    pub(super) called: Option<Called>,
     /// Listeners that came and are not claimed yet.
     came: Vec<OwnedFd>,
     /// Connections that have come to rest just now.
@@ -147,6 +150,7 @@ impl<H: Host> Handover<H> {
             doorbell,
             channel: None,
             other: None,
+            called: None,
             came: Vec::new(),
             resting: VecDeque::new(),
             offered: BTreeMap::new(),
@@ -186,10 +190,15 @@ impl<H: Host> Handover<H> {
 
     /// When to call [`turn`](Self::turn) whatever happens, in milliseconds of the caller's clock.
     pub fn deadline(&self) -> Option<u64> {
-        self.agent.deadline()
+        // A session that has just ended is looked at once more before anything is waited for.
+        let called = self.called.as_ref().filter(|_| self.channel.is_none());
+        let called = called.map(|called| called.due_ms().unwrap_or_default());
+        self.agent.deadline().into_iter().chain(called).min()
     }
 
-    /// Calls the process at `path` on behalf of an attempt. `nonce` must never have been used before.
+    /// Calls the process at `path` on behalf of an attempt. `nonce` must never have been used before, nor may those that
+    /// follow it: where a session ends because one of the two was not heard in time, and both live, the process is called
+    /// again with the next one, every [`Timing::lease_ms`](crate::Timing::lease_ms), until a later attempt is heard of.
     ///
     /// # Errors
     ///
@@ -202,6 +211,7 @@ impl<H: Host> Handover<H> {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, refusal));
         }
         let channel = call(path)?;
+        self.called = Some(Called::new(generation, path.to_owned(), nonce));
         self.begin(now_ms, channel, true, nonce);
         Ok(())
     }
@@ -229,6 +239,7 @@ impl<H: Host> Handover<H> {
             self.agent.tick(now_ms);
             self.obey(now_ms);
         }
+        self.call_anew(now_ms);
     }
 
     /// Takes an order of the controller.
@@ -326,7 +337,11 @@ impl<H: Host> Handover<H> {
                 Call::Nobody => return,
                 Call::Stranger { uid } => self.host.stranger(uid),
                 Call::Taken(mut channel, _) => match self.agent.would_take_call() {
-                    Ok(()) => self.begin(now_ms, channel, false, 0),
+                    Ok(()) => {
+                        // Whoever calls from now on is the other one.
+                        self.called = None;
+                        self.begin(now_ms, channel, false, 0);
+                    }
                     Err(refusal) => {
                         // Nobody waits for what cannot be sent.
                         let _ = channel.send(&Frame::Refuse(refusal), &[]);

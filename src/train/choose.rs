@@ -206,6 +206,18 @@ impl Line {
             })
     }
 
+    /// The hotfix that would overtake a release as soon as that began, at a level at which nobody is asked.
+    pub(super) fn goes_before(&self, key: &[u64], now_ms: i64) -> Option<&str> {
+        if self.autonomy.level < Level::L5 {
+            return None;
+        }
+        let first = |other: &&Vec<u64>| self.overtakes(other, key) && self.against(other, now_ms).is_none();
+        let urgent = self.releases.keys().find(first)?;
+        self.releases
+            .get(urgent)
+            .map(|release| release.artefact.version.as_str())
+    }
+
     /// The release to begin now, and who chose it; where a person has to, asks. While another one is on its way to production,
     /// only what overtakes it is looked at.
     pub(super) fn choice(&mut self, running: Option<&[u64]>, cx: &mut Context<'_>) -> Option<(Vec<u64>, Actor)> {

@@ -190,6 +190,11 @@ fn check(line: &LineConfig, config: &TrainConfig) -> Result<Line, TrainError> {
         line: line.id.clone(),
         what,
     };
+    if line.id.0.trim().is_empty() {
+        return Err(wrong(
+            "id is empty; give it a name that people know it by, as changes and notices have it".to_owned(),
+        ));
+    }
     let Limits {
         build_ms,
         canary_ms,

@@ -239,7 +239,8 @@ impl<J: Journal, C: Clock> Run<J, C> {
         loop {
             let news = self.read().await;
             self.take(news).await?;
-            self.carry_out().await?;
+            // What somebody has said meanwhile is done before anything is waited for.
+            while self.carry_out().await? {}
             self.pulse(false);
             if *self.shared.left.lock() {
                 self.write().await?;
@@ -275,8 +276,9 @@ impl<J: Journal, C: Clock> Run<J, C> {
         Ok(train)
     }
 
-    /// Takes inputs, people's words before news, and makes them durable where anything but time came in.
-    async fn take(&mut self, news: Vec<Input>) -> Result<(), TrainRunError> {
+    /// Takes inputs, people's words before news, and makes them durable where anything but time came in. Whether anybody had
+    /// said anything.
+    async fn take(&mut self, news: Vec<Input>) -> Result<bool, TrainRunError> {
         let orders: Vec<Input> = self.shared.orders.lock().drain(..).collect();
         // What was done was done before anybody said the next word.
         let (done, news): (Vec<Input>, Vec<Input>) =
@@ -284,6 +286,7 @@ impl<J: Journal, C: Clock> Run<J, C> {
         // And whatever is said now is said at this time, however long nobody drove.
         let (ticks, news): (Vec<Input>, Vec<Input>) =
             news.into_iter().partition(|input| matches!(input, Input::Tick(_)));
+        let heard = !orders.is_empty();
         let mut quiet = true;
         let mut happened = false;
         for input in done.into_iter().chain(ticks).chain(orders).chain(news) {
@@ -306,7 +309,7 @@ impl<J: Journal, C: Clock> Run<J, C> {
             let summary = self.shared.machine.lock().as_ref().map(Train::summary);
             summary.iter().for_each(|summary| (self.parts.observer)(summary));
         }
-        Ok(())
+        Ok(heard)
     }
 
     async fn write(&mut self) -> Result<(), TrainRunError> {
@@ -318,13 +321,14 @@ impl<J: Journal, C: Clock> Run<J, C> {
         Ok(())
     }
 
-    /// Does what is due, and reports each thing as done when it is. Inputs are durable before.
-    async fn carry_out(&mut self) -> Result<(), TrainRunError> {
+    /// Does what is due, and reports each thing as done when it is. Inputs are durable before. Whether anybody has said anything
+    /// meanwhile.
+    async fn carry_out(&mut self) -> Result<bool, TrainRunError> {
         let due: Vec<(u64, Command)> = self.shared.machine.lock().as_ref().map_or_else(Vec::new, |train| {
             train.due().map(|(number, command)| (number, command.clone())).collect()
         });
         if due.is_empty() && self.said_again.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.write().await?;
         // A pager that hangs keeps nothing from being taken back.
@@ -349,7 +353,11 @@ impl<J: Journal, C: Clock> Run<J, C> {
             }
         }
         done.extend(self.say(words).await);
-        if done.is_empty() { Ok(()) } else { self.take(done).await }
+        if done.is_empty() {
+            Ok(false)
+        } else {
+            self.take(done).await
+        }
     }
 
     /// Whether it is still what is wanted: somebody may have said otherwise since.

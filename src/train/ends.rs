@@ -1,6 +1,6 @@
 //! How changes of both fleets end, and what follows.
 
-use super::line::{Context, Delivery, Line, Release, Run, Standing, Why};
+use super::line::{Build, Context, Delivery, Line, Release, Run, Standing, Why};
 use super::machine::TRAIN;
 use super::{ChangeEnd, ChangeKey, Command, Lane, Refusal, Site, Stage};
 use crate::{Outcome, Severity};
@@ -48,6 +48,11 @@ impl Line {
     }
 
     fn canary_ended(&mut self, run: &Run, end: &ChangeEnd, done: bool, cx: &mut Context<'_>) {
+        if !done && end.exposed > 0 && end.outcome != Outcome::RolledBack {
+            // It runs two versions: what would be seen there of the next release would be of a mixture.
+            let why = format!("the canary fleet was left as {}", end.outcome.as_str());
+            self.stop(TRAIN, &why, Severity::Critical, false, cx);
+        }
         let Some(release) = self.releases.get_mut(&run.release) else {
             return;
         };
@@ -91,7 +96,7 @@ impl Line {
         }
     }
 
-    /// The next nightly takes its place, as soon as there is a newer commit; a hotfix is ordered again, or nothing comes.
+    /// The next nightly takes its place; a hotfix is ordered again, or nothing comes.
     fn stopped_with(&mut self, run: &Run, cx: &mut Context<'_>) {
         let key = run.release.as_slice();
         let why = run.back.as_ref().map_or_else(String::new, |back| back.text.clone());
@@ -208,6 +213,15 @@ impl Line {
             }
             self.outrun(&key, cx);
         }
+        let (behind, builds): (Vec<Build>, Vec<Build>) = std::mem::take(&mut self.builds)
+            .into_iter()
+            .partition(|build| build.lane == Lane::Hotfix && !build.content.covers(&self.production.content));
+        self.builds = builds;
+        for build in behind {
+            if !self.production.content.has(build.head) {
+                self.build_hotfix(build.head, cx);
+            }
+        }
     }
 
     /// It is bad: it goes no further, and CI is told where the cause must be.
@@ -223,16 +237,14 @@ impl Line {
             Site::Production => self.production.content.upto,
         };
         let mut commits = self.names(after, &content);
-        if site == Site::Production {
-            let known = self
-                .production
-                .content
-                .picks
-                .iter()
-                .filter_map(|pick| self.commits.get(pick));
-            let known: Vec<&str> = known.map(|tried| tried.id.as_str()).collect();
-            commits.retain(|commit| !known.contains(&commit.as_str()));
-        }
+        let known = self
+            .production
+            .content
+            .picks
+            .iter()
+            .filter_map(|pick| self.commits.get(pick));
+        let known: Vec<&str> = known.map(|tried| tried.id.as_str()).collect();
+        commits.retain(|commit| !known.contains(&commit.as_str()));
         cx.out.push(Command::Suspects {
             line: self.config.id.clone(),
             version,

@@ -58,6 +58,14 @@ pub(super) struct Release {
     pub(super) passed: Vec<(Site, i64)>,
 }
 
+impl Release {
+    /// It went no further, for no fault of its own.
+    pub(super) fn begin_anew(&mut self) {
+        self.stage = Stage::Built;
+        self.left_ms = None;
+    }
+}
+
 /// Why a change is taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -69,7 +77,7 @@ pub(super) enum Why {
     Barred,
     /// Somebody stopped the line, and wanted it back.
     Stopped,
-    /// The line was stopped before it had surely begun.
+    /// Before it had surely begun, the line was stopped, or its level, the calendar or its age do not let it begin any more.
     NotBegun,
 }
 
@@ -78,7 +86,6 @@ pub(super) enum Why {
 pub(super) struct Back {
     pub(super) since_ms: i64,
     pub(super) reason: Why,
-    /// As it was said to the fleet.
     pub(super) text: String,
 }
 
@@ -121,6 +128,17 @@ pub(super) struct Build {
 }
 
 impl Build {
+    /// The commit upon which it is built, if it is no nightly.
+    pub(super) fn base(&self) -> Option<u64> {
+        (self.lane == Lane::Hotfix).then_some(self.content.upto)
+    }
+
+    /// Whether it is what was asked for so.
+    pub(super) fn is_of(&self, order: &BuildOrder) -> bool {
+        (self.lane, self.head, self.base()) == (order.lane, order.head, order.base)
+            && self.other_picks().eq(order.picks.iter().copied())
+    }
+
     /// What is picked beside the newest commit.
     pub(super) fn other_picks(&self) -> impl Iterator<Item = u64> + '_ {
         self.content.picks.iter().copied().filter(|&pick| pick != self.head)

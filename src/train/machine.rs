@@ -417,6 +417,13 @@ impl Line {
         for numbers in built {
             self.bar(&numbers, &refusal.to_string(), cx);
         }
+        let number = commit.number;
+        let urgent = |build: &Build| build.lane == Lane::Hotfix && build.head == number;
+        if self.builds.iter().any(urgent) {
+            self.lose_hotfix(number, format!("of {}", commit.id), refusal.to_string());
+        }
+        self.builds.retain(|build| build.head != number);
+        self.mends.remove(&number);
         Err(refusal)
     }
 
@@ -454,10 +461,7 @@ impl Line {
             Lane::Nightly
         };
         let asked = |build: &Build| {
-            let base = (lane == Lane::Hotfix).then_some(build.content.upto);
-            build.lane == lane
-                && build.head == artefact.head
-                && base == artefact.base
+            (build.lane, build.head, build.base()) == (lane, artefact.head, artefact.base)
                 && build.other_picks().eq(artefact.picks.iter().copied())
         };
         let Some(at) = self.builds.iter().position(asked) else {

@@ -46,7 +46,9 @@ impl Line {
             Order::Hotfix { commit } => self.hotfix(commit, actor, cx),
             Order::Choose { version } => self.choose(version, actor, cx),
             Order::Skip { version } => {
-                if self.give_up_build(version) {
+                if self.give_up_hotfix(version) {
+                    let text = format!("the hotfix of {version} is not waited for any more: {actor} says {reason}");
+                    cx.tell(&self.config.id, "train.skipped", Severity::Info, text);
                     return Ok(());
                 }
                 let key = self.find(version).map(|(key, _)| key.clone());
@@ -107,6 +109,12 @@ impl Line {
                 why,
             });
         }
+        if let Some(urgent) = self.goes_before(&key, cx.now_ms) {
+            return Err(Refusal::NotACandidate {
+                version: version.to_owned(),
+                why: format!("hotfix {urgent}, which it lacks, goes first; skip that one to let this one go"),
+            });
+        }
         if actor.kind == ActorKind::Person
             && let Some(release) = self.releases.get_mut(&key)
         {
@@ -121,18 +129,18 @@ impl Line {
         Ok(())
     }
 
-    /// Nobody waits for the hotfix of a commit any more that is being built; whether somebody did.
-    fn give_up_build(&mut self, commit: &str) -> bool {
-        let commits = &self.commits;
-        let of = |build: &Build| {
-            let named = commits.get(&build.head).is_some_and(|tried| tried.id == commit);
-            (named && build.lane == Lane::Hotfix).then_some(build.head)
-        };
-        let Some(head) = self.builds.iter().find_map(of) else {
+    /// Nobody waits for the hotfix of a commit any more that is being built, or never was; whether somebody did.
+    fn give_up_hotfix(&mut self, commit: &str) -> bool {
+        let named = self.commits.iter().find(|(_, tried)| tried.id == commit);
+        let Some(head) = named.map(|(head, _)| *head) else {
             return false;
         };
-        self.builds
-            .retain(|build| build.lane != Lane::Hotfix || build.head != head);
+        let of = |build: &Build| build.lane == Lane::Hotfix && build.head == head;
+        let building = self.builds.iter().any(of);
+        if self.lost_hotfixes.remove(&head).is_none() && !building {
+            return false;
+        }
+        self.builds.retain(|build| !of(build));
         // Who orders it again orders another one.
         self.mends.remove(&head);
         true
@@ -153,9 +161,6 @@ impl Line {
             });
         }
         let head = release.artefact.head;
-        if matches!(release.stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
-            self.end_at(key, Stage::Barred { why: why.to_owned() }, cx);
-        }
         self.bar(key, why, cx);
         self.lost_hotfixes.remove(&head);
         Ok(())
@@ -214,8 +219,7 @@ impl Line {
         if let Some(release) = self.releases.values_mut().rev().find(known) {
             // There is an artefact of it, which is not built twice while it may be promoted: it begins anew.
             if matches!(release.stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
-                release.stage = Stage::Built;
-                release.left_ms = None;
+                release.begin_anew();
             }
             return;
         }
@@ -243,11 +247,7 @@ impl Line {
     /// Asks for what is to be built, where the line is not stopped.
     pub(super) fn ask_for_builds(&mut self, cx: &mut Context<'_>) {
         let builds = &self.builds;
-        let wanted = |order: &BuildOrder| {
-            builds
-                .iter()
-                .any(|build| (build.lane, build.head) == (order.lane, order.head))
-        };
+        let wanted = |order: &BuildOrder| builds.iter().any(|build| build.is_of(order));
         cx.out.keep_builds(&self.config.id, wanted);
         if self.stopped.is_some() {
             return;
@@ -267,7 +267,7 @@ impl Line {
                 lane: build.lane,
                 head: build.head,
                 commit,
-                base: (build.lane == Lane::Hotfix).then_some(build.content.upto),
+                base: build.base(),
                 picks: build.other_picks().collect(),
             }));
         }
@@ -309,7 +309,10 @@ impl Line {
         if let Some(site) = running {
             self.take_back(site, Why::Barred, why, cx);
         }
-        if self.releases.get(key).is_some_and(|release| release.stage.is_live()) {
+        // What went no further for no fault of its own could begin anew.
+        let could_go =
+            |stage: &Stage| stage.is_live() || matches!(stage, Stage::Superseded { .. } | Stage::Expired { .. });
+        if self.releases.get(key).is_some_and(|release| could_go(&release.stage)) {
             self.end_at(key, Stage::Barred { why: why.to_owned() }, cx);
         }
     }
@@ -322,7 +325,7 @@ impl Line {
             // Whoever gave way may come again; whoever must not go on may not.
             let mild = |why: Why| matches!(why, Why::GiveWay | Why::NotBegun);
             if mild(back.reason) && !mild(reason) {
-                back.reason = reason;
+                (back.reason, back.text) = (reason, why.to_owned());
             }
             return;
         }

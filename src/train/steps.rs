@@ -1,7 +1,7 @@
 //! What follows on a line: nightlies, the canary fleet, and production.
 
 use super::cadence::instant;
-use super::line::{Build, Context, Line, REMEMBERED, Run, Starved, Why};
+use super::line::{Build, Context, Line, REMEMBERED, Release, Run, Starved, Why};
 use super::machine::TRAIN;
 use super::{ChangeKey, ChangeOrder, Command, Content, Lane, Site, Stage};
 use crate::{Actor, ActorKind, Level, Severity};
@@ -21,14 +21,14 @@ impl Line {
         self.clock_is_back = cx.clock_is_back;
         self.pass_level(cx.now_ms);
         self.see_to_starts(cx);
-        self.nightly(cx);
         self.waits(cx);
-        self.ask_for_builds(cx);
+        self.nightly(cx);
         for _ in 0..MOST_STEPS {
             if !(self.canary(cx) || self.production(cx)) {
                 break;
             }
         }
+        self.ask_for_builds(cx);
         for release in self.releases.values_mut() {
             if !release.stage.is_live() {
                 release.left_ms.get_or_insert(cx.now_ms);
@@ -66,17 +66,40 @@ impl Line {
             .iter()
             .rev()
             .find(|(_, tried)| tried.green && !tried.quarantined);
-        let Some((&head, _)) = green.filter(|(head, _)| **head > self.built_head) else {
-            return;
-        };
-        self.built_head = head;
+        let Some((&head, _)) = green else { return };
         let same = |build: &&mut Build| build.lane == Lane::Nightly && build.head == head;
         if let Some(build) = self.builds.iter_mut().find(same) {
-            // It is late, and stays so until it comes: it is asked for once more.
-            build.ordered = false;
+            // One that is late stays so until it comes, and is asked for once more each night.
+            build.ordered &= !build.late || cx.out.asks_for(&self.config.id, head, Lane::Nightly);
+        } else if head > self.built_head {
+            self.built_head = head;
+            self.order_build(Lane::Nightly, head, Content::upto(head), cx);
+        } else {
+            self.try_again(head, cx);
+        }
+    }
+
+    /// There is no newer commit, and the newest was built: where that went no further for no fault of its own, it goes once more.
+    fn try_again(&mut self, head: u64, cx: &mut Context<'_>) {
+        let content = Content::upto(head);
+        if self.production.content.has(head) || !content.covers(&self.production.content) {
             return;
         }
-        self.order_build(Lane::Nightly, head, Content::upto(head), cx);
+        let of = |release: &&mut Release| release.lane == Lane::Nightly && release.artefact.head == head;
+        let ends = |stage: &Stage| matches!(stage, Stage::Superseded { .. } | Stage::Expired { .. });
+        if self
+            .releases
+            .values_mut()
+            .filter(of)
+            .any(|release| !ends(&release.stage))
+        {
+            return;
+        }
+        let limit = ms(self.config.limits.max_age_ms);
+        match self.releases.values_mut().filter(of).next_back() {
+            Some(release) if cx.now_ms.saturating_sub(release.built_ms) < limit => release.begin_anew(),
+            _ => self.order_build(Lane::Nightly, head, content, cx),
+        }
     }
 
     /// Waits that have been long enough.
@@ -89,15 +112,11 @@ impl Line {
         let newest = newest.map(|release| release.content.upto).max();
         let production = &self.production.content;
         self.builds.retain(|build| {
-            let newer = build.lane == Lane::Nightly && newest.is_some_and(|newest| newest >= build.head);
+            let newer = build.lane == Lane::Nightly && newest.is_some_and(|newest| newest > build.head);
             !late(build.since_ms, limits.max_age_ms) && !newer && !production.has(build.head)
         });
-        let mut overdue_builds = false;
         for build in &mut self.builds {
-            if build.ordered && !build.late && late(build.since_ms, limits.build_ms) {
-                build.late = true;
-                overdue_builds |= build.lane == Lane::Nightly;
-            }
+            build.late |= build.ordered && late(build.since_ms, limits.build_ms);
         }
         let old: Vec<Vec<u64>> = self
             .releases
@@ -128,9 +147,6 @@ impl Line {
         for run in self.runs.values_mut() {
             run.unconfirmed = late(run.since_ms, CONFIRM_MS) && !cx.out.has_begun(&run.order.change);
         }
-        if overdue_builds {
-            self.built_head = self.production.content.upto;
-        }
         for key in old {
             let why = "it is older than a release may be".to_owned();
             self.end_at(&key, Stage::Expired { why }, cx);
@@ -159,6 +175,10 @@ impl Line {
             self.tell_end(key, why, cx);
         }
         if let Some(release) = self.releases.get_mut(key) {
+            if release.lane == Lane::Hotfix && matches!(stage, Stage::Barred { .. }) {
+                // It mends nothing: an incident holds back what has it like anything else.
+                self.mends.remove(&release.artefact.head);
+            }
             release.stage = stage;
         }
     }
@@ -166,12 +186,18 @@ impl Line {
     /// The next nightly has what this one had; nothing comes by itself after a hotfix, and somebody has to see to it.
     pub(super) fn tell_end(&mut self, key: &[u64], why: &str, cx: &mut Context<'_>) {
         let Some(release) = self.releases.get(key) else { return };
-        let version = &release.artefact.version;
+        let (version, head, lane) = (release.artefact.version.clone(), release.artefact.head, release.lane);
         let text = format!("{version} goes no further: {why}");
         cx.tell(&self.config.id, "train.skipped", Severity::Info, text);
-        if release.lane == Lane::Hotfix && self.lost_hotfixes.len() < REMEMBERED {
-            let lost = (version.clone(), why.to_owned());
-            self.lost_hotfixes.insert(release.artefact.head, lost);
+        if lane == Lane::Hotfix {
+            self.lose_hotfix(head, version, why.to_owned());
+        }
+    }
+
+    /// Somebody has to see to a hotfix. `what` it is, for people.
+    pub(super) fn lose_hotfix(&mut self, head: u64, what: String, why: String) {
+        if self.lost_hotfixes.len() < REMEMBERED {
+            self.lost_hotfixes.insert(head, (what, why));
         }
     }
 

@@ -1,11 +1,11 @@
 //! Times that cannot be, news that come again, builds that come late, and what burns while something is on its way.
 
-use unattended::train::{Artefact, ChangeEnd, ChangeKey, Command, Commit, Input, Order, Site, Stage, Train};
+use unattended::train::{Artefact, ChangeEnd, ChangeKey, Command, Commit, Input, Order, Refusal, Site, Stage, Train};
 use unattended::{Level, Outcome, Severity};
 
 use super::{
     HOUR_MS, START_MS, at, built, carried_out, ci, config, ended, facts, line, order, qualified, severities, stage,
-    starts, told, train,
+    starts, told, train, unexposed,
 };
 
 /// Head, base and other picks of the builds that are asked for.
@@ -165,14 +165,10 @@ fn an_artefact_that_lacks_an_earlier_hotfix_does_not_pass_for_one_that_has_it() 
     train
         .apply(&ended(&train, Site::Production, "mesh-2.0.1", 0, Outcome::Completed))
         .unwrap();
-    carried_out(&mut train);
-    // The build of the second hotfix, upon what production ran before the first, is late; it is ordered again.
-    train.apply(&at(7)).unwrap();
-    train.apply(&hotfix("c2")).unwrap();
+    // The second was being built upon what production ran before the first.
     assert_eq!(builds(&train), [(2, Some(0), vec![1])]);
-    // The first one comes: it was ordered, too, and is outrun.
-    train.apply(&built("mesh-2.0.2", "old", 2, Some(0))).unwrap();
-    assert!(matches!(stage(&train, "mesh-2.0.2"), Stage::Superseded { .. }));
+    let refusal = train.apply(&built("mesh-2.0.2", "old", 2, Some(0))).unwrap_err();
+    assert!(matches!(refusal, Refusal::NobodyAsked { .. }), "{refusal}");
     let with_both = Input::Built {
         line: line(),
         artefact: Artefact {
@@ -498,4 +494,27 @@ fn the_suspects_of_a_failure_in_production_are_all_that_production_had_not() {
         .apply(&ended(&train, Site::Production, "mesh-2.2.0", 0, Outcome::RolledBack))
         .unwrap();
     assert_eq!(suspects(&train, "mesh-2.2.0"), Some(0));
+}
+
+/// What would be seen of the next release there would be of a mixture.
+#[test]
+fn a_canary_fleet_that_is_left_in_between_stops_the_line() {
+    for outcome in [
+        Outcome::RolledBackPartially,
+        Outcome::Frozen,
+        Outcome::Waiting,
+        Outcome::Aborted,
+    ] {
+        let stops = |touched: bool| {
+            let mut train = train(Level::L5);
+            for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
+                train.apply(&input).unwrap();
+            }
+            let end = ended(&train, Site::Canary, "mesh-2.1.0", 0, outcome);
+            train.apply(&if touched { end } else { unexposed(end) }).unwrap();
+            train.summary().lines[0].stopped.is_some()
+        };
+        assert!(stops(true), "{outcome:?}");
+        assert!(!stops(false), "{outcome:?}, and nothing was touched");
+    }
 }

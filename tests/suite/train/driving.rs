@@ -75,6 +75,10 @@ struct World {
     bad: bool,
     /// From this hour on somebody stops the line as soon as something is built.
     stops_at_build_from: Option<i64>,
+    /// And wants back what runs.
+    wants_back: bool,
+    /// The hours at which changes were taken back.
+    taken_back: Mutex<Vec<i64>>,
     /// States and deadlines of the signs of life.
     pulses: Mutex<Vec<(String, u64)>>,
 }
@@ -248,7 +252,9 @@ impl Artefacts for Seen {
             .stops_at_build_from
             .is_some_and(|from| self.world.hours() >= from)
         {
-            let stop = Order::StopTheLine { take_back: false };
+            let stop = Order::StopTheLine {
+                take_back: self.world.wants_back,
+            };
             let who = Actor::person("li", "desk");
             let handle = self.handle.lock().clone();
             handle.unwrap().order("mesh", stop, who, "looks odd").unwrap();
@@ -312,6 +318,7 @@ impl Fleets for Seen {
 
     async fn take_back(&self, change: &ChangeKey, _: &str) -> Result<(), NoAnswer> {
         self.world.asked.lock().push(format!("take back {change}"));
+        self.world.taken_back.lock().push(self.world.hours());
         self.intended(|command| matches!(command, Command::TakeBack { change: wanted, .. } if wanted == change));
         if !self.world.changes.lock().contains_key(change) {
             let now_ms = self.world.wall();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 mod adversity;
+mod again;
 mod autonomy;
 mod driving;
 mod edges;
@@ -115,6 +116,14 @@ pub(crate) fn ended(train: &Train, site: Site, version: &str, nth: u32, outcome:
             why: "seen".to_owned(),
         },
     }
+}
+
+/// The same of a change that has touched nothing.
+pub(crate) fn unexposed(mut end: Input) -> Input {
+    if let Input::Ended { end, .. } = &mut end {
+        end.exposed = 0;
+    }
+    end
 }
 
 pub(crate) fn facts(train: &Train, version: &str, budget: Option<f64>) -> Input {

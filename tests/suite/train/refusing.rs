@@ -4,7 +4,7 @@ use unattended::defense::Guard;
 use unattended::train::{Input, Order, Refusal, Site, Stage, Train, TrainError};
 use unattended::{Actor, Level, Outcome};
 
-use super::{QUALIFICATION, at, built, ci, config, ended, order, qualified, stage, starts, told, train};
+use super::{QUALIFICATION, at, built, carried_out, ci, config, ended, order, qualified, stage, starts, told, train};
 
 #[test]
 fn green_and_red_put_a_commit_into_quarantine_and_bar_what_was_built_from_it() {
@@ -326,4 +326,90 @@ rules:
         on_production(&train)
     };
     assert!(goes(0.4) && !goes(0.6));
+}
+
+/// A hotfix that went no further could begin anew; nobody knows any more which of the two it would be.
+#[test]
+fn another_digest_bars_what_went_no_further_too() {
+    for how in ["expired", "superseded"] {
+        let mut train = train(Level::L5);
+        let hotfix = || Order::Hotfix {
+            commit: "c2".to_owned(),
+        };
+        for input in [ci(2, true), order(hotfix()), built("mesh-2.0.2", "h", 2, Some(0))] {
+            train.apply(&input).unwrap();
+        }
+        carried_out(&mut train);
+        let ends = if how == "expired" {
+            at(21)
+        } else {
+            order(Order::StopTheLine { take_back: true })
+        };
+        train.apply(&ends).unwrap();
+        train
+            .apply(&ended(&train, Site::Canary, "mesh-2.0.2", 0, Outcome::RolledBack))
+            .unwrap();
+        assert_eq!(stage(&train, "mesh-2.0.2").as_str(), how);
+        train.apply(&order(Order::Resume)).unwrap();
+        train.apply(&built("mesh-2.0.2", "other", 2, Some(0))).unwrap_err();
+        assert!(matches!(stage(&train, "mesh-2.0.2"), Stage::Barred { .. }), "{how}");
+        train.apply(&order(Order::Resume)).unwrap();
+        let refusal = train.apply(&order(hotfix())).unwrap_err();
+        assert!(matches!(refusal, Refusal::NoHotfix { .. }), "{refusal}");
+        assert!(starts(&train).is_empty(), "{how}");
+    }
+}
+
+#[test]
+fn nothing_is_built_of_a_commit_in_quarantine() {
+    let builds = |train: &Train| {
+        let build =
+            |(_, command): &(u64, &unattended::train::Command)| matches!(command, unattended::train::Command::Build(_));
+        train.due().filter(build).count()
+    };
+    // A nightly and a hotfix of it are being built, or are to be built once somebody resumes.
+    for stopped in [false, true] {
+        let mut train = train(Level::L5);
+        train.apply(&ci(1, true)).unwrap();
+        train.apply(&at(12)).unwrap();
+        let commit = "c1".to_owned();
+        train.apply(&order(Order::Hotfix { commit })).unwrap();
+        assert_eq!(builds(&train), 2);
+        if stopped {
+            train.apply(&order(Order::StopTheLine { take_back: false })).unwrap();
+        }
+        train.apply(&ci(1, false)).unwrap_err();
+        if stopped {
+            train.apply(&order(Order::Resume)).unwrap();
+        }
+        assert_eq!(builds(&train), 0, "stopped: {stopped}");
+        train.apply(&built("mesh-2.0.1", "h", 1, Some(0))).unwrap_err();
+        train.apply(&at(36)).unwrap();
+        assert!(!told(&train).iter().any(|(code, _)| code == "train.build_late"));
+        // Somebody waits for the hotfix, and hears of it.
+        let failed = told(&train);
+        let failed = failed.iter().find(|(code, _)| code == "train.hotfix_failed").unwrap();
+        assert!(failed.1.starts_with("Hotfix of c1 goes no further: "), "{}", failed.1);
+        let open = |train: &Train| {
+            train.summary().lines[0]
+                .matters
+                .iter()
+                .any(|matter| matter.key.contains("hotfix_failed"))
+        };
+        assert!(open(&train));
+        train
+            .apply(&order(Order::Skip {
+                version: "c1".to_owned(),
+            }))
+            .unwrap();
+        assert!(!open(&train), "it was given up");
+    }
+}
+
+#[test]
+fn a_line_needs_a_name() {
+    let mut nameless = config(Level::L5);
+    nameless.lines[0].id = "".into();
+    let error = Train::new(nameless).unwrap_err();
+    assert!(error.to_string().contains("name"), "{error}");
 }

@@ -4,7 +4,9 @@ use unattended::defense::Guard;
 use unattended::train::{Command, Input, Order, Site, Stage, Train};
 use unattended::{Level, NoticeStage, Outcome};
 
-use super::{QUALIFICATION, at, built, ci, config, ended, facts, line, order, qualified, starts, told, train};
+use super::{
+    QUALIFICATION, at, built, ci, config, ended, facts, line, order, qualified, starts, told, train, unexposed,
+};
 
 fn asked(train: &Train) -> Vec<unattended::train::Briefing> {
     let ask = |(_, command): (u64, &Command)| match command {
@@ -176,7 +178,7 @@ fn a_hotfix_overtakes_and_skips_nothing() {
 fn a_nightly_that_has_the_hotfix_is_not_held_back_by_what_it_mends() {
     let burning = QUALIFICATION.replace("drills_passed: bool}", "drills_passed: bool, open_incidents: number}")
         + "  - {id: burning, kind: condition, if: {fact: open_incidents, above: 0}, then: hold, reason: one fire at a time}\n";
-    let goes = |ordered: bool| {
+    let goes = |ordered: bool, bad: bool| {
         let mut config = config(Level::L5);
         config.qualification = Guard::from_yaml("qualification.yaml", &burning).unwrap();
         let mut train = Train::new(config).unwrap();
@@ -191,10 +193,13 @@ fn a_nightly_that_has_the_hotfix_is_not_held_back_by_what_it_mends() {
             let commit = "c1".to_owned();
             train.apply(&order(Order::Hotfix { commit })).unwrap();
             train.apply(&built("mesh-2.0.1", "h", 1, Some(0))).unwrap();
-            // It does not get through, for no fault of its own.
-            train
-                .apply(&ended(&train, Site::Canary, "mesh-2.0.1", 0, Outcome::RolledBack))
-                .unwrap();
+            let end = if bad {
+                ended(&train, Site::Canary, "mesh-2.0.1", 0, Outcome::RolledBack)
+            } else {
+                // It does not get through, for no fault of its own.
+                unexposed(ended(&train, Site::Canary, "mesh-2.0.1", 0, Outcome::Aborted))
+            };
+            train.apply(&end).unwrap();
         }
         for input in [at(12), built("mesh-2.1.0", "a", 1, None)] {
             train.apply(&input).unwrap();
@@ -211,7 +216,8 @@ fn a_nightly_that_has_the_hotfix_is_not_held_back_by_what_it_mends() {
         train.apply(&at(28)).unwrap();
         starts(&train).iter().any(|key| key.contains("production/mesh-2.1.0"))
     };
-    assert!(goes(true) && !goes(false));
+    assert!(goes(true, false) && !goes(false, false));
+    assert!(!goes(true, true), "what was bad mends nothing");
 }
 
 #[test]

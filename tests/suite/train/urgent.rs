@@ -1,9 +1,12 @@
 //! What overtakes, what gives way, and what is said of it.
 
+use unattended::defense::Guard;
 use unattended::train::{Command, Input, Order, Site, Stage, Train};
 use unattended::{Level, Outcome, Severity};
 
-use super::{HOUR_MS, at, built, ci, ended, facts, order, qualified, severities, stage, starts, told, train};
+use super::{
+    HOUR_MS, at, built, carried_out, ci, ended, facts, order, qualified, severities, stage, starts, told, train,
+};
 
 fn taken_back(train: &Train) -> Vec<String> {
     let taken = |(_, command): (u64, &Command)| match command {
@@ -100,7 +103,7 @@ freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto
 ";
     let with = |level| {
         let mut config = super::config(level);
-        config.calendar = unattended::defense::Guard::from_yaml("calendar.yaml", quiet).unwrap();
+        config.calendar = Guard::from_yaml("calendar.yaml", quiet).unwrap();
         let mut train = super::qualified_in(config);
         train.apply(&choose("mesh-2.1.0")).unwrap();
         hotfix_qualifies(&mut train, 20);
@@ -133,7 +136,7 @@ scope: {fleet: mesh}
 freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto, reason: quiet days}]
 ";
     let mut config = super::config(Level::L4);
-    config.calendar = unattended::defense::Guard::from_yaml("calendar.yaml", freeze).unwrap();
+    config.calendar = Guard::from_yaml("calendar.yaml", freeze).unwrap();
     let mut train = super::qualified_in(config);
     train.apply(&choose("mesh-2.1.0")).unwrap();
     for hours in 19..5 * 24 - 8 {
@@ -293,4 +296,97 @@ fn below_l5_the_canary_fleet_is_under_a_standing_order_of_whoever_granted_the_le
         "li (standing order: releases of mesh go to the canary fleet)"
     );
     assert!(author(Level::L5).starts_with("train"), "{}", author(Level::L5));
+}
+
+/// At L5 it would be taken back for the hotfix as soon as it had begun.
+#[test]
+fn who_chooses_a_nightly_at_l5_hears_that_a_hotfix_goes_first() {
+    let quiet = "
+version: 1
+pack: calendar
+owner: cto
+scope: {fleet: mesh}
+freezes: [{id: quiet, from: 2026-11-24, until: 2026-11-28, zone: UTC, owner: cto, reason: quiet days}]
+";
+    let mut config = super::config(Level::L5);
+    config.calendar = Guard::from_yaml("calendar.yaml", quiet).unwrap();
+    let mut train = super::qualified_in(config);
+    hotfix_qualifies(&mut train, 20);
+    let choose = || Order::Choose {
+        version: "mesh-2.1.0".to_owned(),
+    };
+    let refusal = train.apply(&order(choose())).unwrap_err();
+    assert!(refusal.to_string().contains("hotfix mesh-2.0.2"), "{refusal}");
+    // Whoever does not want it says so, and is heard then.
+    let version = "mesh-2.0.2".to_owned();
+    train.apply(&order(Order::Skip { version })).unwrap();
+    train.apply(&order(choose())).unwrap();
+    train.apply(&at(5 * 24)).unwrap();
+    assert_eq!(starts(&train), ["mesh/production/mesh-2.1.0/0"]);
+}
+
+#[test]
+fn who_gives_a_hotfix_up_while_it_is_built_is_named() {
+    let mut train = train(Level::L5);
+    let commit = || "c1".to_owned();
+    for input in [ci(1, true), order(Order::Hotfix { commit: commit() })] {
+        train.apply(&input).unwrap();
+    }
+    train.apply(&order(Order::Skip { version: commit() })).unwrap();
+    let told = told(&train);
+    let skipped = told.iter().find(|(code, _)| code == "train.skipped").unwrap();
+    assert!(skipped.1.contains("c1") && skipped.1.contains("li"), "{}", skipped.1);
+}
+
+/// It had given way, and was not to come back after all.
+#[test]
+fn the_harder_reason_is_the_one_that_is_told() {
+    let mut train = qualified(Level::L5);
+    train.apply(&at(28)).unwrap();
+    carried_out(&mut train);
+    hotfix_qualifies(&mut train, 30);
+    assert_eq!(taken_back(&train).len(), 1);
+    train.apply(&order(Order::StopTheLine { take_back: true })).unwrap();
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::RolledBack))
+        .unwrap();
+    let stage = stage(&train, "mesh-2.1.0");
+    assert!(stage.why().unwrap().contains("stopped the line"), "{stage:?}");
+}
+
+#[test]
+fn a_hotfix_that_is_bad_on_the_canary_fleet_casts_no_doubt_on_what_production_has() {
+    let mut train = train(Level::L5);
+    for input in [ci(1, true), ci(2, true)] {
+        train.apply(&input).unwrap();
+    }
+    let hotfix = |commit: &str| {
+        order(Order::Hotfix {
+            commit: commit.to_owned(),
+        })
+    };
+    train.apply(&hotfix("c1")).unwrap();
+    train.apply(&built("mesh-2.0.1", "h", 1, Some(0))).unwrap();
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.0.1", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(5)).unwrap();
+    train.apply(&facts(&train, "mesh-2.0.1", Some(0.5))).unwrap();
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.0.1", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&hotfix("c2")).unwrap();
+    let Input::Built { line, mut artefact } = built("mesh-2.0.3", "i", 2, Some(0)) else {
+        unreachable!("it is one")
+    };
+    artefact.picks = vec![1];
+    train.apply(&Input::Built { line, artefact }).unwrap();
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.0.3", 0, Outcome::RolledBack))
+        .unwrap();
+    let suspects = train.due().find_map(|(_, command)| match command {
+        Command::Suspects { commits, .. } => Some(commits.clone()),
+        _ => None,
+    });
+    assert_eq!(suspects.unwrap(), ["c2"]);
 }

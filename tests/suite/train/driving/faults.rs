@@ -272,3 +272,17 @@ fn a_word_in_the_middle_of_a_turn_is_heard_before_the_next_effect() {
     let builds = asked.iter().filter(|call| call.starts_with("build"));
     assert_eq!(builds.count(), 2, "{asked:?}");
 }
+
+/// A word in the middle of a turn, the turns being an hour apart.
+#[test]
+fn what_somebody_says_while_something_is_done_is_done_before_anything_is_waited_for() {
+    let commit = "c1".to_owned();
+    let world = Arc::new(World {
+        script: Mutex::new(vec![(14, Order::Hotfix { commit })]),
+        stops_at_build_from: Some(14),
+        wants_back: true,
+        ..World::default()
+    });
+    arrived(&world, parts);
+    assert_eq!(world.taken_back.lock().first(), Some(&14));
+}

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use unattended_examples_support::{Envoys, Failure, envoys};
 use unattended_process::{Envoy, Sidecar, Start, Target, Template};
 
-use crate::client::Site;
+use crate::client::{HEARD_MS, Site};
 use crate::options::{Options, Release};
 
 /// How long an application takes to start, in milliseconds: what a cold upgrade costs and the others do not.
@@ -131,7 +131,7 @@ impl World {
                     Some(envoy) => Template::envoy(envoy),
                     None => Template::sidecar(self.sidecar(place)),
                 };
-                let template = template.application(application).grace_ms(6_000);
+                let template = template.application(application).grace_ms(6_000).balancers_ms(HEARD_MS);
                 // Without its application: changes name those of their targets, and of one whom a change leaves out they would
                 // else hear that it was born in their scope.
                 Target::new(place.id.as_str(), version(0).as_str(), template)

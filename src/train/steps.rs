@@ -96,7 +96,7 @@ impl Line {
             return;
         }
         let limit = ms(self.config.limits.max_age_ms);
-        match self.releases.values_mut().filter(of).next_back() {
+        match self.releases.values_mut().rfind(of) {
             Some(release) if cx.now_ms.saturating_sub(release.built_ms) < limit => release.begin_anew(),
             _ => self.order_build(Lane::Nightly, head, content, cx),
         }

@@ -15,7 +15,7 @@ use crate::logs;
 use crate::look::add;
 use crate::process::{Gated, Process};
 use crate::program::{Filled, Place, Told};
-use crate::state::{APPLICATION, Committed, Run, SEATS, State, Unwritten, committed};
+use crate::state::{APPLICATION, Committed, Run, SEATS, State, Unwritten, Way, committed};
 use crate::{Target, Template, TemplateError};
 
 /// One target.
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     logs_at: u64,
     /// The target was well when it was looked at last.
     pub(crate) well: bool,
+    /// The order under which its way was seen closed, and since when it is.
+    pub(crate) seen_closed: Option<(Way, u64)>,
 }
 
 /// A process that runs, as far as is known.
@@ -147,6 +149,7 @@ impl Keeper {
                 yield_at: None,
                 logs_at: 0,
                 well: true,
+                seen_closed: None,
             }),
             orders: Mutex::new(()),
             wake: Notify::new(),
@@ -410,7 +413,7 @@ impl Keeper {
             Ok((state, run, process))
         });
         let (state, run, process) = started.await.map_err(|error| error.to_string())??;
-        let closed = state.way != crate::state::Way::Open;
+        let closed = state.way != Way::Open;
         inner.state = state;
         inner.lives[seat] = Some(Live {
             run,

@@ -62,7 +62,8 @@
 //! # Limits
 //!
 //! - A capability is claimed if every target's program has it: one platform for sidecars, another one for other programs. It
-//!   never claims `prefetch` (what it starts is there already) nor a barrier (it does not know who sends traffic).
+//!   never claims `prefetch` (what it starts is there already), and a barrier only by time: it does not know who sends
+//!   traffic, but [`Template::balancers_ms`] may say how soon they hear.
 //! - Orders are carried out while an adapter runs. A sidecar opens a closed way by itself at its time; the way of a foreign
 //!   program is opened by the adapter, so one must run.
 //! - A foreign program that is started while its way is closed is open between its start and the request that closes it;

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use futures::future::{join, ready};
 use unattended_upgrade::{
-    ConfigSeen, Ingress, InstanceId, Moves, Observation, Pair, Pauses, Phase, SelfCheck, SlotSeen, Version,
+    Barrier, ConfigSeen, Ingress, InstanceId, Moves, Observation, Pair, Pauses, Phase, SelfCheck, SlotSeen, Version,
 };
 
+use crate::clock::now_ms;
 use crate::keeper::{Inner, Keeper};
 use crate::process::Process;
 use crate::program::{Place, Told};
@@ -52,6 +53,24 @@ impl Keeper {
             }
         }
         self.compose(&before, &told, &state, serving)
+    }
+
+    /// Looks whether the way is closed, and for so long that balancers have heard of it.
+    pub(crate) async fn barrier(&self) -> Barrier {
+        let ingress = self.look().await.ingress;
+        let mut inner = self.inner.lock().await;
+        let way = inner.state.way;
+        // Another order may have opened it between two looks.
+        inner
+            .seen_closed
+            .take_if(|(ordered, _)| *ordered != way || ingress != Ingress::Closed);
+        let told = ingress == Ingress::Closed && {
+            let now = now_ms();
+            let (_, since) = *inner.seen_closed.get_or_insert((way, now));
+            now.saturating_sub(since) >= self.template.balancers_ms
+        };
+        // Nobody counts the connections of every program.
+        Barrier { told, quiet_ms: None }
     }
 
     /// The last word of an instance is what is left of its counts when it has ended.

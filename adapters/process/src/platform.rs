@@ -11,8 +11,8 @@ use futures::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use unattended_upgrade::{
-    Capabilities, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder, IngressOrder, InstanceId, News,
-    Observation, Platform, PlatformError, Probe, TargetId, Version,
+    Barrier, Capabilities, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder, IngressOrder, InstanceId,
+    News, Observation, Platform, PlatformError, Probe, TargetId, Version,
 };
 
 use crate::births::Births;
@@ -134,7 +134,7 @@ impl ProcessPlatform {
         if self.keepers.lock().contains_key(&target.id) {
             return Err(OpenError::Twice { target: target.id });
         }
-        let able = target.template.program.able();
+        let able = target.template.able();
         if !includes(able, self.able) {
             let fix = "give it a template like those of the others, or a platform of its own";
             let error = TemplateError::new("template", "it cannot do what the other targets can", fix);
@@ -299,7 +299,7 @@ impl ProcessPlatform {
 
 /// What every one of them can do.
 fn common(keepers: &[Keeper]) -> Able {
-    let mut all = keepers.iter().map(|keeper| keeper.template.program.able());
+    let mut all = keepers.iter().map(|keeper| keeper.template.able());
     let Some(first) = all.next() else {
         return Able::default();
     };
@@ -308,6 +308,7 @@ fn common(keepers: &[Keeper]) -> Able {
         hand_over: so_far.hand_over && able.hand_over,
         config: so_far.config && able.config,
         probe: so_far.probe && able.probe,
+        barrier: so_far.barrier && able.barrier,
     })
 }
 
@@ -316,6 +317,7 @@ const fn includes(able: Able, wanted: Able) -> bool {
         && (able.hand_over || !wanted.hand_over)
         && (able.config || !wanted.config)
         && (able.probe || !wanted.probe)
+        && (able.barrier || !wanted.barrier)
 }
 
 type Prepared = (Arc<House>, Vec<Keeper>, Births);
@@ -451,13 +453,14 @@ impl Platform for ProcessPlatform {
             hand_over,
             config,
             probe,
+            barrier,
         } = self.able;
         let mut able = Capabilities::none()
             .with_fence()
             .with_in_place()
             .with_watch()
             .with_desired();
-        (able.ingress, able.config, able.probe) = (ingress, config, probe);
+        (able.ingress, able.barrier, able.config, able.probe) = (ingress, barrier, config, probe);
         (able.slots, able.hand_over, able.endpoint) = (hand_over, hand_over, hand_over);
         able
     }
@@ -505,6 +508,14 @@ impl Platform for ProcessPlatform {
         }
         let ask = |keeper: Arc<Keeper>| async move { keeper.probe().await };
         self.ask_all(targets, ask, nobody()).await
+    }
+
+    async fn ingress_barrier(&self, targets: &[TargetId]) -> Result<Vec<Barrier>, PlatformError> {
+        if !self.able.barrier {
+            return Err(PlatformError::Unsupported("barrier"));
+        }
+        let ask = |keeper: Arc<Keeper>| async move { keeper.barrier().await };
+        self.ask_all(targets, ask, Barrier::default()).await
     }
 
     async fn spawn(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {

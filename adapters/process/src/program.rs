@@ -93,6 +93,8 @@ pub(crate) struct Able {
     pub(crate) config: bool,
     /// It says who it is where its traffic comes in.
     pub(crate) probe: bool,
+    /// It is known how long balancers take to hear of a closed way.
+    pub(crate) barrier: bool,
 }
 
 /// What an instance says of itself.

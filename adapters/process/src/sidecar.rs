@@ -294,6 +294,7 @@ impl Program for Sidecar {
             hand_over: true,
             config: self.configs.is_some(),
             probe: self.listeners.iter().any(|(kind, _)| *kind == "http"),
+            ..Able::default()
         }
     }
 

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::fill::fill;
-use crate::program::{Filled, Place, Program};
+use crate::program::{Able, Filled, Place, Program};
 use crate::{Envoy, Foreign, Sidecar, TemplateError};
 
 /// A command line, in which `{name}` stands for a value.
@@ -96,6 +96,7 @@ pub struct Template {
     pub(crate) program: Arc<dyn Program>,
     pub(crate) application: Option<Start>,
     pub(crate) grace_ms: u64,
+    pub(crate) balancers_ms: u64,
     pub(crate) log_bytes: u64,
     pub(crate) log_files: u32,
 }
@@ -106,6 +107,7 @@ impl Template {
             program,
             application: None,
             grace_ms: 10_000,
+            balancers_ms: 0,
             log_bytes: 16 << 20,
             log_files: 2,
         }
@@ -115,6 +117,14 @@ impl Template {
     /// by itself.
     pub fn sidecar(sidecar: Sidecar) -> Self {
         Self::new(Arc::new(sidecar))
+    }
+
+    pub(crate) fn able(&self) -> Able {
+        let able = self.program.able();
+        Able {
+            barrier: able.ingress && self.balancers_ms > 0,
+            ..able
+        }
     }
 
     /// Envoys.
@@ -138,6 +148,15 @@ impl Template {
     #[must_use]
     pub const fn grace_ms(mut self, grace_ms: u64) -> Self {
         self.grace_ms = grace_ms;
+        self
+    }
+
+    /// Sets how long balancers may go on leading traffic to a target whose way was closed, in milliseconds: more than the time
+    /// between two of their questions. The platform then has a [barrier](unattended_upgrade::Capabilities::barrier), and
+    /// nothing is replaced before they have heard. Default 0: it has none, and what it shows as closed is believed.
+    #[must_use]
+    pub const fn balancers_ms(mut self, balancers_ms: u64) -> Self {
+        self.balancers_ms = balancers_ms;
         self
     }
 

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the balancer asks each target.
 const HEALTH_EVERY: Duration = Duration::from_millis(50);
 
+/// After so long it has heard of a way that was closed, also on a busy machine.
+pub(crate) const HEARD_MS: u64 = 1_000;
+
 /// One target as clients see it.
 #[derive(Debug)]
 pub(crate) struct Site {

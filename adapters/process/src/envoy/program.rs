@@ -297,6 +297,7 @@ impl Program for Envoy {
             hand_over: true,
             config: false,
             probe: self.listeners.iter().any(|(protocol, ..)| *protocol == Protocol::Http),
+            ..Able::default()
         }
     }
 

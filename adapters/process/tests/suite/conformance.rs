@@ -181,9 +181,9 @@ fn a_fleet_of_sidecars_keeps_the_contract() {
             .times(TIMES_MS.0, TIMES_MS.1, TIMES_MS.2)
             .rounds(ROUNDS)
             .drawn(DEEDS, 7);
-        let fleet = |root: &Path| vec![sidecar::target(root, "a", "1"), sidecar::target(root, "b", "1")];
+        let fleet = |root: &Path| ["a", "b"].map(|name| sidecar::target_heard_late(root, name)).into();
         sidecar::lay_out(&root);
-        let newborn = |root: &Path, name: &str| sidecar::target(root, name, "1");
+        let newborn = sidecar::target_heard_late;
         let memory = try_out(root, subject, fleet, newborn, |root, name| {
             Some(sidecar::http(root, name))
         })

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use rustix::process::Signal;
 use unattended_process::{MonotonicClock, ProcessPlatform, Sidecar, Start, Target, Template, running};
 use unattended_upgrade::{
-    Driver, DriverConfig, EffectOutcome, HandoverOrder, Ingress, InstanceId, Job, MemoryJournal, Mode, Observation,
-    Phase, Platform, Receipt, SelfCheck, SlotSeen, TargetId, Terminal, Timing, Version,
+    Driver, DriverConfig, EffectOutcome, HandoverOrder, Ingress, IngressOrder, InstanceId, Job, MemoryJournal, Mode,
+    Observation, Phase, Platform, Receipt, SelfCheck, SlotSeen, TargetId, Terminal, Timing, Version,
 };
 
 use crate::programs::PROGRAM;
@@ -86,10 +86,19 @@ pub(crate) fn target_at(name: &str, version: &str, port: u16) -> Target {
     Target::new(name, version, Template::sidecar(sidecar).grace_ms(8_000)).parameter("http", port)
 }
 
+/// As [`target`] of version 1, where balancers take a moment to hear of a closed way.
+pub(crate) fn target_heard_late(root: &Path, name: &str) -> Target {
+    of_template(root, name, "1", template(root, |sidecar| sidecar).balancers_ms(100))
+}
+
 /// A target whose sidecar is this, and more.
 fn target_of(root: &Path, name: &str, version: &str, more: impl FnOnce(Sidecar) -> Sidecar) -> Target {
+    of_template(root, name, version, template(root, more))
+}
+
+fn of_template(root: &Path, name: &str, version: &str, template: Template) -> Target {
     let place = format!("{}/{name}", root.display());
-    Target::new(name, version, template(root, more))
+    Target::new(name, version, template)
         .app("pay")
         .parameter("http", port(&format!("{place}/http")))
         .parameter("tcp", port(&format!("{place}/tcp")))
@@ -172,6 +181,45 @@ fn it_is_upgraded_cold_warm_and_hot() {
             .filter(|entry| entry.path().extension().is_some_and(|end| end == "sock"))
             .collect();
         assert!(left.is_empty(), "{left:?}");
+    });
+}
+
+/// Nothing is replaced before: who has not heard would meet nobody.
+#[test]
+fn a_closed_way_is_told_when_balancers_have_had_the_time_to_hear() {
+    run(async |root| {
+        lay_out(&root);
+        let never = template(&root, |sidecar| sidecar).balancers_ms(86_400_000);
+        let fleet = [of_template(&root, "a", "1", never), target_heard_late(&root, "b")];
+        let platform = Arc::new(ProcessPlatform::open(&root, fleet).await.unwrap());
+        for name in ["a", "b"] {
+            until(&platform, name, "running 1", runs("1")).await;
+        }
+        let names = [TargetId::from("a"), TargetId::from("b")];
+        let told = async || {
+            let barriers = platform.ingress_barrier(&names).await.unwrap();
+            barriers.iter().map(|barrier| barrier.told).collect::<Vec<_>>()
+        };
+        assert_eq!(told().await, [false, false]);
+        for ordinal in [1, 3] {
+            let close = IngressOrder::Close {
+                reopen_by_ms: u64::MAX / 2,
+            };
+            for name in &names {
+                let outcome = platform.ingress(name, close, &key(1, ordinal)).await;
+                assert_eq!(outcome, EffectOutcome::Applied);
+            }
+            // The time counts from when it is first seen.
+            assert_eq!(told().await, [false, false]);
+            while told().await != [false, true] {
+                crate::support::pause().await;
+            }
+            for name in &names {
+                let outcome = platform.ingress(name, IngressOrder::Open, &key(1, ordinal + 1)).await;
+                assert_eq!(outcome, EffectOutcome::Applied);
+                until(&platform, name.as_str(), "open", |seen| seen.ingress == Ingress::Open).await;
+            }
+        }
     });
 }
 

@@ -53,8 +53,8 @@ pub(crate) struct Inner {
     logs_at: u64,
     /// The target was well when it was looked at last.
     pub(crate) well: bool,
-    /// The order under which its way was seen closed, and since when it is.
-    pub(crate) seen_closed: Option<(Way, u64)>,
+    /// Since when its way is seen closed under the last order.
+    pub(crate) closed_since_ms: Option<u64>,
 }
 
 /// A process that runs, as far as is known.
@@ -149,7 +149,7 @@ impl Keeper {
                 yield_at: None,
                 logs_at: 0,
                 well: true,
-                seen_closed: None,
+                closed_since_ms: None,
             }),
             orders: Mutex::new(()),
             wake: Notify::new(),

@@ -59,16 +59,16 @@ impl Keeper {
     pub(crate) async fn barrier(&self) -> Barrier {
         let ingress = self.look().await.ingress;
         let mut inner = self.inner.lock().await;
-        let way = inner.state.way;
-        // Another order may have opened it between two looks.
-        inner
-            .seen_closed
-            .take_if(|(ordered, _)| *ordered != way || ingress != Ingress::Closed);
-        let told = ingress == Ingress::Closed && {
+        let told = if ingress == Ingress::Closed {
             let now = now_ms();
-            let (_, since) = *inner.seen_closed.get_or_insert((way, now));
+            let since = *inner.closed_since_ms.get_or_insert(now);
             now.saturating_sub(since) >= self.template.balancers_ms
+        } else {
+            // It has opened by itself.
+            inner.closed_since_ms = None;
+            false
         };
+        drop(inner);
         // Nobody counts the connections of every program.
         Barrier { told, quiet_ms: None }
     }

@@ -213,6 +213,8 @@ impl Keeper {
             })
             .await;
         if outcome == EffectOutcome::Applied {
+            // Whoever had heard of the order before hears of this one anew.
+            self.inner.lock().await.closed_since_ms = None;
             self.tell_way(order).await;
         }
         outcome

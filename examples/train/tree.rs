@@ -204,20 +204,24 @@ impl CiStatus for Tree {
 impl Artefacts for Tree {
     async fn build(&self, order: &BuildOrder) -> Result<(), NoAnswer> {
         let mut inner = self.inner.lock();
-        let known = |(_, artefact): &(i64, Artefact)| {
+        let same = |(_, artefact): &&(i64, Artefact)| {
             artefact.head == order.head && artefact.base == order.base && artefact.picks == order.picks
         };
-        if inner.artefacts.iter().any(known) {
+        if inner.artefacts.iter().filter(same).count() > order.rebuilds as usize {
             return Ok(());
         }
         let base = order.base.unwrap_or(order.head);
         let has = |number: u64| number <= base || number == order.head || order.picks.contains(&number);
         // 2.<head>.0 for nightlies; 2.<base>.<pick> for what is built upon an older one.
-        let version = match order.lane {
+        let mut version = match order.lane {
             Lane::Nightly => format!("mesh-2.{}.0", order.head),
             Lane::Hotfix if order.picks.is_empty() => format!("mesh-2.{base}.{}", order.head),
             Lane::Hotfix => format!("mesh-2.{base}.{}.{}", order.head, order.picks.len()),
         };
+        // Above what it replaces, and below whatever comes after that.
+        if order.rebuilds > 0 {
+            version.push_str(&format!(".0.{}", order.rebuilds));
+        }
         // What mends production has been looked at twice.
         let truth = match order.lane {
             Lane::Hotfix => self.grounds.draw(0, order.head),

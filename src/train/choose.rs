@@ -211,7 +211,9 @@ impl Line {
         if self.autonomy.level < Level::L5 {
             return None;
         }
-        let first = |other: &&Vec<u64>| self.overtakes(other, key) && self.against(other, now_ms).is_none();
+        let first = |other: &&Vec<u64>| {
+            self.overtakes(other, key) && self.against(other, now_ms).is_none() && self.beyond(other, now_ms).is_none()
+        };
         let urgent = self.releases.keys().find(first)?;
         self.releases
             .get(urgent)

@@ -353,7 +353,7 @@ impl<J: Journal, C: Clock> Run<J, C> {
             }
         }
         done.extend(self.say(words).await);
-        if done.is_empty() {
+        if done.is_empty() && self.shared.orders.lock().is_empty() {
             Ok(false)
         } else {
             self.take(done).await

@@ -48,10 +48,11 @@ impl Line {
     }
 
     fn canary_ended(&mut self, run: &Run, end: &ChangeEnd, done: bool, cx: &mut Context<'_>) {
-        if !done && end.exposed > 0 && end.outcome != Outcome::RolledBack {
-            // It runs two versions: what would be seen there of the next release would be of a mixture.
-            let why = format!("the canary fleet was left as {}", end.outcome.as_str());
-            self.stop(TRAIN, &why, Severity::Critical, false, cx);
+        if done {
+            self.mixed = None;
+        } else if end.exposed > 0 && end.outcome != Outcome::RolledBack {
+            // The next release is brought to all of it, whatever its targets run; until then people know.
+            self.mixed = Some((run.order.version.clone(), end.outcome));
         }
         let Some(release) = self.releases.get_mut(&run.release) else {
             return;

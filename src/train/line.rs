@@ -12,7 +12,7 @@ use super::{
     Site, Stage,
 };
 use crate::notice::Desk;
-use crate::{Actor, NoticeStage, Severity, Telling};
+use crate::{Actor, NoticeStage, Outcome, Severity, Telling};
 
 use super::Command;
 use unattended_defense::Guard;
@@ -121,6 +121,8 @@ pub(super) struct Build {
     pub(super) head: u64,
     pub(super) content: Content,
     pub(super) since_ms: i64,
+    /// How many artefacts of the same are too old.
+    pub(super) rebuilds: u32,
     /// It was asked for; while a line is stopped nothing is.
     pub(super) ordered: bool,
     /// It has not come in time, and people know.
@@ -137,6 +139,7 @@ impl Build {
     pub(super) fn is_of(&self, order: &BuildOrder) -> bool {
         (self.lane, self.head, self.base()) == (order.lane, order.head, order.base)
             && self.other_picks().eq(order.picks.iter().copied())
+            && self.rebuilds == order.rebuilds
     }
 
     /// What is picked beside the newest commit.
@@ -226,6 +229,8 @@ pub(super) struct Line {
     pub(super) production: Standing,
     /// What the canary fleet runs.
     pub(super) canary: String,
+    /// The change that left it between two versions, by its release, and how, until one arrives.
+    pub(super) mixed: Option<(String, Outcome)>,
     pub(super) runs: BTreeMap<Site, Run>,
     pub(super) ended: Newest<ChangeKey, ChangeEnd>,
     pub(super) builds: Vec<Build>,
@@ -368,6 +373,7 @@ impl Line {
                 content: Content::upto(config.head),
             },
             canary: config.version.clone(),
+            mixed: None,
             built_head: config.head,
             times,
             commits: BTreeMap::new(),

@@ -398,6 +398,7 @@ impl Line {
             return Ok(());
         }
         known.quarantined = true;
+        let named = known.id.clone();
         let refusal = if known.id == commit.id {
             Refusal::CiContradicts {
                 commit: commit.id.clone(),
@@ -420,7 +421,7 @@ impl Line {
         let number = commit.number;
         let urgent = |build: &Build| build.lane == Lane::Hotfix && build.head == number;
         if self.builds.iter().any(urgent) {
-            self.lose_hotfix(number, format!("of {}", commit.id), refusal.to_string());
+            self.lose_hotfix(number, format!("of {named}"), refusal.to_string());
         }
         self.builds.retain(|build| build.head != number);
         self.mends.remove(&number);

@@ -234,10 +234,13 @@ impl Line {
     }
 
     pub(super) fn order_build(&mut self, lane: Lane, head: u64, content: Content, cx: &mut Context<'_>) {
+        let same = |release: &&Release| release.lane == lane && release.content == content;
+        let rebuilds = u32::try_from(self.releases.values().filter(same).count()).unwrap_or(u32::MAX);
         self.builds.push(Build {
             lane,
             head,
             content,
+            rebuilds,
             since_ms: cx.now_ms,
             ordered: false,
             late: false,
@@ -269,6 +272,7 @@ impl Line {
                 commit,
                 base: build.base(),
                 picks: build.other_picks().collect(),
+                rebuilds: build.rebuilds,
             }));
         }
     }

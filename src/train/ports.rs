@@ -35,7 +35,8 @@ pub trait CiStatus: Send + Sync {
 /// Where artefacts are built and kept.
 #[async_trait]
 pub trait Artefacts: Send + Sync {
-    /// Has a release built. Ordered twice, it is built once.
+    /// Has a release built, under a version that is above all before it on its lane. Ordered twice, it is built once; with
+    /// another number of [`rebuilds`](BuildOrder::rebuilds) it is another order.
     async fn build(&self, order: &BuildOrder) -> Result<(), NoAnswer>;
 
     /// Artefacts that were built since `cursor`.

@@ -40,13 +40,7 @@ impl Line {
 
     /// Nobody has to see to a hotfix that production has, or that is on its way again.
     fn see_to_hotfixes(&mut self) {
-        let building = self.builds.iter().filter(|build| build.lane == Lane::Hotfix);
-        let moving = self.releases.values();
-        let moving = moving.filter(|release| release.lane == Lane::Hotfix && release.stage.is_live());
-        let again: Vec<u64> = building
-            .map(|build| build.head)
-            .chain(moving.map(|release| release.artefact.head))
-            .collect();
+        let again: Vec<u64> = self.hotfixes_on_their_way().collect();
         let production = &self.production.content;
         self.lost_hotfixes
             .retain(|head, _| !production.has(*head) && !again.contains(head));
@@ -82,7 +76,8 @@ impl Line {
     /// There is no newer commit, and the newest was built: where that went no further for no fault of its own, it goes once more.
     fn try_again(&mut self, head: u64, cx: &mut Context<'_>) {
         let content = Content::upto(head);
-        if self.production.content.has(head) || !content.covers(&self.production.content) {
+        // Production may have its newest commit and lack others, as after a hotfix.
+        if self.production.content.covers(&content) || !content.covers(&self.production.content) {
             return;
         }
         let of = |release: &&mut Release| release.lane == Lane::Nightly && release.artefact.head == head;
@@ -113,7 +108,11 @@ impl Line {
         let production = &self.production.content;
         self.builds.retain(|build| {
             let newer = build.lane == Lane::Nightly && newest.is_some_and(|newest| newest > build.head);
-            !late(build.since_ms, limits.max_age_ms) && !newer && !production.has(build.head)
+            let there = match build.lane {
+                Lane::Nightly => production.covers(&build.content),
+                Lane::Hotfix => production.has(build.head),
+            };
+            !late(build.since_ms, limits.max_age_ms) && !newer && !there
         });
         for build in &mut self.builds {
             build.late |= build.ordered && late(build.since_ms, limits.build_ms);
@@ -174,13 +173,25 @@ impl Line {
         if let Stage::Expired { why } | Stage::Barred { why } = &stage {
             self.tell_end(key, why, cx);
         }
-        if let Some(release) = self.releases.get_mut(key) {
-            if release.lane == Lane::Hotfix && matches!(stage, Stage::Barred { .. }) {
-                // It mends nothing: an incident holds back what has it like anything else.
-                self.mends.remove(&release.artefact.head);
-            }
-            release.stage = stage;
+        let barred = matches!(stage, Stage::Barred { .. });
+        let Some(release) = self.releases.get_mut(key) else {
+            return;
+        };
+        release.stage = stage;
+        let (head, lane) = (release.artefact.head, release.lane);
+        if barred && lane == Lane::Hotfix && !self.hotfixes_on_their_way().any(|moving| moving == head) {
+            // It mends nothing: an incident holds back what has it like anything else.
+            self.mends.remove(&head);
         }
+    }
+
+    /// Commits of the hotfixes that are being built, or that go on.
+    fn hotfixes_on_their_way(&self) -> impl Iterator<Item = u64> {
+        let building = self.builds.iter().filter(|build| build.lane == Lane::Hotfix);
+        let moving = self.releases.values();
+        let moving = moving.filter(|release| release.lane == Lane::Hotfix && release.stage.is_live());
+        let building = building.map(|build| build.head);
+        building.chain(moving.map(|release| release.artefact.head))
     }
 
     /// The next nightly has what this one had; nothing comes by itself after a hotfix, and somebody has to see to it.

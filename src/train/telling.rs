@@ -123,6 +123,21 @@ impl Line {
                 )
             });
         }
+        if let Some((version, outcome)) = &self.mixed {
+            matters.push(Matter {
+                otherwise: "the next release is brought to all of it".to_owned(),
+                remedy: format!("bring what runs {version} back to {}", self.canary),
+                ..matter(
+                    "train.canary_mixed",
+                    None,
+                    Severity::Warning,
+                    format!(
+                        "The canary fleet runs two versions: {version} was left as {} there.",
+                        outcome.as_str()
+                    ),
+                )
+            });
+        }
         self.matters_of_changes(&matter, &mut matters);
         for build in self.builds.iter().filter(|build| build.late) {
             let severity = match build.lane {
@@ -172,7 +187,11 @@ impl Line {
             |starved: &&Starved| waits && starved.slots > 1 && cx.now_ms.saturating_sub(starved.since_ms) >= STARVED_MS;
         if let Some(Starved { slots, why, .. }) = self.starved.as_ref().filter(long) {
             matters.push(Matter {
-                otherwise: "it goes on trying".to_owned(),
+                otherwise: if self.stopped.is_some() {
+                    "nothing begins before the line goes on".to_owned()
+                } else {
+                    "it goes on trying".to_owned()
+                },
                 remedy:
                     "see to the reason; an incident that burns no more is closed by a word (`Order::CloseIncident`)"
                         .to_owned(),

@@ -496,25 +496,37 @@ fn the_suspects_of_a_failure_in_production_are_all_that_production_had_not() {
     assert_eq!(suspects(&train, "mesh-2.2.0"), Some(0));
 }
 
-/// What would be seen of the next release there would be of a mixture.
+/// The line goes on: what comes next is brought to all of it.
 #[test]
-fn a_canary_fleet_that_is_left_in_between_stops_the_line() {
+fn people_hear_of_a_canary_fleet_that_is_left_in_between_until_a_release_arrives_there() {
     for outcome in [
         Outcome::RolledBackPartially,
         Outcome::Frozen,
         Outcome::Waiting,
         Outcome::Aborted,
     ] {
-        let stops = |touched: bool| {
+        for touched in [true, false] {
+            let mixed = |train: &Train| {
+                let line = &train.summary().lines[0];
+                assert!(line.stopped.is_none(), "{outcome:?}");
+                line.matters.iter().any(|matter| matter.key.contains("canary_mixed"))
+            };
             let mut train = train(Level::L5);
             for input in [ci(1, true), at(12), built("mesh-2.1.0", "a", 1, None)] {
                 train.apply(&input).unwrap();
             }
             let end = ended(&train, Site::Canary, "mesh-2.1.0", 0, outcome);
             train.apply(&if touched { end } else { unexposed(end) }).unwrap();
-            train.summary().lines[0].stopped.is_some()
-        };
-        assert!(stops(true), "{outcome:?}");
-        assert!(!stops(false), "{outcome:?}, and nothing was touched");
+            assert_eq!(mixed(&train), touched, "{outcome:?}");
+            for input in [ci(2, true), at(36), built("mesh-2.2.0", "b", 2, None)] {
+                train.apply(&input).unwrap();
+            }
+            assert!(starts(&train).contains(&"mesh/canary/mesh-2.2.0/0".to_owned()));
+            assert_eq!(mixed(&train), touched, "{outcome:?}");
+            train
+                .apply(&ended(&train, Site::Canary, "mesh-2.2.0", 0, Outcome::Completed))
+                .unwrap();
+            assert!(!mixed(&train), "{outcome:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use unattended::train::{BuildOrder, Command, Lane, Order, Site, Stage, Train};
 use unattended::{Level, Outcome};
 
-use super::{START_MS, at, built, carried_out, ci, ended, order, qualified, stage, starts, told, train};
+use super::{START_MS, at, built, carried_out, ci, ended, order, qualified, stage, starts, told, train, unexposed};
 
 /// What is to be built, as heads and the commits that they are built upon; all of it is asked for then.
 fn asked(train: &mut Train) -> Vec<(u64, Option<u64>)> {
@@ -92,7 +92,16 @@ fn what_was_bad_or_is_too_old_is_not_tried_again_as_it_is() {
     train.apply(&order(Order::Resume)).unwrap();
     carried_out(&mut train);
     train.apply(&at(24 * days + 12)).unwrap();
+    let rebuilds = train.due().find_map(|(_, command)| match command {
+        Command::Build(order) => Some(order.rebuilds),
+        _ => None,
+    });
+    assert_eq!(rebuilds, Some(1), "another order than the first");
     assert_eq!(asked(&mut train), [(1, None)]);
+    train.apply(&at(24 * days + 13)).unwrap();
+    assert!(starts(&train).is_empty());
+    // The old one, told once more, is not it.
+    train.apply(&built("mesh-2.1.0", "a", 1, None)).unwrap();
     assert!(starts(&train).is_empty());
     train.apply(&built("mesh-2.1.1", "b", 1, None)).unwrap();
     assert_eq!(starts(&train), ["mesh/canary/mesh-2.1.1/0"]);
@@ -178,4 +187,73 @@ fn what_production_has_outrun_is_built_anew_in_the_same_turn() {
     let end = ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::Completed);
     train.apply(&end).unwrap();
     assert_eq!(asked(&mut train), [(2, Some(1))]);
+}
+
+/// Production has the newest commit, and not those before it.
+#[test]
+fn what_waits_behind_a_hotfix_comes_where_no_newer_commit_does() {
+    for comes in [true, false] {
+        let mut train = train(Level::L5);
+        for number in 1..=3 {
+            train.apply(&ci(number, true)).unwrap();
+        }
+        train.apply(&at(12)).unwrap();
+        assert_eq!(asked(&mut train), [(3, None)]);
+        // The nightly is on the canary fleet, or is still being built.
+        if comes {
+            train.apply(&built("mesh-2.3.0", "a", 3, None)).unwrap();
+            carried_out(&mut train);
+        }
+        let commit = "c3".to_owned();
+        for input in [order(Order::Hotfix { commit }), built("mesh-2.0.3", "h", 3, Some(0))] {
+            train.apply(&input).unwrap();
+        }
+        if comes {
+            let end = ended(&train, Site::Canary, "mesh-2.3.0", 0, Outcome::RolledBack);
+            train.apply(&end).unwrap();
+        }
+        let end = ended(&train, Site::Canary, "mesh-2.0.3", 0, Outcome::Completed);
+        train.apply(&end).unwrap();
+        train.apply(&at(17)).unwrap();
+        train.apply(&super::facts(&train, "mesh-2.0.3", Some(0.5))).unwrap();
+        let end = ended(&train, Site::Production, "mesh-2.0.3", 0, Outcome::Completed);
+        train.apply(&end).unwrap();
+        carried_out(&mut train);
+        train.apply(&at(36)).unwrap();
+        if comes {
+            assert_eq!(starts(&train), ["mesh/canary/mesh-2.3.0/1"]);
+        } else {
+            assert_eq!(asked(&mut train), [(3, None)], "it is late, and asked for again");
+        }
+    }
+}
+
+/// The good commit that is left is below what production has: to bring it would take something back.
+#[test]
+fn nothing_is_tried_again_that_production_has_outrun() {
+    let mut train = on_canary();
+    let end = unexposed(ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Aborted));
+    train.apply(&end).unwrap();
+    let commit = "c2".to_owned();
+    for input in [
+        ci(2, true),
+        order(Order::Hotfix { commit }),
+        built("mesh-2.0.2", "h", 2, Some(0)),
+    ] {
+        train.apply(&input).unwrap();
+    }
+    let end = ended(&train, Site::Canary, "mesh-2.0.2", 0, Outcome::Completed);
+    train.apply(&end).unwrap();
+    train.apply(&at(17)).unwrap();
+    train.apply(&super::facts(&train, "mesh-2.0.2", Some(0.5))).unwrap();
+    let end = ended(&train, Site::Production, "mesh-2.0.2", 0, Outcome::Completed);
+    train.apply(&end).unwrap();
+    train.apply(&ci(2, false)).unwrap_err();
+    carried_out(&mut train);
+    for night in 1..10 {
+        train.apply(&at(12 + 24 * night)).unwrap();
+        assert!(starts(&train).is_empty());
+        assert_eq!(asked(&mut train), []);
+        assert!(!stage(&train, "mesh-2.1.0").is_live());
+    }
 }

@@ -177,7 +177,10 @@ async fn halt(world: &World) -> Result<(), Failure> {
     let platform = ProcessPlatform::open(world.fleet_directory(), world.process_targets())
         .await
         .map_err(Failure::internal)?;
-    platform.halt().await.map_err(Failure::internal)?;
+    let ended = platform.halt().await.map_err(Failure::internal)?;
     platform.close().await;
+    if !ended {
+        return Err(Failure::Internal("a process of the fleet does not end".to_owned()));
+    }
     Ok(())
 }

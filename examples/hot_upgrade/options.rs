@@ -82,7 +82,7 @@ pub(crate) enum Victim {
     Old,
     /// A process of the version that comes
     New,
-    /// The process that upgrades them all; it is started again
+    /// The process that upgrades them all; one that was killed is started again
     Controller,
     /// One of these, another in each round
     Random,

@@ -14,7 +14,7 @@ use unattended_process::{Running, running};
 
 use crate::client::{Draw, Shared, Tally, Window};
 use crate::controller::{Told, answer_file};
-use crate::options::{Release, Victim};
+use crate::options::{Release, Victim, Way};
 use crate::sidecars;
 use crate::world::{World, version};
 
@@ -91,6 +91,9 @@ pub(crate) async fn play(world: &World, shared: &Shared, round: u32, from: u32) 
     if let Some(assassin) = assassin.as_mut() {
         if let Some(process) = assassin.stopped() {
             drop(process.signal(Signal::CONT));
+        }
+        if assassin.kills + assassin.stops == 0 {
+            eprintln!("round {round}: nobody was hit; it was over before the moment that was drawn");
         }
         while assassin.dying.is_some() {
             if assassin.buried(world).is_some() {
@@ -261,7 +264,8 @@ struct Assassin {
     /// How long the victim stands still; `None`: it is killed.
     stop: Option<Duration>,
     site: usize,
-    /// How long after the first sight of the new version at that target.
+    /// How long after the first sight of the new version at that target; of an old one that leaves before the new one comes,
+    /// after the round's beginning.
     after: Duration,
     seen: Option<Instant>,
     /// Who stands still, the controller where no process is named, and since when.
@@ -317,19 +321,19 @@ impl Assassin {
         if self.kills + self.stops > 0 {
             return self.buried(world);
         }
-        let (new, all) = (version(round), processes(world, self.site));
+        let new = version(round);
         let is_new = |process: &Running| process.version.as_str() == new;
-        if self.seen.is_none() && all.iter().any(is_new) {
+        let leaves_first = self.victim == Victim::Old && world.options.mode != Way::Hot;
+        if self.seen.is_none() && (leaves_first || processes(world, self.site).iter().any(is_new)) {
             self.seen = Some(crate::now());
         }
         if self.seen?.elapsed() < self.after {
             return None;
         }
-        let mut sidecars = all.into_iter().filter(|process| process.admin.is_some());
         let process = match self.victim {
             Victim::Controller => None,
-            Victim::Old => Some(sidecars.find(|process| !is_new(process))?),
-            Victim::New | Victim::Random => Some(sidecars.find(is_new)?),
+            Victim::Old => Some(self.find(world, |process| !is_new(process))?),
+            Victim::New | Victim::Random => Some(self.find(world, is_new)?),
         };
         if self.stop.is_some() {
             self.stops += 1;
@@ -342,6 +346,19 @@ impl Assassin {
         self.kills += 1;
         self.dying.clone_from(&process);
         Some(process.map_or(Deed::KillController, Deed::KillProcess))
+    }
+
+    /// A sidecar of the target, or of the next one that has such a one.
+    fn find(&mut self, world: &World, is: impl Fn(&Running) -> bool) -> Option<Running> {
+        let sites = world.targets.len();
+        for site in (0..sites).map(|step| (self.site + step) % sites) {
+            let mut sidecars = processes(world, site).into_iter().filter(|one| one.admin.is_some());
+            if let Some(process) = sidecars.find(&is) {
+                self.site = site;
+                return Some(process);
+            }
+        }
+        None
     }
 
     fn buried(&mut self, world: &World) -> Option<Deed> {

@@ -25,7 +25,7 @@
 //! | P16 | a drain that never ends | `agent::what_could_not_move_is_cut_when_the_process_leaves_unless_it_may_stay`, `sidecar::ends::what_nobody_calls_for_ends_at_its_time`, `upgrade::driving::a_drain_ends_at_its_hard_deadline_and_counts_the_cut` |
 //! | P17 | fixed sleeps | `two_processes::the_old_one_leaves_and_nobody_notices`, `sidecar::serving::a_process_that_stops_finishes_what_is_under_way`: both end when there is nothing left |
 //! | P18 | a probe hits either of two | `process::conformance::a_fleet_of_sidecars_keeps_the_contract`: who answers says which instance it is |
-//! | P19 | balancers hear late | of platforms with balancers: the rules `barrier.…` of the public suite in `unattended-upgrade` |
+//! | P19 | balancers hear late | of platforms with balancers: the rules `barrier.…` of the public suite in `unattended-upgrade`; of local processes: `process` `a_closed_way_is_told_when_balancers_have_had_the_time_to_hear` |
 //! | P20 | a supervisor ends both | `process::sidecar::broken_versions_are_rolled_back_and_the_old_one_serves`, `envoy::broken::a_new_one_that_is_killed_before_it_is_let_in_harms_nobody` |
 //! | P21 | both accept | `two_processes::clients_that_wait_to_be_accepted_are_served`, `sidecar::moves::there_and_back_under_load` |
 //! | P22 | both take room | `sidecar::refused::one_without_descriptors_gets_what_it_can_hold`, `sidecar::refused::an_old_one_that_runs_out_of_descriptors_serves_on`, `upgrade::choosing::the_first_that_can_work_is_chosen_and_the_others_say_why_not` |

@@ -25,10 +25,15 @@ struct Before {
 impl Keeper {
     /// Looks at the target now.
     pub(crate) async fn look(&self) -> Observation {
+        self.look_closely().await.0
+    }
+
+    /// As [`look`](Self::look), and whether the instance that serves has spoken.
+    async fn look_closely(&self) -> (Observation, bool) {
         let (before, state, serving) = {
             let inner = self.inner.lock().await;
             if inner.state.gone {
-                return gone();
+                return (gone(), false);
             }
             let committed = self.committed();
             let before = [0, 1].map(|slot| self.before(&inner, slot, committed));
@@ -52,23 +57,23 @@ impl Keeper {
                 *told = None;
             }
         }
-        self.compose(&before, &told, &state, serving)
+        (self.compose(&before, &told, &state, serving), told[serving].is_some())
     }
 
-    /// Looks whether the way is closed, and for so long that balancers have heard of it.
+    /// Looks whether the way is closed, and for so long that balancers have heard of it. They ask the instance, so it is its own
+    /// word that they hear: of one that is silent nobody knows what it says.
     pub(crate) async fn barrier(&self) -> Barrier {
-        let ingress = self.look().await.ingress;
+        let (seen, speaks) = self.look_closely().await;
         let mut inner = self.inner.lock().await;
-        let told = if ingress == Ingress::Closed {
-            let now = now_ms();
-            let since = *inner.closed_since_ms.get_or_insert(now);
-            now.saturating_sub(since) >= self.template.balancers_ms
-        } else {
+        if seen.ingress != Ingress::Closed {
             // It has opened by itself.
             inner.closed_since_ms = None;
-            false
-        };
+        } else if speaks || seen.instance.is_none() {
+            inner.closed_since_ms.get_or_insert_with(now_ms);
+        }
+        let since = inner.closed_since_ms;
         drop(inner);
+        let told = since.is_some_and(|since| now_ms().saturating_sub(since) >= self.template.balancers_ms);
         // Nobody counts the connections of every program.
         Barrier { told, quiet_ms: None }
     }

@@ -6,6 +6,13 @@ use std::path::PathBuf;
 use super::{Handover, Host, call};
 use crate::{Generation, Refusal};
 
+/// Whoever was there is dead, or not there for this process any more.
+const GONE: [ErrorKind; 3] = [
+    ErrorKind::ConnectionRefused,
+    ErrorKind::NotFound,
+    ErrorKind::PermissionDenied,
+];
+
 /// Whom this process has called.
 #[derive(Debug)]
 pub(super) struct Called {
@@ -64,8 +71,7 @@ impl<H: Host> Handover<H> {
                 let nonce = called.nonce;
                 self.begin(now_ms, channel, true, nonce);
             }
-            // It is dead, or not there for anybody any more.
-            Err(error) if [ErrorKind::ConnectionRefused, ErrorKind::NotFound].contains(&error.kind()) => {
+            Err(error) if GONE.contains(&error.kind()) => {
                 self.called = None;
             }
             // Its queue of calls is full, or this process may open no more descriptors: both pass.

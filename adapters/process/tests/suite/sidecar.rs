@@ -223,6 +223,39 @@ fn a_closed_way_is_told_when_balancers_have_had_the_time_to_hear() {
     });
 }
 
+/// The adapter knows what it has ordered; what balancers hear is what the process says.
+#[test]
+fn nobody_is_told_what_a_silent_process_has_not_said() {
+    run(async |root| {
+        lay_out(&root);
+        let hasty = template(&root, |sidecar| sidecar.ask_ms(100)).balancers_ms(1);
+        let fleet = [of_template(&root, "a", "1", hasty)];
+        let platform = Arc::new(ProcessPlatform::open(&root, fleet).await.unwrap());
+        until(&platform, "a", "running 1", runs("1")).await;
+        let names = [TargetId::from("a")];
+        let told = async || platform.ingress_barrier(&names).await.unwrap()[0].told;
+        let signal = |signal| {
+            let processes = running(&root, &names[0]).unwrap();
+            let sidecar = processes.iter().find(|process| process.admin.is_some()).unwrap();
+            assert!(sidecar.signal(signal).unwrap());
+        };
+        signal(Signal::STOP);
+        let close = IngressOrder::Close {
+            reopen_by_ms: u64::MAX / 2,
+        };
+        platform.ingress(&names[0], close, &key(1, 1)).await;
+        for _ in 0..5 {
+            assert!(!told().await);
+            crate::support::pause().await;
+        }
+        signal(Signal::CONT);
+        until(&platform, "a", "closed", |seen| seen.ingress == Ingress::Closed).await;
+        while !told().await {
+            crate::support::pause().await;
+        }
+    });
+}
+
 #[test]
 fn broken_versions_are_rolled_back_and_the_old_one_serves() {
     run(async |root| {

@@ -101,7 +101,8 @@ impl Sites {
         inner
             .sites
             .retain(|_, site| site.order.site != order.site || site.end.is_none());
-        let hotfix = !order.version.ends_with(".0");
+        // A nightly is 2.<head>.0, whatever else follows where it is built anew.
+        let hotfix = order.version.split('.').nth(2) != Some("0");
         let lane = if hotfix { Lane::Hotfix } else { Lane::Nightly };
         let seed = Lots::of(&[self.grounds.seed, hash(&order.change.0)]).bits();
         let site = Site::new(
@@ -190,7 +191,7 @@ impl Fleets for Sites {
         let mut inner = self.inner.lock();
         let now_ms = inner.now_ms;
         let seen = |site: &&mut Site| site.order.site == Where::Canary && site.order.version == version;
-        let Some(site) = inner.sites.values_mut().find(seen) else {
+        let Some(site) = inner.sites.values_mut().rev().find(seen) else {
             return Ok(None);
         };
         let facts = site.facts(&self.grounds, now_ms);

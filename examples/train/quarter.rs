@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use unattended::defense::{Guard, Need, Scope};
 use unattended::report;
 use unattended::train::{
-    Artefacts, CiStatus, Fleets, IncidentNews, Lane, Limits, LineConfig, LineId, Order, ReleaseView, Site as Where,
+    Artefacts, ChangeEnd, CiStatus, Fleets, IncidentNews, Lane, Limits, LineConfig, LineId, Order, ReleaseView,
     Timetable, Train, TrainBudget, TrainConfig, TrainHandle, TrainParts, TrainRunError, TrainSummary, drive,
 };
 use unattended::upgrade::MemoryJournal;
@@ -299,13 +299,16 @@ impl Quarter {
             .count()
     }
 
-    /// Changes that were started twice.
+    /// Changes that were started although one of the same release ran there, or had arrived. What had not arrived may be tried
+    /// again.
     pub(crate) fn started_twice(&self) -> usize {
-        let mut seen = std::collections::BTreeSet::new();
-        let twice = self
-            .records
-            .iter()
-            .filter(|record| !seen.insert((record.version.clone(), record.site == Where::Canary)));
+        let twice = self.records.iter().enumerate().filter(|(nth, record)| {
+            let mut before = self.records[..*nth].iter();
+            before.any(|other| {
+                let same = (&other.version, other.site) == (&record.version, record.site);
+                same && other.end.as_ref().is_none_or(ChangeEnd::arrived)
+            })
+        });
         twice.count()
     }
 

@@ -232,7 +232,7 @@ impl Artefacts for Tree {
         let artefact = Artefact {
             digest: format!(
                 "sha256:{:016x}{:016x}",
-                Lots::of(&[order.head, base]).bits(),
+                Lots::of(&[order.head, base, u64::from(order.rebuilds)]).bits(),
                 Lots::of(&[base, order.head]).bits()
             ),
             version,

@@ -224,7 +224,16 @@ impl Line {
     /// only what overtakes it is looked at.
     pub(super) fn choice(&mut self, running: Option<&[u64]>, cx: &mut Context<'_>) -> Option<(Vec<u64>, Actor)> {
         self.held = None;
-        let fits = |key: &Vec<u64>| running.is_none_or(|running| self.overtakes(key, running));
+        // Who chose what runs at L5, where nobody need be asked, knew of a hotfix that had qualified by then.
+        let chosen_beside = |key: &Vec<u64>| {
+            let run = self.runs.get(&Site::Production);
+            let qualified_ms = self.releases.get(key).and_then(|release| release.qualified_ms);
+            self.autonomy.level >= Level::L5
+                && run.zip(qualified_ms).is_some_and(|(run, qualified_ms)| {
+                    run.order.author.kind == ActorKind::Person && qualified_ms <= run.since_ms
+                })
+        };
+        let fits = |key: &Vec<u64>| running.is_none_or(|running| self.overtakes(key, running) && !chosen_beside(key));
         let candidates: Vec<Vec<u64>> = self.candidates(cx.now_ms).into_iter().filter(fits).collect();
         let urgent = candidates.first().and_then(|first| self.releases.get(first));
         let urgent = urgent.is_some_and(|first| first.lane == Lane::Hotfix);

@@ -216,7 +216,8 @@ pub struct BuildOrder {
     pub base: Option<u64>,
     /// Of a hotfix: later commits that production has already.
     pub picks: Vec<u64>,
-    /// How many artefacts of just this there are, which are too old to be promoted: mostly 0. Each gets a version of its own.
+    /// How many artefacts of just this were taken before, and cannot be promoted any more: mostly 0. Each gets a version of its
+    /// own.
     pub rebuilds: u32,
 }
 

@@ -58,14 +58,6 @@ pub(super) struct Release {
     pub(super) passed: Vec<(Site, i64)>,
 }
 
-impl Release {
-    /// It went no further, for no fault of its own.
-    pub(super) fn begin_anew(&mut self) {
-        self.stage = Stage::Built;
-        self.left_ms = None;
-    }
-}
-
 /// Why a change is taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -121,7 +113,7 @@ pub(super) struct Build {
     pub(super) head: u64,
     pub(super) content: Content,
     pub(super) since_ms: i64,
-    /// How many artefacts of the same are too old.
+    /// How many artefacts of the same were taken before.
     pub(super) rebuilds: u32,
     /// It was asked for; while a line is stopped nothing is.
     pub(super) ordered: bool,

@@ -132,7 +132,8 @@ pub struct ChangeEnd {
 
 impl ChangeEnd {
     /// Whether the whole fleet runs the new version, but for what is owed.
-    pub(super) const fn arrived(&self) -> bool {
+    #[must_use]
+    pub const fn arrived(&self) -> bool {
         matches!(self.outcome, Outcome::Completed | Outcome::CompletedWithDebt)
     }
 }

@@ -212,14 +212,13 @@ impl Line {
             build.ordered &= !build.late || cx.out.asks_for(&self.config.id, build.head, build.lane);
             return;
         }
-        let limit = i64::try_from(self.config.limits.max_age_ms).unwrap_or(i64::MAX);
-        let young = |release: &Release| cx.now_ms.saturating_sub(release.built_ms) < limit;
-        let known =
-            |release: &&mut Release| release.lane == Lane::Hotfix && release.content == content && young(release);
-        if let Some(release) = self.releases.values_mut().rev().find(known) {
-            // There is an artefact of it, which is not built twice while it may be promoted: it begins anew.
-            if matches!(release.stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
-                release.begin_anew();
+        let known = self.releases.iter().rev().find(|(_, release)| {
+            release.lane == Lane::Hotfix && release.content == content && self.may_begin_anew(release, cx.now_ms)
+        });
+        if let Some((key, stage)) = known.map(|(key, release)| (key.clone(), release.stage.clone())) {
+            // There is an artefact of it, which is not built twice while it may be promoted.
+            if matches!(stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
+                self.begin_anew(&key);
             }
             return;
         }

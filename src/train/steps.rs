@@ -80,20 +80,36 @@ impl Line {
         if self.production.content.covers(&content) || !content.covers(&self.production.content) {
             return;
         }
-        let of = |release: &&mut Release| release.lane == Lane::Nightly && release.artefact.head == head;
+        let of = |(_, release): &(&Vec<u64>, &Release)| release.lane == Lane::Nightly && release.artefact.head == head;
         let ends = |stage: &Stage| matches!(stage, Stage::Superseded { .. } | Stage::Expired { .. });
         if self
             .releases
-            .values_mut()
+            .iter()
             .filter(of)
-            .any(|release| !ends(&release.stage))
+            .any(|(_, release)| !ends(&release.stage))
         {
             return;
         }
-        let limit = ms(self.config.limits.max_age_ms);
-        match self.releases.values_mut().rfind(of) {
-            Some(release) if cx.now_ms.saturating_sub(release.built_ms) < limit => release.begin_anew(),
-            _ => self.order_build(Lane::Nightly, head, content, cx),
+        let mut usable = self.releases.iter().filter(of);
+        let last = usable.rfind(|(_, release)| self.may_begin_anew(release, cx.now_ms));
+        match last.map(|(key, _)| key.clone()) {
+            Some(key) => self.begin_anew(&key),
+            None => self.order_build(Lane::Nightly, head, content, cx),
+        }
+    }
+
+    /// Whether an artefact may still be promoted, so that it need not be built once more.
+    pub(super) fn may_begin_anew(&self, release: &Release, now_ms: i64) -> bool {
+        let young = now_ms.saturating_sub(release.built_ms) < ms(self.config.limits.max_age_ms);
+        // A fleet that runs it and another one shows nothing of either, and it cannot be brought where it came from.
+        young && (self.mixed.is_none() || release.artefact.version != self.canary)
+    }
+
+    /// It went no further, for no fault of its own, and goes once more.
+    pub(super) fn begin_anew(&mut self, key: &[u64]) {
+        if let Some(release) = self.releases.get_mut(key) {
+            release.stage = Stage::Built;
+            release.left_ms = None;
         }
     }
 
@@ -270,6 +286,11 @@ impl Line {
             return true;
         }
         let before = release.passed.iter().any(|(site, _)| *site == Site::Canary);
+        if before && release.artefact.version == self.canary && self.mixed.is_some() {
+            let why = "the canary fleet was left between it and another version".to_owned();
+            self.end_at(&key, Stage::Expired { why }, cx);
+            return true;
+        }
         if before && release.artefact.version == self.canary {
             // It is there still: somebody ordered it once more.
             let since_unix_ms = cx.now_ms;

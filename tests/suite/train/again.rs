@@ -257,3 +257,29 @@ fn nothing_is_tried_again_that_production_has_outrun() {
         assert!(!stage(&train, "mesh-2.1.0").is_live());
     }
 }
+
+/// It is there still, and not alone: it would soak in a mixture.
+#[test]
+fn what_runs_on_a_mixed_canary_fleet_is_built_anew_and_not_taken_to_be_there() {
+    let mut train = on_canary();
+    let end = ended(&train, Site::Canary, "mesh-2.1.0", 0, Outcome::Completed);
+    train.apply(&end).unwrap();
+    // A hotfix takes the fleet, and is left half way.
+    let commit = "c1".to_owned();
+    for input in [order(Order::Hotfix { commit }), built("mesh-2.0.1", "h", 1, Some(0))] {
+        train.apply(&input).unwrap();
+    }
+    assert!(matches!(stage(&train, "mesh-2.1.0"), Stage::Superseded { .. }));
+    let end = ended(&train, Site::Canary, "mesh-2.0.1", 0, Outcome::Aborted);
+    train.apply(&end).unwrap();
+    carried_out(&mut train);
+    train.apply(&at(36)).unwrap();
+    assert!(!stage(&train, "mesh-2.1.0").is_live());
+    assert_eq!(asked(&mut train), [(1, None)]);
+    train.apply(&built("mesh-2.1.1", "b", 1, None)).unwrap();
+    assert_eq!(starts(&train), ["mesh/canary/mesh-2.1.1/0"]);
+    let end = ended(&train, Site::Canary, "mesh-2.1.1", 0, Outcome::Completed);
+    train.apply(&end).unwrap();
+    let line = &train.summary().lines[0];
+    assert!(line.matters.iter().all(|matter| !matter.key.contains("canary_mixed")));
+}

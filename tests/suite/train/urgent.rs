@@ -390,3 +390,42 @@ fn a_hotfix_that_is_bad_on_the_canary_fleet_casts_no_doubt_on_what_production_ha
     });
     assert_eq!(suspects.unwrap(), ["c2"]);
 }
+
+/// The hotfix was beyond the budget, so a person was asked, and chose the nightly; the budget's day ends while that is on its way.
+#[test]
+fn what_a_person_chose_beside_a_qualified_hotfix_is_not_taken_back_for_it() {
+    let mut config = super::config(Level::L5);
+    config.lines[0].budget.production_starts_per_day = 1;
+    let mut train = super::qualified_in(config);
+    train.apply(&at(28)).unwrap();
+    train
+        .apply(&ended(&train, Site::Production, "mesh-2.1.0", 0, Outcome::Completed))
+        .unwrap();
+    for input in [ci(2, true), at(36), built("mesh-2.2.0", "b", 2, None)] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.2.0", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(40)).unwrap();
+    train.apply(&facts(&train, "mesh-2.2.0", Some(0.5))).unwrap();
+    let commit = "c3".to_owned();
+    let hotfix = built("mesh-2.1.3", "h", 3, Some(1));
+    for input in [ci(3, true), order(Order::Hotfix { commit }), hotfix] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.1.3", 0, Outcome::Completed))
+        .unwrap();
+    train.apply(&at(44)).unwrap();
+    train.apply(&facts(&train, "mesh-2.1.3", Some(0.5))).unwrap();
+    assert!(matches!(stage(&train, "mesh-2.1.3"), Stage::Qualified { .. }));
+    carried_out(&mut train);
+    train.apply(&at(48)).unwrap();
+    assert!(starts(&train).is_empty(), "beyond the budget");
+    train.apply(&choose("mesh-2.2.0")).unwrap();
+    assert_eq!(starts(&train), ["mesh/production/mesh-2.2.0/0"]);
+    carried_out(&mut train);
+    train.apply(&at(53)).unwrap();
+    assert!(taken_back(&train).is_empty());
+}

@@ -151,6 +151,9 @@ impl Line {
         if !release.content.covers(&self.production.content) {
             return Some(format!("it would take back what {} has", self.production.version));
         }
+        if self.production.content.covers(&release.content) {
+            return Some(format!("{} has all of it", self.production.version));
+        }
         if key <= self.production.numbers.as_slice() {
             return Some(format!("it is not above {}", self.production.version));
         }
@@ -233,8 +236,9 @@ impl Line {
                     run.order.author.kind == ActorKind::Person && qualified_ms <= run.since_ms
                 })
         };
-        let fits = |key: &Vec<u64>| running.is_none_or(|running| self.overtakes(key, running) && !chosen_beside(key));
-        let candidates: Vec<Vec<u64>> = self.candidates(cx.now_ms).into_iter().filter(fits).collect();
+        let fits = |key: &Vec<u64>| running.is_none_or(|running| self.overtakes(key, running));
+        let unasked = |key: &Vec<u64>| fits(key) && !(running.is_some() && chosen_beside(key));
+        let candidates: Vec<Vec<u64>> = self.candidates(cx.now_ms).into_iter().filter(unasked).collect();
         let urgent = candidates.first().and_then(|first| self.releases.get(first));
         let urgent = urgent.is_some_and(|first| first.lane == Lane::Hotfix);
         let may = |by: &Actor| by.kind == ActorKind::Person || self.autonomy.level >= Level::L5;

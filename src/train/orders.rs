@@ -213,7 +213,8 @@ impl Line {
             return;
         }
         let known = self.releases.iter().rev().find(|(_, release)| {
-            release.lane == Lane::Hotfix && release.content == content && self.may_begin_anew(release, cx.now_ms)
+            let usable = release.stage.is_live() || self.may_begin_anew(release, cx.now_ms);
+            release.lane == Lane::Hotfix && release.content == content && usable
         });
         if let Some((key, stage)) = known.map(|(key, release)| (key.clone(), release.stage.clone())) {
             // There is an artefact of it, which is not built twice while it may be promoted.

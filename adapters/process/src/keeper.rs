@@ -414,8 +414,10 @@ impl Keeper {
         });
         let (state, run, process) = started.await.map_err(|error| error.to_string())??;
         let closed = state.way != Way::Open;
-        // It may be open for a moment, and somebody may hear that.
-        inner.closed_since_ms = None;
+        if seat != APPLICATION {
+            // It may be open for a moment, and somebody may hear that.
+            inner.closed_since_ms = None;
+        }
         inner.state = state;
         inner.lives[seat] = Some(Live {
             run,

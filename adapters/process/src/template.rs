@@ -153,9 +153,9 @@ impl Template {
 
     /// Sets how long balancers may go on leading traffic to a target whose way was closed, in milliseconds: more than the time
     /// between two of their questions. The platform then has a [barrier](unattended_upgrade::Capabilities::barrier), and
-    /// nothing is replaced before they have heard, and two quiet seconds more; give less than
-    /// [`Timing::close_ms`](unattended_upgrade::Timing::close_ms), or a larger one there: a way that is not known to be closed by then turns the
-    /// attempt back. Default 0: it has none, and what it shows as closed is believed. The platform has it if every target has.
+    /// nothing is replaced before they have heard, and two quiet seconds more. Stay below
+    /// [`Timing::close_ms`](unattended_upgrade::Timing::close_ms), 10 s, by more than those two seconds, or raise that: a way that is not
+    /// known to be closed by then turns the attempt back. So does a proxy that does not speak: replace that one cold. Default 0: it has none, and what it shows as closed is believed. The platform has it if every target has.
     #[must_use]
     pub const fn balancers_ms(mut self, balancers_ms: u64) -> Self {
         self.balancers_ms = balancers_ms;

@@ -332,7 +332,7 @@ impl Agent {
     }
 
     /// A secret that the other process will need, such as session ticket keys. It goes with the listeners, or
-    /// at once if they have gone already.
+    /// at once if they have gone already in this session.
     ///
     /// # Errors
     ///

@@ -428,4 +428,26 @@ fn what_a_person_chose_beside_a_qualified_hotfix_is_not_taken_back_for_it() {
     carried_out(&mut train);
     train.apply(&at(53)).unwrap();
     assert!(taken_back(&train).is_empty());
+    // Chosen after all, the hotfix goes.
+    train.apply(&choose("mesh-2.1.3")).unwrap();
+    assert_eq!(taken_back(&train), ["mesh/production/mesh-2.2.0/0"]);
+}
+
+/// It waits for its turn while a nightly leaves the canary fleet between two versions: there is an artefact of it.
+#[test]
+fn a_hotfix_that_is_on_its_way_is_not_built_twice_for_a_mixed_canary_fleet() {
+    let mut train = train(Level::L4);
+    hotfix_qualifies(&mut train, 5);
+    assert!(matches!(stage(&train, "mesh-2.0.2"), Stage::Qualified { .. }));
+    for input in [ci(3, true), at(12), built("mesh-2.3.0", "b", 3, None)] {
+        train.apply(&input).unwrap();
+    }
+    train
+        .apply(&ended(&train, Site::Canary, "mesh-2.3.0", 0, Outcome::Aborted))
+        .unwrap();
+    carried_out(&mut train);
+    let commit = "c2".to_owned();
+    train.apply(&order(Order::Hotfix { commit })).unwrap();
+    let build = |(_, command): &(u64, &Command)| matches!(command, Command::Build(_));
+    assert_eq!(train.due().filter(build).count(), 0);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::train::{
-    ChangeEnd, ChangeKey, ChangeOrder, Fleets, IncidentNews, Lane, LineId, News, NoAnswer, ReleaseFacts, Site as Where,
+    ChangeEnd, ChangeKey, ChangeOrder, Fleets, IncidentNews, LineId, News, NoAnswer, ReleaseFacts, Site as Where,
 };
 use unattended::{Level, Outcome};
 use unattended_examples_support::Failure;
@@ -101,9 +101,7 @@ impl Sites {
         inner
             .sites
             .retain(|_, site| site.order.site != order.site || site.end.is_none());
-        // A nightly is 2.<head>.0, whatever else follows where it is built anew.
-        let hotfix = order.version.split('.').nth(2) != Some("0");
-        let lane = if hotfix { Lane::Hotfix } else { Lane::Nightly };
+        let lane = self.tree.lane(&order.version);
         let seed = Lots::of(&[self.grounds.seed, hash(&order.change.0)]).bits();
         let site = Site::new(
             &self.grounds,

@@ -136,6 +136,16 @@ impl Tree {
         self.inner.lock().truths.get(version).cloned()
     }
 
+    pub(crate) fn lane(&self, version: &str) -> Lane {
+        let inner = self.inner.lock();
+        let urgent = |(_, artefact): &(i64, Artefact)| artefact.version == version && artefact.base.is_some();
+        if inner.artefacts.iter().any(urgent) {
+            Lane::Hotfix
+        } else {
+            Lane::Nightly
+        }
+    }
+
     /// What is wrong with what has these commits: its oldest bug.
     fn found(&self, inner: &Inner, has: impl Fn(u64) -> bool, seed: u64) -> Result<Truth, Failure> {
         let alive = |bug: &&Bug| has(bug.number) && !bug.mended.is_some_and(&has);

@@ -237,7 +237,7 @@ impl Line {
                 })
         };
         let fits = |key: &Vec<u64>| running.is_none_or(|running| self.overtakes(key, running));
-        let unasked = |key: &Vec<u64>| fits(key) && !(running.is_some() && chosen_beside(key));
+        let unasked = |key: &Vec<u64>| fits(key) && !chosen_beside(key);
         let candidates: Vec<Vec<u64>> = self.candidates(cx.now_ms).into_iter().filter(unasked).collect();
         let urgent = candidates.first().and_then(|first| self.releases.get(first));
         let urgent = urgent.is_some_and(|first| first.lane == Lane::Hotfix);

@@ -230,6 +230,11 @@ impl Stage {
         )
     }
 
+    /// Whether it goes no further for no fault of its own, and may begin anew.
+    pub(super) const fn had_no_luck(&self) -> bool {
+        matches!(self, Self::Superseded { .. } | Self::Expired { .. })
+    }
+
     /// The word in JSON and on the page.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -14,6 +14,17 @@ fn person(to: &str, actor: &Actor) -> Result<(), Refusal> {
     })
 }
 
+fn not_open(key: &str, open: Vec<String>) -> Refusal {
+    Refusal::NotOpen {
+        key: key.to_owned(),
+        open: if open.is_empty() {
+            "nothing is".to_owned()
+        } else {
+            open.join(", ")
+        },
+    }
+}
+
 impl Line {
     pub(super) fn order(
         &mut self,
@@ -64,15 +75,7 @@ impl Line {
             Order::CloseIncident { id } => {
                 person("close an incident", actor)?;
                 if !self.incidents.open().any(|open| open == id) {
-                    let open: Vec<&str> = self.incidents.open().collect();
-                    return Err(Refusal::NotOpen {
-                        key: id.clone(),
-                        open: if open.is_empty() {
-                            "nothing is".to_owned()
-                        } else {
-                            open.join(", ")
-                        },
-                    });
+                    return Err(not_open(id, self.incidents.open().map(str::to_owned).collect()));
                 }
                 self.incidents.ended(id, cx.now_ms.max(0));
                 Ok(())
@@ -82,15 +85,7 @@ impl Line {
                 if self.acknowledge(key, cx) {
                     return Ok(());
                 }
-                let open: Vec<String> = self.open_matters().map(|matter| matter.key).collect();
-                Err(Refusal::NotOpen {
-                    key: key.clone(),
-                    open: if open.is_empty() {
-                        "nothing is".to_owned()
-                    } else {
-                        open.join(", ")
-                    },
-                })
+                Err(not_open(key, self.open_matters().map(|matter| matter.key).collect()))
             }
         }
     }
@@ -218,7 +213,7 @@ impl Line {
         });
         if let Some((key, stage)) = known.map(|(key, release)| (key.clone(), release.stage.clone())) {
             // There is an artefact of it, which is not built twice while it may be promoted.
-            if matches!(stage, Stage::Superseded { .. } | Stage::Expired { .. }) {
+            if stage.had_no_luck() {
                 self.begin_anew(&key);
             }
             return;
@@ -313,10 +308,8 @@ impl Line {
         if let Some(site) = running {
             self.take_back(site, Why::Barred, why, cx);
         }
-        // What went no further for no fault of its own could begin anew.
-        let could_go =
-            |stage: &Stage| stage.is_live() || matches!(stage, Stage::Superseded { .. } | Stage::Expired { .. });
-        if self.releases.get(key).is_some_and(|release| could_go(&release.stage)) {
+        let could_go = |release: &Release| release.stage.is_live() || release.stage.had_no_luck();
+        if self.releases.get(key).is_some_and(could_go) {
             self.end_at(key, Stage::Barred { why: why.to_owned() }, cx);
         }
     }

@@ -81,13 +81,8 @@ impl Line {
             return;
         }
         let of = |(_, release): &(&Vec<u64>, &Release)| release.lane == Lane::Nightly && release.artefact.head == head;
-        let ends = |stage: &Stage| matches!(stage, Stage::Superseded { .. } | Stage::Expired { .. });
-        if self
-            .releases
-            .iter()
-            .filter(of)
-            .any(|(_, release)| !ends(&release.stage))
-        {
+        let mut all = self.releases.iter().filter(of);
+        if !all.all(|(_, release)| release.stage.had_no_luck()) {
             return;
         }
         let mut usable = self.releases.iter().filter(of);

@@ -99,7 +99,7 @@ impl ProcessPlatform {
                 prepared => break prepared?,
             }
         };
-        let able = common(&keepers);
+        let able = Able::common(keepers.iter().map(|keeper| keeper.template.able()));
         let platform = Self {
             house,
             able,
@@ -135,7 +135,7 @@ impl ProcessPlatform {
             return Err(OpenError::Twice { target: target.id });
         }
         let able = target.template.able();
-        if !includes(able, self.able) {
+        if !able.includes(self.able) {
             let fix = "give it a template like those of the others, or a platform of its own";
             let error = TemplateError::new("template", "it cannot do what the other targets can", fix);
             return Err(OpenError::Template {
@@ -295,29 +295,6 @@ impl ProcessPlatform {
         let answers = targets.iter().map(|target| all.get(target).unwrap_or(&nobody).clone());
         Ok(answers.collect())
     }
-}
-
-/// What every one of them can do.
-fn common(keepers: &[Keeper]) -> Able {
-    let mut all = keepers.iter().map(|keeper| keeper.template.able());
-    let Some(first) = all.next() else {
-        return Able::default();
-    };
-    all.fold(first, |so_far, able| Able {
-        ingress: so_far.ingress && able.ingress,
-        hand_over: so_far.hand_over && able.hand_over,
-        config: so_far.config && able.config,
-        probe: so_far.probe && able.probe,
-        barrier: so_far.barrier && able.barrier,
-    })
-}
-
-const fn includes(able: Able, wanted: Able) -> bool {
-    (able.ingress || !wanted.ingress)
-        && (able.hand_over || !wanted.hand_over)
-        && (able.config || !wanted.config)
-        && (able.probe || !wanted.probe)
-        && (able.barrier || !wanted.barrier)
 }
 
 type Prepared = (Arc<House>, Vec<Keeper>, Births);

@@ -97,6 +97,24 @@ pub(crate) struct Able {
     pub(crate) barrier: bool,
 }
 
+impl Able {
+    /// What every one of them can do; nothing where there is none.
+    pub(crate) fn common(all: impl Iterator<Item = Self>) -> Self {
+        let both = |one: Self, other: Self| Self {
+            ingress: one.ingress && other.ingress,
+            hand_over: one.hand_over && other.hand_over,
+            config: one.config && other.config,
+            probe: one.probe && other.probe,
+            barrier: one.barrier && other.barrier,
+        };
+        all.reduce(both).unwrap_or_default()
+    }
+
+    pub(crate) fn includes(self, wanted: Self) -> bool {
+        Self::common([self, wanted].into_iter()) == wanted
+    }
+}
+
 /// What an instance says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {

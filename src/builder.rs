@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use unattended_batching::{AppIndex, Plan, Proof, verify};
 use unattended_defense::{Check, CheckedGuard, Direction, Guard, Need, Terms};
 use unattended_health::{Member, MetricSource};
+use unattended_selfheal::{Healer, NodeId};
 use unattended_upgrade::{
-    Clock, DriverConfig, Facts, Journal, LONGEST_TEXT, ModeChoice, Platform, Wanted, choose_mode,
+    Clock, DriverConfig, Facts, Journal, LONGEST_TEXT, ModeChoice, Platform, TargetId, Wanted, choose_mode,
 };
 
 use crate::around::{Around, Heard, HeardCheck};
-use crate::driver::{Outlook, Planned, Run, World};
+use crate::driver::{Hospital, NodeOf, Outlook, Planned, Run, World};
 use crate::events::{Hub, Told};
 use crate::handle::Shared;
 use crate::input::Header;
@@ -21,7 +22,8 @@ use crate::machine::Setup;
 use crate::machine::lanes::request;
 use crate::machine::tables::Tables;
 use crate::{
-    ActorKind, AlwaysPermit, Change, ChangeFeed, Grant, Handle, Level, Notifier, Outcome, Permit, RunError, StartError,
+    ActorKind, AlwaysPermit, Change, ChangeFeed, Grant, Handle, Level, Notifier, OnStop, Outcome, Permit, RunError,
+    Settings, StartError,
 };
 
 /// A part that has not been given yet. A builder with one left has no `build`.
@@ -48,6 +50,7 @@ struct Options {
     driver: DriverConfig,
     feed: Option<Arc<dyn ChangeFeed>>,
     checks: Option<CheckedGuard>,
+    hospital: Option<Hospital>,
 }
 
 impl fmt::Debug for Options {
@@ -76,6 +79,7 @@ impl Default for Builder<(Missing, Missing, Missing, Missing, Missing, Missing)>
             driver: DriverConfig::new().max_in_flight(1 << 20).poll_ms(POLL_MS),
             feed: None,
             checks: None,
+            hospital: None,
         };
         Self {
             parts: (Missing, Missing, Missing, Missing, Missing, Missing),
@@ -211,6 +215,50 @@ impl<Parts> Builder<Parts> {
         self
     }
 
+    /// Who can take a target out of traffic, restart it or put another in its place: from [level](Self::level) L4 on a single bad node is
+    /// healed alone, inside [`heals_per_day`](crate::Budget::heals_per_day), and a stop may [cut traffic](OnStop::CutTraffic). Default: nobody, and
+    /// a bad node stays where it is.
+    ///
+    /// A healer knows targets by numbers, and so do the samples of the metric source
+    /// ([`HostCounts::host`](unattended_health::HostCounts::host)); `node` says the number of a target, and it must be the same for both. `None`: it
+    /// has no number, and is left alone. It is asked for the targets of a stratum when the judge names one of their hosts, and before each
+    /// order; what it answered is in the journal by name, so numbers may change from run to run.
+    ///
+    /// Orders of a run have one [term](unattended_selfheal::HealOrder::term), the Unix time in milliseconds at which it began, so terms
+    /// grow; an order that may not have been heard is given again as it was, also by the next run. A healer that serves several changes at
+    /// once refuses old terms by node, as platforms do with generations.
+    ///
+    /// ```
+    /// # use unattended::{Autopilot, selfheal::{HealError, HealOrder, Healer, NodeId}};
+    /// struct Mesh; // a client of your discovery service
+    ///
+    /// #[async_trait::async_trait]
+    /// impl Healer for Mesh {
+    ///     async fn isolate(&self, order: &HealOrder, node: NodeId, lease_ms: u64) -> Result<(), HealError> {
+    ///         // PUT /drained/{node} with the lease, and order.term and order.id to be refused by
+    /// #       let _ = (order, node, lease_ms);
+    ///         Ok(())
+    ///     }
+    ///     // It cannot restart or replace: after the isolation, people are told.
+    /// }
+    ///
+    /// // Targets are called `pay-17`, and are number 17 to discovery and metrics.
+    /// let pilot = Autopilot::builder().healer(Mesh, |target| {
+    ///     let (_, number) = target.as_str().rsplit_once('-')?;
+    ///     number.parse().ok().map(NodeId)
+    /// });
+    /// ```
+    #[must_use]
+    pub fn healer(
+        mut self,
+        healer: impl Healer + 'static,
+        node: impl Fn(&TargetId) -> Option<NodeId> + Send + Sync + 'static,
+    ) -> Self {
+        let (healer, node): (Arc<dyn Healer>, Arc<NodeOf>) = (Arc::new(healer), Arc::new(node));
+        self.options.hospital = Some(Hospital { healer, node });
+        self
+    }
+
     /// Bounds and timing of the attempts.
     #[must_use]
     pub fn driver(mut self, driver: DriverConfig) -> Self {
@@ -243,6 +291,7 @@ where
             driver,
             feed,
             mut checks,
+            hospital,
         } = self.options;
         let capabilities = platform.capabilities();
         if !capabilities.fence && level > Level::UNGRANTED {
@@ -269,6 +318,7 @@ where
             permit,
             mode: choice.mode,
             outlook: Arc::new(Outlook { feed, checks }),
+            hospital,
         };
         Ok(Autopilot {
             world,
@@ -375,6 +425,7 @@ impl Autopilot {
             permit,
             mode,
             outlook,
+            hospital,
         } = self.world;
         let world = World {
             platform: Arc::new(Told::new(platform, Arc::clone(&shared))),
@@ -385,6 +436,7 @@ impl Autopilot {
             permit,
             mode,
             outlook,
+            hospital,
         };
         let run = Run::run(world, planned, self.driver, shared);
         // Boxed: it is large, and would be compiled anew for every program that awaits it.
@@ -418,6 +470,20 @@ impl Autopilot {
         })
     }
 
+    fn check_healer(&self, settings: &Settings) -> Result<(), StartError> {
+        match &self.world.hospital {
+            None if settings.on_stop == OnStop::CutTraffic => Err(StartError::NoHealer),
+            Some(_) if settings.isolation_ms < settings.interval_ms.saturating_mul(3) => {
+                Err(StartError::Settings(format!(
+                    "settings: `isolation_ms` is {}: give at least three intervals, {}",
+                    settings.isolation_ms,
+                    settings.interval_ms.saturating_mul(3)
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn plan(&self, change: Change) -> Result<Planned, StartError> {
         change.settings.check().map_err(StartError::Settings)?;
         if self.level > Level::UNGRANTED && self.grant.is_none() && change.author.kind != ActorKind::Person {
@@ -426,6 +492,7 @@ impl Autopilot {
                 author: change.author.to_string(),
             });
         }
+        self.check_healer(&change.settings)?;
         if change.from == change.to {
             return Err(StartError::SameVersion(change.from.to_string()));
         }

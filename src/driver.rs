@@ -2,6 +2,7 @@
 
 mod around;
 mod domains;
+mod heal;
 mod telling;
 
 use std::pin::pin;
@@ -25,6 +26,7 @@ use crate::notice::Outbox;
 use crate::{NoticeStage, Notifier, Outcome, Permit, RunError};
 use around::LastLook;
 pub(crate) use around::Outlook;
+pub(crate) use heal::{Hospital, NodeOf};
 
 /// The parts of the outside world, as the builder collected them.
 pub(crate) struct World {
@@ -36,6 +38,7 @@ pub(crate) struct World {
     pub(crate) permit: Arc<dyn Permit>,
     pub(crate) mode: Mode,
     pub(crate) outlook: Arc<Outlook>,
+    pub(crate) hospital: Option<Hospital>,
 }
 
 /// Intervals read at one turn at the most, when the controller was away.
@@ -149,7 +152,9 @@ impl Run {
                 self.input(&Input::Begin(header.clone(), history.clone()))?;
                 let setup = Setup { header, ..setup };
                 self.made(&setup)?;
-                (Machine::new(setup, &history)?, 0)
+                let mut machine = Machine::new(setup, &history)?;
+                self.begin_to_heal(&mut machine)?;
+                (machine, 0)
             }
         };
         let ended = machine.ended();
@@ -224,6 +229,7 @@ impl Run {
         let resumed = Input::Resumed { person_patience_ms };
         self.input(&resumed)?;
         machine.take(&resumed)?;
+        self.begin_to_heal(&mut machine)?;
         Ok((machine, end))
     }
 
@@ -235,6 +241,7 @@ impl Run {
             self.look_at_domains(now_ms).await?;
             self.look_around(now_ms).await?;
             self.read_intervals(now_ms).await?;
+            self.name_hosts()?;
             self.input(&Input::Tick(now_ms))?;
             let mut commands = self.with(|machine| machine.tick(now_ms))?;
             if let Some(check) = commands.check.take() {
@@ -247,10 +254,22 @@ impl Run {
             if let Some(decided) = self.with(Machine::take_decided)? {
                 self.input(&Input::Decided(decided))?;
             }
+            for job in &commands.heals {
+                let target = self.with(|machine| machine.name(job.target).to_owned())?;
+                self.input(&Input::Heal {
+                    id: job.id,
+                    term: job.term,
+                    target,
+                    remedy: job.remedy,
+                })?;
+            }
             if let Some(outcome) = ended {
                 self.input(&Input::End(outcome))?;
             }
             self.carry_out(commands).await?;
+            if ended.is_none() {
+                self.heal().await?;
+            }
             if let Some(outcome) = ended {
                 self.shared.events.tell(|| Happened::Ended { outcome });
                 self.pulse(true)?;
@@ -529,11 +548,12 @@ impl Run {
 impl Commands {
     /// Nothing is to be done outside.
     const fn is_quiet(&self) -> bool {
-        self.starts.is_empty() && self.notices.is_empty() && self.ended.is_none()
+        self.starts.is_empty() && self.heals.is_empty() && self.notices.is_empty() && self.ended.is_none()
     }
 
     pub(crate) fn extend(&mut self, more: Self) {
         self.starts.extend(more.starts);
+        self.heals.extend(more.heals);
         self.notices.extend(more.notices);
         self.check = self.check.take().or(more.check);
         self.ended = self.ended.or(more.ended);

@@ -29,6 +29,11 @@ pub enum StartError {
         /// The author of the change.
         author: String,
     },
+    /// A stop is to cut traffic, and nobody can.
+    #[error(
+        "`on_stop` is `cut_traffic`, and nobody can take a target out of traffic: name who does by `Builder::healer`, or freeze in place"
+    )]
+    NoHealer,
     /// The platform cannot do the mode.
     #[error(transparent)]
     Mode(#[from] ModeError),

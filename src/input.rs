@@ -4,10 +4,12 @@
 use serde::{Deserialize, Serialize};
 use unattended_batching::{Plan, Policy};
 use unattended_health::{History, Interval};
+use unattended_selfheal::HealOutcome;
 use unattended_upgrade::{FleetChange, Group, Record, Stream};
 
 use crate::blueprint::Blueprint;
 use crate::handle::Order;
+use crate::machine::Remedy;
 use crate::{Level, Outcome};
 
 /// What a journal says of its change in its first record. A run that resumes must be about the same.
@@ -108,6 +110,23 @@ pub(crate) enum Input {
     Domains { unseen: Vec<u16> },
     /// What goes on around the change: a [`Seen`](crate::around::Seen) as JSON, since rules have it in that form.
     Around(String),
+    /// This run has somebody who heals, and gives orders in this term.
+    Healer { term: u64 },
+    /// A host that the judge has named is this target, or none that lives.
+    Named {
+        stratum: u32,
+        host: u32,
+        target: Option<String>,
+    },
+    /// What is about to be ordered. It changes nothing, since it follows from what was before, and is there for whoever reads.
+    Heal {
+        id: u64,
+        term: u64,
+        target: String,
+        remedy: Remedy,
+    },
+    /// How an order ended, or that nobody knows.
+    Healed { id: u64, outcome: HealOutcome, at_ms: u64 },
 }
 
 /// What was decided.
@@ -142,6 +161,10 @@ const RESUMED: u8 = 11;
 const PERMIT: u8 = 12;
 const DOMAINS: u8 = 13;
 const AROUND: u8 = 14;
+const HEALER: u8 = 15;
+const NAMED: u8 = 16;
+const HEAL: u8 = 17;
+const HEALED: u8 = 18;
 
 impl Input {
     /// Adds the input to a group.
@@ -167,6 +190,29 @@ impl Input {
             Self::Permit(withheld) => group.push(Stream::AUTOPILOT, PERMIT, &postcard::to_stdvec(withheld)?),
             Self::Domains { unseen } => group.push(Stream::AUTOPILOT, DOMAINS, &postcard::to_stdvec(unseen)?),
             Self::Around(text) => group.push(Stream::AUTOPILOT, AROUND, text.as_bytes()),
+            Self::Healer { term } => group.push(Stream::AUTOPILOT, HEALER, &term.to_le_bytes()),
+            Self::Named { stratum, host, target } => {
+                group.push(
+                    Stream::AUTOPILOT,
+                    NAMED,
+                    &postcard::to_stdvec(&(stratum, host, target))?,
+                );
+            }
+            Self::Heal {
+                id,
+                term,
+                target,
+                remedy,
+            } => {
+                group.push(
+                    Stream::AUTOPILOT,
+                    HEAL,
+                    &postcard::to_stdvec(&(id, term, target, remedy))?,
+                );
+            }
+            Self::Healed { id, outcome, at_ms } => {
+                group.push(Stream::AUTOPILOT, HEALED, &postcard::to_stdvec(&(id, outcome, at_ms))?);
+            }
             Self::Resumed { person_patience_ms } => {
                 group.push(Stream::AUTOPILOT, RESUMED, &person_patience_ms.to_le_bytes());
             }
@@ -198,6 +244,26 @@ impl Input {
                 unseen: postcard::from_bytes(record.bytes).map_err(damaged)?,
             },
             AROUND => Self::Around(String::from_utf8(record.bytes.to_vec()).map_err(|error| error.to_string())?),
+            HEALER => Self::Healer {
+                term: milliseconds(record.bytes)?,
+            },
+            NAMED => {
+                let (stratum, host, target) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Named { stratum, host, target }
+            }
+            HEAL => {
+                let (id, term, target, remedy) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Heal {
+                    id,
+                    term,
+                    target,
+                    remedy,
+                }
+            }
+            HEALED => {
+                let (id, outcome, at_ms) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Healed { id, outcome, at_ms }
+            }
             RESUMED => Self::Resumed {
                 person_patience_ms: milliseconds(record.bytes)?,
             },
@@ -230,6 +296,18 @@ impl Input {
             Self::Resumed { .. } => "another run".to_owned(),
             Self::Domains { unseen } => format!("{} domains show nobody", unseen.len()),
             Self::Around(text) => format!("{} bytes of what goes on around", text.len()),
+            Self::Healer { term } => format!("somebody heals, in term {term}"),
+            Self::Named { stratum, host, target } => format!(
+                "host {host} of stratum {stratum} is {}",
+                target.as_deref().unwrap_or("nobody")
+            ),
+            Self::Heal {
+                id,
+                term,
+                target,
+                remedy,
+            } => format!("heal/{term}/{id}: {} {target}", remedy.as_str()),
+            Self::Healed { id, outcome, .. } => format!("order {id}: {outcome:?}").to_lowercase(),
             Self::Permit(None) => "effects are permitted again".to_owned(),
             Self::Permit(Some(why)) => format!("no effect is permitted: {why}"),
         }
@@ -251,6 +329,10 @@ impl Input {
             PERMIT => "permit",
             DOMAINS => "domains",
             AROUND => "around",
+            HEALER => "healer",
+            NAMED => "named",
+            HEAL => "heal",
+            HEALED => "healed",
             _ => "unknown",
         }
     }

@@ -7,7 +7,7 @@ use crate::{Actor, ActorKind};
 
 /// How much the autopilot does by itself. Each level asks for less than the one below, and never for more:
 ///
-/// | | starts an upgrade | opens a batch | goes on after a check blocked | rolls back | begins what a program chose |
+/// | | starts an upgrade | opens a batch | goes on after a check blocked | rolls back, heals | begins what a program chose |
 /// | --- | --- | --- | --- | --- | --- |
 /// | L0 | a person does it | a person | a person | a person | a person |
 /// | L1 | at a person's word for each | a person | a person | a person | a person |
@@ -33,7 +33,7 @@ pub enum Level {
     L2,
     /// Checks block by themselves; a person says whether it goes on, or back.
     L3,
-    /// Also goes on and rolls back by itself, inside its budgets.
+    /// Also goes on, rolls back and heals bad nodes by itself, inside its budgets.
     L4,
     /// Also chooses when a change begins, and begins those that a program chose.
     L5,
@@ -52,6 +52,8 @@ pub(crate) enum Act {
     Resume,
     /// Take the change back.
     RollBack,
+    /// Take a target out of traffic, restart or replace it.
+    Heal,
     /// Begin a change that no person chose, and choose when.
     Begin,
 }
@@ -68,7 +70,7 @@ impl Level {
             Act::Effect => Self::L1,
             Act::Start => Self::L2,
             Act::Batch => Self::L3,
-            Act::Resume | Act::RollBack => Self::L4,
+            Act::Resume | Act::RollBack | Act::Heal => Self::L4,
             Act::Begin => Self::L5,
         }
     }
@@ -156,6 +158,10 @@ pub struct Budget {
     /// How often it may begin to take a change back in any 24 hours, the [rollbacks before](crate::Change::rollbacks_before)
     /// it counted. Default 4.
     pub rollbacks_per_day: u32,
+    /// How often it may isolate, restart or replace a bad node in any 24 hours, where there is a [healer](crate::Builder::healer); at most
+    /// 10,000. Default 4: more bad nodes than that are a matter for people. What a stop [cuts off](crate::OnStop) does not count.
+    #[serde(default = "heals_per_day")]
+    pub heals_per_day: u32,
     /// The most that it may take back by itself, in parts per million of the fleet. Default 1,000,000: everything.
     pub rollback_share_ppm: u32,
     /// The most that it may come to expose by itself, in parts per million of the fleet. Default 1,000,000: everything.
@@ -164,12 +170,18 @@ pub struct Budget {
     pub longest_ms: u64,
 }
 
+/// Journals of before there was one have none.
+pub(crate) const fn heals_per_day() -> u32 {
+    4
+}
+
 impl Default for Budget {
     fn default() -> Self {
         Self {
             starts_per_day: None,
             resumes_per_day: 12,
             rollbacks_per_day: 4,
+            heals_per_day: heals_per_day(),
             rollback_share_ppm: 1_000_000,
             exposure_share_ppm: 1_000_000,
             longest_ms: 28 * 24 * 3_600_000,
@@ -189,6 +201,7 @@ mod tests {
             Act::Batch,
             Act::Resume,
             Act::RollBack,
+            Act::Heal,
             Act::Begin,
         ];
         // By level, from L0 on: the acts it does alone.
@@ -196,12 +209,12 @@ mod tests {
         assert_eq!(
             alone,
             [
-                [0, 0, 0, 0, 0, 0],
-                [1, 0, 0, 0, 0, 0],
-                [1, 1, 0, 0, 0, 0],
-                [1, 1, 1, 0, 0, 0],
-                [1, 1, 1, 1, 1, 0],
-                [1, 1, 1, 1, 1, 1]
+                [0, 0, 0, 0, 0, 0, 0],
+                [1, 0, 0, 0, 0, 0, 0],
+                [1, 1, 0, 0, 0, 0, 0],
+                [1, 1, 1, 0, 0, 0, 0],
+                [1, 1, 1, 1, 1, 1, 0],
+                [1, 1, 1, 1, 1, 1, 1]
             ]
         );
     }

@@ -118,7 +118,7 @@ pub use ports::{Notifier, Question, QuestionKind};
 pub use replay::{Difference, Replay, WhatIf, replay};
 pub use router::{Router, RouterError};
 pub use self_check::self_check;
-pub use settings::{OnClassFault, Settings};
+pub use settings::{OnClassFault, OnStop, Settings};
 pub use shadow::{
     Disagreement, End, Ending, Event, RECORD_SCHEMA, RecordError, RecordedChange, RecordedTarget, Saved, Shadow,
     ShadowReport, Topic,
@@ -126,7 +126,7 @@ pub use shadow::{
 pub use sizing::{Expected, Shows, SizingError};
 pub use summary::{
     Ask, BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView,
-    MovesView, Next, ReceiptView, SUMMARY_SCHEMA, Summary,
+    IsolationView, MovesView, Next, ReceiptView, SUMMARY_SCHEMA, Summary,
 };
 
 pub use unattended_batching as batching;

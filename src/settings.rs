@@ -4,6 +4,7 @@ use crate::{Budget, Telling};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
+const MOST_HEALS: u32 = 10_000;
 const LONGEST_MS: u64 = 100 * 365 * 24 * HOUR_MS;
 
 /// Bakes, budgets and patience of a change. All times in milliseconds.
@@ -59,6 +60,13 @@ pub struct Settings {
     /// What a fault in one class alone takes back. Default the whole change.
     #[serde(default)]
     pub on_class_fault: OnClassFault,
+    /// What is done where the change is stopped. Default: it is rolled back.
+    #[serde(default)]
+    pub on_stop: OnStop,
+    /// For how long a target is taken out of traffic at a time, where there is a [healer](crate::Builder::healer): then it is back by
+    /// itself, or is isolated anew before. At least three intervals. Default a quarter of an hour.
+    #[serde(default = "isolation_ms")]
+    pub isolation_ms: u64,
     /// The label keys that name a domain, what can be cut off as one, the largest first: `region, cluster`. Default none.
     ///
     /// While nobody of a domain is seen, its targets wait and count against every allowance, and all others go on; after
@@ -70,6 +78,29 @@ pub struct Settings {
     /// How often people are told, and when somebody else is. It is the run's own matter, as `person_patience_ms` is.
     #[serde(default)]
     pub telling: Telling,
+}
+
+/// What is done where a change is stopped: by its evidence, by the new version's own gate, or as there is no way back. People are told and
+/// asked in any case but the first, and may roll back, go on over it or abort, as ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "the three ways there are")]
+pub enum OnStop {
+    /// It is rolled back: alone where level and budgets let it, else at a person's word.
+    #[default]
+    RollBack,
+    /// What runs the new version is taken out of traffic, the newest first, as many at each instant as the caps of the plan let be out;
+    /// the rest keeps serving it, and people are told how many. It stays out as long as a person is asked: a yes rolls it back, and each
+    /// gets traffic again once it runs the old version; to go on over the stop, or to abort, lets all in as they are. It needs a
+    /// [healer](crate::Builder::healer), and level L4 to do it alone.
+    CutTraffic,
+    /// Nothing more is started, and what runs the new version keeps it, until a person says.
+    FreezeInPlace,
+}
+
+/// Journals of before there was one have none.
+const fn isolation_ms() -> u64 {
+    15 * MINUTE_MS
 }
 
 /// What is done where one class alone, all targets with one value of a spread label, explains what a change would stop for.
@@ -115,6 +146,8 @@ impl Default for Settings {
             budget: Budget::default(),
             rehearse_way_back: false,
             on_class_fault: OnClassFault::Change,
+            on_stop: OnStop::RollBack,
+            isolation_ms: isolation_ms(),
             domains: Vec::new(),
             telling: Telling::default(),
         }
@@ -125,14 +158,23 @@ impl Settings {
     /// The settings that belong to the change, in words: a run that resumes must have the same. For how long somebody
     /// waits for a person, and how people are told, is the run's own matter.
     pub(crate) fn of_the_change(&self) -> String {
-        format!(
-            "{:?}",
-            Self {
-                person_patience_ms: 0,
-                telling: Telling::default(),
-                ..self.clone()
-            }
-        )
+        let settings = Self {
+            person_patience_ms: 0,
+            telling: Telling::default(),
+            ..self.clone()
+        };
+        let mut text = format!("{settings:?}");
+        // What has its default stands in no journal of before it could be set.
+        let default = Self::default();
+        let later = [
+            ("on_stop", format!("{:?}", default.on_stop)),
+            ("isolation_ms", default.isolation_ms.to_string()),
+            ("heals_per_day", default.budget.heals_per_day.to_string()),
+        ];
+        for (name, value) in later {
+            text = text.replacen(&format!(", {name}: {value},"), ",", 1);
+        }
+        text
     }
 
     /// Refuses settings that contradict themselves; says which field and what it may be.
@@ -158,6 +200,7 @@ impl Settings {
             ("person_patience_ms", self.person_patience_ms),
             ("debt_expiry_ms", self.debt_expiry_ms),
             ("attempt_estimate_ms", self.attempt_estimate_ms),
+            ("isolation_ms", self.isolation_ms),
             ("budget.longest_ms", self.budget.longest_ms),
         ];
         for (name, value) in spans {
@@ -196,9 +239,59 @@ impl Settings {
                 ));
             }
         }
+        if self.isolation_ms == 0 {
+            return Err("settings: `isolation_ms` is 0: give at least three intervals".to_owned());
+        }
+        if self.budget.heals_per_day > MOST_HEALS {
+            let found = self.budget.heals_per_day;
+            return Err(format!(
+                "settings: `budget.heals_per_day` is {found}: give at most {MOST_HEALS}; 0 leaves all of it to people"
+            ));
+        }
+        if self.on_stop != OnStop::RollBack && self.on_class_fault == OnClassFault::Class {
+            return Err(
+                "settings: `on_class_fault` takes a class back at a stop, and `on_stop` takes nothing back: give one of them"
+                    .to_owned(),
+            );
+        }
         if self.tries == 0 {
             return Err("settings: `tries` is 0: give at least 1".to_owned());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What journals of before these could be set say of a change.
+    const NAMES: [&str; 3] = ["on_stop", "isolation_ms", "heals_per_day"];
+
+    #[test]
+    #[expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+    fn journals_of_before_say_nothing_of_what_came_later() {
+        let settings = Settings::default();
+        let text = settings.of_the_change();
+        assert!(NAMES.iter().all(|name| !text.contains(name)), "{text}");
+        assert!(
+            text.contains("rollbacks_per_day: 4, rollback_share_ppm")
+                && text.contains("on_class_fault: Change, domains")
+        );
+        // What is set is told apart.
+        let mut set = [settings.clone(), settings.clone(), settings.clone()];
+        set[0].on_stop = OnStop::FreezeInPlace;
+        set[1].isolation_ms += 1;
+        set[2].budget.heals_per_day = 0;
+        for (settings, name) in set.iter().zip(NAMES) {
+            assert!(settings.of_the_change().contains(name), "{name}");
+        }
+        // As JSON, in which journals keep them.
+        let mut json = serde_json::to_value(&settings).unwrap();
+        for name in NAMES {
+            let budget = json["budget"].as_object_mut().unwrap().remove(name).is_some();
+            assert!(budget || json.as_object_mut().unwrap().remove(name).is_some());
+        }
+        assert_eq!(serde_json::from_value::<Settings>(json).unwrap(), settings);
     }
 }

@@ -70,6 +70,9 @@ pub struct Summary {
     pub decisions: Vec<DecisionView>,
     /// What was left behind.
     pub debts: Vec<Debt>,
+    /// Targets that are kept out of traffic, or are started anew, at this moment.
+    #[serde(default)]
+    pub isolated: Vec<IsolationView>,
     /// Durations of attempts and what they cost.
     pub receipt: ReceiptView,
 }
@@ -258,6 +261,18 @@ pub struct DecisionView {
     pub otherwise: Option<String>,
     /// How many like it.
     pub count: u64,
+}
+
+/// A target that is out of traffic by the change's doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct IsolationView {
+    /// Which.
+    pub target: String,
+    /// `bad node`, `traffic is cut`, or `restarts`.
+    pub why: String,
+    /// When it is back by itself; `None` while its order is under way.
+    pub until_ms: Option<u64>,
 }
 
 /// What the attempts cost.

@@ -166,15 +166,18 @@ impl Judge {
         let Some(host) = self.plain[process].forget_strongest() else {
             return;
         };
-        let known = |one: &HostEvent| (one.stratum, one.host) == (host.key.stratum, host.key.host);
-        if !self.hosts.iter().any(known) {
-            self.hosts.push(HostEvent {
-                index: at,
-                stratum: host.key.stratum,
-                host: host.key.host,
-                metric: self.config.metrics[process / 2].name.clone(),
-                bad: host.events.into(),
-            });
+        let event = HostEvent {
+            index: at,
+            stratum: host.key.stratum,
+            host: host.key.host,
+            metric: self.config.metrics[process / 2].name.clone(),
+            bad: host.events.into(),
+        };
+        let known = |one: &&mut HostEvent| (one.stratum, one.host) == (event.stratum, event.host);
+        // What it has done since, after all that was taken out: whoever did something about it learns that it did not help.
+        match self.hosts.iter_mut().find(known) {
+            Some(known) => *known = event,
+            None => self.hosts.push(event),
         }
     }
 }

@@ -430,7 +430,8 @@ impl Judge {
         }
     }
 
-    /// Hosts whose trouble alone would have stopped the change: each is to be rolled back by itself, once.
+    /// Hosts whose trouble alone would have stopped the change, each once: it is to be seen to by itself. One that goes on as
+    /// before is named again, under a later [`index`](HostEvent::index).
     #[must_use]
     pub fn host_events(&self) -> &[HostEvent] {
         &self.hosts

@@ -150,7 +150,7 @@ impl HoldReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HostEvent {
-    /// Interval in which it was named.
+    /// Interval in which it was named; where it was named again for what it has done since, the last of them.
     pub index: u64,
     /// Its stratum.
     pub stratum: u32,

@@ -8,8 +8,12 @@ mod batches;
 mod budget;
 mod class_views;
 mod classes;
+mod commands;
+mod cut;
 mod domains;
 pub(crate) mod happened;
+mod heal;
+mod ill;
 pub(crate) mod lanes;
 mod left_out;
 mod metrics;
@@ -37,16 +41,18 @@ use std::sync::Arc;
 use unattended_batching::{AppIndex, Event, Frontier, Plan, TargetIndex};
 use unattended_defense::Guard;
 use unattended_health::{History, Judge, JudgeConfig, JudgeError, StratumInfo, Topology};
-use unattended_upgrade::{TargetId, Version};
 
 use crate::around::Seen;
 use crate::input::{Decided, Header, Input};
 use crate::level::Act;
 use crate::notice::Desk;
-use crate::{Change, Debt, Level, Notice, Outcome, Question, QuestionKind, RunError};
+use crate::{Change, Debt, Level, Outcome, Question, QuestionKind, RunError};
 
 use self::autonomy::Autonomy;
 use self::classes::ClassState;
+pub(crate) use self::commands::{Check, Commands, Direction, Start};
+pub(crate) use self::heal::{HealJob, Remedy};
+pub(crate) use self::ill::Unnamed;
 use self::lanes::Lane;
 pub use self::metrics::metrics;
 use self::record::Record;
@@ -62,39 +68,6 @@ pub(crate) struct Setup {
     pub(crate) proof: unattended_batching::Proof,
     pub(crate) guard: Arc<Guard>,
     pub(crate) header: Header,
-}
-
-/// One command to the driver: bring this target to the new version, or back to the old one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Start {
-    pub(crate) target: TargetIndex,
-    pub(crate) direction: Direction,
-}
-
-/// Which way an attempt goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    Back,
-}
-
-/// Everything the machine wants done after an input.
-#[derive(Debug, Default)]
-pub(crate) struct Commands {
-    pub(crate) starts: Vec<Start>,
-    pub(crate) notices: Vec<Notice>,
-    /// Look at these: they should all run that version.
-    pub(crate) check: Option<Check>,
-    pub(crate) ended: Option<Outcome>,
-}
-
-/// Before the change calls itself done it compares what it believes with what is.
-#[derive(Debug)]
-pub(crate) struct Check {
-    pub(crate) targets: Vec<TargetId>,
-    pub(crate) version: Version,
-    /// One of them that can be looked at is enough, whatever it runs: is anything seen at all?
-    pub(crate) any: bool,
 }
 
 /// Ticks come at least once an interval; after a gap this long nobody was there to tick.
@@ -194,6 +167,8 @@ pub(crate) struct Machine {
     domains: domains::Domains,
     rehearsal: rehearsal::Rehearsal,
     aside: aside::Aside,
+    healing: heal::Healing,
+    cut: cut::Cut,
     /// Those who do not run the release do worse the more others do, by so much.
     interferes: Option<f64>,
     around: Seen,
@@ -328,6 +303,8 @@ impl Machine {
             },
             surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
             aside: aside::Aside::default(),
+            healing: heal::Healing::default(),
+            cut: cut::Cut::default(),
             interferes: None,
             around: Seen::default(),
             looked_around: 0,
@@ -415,6 +392,7 @@ impl Machine {
         let mut commands = Commands::default();
         if self.ended().is_none() {
             self.pass_levels();
+            self.pass_leases();
         }
         match self.course {
             Course::Ended(_) => return commands,
@@ -430,7 +408,9 @@ impl Machine {
                 let since = self.aborting.unwrap_or(self.now_ms);
                 // Attempts that may not act never end; the platform's own deadlines look after them then.
                 let patience = self.setup.change.settings.attempt_estimate_ms.saturating_mul(3);
-                if self.in_flight == 0 || self.frozen.is_some() || self.now_ms >= since.saturating_add(patience) {
+                let rests = self.let_all_in(&mut commands) && self.in_flight == 0;
+                self.record.note_heals(&commands.heals);
+                if rests || self.frozen.is_some() || self.now_ms >= since.saturating_add(patience) {
                     self.end(Outcome::Aborted, &mut commands);
                 }
                 return commands;
@@ -439,6 +419,10 @@ impl Machine {
                 self.check_stop(&mut commands);
                 if self.course == Course::Forward && self.frozen.is_none() {
                     self.advance_aside(&mut commands);
+                    self.advance_cut(&mut commands);
+                    if !self.stop_pending() {
+                        self.advance_healing(&mut commands);
+                    }
                 }
                 let goes_on =
                     self.course == Course::Forward && !self.is_halted() && !self.stop_pending() && !self.aside.waits();
@@ -452,6 +436,7 @@ impl Machine {
             Course::Back => {}
         }
         if self.course == Course::Back && self.frozen.is_none() {
+            self.advance_cut(&mut commands);
             self.advance_rollback(&mut commands);
         }
         if self.frozen.is_none() && self.ended().is_none() {
@@ -461,6 +446,7 @@ impl Machine {
         self.check_patience(&mut commands);
         self.record.sample(self.now_ms, self.exposed, self.in_flight);
         self.record.note_starts(&commands.starts);
+        self.record.note_heals(&commands.heals);
         commands
     }
 
@@ -481,7 +467,16 @@ impl Machine {
             Input::Permit(withheld) => self.permit(withheld.clone()),
             Input::Domains { unseen } => self.domains_seen(unseen),
             Input::Around(text) => self.look_around(Seen::read(text).map_err(RunError::Journal)?),
+            // What was ordered follows from the inputs before.
+            Input::Heal { .. } => {}
+            Input::Healer { term } => self.heals_in(*term),
+            Input::Named { stratum, host, target } => {
+                let (stratum, host) = (*stratum, *host);
+                self.named(Unnamed { stratum, host }, target.as_deref());
+            }
+            Input::Healed { id, outcome, at_ms } => self.healed(*id, *outcome, *at_ms),
             Input::Resumed { person_patience_ms } => {
+                self.forget_healer();
                 self.person_patience_ms = *person_patience_ms;
                 self.desk.again();
                 self.runs = self.runs.saturating_add(1);

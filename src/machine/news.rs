@@ -67,12 +67,12 @@ impl Machine {
                     }
                 }
                 FleetChange::BecameUnhealthy { target } => {
-                    if let Some(id) = self.index(target.as_str()) {
+                    if let Some(id) = self.index(target.as_str()).filter(|&id| self.note_health(id, true)) {
                         self.frontier.on(Event::BecameUnhealthy { id });
                     }
                 }
                 FleetChange::BecameHealthy { target } => {
-                    if let Some(id) = self.index(target.as_str()) {
+                    if let Some(id) = self.index(target.as_str()).filter(|&id| self.note_health(id, false)) {
                         self.frontier.on(Event::BecameHealthy { id });
                     }
                 }
@@ -172,6 +172,7 @@ impl Machine {
         self.autonomy.forget(target);
         self.domains.forget(target);
         self.forget_rehearsal(target);
+        self.forget_healing(target);
         self.set_on_new(target, false);
         self.untouch(target);
         let name = self.name(target).to_owned();

@@ -107,6 +107,7 @@ impl Machine {
             state.on_new = on_new;
             if on_new {
                 self.exposed += 1;
+                self.note_arrival(target);
             } else {
                 self.exposed -= 1;
             }
@@ -213,6 +214,7 @@ impl Machine {
         self.scan_due = true;
         self.set_on_new(target, false);
         self.untouch(target);
+        self.note_health(target, false);
         self.frontier.on(Event::RolledBack { id: target });
     }
 
@@ -297,6 +299,7 @@ impl Machine {
                 if retry {
                     self.again.push(target);
                 } else {
+                    self.note_health(target, true);
                     self.frontier.on(Event::RollbackFailed { id: target });
                     let text = format!("{} could not be brought back: {}", receipt.target, why(receipt));
                     self.decide_text("rollback.failed", text, None);

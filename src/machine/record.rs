@@ -11,7 +11,7 @@ use unattended_upgrade::{Mode, Receipt, Terminal};
 use crate::input::{Decided, Told};
 use crate::{DecisionView, EvidencePoint, ExposurePoint, FaultView, HoldView, MovesView, ReceiptView};
 
-use super::{Direction, Start};
+use super::{Direction, HealJob, Remedy, Start};
 
 /// Points of a curve. When there are more, every second one is dropped.
 const MAX_POINTS: usize = 512;
@@ -83,6 +83,7 @@ pub(super) struct Record {
     /// Decisions, and starts, since the last [`take_decided`](Self::take_decided).
     fresh: Vec<DecisionView>,
     starts: Vec<Start>,
+    heals: Vec<HealJob>,
     digest: [u8; 32],
     pub(super) holds: Vec<HoldView>,
     /// Holds that began, or are over, since the last [`take_hold_news`](Self::take_hold_news).
@@ -115,6 +116,7 @@ impl Record {
             decisions: Vec::new(),
             fresh: Vec::new(),
             starts: Vec::new(),
+            heals: Vec::new(),
             digest: [0; 32],
             holds: Vec::new(),
             hold_news: Vec::new(),
@@ -179,6 +181,10 @@ impl Record {
         self.starts.extend_from_slice(starts);
     }
 
+    pub(super) fn note_heals(&mut self, heals: &[HealJob]) {
+        self.heals.extend_from_slice(heals);
+    }
+
     /// Decisions since the last [`take_decided`](Self::take_decided).
     pub(super) fn fresh(&self) -> impl Iterator<Item = &DecisionView> {
         self.fresh.iter()
@@ -193,7 +199,7 @@ impl Record {
     pub(super) fn take_decided<'n>(&mut self, at_ms: u64, name: impl Fn(TargetIndex) -> &'n str) -> Option<Decided> {
         // Where a journal is played again nobody takes them.
         self.hold_news.clear();
-        if self.fresh.is_empty() && self.starts.is_empty() {
+        if self.fresh.is_empty() && self.starts.is_empty() && self.heals.is_empty() {
             return None;
         }
         let mut digest = Sha256::new();
@@ -214,6 +220,14 @@ impl Record {
             });
             text(name(start.target));
         }
+        for heal in &self.heals {
+            text(heal.remedy.as_str());
+            if let Remedy::Isolate { lease_ms } = heal.remedy {
+                text(&lease_ms.to_string());
+            }
+            text(&heal.id.to_string());
+            text(name(heal.target));
+        }
         self.digest = digest.finalize().into();
         let told = |decision: &DecisionView| Told {
             at_ms: decision.at_ms,
@@ -227,6 +241,7 @@ impl Record {
             told: self.fresh.iter().map(told).collect(),
         };
         self.starts.clear();
+        self.heals.clear();
         self.decisions.append(&mut self.fresh);
         let many = self.decisions.len().saturating_sub(MAX_DECISIONS);
         if many > 0 {

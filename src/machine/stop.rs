@@ -6,7 +6,7 @@ use unattended_batching::{Event, TargetIndex};
 use unattended_health::{Finding, Verdict};
 use unattended_upgrade::TargetId;
 
-use crate::{Outcome, QuestionKind};
+use crate::{OnStop, Outcome, QuestionKind};
 
 use super::lanes::Lane;
 use super::span::span;
@@ -127,6 +127,11 @@ impl Machine {
             self.stop_ln_e = Some(self.judge.ln_e());
             self.stop_scope = (code == "stop.evidence").then(|| self.strongest_class()).flatten();
         }
+        if self.setup.change.settings.on_stop != OnStop::RollBack {
+            let (done, meanwhile) = self.stop_in_words();
+            let text = format!("{text}. {done} Roll back?");
+            return self.ask(QuestionKind::RollBack, text, meanwhile, commands);
+        }
         match self.may_roll_back() {
             Ok(()) => {
                 self.spend_rollback();
@@ -232,6 +237,12 @@ impl Machine {
         if self.in_flight > 0 || waits || !self.nothing_is_offered() {
             return;
         }
+        if self.healing.isolates() {
+            // Nobody is out of traffic by it when it calls itself done; leases end also where nobody can be let in.
+            self.cut.end();
+            self.readmit_where(|_, _| true, commands);
+            return;
+        }
         let left = |target: &Target| target.alive && (target.on_new || target.lost);
         if self.targets.iter().any(left) {
             let lasting: Vec<TargetIndex> = (0u32..)
@@ -261,7 +272,7 @@ impl Machine {
             return;
         }
         let limit = (self.alive * u64::from(settings.debt_limit_ppm)).div_ceil(1_000_000);
-        if !self.is_judged() {
+        if !self.is_judged() || self.healing.isolates() {
             return;
         }
         // However well excused: a change that reached less than half has not been done.

@@ -79,7 +79,7 @@ impl Machine {
         named.unwrap_or_else(|| self.setup.header.granted_by.clone())
     }
 
-    fn matter(&self, code: &'static str, severity: Severity, text: String) -> Matter {
+    pub(super) fn matter(&self, code: &'static str, severity: Severity, text: String) -> Matter {
         Matter {
             code,
             detail: None,
@@ -136,6 +136,8 @@ impl Machine {
         if self.ended().is_none() {
             self.matters_of_domains(&mut matters);
         }
+        self.matters_of_nodes(&mut matters);
+        self.matters_of_cut(&mut matters);
         if self.autonomy.expired && self.ended().is_none() {
             let text = format!(
                 "the grant has run out: the change goes on at {}, where a person confirms each batch",

@@ -95,6 +95,7 @@ impl Machine {
             holds,
             decisions,
             debts: self.debts.clone(),
+            isolated: self.isolations(),
             receipt: self.record.receipts(),
         }
     }

@@ -103,6 +103,32 @@ fn entry(decision: &DecisionView, clock: &Clock) -> Markup {
     }
 }
 
+/// Who gets no traffic now; nothing where everybody does.
+pub(super) fn isolated(summary: &Summary, clock: &Clock) -> Markup {
+    html! {
+        @if !summary.isolated.is_empty() {
+            section #isolated {
+                h2 { "Out of traffic" }
+                p.note { (count(len(summary.isolated.len()), "target", "targets")) " kept out, or started anew; each is back by itself when its lease ends." }
+                div.scroll {
+                    table {
+                        thead { tr { th scope="col" { "target" } th scope="col" { "why" } th scope="col" { "until" } } }
+                        tbody {
+                            @for one in summary.isolated.iter().take(DEBTS) {
+                                tr {
+                                    th scope="row" { (one.target) }
+                                    td { (one.why) }
+                                    td { (one.until_ms.map_or_else(|| "its order is under way".to_owned(), |at| clock.at(at))) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 pub(super) fn debts(summary: &Summary, clock: &Clock) -> Markup {
     let mut debts: Vec<_> = summary.debts.iter().collect();
     debts.sort_by(|a, b| (a.expires_unix_ms, &a.owner, &a.target).cmp(&(b.expires_unix_ms, &b.owner, &b.target)));

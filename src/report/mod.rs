@@ -140,6 +140,7 @@ pub fn page(summary: &Summary, options: &PageOptions) -> String {
                     (curves::evidence(summary, options, &clock))
                     (holds::holds(summary, &clock))
                     (lists::decisions(summary, &clock))
+                    (lists::isolated(summary, &clock))
                     (lists::debts(summary, &clock))
                     (lists::receipt(summary))
                 }

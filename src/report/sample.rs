@@ -127,6 +127,7 @@ pub(super) fn sample() -> Summary {
             count: 3,
         }],
         debts: Vec::new(),
+        isolated: Vec::new(),
         receipt: ReceiptView {
             attempts: 1_193,
             done: 1_193,

@@ -69,6 +69,10 @@ pub fn text(summary: &Summary, width: usize) -> String {
         .map(|(name, n, _)| format!("{}{name}{GLUE}{}", if n > 0 { "!\u{a0}" } else { "" }, thousands(n)))
         .collect();
     out.field("should be 0", &alarms.join(", "));
+    if !summary.isolated.is_empty() {
+        let out_of = thousands(u64::try_from(summary.isolated.len()).unwrap_or(u64::MAX));
+        out.field("no traffic", &format!("{out_of} targets, each until its lease ends"));
+    }
     out.gap();
 
     out.field(

@@ -20,7 +20,7 @@ use unattended_simulated::World;
 
 /// How a process dies at an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Death {
+pub(crate) enum Death {
     /// The medium fails before the group is there, and the process gives up.
     ErrorBefore,
     /// The group is there, and the process learns nothing of it but an error.
@@ -32,7 +32,7 @@ enum Death {
 }
 
 /// A journal that dies at one append, and refuses everything from then on.
-struct Mortal {
+pub(crate) struct Mortal {
     inner: Arc<MemoryJournal>,
     appended: AtomicUsize,
     at: usize,
@@ -85,7 +85,7 @@ impl Journal for Mortal {
 }
 
 /// Groups that an undisturbed run appends.
-fn groups_of(case: &Case) -> usize {
+pub(crate) fn groups_of(case: &Case) -> usize {
     let undisturbed = Case {
         log: None,
         ..case.clone()
@@ -97,7 +97,7 @@ fn groups_of(case: &Case) -> usize {
 }
 
 /// Runs until the journal dies at group `at`. Whether it came to that.
-fn run_until_death(case: &Case, journal: &Arc<MemoryJournal>, at: usize, death: Death) -> bool {
+pub(crate) fn run_until_death(case: &Case, journal: &Arc<MemoryJournal>, at: usize, death: Death) -> bool {
     let mut stage = case.stage_over(Mortal::new(journal, at, death));
     let platform = Arc::clone(&stage.platform);
     let ended = stage.run_to_death();
@@ -125,7 +125,7 @@ fn run_until_death(case: &Case, journal: &Arc<MemoryJournal>, at: usize, death: 
 }
 
 /// What was done to the world, by its log: (target, effect, key), in order. Fences carry no key and may be repeated.
-fn done(log: &Path) -> Vec<(String, String, String)> {
+pub(crate) fn done(log: &Path) -> Vec<(String, String, String)> {
     let text = std::fs::read_to_string(log).unwrap();
     let entries = text
         .lines()

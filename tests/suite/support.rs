@@ -23,8 +23,10 @@ use unattended::{
 };
 use unattended_simulated::{InitialState, ReleaseSpec, SimConfig, SimTarget, Simulated, Stalled, World};
 
+mod ward;
 mod watched;
 
+pub(crate) use ward::{Can, Given, Ward};
 pub(crate) use watched::{Act, Effect, Watched};
 
 pub(crate) const OLD: &str = "mesh-1";
@@ -59,6 +61,8 @@ pub(crate) struct Case {
     pub(crate) permit: Arc<dyn Permit>,
     pub(crate) feed: Option<Arc<dyn ChangeFeed>>,
     pub(crate) check: Option<Arc<dyn Check>>,
+    /// What whoever heals can do; `None`: nobody heals.
+    pub(crate) heals: Option<Can>,
 }
 
 /// A check behind a pointer.
@@ -107,6 +111,7 @@ impl Case {
             permit: Arc::new(AlwaysPermit),
             feed: None,
             check: None,
+            heals: None,
         }
     }
 
@@ -219,6 +224,14 @@ impl Case {
             }
             None => builder,
         };
+        let ward = Ward::new(Arc::clone(&sim), self.heals.unwrap_or(Can::NOTHING));
+        let builder = match self.heals {
+            Some(_) => {
+                let numbers = Arc::clone(&ward);
+                builder.healer(Arc::clone(&ward), move |target| numbers.node(target))
+            }
+            None => builder,
+        };
         let (handle, run) = builder.build().unwrap().start(self.change()).unwrap();
         let hook = handle.clone();
         sim.on_birth(Box::new(move |newborn| {
@@ -232,6 +245,7 @@ impl Case {
             sim,
             platform,
             pager,
+            ward,
             journal,
             handle,
             run: Box::pin(run),
@@ -248,8 +262,12 @@ impl Case {
             .clock(sim.clock())
             .rules(self.guard())
             .notifier(Arc::new(Pager::default()))
-            .level(self.level)
-            .build()?;
+            .level(self.level);
+        let pilot = match self.heals {
+            Some(_) => pilot.healer(Arc::clone(&sim), |_| None),
+            None => pilot,
+        };
+        let pilot = pilot.build()?;
         pilot.start(self.change()).map(drop)
     }
 
@@ -293,6 +311,7 @@ pub(crate) struct Stage {
     pub(crate) sim: Arc<Simulated>,
     pub(crate) platform: Arc<Watched>,
     pub(crate) pager: Arc<Pager>,
+    pub(crate) ward: Arc<Ward>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) handle: Handle,
     pub(crate) run: Pin<Box<dyn Future<Output = Result<Outcome, RunError>> + Send>>,
@@ -350,6 +369,7 @@ impl Stage {
             effects: self.platform.effects(),
             notices: self.pager.notices(),
             pager: self.pager,
+            healed: self.ward.given(),
             journal: self.journal,
             handle: self.handle,
         }
@@ -364,6 +384,8 @@ pub(crate) struct Ended {
     pub(crate) effects: Vec<Effect>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) pager: Arc<Pager>,
+    /// Orders to heal, as they came.
+    pub(crate) healed: Vec<Given>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) handle: Handle,
 }

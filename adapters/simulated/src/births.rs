@@ -103,6 +103,7 @@ impl Fleet {
         slot.config = OLD;
         slot.marked = false;
         self.twins.remove(&number);
+        self.healing.forget(number);
         let name = self.population.rename(number);
         let kind = self.population.kind_of(&self.population.slots[at(number)]);
         let newborn = Newborn {

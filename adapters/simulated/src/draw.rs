@@ -40,6 +40,7 @@ pub(crate) enum Purpose {
     Barrier,
     Cut,
     OtherChange,
+    BadNode,
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64 bits that scatters well.

@@ -24,6 +24,10 @@ pub(crate) enum What {
     Restart,
     /// The occupant dies.
     Death,
+    /// An isolation ends by itself.
+    LeaseEnds,
+    /// An order to heal comes after all.
+    LateOrder,
 }
 
 /// Ordered by time, then kind, then place: a total order, so that equal worlds live alike.

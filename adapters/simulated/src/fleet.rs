@@ -8,6 +8,7 @@ use crate::births::{Hook, Word};
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
 use crate::effects::Effects;
 use crate::events::{Event, Events, What};
+use crate::healing::Healing;
 use crate::log::WorldLog;
 use crate::metrics::Meter;
 use crate::population::{Arm, Fate, LastKey, NEVER, NEW, NO_STRATUM, OLD, Population, Slot, at};
@@ -72,11 +73,13 @@ pub(crate) struct Fleet {
     pub(crate) log: Option<WorldLog>,
     /// Once a line could not be written, nothing is done any more: the world would not survive a kill.
     pub(crate) log_failure: Option<String>,
-    events: Events,
+    pub(crate) events: Events,
     /// Of places that have or had a second instance.
     pub(crate) twins: BTreeMap<u32, Twin>,
     /// What newborns are to run, by scope; the latest last.
     pub(crate) words: Vec<Word>,
+    /// What was done about bad nodes, and which are.
+    pub(crate) healing: Healing,
     /// While a log is replayed: what newborns were told to run.
     pub(crate) told: BTreeMap<String, u8>,
 }
@@ -84,6 +87,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(config: SimConfig, population: Population) -> Self {
         Self {
+            healing: Healing::new(&config.world, config.seed, population.slots.len()),
             meter: Meter::new(&config.world),
             effects: Effects::new(&config.release, &config.world),
             both_ends: config.both_ends,
@@ -151,6 +155,8 @@ impl Fleet {
             // What is not up cannot fall.
             What::Restart if slot.is_ready(self.now) => self.restart(event.slot),
             What::Death => self.bear(event.slot),
+            What::LeaseEnds => self.place(event.slot),
+            What::LateOrder => self.late_order(event.slot, event.instance),
             _ => {}
         }
     }
@@ -167,6 +173,11 @@ impl Fleet {
                 fresh: arm == Arm::Fresh,
             });
         }
+        self.start_again(number, version);
+    }
+
+    /// The same sidecar starts again, and it is news if that takes long.
+    pub(crate) fn start_again(&mut self, number: u32, version: u8) {
         self.start(number, version, Start::Restart);
         let slot = &self.population.slots[at(number)];
         if slot.ready_at != NEVER && slot.ready_at > self.now + LONG_OUTAGE_MS {
@@ -278,9 +289,10 @@ impl Fleet {
     /// Puts a place into the arm where its counts belong now, and arranges to look again when that changes with age.
     pub(crate) fn place(&mut self, number: u32) {
         let now = self.now;
+        let isolated = self.is_isolated(number);
         let slot = &mut self.population.slots[at(number)];
         self.strata.leave(number, slot);
-        if slot.stratum == NO_STRATUM || !slot.open {
+        if slot.stratum == NO_STRATUM || !slot.open || isolated {
             return;
         }
         // What never ran on its own account says nothing about a version.
@@ -437,6 +449,9 @@ impl Fleet {
         }
         for news in &self.news {
             add(hash_text(&format!("{news:?}")));
+        }
+        for told in self.healing.told() {
+            add(hash_text(&told));
         }
         h
     }

@@ -24,7 +24,8 @@
 //!  inventory ─┐                 ┌─► Platform      observe, replace, ingress, watch ... with faults at every boundary
 //!  World JSON ┼─► Simulated ────┼─► MetricSource  rows per stratum, interval and arm; history
 //!  release ───┤   one seed      ├─► SimClock, Executor   polls until stalled, jumps to the next timer
-//!  seed ──────┘      ▲          └─► Census, digest       what an honest look says
+//!  seed ──────┘      ▲          ├─► Healer        isolate, readmit, restart, replace, with the same faults
+//!                    │          └─► Census, digest       what an honest look says
 //!                    └── log: survives a kill of the process
 //! ```
 //!
@@ -53,6 +54,7 @@
 //!   is given again as it was.
 //! - The log is handed to the operating system, not synced to the disk: it survives a kill of the process, not of the machine.
 
+mod bad_nodes;
 mod births;
 mod clock;
 mod draw;
@@ -63,6 +65,7 @@ mod exposure;
 mod fault;
 mod fleet;
 mod harm;
+mod healing;
 mod history;
 mod index;
 mod log;

@@ -107,6 +107,10 @@ pub(crate) enum EntryKind {
     Fence,
     /// What newborns of a scope run; the scope stands in the target's place.
     Desired,
+    Isolate,
+    Readmit,
+    Restart,
+    Renew,
     Born,
     Died,
 }
@@ -135,6 +139,11 @@ pub(crate) struct Entry {
     /// Its number in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) instance: Option<u32>,
+    /// Of an order to heal: `term/id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) heal: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease_ms: Option<u64>,
 }
 
 impl Entry {
@@ -151,6 +160,8 @@ impl Entry {
             from: None,
             order: None,
             instance: None,
+            heal: None,
+            lease_ms: None,
         }
     }
 }

@@ -243,6 +243,10 @@ impl Fleet {
             }
         }
         interval.samples = self.samples(&active, weather);
+        let bad = self.count_bad_nodes(weather, &mut interval);
+        for (own, bad) in own.iter_mut().zip(bad) {
+            own.bad += bad;
+        }
         interval.totals = self.class_totals(weather, own, means);
         let coverage = |expected: u64, mute: f64| {
             let left = (to_f64(expected) - mute).max(0.0);

@@ -26,7 +26,7 @@ pub(crate) const START_UP: &str = "start-up";
 
 /// What the world does to one delivery of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Delivery {
+pub(crate) enum Delivery {
     Good,
     Lost,
     Unreported,
@@ -331,7 +331,7 @@ fn carry_out(delivery: Delivery, mut apply: impl FnMut() -> Result<(), String>) 
 }
 
 /// Draws what happens to this delivery. The same order at another time is drawn anew: a lost order is not lost for ever.
-fn deliver(fleet: &Fleet, number: u32, key: &EffectKey) -> Delivery {
+pub(crate) fn deliver(fleet: &Fleet, number: u32, key: &EffectKey) -> Delivery {
     let world = &fleet.world;
     let faults = world.fault_lost + world.fault_late + world.fault_unreported + world.fault_twice;
     if faults <= 0.0 {

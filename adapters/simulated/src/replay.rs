@@ -5,6 +5,7 @@ use unattended_upgrade::{EffectKey, IngressOrder, Version};
 
 use crate::births::Scope;
 use crate::fleet::{Act, Fleet};
+use crate::healing::{Heal, OrderId};
 use crate::log::{Entry, EntryKind, LogError, parse_key};
 
 impl Fleet {
@@ -83,6 +84,10 @@ impl Fleet {
             .population
             .find(&entry.target)
             .ok_or("no such target lives at that time")?;
+        if let Some(act) = heal_of(entry)? {
+            let (act, order) = act;
+            return self.heal(number, order, act);
+        }
         let numbered = |fleet: &mut Self, text: Option<&str>| -> Result<u8, String> {
             let text = text.ok_or("it has no version")?;
             fleet
@@ -107,7 +112,13 @@ impl Fleet {
                 reopen_by_ms: entry.reopen_by_ms.ok_or("it has no reopen_by_ms")?,
             }),
             EntryKind::Fence => Act::Fence(entry.generation.ok_or("it has no generation")?),
-            EntryKind::Desired | EntryKind::Born | EntryKind::Died => return Ok(()),
+            EntryKind::Desired
+            | EntryKind::Isolate
+            | EntryKind::Readmit
+            | EntryKind::Restart
+            | EntryKind::Renew
+            | EntryKind::Born
+            | EntryKind::Died => return Ok(()),
         };
         let key = key_of(entry)?;
         if let (Some(key), Some(last)) = (key, self.last_key(number))
@@ -132,6 +143,21 @@ impl Fleet {
         }
         self.order_births(&entry.target, scope, version, key)
     }
+}
+
+/// The order to heal that an entry tells of, if it does.
+fn heal_of(entry: &Entry) -> Result<Option<(Heal, OrderId)>, String> {
+    let heal = match entry.effect {
+        EntryKind::Isolate => Heal::Isolate {
+            lease_ms: entry.lease_ms.ok_or("it has no lease_ms")?,
+        },
+        EntryKind::Readmit => Heal::Readmit,
+        EntryKind::Restart => Heal::Restart,
+        EntryKind::Renew => Heal::Renew,
+        _ => return Ok(None),
+    };
+    let order = entry.heal.as_deref().and_then(OrderId::parse);
+    Ok(Some((heal, order.ok_or("its order is not term/id")?)))
 }
 
 fn key_of(entry: &Entry) -> Result<Option<EffectKey>, String> {

@@ -229,6 +229,12 @@ world! {
     other_change_error_factor = 1.0 in 1.0..=1000.0;
     /// What it does to their slow requests.
     other_change_slow_factor = 1.0 in 1.0..=1000.0;
+    /// Share of the targets that stand on a bad machine from the beginning, on either version: an upgrade leaves them there.
+    bad_node_share = 0.0 in 0.0..=1.0;
+    /// Factor on own errors there.
+    bad_node_error_factor = 50.0 in 1.0..=10000.0;
+    /// Chance that a restart in place is the end of it; another in its place always is.
+    bad_node_restart_cures = 0.0 in 0.0..=1.0;
 }
 
 impl World {

@@ -32,6 +32,18 @@ impl Frontier {
     /// already. Where the unhealthy alone are beyond a cap it goes by the exception for fixes, if the policy has it: few of its application
     /// are in flight, and what is in flight keeps within the cap.
     pub(super) fn gate(&self, target: u32) -> Gate {
+        match self.caps(target) {
+            Gate::Open => {}
+            shut => return shut,
+        }
+        match self.rate() {
+            Some(rate) if self.sets[1].in_flight >= rate.targets => Gate::Set(1),
+            _ => Gate::Open,
+        }
+    }
+
+    /// The gate without the rate of starts.
+    fn caps(&self, target: u32) -> Gate {
         let app = self.app_of[target as usize];
         let unhealthy = self.state[target as usize].has(UNHEALTHY);
         let lane = &self.lanes[app as usize];
@@ -85,12 +97,16 @@ impl Frontier {
         if full(fleet.in_flight, fleet.unhealthy, self.total_cap().of(fleet.size).max(1)) {
             return self.set_gate(0, unhealthy, fix);
         }
-        if let Some(rate) = self.rate()
-            && self.sets[1].in_flight >= rate.targets
-        {
-            return Gate::Set(1);
-        }
         Gate::Open
+    }
+
+    /// Whether the caps let one more target be out of service where this one is, for any other cause than a start: an isolation, a
+    /// restart. The rate of starts does not apply. Whoever takes it out tells the frontier that it
+    /// [became unhealthy](crate::Event::BecameUnhealthy), and so it counts against every cap until it is healthy again. `false` for a
+    /// target it never had. Time: O(capped keys).
+    #[must_use]
+    pub fn may_leave(&self, id: TargetIndex) -> bool {
+        id.at() < self.state.len() && self.caps(id.0) == Gate::Open
     }
 
     /// Whether the caps let one more target be out of service where this one is: for a way back that the frontier does not plan

@@ -104,6 +104,12 @@ impl Frontier {
         self.state.is_empty()
     }
 
+    /// Whether a target counts as unhealthy. `false` for one it never had.
+    #[must_use]
+    pub fn is_unhealthy(&self, target: TargetIndex) -> bool {
+        self.state.get(target.at()).is_some_and(|state| state.has(UNHEALTHY))
+    }
+
     /// The application of a planned or born target.
     #[must_use]
     pub fn app_of(&self, target: TargetIndex) -> Option<AppIndex> {

@@ -145,6 +145,14 @@ pub struct HealOrder {
     pub action: HealAction,
 }
 
+impl HealOrder {
+    /// An order of whoever is in charge in `term`: a center, or another controller that heals.
+    #[must_use]
+    pub const fn new(id: u64, term: u64, action: HealAction) -> Self {
+        Self { id, term, action }
+    }
+}
+
 /// What a platform can do about a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,7 @@
 //! The platform's side of healing.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::event::{HealAction, HealOrder, HealOutcome};
@@ -40,6 +42,29 @@ pub trait Healer: Send + Sync {
     async fn drain_zone(&self, order: &HealOrder, zone: ZoneId) -> Result<(), HealError> {
         let _ = (order, zone);
         Err(HealError::Unsupported)
+    }
+}
+
+#[async_trait]
+impl<H: Healer + ?Sized> Healer for Arc<H> {
+    async fn isolate(&self, order: &HealOrder, node: NodeId, lease_ms: u64) -> Result<(), HealError> {
+        (**self).isolate(order, node, lease_ms).await
+    }
+
+    async fn readmit(&self, order: &HealOrder, node: NodeId) -> Result<(), HealError> {
+        (**self).readmit(order, node).await
+    }
+
+    async fn restart(&self, order: &HealOrder, node: NodeId) -> Result<(), HealError> {
+        (**self).restart(order, node).await
+    }
+
+    async fn replace(&self, order: &HealOrder, node: NodeId) -> Result<(), HealError> {
+        (**self).replace(order, node).await
+    }
+
+    async fn drain_zone(&self, order: &HealOrder, zone: ZoneId) -> Result<(), HealError> {
+        (**self).drain_zone(order, zone).await
     }
 }
 

@@ -269,7 +269,6 @@ mod tests {
     const NAMES: [&str; 3] = ["on_stop", "isolation_ms", "heals_per_day"];
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
     fn journals_of_before_say_nothing_of_what_came_later() {
         let settings = Settings::default();
         let text = settings.of_the_change();

@@ -32,13 +32,14 @@ pub(crate) fn budget(text: &str) -> Result<Budget, String> {
             "starts-per-day" => budget.starts_per_day = Some(u64::from(whole()?)),
             "resumes-per-day" => budget.resumes_per_day = whole()?,
             "rollbacks-per-day" => budget.rollbacks_per_day = whole()?,
+            "heals-per-day" => budget.heals_per_day = whole()?,
             "rollback-share" => budget.rollback_share_ppm = share_ppm(part, value)?,
             "exposure-share" => budget.exposure_share_ppm = share_ppm(part, value)?,
             "longest" => budget.longest_ms = duration_ms(value).map_err(|fault| format!("`{part}`: {fault}"))?,
             _ => {
                 return Err(format!(
-                    "there is no budget `{key}`: use starts-per-day, resumes-per-day, rollbacks-per-day, rollback-share, \
-                     exposure-share or longest"
+                    "there is no budget `{key}`: use starts-per-day, resumes-per-day, rollbacks-per-day, heals-per-day, \
+                     rollback-share, exposure-share or longest"
                 ));
             }
         }

@@ -42,7 +42,7 @@ use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
 use crate::fleet::{NEW, OLD, START_WALL_MS, author, births};
 use crate::journal::Mortal;
 use crate::operator::Desk;
-use crate::options::{Chooser, Operator, Options};
+use crate::options::{Chooser, Operator, Options, Stop};
 use crate::output::Ended;
 use crate::post::Post;
 use crate::progress::Progress;
@@ -173,6 +173,12 @@ fn start(options: &Options) -> Result<u8, Failure> {
         Some(path) => pilot.permit(FilePermit::new(path)),
         None => pilot,
     };
+    let pilot = if options.heal || options.on_stop == Stop::CutTraffic {
+        let numbers = Arc::clone(&simulated);
+        pilot.healer(Arc::clone(&simulated), move |target| numbers.node(target))
+    } else {
+        pilot
+    };
     let pilot = pilot.build().map_err(Failure::input)?;
     if options.dry_run {
         let shows = change.shows(&expected).map_err(Failure::input)?;
@@ -241,6 +247,7 @@ fn settings(options: &Options) -> Settings {
     settings.domains.clone_from(&options.domains);
     settings.rehearse_way_back = options.rehearse;
     settings.on_class_fault = options.on_class_fault.into();
+    settings.on_stop = options.on_stop.into();
     if options.operator == Operator::None {
         // Nobody will come: the run ends as waiting, and a later one with somebody goes on.
         settings.person_patience_ms = 0;

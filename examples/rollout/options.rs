@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use unattended::upgrade::Wanted;
-use unattended::{Budget, Level, OnClassFault};
+use unattended::{Budget, Level, OnClassFault, OnStop};
 use unattended_examples_support::{InputError, Source};
 
 use crate::{budget, traffic};
@@ -48,7 +48,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) earned: Option<PathBuf>,
     /// How much it does by itself at any level, as in `starts-per-day=500,longest=7d`. Also: resumes-per-day,
-    /// rollbacks-per-day, rollback-share, exposure-share (`25%`)
+    /// rollbacks-per-day, heals-per-day, rollback-share, exposure-share (`25%`)
     #[arg(long, value_name = "KEY=VALUE,…", value_parser = budget::budget, default_value = "")]
     pub(crate) budget: Budget,
     /// Try the way back first: one target goes to the new version, back, and there again, before anybody else
@@ -58,6 +58,13 @@ pub(crate) struct Options {
     /// class, while the rest goes on
     #[arg(long, value_enum, default_value_t = ClassFault::Change)]
     pub(crate) on_class_fault: ClassFault,
+    /// What is done where the release is stopped: it is rolled back; what runs it gets no traffic, newest first, as far as the caps let it,
+    /// until a person says; or it is left as it stands until then
+    #[arg(long, value_enum, default_value_t = Stop::RollBack)]
+    pub(crate) on_stop: Stop,
+    /// The platform isolates, restarts and replaces single bad nodes, of which a world has some with `bad_node_share`
+    #[arg(long)]
+    pub(crate) heal: bool,
     /// Labels that name what can be cut off as one, the largest first, as in `region,zone`: the values of the first are exposed
     /// one after the other, and one that cannot be reached holds its own targets only
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
@@ -150,6 +157,23 @@ impl From<ClassFault> for OnClassFault {
         match wanted {
             ClassFault::Change => Self::Change,
             ClassFault::Class => Self::Class,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stop {
+    RollBack,
+    CutTraffic,
+    Freeze,
+}
+
+impl From<Stop> for OnStop {
+    fn from(wanted: Stop) -> Self {
+        match wanted {
+            Stop::RollBack => Self::RollBack,
+            Stop::CutTraffic => Self::CutTraffic,
+            Stop::Freeze => Self::FreezeInPlace,
         }
     }
 }

@@ -82,7 +82,7 @@ pub enum Happened {
         act: String,
         /// Of or to which version, where the effect is about one.
         version: Option<String>,
-        /// The idempotency key, as `attempt/generation/step/ordinal`; a fence has none.
+        /// The idempotency key, as `attempt/generation/step/ordinal`, of an order to a healer `heal/term/number`; a fence has none.
         key: Option<String>,
     },
     /// An effect was answered. One that gets no answer in time has no such event.

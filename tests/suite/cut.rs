@@ -1,9 +1,5 @@
 //! Stops that roll nothing back by themselves: traffic is cut, or what runs the new version is left as it stands.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failure of a helper is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

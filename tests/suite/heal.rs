@@ -1,9 +1,5 @@
 //! One bad node: it is isolated, restarted, replaced, and the release, which is good, completes.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failure of a helper is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

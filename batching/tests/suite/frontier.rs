@@ -81,6 +81,30 @@ fn there_is_room_for_as_many_as_the_caps_let_out_of_service() {
     assert!(!live.has_room(TargetIndex(40)), "it has no such target");
 }
 
+/// An isolation is no start: it keeps the caps, and the rate of starts does not hold it up.
+#[test]
+fn who_is_taken_out_of_service_keeps_the_caps_and_waits_for_no_rate() {
+    let fleet = apps(&[("a", 20), ("b", 20)]);
+    let policy = Policy::new()
+        .per_app(pct(10))
+        .total_in_flight(pct(100))
+        .rate(1, 3_600_000);
+    let mut live = live(&fleet, &policy);
+    open_all(&mut live);
+    let started = live.startable(0, 100);
+    assert_eq!(started.len(), 1, "one an hour");
+    let app = live.app_of(started[0]).unwrap();
+    let others: Vec<_> = fleet.targets_of(app).filter(|id| *id != started[0]).collect();
+    assert!(!live.has_room(others[0]) && live.may_leave(others[0]));
+    assert!(!live.is_unhealthy(others[0]));
+    live.on(Event::BecameUnhealthy { id: others[0] });
+    assert!(live.is_unhealthy(others[0]));
+    assert!(!live.may_leave(others[1]), "one flies and one is out, of two");
+    live.on(Event::BecameHealthy { id: others[0] });
+    assert!(live.may_leave(others[1]) && !live.is_unhealthy(others[0]));
+    assert!(!live.may_leave(TargetIndex(40)) && !live.is_unhealthy(TargetIndex(40)));
+}
+
 #[test]
 fn unhealthy_targets_consume_the_allowance_and_a_fix_may_still_enter() {
     let mut builder = Fleet::builder();

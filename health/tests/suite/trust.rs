@@ -74,6 +74,32 @@ fn a_bad_node_is_named_and_does_not_stop_the_change() {
     }
 }
 
+/// Whoever did something about a host learns that it did not help.
+#[test]
+fn a_host_that_goes_on_is_named_again() {
+    let run = |until: u64| {
+        let (mut judge, mut hosts, mut random) = (single(), HostRows::new(), SplitMix(3));
+        judge.step_traffic();
+        let mut times = Vec::new();
+        for t in 0..80 {
+            let mut records = forty(&mut random, 0.2);
+            if t < until {
+                records[3] = record(3, true, 6 + random.poisson(4.0));
+            }
+            judge.observe(&hosts.interval(t, &records).unwrap()).unwrap();
+            let [event] = judge.host_events() else { continue };
+            if times.last() != Some(&event.index) {
+                times.push(event.index);
+            }
+        }
+        assert!(judge.stopped().is_none() && judge.host_events().len() == 1);
+        times
+    };
+    let (goes_on, ends) = (run(80), run(10));
+    assert!(goes_on.len() > 2 && goes_on.is_sorted(), "{goes_on:?}");
+    assert!(!ends.is_empty() && ends.iter().all(|at| *at < 15), "{ends:?}");
+}
+
 #[test]
 fn a_fault_of_every_canary_host_is_found_all_the_same() {
     let (mut judge, mut hosts, mut random) = (single(), HostRows::new(), SplitMix(4));

@@ -3,6 +3,7 @@
 mod contract;
 mod executor;
 mod faults;
+mod healing;
 mod injection;
 mod killed;
 mod liars;

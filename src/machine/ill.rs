@@ -109,13 +109,18 @@ impl Machine {
             event.metric,
             self.setup.change.to
         );
-        let again = self.healing.bad.get(&target).map(|bad| bad.next);
+        if let Some(bad) = self.healing.bad.get_mut(&target).filter(|bad| bad.wants) {
+            // Nothing has been done about it yet: there is nothing new to decide.
+            (bad.named_ms, bad.text) = (self.now_ms, text);
+            return;
+        }
+        let next = self.healing.bad.get(&target).map_or(Next::Isolate, |bad| bad.next);
         let otherwise = "the same on others would have spoken against the release".to_owned();
         self.decide_text("node.bad", text.clone(), Some(otherwise));
         let bad = Bad {
             named_ms: self.now_ms,
             text,
-            next: again.unwrap_or(Next::Isolate),
+            next,
             wants: true,
             quiet_until_ms,
             waits_for_room: false,

@@ -10,19 +10,23 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::Value;
 use unattended::selfheal::HealError;
-use unattended::upgrade::{Clock, MemoryJournal};
+use unattended::upgrade::{Clock, FleetChange, MemoryJournal, TargetId};
 use unattended::{Happened, Level, Outcome, Permit, PermitError, replay};
 use unattended_simulated::World;
 
 use crate::crash::{Death, groups_of, run_until_death};
-use crate::support::{Can, Case, Given, HOUR_MS, MINUTE_MS, Stage, person};
+use crate::support::{Can, Case, Given, HOUR_MS, MINUTE_MS, Stage, app_of, person};
 
 /// A good release over a fleet in which one target, which is not among the last to be reached, stands on a bad machine.
 fn one_bad_node() -> (Case, String) {
-    let mut case = Case::calm(4, 20);
+    one_bad_node_of(4, 20)
+}
+
+fn one_bad_node_of(apps: usize, each: usize) -> (Case, String) {
+    let mut case = Case::calm(apps, each);
     case.heals = Some(Can::ALL);
     case.world = World {
-        bad_node_share: 1.0 / 80.0,
+        bad_node_share: 1.0 / case.targets.len() as f64,
         bad_node_error_factor: 30.0,
         ..case.world
     };
@@ -140,6 +144,10 @@ fn below_l4_a_person_is_told_and_nothing_is_done() {
     let mut stage = case.level(Level::L3).stage();
     run_past(&mut stage, "node.bad", HOUR_MS);
     assert_eq!(stage.ward.given(), []);
+    let decided = stage.handle.summary().unwrap().decisions;
+    for code in ["node.bad", "heal.left"] {
+        assert_eq!(decided.iter().filter(|one| one.code == code).count(), 1, "{code}");
+    }
     let told = stage.pager.notices();
     let told = told.iter().find(|notice| notice.code == "node.bad").unwrap();
     for word in [
@@ -197,6 +205,49 @@ fn a_freeze_stops_healing_and_leases_run_out() {
     stage.handle.resume(person(), "fine").unwrap();
     let ended = stage.run();
     assert_eq!(acts(&ended.healed), ["isolate", "restart", "replace"]);
+}
+
+#[test]
+fn without_a_place_within_the_caps_it_waits() {
+    let (case, bad) = one_bad_node();
+    let named = case.run().healed[0].at_ms;
+    let mut stage = case.stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(named - 1)).unwrap().is_none());
+    // A quarter of its application is ill already.
+    let others: Vec<TargetId> = case
+        .targets
+        .iter()
+        .filter(|target| target.app == app_of(&bad) && target.id != bad)
+        .take(5)
+        .map(|target| TargetId::from(target.id.as_str()))
+        .collect();
+    let news = |news: fn(TargetId) -> FleetChange| others.iter().cloned().map(news).collect::<Vec<_>>();
+    stage
+        .platform
+        .tell_first(news(|target| FleetChange::BecameUnhealthy { target }));
+    assert!(
+        stage
+            .drive(clock.sleep_until(named + 30 * MINUTE_MS))
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(stage.ward.given(), []);
+    let decided = stage.handle.summary().unwrap().decisions;
+    assert_eq!(decided.iter().filter(|one| one.code == "heal.waits").count(), 1);
+    stage
+        .platform
+        .tell_first(news(|target| FleetChange::BecameHealthy { target }).into_iter().take(1));
+    assert!(
+        stage
+            .drive(clock.sleep_until(named + 35 * MINUTE_MS))
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(acts(&stage.ward.given()), ["isolate"]);
+    // It takes the place that has become free, until its lease ends.
+    let busy = || stage.handle.summary().unwrap().isolated.len();
+    assert_eq!(busy(), 1);
 }
 
 /// A permit that a test gives and takes.
@@ -302,14 +353,12 @@ fn heals_in(log: &Path) -> Vec<(String, String, String)> {
 
 #[test]
 fn a_kill_at_any_record_continues_to_the_same_and_repeats_nothing() {
-    let (case, bad) = one_bad_node();
+    let (case, bad) = one_bad_node_of(3, 16);
     let dir = tempfile::tempdir().unwrap();
     let groups = groups_of(&case);
     let mut kills = 0;
     for at in 0..groups {
-        // The record is there and what follows from it is not known to be done; every third time it is lost, too.
-        let deaths = [Death::SilenceAfter, Death::SilenceBefore];
-        for death in deaths.into_iter().take(if at % 3 == 0 { 2 } else { 1 }) {
+        for death in [Death::SilenceBefore, Death::SilenceAfter] {
             let log = dir.path().join(format!("{at}-{death:?}"));
             let case = Case {
                 log: Some(log.clone()),

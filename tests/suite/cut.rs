@@ -149,22 +149,23 @@ fn what_the_caps_do_not_let_out_keeps_serving_and_the_newest_go_first() {
         "{}",
         cut.text
     );
-    // Those whose replacement was ordered last.
-    let mut newest: Vec<String> = Vec::new();
-    for effect in stage
-        .platform
-        .effects()
-        .iter()
-        .rev()
-        .filter(|effect| effect.act == Act::Replace)
-    {
-        if !newest.contains(&effect.target) {
-            newest.push(effect.target.clone());
+    // Those that came last: their way in was opened last. They are looked at ten seconds apart.
+    let mut came: BTreeMap<String, u64> = BTreeMap::new();
+    for effect in stage.platform.effects() {
+        if effect.act == Act::Open {
+            came.insert(effect.target, effect.at_ms);
         }
     }
-    let position = |target: &String| newest.iter().position(|known| known == target).unwrap();
-    let worst = out.iter().map(position).max().unwrap();
-    assert!(worst < 8, "{out:?} among {newest:?}");
+    let (cut, kept): (Vec<_>, Vec<_>) = came.iter().partition(|(target, _)| out.contains(*target));
+    let first_cut = cut.iter().map(|(_, at)| **at).min().unwrap();
+    let last_kept = kept.iter().map(|(_, at)| **at).max().unwrap();
+    assert!(first_cut + 10_000 >= last_kept, "{cut:?} {kept:?}");
+    let last_cut = cut.iter().map(|(_, at)| **at).max().unwrap();
+    let first_kept = kept.iter().map(|(_, at)| **at).min().unwrap();
+    assert!(
+        first_kept + 60_000 < last_cut,
+        "they did not come one after the other: {came:?}"
+    );
 }
 
 #[test]

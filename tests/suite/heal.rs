@@ -70,6 +70,40 @@ fn the_bad_node_is_isolated_and_the_good_release_completes() {
     assert_eq!(alone.healed, []);
 }
 
+/// Whoever is out counts as out, from before the order until after its end.
+#[test]
+fn what_is_believed_of_leases_is_so() {
+    let (case, bad) = one_bad_node();
+    let stage = case.stage();
+    let (sim, handle, clock) = (Arc::clone(&stage.sim), stage.handle.clone(), stage.sim.clock());
+    let seen = Arc::new(Mutex::new((0, 0)));
+    let kept = Arc::clone(&seen);
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + 7_000).await;
+            let Some(summary) = handle.summary() else { continue };
+            let out = !sim.isolated().is_empty();
+            let believed = summary
+                .isolated
+                .iter()
+                .any(|one| one.target == bad && one.why == "bad node");
+            assert!(
+                believed || !out,
+                "{bad} is out at {}, and {:?}",
+                clock.now(),
+                summary.isolated
+            );
+            let mut seen = kept.lock();
+            seen.0 += u64::from(out);
+            seen.1 += u64::from(believed && !out);
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    let (out, longer) = *seen.lock();
+    // A quarter of an hour, and hardly longer than it is so: until somebody looks.
+    assert!((120..=135).contains(&out) && longer < 12, "{out} {longer}");
+}
+
 #[test]
 fn what_does_not_help_is_followed_by_more_and_at_last_by_a_person() {
     let (mut case, bad) = one_bad_node();

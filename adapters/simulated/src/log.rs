@@ -73,6 +73,12 @@ impl Header {
         for value in config.world.values() {
             add(value.to_bits());
         }
+        // Worlds of before they had bad machines go on.
+        if config.world.bad_node_share > 0.0 {
+            for value in config.world.of_bad_nodes() {
+                add(value.to_bits());
+            }
+        }
         for target in &config.targets {
             add(hash_text(&target.id));
             add(hash_text(&target.app));

@@ -109,9 +109,10 @@ macro_rules! world {
                 Ok(())
             }
 
-            /// Every field with its value, in a fixed order.
+            /// Every field with its value, in a fixed order, but those of bad machines.
             pub(crate) fn values(&self) -> Vec<f64> {
-                vec![$(self.$field,)*]
+                let fields = [$((stringify!($field), self.$field),)*];
+                fields.iter().filter(|(name, _)| !name.starts_with("bad_node")).map(|(_, value)| *value).collect()
             }
         }
     };
@@ -284,6 +285,15 @@ impl World {
             fault_observe: 0.0,
             ..Self::default()
         }
+    }
+
+    /// What is said of bad machines.
+    pub(crate) const fn of_bad_nodes(&self) -> [f64; 3] {
+        [
+            self.bad_node_share,
+            self.bad_node_error_factor,
+            self.bad_node_restart_cures,
+        ]
     }
 
     /// Checks every range; done by whoever takes a world, since the fields are open.

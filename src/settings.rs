@@ -117,9 +117,10 @@ pub enum OnClassFault {
     ///
     /// A class alone explains the stop where its own evidence reaches `1/alpha`, while each other value of its key that is exposed has less
     /// than [`caution_e`](Settings::caution_e) and more for its safety than against it; where targets did not start, if they all are
-    /// of it and no other of it did, while the version started on more of the other values. Classes of several keys that explain it
-    /// within a factor of 100 are set aside together, since nobody can tell them apart. Where none does, or more than half of the
-    /// fleet would be set aside, the whole change stops, as it does where the rest turns out to be bad, too.
+    /// of it and no other of it did, while the version started on more of the other values. All classes that explain it within a factor of
+    /// 100 must be alone so; with them goes each class of another key that is, too, and has `caution_e` of evidence against it or against its
+    /// safety, since nobody can tell them apart. Where none does, or more than half of the fleet would be set aside, the whole
+    /// change stops, as it does where the rest turns out to be bad, too.
     Class,
 }
 

@@ -8,7 +8,6 @@ use unattended_upgrade::{Receipt, Terminal};
 
 use crate::OnClassFault;
 
-use super::classes::Fresh;
 use super::{Commands, Course, Direction, Machine};
 
 /// What is set aside, and what of it is still to go back.
@@ -55,7 +54,7 @@ impl Aside {
     }
 }
 
-/// Of two classes the one with a hundred times as much evidence explains what was found, and the other does not.
+/// Of two classes the one with a hundred times as much evidence explains what was found better than the other.
 const LN_RIVAL: f64 = 4.605_170_185_988_092;
 
 /// The values of one key are the classes whose names differ behind the same `key=`.
@@ -138,29 +137,32 @@ impl Machine {
             .collect()
     }
 
-    /// The classes whose own evidence would stop the change, while each other value of their key that is exposed shows rather
-    /// that it is well: the one with the most, and those that explain it nearly as well, since nobody can tell them apart
-    /// where few targets have the new version.
+    /// The classes to set aside for what traffic shows. Those whose own evidence would stop the change, and explains it best, must be
+    /// alone at fault among the values of their key; else the fault is nobody's in particular. With them goes whoever is alone, too, and
+    /// looks at fault at all: classes of two keys share targets, and the one with less evidence may be where the fault is.
     fn classes_of_evidence(&self) -> Vec<u32> {
-        let needed = -libm::log(self.setup.change.settings.alpha);
-        let caution = libm::log(self.setup.change.settings.caution_e);
+        let settings = &self.setup.change.settings;
+        let needed = -libm::log(settings.alpha);
+        let caution = libm::log(settings.caution_e);
         let against = |class: u32| self.judge.class_ln_e(class);
-        let well = |&class: &u32| against(class) < caution && self.judge.safety(class).ln_s > against(class);
-        let alone = |class: &u32| {
-            let siblings = self.exposed_siblings(*class);
+        let safety = |class: u32| self.judge.safety(class).ln_s;
+        let well = |&class: &u32| against(class) < caution && safety(class) > against(class);
+        let alone = |class: u32| {
+            let siblings = self.exposed_siblings(class);
             !siblings.is_empty() && siblings.iter().all(well)
         };
         let classes = 1..u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
-        let classes = classes.filter(|&class| !self.aside.has_class(class) && against(class) >= needed);
-        let classes: Vec<u32> = classes.filter(alone).collect();
-        let most = classes
-            .iter()
+        let classes: Vec<u32> = classes.filter(|&class| !self.aside.has_class(class)).collect();
+        let most = (classes.iter())
             .map(|&class| against(class))
             .fold(f64::NEG_INFINITY, f64::max);
-        classes
-            .into_iter()
-            .filter(|&class| against(class) >= most - LN_RIVAL)
-            .collect()
+        let explains = |class: u32| against(class) >= needed && against(class) >= most - LN_RIVAL;
+        if !classes.iter().all(|&class| !explains(class) || alone(class)) || most < needed {
+            return Vec::new();
+        }
+        let looks_at_fault = |class: u32| against(class) >= caution || safety(class) <= -caution;
+        let at_fault = |&class: &u32| (explains(class) || looks_at_fault(class)) && alone(class);
+        classes.into_iter().filter(at_fault).collect()
     }
 
     /// The classes in which every target is that the new version did not start on, and none that it did, while it started on more
@@ -222,14 +224,10 @@ impl Machine {
         // The judge has seen the class in everything: what is left is judged by what it shows from here on.
         self.judge.begin_anew();
         self.start_failures.forget();
-        for state in &mut self.classes {
-            // Where nobody is left to show anything, the next to come is the first again.
-            state.fresh = match state.fresh {
-                _ if state.exposed == 0 => Fresh::Waiting,
-                Fresh::Counting(_) => Fresh::Counting(self.now_ms),
-                before => before,
-            };
-            state.begin_anew();
+        let of = |target: TargetIndex| self.targets[target.0 as usize].stratum;
+        self.tables.leave_out(|stratum| self.aside.has_stratum(stratum), of);
+        for (class, state) in self.tables.classes.iter().zip(&mut self.classes) {
+            state.begin_anew(class, self.now_ms);
         }
         self.moved_ms = self.now_ms;
         self.scan_due = true;
@@ -263,8 +261,9 @@ impl Machine {
             if !state.alive || !state.on_new || state.in_flight.is_some() {
                 continue;
             }
-            if self.frontier.has_room(target) && self.may_go_back(target) {
-                self.start_in_domain(target, Direction::Back, commands);
+            let lets = !self.is_offered(target) && self.frontier.has_room(target);
+            if lets && self.domain_lets(target, Direction::Back) && self.may_go_back(target) {
+                self.start_or_offer(target, Direction::Back, commands);
             }
             if self.targets[target.0 as usize].in_flight.is_none() {
                 self.aside.back.push(target);
@@ -300,12 +299,7 @@ impl Machine {
                 self.untouch(target);
                 self.owe_aside(target);
             }
-            (Direction::Back, true) => {
-                self.set_on_new(target, false);
-                self.untouch(target);
-                self.frontier.on(Event::BecameHealthy { id: target });
-                self.owe_aside(target);
-            }
+            (Direction::Back, true) => self.is_back_aside(target),
             (Direction::Back, false) => {
                 let state = &mut self.targets[target.0 as usize];
                 state.tries = state.tries.saturating_add(1);
@@ -320,6 +314,25 @@ impl Machine {
             }
         }
         true
+    }
+
+    /// A target of a class that is set aside runs the old version again, and that was verified.
+    fn is_back_aside(&mut self, target: TargetIndex) {
+        self.set_on_new(target, false);
+        self.untouch(target);
+        if self.note_health(target, false) {
+            self.frontier.on(Event::BecameHealthy { id: target });
+        }
+        self.owe_aside(target);
+    }
+
+    /// A person has brought a target back.
+    pub(super) fn is_back_by_hand(&mut self, target: TargetIndex) {
+        if self.course == Course::Forward {
+            self.is_back_aside(target);
+        } else {
+            self.is_back(target);
+        }
     }
 
     /// The change is taken back as a whole: this goes back with the rest.

@@ -54,7 +54,7 @@ pub(super) struct Autonomy {
     pub(super) block: Option<Block>,
     pub(super) offered: BTreeMap<TargetIndex, Offered>,
     /// Those that a person says are done are being looked at.
-    pub(super) looks: bool,
+    pub(super) looks: Option<super::Direction>,
     /// Starts of the last day, by minute.
     pub(super) starts: VecDeque<(u64, u64)>,
     pub(super) resumes: VecDeque<u64>,
@@ -79,7 +79,7 @@ impl Autonomy {
             wanted: None,
             block: None,
             offered: BTreeMap::new(),
-            looks: false,
+            looks: None,
             starts: VecDeque::new(),
             resumes: VecDeque::new(),
             unblocked_ms: None,
@@ -125,7 +125,7 @@ impl Machine {
 
     /// Time passes: grants run out, and days end.
     pub(super) fn pass_levels(&mut self) {
-        self.autonomy.looks = false;
+        self.autonomy.looks = None;
         self.autonomy.forget_days_before(self.now_ms);
         if self.autonomy.level > Level::UNGRANTED && self.now_ms >= self.autonomy.until_ms {
             let text = format!(

@@ -14,7 +14,7 @@ impl Machine {
                 let through = class.next_stage(state.stage).is_none();
                 ClassView {
                     name: class.name.clone(),
-                    targets: u64::from(class.size),
+                    targets: u64::from(class.planned),
                     exposed: u64::from(state.exposed),
                     may_expose: class
                         .cumulative

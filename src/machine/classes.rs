@@ -1,11 +1,12 @@
 //! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
 
+use unattended_batching::TargetIndex;
 use unattended_health::{Hold, HoldReason, Interval, MetricSafety, Safety, Verdict};
 
 use crate::{QuestionKind, Settings};
 
 use super::span::span;
-use super::tables::{Class, Tables};
+use super::tables::Class;
 use super::{Commands, Machine};
 
 /// The metrics of the judge, by number.
@@ -42,7 +43,7 @@ pub(crate) struct ClassState {
     pub(crate) soaked: bool,
     /// Living targets that are or may be on the new version.
     pub(crate) exposed: u32,
-    /// Targets of opened slices that have not been started yet.
+    /// Targets of opened slices that wait to be started.
     pub(crate) promised: u32,
     /// What ln S would be by now if the release were as good as the old version.
     expected_ln_s: f64,
@@ -78,20 +79,21 @@ impl ClassState {
         }
     }
 
-    /// What its traffic showed is known no more.
-    pub(super) const fn begin_anew(&mut self) {
+    /// A part of the fleet was left out of the plan, and what traffic showed is known no more.
+    pub(super) fn begin_anew(&mut self, class: &Class, now_ms: u64) {
         self.expected_ln_s = 0.0;
         self.suspected = None;
+        if self.exposed == 0 {
+            // Nobody is left who has shown anything: the next to come is the first again, and comes alone where the plan
+            // had nobody else for its stage.
+            let first = class.first_stage();
+            let stage = if first <= self.stage { first } else { first - 1 };
+            (self.stage, self.soaked, self.silent) = (stage, false, false);
+            self.fresh = Fresh::Waiting;
+        } else if let Fresh::Counting(_) = self.fresh {
+            self.fresh = Fresh::Counting(now_ms);
+        }
     }
-}
-
-/// The classes before anything happened: what batch 0 will start is promised.
-pub(super) fn at_the_beginning(tables: &Tables) -> Vec<ClassState> {
-    let state = |class: &Class| ClassState {
-        promised: class.cumulative.first().copied().unwrap_or(0),
-        ..ClassState::new(class)
-    };
-    tables.classes.iter().map(state).collect()
 }
 
 /// Whether, and on what, a class may go on.
@@ -317,17 +319,31 @@ impl Machine {
     }
 
     /// A lane opened a slice: its targets count against the classes' room before they start.
-    pub(super) fn promise(&mut self, lane: usize, slice: usize) {
-        for &(class, count) in &self.tables.slices[lane][slice].classes {
-            self.classes[class as usize].promised += count;
+    pub(super) fn promise_slice(&mut self, lane: usize, slice: usize) {
+        for at in 0..self.tables.slices[lane][slice].targets.len() {
+            self.promise(self.tables.slices[lane][slice].targets[at]);
+        }
+    }
+
+    /// A target may start when its turn comes.
+    pub(super) fn promise(&mut self, target: TargetIndex) {
+        let state = &mut self.targets[target.0 as usize];
+        // Who was given up never starts, and who was started by somebody else before its batch counts already.
+        if !state.alive || state.owed || state.touched || std::mem::replace(&mut state.promised, true) {
+            return;
+        }
+        for &class in &self.tables.strata_classes[state.stratum as usize] {
+            self.classes[class as usize].promised += 1;
         }
     }
 
     /// A promised target was started, or never will be.
-    pub(super) fn redeem(&mut self, stratum: u32) {
-        for &class in &self.tables.strata_classes[stratum as usize] {
-            let promised = &mut self.classes[class as usize].promised;
-            *promised = promised.saturating_sub(1);
+    pub(super) fn redeem(&mut self, target: TargetIndex) {
+        let state = &mut self.targets[target.0 as usize];
+        if std::mem::take(&mut state.promised) {
+            for &class in &self.tables.strata_classes[state.stratum as usize] {
+                self.classes[class as usize].promised -= 1;
+            }
         }
     }
 

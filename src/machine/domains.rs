@@ -273,6 +273,11 @@ impl Machine {
         }
     }
 
+    /// Whether nothing of its domain keeps a target from going this way now.
+    pub(super) fn domain_lets(&mut self, target: TargetIndex, direction: Direction) -> bool {
+        matches!(self.domain_says(target, direction), Says::Start)
+    }
+
     fn domain_says(&mut self, target: TargetIndex, direction: Direction) -> Says {
         let Some(domain) = self.domains.of(target) else {
             return Says::Start;

@@ -98,7 +98,9 @@ impl Machine {
         }
         let rests_since = *self.lanes[lane].rests_since.get_or_insert(self.now_ms);
         let opened = self.lanes[lane].opened;
-        let Some(slice) = self.tables.slices[lane].get(opened) else {
+        let next = self.next_slice(lane);
+        let Some(slice) = self.tables.slices[lane].get(next) else {
+            self.opens(lane, app, next);
             // Those born into batches that this lane never opened, as it came to its end before, are still to do.
             match view.next_nonempty_batch {
                 Some(batch) => self.open_upto(app, batch),
@@ -112,7 +114,7 @@ impl Machine {
             .classes
             .iter()
             .all(|&(class, count)| self.class_admits(class, slice.batch, count));
-        let (batch, size) = (slice.batch, slice.size);
+        let (batch, size) = (slice.batch, slice.size());
         if admitted {
             self.mark_busy(lane);
         }
@@ -120,12 +122,9 @@ impl Machine {
         if !(rested && admitted && calm && quiet && self.may_open(batch, size)) {
             return;
         }
-        self.lanes[lane].opened += 1;
+        self.opens(lane, app, next + 1);
         self.lanes[lane].rests_since = None;
-        self.promise(lane, opened);
-        if opened == 0 {
-            self.frontier.on(Event::Released { app });
-        }
+        self.promise_slice(lane, next);
         self.lanes[lane].allowed_by_person = false;
         self.moved_ms = self.now_ms;
         self.open_upto(app, batch);
@@ -133,6 +132,21 @@ impl Machine {
         let waiting = self.frontier.lane(app).waiting_in_open;
         if waiting > 0 {
             self.admit(lane, app, waiting);
+        }
+    }
+
+    /// The lane's next slice that anything of is left in; their number where there is none.
+    fn next_slice(&self, lane: usize) -> usize {
+        let slices = &self.tables.slices[lane];
+        let opened = self.lanes[lane].opened;
+        let left = slices.iter().skip(opened).position(|slice| !slice.targets.is_empty());
+        left.map_or(slices.len(), |next| opened + next)
+    }
+
+    /// So many of the lane's slices are open.
+    fn opens(&mut self, lane: usize, app: AppIndex, slices: usize) {
+        if std::mem::replace(&mut self.lanes[lane].opened, slices) == 0 {
+            self.frontier.on(Event::Released { app });
         }
     }
 
@@ -150,9 +164,10 @@ impl Machine {
     /// The lane is at work, or will be without waiting for anybody: its classes' stages are not idle.
     fn mark_busy(&mut self, lane: usize) {
         let slices = &self.tables.slices[lane];
-        let upto = (self.lanes[lane].opened + 1).min(slices.len());
+        let present = self.lanes[lane].opened.checked_sub(1);
+        let next = self.next_slice(lane);
         // The slice being worked on, and the next.
-        for slice in &slices[self.lanes[lane].opened.saturating_sub(1)..upto] {
+        for slice in present.into_iter().chain([next]).filter_map(|at| slices.get(at)) {
             for &(class, _) in &slice.classes {
                 self.classes[class as usize].busy = true;
             }

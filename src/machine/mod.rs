@@ -237,10 +237,10 @@ impl Machine {
             );
             record.decide(now_ms, "platform.unfenced", text, None);
         }
-        Ok(Self {
+        let mut machine = Self {
             frontier,
             lanes: tables.slices.iter().map(|slices| Lane::new(slices)).collect(),
-            classes: classes::at_the_beginning(&tables),
+            classes: tables.classes.iter().map(ClassState::new).collect(),
             alive: targets.len() as u64,
             record,
             other_rules: None,
@@ -309,7 +309,14 @@ impl Machine {
             around: Seen::default(),
             looked_around: 0,
             setup,
-        })
+        };
+        for lane in (0..machine.lanes.len())
+            .filter(|&lane| machine.lanes[lane].opened > 0)
+            .collect::<Vec<_>>()
+        {
+            machine.promise_slice(lane, 0);
+        }
+        Ok(machine)
     }
 
     /// The name of a target.
@@ -530,9 +537,7 @@ impl Machine {
         }
         self.faulted += u64::from(!excused);
         self.targets[target.0 as usize].faulted = !excused;
-        if !state.ever_touched {
-            self.redeem(state.stratum);
-        }
+        self.redeem(target);
         let app = self.app_of(target);
         let debt = Debt {
             target: self.name(target).to_owned(),

@@ -117,6 +117,8 @@ impl Machine {
             self.touch(target);
             self.set_on_new(target, true);
             if self.is_aside(target) {
+                // It shows nothing of any class.
+                self.untouch(target);
                 self.goes_back(target);
             }
         } else {
@@ -175,6 +177,7 @@ impl Machine {
         self.forget_healing(target);
         self.set_on_new(target, false);
         self.untouch(target);
+        self.redeem(target);
         let name = self.name(target).to_owned();
         if let Some(at) = self.debts.iter().position(|debt| debt.target == name) {
             self.debts.remove(at);

@@ -117,7 +117,7 @@ impl Machine {
         let state = &self.lanes[lane];
         let waiting = self.frontier.lane(index).waiting_in_open;
         let slices = self.tables.slices[lane].get(state.opened..).unwrap_or_default();
-        let planned: u64 = slices.iter().map(|slice| u64::from(slice.size)).sum();
+        let planned: u64 = slices.iter().map(|slice| u64::from(slice.size())).sum();
         let left = planned + u64::from(waiting);
         let never = |by: String, owner: String| Way {
             ends_ms: None,
@@ -139,7 +139,8 @@ impl Machine {
         let open = (waiting > 0).then_some((None, waiting));
         for (slice, size) in open
             .into_iter()
-            .chain(slices.iter().map(|slice| (Some(slice), slice.size)))
+            .chain(slices.iter().map(|slice| (Some(slice), slice.size())))
+            .filter(|(_, size)| *size > 0)
         {
             if let Some((from_ms, class)) = slice.and_then(|slice| latest_gate(slice, ready))
                 && from_ms > at_ms

@@ -1,6 +1,6 @@
 //! What attempts report.
 
-use unattended_batching::{AppIndex, Event, TargetIndex};
+use unattended_batching::{AppIndex, Event, Noted, TargetIndex};
 use unattended_upgrade::{Ingress, Reason, Receipt, Serving, Step, TargetId, Terminal};
 
 use super::{Check, Direction, Machine, Start};
@@ -78,11 +78,8 @@ impl Machine {
     pub(super) fn touch(&mut self, target: TargetIndex) {
         let state = &mut self.targets[target.0 as usize];
         if !std::mem::replace(&mut state.touched, true) {
-            if !std::mem::replace(&mut state.ever_touched, true) {
-                self.touched += 1;
-                let stratum = state.stratum;
-                self.redeem(stratum);
-            }
+            self.touched += u64::from(!std::mem::replace(&mut state.ever_touched, true));
+            self.redeem(target);
             let state = &self.targets[target.0 as usize];
             for &class in &self.tables.strata_classes[state.stratum as usize] {
                 self.classes[class as usize].exposed += 1;
@@ -214,8 +211,11 @@ impl Machine {
         self.scan_due = true;
         self.set_on_new(target, false);
         self.untouch(target);
-        self.note_health(target, false);
-        self.frontier.on(Event::RolledBack { id: target });
+        let in_use = self.note_health(target, false);
+        if self.frontier.on(Event::RolledBack { id: target }) == Noted::Stale && in_use {
+            // Its way back had begun with its class, before that of the change.
+            self.frontier.on(Event::BecameHealthy { id: target });
+        }
     }
 
     fn forward_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
@@ -274,6 +274,7 @@ impl Machine {
                 at,
                 retry: true,
             });
+            self.promise(target);
         } else {
             let healthy = if was_healthy {
                 ""

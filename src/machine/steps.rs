@@ -1,13 +1,13 @@
 //! Steps that people take: at L1 the autopilot carries them out at a word for each target, at L0 people do and it looks.
 
 use unattended_batching::{Event, TargetIndex};
-use unattended_upgrade::TargetId;
+use unattended_upgrade::{TargetId, Version};
 
 use crate::level::Act;
 use crate::{Actor, Offer, QuestionKind};
 
 use super::autonomy::some_of;
-use super::{Check, Commands, Course, Direction, Machine, Start};
+use super::{Check, Commands, Direction, Machine, Start};
 
 /// Targets that a person is offered at once, at the most: as many as somebody can keep in view.
 pub(super) const OFFERS: usize = 64;
@@ -116,21 +116,16 @@ impl Machine {
                 }
             }
         } else {
-            let said = |offer: &&Offered| offer.word_ms.is_some();
-            let targets: Vec<TargetId> = self
-                .autonomy
-                .offered
-                .iter()
-                .filter(|(_, offer)| said(offer))
-                .map(|(&target, _)| TargetId::from(self.name(target)))
-                .collect();
-            if !targets.is_empty() {
-                let change = &self.setup.change;
-                let back = self.course == Course::Back;
-                self.autonomy.looks = true;
+            let said = |offer: &Offered| offer.word_ms.is_some();
+            if let Some(direction) = self.first_way(said) {
+                let targets = (self.autonomy.offered.iter())
+                    .filter(|(_, offer)| said(offer) && offer.direction == direction)
+                    .map(|(&target, _)| TargetId::from(self.name(target)))
+                    .collect();
+                self.autonomy.looks = Some(direction);
                 commands.check = Some(Check {
                     targets,
-                    version: if back { change.from.clone() } else { change.to.clone() },
+                    version: self.version_of(direction).clone(),
                     any: false,
                 });
             }
@@ -138,12 +133,35 @@ impl Machine {
         self.ask_for_steps(commands);
     }
 
+    /// The way of those offers that are so: a class may go back while others go forward, and what goes back comes first.
+    fn first_way(&self, so: impl Fn(&Offered) -> bool) -> Option<Direction> {
+        let ways = || self.autonomy.offered.values().filter(|offer| so(offer));
+        let back = ways().any(|offer| offer.direction == Direction::Back);
+        match back {
+            true => Some(Direction::Back),
+            false => ways().next().map(|offer| offer.direction),
+        }
+    }
+
+    const fn version_of(&self, direction: Direction) -> &Version {
+        match direction {
+            Direction::Forward => &self.setup.change.to,
+            Direction::Back => &self.setup.change.from,
+        }
+    }
+
+    /// Whether somebody has been offered it, and it is not done.
+    pub(super) fn is_offered(&self, target: TargetIndex) -> bool {
+        self.autonomy.offered.contains_key(&target)
+    }
+
     fn ask_for_steps(&mut self, commands: &mut Commands) {
+        let way = self.first_way(|offer| offer.word_ms.is_none());
         let open: Vec<&str> = self
             .autonomy
             .offered
             .iter()
-            .filter(|(_, offer)| offer.word_ms.is_none())
+            .filter(|(_, offer)| offer.word_ms.is_none() && Some(offer.direction) == way)
             .map(|(&target, _)| self.name(target))
             .collect();
         if !self.offers_are_open() {
@@ -159,12 +177,7 @@ impl Machine {
             }
             return;
         }
-        let change = &self.setup.change;
-        let version = if self.course == Course::Back {
-            &change.from
-        } else {
-            &change.to
-        };
+        let version = self.version_of(way.unwrap_or(Direction::Forward));
         let how = if self.may(Act::Effect) {
             "upgraded at your word for each"
         } else {
@@ -180,12 +193,12 @@ impl Machine {
 
     /// What a look has shown of the targets that a person said are done. Whether it was such a look.
     pub(super) fn seen_by_hand(&mut self, wrong: &[(String, String)]) -> bool {
-        if !std::mem::take(&mut self.autonomy.looks) {
+        let Some(direction) = self.autonomy.looks.take() else {
             return false;
-        }
+        };
         let patience = self.setup.change.settings.attempt_estimate_ms;
         let said: Vec<(TargetIndex, Offered)> = (self.autonomy.offered.iter())
-            .filter(|(_, offer)| offer.word_ms.is_some())
+            .filter(|(_, offer)| offer.word_ms.is_some() && offer.direction == direction)
             .map(|(&target, &offer)| (target, offer))
             .collect();
         for (target, offer) in said {
@@ -195,7 +208,7 @@ impl Machine {
                     self.autonomy.offered.remove(&target);
                     match offer.direction {
                         Direction::Forward => self.arrived(target),
-                        Direction::Back => self.is_back(target),
+                        Direction::Back => self.is_back_by_hand(target),
                     }
                 }
                 Some((_, why)) if offer.word_ms.is_some_and(|at| self.now_ms >= at + patience) => {
@@ -232,7 +245,6 @@ impl Machine {
         if !self.offers_are_open() {
             return Vec::new();
         }
-        let change = &self.setup.change;
         let open = self
             .autonomy
             .offered
@@ -240,10 +252,7 @@ impl Machine {
             .filter(|(_, offer)| offer.word_ms.is_none());
         open.map(|(&target, offer)| Offer {
             target: self.name(target).to_owned(),
-            version: match offer.direction {
-                Direction::Forward => change.to.clone(),
-                Direction::Back => change.from.clone(),
-            },
+            version: self.version_of(offer.direction).clone(),
             by_hand: !self.may(Act::Effect),
         })
         .collect()

@@ -223,6 +223,10 @@ impl Machine {
             targets.append(&mut self.parked);
         }
         for target in targets {
+            if self.targets[target.0 as usize].in_flight.is_some() {
+                // It was on its way back with its class before, and comes to that end.
+                continue;
+            }
             if !self.targets[target.0 as usize].ever_touched || self.is_back_already(target) {
                 // It was offered to a person, and nobody took the step; or its class was set aside before.
                 self.frontier.on(Event::RolledBack { id: target });

@@ -1,16 +1,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use unattended_batching::{AppIndex, Fleet, KeyIndex, Plan, StratumIndex, ValueIndex};
+use unattended_batching::{AppIndex, Fleet, KeyIndex, Plan, StratumIndex, TargetIndex, ValueIndex};
 
-/// One lane's part of one batch.
+/// One lane's part of one batch; empty where all of it was left out.
 #[derive(Clone, Debug)]
 pub(crate) struct Slice {
     /// The batch.
     pub(crate) batch: u16,
     /// Targets of this lane in it.
-    pub(crate) size: u32,
+    pub(crate) targets: Vec<TargetIndex>,
     /// The classes it enlarges, each with how many targets, ascending.
     pub(crate) classes: Vec<(u32, u32)>,
+}
+
+impl Slice {
+    /// How many targets there are.
+    pub(crate) fn size(&self) -> u32 {
+        u32::try_from(self.targets.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// One class: all targets with one value of a label. Class 0 is the whole fleet, so that there always is one.
@@ -19,8 +26,10 @@ pub(crate) struct Class {
     /// `zone=zone-1`, or `fleet` for class 0.
     pub(crate) name: String,
     /// Targets in it by the plan.
+    pub(crate) planned: u32,
+    /// Targets in it by what is left of the plan.
     pub(crate) size: u32,
-    /// Planned targets in it up to and with each batch.
+    /// Those of them up to and with each batch.
     pub(crate) cumulative: Vec<u32>,
 }
 
@@ -43,7 +52,7 @@ impl Class {
     }
 }
 
-/// What follows from the plan and does not change.
+/// What follows from the plan, and changes only where a part of the fleet is left out of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     /// By lane, its slices in order.
@@ -62,9 +71,6 @@ pub(crate) struct Tables {
     spread: Vec<String>,
 }
 
-/// One lane's part of one batch while it is counted: its size, and its targets by class.
-type Part = (u32, BTreeMap<u32, u32>);
-
 /// A fleet of singletons begins with one of so many.
 const FIRST_SHARE: usize = 1_000;
 
@@ -77,6 +83,7 @@ impl Tables {
         let spread_keys: Vec<Option<KeyIndex>> = spread.iter().map(|key| fleet.key_index(key)).collect();
         let mut classes = vec![Class {
             name: FLEET.to_owned(),
+            planned: 0,
             size: 0,
             cumulative: Vec::new(),
         }];
@@ -101,6 +108,7 @@ impl Tables {
                 if id == next {
                     classes.push(Class {
                         name,
+                        planned: 0,
                         size: 0,
                         cumulative: Vec::new(),
                     });
@@ -123,26 +131,12 @@ impl Tables {
         for class in &mut classes {
             class.cumulative = vec![0; usize::from(last) + 1];
         }
-        let mut parts: Vec<BTreeMap<u16, Part>> = vec![BTreeMap::new(); fleet.app_count() as usize];
+        let mut parts: Vec<BTreeMap<u16, Vec<TargetIndex>>> = vec![BTreeMap::new(); fleet.app_count() as usize];
         for planned in 0..plan.batch_count() {
             for &target in plan.targets(planned) {
                 let app = fleet.app_of(target);
                 let batch = turns.get(&app).copied().unwrap_or(planned);
-                let part = parts[app.0 as usize].entry(batch).or_default();
-                part.0 += 1;
-                for &class in &strata_classes[plan.stratum_of(target).0 as usize] {
-                    *part.1.entry(class).or_default() += 1;
-                    let class = &mut classes[class as usize];
-                    class.size += 1;
-                    class.cumulative[usize::from(batch)] += 1;
-                }
-            }
-        }
-        for class in &mut classes {
-            let mut sum = 0;
-            for planned in &mut class.cumulative {
-                sum += *planned;
-                *planned = sum;
+                parts[app.0 as usize].entry(batch).or_default().push(target);
             }
         }
         let mut labels: Vec<BTreeSet<(KeyIndex, ValueIndex)>> = vec![BTreeSet::new(); fleet.app_count() as usize];
@@ -171,15 +165,15 @@ impl Tables {
             .into_iter()
             .map(|lane| {
                 lane.into_iter()
-                    .map(|(batch, (size, classes))| Slice {
+                    .map(|(batch, targets)| Slice {
                         batch,
-                        size,
-                        classes: classes.into_iter().collect(),
+                        targets,
+                        classes: Vec::new(),
                     })
                     .collect()
             })
             .collect();
-        Self {
+        let mut tables = Self {
             slices,
             classes,
             strata_classes,
@@ -187,6 +181,48 @@ impl Tables {
             strata_by_labels,
             app_labels,
             spread,
+        };
+        tables.count(|target| plan.stratum_of(target).0);
+        for class in &mut tables.classes {
+            class.planned = class.size;
+        }
+        tables
+    }
+
+    /// Leaves strata out of what is still to be done: no slice has targets of them any more, and no class counts them.
+    pub(crate) fn leave_out(&mut self, is_out: impl Fn(u32) -> bool, stratum_of: impl Fn(TargetIndex) -> u32) {
+        for slice in self.slices.iter_mut().flatten() {
+            slice.targets.retain(|&target| !is_out(stratum_of(target)));
+        }
+        self.count(stratum_of);
+    }
+
+    /// Counts the targets of the slices into their classes.
+    fn count(&mut self, stratum_of: impl Fn(TargetIndex) -> u32) {
+        for class in &mut self.classes {
+            class.size = 0;
+            class.cumulative.fill(0);
+        }
+        for slice in self.slices.iter_mut().flatten() {
+            let mut of_slice: BTreeMap<u32, u32> = BTreeMap::new();
+            for &target in &slice.targets {
+                for &class in &self.strata_classes[stratum_of(target) as usize] {
+                    *of_slice.entry(class).or_default() += 1;
+                }
+            }
+            for (&class, &count) in &of_slice {
+                let class = &mut self.classes[class as usize];
+                class.size += count;
+                class.cumulative[usize::from(slice.batch)] += count;
+            }
+            slice.classes = of_slice.into_iter().collect();
+        }
+        for class in &mut self.classes {
+            let mut sum = 0;
+            for planned in &mut class.cumulative {
+                sum += *planned;
+                *planned = sum;
+            }
         }
     }
 

@@ -9,6 +9,8 @@ pub(super) struct Target {
     pub(super) alive: bool,
     /// It runs, or may run, the new version: started at least once, or born so.
     pub(super) touched: bool,
+    /// Its slice is open, and it has not begun: it counts against the room of its classes.
+    pub(super) promised: bool,
     /// Touched at any time.
     pub(super) ever_touched: bool,
     pub(super) on_new: bool,
@@ -33,6 +35,7 @@ impl Target {
             tries: 0,
             alive: true,
             touched: false,
+            promised: false,
             ever_touched: false,
             on_new: false,
             lost: false,

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use unattended::batching::{Ramp, Side, pct};
-use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{Level, OnClassFault, Outcome, QuestionKind};
+use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Platform, TargetId};
+use unattended::{Handle, Level, OnClassFault, Outcome, QuestionKind};
 use unattended_simulated::World;
 
 use crate::support::{Act, Case, Ended, NEW, OLD, person};
@@ -209,11 +209,99 @@ fn a_rollback_of_the_rest_leaves_alone_what_is_back() {
     assert_eq!(ended.outcome, Outcome::RolledBack, "{:#?}", last(&ended));
     ended.all_on_old();
     assert!(ended.codes().contains(&"class.aside"));
+    let back = orders_back(&ended, &class);
+    assert!(!back.is_empty() && back.values().all(|times| *times == 1), "{back:?}");
+}
+
+/// How often each target of a class was ordered back.
+fn orders_back<'e>(ended: &'e Ended, class: &BTreeSet<String>) -> BTreeMap<&'e str, u32> {
     let mut back: BTreeMap<&str, u32> = BTreeMap::new();
     for effect in &ended.effects {
         if class.contains(&effect.target) && effect.act == Act::Replace && effect.version.as_deref() == Some(OLD) {
             *back.entry(&effect.target).or_default() += 1;
         }
     }
+    back
+}
+
+#[test]
+fn what_is_on_its_way_back_with_its_class_is_not_started_once_more_with_the_rest() {
+    let case = case("errors=x10@stack=stack-1");
+    let class = of_class(&case, "stack", "stack-1");
+    let stage = case.stage();
+    let handle = stage.handle.clone();
+    stage.platform.before_each(move |effect| {
+        if effect.act == Act::Replace && effect.version.as_deref() == Some(OLD) {
+            // More than once changes nothing.
+            let _ = handle.roll_back(person(), "the rest, too");
+        }
+    });
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::RolledBack, "{:#?}", last(&ended));
+    ended.all_on_old();
+    assert!(ended.codes().contains(&"class.aside"));
+    let back = orders_back(&ended, &class);
     assert!(!back.is_empty() && back.values().all(|times| *times == 1), "{back:?}");
+}
+
+#[test]
+fn where_people_take_the_steps_they_bring_the_class_back() {
+    for level in [Level::L1, Level::L0] {
+        let case = case("errors=x10@stack=stack-1");
+        let class = of_class(&case, "stack", "stack-1");
+        let mut stage = case.stage();
+        let (handle, clock, sim) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.sim));
+        let is_aside = |handle: &Handle| {
+            let summary = handle.summary();
+            summary.is_some_and(|summary| summary.decisions.iter().any(|one| one.code == "class.aside"))
+        };
+        let driven = stage.drive(async {
+            while !is_aside(&handle) {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            handle.demote(person(), level, "people look at it").unwrap();
+            let exposed = |handle: &Handle| {
+                let summary = handle.summary().unwrap();
+                let aside = summary.classes.into_iter().find(|class| class.name == "stack=stack-1");
+                aside.unwrap().exposed
+            };
+            assert_eq!(exposed(&handle), 0, "it shows nothing of its class any more");
+            for _ in 0..600 {
+                clock.sleep_until(clock.now() + 10_000).await;
+                let offers = handle.offers();
+                for offer in offers.into_iter().filter(|offer| class.contains(&offer.target)) {
+                    assert_eq!(offer.version.as_str(), OLD, "{level}: {}", offer.target);
+                    assert_eq!(offer.by_hand, level == Level::L0);
+                    if offer.by_hand {
+                        let key = EffectKey {
+                            attempt: AttemptId(1_000_000),
+                            generation: Generation(1_000),
+                            step: 0,
+                            ordinal: 0,
+                        };
+                        let target = TargetId::from(offer.target.as_str());
+                        sim.replace(&target, &offer.version, &key).await;
+                    }
+                    handle.step(person(), offer.target, "back").unwrap();
+                }
+            }
+        });
+        assert!(
+            driven.unwrap().is_none(),
+            "{level}: people have yet to bring the rest there"
+        );
+        let summary = stage.handle.summary().unwrap();
+        let owed: BTreeSet<String> = summary.debts.iter().map(|debt| debt.target.clone()).collect();
+        assert_eq!(owed, class, "{level}");
+        let still = futures::executor::block_on(async {
+            let ids: Vec<TargetId> = class.iter().map(|name| name.as_str().into()).collect();
+            stage.sim.observe(&ids).await.unwrap()
+        });
+        assert!(
+            still
+                .iter()
+                .all(|seen| seen.version.as_ref().is_some_and(|version| version.as_str() == OLD)),
+            "{level}"
+        );
+    }
 }

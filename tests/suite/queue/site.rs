@@ -187,6 +187,19 @@ impl Driven {
         ended.unwrap();
     }
 
+    /// Runs it for so long, and leaves it lying there; how it ended, if it did before.
+    pub(crate) fn run_for(mut self, ms: u64) -> Option<Result<(), QueueRunError>> {
+        let mut late = self.site.clock.sleep_until(self.site.clock.now() + ms).fuse();
+        let mut run = (&mut self.run).fuse();
+        let run = async {
+            futures::select_biased! {
+                ended = run => Some(ended),
+                () = late => None,
+            }
+        };
+        self.site.executor.run(run).unwrap()
+    }
+
     /// Runs it until it is empty, or hangs.
     pub(crate) fn finish_or_hang(mut self) {
         let (handle, site) = (self.handle.clone(), Arc::clone(&self.site));

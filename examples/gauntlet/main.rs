@@ -58,11 +58,12 @@ fn start(options: &Options) -> Result<Exit, Failure> {
     let world = options.world()?;
     let scenario = Scenario::load(options.scenario.as_deref(), &world)?;
     options.check_page()?;
-    options.check_record()?;
-    let all = runs::all(options, &scenario, synthetic, &world)?;
+    options.check_folders()?;
+    let numbers = options.numbers()?;
+    let all = runs::all(options, numbers.clone(), &scenario, synthetic, &world)?;
     let names: Vec<&str> = scenario.families().map(|family| family.name.as_str()).collect();
     if options.trials {
-        runs::tell(&all, &names);
+        runs::tell(&all, numbers, &names);
     }
     let standings = output::standings(&all, &names);
     if let Some(path) = &options.html {

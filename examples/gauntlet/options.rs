@@ -46,6 +46,12 @@ pub(crate) struct Options {
     /// Write down what happens to each release, as FOLDER/NUMBER-POLICY.jsonl: what the example `shadow` reads
     #[arg(long, value_name = "FOLDER")]
     pub(crate) record: Option<PathBuf>,
+    /// Write the report page of each release that ours rolls out, as FOLDER/NUMBER.html
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) pages: Option<PathBuf>,
+    /// Roll out nothing but the release of this number, as --trials names it: the first is 0
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) only: Option<u32>,
     /// Threads; the result does not depend on it [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub(crate) threads: Option<u16>,
@@ -152,14 +158,32 @@ impl Options {
         Ok(())
     }
 
-    /// Records go into a folder that is there.
-    pub(crate) fn check_record(&self) -> Result<(), Failure> {
-        match &self.record {
-            Some(folder) if !folder.is_dir() => Err(Failure::Input(format!(
-                "{}: records go into a folder: name one that exists",
+    /// Records and pages go into folders that are there.
+    pub(crate) fn check_folders(&self) -> Result<(), Failure> {
+        match [&self.record, &self.pages]
+            .into_iter()
+            .flatten()
+            .find(|folder| !folder.is_dir())
+        {
+            Some(folder) => Err(Failure::Input(format!(
+                "{}: records and pages go into folders: name one that exists",
                 folder.display()
             ))),
-            _ => Ok(()),
+            None => Ok(()),
+        }
+    }
+
+    /// The numbers of the releases that are rolled out.
+    pub(crate) fn numbers(&self) -> Result<std::ops::Range<usize>, Failure> {
+        let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        match self.only {
+            None => Ok(0..index(self.releases)),
+            Some(number) if number < self.releases => Ok(index(number)..index(number) + 1),
+            Some(number) => Err(Failure::Input(format!(
+                "--only {number}: the numbers of {} releases go from 0 to {}",
+                self.releases,
+                self.releases - 1
+            ))),
         }
     }
 

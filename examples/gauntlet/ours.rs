@@ -10,7 +10,7 @@ use unattended::defense::Guard;
 use unattended::upgrade::{Clock, MemoryJournal, Version};
 use unattended::{
     Actor, Autopilot, Change, Ending, Handle, Level, Notice, NoticeStage, Notifier, Outcome, QuestionKind, Settings,
-    Severity,
+    Severity, report,
 };
 use unattended_examples_support::Failure;
 
@@ -71,7 +71,7 @@ impl Notifier for Person {
 }
 
 /// Rolls it out.
-pub(crate) fn run(ground: &Ground, record: Option<&Path>) -> Result<Trial, Failure> {
+pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -> Result<Trial, Failure> {
     let settings = Settings::default();
     let simulated = ground.simulated(settings.interval_ms, settings.warm_up_ms, true)?;
     let change = Change::new(
@@ -122,6 +122,11 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>) -> Result<Trial, Failu
         Outcome::RolledBack | Outcome::RolledBackPartially => Ending::RolledBack,
         _ => Ending::Aborted,
     })?;
+    if let Some(path) = page {
+        let options = report::PageOptions::new().safety_needed(1.0 / Settings::default().beta);
+        std::fs::write(path, report::page(&summary, &options))
+            .map_err(|error| Failure::Input(format!("{}: the page cannot be written: {error}", path.display())))?;
+    }
     let stopped = !matches!(outcome, Outcome::Completed | Outcome::CompletedWithDebt);
     // What it leaves to people is theirs to do.
     let left = matches!(

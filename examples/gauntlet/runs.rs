@@ -1,6 +1,7 @@
 //! Every release under every policy, on several threads.
 
 use std::io::IsTerminal;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,15 +22,16 @@ const FIRST_STEP: f64 = 0.001;
 /// The trials of each policy, in the order of the releases, whoever ran them.
 pub(crate) fn all(
     options: &Options,
+    numbers: Range<usize>,
     scenario: &Scenario,
     synthetic: Synthetic,
     world: &World,
 ) -> Result<Vec<(Policy, Vec<Trial>)>, Failure> {
     let families = scenario.assign(usize::try_from(options.releases).unwrap_or(usize::MAX));
     let policies = options.policies();
-    let next = AtomicUsize::new(0);
+    let next = AtomicUsize::new(numbers.start);
     let done: Mutex<Vec<Option<Vec<Trial>>>> = Mutex::new(vec![None; families.len()]);
-    let bar = progress(families.len());
+    let bar = progress(numbers.len());
     let release = |number: usize| -> Result<Vec<Trial>, Failure> {
         let seed = Lots::of(&[options.seed, number as u64]).bits();
         let ground = Ground::new(scenario, synthetic, families[number], world, seed)?;
@@ -39,7 +41,13 @@ pub(crate) fn all(
                 .as_ref()
                 .map(|folder| folder.join(format!("{number}-{}.jsonl", policy.name())));
             match policy {
-                Policy::Ours => ours::run(&ground, record.as_deref()),
+                Policy::Ours => {
+                    let page = options
+                        .pages
+                        .as_ref()
+                        .map(|folder| folder.join(format!("{number}.html")));
+                    ours::run(&ground, record.as_deref(), page.as_deref())
+                }
                 other => baseline::run(*other, &ground, FIRST_STEP, record.as_deref()),
             }
         };
@@ -48,16 +56,16 @@ pub(crate) fn all(
     let work = || -> Result<(), Failure> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= families.len() {
+            if number >= numbers.end {
                 return Ok(());
             }
-            let trials = release(number).inspect_err(|_| next.store(families.len(), Ordering::Relaxed))?;
+            let trials = release(number).inspect_err(|_| next.store(numbers.end, Ordering::Relaxed))?;
             done.lock()[number] = Some(trials);
             bar.inc(1);
         }
     };
     let results: Vec<Result<(), Failure>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..options.threads().min(families.len()).max(1))
+        let workers: Vec<_> = (0..options.threads().min(numbers.len()).max(1))
             .map(|_| scope.spawn(work))
             .collect();
         let joined = workers.into_iter().map(|worker| worker.join());
@@ -94,9 +102,9 @@ fn progress(releases: usize) -> ProgressBar {
 }
 
 /// One line for each trial.
-pub(crate) fn tell(all: &[(Policy, Vec<Trial>)], names: &[&str]) {
+pub(crate) fn tell(all: &[(Policy, Vec<Trial>)], numbers: Range<usize>, names: &[&str]) {
     for (policy, trials) in all {
-        for (number, trial) in trials.iter().enumerate() {
+        for (number, trial) in numbers.clone().zip(trials) {
             let line = serde_json::json!({
                 "policy": policy.name(),
                 "number": number,

@@ -323,6 +323,8 @@ fn options(policy: Choice, threads: u16) -> Options {
         json: true,
         html: None,
         record: None,
+        pages: None,
+        only: None,
         trials: false,
         threads: Some(threads),
     }
@@ -333,11 +335,47 @@ fn the_result_does_not_depend_on_threads() {
     let scenario = Scenario::parse(SMALL, "own.json", &World::default()).unwrap();
     let run = |threads| {
         let options = options(Choice::Ours, threads);
-        runs::all(&options, &scenario, options.synthetic().unwrap(), &World::default()).unwrap()
+        runs::all(
+            &options,
+            0..6,
+            &scenario,
+            options.synthetic().unwrap(),
+            &World::default(),
+        )
+        .unwrap()
     };
     let (one, three) = (run(1), run(3));
     assert_eq!(one, three);
     assert_eq!(one[0].1.iter().filter(|trial| trial.bad).count(), 3);
+}
+
+#[test]
+fn one_release_alone_is_the_same_release() {
+    let scenario = Scenario::parse(SMALL, "own.json", &World::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(Choice::Ours, 2);
+    let run = |options: &Options| {
+        let numbers = options.numbers().unwrap();
+        runs::all(
+            options,
+            numbers,
+            &scenario,
+            options.synthetic().unwrap(),
+            &World::default(),
+        )
+        .unwrap()
+    };
+    let all = run(&options);
+    options.only = Some(4);
+    options.pages = Some(folder.path().to_owned());
+    options.check_folders().unwrap();
+    assert_eq!(run(&options)[0].1, [all[0].1[4].clone()]);
+    let page = std::fs::read_to_string(folder.path().join("4.html")).unwrap();
+    assert!(page.contains("</html>"), "{page}");
+    options.only = Some(6);
+    assert!(matches!(options.numbers(), Err(Failure::Input(message)) if message.contains("go from 0 to 5")));
+    options.pages = Some(folder.path().join("4.html"));
+    assert!(options.check_folders().is_err());
 }
 
 #[test]
@@ -377,7 +415,7 @@ fn every_policy_lets_a_good_release_through_a_calm_world_and_stops_a_crash() {
             assert!(through.harm.abs() < 1e-9 && through.hours > 0.0);
         }
     }
-    let stopped = ours::run(&bad, None).unwrap();
+    let stopped = ours::run(&bad, None, None).unwrap();
     assert!(
         stopped.stopped && !stopped.by_person && stopped.exposed <= 3 * stopped.first_step,
         "{stopped:?}"

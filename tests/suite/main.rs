@@ -26,3 +26,4 @@ mod shadow;
 mod silence;
 mod support;
 mod train;
+mod way_back;

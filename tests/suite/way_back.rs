@@ -1,0 +1,222 @@
+//! The way back beside targets that fall ill and recover: whoever is ill takes of every allowance, and gives it back.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use unattended::batching::{Ramp, pct};
+use unattended::upgrade::{Clock, FleetChange, TargetId};
+use unattended::{OnClassFault, Outcome};
+
+use crate::support::{Act, Case, Effect, Ended, MINUTE_MS, NEW, OLD, Stage, app_of, person};
+
+/// By then what was told has been heard.
+const HEARD_MS: u64 = 2 * MINUTE_MS;
+/// The allowance of an application: a tenth of 120.
+const CAP: usize = 12;
+
+/// Two applications that have a long way back.
+fn case() -> Case {
+    let mut case = Case::calm(2, 120);
+    case.policy = case.policy.per_app(pct(10)).total_in_flight(pct(100));
+    case
+}
+
+fn ill(target: &str) -> FleetChange {
+    FleetChange::BecameUnhealthy {
+        target: TargetId::from(target),
+    }
+}
+
+fn well(target: &str) -> FleetChange {
+    FleetChange::BecameHealthy {
+        target: TargetId::from(target),
+    }
+}
+
+/// Those of an application that have met the new version, or have not.
+fn of_app(stage_effects: &[Effect], case: &Case, app: &str, exposed: bool) -> Vec<String> {
+    let to_new = |effect: &&Effect| effect.version.as_deref() == Some(NEW);
+    let met: BTreeSet<&str> = (stage_effects.iter().filter(to_new))
+        .map(|effect| effect.target.as_str())
+        .collect();
+    let of_app = case.targets.iter().filter(|target| target.app == app);
+    of_app
+        .filter(|target| met.contains(target.id.as_str()) == exposed)
+        .map(|target| target.id.clone())
+        .collect()
+}
+
+/// When somebody of an application was taken out of service, who, and how many then were, with it.
+fn starts(effects: &[Effect], app: &str) -> Vec<(u64, String, usize)> {
+    let mut out: BTreeSet<&str> = BTreeSet::new();
+    let mut starts = Vec::new();
+    for effect in effects.iter().filter(|effect| app_of(&effect.target) == app) {
+        match effect.act {
+            Act::Close | Act::Replace => {
+                if out.insert(&effect.target) {
+                    starts.push((effect.at_ms, effect.target.clone(), out.len()));
+                }
+            }
+            Act::Open => {
+                out.remove(effect.target.as_str());
+            }
+            Act::Fence | Act::Prefetch => {}
+        }
+    }
+    starts
+}
+
+/// The most of an application that were out at a start in this time.
+fn most(ended: &Ended, app: &str, from_ms: u64, until_ms: u64) -> usize {
+    let starts = starts(&ended.effects, app);
+    let within = starts.iter().filter(|(at_ms, ..)| (from_ms..until_ms).contains(at_ms));
+    within.map(|&(.., out)| out).max().unwrap_or(0)
+}
+
+/// Waits until a change goes back, by a person's word once so many are exposed.
+async fn until_back(stage: &StageParts, exposed: u64) {
+    let (handle, clock) = (&stage.handle, &stage.clock);
+    while handle.progress().is_none_or(|progress| progress.exposed < exposed) {
+        clock.sleep_until(clock.now() + MINUTE_MS).await;
+    }
+    handle.roll_back(person(), "to see it go back").unwrap();
+    let back = |effect: &Effect| effect.version.as_deref() == Some(OLD);
+    while !stage.platform.effects().iter().any(back) {
+        clock.sleep_until(clock.now() + 1_000).await;
+    }
+}
+
+struct StageParts {
+    handle: unattended::Handle,
+    clock: unattended_simulated::SimClock,
+    platform: Arc<crate::support::Watched>,
+}
+
+impl StageParts {
+    fn of(stage: &Stage) -> Self {
+        Self {
+            handle: stage.handle.clone(),
+            clock: stage.sim.clock(),
+            platform: Arc::clone(&stage.platform),
+        }
+    }
+}
+
+#[test]
+fn whoever_falls_ill_on_the_way_back_takes_of_the_allowance_until_it_recovers() {
+    let case = case();
+    let stage = case.stage();
+    let parts = StageParts::of(&stage);
+    let times = Mutex::new((0, 0));
+    let ended = stage.run_beside(async {
+        until_back(&parts, 180).await;
+        // Ten that have nothing to go back from.
+        let still: Vec<String> = of_app(&parts.platform.effects(), &case, "app-0", false);
+        let still = &still[..CAP - 2];
+        let told_ms = parts.clock.now();
+        parts.platform.tell_first(still.iter().map(|target| ill(target)));
+        parts.clock.sleep_until(told_ms + HEARD_MS + 6 * MINUTE_MS).await;
+        let again_ms = parts.clock.now();
+        parts.platform.tell_first(still.iter().map(|target| well(target)));
+        *times.lock() = (told_ms, again_ms);
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+    let (told_ms, again_ms) = *times.lock();
+    assert_eq!(
+        most(&ended, "app-0", told_ms - MINUTE_MS, told_ms + 1),
+        CAP,
+        "it uses its allowance"
+    );
+    let beside = most(&ended, "app-0", told_ms + HEARD_MS, again_ms);
+    assert!((1..=2).contains(&beside), "{beside} out beside ten who are ill");
+    assert_eq!(
+        most(&ended, "app-1", told_ms - MINUTE_MS, told_ms + HEARD_MS),
+        CAP,
+        "others have theirs"
+    );
+    let after = most(&ended, "app-0", again_ms + HEARD_MS, u64::MAX);
+    assert!(after > CAP / 2, "what they took is given back: {after}");
+}
+
+#[test]
+fn whoever_is_ill_with_the_new_version_goes_back_first_and_in_its_own_place() {
+    let case = case();
+    let stage = case.stage();
+    let parts = StageParts::of(&stage);
+    let told = Mutex::new((0, Vec::new()));
+    let ended = stage.run_beside(async {
+        until_back(&parts, 180).await;
+        let gone: BTreeSet<String> = (parts.platform.effects().iter())
+            .filter(|effect| effect.version.as_deref() == Some(OLD))
+            .map(|effect| effect.target.clone())
+            .collect();
+        // The oldest, which would go last.
+        let mut exposed = of_app(&parts.platform.effects(), &case, "app-0", true);
+        let effects = parts.platform.effects();
+        let first = |target: &String| effects.iter().position(|effect| effect.target == *target);
+        exposed.sort_by_key(first);
+        exposed.retain(|target| !gone.contains(target));
+        exposed.truncate(CAP);
+        parts.platform.tell_first(exposed.iter().map(|target| ill(target)));
+        *told.lock() = (parts.clock.now(), exposed);
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+    let (told_ms, ill) = told.lock().clone();
+    let starts = starts(&ended.effects, "app-0");
+    let late = (starts.iter()).filter(|(at_ms, target, _)| *at_ms >= told_ms && ill.contains(target));
+    let late: Vec<u64> = late.map(|(at_ms, ..)| *at_ms).collect();
+    assert_eq!(late.len(), CAP);
+    let after = starts.iter().filter(|(at_ms, ..)| *at_ms >= told_ms + HEARD_MS);
+    let others_ms = after
+        .filter(|(_, target, _)| !ill.contains(target))
+        .map(|(at_ms, ..)| *at_ms);
+    assert!(others_ms.min() >= late.iter().max().copied(), "{late:?}");
+    assert!(most(&ended, "app-0", told_ms, u64::MAX) <= CAP);
+}
+
+#[test]
+fn a_class_on_its_way_back_shares_the_allowance_with_the_ill() {
+    let mut case = Case::calm(16, 120).release("errors=x10@stack=stack-1");
+    for target in &mut case.targets {
+        let app: usize = target.app.rsplit('-').next().unwrap().parse().unwrap();
+        for (_, value) in target.labels.iter_mut().filter(|(key, _)| key == "stack") {
+            *value = format!("stack-{}", app % 4);
+        }
+    }
+    case.policy = case.policy.per_app(pct(5)).total_in_flight(pct(100));
+    case.policy = case.policy.ramp(Ramp::steps([pct(20), pct(100)]).unwrap());
+    case.settings.on_class_fault = OnClassFault::Class;
+    let cap = CAP / 2;
+    let stage = case.stage();
+    let parts = StageParts::of(&stage);
+    let told = Mutex::new((0, 0));
+    let ended = stage.run_beside(async {
+        let back = |effect: &Effect| effect.version.as_deref() == Some(OLD);
+        while !parts.platform.effects().iter().any(back) {
+            parts.clock.sleep_until(parts.clock.now() + 1_000).await;
+        }
+        // They are of the class, and stay where they are.
+        let still = of_app(&parts.platform.effects(), &case, "app-1", false);
+        let still = &still[..cap - 1];
+        let told_ms = parts.clock.now();
+        parts.platform.tell_first(still.iter().map(|target| ill(target)));
+        parts.clock.sleep_until(told_ms + HEARD_MS + 4 * MINUTE_MS).await;
+        *told.lock() = (told_ms, parts.clock.now());
+        parts.platform.tell_first(still.iter().map(|target| well(target)));
+    });
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:?}", ended.codes());
+    let (told_ms, again_ms) = *told.lock();
+    assert_eq!(most(&ended, "app-1", 0, told_ms + 1), cap);
+    assert_eq!(
+        most(&ended, "app-1", told_ms + HEARD_MS, again_ms),
+        1,
+        "beside {} who are ill",
+        cap - 1
+    );
+    let after = most(&ended, "app-1", again_ms, u64::MAX);
+    assert!((2..=cap).contains(&after), "what they took is given back: {after}");
+}

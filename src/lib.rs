@@ -82,6 +82,7 @@ mod dump;
 mod earned;
 mod error;
 mod events;
+mod fold;
 mod handle;
 mod input;
 mod level;

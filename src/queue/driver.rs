@@ -12,9 +12,10 @@ use futures::future::{BoxFuture, Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use unattended_upgrade::{Clock, Group, Journal, JournalError, Record, Stream};
+use unattended_upgrade::{Clock, Group, Journal, JournalError, Stream};
 
 use super::{Input, Queue, Ticket};
+use crate::fold::{BEGIN, FoldError, Folded, INPUT};
 use crate::notice::{Desk, Outbox};
 use crate::{Actor, AlwaysPermit, Autopilot, Change, Handle, Notifier, Outcome, Permit, RunError, Telling};
 
@@ -26,10 +27,6 @@ use handle::Shared;
 
 /// The records of the queue in a journal.
 const STREAM: Stream = Stream(4);
-const BEGIN: u8 = 1;
-const INPUT: u8 = 2;
-/// Groups read at once.
-const READ_GROUPS: usize = 256;
 
 /// Puts changes together when their turn has come.
 #[async_trait]
@@ -203,15 +200,21 @@ impl Run {
     /// Folds the journal, or begins it.
     async fn recover(&mut self, mut queue: Queue) -> Result<Queue, QueueRunError> {
         let identity = queue.identity();
-        let (mut begun, mut from) = (false, 0);
-        loop {
-            let groups = self.parts.journal.read(from, READ_GROUPS).await?;
-            let Some((first, last)) = groups.last() else { break };
-            from = first + u64::from(last.len());
-            for (_, group) in &groups {
-                replay(group, &identity, &mut begun, &mut queue)?;
-            }
-        }
+        let folded = Folded {
+            stream: STREAM,
+            identity: &identity,
+            what: "queue",
+        };
+        let apply = |(at_ms, input): (i64, Input)| queue.apply(at_ms, &input).map_err(|error| error.to_string());
+        let begun = folded.read(&*self.parts.journal, apply).await;
+        let begun = begun.map_err(|error| match error {
+            FoldError::OtherIs(journal) => QueueRunError::OtherQueue {
+                journal,
+                run: identity.clone(),
+            },
+            FoldError::Journal(why) => QueueRunError::Journal(why),
+            FoldError::Read(error) => QueueRunError::Append(error),
+        })?;
         if !begun {
             self.group.push(STREAM, BEGIN, identity.as_bytes());
         }
@@ -450,33 +453,4 @@ impl Run {
         })
         .await;
     }
-}
-
-fn replay(group: &Group, identity: &str, begun: &mut bool, queue: &mut Queue) -> Result<(), QueueRunError> {
-    for Record { stream, kind, bytes } in group.records() {
-        if stream != STREAM {
-            continue;
-        }
-        match kind {
-            BEGIN if bytes == identity.as_bytes() => *begun = true,
-            BEGIN => {
-                return Err(QueueRunError::OtherQueue {
-                    journal: String::from_utf8_lossy(bytes).into_owned(),
-                    run: identity.to_owned(),
-                });
-            }
-            INPUT => {
-                let (at_ms, input): (i64, Input) = postcard::from_bytes(bytes)
-                    .map_err(|error| QueueRunError::Journal(format!("an input of the queue: {error}")))?;
-                queue
-                    .apply(at_ms, &input)
-                    .map_err(|error| QueueRunError::Journal(format!("an input of the queue: {error}")))?;
-            }
-            kind => {
-                let text = format!("records of kind {kind} of the queue come from a later version of it");
-                return Err(QueueRunError::Journal(text));
-            }
-        }
-    }
-    Ok(())
 }

@@ -13,20 +13,17 @@ use std::task::Poll;
 use futures::future::{Either, join_all, select};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
-use unattended_upgrade::{Clock, Group, Journal, JournalError, Record, Stream};
+use unattended_upgrade::{Clock, Group, Journal, JournalError, Stream};
 
 use super::{Artefacts, CiStatus, Command, Fleets, Input, LineId, NoAnswer, Order, Train, TrainSummary};
+use crate::fold::{BEGIN, FoldError, Folded, INPUT};
 use crate::notice::Outbox;
 use crate::{Actor, AlwaysPermit, CommandError, NoticeStage, Notifier, Permit};
 
 /// The records of the train in a journal.
 const STREAM: Stream = Stream(3);
-const BEGIN: u8 = 1;
-const INPUT: u8 = 2;
 /// Ticks from which nothing followed are kept back until there are so many.
 const MAX_KEPT_BACK: u32 = 64;
-/// Groups read at once.
-const READ_GROUPS: usize = 256;
 /// The orders that may lie unread.
 const MAX_ORDERS: usize = 1_000;
 
@@ -253,20 +250,25 @@ impl<J: Journal, C: Clock> Run<J, C> {
     /// Folds the journal, or begins it.
     async fn recover(&mut self, mut train: Train) -> Result<Train, TrainRunError> {
         let identity = train.identity();
-        let mut begun = false;
-        let mut from = 0;
-        if let Some(snapshot) = self.parts.journal.snapshot().await? {
-            from = snapshot.before;
-            replay(&snapshot.group, &identity, &mut begun, &mut train)?;
-        }
-        loop {
-            let groups = self.parts.journal.read(from, READ_GROUPS).await?;
-            let Some((first, last)) = groups.last() else { break };
-            from = first + u64::from(last.len());
-            for (_, group) in &groups {
-                replay(group, &identity, &mut begun, &mut train)?;
-            }
-        }
+        let folded = Folded {
+            stream: STREAM,
+            identity: &identity,
+            what: "train",
+        };
+        let apply = |input: Input| {
+            // A refusal is no less an input: it was refused then, too.
+            let _ = train.apply(&input);
+            Ok(())
+        };
+        let begun = folded.read(&*self.parts.journal, apply).await;
+        let begun = begun.map_err(|error| match error {
+            FoldError::OtherIs(journal) => TrainRunError::OtherTrain {
+                journal,
+                run: identity.clone(),
+            },
+            FoldError::Journal(why) => TrainRunError::Journal(why),
+            FoldError::Read(error) => TrainRunError::Append(error),
+        })?;
         if begun {
             let text = "another run has taken the train up".to_owned();
             self.tell_of_failure(train.name(), NoticeStage::Resolved, text);
@@ -439,32 +441,4 @@ const fn rank(command: &Command) -> u8 {
         Command::Build(_) | Command::Start(_) => 1,
         Command::Suspects { .. } | Command::Tell { .. } => WORDS,
     }
-}
-
-fn replay(group: &Group, identity: &str, begun: &mut bool, train: &mut Train) -> Result<(), TrainRunError> {
-    for Record { stream, kind, bytes } in group.records() {
-        if stream != STREAM {
-            continue;
-        }
-        match kind {
-            BEGIN if bytes == identity.as_bytes() => *begun = true,
-            BEGIN => {
-                return Err(TrainRunError::OtherTrain {
-                    journal: String::from_utf8_lossy(bytes).into_owned(),
-                    run: identity.to_owned(),
-                });
-            }
-            INPUT => {
-                let input: Input = postcard::from_bytes(bytes)
-                    .map_err(|error| TrainRunError::Journal(format!("an input of the train: {error}")))?;
-                // A refusal is no less an input: it was refused then, too.
-                let _ = train.apply(&input);
-            }
-            kind => {
-                let text = format!("records of kind {kind} of the train come from a later version of it");
-                return Err(TrainRunError::Journal(text));
-            }
-        }
-    }
-    Ok(())
 }

@@ -478,3 +478,55 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starts(succeeded: u64, failed: u32, late: u32) -> StartFailures {
+        let mut starts = StartFailures::default();
+        (0..succeeded).for_each(|_| starts.success());
+        (0..failed).for_each(|at| starts.gate_failed(TargetIndex(at), "it crashed".to_owned()));
+        (0..late).for_each(|at| starts.timed_out(TargetIndex(1_000 + at), 3, "it is late".to_owned()));
+        starts
+    }
+
+    #[test]
+    fn chance_failures_of_many_starts_reject_nothing() {
+        // As many targets as may fail once beside those that did not, and one more.
+        for (succeeded, failed, rejects) in [
+            (0, 2, false),
+            (0, 3, true),
+            (3, 3, false),
+            (2, 3, true),
+            (100, 30, false),
+        ] {
+            let starts = starts(succeeded, failed, 0);
+            assert_eq!(starts.rejects(1_000).is_some(), rejects, "{failed} beside {succeeded}");
+        }
+        let mut twice = starts(1_000, 1, 0);
+        twice.gate_failed(TargetIndex(0), "again".to_owned());
+        assert!(twice.rejects(10_000).is_some(), "the same target twice");
+    }
+
+    #[test]
+    fn late_ones_reject_where_they_are_many_and_more_than_one_of_more_than_one() {
+        for (succeeded, late, fleet, rejects) in [
+            (0, 1, 1, true),
+            (0, 1, 2, false),
+            (0, 2, 2, true),
+            (38, 2, 100, false),
+            (37, 2, 100, true),
+        ] {
+            let starts = starts(succeeded, 0, late);
+            assert_eq!(
+                starts.rejects(fleet).is_some(),
+                rejects,
+                "{late} late beside {succeeded} of {fleet}"
+            );
+        }
+        let mut twice = StartFailures::default();
+        twice.timed_out(TargetIndex(0), 2, "it is late".to_owned());
+        assert_eq!(twice.count(), 0, "twice is not three times");
+    }
+}

@@ -295,3 +295,30 @@ fn going_on_over_a_gate_is_no_leave_for_all_it_will_refuse() {
     }
     assert_eq!((ended.notices.len(), ended.summary.human_actions), (2, 2));
 }
+
+/// What was seen and overruled stops nothing twice.
+#[test]
+fn going_on_over_a_gate_is_leave_for_as_much_again() {
+    let case = Case::calm(8, 30).release("crash@zone=zone-2").level(Level::L3);
+    let mut stage = case.stage();
+    let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
+    let left = stage.drive(async move {
+        for times in 1..=3 {
+            while pager.notices().len() < times {
+                clock.sleep_until(clock.now() + MINUTE_MS).await;
+            }
+            handle.resume(person(), "these are bad nodes").unwrap();
+            clock.sleep_until(clock.now() + 10 * MINUTE_MS).await;
+        }
+    });
+    assert!(matches!(left, Ok(None)), "{left:?}");
+    let stops: Vec<u64> = (stage.handle.summary().unwrap().decisions.iter())
+        .filter(|decision| decision.code == "stop.gate")
+        .map(|decision| {
+            let (_, after) = decision.text.split_once("failed on ").unwrap();
+            after.split(' ').next().unwrap().parse().unwrap()
+        })
+        .collect();
+    assert!(stops.len() >= 3, "{stops:?}");
+    assert!(stops.windows(2).all(|two| two[1] > 2 * two[0]), "{stops:?}");
+}

@@ -8,6 +8,7 @@ mod budgets;
 mod change;
 mod crash;
 mod cut;
+mod debts;
 mod domains;
 mod events;
 mod heal;

@@ -108,6 +108,62 @@ fn freezes_hold(freeze: &Freeze, ended: &Ended) {
     assert_eq!(forward.count(), 0, "{} goes on in {frozen:?}", freeze.app);
 }
 
+/// What is of a class: its label, as `zone=zone-1`; everybody is of `fleet`.
+fn is_of(target: &SimTarget, class: &str) -> bool {
+    let named = |(key, value): &(String, String)| class.split_once('=') == Some((key, value));
+    class == "fleet" || target.labels.iter().any(named)
+}
+
+/// When a class was let grow, and to how many.
+fn growth<'e>(ended: &'e Ended, class: &'e str) -> impl Iterator<Item = (u64, usize)> + 'e {
+    ended.summary.decisions.iter().filter_map(move |decision| {
+        let text = decision.text.strip_prefix("class ")?.strip_prefix(class)?;
+        let many = text.strip_prefix(" may grow to ")?.split(' ').next()?;
+        Some((decision.at_ms, many.parse().unwrap()))
+    })
+}
+
+/// A class of which nobody is left that has shown anything begins again, with one application.
+fn who_begins_again_begins_alone(case: &Case, ended: &Ended) -> usize {
+    let Some(aside) = ended
+        .summary
+        .decisions
+        .iter()
+        .find(|decision| decision.code == "class.aside")
+    else {
+        return 0;
+    };
+    let out: Vec<&str> = (ended.summary.classes.iter().filter(|class| class.state == "set aside"))
+        .map(|class| class.name.as_str())
+        .collect();
+    let by_name: BTreeMap<&str, &SimTarget> = case.targets.iter().map(|t| (t.id.as_str(), t)).collect();
+    let mut begun = 0;
+    for view in ended.summary.classes.iter().filter(|class| class.state != "set aside") {
+        let stays = |target: &str| {
+            let target = by_name[target];
+            is_of(target, &view.name) && !out.iter().any(|class| is_of(target, class))
+        };
+        let to_new = || {
+            ended
+                .effects
+                .iter()
+                .filter(|effect| effect.version.as_deref() == Some(NEW) && stays(&effect.target))
+        };
+        if to_new().any(|effect| effect.at_ms <= aside.at_ms) {
+            continue;
+        }
+        begun += 1;
+        let grows = growth(ended, &view.name)
+            .map(|(at_ms, _)| at_ms)
+            .find(|at_ms| *at_ms > aside.at_ms);
+        let alone: BTreeSet<&str> = (to_new().filter(|effect| effect.at_ms < grows.unwrap_or(u64::MAX)))
+            .map(|effect| app_of(&effect.target))
+            .collect();
+        assert!(alone.len() <= 1, "{}: {alone:?} before {grows:?}", view.name);
+    }
+    begun
+}
+
 /// Before any class has shown anything, no more than the first batch is touched.
 fn the_first_batch_is_the_first(case: &Case, ended: &Ended) {
     let shown = ended
@@ -180,8 +236,8 @@ const OF_A_CLASS: [&str; 9] = [
     "late=40m:errors=x20@stack=stack-0",
 ];
 
-/// A drawn world in which a class alone is at fault, and alone goes back; how it went.
-fn a_class_alone_goes_back(seed: u64, release: &'static str) -> (bool, Outcome) {
+/// A drawn world in which a class alone is at fault, and alone goes back; whether one did, how it ended, and how many began again.
+fn a_class_alone_goes_back(seed: u64, release: &'static str) -> (bool, Outcome, usize) {
     let (mut case, freeze) = drawn(seed);
     case.level = Level::L4;
     case.settings.on_class_fault = OnClassFault::Class;
@@ -218,18 +274,21 @@ fn a_class_alone_goes_back(seed: u64, release: &'static str) -> (bool, Outcome) 
     assert!(asked.is_none(), "{said}: {asked:?}");
     caps_hold(&case, &ended);
     freezes_hold(&freeze, &ended);
+    let begun = who_begins_again_begins_alone(&case, &ended);
     let played = futures::executor::block_on(replay(&*ended.journal, None)).unwrap();
     assert_eq!(played.first_difference, None, "{said}");
-    (aside, ended.outcome)
+    (aside, ended.outcome, begun)
 }
 
 /// The same where a class alone is at fault, and alone goes back.
 #[test]
 fn laws_hold_where_classes_are_set_aside() {
+    let mut begun = 0;
     let mut outcomes: BTreeMap<(bool, &str), u32> = BTreeMap::new();
     for seed in 100..148 {
         let release = Draw(seed + 1_000).one_of(&OF_A_CLASS);
-        let (aside, outcome) = a_class_alone_goes_back(seed, release);
+        let (aside, outcome, again) = a_class_alone_goes_back(seed, release);
+        begun += again;
         *outcomes.entry((aside, outcome.as_str())).or_default() += 1;
     }
     // Worlds in which the rest once stood still for ever, the class beside the one at fault was set aside, or what was on its way
@@ -247,7 +306,8 @@ fn laws_hold_where_classes_are_set_aside() {
         (181, "late=40m:errors=x20@zone=zone-1"),
         (275, "latency=x5@zone=zone-2"),
     ] {
-        let (aside, outcome) = a_class_alone_goes_back(seed, release);
+        let (aside, outcome, again) = a_class_alone_goes_back(seed, release);
+        begun += again;
         assert_eq!(aside, outcome == Outcome::CompletedWithDebt, "seed {seed}: {release}");
     }
     assert!(
@@ -256,4 +316,5 @@ fn laws_hold_where_classes_are_set_aside() {
             .is_some_and(|times| *times > 10),
         "{outcomes:?}"
     );
+    assert!(begun > 3, "{begun} classes began again");
 }

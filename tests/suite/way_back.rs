@@ -220,3 +220,60 @@ fn a_class_on_its_way_back_shares_the_allowance_with_the_ill() {
     let after = most(&ended, "app-1", again_ms, u64::MAX);
     assert!((2..=cap).contains(&after), "what they took is given back: {after}");
 }
+
+/// Those of an application whose way back begins first do not get ready there for so long.
+fn not_ready_at_first(stage: &Stage, app: &'static str, ms: u64) -> Arc<Mutex<BTreeSet<String>>> {
+    let (clock, late): (_, Arc<Mutex<BTreeSet<String>>>) = (stage.sim.clock(), Arc::default());
+    let (until_ms, named) = (Arc::new(Mutex::new(None)), Arc::clone(&late));
+    let begun = Arc::clone(&until_ms);
+    let now = clock.clone();
+    stage.platform.before_each(move |effect| {
+        if app_of(&effect.target) == app && effect.version.as_deref() == Some(OLD) {
+            let until_ms = *begun.lock().get_or_insert(now.now() + ms);
+            if now.now() + ms == until_ms {
+                named.lock().insert(effect.target.clone());
+            }
+        }
+    });
+    let named = Arc::clone(&late);
+    stage.platform.old_not_ready_where(move |target| {
+        let over = until_ms.lock().is_none_or(|until_ms| clock.now() >= until_ms);
+        !over && named.lock().contains(target.as_str())
+    });
+    late
+}
+
+#[test]
+fn a_way_back_that_fails_is_tried_again() {
+    let stage = case().stage();
+    let late = not_ready_at_first(&stage, "app-0", 8 * MINUTE_MS);
+    let parts = StageParts::of(&stage);
+    let ended = stage.run_beside(async { until_back(&parts, 60).await });
+    assert!(!late.lock().is_empty());
+    assert_eq!(ended.outcome, Outcome::RolledBack, "{:?}", ended.summary.debts);
+    ended.all_on_old();
+}
+
+#[test]
+fn the_way_back_of_a_class_that_fails_is_tried_again() {
+    let mut case = Case::calm(16, 30).release("errors=x10@stack=stack-1");
+    for target in &mut case.targets {
+        let app: usize = target.app.rsplit('-').next().unwrap().parse().unwrap();
+        for (_, value) in target.labels.iter_mut().filter(|(key, _)| key == "stack") {
+            *value = format!("stack-{}", app % 4);
+        }
+    }
+    case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(30), pct(100)]).unwrap());
+    case.settings.on_class_fault = OnClassFault::Class;
+    let stage = case.stage();
+    let late = not_ready_at_first(&stage, "app-1", 8 * MINUTE_MS);
+    let ended = stage.run();
+    assert!(!late.lock().is_empty());
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:?}", ended.codes());
+    assert!(!ended.codes().contains(&"rollback.failed"));
+    let reasons: BTreeSet<&str> = ended.summary.debts.iter().map(|debt| debt.reason.as_str()).collect();
+    assert_eq!(
+        reasons,
+        ["its class is set aside: the new version does harm there"].into()
+    );
+}

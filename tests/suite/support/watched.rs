@@ -41,6 +41,7 @@ pub(crate) struct Watched {
     before: Mutex<Option<Hook>>,
     silence: Mutex<Option<Silence>>,
     never_ready: Mutex<Option<NeverReady>>,
+    old_not_ready: Mutex<Option<NeverReady>>,
     before_the_news: Mutex<Vec<FleetChange>>,
 }
 
@@ -53,6 +54,7 @@ impl Watched {
             before: Mutex::new(None),
             silence: Mutex::new(None),
             never_ready: Mutex::new(None),
+            old_not_ready: Mutex::new(None),
             before_the_news: Mutex::default(),
         }
     }
@@ -74,6 +76,11 @@ impl Watched {
     /// The new version runs and never gets ready at those for which `never_ready` says so; the old one does.
     pub(crate) fn never_ready_where(&self, never_ready: impl Fn(&TargetId) -> bool + Send + 'static) {
         *self.never_ready.lock() = Some(Box::new(never_ready));
+    }
+
+    /// The old version runs and is not ready at those for which `not_ready` says so.
+    pub(crate) fn old_not_ready_where(&self, not_ready: impl Fn(&TargetId) -> bool + Send + 'static) {
+        *self.old_not_ready.lock() = Some(Box::new(not_ready));
     }
 
     /// Tells these before all other news.
@@ -110,10 +117,12 @@ impl Platform for Watched {
             std::future::pending::<()>().await;
         }
         let mut seen = self.sim.observe(targets).await?;
-        if let Some(never_ready) = &*self.never_ready.lock() {
+        for (not_ready, of) in [(&self.never_ready, NEW), (&self.old_not_ready, OLD)] {
+            let not_ready = not_ready.lock();
+            let Some(not_ready) = &*not_ready else { continue };
             for (target, seen) in targets.iter().zip(&mut seen) {
-                let is_new = seen.version.as_ref().is_some_and(|version| version.as_str() == NEW);
-                seen.ready &= !(is_new && never_ready(target));
+                let is_of = seen.version.as_ref().is_some_and(|version| version.as_str() == of);
+                seen.ready &= !(is_of && not_ready(target));
             }
         }
         Ok(seen)

@@ -125,8 +125,12 @@ pub(crate) enum Input {
         target: String,
         remedy: Remedy,
     },
-    /// How an order ended, or that nobody knows.
-    Healed { id: u64, outcome: HealOutcome, at_ms: u64 },
+    /// How an order ended, or that nobody knows; `None`: it was never sent, as its target has no number.
+    Healed {
+        id: u64,
+        outcome: Option<HealOutcome>,
+        at_ms: u64,
+    },
 }
 
 /// What was decided.
@@ -307,7 +311,12 @@ impl Input {
                 target,
                 remedy,
             } => format!("heal/{term}/{id}: {} {target}", remedy.as_str()),
-            Self::Healed { id, outcome, .. } => format!("order {id}: {outcome:?}").to_lowercase(),
+            Self::Healed {
+                id,
+                outcome: Some(outcome),
+                ..
+            } => format!("order {id}: {outcome:?}").to_lowercase(),
+            Self::Healed { id, outcome: None, .. } => format!("order {id}: not sent"),
             Self::Permit(None) => "effects are permitted again".to_owned(),
             Self::Permit(Some(why)) => format!("no effect is permitted: {why}"),
         }

@@ -30,7 +30,8 @@ pub(crate) struct Hospital {
 
 /// What came of an order.
 enum Answer {
-    Of(HealOutcome),
+    /// `None`: the target has no number, and nothing was sent.
+    Of(Option<HealOutcome>),
     /// Somebody has frozen the change: it was not sent.
     Frozen,
     /// The permit does not let it be sent.
@@ -136,6 +137,9 @@ impl Run {
         let (id, term, remedy) = (job.id, job.term, job.remedy);
         let key = format!("heal/{term}/{id}");
         Ok(Box::pin(async move {
+            let Some(node) = (hospital.node)(&target) else {
+                return (id, Answer::Of(None));
+            };
             if shared.frozen.load(Ordering::Acquire) {
                 return (id, Answer::Frozen);
             }
@@ -151,16 +155,11 @@ impl Run {
                 version: None,
                 key: Some(key.clone()),
             });
-            let outcome = match (hospital.node)(&target) {
-                None => HealOutcome::Failed,
-                Some(node) => {
-                    let order = HealOrder::new(id, term, remedy.of(node));
-                    let call = pin!(carry_out(hospital.healer.as_ref(), &order));
-                    match select(call, pin!(clock.sleep_until(until_ms))).await {
-                        Either::Left((outcome, _)) => outcome,
-                        Either::Right(_) => HealOutcome::Failed,
-                    }
-                }
+            let order = HealOrder::new(id, term, remedy.of(node));
+            let call = pin!(carry_out(hospital.healer.as_ref(), &order));
+            let outcome = match select(call, pin!(clock.sleep_until(until_ms))).await {
+                Either::Left((outcome, _)) => outcome,
+                Either::Right(_) => HealOutcome::Failed,
             };
             shared.events.tell(|| Happened::EffectAnswered {
                 target: target.to_string(),
@@ -174,7 +173,7 @@ impl Run {
                     },
                 },
             });
-            (id, Answer::Of(outcome))
+            (id, Answer::Of(Some(outcome)))
         }))
     }
 }

@@ -21,8 +21,25 @@ pub(super) struct Cut {
     arrivals: Vec<TargetIndex>,
     /// It has begun, and nobody has said to let them in again.
     is_on: bool,
-    /// How many were out, and how many were beyond the caps, when that was said last.
-    said: Option<(usize, u64)>,
+    /// As it was when that was said last.
+    said: Option<Said>,
+}
+
+/// Of those that run the new version: how many are out, how many are beyond the caps, and how many have no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Said {
+    out: usize,
+    beyond: u64,
+    unknown: u64,
+}
+
+impl Said {
+    fn unknown_in_words(self) -> String {
+        match self.unknown {
+            0 => String::new(),
+            unknown => format!(", and {unknown} as they have no number to be taken out by"),
+        }
+    }
 }
 
 impl Cut {
@@ -137,7 +154,7 @@ impl Machine {
         let isolation = self.isolation();
         let is_on = std::mem::replace(&mut self.cut.is_on, true);
         let mut given = 0;
-        let mut beyond: u64 = 0;
+        let (mut beyond, mut unknown) = (0, 0);
         let newest: Vec<TargetIndex> = self.cut.arrivals.iter().rev().copied().collect();
         let mut met = BTreeSet::new();
         for target in newest {
@@ -148,6 +165,8 @@ impl Machine {
             if let Some(out) = self.healing.out.get_mut(&target) {
                 // Whoever is out as a bad node stays out with the rest.
                 out.cause = Cause::Cut;
+            } else if self.healing.numberless.contains(&target) {
+                unknown += 1;
             } else if given < MOST_ORDERS && state.in_flight.is_none() && self.frontier.may_leave(target) {
                 self.order_heal(target, Cause::Cut, isolation, commands);
                 given += 1;
@@ -155,14 +174,20 @@ impl Machine {
                 beyond += 1;
             }
         }
-        let now = (self.healing.out.len(), beyond);
+        let now = Said {
+            out: self.healing.out.len(),
+            beyond,
+            unknown,
+        };
         if self.cut.said == Some(now) && is_on {
             return;
         }
         self.cut.said = Some(now);
         let text = format!(
-            "{} targets of {} get no traffic, the newest first; {beyond} keep serving it, as the caps let no more be out",
-            now.0, self.setup.change.to
+            "{} targets of {} get no traffic, the newest first; {beyond} keep serving it, as the caps let no more be out{}",
+            now.out,
+            self.setup.change.to,
+            now.unknown_in_words()
         );
         let otherwise = "wider caps would have let more be cut off".to_owned();
         self.decide_text("cut.traffic", text, Some(otherwise));
@@ -178,13 +203,15 @@ impl Machine {
 
     /// Traffic that is cut is something people have to know.
     pub(super) fn matters_of_cut(&self, matters: &mut Vec<Matter>) {
-        let Some((_, beyond)) = self.cut.said.filter(|_| self.cut.is_on && self.ended().is_none()) else {
+        let Some(said) = self.cut.said.filter(|_| self.cut.is_on && self.ended().is_none()) else {
             return;
         };
         let (from, to) = (&self.setup.change.from, &self.setup.change.to);
         let text = format!(
-            "{} targets that run {to} get no traffic, and {beyond} that run it too keep serving, as the caps let no more be out",
-            self.healing.out.len()
+            "{} targets that run {to} get no traffic, and {} that run it too keep serving, as the caps let no more be out{}",
+            self.healing.out.len(),
+            said.beyond,
+            said.unknown_in_words()
         );
         matters.push(Matter {
             otherwise: "they stay out of traffic as long as somebody is asked, and are let in when the run ends"

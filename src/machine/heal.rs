@@ -1,7 +1,7 @@
 //! Single targets that are taken out of traffic, started anew or replaced: orders, what is known of them, and who is out because of
 //! them. What is out counts against every cap as whoever is ill does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use unattended_batching::{Event, TargetIndex};
@@ -102,6 +102,8 @@ pub(super) struct Healing {
     /// When something was done about bad nodes, in the last day.
     pub(super) spent: VecDeque<u64>,
     unable: Unable,
+    /// Those that have no number to be ordered by.
+    pub(super) numberless: BTreeSet<TargetIndex>,
 }
 
 impl Healing {
@@ -163,8 +165,10 @@ impl Machine {
     }
 
     /// Another run begins, and may have nobody.
-    pub(super) const fn forget_healer(&mut self) {
+    pub(super) fn forget_healer(&mut self) {
         self.healing.term = None;
+        // Whoever comes may number them otherwise.
+        self.healing.numberless.clear();
     }
 
     /// Orders that are to be given now, those of one term and at most `most`: what is of an earlier run comes first.
@@ -209,8 +213,8 @@ impl Machine {
         commands.heals.push(job);
     }
 
-    /// How an order ended, or that nobody knows.
-    pub(crate) fn healed(&mut self, id: u64, outcome: HealOutcome, at_ms: u64) {
+    /// How an order ended, or that nobody knows; `None`: it was not sent, as its target has no number.
+    pub(crate) fn healed(&mut self, id: u64, outcome: Option<HealOutcome>, at_ms: u64) {
         self.now_ms = self.now_ms.max(at_ms);
         let Some(mut order) = self.healing.orders.remove(&id) else {
             return;
@@ -218,21 +222,20 @@ impl Machine {
         let target = order.target;
         self.healing.order_of.remove(&target);
         match outcome {
-            HealOutcome::Done => self.heal_done(&order),
-            HealOutcome::Unsupported => {
+            None => {
+                self.healing.numberless.insert(target);
+                let text = format!("{} has no number to be healed by", self.name(target));
+                self.decide_text("heal.unknown", text, None);
+                self.heal_undone(&order);
+            }
+            Some(HealOutcome::Done) => self.heal_done(&order),
+            Some(HealOutcome::Unsupported) => {
                 *Healing::slot(&mut self.healing.unable, order.remedy) = true;
                 let text = format!("the platform cannot {} a target", order.remedy.as_str());
                 self.decide_text("heal.unsupported", text, None);
-                // Nothing has happened. Who is out by an order before comes back by its lease.
-                if order.remedy != Remedy::Readmit {
-                    self.comes_back(target);
-                    if order.cause == Cause::BadNode {
-                        self.healing.spent.pop_back();
-                        self.try_next(target);
-                    }
-                }
+                self.heal_undone(&order);
             }
-            HealOutcome::Failed => {
+            Some(HealOutcome::Failed) => {
                 order.tries = order.tries.saturating_add(1);
                 if order.tries < self.setup.change.settings.tries {
                     order.due_ms = self.now_ms + self.setup.change.settings.interval_ms;
@@ -267,6 +270,18 @@ impl Machine {
             out.until_ms = Some(until_ms);
         }
         self.quiet_until(order.target, until_ms);
+    }
+
+    /// Nothing has happened. Who is out by an order before comes back by its lease.
+    fn heal_undone(&mut self, order: &HealJob) {
+        if order.remedy == Remedy::Readmit {
+            return;
+        }
+        self.comes_back(order.target);
+        if order.cause == Cause::BadNode {
+            self.healing.spent.pop_back();
+            self.try_next(order.target);
+        }
     }
 
     /// It is in use again, as far as healing goes.
@@ -322,6 +337,7 @@ impl Machine {
             .healing
             .out
             .iter()
+            .filter(|(target, _)| !self.healing.numberless.contains(*target))
             .filter(|(target, out)| !out.restarts && over(&self.targets[target.0 as usize], out))
             .map(|(&target, out)| (target, out.cause))
             .collect();
@@ -341,6 +357,7 @@ impl Machine {
     pub(super) fn forget_healing(&mut self, target: TargetIndex) {
         self.healing.out.remove(&target);
         self.healing.bad.remove(&target);
+        self.healing.numberless.remove(&target);
         self.healing.withdraw(target);
     }
 

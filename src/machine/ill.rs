@@ -165,6 +165,7 @@ impl Machine {
         let mut next = bad.next;
         let remedy = loop {
             match self.remedy(next) {
+                Some(_) if self.healing.numberless.contains(&target) => break None,
                 Some(remedy) if self.healing.can(remedy) => break Some(remedy),
                 Some(_) => next = after(next),
                 None => break None,

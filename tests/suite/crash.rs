@@ -125,7 +125,12 @@ pub(crate) fn run_until_death(case: &Case, journal: &Arc<MemoryJournal>, at: usi
 }
 
 /// What was done to the world, by its log: (target, effect, key), in order. Fences carry no key and may be repeated.
-pub(crate) fn done(log: &Path) -> Vec<(String, String, String)> {
+fn done(log: &Path) -> Vec<(String, String, String)> {
+    done_by(log, "key")
+}
+
+/// The same, of what is known there by another field than the key.
+pub(crate) fn done_by(log: &Path, known_by: &str) -> Vec<(String, String, String)> {
     let text = std::fs::read_to_string(log).unwrap();
     let entries = text
         .lines()
@@ -134,7 +139,7 @@ pub(crate) fn done(log: &Path) -> Vec<(String, String, String)> {
     entries
         .filter_map(|entry| {
             let text = |field: &str| entry[field].as_str().map(ToOwned::to_owned);
-            Some((text("target")?, text("effect")?, text("key")?))
+            Some((text("target")?, text("effect")?, text(known_by)?))
         })
         .collect()
 }

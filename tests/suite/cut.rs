@@ -8,7 +8,7 @@ use unattended::upgrade::{Clock, MemoryJournal};
 use unattended::{Grant, Level, OnClassFault, OnStop, Outcome, StartError, replay};
 
 use crate::crash::{Death, groups_of, run_until_death};
-use crate::support::{Act, Can, Case, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, Stage, app_of, app_sizes, person};
+use crate::support::{Act, Can, Case, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, app_of, app_sizes, person};
 
 /// A bad release over ten applications, of which some targets run it before it is stopped.
 fn bad(on_stop: OnStop) -> Case {
@@ -390,6 +390,42 @@ fn a_kill_at_any_record_of_a_cut_goes_on_with_it() {
             );
         }
     }
+}
+
+#[test]
+fn whoever_has_no_number_keeps_serving_and_is_not_taken_to_be_out() {
+    let even = |target: &str| target.ends_with(['0', '2', '4', '6', '8']);
+    let case = bad(OnStop::CutTraffic);
+    let mut stage = case.stage();
+    stage
+        .ward
+        .has_no_number_for(|target| target.as_str().ends_with(['0', '2', '4', '6', '8']));
+    run_past_the_stop(&mut stage, HOUR_MS);
+    let effects = stage.platform.effects();
+    let new = effects.iter().filter(|effect| effect.version.as_deref() == Some(NEW));
+    let without: BTreeSet<&str> = new
+        .map(|effect| &*effect.target)
+        .filter(|target| even(target))
+        .collect();
+    assert!(!without.is_empty());
+    let summary = stage.handle.summary().unwrap();
+    let out: Vec<&str> = summary.isolated.iter().map(|one| one.target.as_str()).collect();
+    assert!(!out.is_empty() && !out.iter().any(|target| even(target)), "{out:?}");
+    let told = |code: &str| summary.decisions.iter().filter(|one| one.code == code).count();
+    assert_eq!(told("heal.unknown"), without.len(), "each is asked about once");
+    assert_eq!(told("heal.failed"), 0);
+    let cut = summary.decisions.iter().rfind(|one| one.code == "cut.traffic").unwrap();
+    let words = format!("and {} as they have no number", without.len());
+    assert!(cut.text.contains(&words), "{}", cut.text);
+    stage.handle.approve(person(), "back with it").unwrap();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    assert_eq!(
+        futures::executor::block_on(replay(&*ended.journal, None))
+            .unwrap()
+            .first_difference,
+        None
+    );
 }
 
 #[test]

@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use parking_lot::Mutex;
-use serde_json::Value;
 use unattended::selfheal::HealError;
 use unattended::upgrade::{Clock, FleetChange, MemoryJournal, TargetId};
 use unattended::{Happened, Level, Outcome, Permit, PermitError, replay};
 use unattended_simulated::World;
 
-use crate::crash::{Death, groups_of, run_until_death};
+use crate::crash::{Death, done_by, groups_of, run_until_death};
 use crate::support::{Can, Case, Given, HOUR_MS, MINUTE_MS, Stage, app_of, person};
 
 /// A good release over a fleet in which one target, which is not among the last to be reached, stands on a bad machine.
@@ -372,17 +371,7 @@ fn an_order_comes_again_as_it_was_until_it_is_known_to_be_done() {
 
 /// What was done about targets, by the world's log: (target, effect, order).
 fn heals_in(log: &Path) -> Vec<(String, String, String)> {
-    let text = std::fs::read_to_string(log).unwrap();
-    let entries = text
-        .lines()
-        .skip(1)
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    entries
-        .filter_map(|entry| {
-            let text = |field: &str| entry[field].as_str().map(ToOwned::to_owned);
-            Some((text("target")?, text("effect")?, text("heal")?))
-        })
-        .collect()
+    done_by(log, "heal")
 }
 
 #[test]

@@ -39,11 +39,13 @@ pub(crate) struct Given {
     pub(crate) done: Result<(), HealError>,
 }
 
+type Which = fn(&TargetId) -> bool;
 type AfterEach = Box<dyn FnMut(&Given) + Send>;
 
 pub(crate) struct Ward {
     sim: Arc<Simulated>,
     can: Can,
+    unknown: Mutex<Option<Which>>,
     names: Mutex<BTreeMap<NodeId, String>>,
     given: Mutex<Vec<Given>>,
     after: Mutex<Option<AfterEach>>,
@@ -54,6 +56,7 @@ impl Ward {
         Arc::new(Self {
             sim,
             can,
+            unknown: Mutex::new(None),
             names: Mutex::default(),
             given: Mutex::default(),
             after: Mutex::new(None),
@@ -62,9 +65,17 @@ impl Ward {
 
     /// The number of a target, which is its place in the world.
     pub(crate) fn node(&self, target: &TargetId) -> Option<NodeId> {
+        if self.unknown.lock().is_some_and(|unknown| unknown(target)) {
+            return None;
+        }
         let node = self.sim.node(target)?;
         self.names.lock().insert(node, target.to_string());
         Some(node)
+    }
+
+    /// These have no number.
+    pub(crate) fn has_no_number_for(&self, unknown: Which) {
+        *self.unknown.lock() = Some(unknown);
     }
 
     pub(crate) fn given(&self) -> Vec<Given> {

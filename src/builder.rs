@@ -19,7 +19,7 @@ use crate::events::{Hub, Told};
 use crate::handle::Shared;
 use crate::input::Header;
 use crate::machine::Setup;
-use crate::machine::lanes::request;
+use crate::machine::rules::Asked;
 use crate::machine::tables::Tables;
 use crate::{
     ActorKind, AlwaysPermit, Change, ChangeFeed, Grant, Handle, Level, Notifier, OnStop, Outcome, Permit, RunError,
@@ -458,9 +458,14 @@ impl Autopilot {
         };
         let Planned { setup, .. } = self.plan(change)?;
         let tables = Tables::new(&setup.change.fleet, &setup.plan);
+        let asked = Asked {
+            direction: Direction::Forward,
+            need,
+            around: &Around::default(),
+            unix_ms,
+        };
         let held = (0..setup.change.fleet.app_count()).map(AppIndex).filter_map(|app| {
-            let asked = request(&setup, &tables, app, Direction::Forward, need, &Around::default());
-            let decision = setup.guard.decide(&asked, unix_ms);
+            let decision = asked.of(&setup, &tables, &setup.guard, app);
             (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
         });
         Ok(Preview {

@@ -1,13 +1,12 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
 use unattended_batching::{AppIndex, Blocked, Event, TargetIndex};
-use unattended_defense::{Decision, Direction, Guard, Need, Request, Scope, Verdict};
+use unattended_defense::{Decision, Direction, Need, Verdict};
 
-use crate::Around;
 use crate::{HoldView, QuestionKind};
 
-use super::tables::{Slice, Tables};
-use super::{Commands, Machine, Setup};
+use super::tables::Slice;
+use super::{Commands, Machine};
 
 /// What the machine remembers of a lane beyond the frontier.
 #[derive(Clone, Debug, Default)]
@@ -348,13 +347,6 @@ impl Machine {
         self.ask_rules(&self.setup.guard, app, Direction::Forward, need)
     }
 
-    /// What these rules say of a lane now.
-    pub(super) fn ask_rules(&self, guard: &Guard, app: AppIndex, direction: Direction, need: Need) -> Decision {
-        let unix_ms = self.unix_ms(self.now_ms);
-        let request = request(&self.setup, &self.tables, app, direction, need, &self.around.around);
-        self.with_checks(guard.decide(&request, unix_ms), direction)
-    }
-
     /// What holds a lane, in a few words.
     pub(super) fn held_by(&self, lane: usize) -> String {
         let record = self.lanes[lane].hold.as_ref().and_then(|hold| hold.record);
@@ -362,10 +354,6 @@ impl Machine {
             || "held".to_owned(),
             |hold| format!("held by {}: {}", hold.by, hold.reason),
         )
-    }
-
-    pub(super) fn scope_of(&self, app: AppIndex) -> Scope {
-        scope_of(&self.setup, &self.tables, app)
     }
 
     /// The room that a lane's waiting targets need: so many waves of its allowance, forward and, if need be, back.
@@ -454,34 +442,6 @@ impl Machine {
     /// Whether every lane has gone its whole way.
     pub(super) fn all_lanes_finished(&self) -> bool {
         self.lanes.iter().all(|lane| lane.finished)
-    }
-}
-
-/// A lane as rules know it: its application, with every label that any of its targets has.
-fn scope_of(setup: &Setup, tables: &Tables, app: AppIndex) -> Scope {
-    let scope = Scope::app(setup.change.fleet.app_name(app));
-    let labels = tables.app_labels[app.0 as usize].iter().cloned();
-    labels.fold(scope, |scope, (key, value)| scope.label(key, value))
-}
-
-/// What rules are asked about one lane.
-pub(crate) fn request(
-    setup: &Setup,
-    tables: &Tables,
-    app: AppIndex,
-    direction: Direction,
-    need: Need,
-    around: &Around,
-) -> Request {
-    let request = Request::pre(setup.change.id.as_str())
-        .scope(scope_of(setup, tables, app))
-        .facts(around.facts.clone())
-        .direction(direction)
-        .started(setup.header.began_unix_ms)
-        .need(need);
-    match &around.others {
-        Some(others) => request.others(others),
-        None => request,
     }
 }
 

@@ -231,7 +231,7 @@ impl Machine {
         let was_well = (target.0 as usize) >= fleet.len() || fleet.ready(target);
         if direction == Direction::Forward && was_well {
             let why = format!("{} (by hand): {why}", self.name(target));
-            self.start_failures.gate_failed(target, why);
+            self.start_failures.failed_by_hand(target, why);
         }
     }
 

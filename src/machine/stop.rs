@@ -1,6 +1,6 @@
 //! Stopping: what authorises it, what follows from it, and the way back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use unattended_batching::{Event, TargetIndex};
 use unattended_health::{Finding, Verdict};
@@ -28,6 +28,8 @@ pub(crate) struct StartFailures {
     twice: BTreeSet<TargetIndex>,
     /// Targets on which it crashed or failed a self-check at all.
     once: BTreeSet<TargetIndex>,
+    /// How often it was said to be done by hand, and did not serve.
+    by_hand: BTreeMap<TargetIndex, u8>,
     /// Targets on which it could not be verified in time three times in a row.
     late: BTreeSet<TargetIndex>,
     /// Starts that succeeded.
@@ -38,7 +40,7 @@ pub(crate) struct StartFailures {
 impl StartFailures {
     /// Targets that it failed on.
     fn count(&self) -> usize {
-        self.once.len() + self.late.len()
+        self.failed().count()
     }
 
     /// Those that it failed on.
@@ -64,6 +66,17 @@ impl StartFailures {
             self.twice.insert(target);
         }
         self.last = Some(why);
+    }
+
+    /// What was said to be done by hand does not serve where the old version did. Why is not known: it may have crashed, or be late. So it
+    /// counts among the starts that failed, but only the third time as one that fails again and again.
+    pub(super) fn failed_by_hand(&mut self, target: TargetIndex, why: String) {
+        let tries = self.by_hand.entry(target).or_default();
+        *tries = tries.saturating_add(1);
+        let tries = *tries;
+        self.once.insert(target);
+        self.last = Some(why.clone());
+        self.timed_out(target, tries, why);
     }
 
     /// The new version was not verified in time, for the `tries`th time on this target.
@@ -507,6 +520,32 @@ mod tests {
         let mut twice = starts(1_000, 1, 0);
         twice.gate_failed(TargetIndex(0), "again".to_owned());
         assert!(twice.rejects(10_000).is_some(), "the same target twice");
+    }
+
+    #[test]
+    fn by_hand_the_same_target_twice_is_chance_and_many_thrice_are_not() {
+        let by_hand = |succeeded: u64, targets: u32, times: u8| {
+            let mut starts = starts(succeeded, 0, 0);
+            for at in 0..targets {
+                (0..times).for_each(|_| starts.failed_by_hand(TargetIndex(at), "it does not serve".to_owned()));
+            }
+            starts
+        };
+        for (succeeded, targets, times, rejects) in [
+            (1_000, 10, 2, false),
+            (1_000, 10, 3, false),
+            (37, 2, 3, true),
+            (2, 3, 1, true),
+            (3, 3, 1, false),
+        ] {
+            let starts = by_hand(succeeded, targets, times);
+            assert_eq!(
+                starts.rejects(10_000).is_some(),
+                rejects,
+                "{targets} {times} times beside {succeeded}"
+            );
+            assert_eq!(starts.count(), targets as usize);
+        }
     }
 
     #[test]

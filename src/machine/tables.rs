@@ -67,9 +67,14 @@ pub(crate) struct Tables {
     strata_by_labels: BTreeMap<(u32, Vec<String>), u32>,
     /// By lane, every label that any of its targets has, ascending: what the guard is asked about.
     pub(crate) app_labels: Vec<Vec<(String, String)>>,
+    /// By lane, the labels that some of its targets have together.
+    pub(crate) app_parts: Vec<Vec<Part>>,
     /// The spread keys.
     spread: Vec<String>,
 }
+
+/// Labels of one target, by key.
+type Part = Vec<(KeyIndex, ValueIndex)>;
 
 /// A fleet of singletons begins with one of so many.
 const FIRST_SHARE: usize = 1_000;
@@ -139,19 +144,16 @@ impl Tables {
                 parts[app.0 as usize].entry(batch).or_default().push(target);
             }
         }
-        let mut labels: Vec<BTreeSet<(KeyIndex, ValueIndex)>> = vec![BTreeSet::new(); fleet.app_count() as usize];
+        let mut combined: Vec<BTreeSet<Part>> = vec![BTreeSet::new(); fleet.app_count() as usize];
         let keys: Vec<KeyIndex> = fleet.keys().iter().filter_map(|key| fleet.key_index(key)).collect();
         for target in fleet.targets() {
-            let seen = &mut labels[fleet.app_of(target).0 as usize];
-            for &key in &keys {
-                if let Some(value) = fleet.label(target, key) {
-                    seen.insert((key, value));
-                }
-            }
+            let labels = keys.iter().filter_map(|&key| Some((key, fleet.label(target, key)?)));
+            combined[fleet.app_of(target).0 as usize].insert(labels.collect());
         }
-        let app_labels = labels
-            .into_iter()
-            .map(|seen| {
+        let app_labels = combined
+            .iter()
+            .map(|parts| {
+                let seen: BTreeSet<(KeyIndex, ValueIndex)> = parts.iter().flatten().copied().collect();
                 let names = seen.into_iter().map(|(key, value)| {
                     (
                         fleet.keys()[key.0 as usize].clone(),
@@ -161,6 +163,7 @@ impl Tables {
                 names.collect()
             })
             .collect();
+        let app_parts = combined.into_iter().map(|parts| parts.into_iter().collect()).collect();
         let slices = parts
             .into_iter()
             .map(|lane| {
@@ -180,6 +183,7 @@ impl Tables {
             strata_apps,
             strata_by_labels,
             app_labels,
+            app_parts,
             spread,
         };
         tables.count(|target| plan.stratum_of(target).0);

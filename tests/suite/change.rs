@@ -340,6 +340,42 @@ windows:
     }
 }
 
+#[test]
+fn change_windows_of_parts_of_an_application_let_it_go_where_all_of_them_are_open() {
+    let mut case = Case::calm(4, 12);
+    case.rules = "version: 1
+pack: zones
+owner: team-net
+scope: all
+windows:
+  - id: early
+    kind: change
+    weekly: {days: daily, from: \"08:00\", for: 8h}
+    zone: UTC
+    select: {zone: zone-0}
+    reason: somebody is there
+  - id: late
+    kind: change
+    weekly: {days: daily, from: \"10:00\", for: 8h}
+    zone: UTC
+    select: {zone: zone-1}
+    reason: somebody is there
+"
+    .to_owned();
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    assert!(ended.notices.is_empty(), "nobody is asked: {:?}", ended.notices);
+    assert_eq!(ended.summary.human_actions, 0);
+    // It begins at eight.
+    let open = |at: &f64| (2.0..8.0).contains(&(at % 24.0));
+    for (app, hours) in hours_by_app(&ended) {
+        assert!(hours.iter().all(open), "{app}: {hours:?}");
+    }
+    let first = &ended.summary.holds[0];
+    assert!(first.by.contains("late"), "{first:?}");
+}
+
 /// Watches every order that takes a target out of service: with it, no application and not the fleet have more out
 /// of service than the policy says.
 fn run_within_budgets(case: &Case) -> Ended {

@@ -7,6 +7,7 @@ use crate::{QuestionKind, Settings};
 
 use super::span::span;
 use super::tables::Class;
+use super::tide::{REQUIRED, Tide};
 use super::{Commands, Machine};
 
 /// The metrics of the judge, by number.
@@ -47,6 +48,8 @@ pub(crate) struct ClassState {
     pub(crate) promised: u32,
     /// What ln S would be by now if the release were as good as the old version.
     expected_ln_s: f64,
+    /// Its control beside history, by metric.
+    tides: [Tide; REQUIRED],
     /// It went on at least once without evidence from its own traffic.
     pub(crate) silent: bool,
     /// Some lane is or will be at work on this stage without waiting for anybody: as the scan under way finds it, and as
@@ -70,6 +73,7 @@ impl ClassState {
             exposed: 0,
             promised: 0,
             expected_ln_s: 0.0,
+            tides: Default::default(),
             silent: false,
             busy: true,
             was_busy: true,
@@ -82,6 +86,7 @@ impl ClassState {
     /// A part of the fleet was left out of the plan, and what traffic showed is known no more.
     pub(super) fn begin_anew(&mut self, class: &Class, now_ms: u64) {
         self.expected_ln_s = 0.0;
+        self.tides = Default::default();
         self.suspected = None;
         if self.exposed == 0 {
             // Nobody is left who has shown anything: the next to come is the first again, and comes alone where the plan
@@ -126,8 +131,16 @@ impl Machine {
     /// What the rows of an interval would add to the safety evidence of a good release.
     pub(super) fn expect(&mut self, interval: &Interval) {
         self.surroundings.at(self.exposed, self.alive);
-        for row in &interval.rows {
-            if row.metric != ERRORS || row.fresh {
+        for row in interval
+            .rows
+            .iter()
+            .filter(|row| !row.fresh && usize::from(row.metric) < REQUIRED)
+        {
+            let tide = self.past.tide(row.stratum, row.metric, row.control);
+            for &class in &self.tables.strata_classes[row.stratum as usize] {
+                self.classes[class as usize].tides[usize::from(row.metric)].add(tide);
+            }
+            if row.metric != ERRORS {
                 continue;
             }
             self.surroundings.add(row.stratum, row.control);
@@ -230,6 +243,7 @@ impl Machine {
         if counts {
             state.fresh = Fresh::Counting(now_ms);
             state.expected_ln_s = 0.0;
+            state.tides = Default::default();
             self.judge.restart_safety(class);
         }
     }
@@ -260,8 +274,8 @@ impl Machine {
             .per_metric
             .get(usize::from(SELF_TEST))
             .map_or(0.0, |metric| metric.ln_s);
-        let silent = self.is_silent(class, elapsed, safety.needed);
-        if silent && self_tests >= safety.needed && self.contradiction(&safety).is_none() {
+        let silent = self.is_silent(class, elapsed, safety.needed) || self.is_drowned(class, elapsed, &safety);
+        if silent && self_tests >= safety.needed && self.contradiction(class, &safety).is_none() {
             return Evidence::SelfTests;
         }
         Evidence::None
@@ -280,17 +294,36 @@ impl Machine {
         self.classes[class as usize].expected_ln_s * allowed < wanted * elapsed
     }
 
+    /// Whether something else than the release, which the control has too, keeps the class from showing itself safe by history, and
+    /// comparing had all the time allowed and leans to safe: then its traffic cannot say more.
+    fn is_drowned(&self, class: u32, elapsed_ms: u64, safety: &Safety) -> bool {
+        let tides = &self.classes[class as usize].tides;
+        let mut drowned = false;
+        for (metric, tide) in safety.per_metric.iter().zip(tides) {
+            if metric.ln_s >= safety.needed {
+                continue;
+            }
+            if !tide.is_high() || metric.ln_relative <= 0.0 {
+                return false;
+            }
+            drowned = true;
+        }
+        drowned && elapsed_ms >= self.setup.change.settings.silent_after_ms
+    }
+
     /// The metric by which the class's own traffic says that the release is bad. Too little traffic to prove health may
-    /// still be enough to disprove it: of a good release 1/S passes 1/α with probability α at most.
-    fn contradiction<'a>(&self, safety: &'a Safety) -> Option<&'a str> {
+    /// still be enough to disprove it: of a good release 1/S passes 1/α with probability α at most. Where the control exceeds its
+    /// history as well, history says nothing of the release.
+    fn contradiction<'a>(&self, class: u32, safety: &'a Safety) -> Option<&'a str> {
         let limit = libm::log(self.setup.change.settings.alpha);
         let compared = is_compared(safety);
-        let against = |metric: &&MetricSafety| (metric.required || !compared) && metric.ln_absolute <= limit;
-        safety
-            .per_metric
-            .iter()
-            .find(against)
-            .map(|metric| metric.name.as_str())
+        let tides = &self.classes[class as usize].tides;
+        let high = |at: usize| tides.get(at).is_some_and(|tide| tide.is_high());
+        let against = |(at, metric): &(usize, &MetricSafety)| {
+            (metric.required || !compared) && metric.ln_absolute <= limit && !high(*at)
+        };
+        let found = safety.per_metric.iter().enumerate().find(against);
+        found.map(|(_, metric)| metric.name.as_str())
     }
 
     /// Whether the class has rested as long as it must before its stage `next`.
@@ -404,7 +437,7 @@ impl Machine {
             }
             let late = calm && self.now_ms - since >= patience;
             let safety = self.judge.safety(class);
-            let Some(metric) = self.contradiction(&safety) else {
+            let Some(metric) = self.contradiction(class, &safety) else {
                 if late {
                     return self.ask_to_go_on(class, &safety, commands);
                 }

@@ -33,6 +33,7 @@ mod surroundings;
 pub(crate) mod tables;
 mod target;
 mod telling;
+mod tide;
 mod view;
 mod what_if;
 
@@ -164,6 +165,7 @@ pub(crate) struct Machine {
     /// When something moved last.
     moved_ms: u64,
     sight: receipts::Sight,
+    past: tide::Past,
     surroundings: surroundings::Surroundings,
     domains: domains::Domains,
     rehearsal: rehearsal::Rehearsal,
@@ -303,6 +305,7 @@ impl Machine {
                 rehearsal::Rehearsal::Over
             },
             surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
+            past: tide::Past::new(setup.plan.strata().len(), history),
             aside: aside::Aside::default(),
             healing: heal::Healing::default(),
             cut: cut::Cut::default(),

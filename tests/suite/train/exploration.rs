@@ -262,9 +262,9 @@ impl Node {
         }
     }
 
-    /// A kill: what the journal has is all there is.
-    fn killed(&self, level: Level) -> Train {
-        let mut again = train(level);
+    /// A kill: what the journal has is all there is beside a new machine.
+    fn killed(&self, new: &Train) -> Train {
+        let mut again = new.clone();
         for input in &self.path {
             let _ = again.apply(input);
         }
@@ -405,6 +405,8 @@ fn from(
     level: Level,
     reached: &mut BTreeSet<String>,
 ) -> usize {
+    // Its configuration is checked once: that takes longer than all that is done with it here.
+    let new = train(level);
     let mut known = BTreeSet::new();
     let mut front = vec![root];
     for _ in 0..depth {
@@ -419,7 +421,7 @@ fn from(
                     continue;
                 }
                 if digest.is_multiple_of(TRIED) {
-                    let again = step.killed(level);
+                    let again = step.killed(&new);
                     assert_eq!(
                         format!("{again:?}"),
                         format!("{:?}", step.train),

@@ -359,6 +359,15 @@ mod tests {
         // Two points are on a line, and show nothing: there is no level between the first and the last.
         let steep = |at: usize, _: u32| [1.0, 3.0][at.min(1)];
         assert_eq!(through(&[4, 64], steep), None);
+        // Nor are points that are near each other more than one.
+        let steep = |exposed: u64| 1.0 + 99.0 * (exposed as f64 / 4_096.0);
+        assert_eq!(through(&[4, 45, 46], |at, _| steep([4, 45, 46][at])), None);
+        assert!(through(&[4, 24, 46], |at, _| steep([4, 24, 46][at])).is_some());
+        // A level that was much worse than the line, long before and by itself.
+        let grows = |at: usize| 1.0 + 4.0 * (DOUBLING[at] as f64 / 4_096.0);
+        let bump = |at: usize, _: u32| if at == 3 { 2.0 } else { grows(at) };
+        assert_eq!(through(&DOUBLING[..7], bump), None);
+        assert!(through(&DOUBLING[..7], |at, _| grows(at)).is_some());
         // The evening: worse by and by, however much of the fleet runs it.
         assert_eq!(through(&DOUBLING, |at, _| 1.0 + 0.15 * at as f64), None);
     }
@@ -378,6 +387,9 @@ mod tests {
                     }
                 }
             }
+            let (last, whole) = watched.parts.split_last().unwrap();
+            assert!(whole.len() < PARTS && last.intervals <= watched.intervals);
+            assert!(whole.iter().all(|part| part.intervals == watched.intervals));
             watched.worse()
         };
         assert_eq!(through(true), None);
@@ -386,18 +398,20 @@ mod tests {
 
     #[test]
     fn few_intervals_say_nothing_of_a_small_rise() {
-        let through = |intervals: u32| {
+        let through = |intervals: u32, rise: u64| {
             let mut watched = Surroundings::new(STRATA as usize, &history());
-            for (exposed, bad) in [(4, 20), (8, 20), (16, 22), (32, 24)] {
+            for (exposed, more) in [(4, 0), (8, 0), (16, rise / 2), (32, rise)] {
                 for _ in 0..intervals {
                     watched.at(exposed, 4_096);
-                    (0..STRATA).for_each(|stratum| watched.add(stratum, Counts::new(bad, 20_000)));
+                    (0..STRATA).for_each(|stratum| watched.add(stratum, Counts::new(200 + more, 200_000)));
                 }
             }
             watched.worse()
         };
-        assert!(through(80).is_some());
-        assert_eq!(through(8), None);
+        assert!(through(80, 40).is_some());
+        assert_eq!(through(8, 40), None);
+        // Nor do many of one that is smaller than what is asked about.
+        assert_eq!(through(800, 20), None);
     }
 
     #[test]

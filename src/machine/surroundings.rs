@@ -367,6 +367,8 @@ mod tests {
         let grows = |at: usize| 1.0 + 4.0 * (DOUBLING[at] as f64 / 4_096.0);
         let bump = |at: usize, _: u32| if at == 3 { 2.0 } else { grows(at) };
         assert_eq!(through(&DOUBLING[..7], bump), None);
+        let dip = |at: usize, _: u32| if at == 1 { 0.55 } else { grows(at) };
+        assert_eq!(through(&DOUBLING[..7], dip), None);
         assert!(through(&DOUBLING[..7], |at, _| grows(at)).is_some());
         // The evening: worse by and by, however much of the fleet runs it.
         assert_eq!(through(&DOUBLING, |at, _| 1.0 + 0.15 * at as f64), None);

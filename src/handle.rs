@@ -283,7 +283,8 @@ impl Handle {
     }
 
     /// Which version a target born now must run: consistent with cohorts, caps and holds, and the old one from the
-    /// moment a rollback is decided. Pure and cheap: an admission hook may call it for every birth.
+    /// moment a rollback is decided, and while nothing may begin (frozen, paused, no permit, a stop that waits for somebody, a spent
+    /// budget). Pure and cheap: an admission hook may call it for every birth.
     pub fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
         let machine = self.shared.machine.lock();
         machine

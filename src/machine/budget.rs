@@ -75,18 +75,15 @@ impl Machine {
             return 0;
         }
         self.autonomy.confirmed.get_or_insert(0);
-        let budget = self.setup.change.settings.budget.clone();
-        let started: u64 = self.autonomy.starts.iter().map(|&(_, n)| n).sum();
-        let per_day = budget.starts_per_day.map(|most| most.saturating_sub(started));
-        let exposure = (!self.autonomy.exposure_lifted && budget.exposure_share_ppm < 1_000_000)
-            .then(|| share(self.alive, budget.exposure_share_ppm).saturating_sub(self.touched));
-        let room = [per_day, exposure].into_iter().flatten().min();
+        let exposure = self.room_of_exposure();
+        let room = [self.room_of_the_day(), exposure].into_iter().flatten().min();
         if room == Some(0) && self.waits_for_room() {
             let (beyond, why, yes) = if exposure == Some(0) {
-                let most = share(self.alive, budget.exposure_share_ppm);
+                let most = share(self.alive, self.setup.change.settings.budget.exposure_share_ppm);
                 let why = format!("{most} targets have the new version, as many as may without a person");
                 (Beyond::Exposure, why, "go on to the rest of the plan")
             } else {
+                let started = self.started();
                 let why = format!("{started} targets were started within 24 h, as many as may without a person");
                 (Beyond::Starts, why, "let as many start once more today")
             };
@@ -100,6 +97,27 @@ impl Machine {
             self.close_question(QuestionKind::BeyondBudget);
         }
         room.map_or(most, |room| most.min(usize::try_from(room).unwrap_or(usize::MAX)))
+    }
+
+    /// How many were started forward within a day.
+    fn started(&self) -> u64 {
+        self.autonomy.starts.iter().map(|&(_, n)| n).sum()
+    }
+
+    fn room_of_the_day(&self) -> Option<u64> {
+        let most = self.setup.change.settings.budget.starts_per_day?;
+        Some(most.saturating_sub(self.started()))
+    }
+
+    fn room_of_exposure(&self) -> Option<u64> {
+        let ppm = self.setup.change.settings.budget.exposure_share_ppm;
+        let is_capped = !self.autonomy.exposure_lifted && ppm < 1_000_000;
+        is_capped.then(|| share(self.alive, ppm).saturating_sub(self.touched))
+    }
+
+    /// Whether a budget lets nothing more come to run the release without a person.
+    pub(super) fn is_spent(&self) -> bool {
+        self.too_old().is_some() || self.room_of_the_day() == Some(0) || self.room_of_exposure() == Some(0)
     }
 
     /// Whether somebody would be started if more might be.

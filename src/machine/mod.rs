@@ -378,7 +378,7 @@ impl Machine {
     }
 
     /// Whether somebody said that nothing is to go forward.
-    const fn is_halted(&self) -> bool {
+    pub(super) const fn is_halted(&self) -> bool {
         self.frozen.is_some() || self.paused.is_some()
     }
 

@@ -138,7 +138,7 @@ impl Machine {
             return Side::Old;
         }
         match self.course {
-            Course::Forward if self.frozen.is_none() && self.may(Act::Start) => {
+            Course::Forward if self.lets_births_in() => {
                 let early = self.rehearsal.is_open() || !self.domains.may_be_born_new(labels);
                 let lane = index.and_then(|app| self.lanes.get(app.0 as usize));
                 if early || lane.is_some_and(Lane::is_untouched) {
@@ -149,6 +149,17 @@ impl Machine {
             Course::Ended(Outcome::Completed | Outcome::CompletedWithDebt) => Side::New,
             Course::Forward | Course::Back | Course::Ended(_) => Side::Old,
         }
+    }
+
+    /// Where the change would begin nothing by itself, none is born to it either: a birth needs no effect of ours, and nothing else
+    /// would keep the release from growing by births alone.
+    fn lets_births_in(&self) -> bool {
+        self.may(Act::Start)
+            && !self.is_halted()
+            && !self.is_withheld()
+            && !self.stop_pending()
+            && self.is_calm()
+            && !self.is_spent()
     }
 
     /// Whom the metric source must watch besides the planned: the living newborns.

@@ -26,15 +26,15 @@ const LEAST_EVENTS_OF_ALL: f64 = 100.0;
 const LEAST_STRATA: usize = 4;
 /// By so much those who do not run it must do worse to be asked about.
 const WORSE: f64 = 0.12;
+/// And by this much where one level is a single interval, which is over three times as much as such a level varies by itself;
+/// less by the root of its intervals.
+const SURE: f64 = 0.9;
 /// Levels at which adoption was so many times less say how it was before.
 const LONG_BEFORE: f64 = 4.0;
 /// There must be a level after these at which it was so many times less: two points are always on a line.
 const BETWEEN: f64 = 1.5;
 /// What of the rise is to be seen there, as a multiple of what the line has.
 const HALF_WAY: std::ops::RangeInclusive<f64> = 0.5..=1.45;
-/// And by this much where one level is a single interval, which is over three times as much as such a level varies by itself;
-/// less by the root of its intervals.
-const SURE: f64 = 0.9;
 /// How far from the line a level may be: this share of the rise,
 const OFF_BY_SHARE: f64 = 0.2;
 /// and this much of what was before, which is chance and the weather.

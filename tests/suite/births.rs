@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Case, MINUTE_MS, NEW, OLD, Stage, app_of};
+use crate::support::{Case, MINUTE_MS, NEW, OLD, Stage, app_of, person};
 use parking_lot::Mutex;
 use serde_json::Value;
-use unattended::Outcome;
 use unattended::batching::Side;
 use unattended::upgrade::{Clock, FleetChange, Version};
+use unattended::{FilePermit, Handle, Outcome};
 use unattended_simulated::World;
 
 /// One birth as the world's hook saw it.
@@ -115,8 +115,8 @@ fn from_the_decision_to_go_back_every_birth_is_old() {
     assert_eq!(census.on_new_verified, 0, "{census:?}");
 }
 
-#[test]
-fn a_frozen_change_bears_old_ones() {
+/// Sixty run it, then `word` is said; the births of the hour after.
+fn births_after(word: impl FnOnce(&Handle)) -> Vec<Birth> {
     let mut stage = churning(4, 40, 24.0).stage();
     let births = keep_births(&stage);
     let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
@@ -124,14 +124,43 @@ fn a_frozen_change_bears_old_ones() {
         while handle.progress().is_none_or(|progress| progress.exposed < 60) {
             clock.sleep_until(clock.now() + MINUTE_MS).await;
         }
-        handle.freeze(crate::support::person(), "looks odd").unwrap();
+        word(&handle);
         clock.sleep_until(clock.now() + 60 * MINUTE_MS).await;
     });
     assert!(stopped.unwrap().is_none());
-    let births = births.lock().clone();
-    let frozen: Vec<&Birth> = births.iter().filter(|birth| birth.state == "frozen").collect();
-    assert!(frozen.len() > 100, "{}", frozen.len());
-    assert!(frozen.iter().all(|birth| birth.side == Side::Old));
+    births.lock().clone()
+}
+
+#[test]
+fn a_change_that_somebody_halted_bears_old_ones() {
+    let frozen = births_after(|handle| handle.freeze(person(), "looks odd").unwrap());
+    let paused = births_after(|handle| handle.pause(person(), "looks odd").unwrap());
+    for (state, births) in [("frozen", frozen), ("paused", paused)] {
+        let since: Vec<&Birth> = births.iter().filter(|birth| birth.state == state).collect();
+        assert!(since.len() > 100, "{state}: {}", since.len());
+        assert!(since.iter().all(|birth| birth.side == Side::Old), "{state}");
+    }
+}
+
+/// Births need no effect of the change: what nobody permits, or no budget has room for, is not to come by them.
+#[test]
+fn where_nothing_may_begin_births_do_not_bring_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut unpermitted = churning(4, 40, 24.0);
+    unpermitted.permit = Arc::new(FilePermit::new(dir.path().join("no-such-permit")));
+    let mut spent = churning(4, 40, 24.0);
+    spent.settings.budget.starts_per_day = Some(1);
+    for (case, most) in [(unpermitted, 0), (spent, 1)] {
+        let mut stage = case.stage();
+        let births = keep_births(&stage);
+        let clock = stage.sim.clock();
+        let run = stage.drive(async { clock.sleep_until(clock.now() + 10 * 60 * MINUTE_MS).await });
+        assert!(run.unwrap().is_none());
+        let births = births.lock().clone();
+        assert!(births.len() > 500, "{}", births.len());
+        assert!(births.iter().all(|birth| birth.side == Side::Old));
+        assert!(stage.handle.progress().unwrap().exposed <= most);
+    }
 }
 
 /// A line of the world's log.

@@ -20,6 +20,8 @@ pub(super) struct Aside {
     back: Vec<TargetIndex>,
     /// Nothing starts until those under way have shown whose fault it is.
     waits: bool,
+    /// Since when traffic would stop the change and has not shown yet whose fault it is.
+    unclear_since: Option<u64>,
 }
 
 impl Aside {
@@ -77,16 +79,45 @@ impl Machine {
         })
     }
 
-    /// What crashes at its start crashes before others have come up: they are waited for, since only they can show that it is
-    /// not everywhere.
+    /// Whether nothing starts until it is seen whose fault it is. What crashes at its start crashes before others have come up, which
+    /// alone can show that it is not everywhere. And the traffic of a class says that it is bad before that of the others says that they
+    /// are well.
     pub(super) fn awaits_others(&mut self, code: &str) -> bool {
-        let by_class = self.setup.change.settings.on_class_fault == OnClassFault::Class;
-        self.aside.waits = by_class && code == "stop.gate" && self.in_flight > 0 && self.may_roll_back().is_ok();
+        let by_class = self.setup.change.settings.on_class_fault == OnClassFault::Class && self.may_roll_back().is_ok();
+        self.aside.waits = by_class
+            && match code {
+                "stop.gate" => self.in_flight > 0,
+                "stop.evidence" => self.is_unclear(),
+                _ => false,
+            };
+        if !self.aside.waits {
+            self.aside.unclear_since = None;
+        }
         self.aside.waits
     }
 
     pub(super) const fn awaits_nobody(&mut self) {
         self.aside.waits = false;
+        self.aside.unclear_since = None;
+    }
+
+    /// Whether traffic may still show within a bake that one class alone is at fault: no other value of the key of the one that looks worst
+    /// looks bad, too.
+    fn is_unclear(&mut self) -> bool {
+        let settings = &self.setup.change.settings;
+        let (caution, longest_ms) = (libm::log(settings.caution_e), settings.warm_up_ms + settings.bake_ms);
+        let since = *self.aside.unclear_since.get_or_insert(self.now_ms);
+        if self.now_ms - since >= longest_ms || !self.classes_of_evidence().is_empty() {
+            return false;
+        }
+        let against = |class: u32| self.judge.class_ln_e(class);
+        let classes =
+            (1..u32::try_from(self.classes.len()).unwrap_or(u32::MAX)).filter(|&class| !self.aside.has_class(class));
+        let worst = classes.max_by(|&a, &b| against(a).total_cmp(&against(b)));
+        worst.is_some_and(|class| {
+            let siblings = self.exposed_siblings(class);
+            !siblings.is_empty() && siblings.into_iter().all(|sibling| against(sibling) < caution)
+        })
     }
 
     /// Sets the class aside that alone explains what the change would stop for; whether there is one, and it may.

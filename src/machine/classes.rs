@@ -203,9 +203,9 @@ impl Machine {
         }
     }
 
-    /// Whether the fleet does worse with each step it takes, before any class takes the next. The whole fleet's own stages do not say
-    /// when: it passes them while lanes wait for other classes.
-    fn has_begun_to_interfere(&mut self) -> bool {
+    /// Whether the fleet does worse with each step it takes, before any class or lane takes the next. Stages of classes alone do not say
+    /// when: classes pass them while lanes wait for other classes, and lanes go through what all their classes have passed.
+    pub(super) fn has_begun_to_interfere(&mut self) -> bool {
         if self.interferes.is_none() && self.looked_around != self.next_interval {
             self.looked_around = self.next_interval;
             self.interferes = self.surroundings.worse();

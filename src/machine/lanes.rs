@@ -118,7 +118,7 @@ impl Machine {
             self.mark_busy(lane);
         }
         let quiet = self.evidence_is_overruled() || self.judge.app_ln_e(app.0) < caution;
-        if !(rested && admitted && calm && quiet && self.may_open(batch, size)) {
+        if !(rested && admitted && calm && quiet && self.may_open(batch, size)) || self.has_begun_to_interfere() {
             return;
         }
         self.opens(lane, app, next + 1);

@@ -75,9 +75,10 @@ impl Level {
         })
     }
 
-    /// By how much it is worse than before, by quantile.
+    /// By how much each quantile is higher than before, as a multiple of what the middle was: of few events the best stratum has hardly any,
+    /// and a multiple of that says nothing.
     fn more_than(&self, before: &Self) -> [f64; 3] {
-        std::array::from_fn(|at| self.ratios[at] / before.ratios[at] - 1.0)
+        std::array::from_fn(|at| (self.ratios[at] - before.ratios[at]) / before.ratios[1])
     }
 }
 
@@ -96,8 +97,7 @@ struct Part {
 impl Part {
     fn add(&mut self, other: &Self) {
         for (counts, more) in self.counts.iter_mut().zip(&other.counts) {
-            counts.bad = counts.bad.saturating_add(more.bad);
-            counts.total = counts.total.saturating_add(more.total);
+            add(counts, *more);
         }
         self.adoption += other.adoption;
         self.intervals += other.intervals;
@@ -133,6 +133,11 @@ impl Part {
             intervals: self.intervals,
         })
     }
+}
+
+fn add(counts: &mut Counts, more: Counts) {
+    counts.bad = counts.bad.saturating_add(more.bad);
+    counts.total = counts.total.saturating_add(more.total);
 }
 
 /// The control cohort's errors by adoption.
@@ -217,8 +222,7 @@ impl Surroundings {
     pub(super) fn add(&mut self, stratum: u32, control: Counts) {
         let part = self.parts.last_mut();
         if let Some(counts) = part.and_then(|part| part.counts.get_mut(stratum as usize)) {
-            counts.bad = counts.bad.saturating_add(control.bad);
-            counts.total = counts.total.saturating_add(control.total);
+            add(counts, control);
         }
     }
 
@@ -396,6 +400,24 @@ mod tests {
         };
         assert_eq!(through(true), None);
         assert!(through(false).is_some());
+    }
+
+    #[test]
+    fn strata_of_few_events_before_hide_no_rise() {
+        // Before, most strata had no more than chance gave them; now all have twice and a half as much as the middle of them.
+        let chance = |stratum: u32| [0.2, 0.6, 1.0, 1.4, 1.8][stratum as usize % 5];
+        let levels = [4_u64, 64, 128];
+        let shared = |at: usize, stratum: u32| match at {
+            0 => chance(stratum),
+            _ => 1.0 + 49.0 * (levels[at] as f64 / 4_096.0),
+        };
+        assert_eq!(through(&levels, shared).map(|(exposed, _)| exposed), Some(128));
+        // As much in the middle, but in the best not at all.
+        let unlike = |at: usize, stratum: u32| match stratum % 5 {
+            0 => 0.2,
+            _ => shared(at, stratum),
+        };
+        assert_eq!(through(&levels, unlike), None);
     }
 
     #[test]

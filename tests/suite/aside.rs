@@ -100,6 +100,21 @@ fn a_fault_in_one_class_takes_back_that_class_alone() {
     }
 }
 
+/// What is wrong with a class shows before the others have shown that they are well, and before its zones have less against them
+/// than it has.
+#[test]
+fn whose_fault_it_is_is_waited_for() {
+    for seed in 1..=8 {
+        let mut case = case("errors=x10@stack=stack-1");
+        case.seed = seed;
+        let class = of_class(&case, "stack", "stack-1");
+        let ended = case.run();
+        let last = last(&ended);
+        assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "seed {seed}: {last:#?}");
+        only_these_stayed(&ended, &class, case.targets.len());
+    }
+}
+
 #[test]
 fn by_default_the_whole_change_goes_back() {
     let mut case = case("errors=x10@stack=stack-1");

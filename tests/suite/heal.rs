@@ -26,7 +26,7 @@ fn one_bad_node_of(apps: usize, each: usize) -> (Case, String) {
     case.heals = Some(Can::ALL);
     case.world = World {
         bad_node_share: 1.0 / case.targets.len() as f64,
-        bad_node_error_factor: 30.0,
+        bad_node_error_factor: 60.0,
         ..case.world
     };
     let found = (1..500).find_map(|seed| {

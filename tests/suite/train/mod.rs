@@ -4,6 +4,7 @@
 mod adversity;
 mod again;
 mod autonomy;
+mod budgets;
 mod driving;
 mod edges;
 mod exploration;

@@ -381,6 +381,15 @@ impl Reader<'_> {
         let mut mask = 0;
         let mut sound = !days.is_empty();
         for day in days {
+            if matches!(&day.value, Value::Text(text) if text == "daily") {
+                self.fault(
+                    day.at,
+                    "`daily` is no day of a list",
+                    "write `days: daily`, without brackets, for all seven days",
+                );
+                sound = false;
+                continue;
+            }
             match self.word(day, "days", &DAYS) {
                 Some(bit) if mask & bit != 0 => {
                     self.fault(day.at, "this day is named twice", "name each day once");

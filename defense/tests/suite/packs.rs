@@ -218,6 +218,14 @@ fn zones_and_times() {
     one("days: [fri]", "days: [fri, fri]", 8, 26, "named twice", "once");
     one("days: [fri]", "days: []", 8, 20, "no day", "daily");
     one(
+        "days: [fri]",
+        "days: [daily]",
+        8,
+        21,
+        "no day of a list",
+        "`days: daily`, without brackets",
+    );
+    one(
         "until: 2026-11-12T00:00",
         "until: 2026-11-10T00:00",
         15,

@@ -238,6 +238,15 @@ mod tests {
         };
         let error = change(100).sized(&thin, 1.5, 10 * MINUTE_MS).unwrap_err();
         assert!(error.to_string().contains("undetectable at this traffic"), "{error}");
+        // In words, whatever is found.
+        for ratio in [1.0001, 1.5] {
+            let text = change(100).sized(&thin, ratio, 10 * MINUTE_MS).unwrap_err().to_string();
+            assert!(!text.contains("Some(") && !text.contains("None"), "{text}");
+            assert!(
+                text.contains("ratio of ") || text.contains("no ratio up to 1000"),
+                "{text}"
+            );
+        }
         let alone = change(1).sized(&BUSY, 3.0, MINUTE_MS);
         assert!(matches!(alone, Err(SizingError::Few(1))), "{alone:?}");
         let wrong = Expected {

@@ -99,7 +99,8 @@ pub enum PowerError {
     },
     /// No canary up to half of the hosts can do it in that time.
     #[error(
-        "undetectable at this traffic in {within_s} s: half of the hosts find a ratio of {smallest_ratio:?}, and take {promotion_s} s to show safety; allow more time, or a larger ratio"
+        "undetectable at this traffic in {within_s} s: half of the hosts find {}, and take {promotion_s:.0} s to show safety; allow more time, or a larger ratio",
+        ratio(*.smallest_ratio)
     )]
     Undetectable {
         /// The time allowed, in seconds.
@@ -109,6 +110,14 @@ pub enum PowerError {
         /// What half of the hosts take to show safety, in seconds.
         promotion_s: f64,
     },
+}
+
+/// What can be found, in words.
+fn ratio(smallest: Option<f64>) -> String {
+    smallest.map_or_else(
+        || "no ratio up to 1000".to_owned(),
+        |ratio| format!("a ratio of {ratio:.2}"),
+    )
 }
 
 /// Mean and standard deviation of the evidence of one bad event.

@@ -76,7 +76,13 @@ fn start(options: &Options) -> Result<(), Failure> {
         Shadow::read(lines, Settings::default(), rules, |fleet, shared| {
             policy::policy(fleet, |key| shared.contains(key)).map_err(|error| error.to_string())
         })
-        .map_err(|error| bad(&error))
+        .map_err(|error| {
+            if error.of_rules {
+                Failure::input(error)
+            } else {
+                bad(&error)
+            }
+        })
     };
     let (shadow, change) = if options.record.as_os_str() == "-" {
         read(&mut std::io::stdin().lock())?

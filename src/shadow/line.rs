@@ -135,15 +135,17 @@ struct Kind<'l> {
     kind: &'l str,
 }
 
-/// Why a recorded change cannot be read: the line, and what is wrong with it.
+/// Why a recorded change cannot be read: the line, and what is wrong with it, or with the rules beside it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", if *.line > 0 { format!("line {}: ", .line) } else { String::new() })]
 #[non_exhaustive]
 pub struct RecordError {
-    /// From 1; 0 where it is about the whole.
+    /// From 1; 0 where it is about the whole, or about the rules.
     pub line: u64,
     /// What is wrong, and what would be right.
     pub what: String,
+    /// The record may be sound: its rules speak of what its fleet does not have, and `what` names the pack.
+    pub of_rules: bool,
 }
 
 impl Shadow {
@@ -164,16 +166,20 @@ impl Shadow {
             history: Vec::new(),
             shadow: None,
             begin: Some((settings, rules, policy)),
+            of_rules: false,
         };
         for (number, line) in (1..).zip(lines.lines()) {
-            let fault = |what: String| RecordError { line: number, what };
-            let line = line.map_err(|error| fault(error.to_string()))?;
+            let line = line.map_err(|error| reading.fault(number, error.to_string()))?;
             if !line.trim().is_empty() {
-                reading.line(&line).map_err(fault)?;
+                reading.line(&line).map_err(|what| reading.fault(number, what))?;
             }
         }
-        let whole = |what: String| RecordError { line: 0, what };
-        reading.begin().map_err(whole)?;
+        reading.begin().map_err(|what| reading.fault(0, what))?;
+        let whole = |what: String| RecordError {
+            line: 0,
+            what,
+            of_rules: false,
+        };
         let missing = || whole("there is no change in it: begin with a line of type `change`".to_owned());
         let change = reading.change.ok_or_else(missing)?;
         let shadow = reading
@@ -190,9 +196,19 @@ struct Reading<P> {
     shadow: Option<Shadow>,
     /// Until the first event.
     begin: Option<(Settings, Guard, P)>,
+    /// What is wrong is wrong with the rules.
+    of_rules: bool,
 }
 
 impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> {
+    const fn fault(&self, line: u64, what: String) -> RecordError {
+        RecordError {
+            line: if self.of_rules { 0 } else { line },
+            what,
+            of_rules: self.of_rules,
+        }
+    }
+
     fn line(&mut self, line: &str) -> Result<(), String> {
         let kind: Kind<'_> = serde_json::from_str(line).map_err(|error| format!("no object with a `type`: {error}"))?;
         match kind.kind {
@@ -263,6 +279,10 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
             builder.add(&known).map_err(|error| error.to_string())?;
         }
         let fleet = builder.build().map_err(|error| error.to_string())?;
+        rules.check_keys(fleet.keys()).map_err(|error| {
+            self.of_rules = true;
+            error.to_string()
+        })?;
         let policy = policy(&fleet, &constant)?;
         let author = Actor::program(change.tool.clone(), "record");
         let (from, to) = (change.from.as_str().into(), change.to.as_str().into());

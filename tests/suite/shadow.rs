@@ -278,6 +278,28 @@ fn rules_have_their_say_and_starts_that_fail_their_gate_stop_it() {
 }
 
 #[test]
+fn rules_that_do_not_fit_are_no_fault_of_the_record() {
+    let good = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        back: None,
+        minutes: 2,
+    }
+    .lines();
+    let rules = "version: 1\npack: pay\nowner: o\nscope: {stak: s-0}\nfreezes:\n  \
+                 - {id: f, from: 2026-11-22T00:00, until: 2026-11-23T00:00, zone: UTC, owner: o, reason: r}\n";
+    let policy = |_: &unattended::batching::Fleet, _: &std::collections::BTreeSet<String>| Ok(Policy::new());
+    let read = |rules: &str| {
+        let guard = Guard::from_yaml("pack.yaml", rules).unwrap();
+        Shadow::read(good.as_bytes(), Settings::default(), guard, policy).err()
+    };
+    let error = read(rules).unwrap();
+    assert!(error.of_rules && error.line == 0, "{error:?}");
+    assert!(error.to_string().starts_with("pack.yaml:4"), "{error}");
+    assert_eq!(read(&rules.replace("stak", "stack")), None);
+}
+
+#[test]
 fn what_cannot_be_read_is_named_by_its_line() {
     let good = Record {
         starts: vec![(1, 2)],

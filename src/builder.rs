@@ -14,6 +14,7 @@ use unattended_upgrade::{
 };
 
 use crate::around::{Around, Heard, HeardCheck};
+use crate::domains;
 use crate::driver::{Hospital, NodeOf, Outlook, Planned, Run, World};
 use crate::events::{Hub, Told};
 use crate::handle::Shared;
@@ -517,7 +518,7 @@ impl Autopilot {
         self.rules.check_keys(fleet.keys())?;
         let plan = Plan::build(&fleet, &change.policy, change.seed)?;
         let proof: Proof = verify(&fleet, &change.policy, &plan)?;
-        check_domains(&change, &plan).map_err(StartError::Settings)?;
+        domains::check(&change, &plan).map_err(StartError::Settings)?;
         let member = |target| Member {
             target: fleet.id(target).to_owned(),
             stratum: plan.stratum_of(target).0,
@@ -555,28 +556,5 @@ impl Autopilot {
             header,
         };
         Ok(Planned { setup, members })
-    }
-}
-
-/// Domains must be labels that the fleet has, and regions classes that evidence can be had of.
-fn check_domains(change: &Change, plan: &Plan) -> Result<(), String> {
-    let keys = &change.settings.domains;
-    for (at, key) in keys.iter().enumerate() {
-        if change.fleet.key_index(key).is_none() {
-            return Err(format!(
-                "settings: `domains` names `{key}`, which is no label of the fleet; it has {}",
-                change.fleet.keys().join(", ")
-            ));
-        }
-        if keys[..at].contains(key) {
-            return Err(format!("settings: `domains` names `{key}` twice: name each key once"));
-        }
-    }
-    match keys.first() {
-        Some(region) if !plan.spread_keys().any(|key| key == region) => Err(format!(
-            "settings: `domains` begins with `{region}`, which the policy does not spread over: add it to `spread`, so that each \
-             value has evidence of its own"
-        )),
-        _ => Ok(()),
     }
 }

@@ -393,8 +393,17 @@ impl Run {
     }
 
     /// An answer of the world outside; one that does not come in time is none. The attempts under way go on meanwhile.
-    async fn within<T>(&mut self, mut call: impl Future<Output = T> + Unpin) -> Result<Option<T>, RunError> {
-        let until_ms = self.world.clock.now().saturating_add(self.call_ms);
+    async fn within<T>(&mut self, call: impl Future<Output = T> + Unpin) -> Result<Option<T>, RunError> {
+        self.within_ms(self.call_ms, call).await
+    }
+
+    /// The same for a call that has a time of its own.
+    async fn within_ms<T>(
+        &mut self,
+        ms: u64,
+        mut call: impl Future<Output = T> + Unpin,
+    ) -> Result<Option<T>, RunError> {
+        let until_ms = self.world.clock.now().saturating_add(ms);
         loop {
             let answer = {
                 let outbox = &mut self.outbox;
@@ -424,7 +433,9 @@ impl Run {
         let platform = Arc::clone(&self.world.platform);
         if check.any {
             for target in &check.targets {
-                if let Some(Ok(_)) = self.within(platform.observe(std::slice::from_ref(target))).await? {
+                // An answer about nobody shows nobody.
+                let seen = self.within(platform.observe(std::slice::from_ref(target))).await?;
+                if seen.is_some_and(|seen| seen.is_ok_and(|seen| !seen.is_empty())) {
                     self.input(&Input::Seen(wrong.clone()))?;
                     return self.with(|machine| machine.seen(&wrong));
                 }

@@ -77,6 +77,7 @@ mod around;
 mod blueprint;
 mod builder;
 mod change;
+mod domains;
 mod driver;
 mod dump;
 mod earned;

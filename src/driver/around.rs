@@ -68,10 +68,13 @@ impl Run {
                     .scope(scope)
             })?;
             let clock = Arc::clone(&self.world.clock);
-            findings = checks
-                .decide(&request, wall_ms, &ClockTimer(clock.as_ref()))
-                .await
-                .findings;
+            let timer = ClockTimer(clock.as_ref());
+            // It has a deadline of its own, within which attempts go on.
+            let decision = Box::pin(checks.decide(&request, wall_ms, &timer));
+            let Some(decision) = self.within_ms(u64::MAX, decision).await? else {
+                return Ok(());
+            };
+            findings = decision.findings;
             for finding in &mut findings {
                 // It is of this moment, and would make each look another one.
                 finding.input.clear();

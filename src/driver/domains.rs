@@ -53,8 +53,9 @@ async fn is_seen(platform: &dyn Platform, clock: &dyn Clock, some: &[TargetId]) 
     for target in some {
         let look = pin!(platform.observe(std::slice::from_ref(target)));
         match select(look, pin!(clock.sleep_until(until_ms))).await {
-            Either::Left((Ok(_), _)) => return true,
-            Either::Left((Err(_), _)) => {}
+            Either::Left((Ok(seen), _)) if !seen.is_empty() => return true,
+            // An answer about nobody shows nobody.
+            Either::Left(_) => {}
             Either::Right(_) => return false,
         }
     }

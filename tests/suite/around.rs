@@ -12,7 +12,7 @@ use unattended::upgrade::{Clock, MemoryJournal};
 use unattended::{Around, ChangeFeed, FeedError, Outcome};
 use unattended_simulated::Simulated;
 
-use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, START_WALL_MS};
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, START_WALL_MS, person};
 
 const fn minutes(from: u64, until: u64) -> Range<u64> {
     from * MINUTE_MS..until * MINUTE_MS
@@ -23,6 +23,8 @@ const fn minutes(from: u64, until: u64) -> Range<u64> {
 struct Capacity {
     full: Range<u64>,
     broken: Range<u64>,
+    /// It never answers then.
+    hangs: Range<u64>,
     apps: Mutex<Vec<usize>>,
 }
 
@@ -33,6 +35,9 @@ impl Check for Capacity {
         let now_ms = u64::try_from(ask.now_ms - START_WALL_MS).unwrap();
         if self.broken.contains(&now_ms) {
             return Err(CheckError::Failed("nobody answers".to_owned()));
+        }
+        if self.hangs.contains(&now_ms) {
+            std::future::pending::<()>().await;
         }
         let against = self.full.contains(&now_ms);
         let hold = || Answer::hold(Code::Own("capacity.low".to_owned()), None);
@@ -117,6 +122,32 @@ fn a_check_without_an_answer_is_no_pass() {
     let ended = case.run();
     assert_eq!(ended.outcome, Outcome::Completed);
     held(&firsts(&ended), |_| true, minutes(22, 200));
+}
+
+#[test]
+fn attempts_go_on_while_a_check_is_waited_for() {
+    // The check has five seconds, from the end of the first minute on. Attempts that begin late in that minute have orders due in them.
+    let orders_meanwhile = |begins_s: u64, hangs: Range<u64>| {
+        let mut case = case();
+        case.check = Some(Arc::new(Capacity {
+            hangs,
+            ..Capacity::default()
+        }));
+        let mut stage = case.stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        handle.pause(person(), "not yet").unwrap();
+        let stopped = stage.drive(async {
+            clock.sleep_until(begins_s * 1_000).await;
+            handle.resume(person(), "now").unwrap();
+            clock.sleep_until(2 * MINUTE_MS).await;
+        });
+        assert!(stopped.unwrap().is_none());
+        let effects = stage.platform.effects();
+        let meanwhile = effects.iter().filter(|effect| (60_001..64_999).contains(&effect.at_ms));
+        meanwhile.count()
+    };
+    let begins_s = (30..60).find(|&begins_s| orders_meanwhile(begins_s, 0..0) > 0).unwrap();
+    assert!(orders_meanwhile(begins_s, minutes(1, 2)) > 0);
 }
 
 #[test]

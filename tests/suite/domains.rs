@@ -72,14 +72,29 @@ fn no_two_regions_are_exposed_for_the_first_time_at_once() {
     assert_eq!(decisions(&plain, "region.first"), []);
 }
 
+/// How looks at a region are not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Away {
+    Hangs,
+    ShowsNobody,
+}
+
 /// Runs it while looks at `asia` hang, from the first change there on, for so long.
 fn cut_off(case: &Case, silent_ms: u64) -> Ended {
+    cut_off_as(Away::Hangs, case, silent_ms)
+}
+
+fn cut_off_as(away: Away, case: &Case, silent_ms: u64) -> Ended {
     let stage = case.stage();
     let silent = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&silent);
-    stage.platform.silent_where(move |targets: &[TargetId]| {
+    let of_asia = move |targets: &[TargetId]| {
         switch.load(Ordering::Relaxed) && targets.iter().any(|target| region_of(target.as_str()) == "asia")
-    });
+    };
+    match away {
+        Away::Hangs => stage.platform.silent_where(of_asia),
+        Away::ShowsNobody => stage.platform.empty_where(of_asia),
+    }
     let begin = Arc::clone(&silent);
     stage.platform.before_each(move |effect| {
         if effect.disturbs() && region_of(&effect.target) == "asia" {
@@ -100,9 +115,47 @@ fn cut_off(case: &Case, silent_ms: u64) -> Ended {
 #[test]
 fn a_region_that_cannot_be_reached_holds_its_own_and_nobody_else() {
     let ended = cut_off(&case(), 4 * HOUR_MS);
+    holds_asia_alone(&ended);
+}
+
+#[test]
+fn an_answer_that_shows_nobody_of_a_region_is_no_sight_of_it() {
+    let ended = cut_off_as(Away::ShowsNobody, &case(), 4 * HOUR_MS);
+    holds_asia_alone(&ended);
+}
+
+#[test]
+fn what_is_part_of_another_is_not_named_before_it() {
+    let mut case = case();
+    for target in &mut case.targets {
+        let zone = format!("{}-{}", region_of(&target.id), target.id.len() % 2);
+        target.labels[0] = ("zone".to_owned(), zone);
+        // The same in each region.
+        let colour = if target.id.ends_with('1') { "blue" } else { "green" };
+        target.labels.push(("colour".to_owned(), colour.to_owned()));
+    }
+    case.policy = case.policy.spread(["region", "zone", "colour"]);
+    for (domains, refused) in [
+        (["region", "zone"], false),
+        (["region", "colour"], false),
+        (["colour", "region"], false),
+        (["zone", "region"], true),
+    ] {
+        case.settings.domains = domains.map(str::to_owned).to_vec();
+        let started = case.try_start();
+        assert_eq!(started.is_err(), refused, "{domains:?}: {started:?}");
+        if let Err(error) = started {
+            let text = error.to_string();
+            assert!(text.contains("`region` before `zone`"), "{text}");
+        }
+    }
+}
+
+#[track_caller]
+fn holds_asia_alone(ended: &Ended) {
     assert_eq!(ended.outcome, Outcome::Completed);
     ended.all_on_new();
-    let (silent, back) = (decisions(&ended, "domain.silent"), decisions(&ended, "domain.back"));
+    let (silent, back) = (decisions(ended, "domain.silent"), decisions(ended, "domain.back"));
     assert_eq!((silent.len(), back.len()), (1, 1), "{silent:?} {back:?}");
     assert!(silent[0].1.contains("region=asia"), "{silent:?}");
     let between = |region: &str| {

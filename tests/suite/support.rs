@@ -220,7 +220,7 @@ impl Case {
         let builder = match &self.check {
             Some(check) => {
                 let terms = Terms::new("capacity", "1", "team-capacity", "a rollback must find room");
-                builder.check(terms, 1_000, Asked(Arc::clone(check)))
+                builder.check(terms, 5_000, Asked(Arc::clone(check)))
             }
             None => builder,
         };

@@ -40,6 +40,7 @@ pub(crate) struct Watched {
     effects: Mutex<Vec<Effect>>,
     before: Mutex<Option<Hook>>,
     silence: Mutex<Option<Silence>>,
+    emptiness: Mutex<Option<Silence>>,
     never_ready: Mutex<Option<NeverReady>>,
     old_not_ready: Mutex<Option<NeverReady>>,
     before_the_news: Mutex<Vec<FleetChange>>,
@@ -53,6 +54,7 @@ impl Watched {
             effects: Mutex::default(),
             before: Mutex::new(None),
             silence: Mutex::new(None),
+            emptiness: Mutex::new(None),
             never_ready: Mutex::new(None),
             old_not_ready: Mutex::new(None),
             before_the_news: Mutex::default(),
@@ -71,6 +73,11 @@ impl Watched {
     /// Looks for which `silence` says so are never answered.
     pub(crate) fn silent_where(&self, silence: impl Fn(&[TargetId]) -> bool + Send + 'static) {
         *self.silence.lock() = Some(Box::new(silence));
+    }
+
+    /// Looks for which `emptiness` says so are answered with nobody.
+    pub(crate) fn empty_where(&self, emptiness: impl Fn(&[TargetId]) -> bool + Send + 'static) {
+        *self.emptiness.lock() = Some(Box::new(emptiness));
     }
 
     /// The new version runs and never gets ready at those for which `never_ready` says so; the old one does.
@@ -115,6 +122,14 @@ impl Platform for Watched {
         let silent = self.silence.lock().as_ref().is_some_and(|silence| silence(targets));
         if silent {
             std::future::pending::<()>().await;
+        }
+        if self
+            .emptiness
+            .lock()
+            .as_ref()
+            .is_some_and(|emptiness| emptiness(targets))
+        {
+            return Ok(Vec::new());
         }
         let mut seen = self.sim.observe(targets).await?;
         for (not_ready, of) in [(&self.never_ready, NEW), (&self.old_not_ready, OLD)] {

@@ -74,8 +74,8 @@ pub enum RunError {
          name another journal, or run with the same arguments"
     )]
     OtherChange {
-        /// What differs.
-        field: &'static str,
+        /// What differs; of settings, which one.
+        field: String,
         /// In the journal.
         journal: String,
         /// In this run.

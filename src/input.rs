@@ -10,7 +10,7 @@ use unattended_upgrade::{FleetChange, Group, Record, Stream};
 use crate::blueprint::Blueprint;
 use crate::handle::Order;
 use crate::machine::Remedy;
-use crate::{Level, Outcome};
+use crate::{Level, Outcome, Settings};
 
 /// What a journal says of its change in its first record. A run that resumes must be about the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl Header {
 
     /// The first field, besides the times, in which this journal's change differs from the one at hand: its name, what
     /// the journal has, what the run wants.
-    pub(crate) fn difference(&self, wanted: &Self) -> Option<(&'static str, String, String)> {
+    pub(crate) fn difference(&self, wanted: &Self) -> Option<(String, String, String)> {
         let fields = [
             ("change", self.change.clone(), wanted.change.clone()),
             ("from", self.from.clone(), wanted.from.clone()),
@@ -73,11 +73,13 @@ impl Header {
             ("targets", self.targets.to_string(), wanted.targets.to_string()),
             ("plan", self.plan.clone(), wanted.plan.clone()),
             ("rules", self.rules.clone(), wanted.rules.clone()),
-            ("settings", self.settings.clone(), wanted.settings.clone()),
             ("author", self.author.clone(), wanted.author.clone()),
             ("grant", self.grant(), wanted.grant()),
         ];
-        fields.into_iter().find(|(_, journal, run)| journal != run)
+        let differs = fields.into_iter().find(|(_, journal, run)| journal != run);
+        differs
+            .map(|(name, journal, run)| (name.to_owned(), journal, run))
+            .or_else(|| Settings::difference(&self.settings, &wanted.settings))
     }
 }
 

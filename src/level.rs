@@ -150,7 +150,8 @@ pub struct GrantError {
 #[non_exhaustive]
 pub struct Budget {
     /// Targets that it may start on the way forward in any 24 hours. Beyond it the change waits for a person, or for the day to
-    /// pass. Default: as many as the plan opens.
+    /// pass. A person's yes lets it start as many once more. At least 1: where nothing is to start without a word, that is a level
+    /// ([`Level::L1`], [`Level::L2`]). Default: as many as the plan opens.
     pub starts_per_day: Option<u64>,
     /// How often it may go on by itself, in any 24 hours, after a check had blocked the change: what blocks again and again is
     /// no passing matter. Default 12.

@@ -178,6 +178,34 @@ impl Settings {
         text
     }
 
+    /// The first setting in which two of these [texts](Self::of_the_change) differ, and what each has. What a text leaves out has its
+    /// default.
+    pub(crate) fn difference(journal: &str, run: &str) -> Option<(String, String, String)> {
+        if journal == run {
+            return None;
+        }
+        let default = format!("{:?}", Self::default());
+        let [journal, run, default] = [journal, run, default.as_str()].map(fields);
+        let value = |of: &Fields, name: &str| {
+            let known = of.iter().chain(&default).find(|(known, _)| known == name);
+            known.map_or_else(|| "nothing".to_owned(), |(_, value)| value.clone())
+        };
+        let names = run.iter().chain(&journal).map(|(name, _)| name.clone());
+        let mut all = names.map(|name| {
+            let (journal, run) = (value(&journal, &name), value(&run, &name));
+            (name, journal, run)
+        });
+        let found = all.find(|(_, journal, run)| journal != run);
+        // Texts that differ in their form alone were written by different builds.
+        found.or_else(|| {
+            Some((
+                "settings".to_owned(),
+                "of another build".to_owned(),
+                "of this one".to_owned(),
+            ))
+        })
+    }
+
     /// Refuses settings that contradict themselves; says which field and what it may be.
     pub(crate) fn check(&self) -> Result<(), String> {
         let times = [
@@ -255,11 +283,57 @@ impl Settings {
                     .to_owned(),
             );
         }
+        if self.budget.starts_per_day == Some(0) {
+            return Err(
+                "settings: `budget.starts_per_day` is 0, and nothing would ever start: give at least 1; where no target is to start without a \
+                 person's word, take level L1 (a word for each) or L2 (a word for each batch)"
+                    .to_owned(),
+            );
+        }
         if self.tries == 0 {
             return Err("settings: `tries` is 0: give at least 1".to_owned());
         }
         Ok(())
     }
+}
+
+/// Names, with a dot before each that belongs to another, and values.
+type Fields = Vec<(String, String)>;
+
+/// The fields of a struct as `Debug` writes it.
+fn fields(text: &str) -> Fields {
+    let mut found = Vec::new();
+    let inside = text
+        .split_once(" { ")
+        .and_then(|(_, rest)| rest.strip_suffix(" }"))
+        .unwrap_or_default();
+    let (mut depth, mut quoted, mut from) = (0_u32, false, 0);
+    let mut parts = Vec::new();
+    for (at, byte) in inside.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'{' | b'[' | b'(' if !quoted => depth += 1,
+            b'}' | b']' | b')' if !quoted => depth = depth.saturating_sub(1),
+            b',' if !quoted && depth == 0 => {
+                parts.push(&inside[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&inside[from..]);
+    for (name, value) in parts.iter().filter_map(|part| part.trim().split_once(": ")) {
+        let inner = fields(value);
+        if inner.is_empty() {
+            found.push((name.to_owned(), value.to_owned()));
+        }
+        found.extend(
+            inner
+                .into_iter()
+                .map(|(field, value)| (format!("{name}.{field}"), value)),
+        );
+    }
+    found
 }
 
 #[cfg(test)]
@@ -268,6 +342,25 @@ mod tests {
 
     /// What journals of before these could be set say of a change.
     const NAMES: [&str; 3] = ["on_stop", "isolation_ms", "heals_per_day"];
+
+    #[test]
+    fn settings_that_differ_are_told_by_their_name() {
+        let (mut run, mut deep) = (Settings::default(), Settings::default());
+        let journal = run.of_the_change();
+        assert_eq!(Settings::difference(&journal, &journal), None);
+        run.on_stop = OnStop::FreezeInPlace;
+        run.domains = vec!["region, \"west\"".to_owned(), "zone".to_owned()];
+        deep.budget.starts_per_day = Some(500);
+        let told = |run: &Settings| Settings::difference(&journal, &run.of_the_change()).unwrap();
+        let strings = |(a, b, c): (&str, &str, &str)| (a.to_owned(), b.to_owned(), c.to_owned());
+        // What has its default stands in no text.
+        assert_eq!(told(&run), strings(("on_stop", "RollBack", "FreezeInPlace")));
+        assert_eq!(told(&deep), strings(("budget.starts_per_day", "None", "Some(500)")));
+        let back = Settings::difference(&run.of_the_change(), &journal).unwrap();
+        assert_eq!((back.1.as_str(), back.2.as_str()), ("FreezeInPlace", "RollBack"));
+        run.on_stop = OnStop::RollBack;
+        assert_eq!(told(&run).0, "domains");
+    }
 
     #[test]
     fn journals_of_before_say_nothing_of_what_came_later() {

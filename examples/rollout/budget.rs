@@ -29,7 +29,15 @@ pub(crate) fn budget(text: &str) -> Result<Budget, String> {
                 .map_err(|_| format!("`{part}`: write a whole number, as in `{key}=4`"))
         };
         match key {
-            "starts-per-day" => budget.starts_per_day = Some(u64::from(whole()?)),
+            "starts-per-day" => match whole()? {
+                0 => {
+                    return Err(format!(
+                        "`{part}`: nothing would ever start; write at least 1, or take `--level 1` or `--level 2`, where nothing starts \
+                         without a person's word"
+                    ));
+                }
+                most => budget.starts_per_day = Some(u64::from(most)),
+            },
             "resumes-per-day" => budget.resumes_per_day = whole()?,
             "rollbacks-per-day" => budget.rollbacks_per_day = whole()?,
             "heals-per-day" => budget.heals_per_day = whole()?,

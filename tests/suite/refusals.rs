@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::support::{Case, HOUR_MS, NEW, OLD, person};
 use unattended::batching::{Policy, Ramp, count, pct};
 use unattended::upgrade::{Capabilities, Clock, Group, Journal, MemoryJournal, Stream, Wanted};
-use unattended::{Actor, Autopilot, Change, Level, Outcome, RunError, Settings, StartError};
+use unattended::{Actor, Autopilot, Change, Level, OnStop, Outcome, RunError, Settings, StartError};
 use unattended_simulated::{InitialState, SimConfig, Simulated};
 
 /// Runs `first` for a while, then something else over the same journal: what becomes of that, and how many orders it
@@ -39,7 +39,7 @@ fn take_up(first: &Case, change: impl FnOnce(&mut Case)) -> (Option<Result<Outco
 #[track_caller]
 fn assert_names(field: &str, change: impl FnOnce(&mut Case)) {
     let (ran, effects) = take_up(&Case::calm(3, 10), change);
-    let Some(Err(refused @ RunError::OtherChange { field: found, .. })) = ran else {
+    let Some(Err(ref refused @ RunError::OtherChange { field: ref found, .. })) = ran else {
         panic!("another `{field}` was taken up as if nothing were different: {ran:?}");
     };
     assert_eq!(found, field, "{refused}");
@@ -74,7 +74,12 @@ fn a_journal_of_another_change_is_refused_by_the_field_that_differs() {
     assert_names("plan", |case| {
         case.policy = case.policy.clone().ramp(Ramp::geometric(count(5), 3.0).unwrap());
     });
-    assert_names("settings", |case| case.settings.bake_ms += 1);
+    // A setting by its own name.
+    assert_names("bake_ms", |case| case.settings.bake_ms += 1);
+    assert_names("on_stop", |case| case.settings.on_stop = OnStop::FreezeInPlace);
+    assert_names("budget.starts_per_day", |case| {
+        case.settings.budget.starts_per_day = Some(500);
+    });
 }
 
 /// Changes one thing.

@@ -23,8 +23,8 @@ use crate::machine::Setup;
 use crate::machine::rules::Asked;
 use crate::machine::tables::Tables;
 use crate::{
-    ActorKind, AlwaysPermit, Change, ChangeFeed, Grant, Handle, Level, Notifier, OnStop, Outcome, Permit, RunError,
-    Settings, StartError,
+    ActorKind, AlwaysPermit, Change, ChangeFeed, DECISIONS, Grant, Handle, Level, Notifier, OnStop, Outcome, Permit,
+    RunError, Settings, StartError,
 };
 
 /// A part that has not been given yet. A builder with one left has no `build`.
@@ -416,6 +416,7 @@ impl Autopilot {
         let handle = Handle {
             shared: Arc::clone(&shared),
             proof: planned.setup.proof,
+            answers: None,
         };
         let World {
             platform,
@@ -526,6 +527,7 @@ impl Autopilot {
         };
         let members = fleet.targets().map(member).collect();
         let header = Header {
+            decisions: DECISIONS,
             change: change.id.clone(),
             author: change.author.to_string(),
             from: change.from.to_string(),

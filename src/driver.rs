@@ -19,7 +19,7 @@ use unattended_upgrade::{
 
 use crate::blueprint::Blueprint;
 use crate::events::Happened;
-use crate::handle::{Command, Order, Shared};
+use crate::handle::{Given, Shared};
 use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
 use crate::notice::Outbox;
@@ -160,7 +160,7 @@ impl Run {
         let ended = machine.ended();
         let now_ms = machine.now_ms();
         let restarts = machine.restarts(|name| self.driver.is_busy(&TargetId::from(name)));
-        self.shared.frozen.store(machine.is_frozen(), Ordering::Release);
+        self.shared.set_frozen(machine.is_frozen());
         let newborns = machine.newborns();
         self.shared.events.begin(machine.runs());
         let change = machine.setup().change.id.clone();
@@ -187,10 +187,13 @@ impl Run {
         };
         let begin = group.records().find(|record| record.stream == Stream::AUTOPILOT);
         match begin.map(|record| Input::decode(&record)) {
-            Some(Ok(Input::Begin(header, history))) => match header.difference(wanted) {
-                None => Ok(Some((header, history))),
-                Some((field, journal, run)) => Err(RunError::OtherChange { field, journal, run }),
-            },
+            Some(Ok(Input::Begin(header, history))) => {
+                header.check_decisions()?;
+                match header.difference(wanted) {
+                    None => Ok(Some((header, history))),
+                    Some((field, journal, run)) => Err(RunError::OtherChange { field, journal, run }),
+                }
+            }
             Some(Err(error)) => Err(RunError::Journal(error)),
             _ => Err(RunError::Journal(
                 "it does not begin with a change: it belongs to another program".to_owned(),
@@ -295,22 +298,21 @@ impl Run {
     }
 
     fn take_orders(&mut self) -> Result<(), RunError> {
-        let orders: Vec<Order> = self.shared.orders.lock().drain(..).collect();
+        let orders: Vec<Given> = self.shared.orders.lock().drain(..).collect();
         if !orders.is_empty() {
             // What a person said is durable at once.
             self.kept_back = MAX_KEPT_BACK;
         }
-        for order in orders {
-            self.input(&Input::Order(order.clone()))?;
-            self.with(|machine| machine.order(&order))?;
+        for Given { order, refused } in orders {
+            let input = match refused {
+                None => Input::Order(order),
+                Some(why) => Input::Refused { order, why },
+            };
+            self.input(&input)?;
+            self.with(|machine| machine.take(&input))??;
         }
         let frozen = self.with(|machine| machine.is_frozen())?;
-        // Under the lock by which a freeze is given: one that came meanwhile keeps its hold.
-        let orders = self.shared.orders.lock();
-        if !orders.iter().any(|order| order.command == Command::Freeze) {
-            self.shared.frozen.store(frozen, Ordering::Release);
-        }
-        drop(orders);
+        self.shared.set_frozen(frozen);
         Ok(())
     }
 

@@ -81,6 +81,16 @@ pub enum RunError {
         /// In this run.
         run: String,
     },
+    /// The change began with decisions that this build does not know.
+    #[error(
+        "the change goes by version {journal} of the decisions, and this build knows those up to {}: take it up with the build that \
+         began it, or a later one",
+        crate::DECISIONS
+    )]
+    LaterDecisions {
+        /// The version in the journal.
+        journal: u16,
+    },
     /// The journal cannot be read back.
     #[error("the journal cannot be used: {0}")]
     Journal(String),

@@ -10,7 +10,7 @@ use unattended_upgrade::Version;
 
 use crate::events::{Events, Hub};
 use crate::machine::Machine;
-use crate::{Actor, Grant, Level, Notice, Outlook, Summary};
+use crate::{Actor, ActorKind, Grant, Level, Notice, Outlook, Question, Summary};
 
 /// A word to a running change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ pub enum Command {
         /// Which.
         target: String,
     },
-    /// Yes, to the open question.
+    /// Yes, to the open question, or to the one that the order [names](Order::question).
     Approve,
-    /// Roll the whole change back.
+    /// Roll the whole change back. A person's word is enough; a program's is a reason to stop, which level and budgets decide on.
     RollBack,
     /// End here and leave everything as it is.
     Abort,
@@ -60,6 +60,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it may be meant as an answer. What stops, holds or narrows the change is none, and comes never too late.
+    pub(crate) const fn may_answer(&self) -> bool {
+        matches!(self, Self::Approve | Self::Resume | Self::RollBack | Self::Abort)
+    }
+
     /// In decisions.
     pub(crate) const fn word(&self) -> &'static str {
         match self {
@@ -102,6 +107,18 @@ pub struct Order {
     pub actor: Actor,
     /// Why.
     pub reason: String,
+    /// The [number](crate::Question::id) of the question that it answers: approve, resume, roll back and abort are taken only while that one is
+    /// open. `None`: whatever is. Other commands answer nothing, and are taken whatever it says.
+    #[serde(default)]
+    pub question: Option<u64>,
+}
+
+/// An order that lies unread.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) order: Order,
+    /// Whoever gave it was told that it is refused, and why.
+    pub(crate) refused: Option<String>,
 }
 
 /// What the run and its handles share.
@@ -109,7 +126,7 @@ pub struct Order {
 pub(crate) struct Shared {
     /// `None` until the run has read its journal.
     pub(crate) machine: Mutex<Option<Machine>>,
-    pub(crate) orders: Mutex<VecDeque<Order>>,
+    pub(crate) orders: Mutex<VecDeque<Given>>,
     /// Set by a freeze at once, before the journal has it: read before each effect.
     pub(crate) frozen: AtomicBool,
     pub(crate) ended: AtomicBool,
@@ -122,8 +139,26 @@ pub(crate) struct Shared {
 /// The orders that may lie unread. More than that is a program gone wild, not people.
 const MAX_ORDERS: usize = 1_000;
 
+impl Shared {
+    /// What the machine says of a freeze, under the lock by which one is given: one that came meanwhile keeps its hold.
+    pub(crate) fn set_frozen(&self, frozen: bool) {
+        let orders = self.orders.lock();
+        let given = orders.iter().any(|given| given.order.command == Command::Freeze);
+        self.frozen.store(frozen || given, Ordering::Release);
+    }
+}
+
+/// Whether a freeze that finds no room would add nothing to those that did: a person's can be lifted by people alone, as can that of
+/// two programs. So at most three are kept beyond the bound.
+fn is_frozen_already(orders: &VecDeque<Given>, by: &Actor) -> bool {
+    let mut beyond = orders.iter().skip(MAX_ORDERS).map(|given| &given.order.actor);
+    let programs = beyond.clone().filter(|actor| actor.kind == ActorKind::Program).count();
+    beyond.any(|actor| actor.kind == ActorKind::Person || actor.id == by.id)
+        || (by.kind == ActorKind::Program && programs >= 2)
+}
+
 /// Why a command was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// The change has ended.
@@ -132,13 +167,73 @@ pub enum CommandError {
     /// Too many commands wait to be read.
     #[error("{MAX_ORDERS} commands wait to be read: is the run still driven?")]
     TooMany,
+    /// A program said what a person has to.
+    #[error(
+        "{program} is a program, and it takes a person {what}: name somebody who answers for it (`Actor::person`); programs may freeze, pause, \
+         leave out, lower the level, and ask for the way back"
+    )]
+    NeedsPerson {
+        /// Which program.
+        program: String,
+        /// What takes a person, as `to answer a question`.
+        what: &'static str,
+    },
+    /// A person said so who has no name.
+    #[error("it takes a person with a name {what}: say who it is (`Actor::person`)")]
+    Nameless {
+        /// What takes a person.
+        what: &'static str,
+    },
+    /// The question that it answers is not open.
+    #[error("question {named} is not open; {}", open_in_words(.open.as_ref()))]
+    OtherQuestion {
+        /// The question that was named.
+        named: u64,
+        /// The open one, and its text.
+        open: Option<(u64, String)>,
+    },
+    /// The level is not given.
+    #[error("{level} is not granted: {why}")]
+    NoLevel {
+        /// Which.
+        level: Level,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl Actor {
+    /// Why this is nobody to say what takes a person with a name, if it is.
+    pub(crate) fn lacks(&self, what: &'static str) -> Option<CommandError> {
+        match self.kind {
+            ActorKind::Person if self.id.trim().is_empty() => Some(CommandError::Nameless { what }),
+            ActorKind::Person => None,
+            ActorKind::Program => Some(CommandError::NeedsPerson {
+                program: self.to_string(),
+                what,
+            }),
+        }
+    }
+}
+
+fn open_in_words(open: Option<&(u64, String)>) -> String {
+    open.map_or_else(
+        || "no question is, and what was asked has been answered or is asked no more".to_owned(),
+        |(id, text)| format!("question {id} is: look at it, and answer that one: {text}"),
+    )
 }
 
 /// Speaks to a running change, from any thread, and asks it things. Cloning gives another handle to the same run.
+///
+/// A command that is refused is answered with an error, is written down in the journal and among the decisions, and has no effect. Whether
+/// it is, is seen as the change stands when it is given, and once more when the run reads it: what was taken may come too late.
+/// Before the run has begun nothing can be seen, and all is looked at when it is read.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) proof: Proof,
+    /// The question that its words answer.
+    pub(crate) answers: Option<u64>,
 }
 
 impl Handle {
@@ -163,18 +258,47 @@ impl Handle {
         self.order(Command::Pin { target: target.into() }, actor, reason)
     }
 
-    /// Says yes to the open question. For the question whether to roll back, that is the rollback.
+    /// The question that is open, if one is.
+    pub fn question(&self) -> Option<Question> {
+        self.shared.machine.lock().as_ref().and_then(Machine::open_question)
+    }
+
+    /// A handle to the same run whose answers are to this [question](Question::id) alone: approve, resume, roll back and abort are refused
+    /// where another is open by then, or none. Who answers what somebody has read a while ago wants this one, so that the word does not
+    /// fall on newer evidence.
+    ///
+    /// ```
+    /// # fn answer(handle: &unattended::Handle, notice: &unattended::Notice) -> Result<(), unattended::CommandError> {
+    /// use unattended::Actor;
+    ///
+    /// if let Some(question) = &notice.question {
+    ///     handle.answering(question.id).approve(Actor::person("li", "INC-42"), "seen it")?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn answering(&self, question: u64) -> Self {
+        Self {
+            answers: Some(question),
+            ..self.clone()
+        }
+    }
+
+    /// Says yes to the open question. For the question whether to roll back, that is the rollback. It takes a person.
     pub fn approve(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Approve, actor, reason)
     }
 
     /// Goes on: out of a freeze, or over what has stopped the change. What was seen stops it no more: evidence that was
-    /// overruled is asked no more, a gate only where it refuses more targets than it had.
+    /// overruled is asked no more, a gate only where it refuses more targets than it had. It takes a person; a program may lift the freeze or
+    /// pause that it alone has given.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Resume, actor, reason)
     }
 
-    /// Rolls the whole change back.
+    /// Rolls the whole change back. Where a program says so, level and budgets decide as they do where evidence stops the change: it goes
+    /// back by itself, or a person is asked, and nothing more goes forward until then.
     pub fn roll_back(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::RollBack, actor, reason)
     }
@@ -208,7 +332,7 @@ impl Handle {
     }
 
     /// Takes a step that is [offered](Self::offers): at level L1 the target is changed at this word; at L0 it says that the
-    /// target has been changed by hand, which is looked at.
+    /// target has been changed by hand, which is looked at. It takes a person.
     pub fn step(&self, actor: Actor, target: impl Into<String>, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Step { target: target.into() }, actor, reason)
     }
@@ -245,7 +369,8 @@ impl Handle {
             .map_or_else(Vec::new, Machine::open_notices)
     }
 
-    /// Ends the change where it stands.
+    /// Ends the change where it stands. Where it has been stopped, or goes back, it takes a person: whoever was to go back is left as
+    /// they are.
     pub fn abort(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Abort, actor, reason)
     }
@@ -255,6 +380,7 @@ impl Handle {
             command,
             actor,
             reason: reason.into(),
+            question: self.answers,
         })
     }
 
@@ -263,18 +389,32 @@ impl Handle {
         if self.shared.ended.load(Ordering::Acquire) {
             return Err(CommandError::Ended);
         }
+        let freezes = order.command == Command::Freeze;
+        let refused = if freezes {
+            // It is never refused, and does not wait for whoever holds the machine.
+            None
+        } else {
+            let machine = self.shared.machine.lock();
+            machine.as_ref().and_then(|machine| machine.refusal(&order))
+        };
         let mut orders = self.shared.orders.lock();
-        if order.command == Command::Freeze {
-            // Even a full queue must not keep a freeze from taking hold.
+        if freezes {
             self.shared.frozen.store(true, Ordering::Release);
         }
-        if orders.len() >= MAX_ORDERS {
+        let is_full = orders.len() >= MAX_ORDERS;
+        if is_full && !freezes {
             return Err(CommandError::TooMany);
         }
-        orders.push_back(order);
+        // A freeze has room where nothing else does: one that is not read would be lifted again.
+        if !(is_full && is_frozen_already(&orders, &order.actor)) {
+            orders.push_back(Given {
+                order,
+                refused: refused.as_ref().map(CommandError::to_string),
+            });
+        }
         drop(orders);
         self.shared.waker.wake();
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// What the independent verifier checked of the plan.

@@ -10,11 +10,14 @@ use unattended_upgrade::{FleetChange, Group, Record, Stream};
 use crate::blueprint::Blueprint;
 use crate::handle::Order;
 use crate::machine::Remedy;
-use crate::{Level, Outcome, Settings};
+use crate::{DECISIONS, Level, Outcome, RunError, Settings};
 
 /// What a journal says of its change in its first record. A run that resumes must be about the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
+    /// By which [`DECISIONS`](crate::DECISIONS) it goes. It stands before the rest in its record, and in those of before not at all.
+    #[serde(skip)]
+    pub(crate) decisions: u16,
     pub(crate) change: String,
     pub(crate) author: String,
     pub(crate) from: String,
@@ -59,6 +62,16 @@ impl Header {
         format!("by {}{until}", self.granted_by)
     }
 
+    /// Refuses decisions that nobody here can make.
+    pub(crate) const fn check_decisions(&self) -> Result<(), RunError> {
+        if self.decisions > DECISIONS {
+            return Err(RunError::LaterDecisions {
+                journal: self.decisions,
+            });
+        }
+        Ok(())
+    }
+
     /// The first field, besides the times, in which this journal's change differs from the one at hand: its name, what
     /// the journal has, what the run wants.
     pub(crate) fn difference(&self, wanted: &Self) -> Option<(String, String, String)> {
@@ -98,6 +111,8 @@ pub(crate) enum Input {
     Seen(Vec<(String, String)>),
     /// Somebody said something.
     Order(Order),
+    /// Somebody said something, and was told at once that it is refused, and why. It has no effect.
+    Refused { order: Order, why: String },
     /// It is over.
     End(Outcome),
     /// What the change was made from; directly behind its beginning.
@@ -153,12 +168,15 @@ pub(crate) struct Told {
     pub(crate) text: String,
 }
 
-/// 1 was without grants.
-const BEGIN: u8 = 8;
+/// 1 was without grants, 8 without a version of decisions.
+const BEGIN: u8 = 19;
+const BEGIN_OF_FIRST: u8 = 8;
 const TICK: u8 = 2;
 const INTERVAL: u8 = 3;
 const NEWS: u8 = 4;
-const ORDER: u8 = 5;
+/// 5 was without the question that it answers.
+const ORDER: u8 = 20;
+const ORDER_OF_FIRST: u8 = 5;
 const END: u8 = 6;
 const SEEN: u8 = 7;
 const MADE: u8 = 9;
@@ -171,13 +189,15 @@ const HEALER: u8 = 15;
 const NAMED: u8 = 16;
 const HEAL: u8 = 17;
 const HEALED: u8 = 18;
+const REFUSED: u8 = 21;
 
 impl Input {
     /// Adds the input to a group.
     pub(crate) fn push_to(&self, group: &mut Group) -> Result<(), postcard::Error> {
         match self {
             Self::Begin(header, history) => {
-                group.push(Stream::AUTOPILOT, BEGIN, &postcard::to_stdvec(&(header, history))?);
+                let bytes = postcard::to_stdvec(&(header.decisions, header, history))?;
+                group.push(Stream::AUTOPILOT, BEGIN, &bytes);
             }
             Self::Tick(now_ms) => group.push(Stream::AUTOPILOT, TICK, &now_ms.to_le_bytes()),
             Self::Interval(interval) => {
@@ -190,6 +210,9 @@ impl Input {
             }
             Self::Seen(wrong) => group.push(Stream::AUTOPILOT, SEEN, &postcard::to_stdvec(wrong)?),
             Self::Order(order) => group.push(Stream::AUTOPILOT, ORDER, &postcard::to_stdvec(order)?),
+            Self::Refused { order, why } => {
+                group.push(Stream::AUTOPILOT, REFUSED, &postcard::to_stdvec(&(order, why))?);
+            }
             Self::End(outcome) => group.push(Stream::AUTOPILOT, END, &postcard::to_stdvec(outcome)?),
             Self::Made(blueprint) => group.push(Stream::AUTOPILOT, MADE, &postcard::to_stdvec(blueprint)?),
             Self::Decided(decided) => group.push(Stream::AUTOPILOT, DECIDED, &postcard::to_stdvec(decided)?),
@@ -231,8 +254,12 @@ impl Input {
         let damaged = |error: postcard::Error| format!("a record of kind {} of the autopilot: {error}", record.kind);
         Ok(match record.kind {
             BEGIN => {
+                let (decisions, header, history) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Begin(Header { decisions, ..header }, history)
+            }
+            BEGIN_OF_FIRST => {
                 let (header, history) = postcard::from_bytes(record.bytes).map_err(damaged)?;
-                Self::Begin(header, history)
+                Self::Begin(Header { decisions: 1, ..header }, history)
             }
             TICK => Self::Tick(milliseconds(record.bytes)?),
             INTERVAL => Self::Interval(Interval::decode(record.bytes).map_err(|error| error.to_string())?),
@@ -242,6 +269,19 @@ impl Input {
             }
             SEEN => Self::Seen(postcard::from_bytes(record.bytes).map_err(damaged)?),
             ORDER => Self::Order(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            ORDER_OF_FIRST => {
+                let (command, actor, reason) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Order(Order {
+                    command,
+                    actor,
+                    reason,
+                    question: None,
+                })
+            }
+            REFUSED => {
+                let (order, why) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Refused { order, why }
+            }
             END => Self::End(postcard::from_bytes(record.bytes).map_err(damaged)?),
             MADE => Self::Made(postcard::from_bytes(record.bytes).map_err(damaged)?),
             DECIDED => Self::Decided(postcard::from_bytes(record.bytes).map_err(damaged)?),
@@ -293,6 +333,7 @@ impl Input {
             Self::News { changes, .. } => format!("{} changes of the fleet", changes.len()),
             Self::Seen(wrong) => format!("{} targets do not run what they should", wrong.len()),
             Self::Order(order) => format!("{:?} by {}: {}", order.command, order.actor, order.reason),
+            Self::Refused { order, why } => format!("{:?} by {}, refused: {why}", order.command, order.actor),
             Self::End(outcome) => outcome.as_str().to_owned(),
             Self::Made(blueprint) => format!("{} targets", blueprint.targets()),
             Self::Decided(decided) => match decided.told.first() {
@@ -327,11 +368,12 @@ impl Input {
     /// The name of the kind of an autopilot record, for dumps.
     pub(crate) const fn kind_name(kind: u8) -> &'static str {
         match kind {
-            BEGIN => "begin",
+            BEGIN | BEGIN_OF_FIRST => "begin",
             TICK => "tick",
             INTERVAL => "interval",
             NEWS => "news",
-            ORDER => "order",
+            ORDER | ORDER_OF_FIRST => "order",
+            REFUSED => "refused",
             SEEN => "seen",
             END => "end",
             MADE => "made",

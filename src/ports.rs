@@ -9,6 +9,9 @@ use crate::{Notice, Pulse, Severity};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Question {
+    /// Its number among the questions of the change, from 1: an [answer](crate::Handle::answering) may name it.
+    #[serde(default)]
+    pub id: u64,
     /// What is asked.
     pub kind: QuestionKind,
     /// In one sentence.

@@ -10,6 +10,8 @@ use crate::{Outcome, RunError, Summary};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Replay {
+    /// By which [`DECISIONS`](crate::DECISIONS) the change began, and was played.
+    pub decided_by: u16,
     /// Records that were read.
     pub records: u64,
     /// Decisions that were made again.
@@ -70,6 +72,7 @@ pub struct WhatIf {
 ///
 /// # Errors
 /// [`RunError::Journal`] where the journal is of something else, is damaged, or cannot be played by this version;
+/// [`RunError::LaterDecisions`] where its change goes by decisions that this build does not know;
 /// [`RunError::Append`] where it cannot be read; [`RunError::Rules`] where `what_if` speaks of what the fleet does not have.
 pub async fn replay<J: Journal + ?Sized>(journal: &J, what_if: Option<Guard>) -> Result<Replay, RunError> {
     let mut player = Player {
@@ -81,6 +84,7 @@ pub async fn replay<J: Journal + ?Sized>(journal: &J, what_if: Option<Guard>) ->
         || RunError::Journal("it has no change in it: it has not begun, or belongs to another program".to_owned());
     let machine = player.machine.ok_or_else(nothing)?;
     Ok(Replay {
+        decided_by: machine.setup().header.decisions,
         records: player.records,
         decisions: player.decisions,
         starts: player.starts,
@@ -126,7 +130,10 @@ impl Player {
         }
         let input = Input::decode(record).map_err(RunError::Journal)?;
         match (&mut self.machine, input) {
-            (None, Input::Begin(header, history)) => self.begun = Some((header, history)),
+            (None, Input::Begin(header, history)) => {
+                header.check_decisions()?;
+                self.begun = Some((header, history));
+            }
             (None, Input::Made(blueprint)) => {
                 let (header, history) = self.begun.take().ok_or_else(not_at_the_beginning)?;
                 let setup = blueprint.setup(header).map_err(RunError::Journal)?;
@@ -141,7 +148,7 @@ impl Player {
             }
             (None, _) => return Err(not_at_the_beginning()),
             (Some(machine), Input::Decided(decided)) => {
-                let now = machine.take_decided();
+                let now = machine.decided_again(&decided);
                 let began_ms = machine.setup().header.began_ms;
                 self.compare(seq, &decided, now.as_ref(), began_ms);
             }

@@ -81,6 +81,9 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ask {
+    /// The question's number, by which an [answer](crate::Handle::answering) may name it; 0 in summaries of before there was one.
+    #[serde(default)]
+    pub id: u64,
     /// The question in one sentence.
     pub question: String,
     /// By when an answer is wanted.

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde::Serialize;
 use unattended::defense::Guard;
-use unattended::{Replay, WhatIf, replay};
+use unattended::{DECISIONS, Replay, WhatIf, replay};
 use unattended_examples_support::Failure;
 use unattended_redb::Redb;
 
@@ -44,6 +44,7 @@ struct Json<'r> {
     to: &'r str,
     level: String,
     identical: bool,
+    decided_by: u16,
     digest: &'r str,
     journal_digest: &'r str,
     records: u64,
@@ -73,7 +74,13 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
     let copy = scratch.path().join("journal");
     std::fs::copy(&options.journal, &copy).map_err(|error| Failure::Input(format!("{path}: {error}")))?;
-    let journal = Redb::open(&copy).map_err(|error| Failure::Input(format!("{path}: it is no journal: {error}")))?;
+    let journal = Redb::open(&copy).map_err(|error| {
+        // Its own name, not that of the copy.
+        let error = error
+            .to_string()
+            .replace(&copy.display().to_string(), &path.to_string());
+        Failure::Input(format!("{path}: it is no journal: {error}"))
+    })?;
     let asked = rules.is_some();
     let played = futures::executor::block_on(replay(&journal, rules))
         .map_err(|error| Failure::Input(format!("{path}: {error}")))?;
@@ -99,6 +106,7 @@ fn json(played: &Replay, identical: bool, asked: bool) -> Json<'_> {
         to: &summary.to,
         level: summary.level.to_string(),
         identical,
+        decided_by: played.decided_by,
         digest: &played.digest,
         journal_digest: &played.journal_digest,
         records: played.records,
@@ -126,6 +134,12 @@ fn words(played: &Replay, asked: bool) -> String {
             played.records, played.decisions, played.starts
         ),
     ];
+    if played.decided_by != DECISIONS {
+        lines.push(format!(
+            "decided by version {} of the decisions, as it began; a change that begins with this build goes by version {DECISIONS}",
+            played.decided_by
+        ));
+    }
     match &played.first_difference {
         None => lines.push(format!("identical; digest {}", played.digest)),
         Some(difference) => {

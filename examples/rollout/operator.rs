@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, Platform, TargetId};
-use unattended::{Actor, Handle, Notice, NoticeStage, Notifier, Pulse, QuestionKind};
+use unattended::{Actor, Handle, Notice, NoticeStage, Notifier, Pulse, Question, QuestionKind};
 use unattended_simulated::Simulated;
 
 use crate::options::Operator;
@@ -24,7 +24,8 @@ pub(crate) struct Desk {
     handle: OnceLock<(Handle, Arc<Simulated>)>,
     /// Steps taken by hand.
     by_hand: AtomicU32,
-    asked_ms: Mutex<Option<u64>>,
+    /// The question that waits for the simulated operator, and since when.
+    asked: Mutex<Option<(u64, u64)>>,
     post: Option<Post>,
 }
 
@@ -34,7 +35,7 @@ impl Desk {
             operator,
             handle: OnceLock::new(),
             by_hand: AtomicU32::new(0),
-            asked_ms: Mutex::new(None),
+            asked: Mutex::new(None),
             post,
         }
     }
@@ -44,9 +45,10 @@ impl Desk {
         let _ = self.handle.set((handle.clone(), Arc::clone(world)));
     }
 
-    fn answer(&self, actor: Actor, text: &str) {
+    /// Answers this question alone: another that has come up meanwhile is told on its own.
+    fn answer(&self, question: u64, actor: Actor, text: &str) {
         if let Some((handle, _)) = self.handle.get()
-            && let Err(error) = handle.approve(actor, text)
+            && let Err(error) = handle.answering(question).approve(actor, text)
         {
             eprintln!("the answer was not taken: {error}");
         }
@@ -57,12 +59,11 @@ impl Desk {
         loop {
             clock.sleep_until(clock.now() + LOOK_MS).await;
             let due = self
-                .asked_ms
+                .asked
                 .lock()
-                .is_some_and(|asked| clock.now() >= asked + ANSWER_MS);
-            if due {
-                *self.asked_ms.lock() = None;
-                self.answer(Actor::person("operator", "simulated"), "yes");
+                .take_if(|(_, asked_ms)| clock.now() >= *asked_ms + ANSWER_MS);
+            if let Some((question, _)) = due {
+                self.answer(question, Actor::person("operator", "simulated"), "yes");
             }
             if self.operator == Operator::Simulated {
                 self.take_steps(&Actor::person("operator", "simulated")).await;
@@ -93,7 +94,8 @@ impl Desk {
         }
     }
 
-    async fn prompt(&self, kind: QuestionKind, question: &str, otherwise: &str) {
+    async fn prompt(&self, asked: &Question) {
+        let (question, otherwise) = (&asked.text, &asked.otherwise);
         if !std::io::stdin().is_terminal() {
             eprintln!("{question}\n(standard input is no terminal, so nobody can answer: {otherwise})");
             return;
@@ -103,10 +105,10 @@ impl Desk {
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line).is_ok() && line.trim().eq_ignore_ascii_case("y") {
             let you = Actor::person("you", "terminal");
-            if kind == QuestionKind::Steps {
+            if asked.kind == QuestionKind::Steps {
                 self.take_steps(&you).await;
             } else {
-                self.answer(you, "yes");
+                self.answer(asked.id, you, "yes");
             }
         }
     }
@@ -129,8 +131,8 @@ impl Notifier for Desk {
         match self.operator {
             // Steps are taken one by one, not by an answer.
             Operator::Simulated if question.kind == QuestionKind::Steps => {}
-            Operator::Simulated => *self.asked_ms.lock() = Some(question.asked_ms),
-            Operator::Prompt => self.prompt(question.kind, &question.text, &question.otherwise).await,
+            Operator::Simulated => *self.asked.lock() = Some((question.id, question.asked_ms)),
+            Operator::Prompt => self.prompt(question).await,
             Operator::None => {}
         }
     }

@@ -156,30 +156,15 @@ impl Machine {
         self.scan_due = true;
     }
 
-    /// Somebody gives or takes a level. To take one needs no right; to give one needs a person, and a moment at which it ends.
+    /// Somebody gives or takes a level.
     pub(super) fn change_level(&mut self, actor: &Actor, level: Level, until_unix_ms: Option<i64>) {
-        let until_ms = until_unix_ms.map_or(0, |until| self.run_ms(until));
-        let refused = if level <= self.autonomy.level && until_unix_ms.is_none() {
-            None
-        } else if actor.kind != ActorKind::Person {
-            Some("a program grants no level".to_owned())
-        } else if until_ms <= self.now_ms {
-            Some("the grant has no end to come".to_owned())
-        } else if level > Level::UNGRANTED && !self.setup.header.fenced {
-            Some(format!(
-                "the platform cannot fence, so {} is the highest",
-                Level::UNGRANTED
-            ))
-        } else {
-            None
-        };
-        if let Some(why) = refused {
+        if let Some(why) = self.level_refusal(actor, level, until_unix_ms) {
             self.decide_text("level.refused", format!("{level} is not granted: {why}"), None);
             return;
         }
         self.autonomy.expired = false;
-        if until_unix_ms.is_some() {
-            self.autonomy.until_ms = until_ms;
+        if let Some(until) = until_unix_ms {
+            self.autonomy.until_ms = self.run_ms(until);
         }
         self.decide_text(
             "level.changed",

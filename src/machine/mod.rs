@@ -10,6 +10,7 @@ mod class_views;
 mod classes;
 mod commands;
 mod cut;
+mod differs;
 mod domains;
 pub(crate) mod happened;
 mod heal;
@@ -24,6 +25,7 @@ mod questions;
 mod receipts;
 mod record;
 mod rehearsal;
+mod right;
 pub(crate) mod rules;
 mod shadow;
 pub(crate) mod span;
@@ -101,6 +103,8 @@ pub(crate) struct Machine {
     frozen: Option<u64>,
     /// Since when nothing more goes forward.
     paused: Option<u64>,
+    /// The program that alone has frozen or paused it, and may lift that.
+    halted_by: Option<String>,
     /// Applications that somebody left out.
     skipped: BTreeSet<AppIndex>,
     /// Since when it is being aborted: it ends as soon as nothing is in flight.
@@ -111,6 +115,10 @@ pub(crate) struct Machine {
     /// A person said that the rollback need not wait for the rules.
     back_by_person: bool,
     question: Option<Question>,
+    /// Questions asked so far.
+    asked: u64,
+    /// Somebody who may not take the change back by a word has asked for it, and why.
+    asked_back: Option<String>,
     /// A person said: go on without evidence, leave debt, once for each question.
     granted: Vec<QuestionKind>,
     now_ms: u64,
@@ -131,6 +139,7 @@ pub(crate) struct Machine {
     waits_for: Option<(&'static str, String)>,
     /// Runs that took the change up after the first.
     runs: u32,
+    differs: differs::Differs,
     /// What those who listen know of the judge.
     last_verdict: Option<happened::VerdictKind>,
     /// Something has happened that lanes must be looked at for.
@@ -256,6 +265,7 @@ impl Machine {
             course: Course::Forward,
             frozen: None,
             paused: None,
+            halted_by: None,
             skipped: BTreeSet::new(),
             aborting: None,
             autonomy: Autonomy::new(
@@ -267,6 +277,8 @@ impl Machine {
             back_by_person: false,
             parked: Vec::new(),
             question: None,
+            asked: 0,
+            asked_back: None,
             granted: Vec::new(),
             now_ms,
             cursor: 0,
@@ -284,6 +296,7 @@ impl Machine {
             withheld: None,
             waits_for: None,
             runs: 0,
+            differs: differs::Differs::default(),
             last_verdict: None,
             exposed_at_stop: None,
             stop_text: None,
@@ -377,16 +390,6 @@ impl Machine {
         }
     }
 
-    /// Whether somebody said that nothing is to go forward.
-    pub(super) const fn is_halted(&self) -> bool {
-        self.frozen.is_some() || self.paused.is_some()
-    }
-
-    /// Whether somebody froze it.
-    pub(crate) const fn is_frozen(&self) -> bool {
-        self.frozen.is_some()
-    }
-
     /// The time is `now_ms`: decides everything that can be decided.
     pub(crate) fn tick(&mut self, now_ms: u64) -> Commands {
         let mut commands = self.decide(now_ms);
@@ -465,7 +468,7 @@ impl Machine {
     pub(crate) fn take(&mut self, input: &Input) -> Result<(), RunError> {
         match input {
             Input::Begin(..) | Input::Made(_) => {}
-            Input::Decided(_) => drop(self.take_decided()),
+            Input::Decided(then) => drop(self.decided_again(then)),
             Input::End(outcome) => self.ended_as(*outcome),
             Input::Tick(now_ms) => drop(self.tick(*now_ms)),
             Input::Interval(interval) => {
@@ -474,6 +477,7 @@ impl Machine {
             }
             Input::News { changes, cursor } => drop(self.news(changes, *cursor)),
             Input::Order(order) => self.order(order),
+            Input::Refused { order, why } => self.refused(order, why),
             Input::Seen(wrong) => drop(self.seen(wrong)),
             Input::Permit(withheld) => self.permit(withheld.clone()),
             Input::Domains { unseen } => self.domains_seen(unseen),
@@ -491,6 +495,7 @@ impl Machine {
                 self.person_patience_ms = *person_patience_ms;
                 self.desk.again();
                 self.runs = self.runs.saturating_add(1);
+                self.say_what_differs();
                 self.reopen();
             }
         }

@@ -3,7 +3,7 @@
 use crate::ActorKind;
 use crate::handle::{Command, Order};
 
-use super::Machine;
+use super::{Course, Machine};
 
 impl Machine {
     /// Somebody said something.
@@ -11,10 +11,16 @@ impl Machine {
         if self.ended().is_some() {
             return;
         }
-        if order.actor.kind == ActorKind::Person {
-            self.human_actions += 1;
+        if let Some(error) = self.refusal(order) {
+            return self.refused(order, &error.to_string());
         }
-        let Order { command, actor, reason } = order;
+        self.count_hands(order);
+        let Order {
+            command,
+            actor,
+            reason,
+            question: _,
+        } = order;
         if let Command::Step { target } = command {
             return self.step(actor, target);
         }
@@ -35,8 +41,14 @@ impl Machine {
         match command {
             Command::Step { .. } | Command::Acknowledge { .. } => {}
             Command::Level { level, until_unix_ms } => self.change_level(actor, *level, *until_unix_ms),
-            Command::Freeze => self.frozen = Some(self.now_ms),
-            Command::Pause => self.paused = Some(self.now_ms),
+            Command::Freeze => {
+                self.halted_by(actor);
+                self.frozen = Some(self.now_ms);
+            }
+            Command::Pause => {
+                self.halted_by(actor);
+                self.paused = Some(self.now_ms);
+            }
             Command::Skip { app } => self.skip(app, actor, reason),
             Command::Pin { target } => self.pin(target, actor, reason),
             Command::Resume => {
@@ -53,9 +65,17 @@ impl Machine {
                 }
             }
             Command::RollBack => {
+                let text = format!("{actor} asked for it: {reason}");
+                if actor.kind == ActorKind::Program && self.decides_by(2) {
+                    // It lifts no freeze, and answers no question: it is a reason to stop like any other.
+                    if self.course == Course::Forward {
+                        self.asked_back.get_or_insert(text);
+                    }
+                    return;
+                }
                 self.frozen = None;
                 self.question = None;
-                self.begin_rollback(format!("{actor} asked for it: {reason}"));
+                self.begin_rollback(text);
             }
             Command::Abort => {
                 // Attempts under way come to their end first: nobody's ingress stays closed.
@@ -63,6 +83,33 @@ impl Machine {
                 self.question = None;
                 self.aborting = Some(self.now_ms);
             }
+        }
+    }
+
+    /// Somebody said what they may not, or too late. It is written down, and nothing follows.
+    pub(crate) fn refused(&mut self, order: &Order, why: &str) {
+        if self.ended().is_some() {
+            return;
+        }
+        self.count_hands(order);
+        let Order {
+            command,
+            actor,
+            reason,
+            question: _,
+        } = order;
+        let code = match command {
+            Command::Level { .. } => "level.refused",
+            Command::Step { .. } => "step.refused",
+            _ => "command.refused",
+        };
+        let text = format!("{actor} says {}: {reason}; that is refused: {why}", command.word());
+        self.decide_text(code, text, None);
+    }
+
+    const fn count_hands(&mut self, order: &Order) {
+        if matches!(order.actor.kind, ActorKind::Person) {
+            self.human_actions += 1;
         }
     }
 }

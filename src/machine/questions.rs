@@ -57,7 +57,9 @@ impl Machine {
             "{otherwise}; after {} without an answer the run ends as waiting, and a later one goes on from there",
             span(patience_ms)
         );
+        self.asked += 1;
         let question = Question {
+            id: self.asked,
             kind,
             text: text.clone(),
             otherwise,

@@ -129,6 +129,7 @@ impl Machine {
             let otherwise = match code {
                 "stop.gate" => "starts that succeed would have let it go on".to_owned(),
                 "stop.no_way_back" => "a way back that works would have let it go on".to_owned(),
+                "stop.asked" => "nobody who asks for it would have let it go on".to_owned(),
                 _ => {
                     let needed = 1.0 / self.setup.change.settings.alpha;
                     format!("evidence below {needed:.0} would have let it go on")
@@ -173,7 +174,8 @@ impl Machine {
             return Some(("stop.no_way_back", text));
         }
         let stops = self.judge.stopped().is_some() && !self.overruled.evidence;
-        stops.then(|| ("stop.evidence", self.judge.explain().headline()))
+        let evidence = stops.then(|| ("stop.evidence", self.judge.explain().headline()));
+        evidence.or_else(|| self.asked_back.clone().map(|text| ("stop.asked", text)))
     }
 
     /// A person goes on over what stopped the change, or what speaks against it.
@@ -181,8 +183,10 @@ impl Machine {
         match self.stop_found() {
             Some(("stop.gate", _)) => self.overruled.gate_failures = self.start_failures.count(),
             Some(("stop.no_way_back", _)) => self.end_rehearsal(),
+            Some(("stop.asked", _)) => {}
             _ => self.overruled.evidence = true,
         }
+        self.asked_back = None;
         self.stop_text = None;
         self.stop_ln_e = None;
         self.stop_scope = None;

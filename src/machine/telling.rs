@@ -103,8 +103,10 @@ impl Machine {
                 otherwise: question.otherwise.clone(),
                 remedy: match question.kind {
                     QuestionKind::Steps => "take the steps that are offered (`Handle::step`)".to_owned(),
-                    _ => "answer yes (`Handle::approve`), or take another way (`resume`, `roll_back`, `abort`)"
-                        .to_owned(),
+                    _ => format!(
+                        "answer yes to question {} (`Handle::approve`), or take another way (`resume`, `roll_back`, `abort`)",
+                        question.id
+                    ),
                 },
                 ..self.matter("person.asked", question.kind.severity(), question.text.clone())
             });
@@ -123,6 +125,15 @@ impl Machine {
                 otherwise: "it keeps its size, and the run ends as frozen after the patience for people".to_owned(),
                 remedy: "say to go on (`Handle::resume`), or to roll back".to_owned(),
                 ..self.matter("change.paused", Severity::Warning, text)
+            });
+        }
+        if let Some(text) = self.differs.told.as_ref().filter(|_| self.ended().is_none()) {
+            matters.push(Matter {
+                otherwise: "the change goes on by what this build decides".to_owned(),
+                remedy: "look at where it differs (`replay`); to keep the decisions that it began with, take it up with the build that \
+                         wrote the journal"
+                    .to_owned(),
+                ..self.matter("decisions.differ", Severity::Warning, text.clone())
             });
         }
         if let Some(why) = &self.withheld {

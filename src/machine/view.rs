@@ -3,7 +3,7 @@
 use unattended_batching::Control;
 use unattended_health::Verdict;
 
-use crate::{Ask, BatchView, Evidence, Exposure, Next, Outcome, Progress, SUMMARY_SCHEMA, Summary};
+use crate::{Ask, BatchView, Evidence, Exposure, Next, Outcome, Progress, Question, SUMMARY_SCHEMA, Summary};
 
 use super::classes::Fresh;
 use super::{Course, Machine};
@@ -24,6 +24,11 @@ impl Machine {
             state: self.state(),
             goes_back: self.course == Course::Back,
         }
+    }
+
+    /// What a person is asked, if anything.
+    pub(crate) fn open_question(&self) -> Option<Question> {
+        self.question.clone()
     }
 
     pub(super) fn state(&self) -> &'static str {
@@ -74,6 +79,7 @@ impl Machine {
             state: self.state().to_owned(),
             state_since_ms: elapsed(self.state_since()),
             ask: self.question.as_ref().map(|question| Ask {
+                id: question.id,
                 question: question.text.clone(),
                 by_ms: elapsed(question.by_ms),
                 otherwise: question.otherwise.clone(),

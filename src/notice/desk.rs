@@ -136,8 +136,8 @@ impl Desk {
         });
         for (key, matter) in still {
             if let Some(open) = self.open.get_mut(&key) {
-                let asked_ms = |matter: &Matter| matter.question.as_ref().map(|question| question.asked_ms);
-                if asked_ms(&matter) != asked_ms(&open.matter) {
+                let asked = |matter: &Matter| matter.question.as_ref().map(|question| question.id);
+                if asked(&matter) != asked(&open.matter) {
                     // Another question of the same kind, asked as soon as the one before was answered.
                     *open = Open::new(matter, now_ms);
                     said.push(open.said(NoticeStage::Raised));

@@ -33,6 +33,7 @@ fn the_headline_says_state_since_when_and_what_to_do() {
 
     let mut asked = sample();
     asked.ask = Some(Ask {
+        id: 3,
         question: "Resume or roll back?".into(),
         by_ms: 11 * HOUR,
         otherwise: "it rolls back.".into(),
@@ -43,7 +44,7 @@ fn the_headline_says_state_since_when_and_what_to_do() {
         "question"
     );
     assert!(
-        html.contains("Answer by 13:00 UTC, in 2 h; otherwise it rolls back."),
+        html.contains("Answer by 13:00 UTC, in 2 h (question 3); otherwise it rolls back."),
         "deadline"
     );
     asked.elapsed_ms = 12 * HOUR;
@@ -212,6 +213,7 @@ fn hostile() -> Summary {
     let mut s = sample();
     (s.change, s.author, s.from, s.to, s.state) = (evil(), evil(), evil(), evil(), evil());
     s.ask = Some(Ask {
+        id: 1,
         question: evil(),
         by_ms: 0,
         otherwise: evil(),

@@ -125,6 +125,11 @@ pub(super) fn headline(summary: &Summary, clock: &Clock, short: bool) -> Headlin
         } else {
             format!("The answer was due at {by}, {}", distance(summary, ask.by_ms))
         };
+        let by = if ask.id > 0 {
+            format!("{by} (question {})", ask.id)
+        } else {
+            by
+        };
         let act = format!("{by}; otherwise {}.", name(&ask.otherwise));
         return Headline {
             stands,

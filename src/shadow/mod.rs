@@ -12,7 +12,7 @@ use unattended_health::{History, Interval};
 
 use crate::input::Header;
 use crate::machine::{Machine, Objection, Setup};
-use crate::{Change, Level, RunError, StartError};
+use crate::{Change, DECISIONS, Level, RunError, StartError};
 
 pub use line::{Ending, Event, RECORD_SCHEMA, RecordError, RecordedChange, RecordedTarget};
 pub use report::{Disagreement, End, Saved, ShadowReport, Topic};
@@ -79,6 +79,7 @@ impl Shadow {
         let plan = Plan::build(&change.fleet, &change.policy, change.seed)?;
         let proof = verify(&change.fleet, &change.policy, &plan)?;
         let header = Header {
+            decisions: DECISIONS,
             change: change.id.clone(),
             author: change.author.to_string(),
             from: change.from.to_string(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::support::{Case, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, Stage, person};
 use parking_lot::Mutex;
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Platform, TargetId};
-use unattended::{Actor, Grant, Handle, Level, Outcome, QuestionKind, StartError};
+use unattended::{Actor, CommandError, Grant, Handle, Level, Outcome, QuestionKind, StartError};
 use unattended_simulated::{SimClock, Simulated};
 
 /// A release that is bad everywhere.
@@ -459,9 +459,11 @@ fn a_grant_runs_out_and_can_be_given_anew() {
         // A program cannot, a past moment is no end, and a person can.
         let until = |hours: u64| START_WALL_MS + (hours * HOUR_MS) as i64;
         assert!(Grant::new(Level::L4, Actor::program("cron", "night"), until(90)).is_err());
-        handle
-            .grant(Grant::new(Level::L4, person(), until(29)).unwrap(), "late")
-            .unwrap();
+        let late = handle.grant(Grant::new(Level::L4, person(), until(29)).unwrap(), "late");
+        assert!(
+            matches!(late, Err(CommandError::NoLevel { level: Level::L4, .. })),
+            "{late:?}"
+        );
         clock.sleep_until(31 * HOUR_MS).await;
         assert_eq!(handle.summary().unwrap().level, Level::L2);
         handle
@@ -502,9 +504,8 @@ fn a_demotion_holds_from_the_next_decision_on() {
                 "two false stops this week",
             )
             .unwrap();
-        handle
-            .demote(Actor::program("watch", "precision"), Level::L5, "all is well")
-            .unwrap();
+        let given = handle.demote(Actor::program("watch", "precision"), Level::L5, "all is well");
+        assert!(given.unwrap_err().to_string().contains("a program grants no level"));
     });
     assert_eq!(ended.outcome, Outcome::Waiting);
     assert!(!ended.codes().contains(&"rollback.began"));
@@ -520,9 +521,8 @@ fn without_a_fence_two_is_the_highest_and_it_is_said() {
     let (handle, clock, pager) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.pager));
     let ended = stage.run_beside(async move {
         let until = START_WALL_MS + 100 * HOUR_MS as i64;
-        handle
-            .grant(Grant::new(Level::L4, person(), until).unwrap(), "hurry")
-            .unwrap();
+        let refused = handle.grant(Grant::new(Level::L4, person(), until).unwrap(), "hurry");
+        assert!(refused.unwrap_err().to_string().contains("the platform cannot fence"));
         let mut answered = 0;
         loop {
             clock.sleep_until(clock.now() + MINUTE_MS).await;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, person};
+use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, dump, person};
 use parking_lot::Mutex;
 use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{CommandError, Outcome, Permit, PermitError};
+use unattended::{Actor, CommandError, Outcome, Permit, PermitError};
 
 #[test]
 fn an_abort_leaves_a_freeze_in_force() {
@@ -102,6 +102,47 @@ fn a_freeze_holds_whatever_was_said_before_it_and_is_still_unread() {
     });
     assert!(ended.unwrap().is_none());
     assert_eq!(stage.handle.progress().unwrap().state, "frozen");
+}
+
+#[test]
+fn a_freeze_finds_room_where_nothing_else_does() {
+    let bot = |id: &str| Actor::program(id, "cron");
+    // Who freezes it behind a full queue, in order, and whether the first alone may lift that.
+    for (by, may) in [
+        (vec![person()], false),
+        (vec![bot("a")], true),
+        (vec![bot("a"), bot("a"), bot("a")], true),
+        (vec![bot("a"), bot("b")], false),
+        (vec![bot("a"), bot("b"), bot("c"), person()], false),
+        (vec![bot("a"), person()], false),
+        (vec![person(), bot("a")], false),
+    ] {
+        let mut stage = Case::calm(4, 10).stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        assert!(stage.drive(clock.sleep_until(25_000)).unwrap().is_none());
+        let done = stage.platform.effects().len();
+        assert!(done > 0);
+        // A program gone wild, and nobody reads.
+        let wild = std::iter::repeat_with(|| handle.pin(bot("wild"), "nobody", "again"));
+        let taken = wild.take_while(Result::is_ok).count();
+        assert_eq!(handle.pause(person(), "stop"), Err(CommandError::TooMany));
+        for who in &by {
+            handle.freeze(who.clone(), "stop all of it").unwrap();
+        }
+        for _ in 0..100 {
+            handle.freeze(by[0].clone(), "stop all of it").unwrap();
+        }
+        assert!(stage.drive(clock.sleep_until(2 * HOUR_MS)).unwrap().is_none());
+        assert_eq!(stage.platform.effects().len(), done, "after a freeze by {by:?}");
+        assert_eq!(handle.progress().unwrap().state, "frozen");
+        let orders = dump(&*stage.journal).iter().filter(|line| line.kind == "order").count();
+        assert!((taken + 1..=taken + 3).contains(&orders), "{orders} beside {taken}");
+        assert_eq!(
+            handle.resume(by[0].clone(), "well").is_ok(),
+            may || by[0] == person(),
+            "{by:?}"
+        );
+    }
 }
 
 #[test]

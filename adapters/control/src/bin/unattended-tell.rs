@@ -27,6 +27,9 @@ struct Options {
     /// It is a program that says it, and no person
     #[arg(long, global = true)]
     program: bool,
+    /// The number of the question that it answers: resume, approve, roll back and abort are refused where another is open by then
+    #[arg(long, value_name = "NUMBER", global = true)]
+    question: Option<u64>,
     #[command(subcommand)]
     what: What,
 }
@@ -119,5 +122,10 @@ fn order(options: &Options, command: Command) -> Result<Request, String> {
     } else {
         Actor::person(by, options.via.clone())
     };
-    Ok(Request::Order(Order { command, actor, reason }))
+    Ok(Request::Order(Order {
+        command,
+        actor,
+        reason,
+        question: options.question,
+    }))
 }

@@ -1,0 +1,11 @@
+//! By which decisions a change goes. A change keeps those that it began with, whatever build takes it up.
+
+/// The version of the decisions that a change begins with in this build. What an input leads to may differ only between versions: where
+/// a build decides otherwise than the one before, it raises the number, and keeps to the earlier decisions in changes that began with
+/// them. Journals of before there was a number have 1.
+///
+/// | version | since it |
+/// | --- | --- |
+/// | 1 | |
+/// | 2 | people alone answer questions, take steps and lift what people have stopped; a program that asks for the way back is a reason to stop like any other, inside level and budgets; an order to heal is given up where a later run has nobody to carry it out |
+pub const DECISIONS: u16 = 2;

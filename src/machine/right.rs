@@ -1,0 +1,103 @@
+//! Who may say what, and when.
+//!
+//! Whatever stops, holds or narrows the change may be said by anybody, programs too: freeze, pause, skip, pin, a lower level, and that
+//! somebody knows. A program that wants the change back gives a reason to stop, which level and budgets decide on. What answers a question,
+//! takes a step, grants a level, or lifts what somebody has stopped is a person's word; a program lifts only what it alone has stopped.
+
+use crate::handle::{Command, Order};
+use crate::{Actor, ActorKind, CommandError, Level};
+
+use super::{Course, Machine};
+
+impl Machine {
+    /// Why an order is not taken now, if it is not.
+    pub(crate) fn refusal(&self, order: &Order) -> Option<CommandError> {
+        if !self.decides_by(2) {
+            return None;
+        }
+        let Order {
+            command,
+            actor,
+            question,
+            reason: _,
+        } = order;
+        if let Some(named) = question.filter(|_| command.may_answer())
+            && self.question.as_ref().map(|open| open.id) != Some(named)
+        {
+            return Some(CommandError::OtherQuestion {
+                named,
+                open: self.question.as_ref().map(|open| (open.id, open.text.clone())),
+            });
+        }
+        if let Command::Level { level, until_unix_ms } = command
+            && let Some(why) = self.level_refusal(actor, *level, *until_unix_ms)
+        {
+            return Some(CommandError::NoLevel { level: *level, why });
+        }
+        actor.lacks(self.wants_person(command, actor)?)
+    }
+
+    /// What of a command is for people alone, if anything is.
+    fn wants_person(&self, command: &Command, actor: &Actor) -> Option<&'static str> {
+        match command {
+            Command::Freeze
+            | Command::Pause
+            | Command::Skip { .. }
+            | Command::Pin { .. }
+            | Command::RollBack
+            | Command::Acknowledge { .. }
+            | Command::Level {
+                until_unix_ms: None, ..
+            } => None,
+            Command::Level { .. } => Some("to grant a level"),
+            Command::Approve => Some("to answer a question"),
+            Command::Step { .. } => Some("to take a step"),
+            Command::Resume if !self.is_halted() => Some("to go on over what has stopped the change"),
+            Command::Resume => {
+                let own = actor.kind == ActorKind::Program && self.halted_by.as_ref() == Some(&actor.id);
+                (!own).then_some("to lift what others have stopped")
+            }
+            // Whoever is to go back would be left as they are.
+            Command::Abort => {
+                let stopped = self.stop_pending() || self.course == Course::Back || !self.aside.is_back();
+                stopped.then_some("to abort a change that has been stopped")
+            }
+        }
+    }
+
+    /// Why a level is not given, if it is not. To take one needs no right; to give one needs a person, and a moment at which it ends.
+    pub(super) fn level_refusal(&self, actor: &Actor, level: Level, until_unix_ms: Option<i64>) -> Option<String> {
+        let until_ms = until_unix_ms.map_or(0, |until| self.run_ms(until));
+        if level <= self.level() && until_unix_ms.is_none() {
+            None
+        } else if actor.kind != ActorKind::Person {
+            Some("a program grants no level".to_owned())
+        } else if until_ms <= self.now_ms {
+            Some("the grant has no end to come".to_owned())
+        } else if level > Level::UNGRANTED && !self.setup.header.fenced {
+            Some(format!(
+                "the platform cannot fence, so {} is the highest",
+                Level::UNGRANTED
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// Whether somebody said that nothing is to go forward.
+    pub(super) const fn is_halted(&self) -> bool {
+        self.frozen.is_some() || self.paused.is_some()
+    }
+
+    /// Whether somebody froze it.
+    pub(crate) const fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
+    /// Somebody freezes or pauses it.
+    pub(super) fn halted_by(&mut self, actor: &Actor) {
+        let alone =
+            actor.kind == ActorKind::Program && (!self.is_halted() || self.halted_by.as_ref() == Some(&actor.id));
+        self.halted_by = alone.then(|| actor.id.clone());
+    }
+}

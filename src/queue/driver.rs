@@ -205,7 +205,8 @@ impl Run {
             identity: &identity,
             what: "queue",
         };
-        let apply = |(at_ms, input): (i64, Input)| queue.apply(at_ms, &input).map_err(|error| error.to_string());
+        // What was taken then is taken again, whoever might say it now.
+        let apply = |(at_ms, input): (i64, Input)| queue.apply_again(at_ms, &input).map_err(|error| error.to_string());
         let begun = folded.read(&*self.parts.journal, apply).await;
         let begun = begun.map_err(|error| match error {
             FoldError::OtherIs(journal) => QueueRunError::OtherQueue {

@@ -1,5 +1,7 @@
 use unattended_batching::PlanError;
 
+use crate::CommandError;
+
 /// Why the queue did not take something. Nothing has happened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,6 +40,9 @@ pub enum QueueError {
         /// What can be done.
         fix: &'static str,
     },
+    /// Whoever says it may not.
+    #[error("{0}")]
+    Command(CommandError),
     /// Too many wait.
     #[error("{0} changes are in the queue, as many as may be: withdraw some, or submit it when some have ended")]
     Full(usize),

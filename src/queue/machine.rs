@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::order::Block;
 use super::{Input, Limits, QUEUE_SCHEMA, QueueDecision, QueueError, QueueSummary, Shared, Standing, State, Ticket};
-use crate::Outcome;
+use crate::{CommandError, Outcome};
 
 /// Changes in the queue at once, at the most: each is compared with each.
 const MAX_CHANGES: usize = 256;
@@ -102,6 +102,32 @@ impl Queue {
     /// # Errors
     /// Says why it is not taken; nothing has changed then.
     pub fn apply(&mut self, now_ms: i64, input: &Input) -> Result<(), QueueError> {
+        if let Some(error) = self.refusal(input) {
+            return Err(QueueError::Command(error));
+        }
+        self.apply_again(now_ms, input)
+    }
+
+    /// Why somebody may not say this: a change that waits for people goes on, or is given up, at a person's word.
+    pub(super) fn refusal(&self, input: &Input) -> Option<CommandError> {
+        let (actor, what) = match input {
+            Input::Resume { actor, .. } => (actor, "to let a change go on that waits for people"),
+            Input::Withdraw { actor, .. } => (actor, "to give up a change that waits for people"),
+            _ => return None,
+        };
+        let state = &self.entry(input.change())?.state;
+        let waits = matches!(
+            state,
+            State::Stopped {
+                until_unix_ms: None,
+                ..
+            }
+        );
+        waits.then(|| actor.lacks(what)).flatten()
+    }
+
+    /// Takes an input that was taken before.
+    pub(super) fn apply_again(&mut self, now_ms: i64, input: &Input) -> Result<(), QueueError> {
         if let Input::Submit(ticket) = input {
             return self.submit(now_ms, ticket);
         }

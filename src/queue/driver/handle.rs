@@ -43,10 +43,10 @@ impl QueueHandle {
         self.order(Input::Submit(ticket))
     }
 
-    /// See [`Input::Withdraw`].
+    /// See [`Input::Withdraw`]. To give up a change that waits for people takes a person.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit).
+    /// As [`submit`](Self::submit), and [`CommandError::NeedsPerson`].
     pub fn withdraw(
         &self,
         change: impl Into<String>,
@@ -76,10 +76,10 @@ impl QueueHandle {
         })
     }
 
-    /// See [`Input::Resume`].
+    /// See [`Input::Resume`]. Where the change waits for people it takes a person.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit).
+    /// As [`submit`](Self::submit), and [`CommandError::NeedsPerson`].
     pub fn resume(
         &self,
         change: impl Into<String>,
@@ -99,6 +99,10 @@ impl QueueHandle {
     fn order(&self, input: Input) -> Result<(), CommandError> {
         if *self.0.left.lock() {
             return Err(CommandError::Ended);
+        }
+        let refused = (self.0.machine.lock().as_ref()).and_then(|queue| queue.refusal(&input));
+        if let Some(error) = refused {
+            return Err(error);
         }
         let mut orders = self.0.orders.lock();
         if orders.len() >= MAX_ORDERS {

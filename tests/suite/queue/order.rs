@@ -262,6 +262,23 @@ fn one_that_stopped_half_way_keeps_its_scope_until_it_goes_on_or_is_given_up() {
         actor: li(),
         reason: "it is answered".to_owned(),
     };
+    // It waits for people, and no program answers in their place.
+    for input in [
+        Input::Resume {
+            change: "a".to_owned(),
+            actor: Actor::program("bot", "cron"),
+            reason: "it is late".to_owned(),
+        },
+        Input::Withdraw {
+            change: "a".to_owned(),
+            actor: Actor::program("bot", "cron"),
+            reason: "it is late".to_owned(),
+        },
+    ] {
+        let refused = queue.apply(START_MS, &input).unwrap_err();
+        assert!(refused.to_string().contains("bot (cron) is a program"), "{refused}");
+    }
+    assert_eq!(queue.may_begin(START_MS), ["c"]);
     queue.apply(START_MS, &resume).unwrap();
     assert_eq!(queue.may_begin(START_MS), ["a", "c"]);
     began(&mut queue, START_MS, "a");

@@ -171,6 +171,31 @@ impl Machine {
         self.healing.numberless.clear();
     }
 
+    /// Nobody has taken over from whoever was to carry out what is still ordered. It may have been done: who would be out by it counts as
+    /// out for as long, and comes back like everybody else.
+    pub(super) fn give_up_orders(&mut self) {
+        if self.is_healed() || self.healing.orders.is_empty() || !self.decides_by(2) {
+            return;
+        }
+        let orders = std::mem::take(&mut self.healing.orders);
+        self.healing.order_of.clear();
+        let text = format!(
+            "{} orders to heal are given up: this run has nobody to carry them out",
+            orders.len()
+        );
+        let otherwise = "a healer (`Builder::healer`) would have had them carried out".to_owned();
+        self.decide_text("heal.given_up", text, Some(otherwise));
+        let isolation_ms = self.setup.change.settings.isolation_ms;
+        for order in orders.into_values() {
+            if order.remedy != Remedy::Readmit {
+                self.heal_done(&order);
+            } else if let Some(out) = self.healing.out.get_mut(&order.target) {
+                let until_ms = self.now_ms.saturating_add(isolation_ms);
+                out.until_ms = out.until_ms.or(Some(until_ms));
+            }
+        }
+    }
+
     /// Orders that are to be given now, those of one term and at most `most`: what is of an earlier run comes first.
     pub(crate) fn heals_due(&self, now_ms: u64, most: usize) -> Vec<HealJob> {
         let due = self.healing.orders.values().filter(|order| order.due_ms <= now_ms);

@@ -406,6 +406,7 @@ impl Machine {
         let mut commands = Commands::default();
         if self.ended().is_none() {
             self.pass_levels();
+            self.give_up_orders();
             self.pass_leases();
         }
         match self.course {

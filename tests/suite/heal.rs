@@ -241,6 +241,52 @@ fn a_freeze_stops_healing_and_leases_run_out() {
 }
 
 #[test]
+fn orders_that_a_later_run_has_nobody_for_are_given_up() {
+    // Killed between the order and its answer; then somebody starts the run again without whoever heals.
+    let (mut case, _) = one_bad_node();
+    let dir = tempfile::tempdir().unwrap();
+    case.log = Some(dir.path().join("world"));
+    let journal = Arc::new(MemoryJournal::new());
+    let mut stage = case.stage_over(journal.clone());
+    run_past(&mut stage, "heal.isolate", 0);
+    drop(stage);
+    let lines = crate::support::dump(&*journal);
+    let last = lines.iter().rposition(|line| line.kind == "heal").unwrap();
+    // The answer is lost with the process.
+    let cut = cut_behind(&journal, last);
+    case.heals = None;
+    let mut second = case.stage_over(cut.clone());
+    let clock = second.sim.clock();
+    let stood = second.drive(clock.sleep_until(6 * HOUR_MS));
+    assert!(stood.is_ok());
+    let summary = second.handle.summary().unwrap();
+    let given_up = summary
+        .decisions
+        .iter()
+        .find(|decision| decision.code == "heal.given_up")
+        .unwrap();
+    assert!(given_up.text.starts_with("1 orders"), "{}", given_up.text);
+    // It may be out, and counts as out no longer than it would be.
+    assert!(summary.isolated.is_empty(), "{:?}", summary.isolated);
+    assert_eq!(second.ward.given(), []);
+    let played = futures::executor::block_on(replay(&*cut, None)).unwrap();
+    assert_eq!(played.first_difference, None);
+}
+
+/// The groups up to the one with this record, as if the process had died behind it.
+fn cut_behind(journal: &MemoryJournal, record: usize) -> Arc<MemoryJournal> {
+    let groups = futures::executor::block_on(unattended::upgrade::Journal::read(journal, 0, usize::MAX)).unwrap();
+    let cut = Arc::new(MemoryJournal::new());
+    for (_, group) in groups
+        .iter()
+        .take_while(|(position, _)| usize::try_from(*position).unwrap() <= record)
+    {
+        futures::executor::block_on(unattended::upgrade::Journal::append(&*cut, group)).unwrap();
+    }
+    cut
+}
+
+#[test]
 fn without_a_place_within_the_caps_it_waits() {
     let (case, bad) = one_bad_node();
     let named = case.run().healed[0].at_ms;

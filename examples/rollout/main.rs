@@ -118,6 +118,14 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
     // Whichever is there already may refuse before the other is touched.
+    let mut made = Made::before(
+        journal_path
+            .into_iter()
+            .flat_map(|path| [path.to_owned(), world_log(path)]),
+    );
+    if let Some(path) = journal_path {
+        check_is_no_empty_file(path)?;
+    }
     let world_first = journal_path.is_some_and(|path| world_log(path).exists());
     let early = if world_first {
         Some(Simulated::new(config.clone()).map_err(Failure::input)?)
@@ -129,8 +137,8 @@ fn start(options: &Options) -> Result<u8, Failure> {
         None => Redb::scratch(scratch.path().join("journal.redb")),
     }
     .map_err(|error| Failure::Input(format!("the journal: {error}")))?;
-    if let Some(path) = journal_path.filter(|_| !world_first) {
-        check_world_is_new(path, &journal)?;
+    if let Some(path) = journal_path {
+        check_world_and_journal(path, &journal, world_first)?;
     }
     let simulated = match early {
         Some(simulated) => simulated,
@@ -187,6 +195,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     }
     let mode = pilot.mode().clone();
     let (handle, run) = pilot.start(change).map_err(Failure::input)?;
+    made.stay();
     let mut stream = Stream::of(options, world_first)?;
     let mut events = stream.listen(&handle);
     desk.connect(&handle, &simulated);
@@ -213,7 +222,11 @@ fn start(options: &Options) -> Result<u8, Failure> {
     }
     let outcome: Outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(error @ (unattended::RunError::OtherChange { .. } | unattended::RunError::Journal(_))) => {
+        Err(
+            error @ (unattended::RunError::OtherChange { .. }
+            | unattended::RunError::LaterDecisions { .. }
+            | unattended::RunError::Journal(_)),
+        ) => {
             let path = options.journal.as_deref().unwrap_or_else(|| Path::new("the journal"));
             return Err(Failure::Input(format!("{}: {error}", path.display())));
         }
@@ -270,17 +283,63 @@ fn rules(paths: &[PathBuf]) -> Result<Guard, Failure> {
     Guard::load_all(paths).map_err(Failure::input)
 }
 
-/// A journal that has begun belongs to a world, and a world made anew is not the one it changed.
-fn check_world_is_new(path: &Path, journal: &Redb) -> Result<(), Failure> {
+/// A journal that has begun belongs to a world, and a world that was changed to a journal: neither goes with a new one of the other.
+fn check_world_and_journal(path: &Path, journal: &Redb, has_world: bool) -> Result<(), Failure> {
     let end = futures::executor::block_on(journal.end()).map_err(Failure::input)?;
-    if end == Position::default() {
-        return Ok(());
+    let (begun, world) = (end != Position::default(), world_log(path));
+    if begun && !has_world {
+        return Err(Failure::Input(format!(
+            "{}: this journal has begun, and {}, the world that it changed, is not there: restore that file, or name another journal",
+            path.display(),
+            world.display()
+        )));
     }
-    Err(Failure::Input(format!(
-        "{}: this journal has begun, and {}, the world that it changed, is not there: restore that file, or name another journal",
-        path.display(),
-        world_log(path).display()
-    )))
+    // Behind its first line stands what was done to it.
+    let is_changed = || std::fs::read_to_string(&world).is_ok_and(|text| text.lines().nth(1).is_some());
+    if !begun && has_world && is_changed() {
+        return Err(Failure::Input(format!(
+            "{}: this journal is new, and {} is a world that a run with another one has changed: restore that journal, remove the world, or \
+             name another journal",
+            path.display(),
+            world.display()
+        )));
+    }
+    Ok(())
+}
+
+/// A journal would be made of it, and whoever named it by mistake would lose the place of a file of theirs.
+fn check_is_no_empty_file(path: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(there) if there.is_file() && there.len() == 0 => Err(Failure::Input(format!(
+            "{}: this file is empty, and no journal: remove it, or name another",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Files that this run has made beside one another, and takes away again where nothing came of it.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Those of them that are not there yet.
+    fn before(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self(paths.into_iter().filter(|path| !path.exists()).collect())
+    }
+
+    /// Something came of it.
+    fn stay(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // One that was not made need not be removed.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Where the world keeps what was done to it.

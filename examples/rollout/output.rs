@@ -231,7 +231,7 @@ fn json<'r>(result: &'r Ended<'_>) -> Json<'r> {
         to: &summary.to,
         release: &options.release,
         seed: options.seed,
-        level: options.level.to_string(),
+        level: summary.level.to_string(),
         mode: result.mode.mode.to_string(),
         targets: census.targets,
         applications: summary.exposure.applications,

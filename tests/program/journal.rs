@@ -158,3 +158,37 @@ fn a_journal_whose_world_is_gone_is_refused() {
     assert!(dump(&desk, "j.redb") == records);
     assert_eq!(desk.files().keys().collect::<Vec<_>>(), ["j.redb"]);
 }
+
+#[test]
+fn a_world_that_another_journal_has_changed_is_refused() {
+    let desk = Desk::new();
+    desk.json(0, &["--journal", "j.redb"]);
+    let world = desk.read("j.redb.world");
+    std::fs::remove_file(desk.path("j.redb")).unwrap();
+    let said = desk.run(&[&SMALL[..], &["--json", "--journal", "j.redb"]].concat());
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    for words in ["j.redb.world", "this journal is new", "remove the world"] {
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
+    assert!(desk.read("j.redb.world") == world);
+    assert_eq!(desk.files().keys().collect::<Vec<_>>(), ["j.redb.world"]);
+}
+
+#[test]
+fn a_setting_that_differs_is_named_with_both_values() {
+    let desk = Desk::new();
+    desk.json(0, &["--journal", "j.redb"]);
+    let said = desk.run(&[&SMALL[..], &["--journal", "j.redb", "--on-stop", "freeze-in-place"]].concat());
+    assert_eq!(said.code, Some(2), "{said:?}");
+    for words in ["`on_stop`", "RollBack", "FreezeInPlace", "run with the same arguments"] {
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
+    assert!(said.stderr.len() < 400, "{}", said.stderr);
+}
+
+#[test]
+fn the_level_at_the_end_is_the_one_in_force() {
+    let desk = Desk::new();
+    let value = desk.json(0, &["--granted-for", "1m", "--operator", "simulated"]);
+    assert_eq!(value["level"], "L2");
+}

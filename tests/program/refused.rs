@@ -189,3 +189,37 @@ fn a_report_that_cannot_be_written_is_refused_before_anything_happens() {
         &["no/such/place.html"],
     );
 }
+
+#[test]
+fn what_begins_nothing_leaves_no_journal_behind() {
+    let desk = Desk::new();
+    desk.file("fleet.csv", FLEET)
+        .file("label.yaml", PACK.replace("{app: pay}", "{stak: java}"))
+        .file("mine.yaml", "");
+    let arguments = [
+        "--inventory",
+        "fleet.csv",
+        "--rules",
+        "label.yaml",
+        "--journal",
+        "j.redb",
+    ];
+    refused(&desk, &arguments, &["label.yaml", "`stak`"]);
+    assert!(
+        !desk.files().keys().any(|name| name.starts_with("j.redb")),
+        "{:?}",
+        desk.files().keys()
+    );
+    // A file of somebody's that is empty does not become a journal.
+    refused(
+        &desk,
+        &[&SMALL[..], &["--journal", "mine.yaml"]].concat(),
+        &["mine.yaml", "empty"],
+    );
+    assert!(desk.read("mine.yaml").is_empty());
+    refused(
+        &desk,
+        &[&SMALL[..], &["--budget", "starts-per-day=0"]].concat(),
+        &["`starts-per-day=0`", "--level 1"],
+    );
+}

@@ -52,13 +52,22 @@ impl Machine {
             )));
         }
         let most = share(self.alive, budget.rollback_share_ppm);
-        if self.touched > most {
+        let back = self.would_go_back();
+        if back > most {
             return Err(Some(format!(
-                "{} targets would go back, and {most} may by themselves",
-                self.touched
+                "{back} targets would go back, and {most} may by themselves"
             )));
         }
         Ok(())
+    }
+
+    /// Who is gone does not go back. The first version counted them, so that in a fleet that changes fast even all were too many.
+    fn would_go_back(&self) -> u64 {
+        if self.decides_by(2) {
+            (self.exposed + self.in_flight).min(self.touched).min(self.alive)
+        } else {
+            self.touched
+        }
     }
 
     /// It takes the change back by itself.

@@ -2,7 +2,32 @@
 
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, START_WALL_MS, person};
 use unattended::upgrade::Clock;
-use unattended::{Budget, Outcome, QuestionKind};
+use unattended::{Actor, Budget, Outcome, QuestionKind};
+
+#[test]
+fn who_is_gone_counts_against_no_rollback() {
+    // Each target lives for half a day, so that more have run the new version by and by than there are.
+    let mut case = Case::calm(6, 20);
+    case.world.deaths_per_target_day = 2.0;
+    case.settings.bake_ms = 12 * HOUR_MS;
+    let mut stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let stood = stage.drive(async {
+        while handle.progress().is_none_or(|now| now.exposed * 10 < now.targets * 9) {
+            clock.sleep_until(clock.now() + 10 * MINUTE_MS).await;
+        }
+        clock.sleep_until(clock.now() + 6 * HOUR_MS).await;
+        handle.roll_back(Actor::program("bot", "cron"), "orders fail").unwrap();
+    });
+    assert!(stood.unwrap().is_none());
+    let ended = stage.run();
+    let summary = &ended.summary;
+    assert!(
+        summary.exposed_at_stop.unwrap() > summary.exposure.targets,
+        "too few have gone"
+    );
+    assert_eq!((ended.outcome, summary.human_actions), (Outcome::RolledBack, 0));
+}
 
 #[test]
 fn what_goes_beyond_a_budget_waits_for_a_person() {

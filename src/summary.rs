@@ -147,7 +147,7 @@ pub struct Evidence {
     pub strongest: String,
     /// All that is known, for whoever wants to check.
     pub detail: String,
-    /// The class that explains most of a stop.
+    /// The class that explains most of a stop; `None` where all strata together say more than any class.
     pub scope: Option<String>,
     /// Errors on new instances by class of fault: own, infrastructure, business.
     pub faults: Vec<FaultView>,

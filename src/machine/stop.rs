@@ -468,14 +468,19 @@ impl Machine {
         self.now_ms - self.moved_ms > settings.soak_ms + settings.warm_up_ms + settings.bake_ms
     }
 
-    /// The class that a stop names: the one its explanation calls the strongest.
+    /// The class that a stop names: the one its explanation calls the strongest, unless all strata together say more. Where the text speaks
+    /// of the whole fleet, no class is at fault.
     fn strongest_class(&self) -> Option<String> {
         self.judge
             .explain()
             .findings
             .into_iter()
             .find_map(|finding| match finding {
-                Finding::Strongest { class, .. } if class != self.tables.classes[0].name => Some(class),
+                Finding::Strongest {
+                    class,
+                    fleet_wide: None,
+                    ..
+                } if class != self.tables.classes[0].name => Some(class),
                 _ => None,
             })
     }

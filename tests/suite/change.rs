@@ -13,6 +13,28 @@ use unattended_redb::Redb;
 use unattended_simulated::{InitialState, World};
 
 #[test]
+fn a_stop_names_a_class_where_its_text_does_and_none_where_it_speaks_of_the_whole_fleet() {
+    let mut named = BTreeSet::new();
+    for release in [
+        "errors=x10",
+        "errors=x20",
+        "errors=x10@stack=stack-1",
+        "errors=x20@zone=zone-0",
+    ] {
+        let ended = Case::calm(8, 30).release(release).run();
+        let evidence = &ended.summary.evidence;
+        let text = &evidence.strongest;
+        assert_eq!(ended.outcome, Outcome::RolledBack);
+        match &evidence.scope {
+            Some(class) => assert!(text.contains(&format!("strongest in class {class}")), "{class}: {text}"),
+            None => assert!(text.contains("over the whole fleet"), "{text}"),
+        }
+        named.insert(evidence.scope.is_some());
+    }
+    assert_eq!(named.len(), 2, "one of each");
+}
+
+#[test]
 fn a_good_release_reaches_everybody() {
     for (apps, each, mode) in [
         (4, 10, Wanted::Warm),

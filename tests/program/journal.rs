@@ -178,7 +178,7 @@ fn a_world_that_another_journal_has_changed_is_refused() {
 fn a_setting_that_differs_is_named_with_both_values() {
     let desk = Desk::new();
     desk.json(0, &["--journal", "j.redb"]);
-    let said = desk.run(&[&SMALL[..], &["--journal", "j.redb", "--on-stop", "freeze-in-place"]].concat());
+    let said = desk.run(&[&SMALL[..], &["--journal", "j.redb", "--on-stop", "freeze"]].concat());
     assert_eq!(said.code, Some(2), "{said:?}");
     for words in ["`on_stop`", "RollBack", "FreezeInPlace", "run with the same arguments"] {
         assert!(said.stderr.contains(words), "{}", said.stderr);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::defense::{Answer, Ask, Check, CheckError, Code, Incident, Known, Other, Outcome as Seen, Scope};
-use unattended::upgrade::{Clock, MemoryJournal};
+use unattended::upgrade::{Clock, MemoryJournal, Wanted};
 use unattended::{Around, ChangeFeed, FeedError, Outcome};
 use unattended_simulated::Simulated;
 
@@ -129,6 +129,7 @@ fn attempts_go_on_while_a_check_is_waited_for() {
     // The check has five seconds, from the end of the first minute on. Attempts that begin late in that minute have orders due in them.
     let orders_meanwhile = |begins_s: u64, hangs: Range<u64>| {
         let mut case = case();
+        case.mode = Wanted::Warm;
         case.check = Some(Arc::new(Capacity {
             hangs,
             ..Capacity::default()

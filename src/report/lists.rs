@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::find;
 use super::format::{Clock, UNKNOWN, count, duration, percent, thousands};
 use crate::{DecisionView, Summary};
 
@@ -66,6 +67,7 @@ pub(super) fn decisions(summary: &Summary, clock: &Clock) -> Markup {
                 p.none { "Nothing has been decided yet." }
             } @else {
                 p.note { "In order; open one for its code and for what would have changed it." }
+                (find::field(&summary.decisions))
             }
             @if !earlier.is_empty() {
                 details.earlier {
@@ -94,7 +96,7 @@ fn entry(decision: &DecisionView, clock: &Clock) -> Markup {
                 p { code { (decision.code) } }
                 p.otherwise {
                     @match &decision.otherwise {
-                        Some(otherwise) => { "What would have changed it: " (otherwise) },
+                        Some(otherwise) => { "What would have changed it: " span { (otherwise) } },
                         None => "Nothing recorded would have changed it.",
                     }
                 }

@@ -1,9 +1,10 @@
 //! The report of a change: one self-contained page for a browser, and its first screen as plain text.
 //!
-//! Both are functions of a [`Summary`]: the same summary and options give the same bytes. The page carries no script,
-//! loads nothing, and escapes every name it shows.
+//! Both are functions of a [`Summary`]: the same summary and options give the same bytes. The page loads nothing, and
+//! escapes every name it shows. Its one script finds decisions; without it all are listed.
 
 mod curves;
+mod find;
 mod fleet;
 mod format;
 mod holds;
@@ -111,7 +112,7 @@ impl PageOptions {
     }
 }
 
-/// The whole report as one HTML file in UTF-8, without scripts and without anything to load.
+/// The whole report as one HTML file in UTF-8, without anything to load.
 ///
 /// The first screen answers, on a phone: what is the state, must I act, what is exposed, why, what comes next, with which
 /// command do I stop it. The pictures and lists follow below.
@@ -125,8 +126,7 @@ pub fn page(summary: &Summary, options: &PageOptions) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta http-equiv="Content-Security-Policy"
-                    content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+                meta http-equiv="Content-Security-Policy" content=(find::security_policy());
                 title { (screen::title(summary)) }
                 link rel="icon" href=(style::icon(tone));
                 style { (PreEscaped(style::SHEET)) }
@@ -145,6 +145,7 @@ pub fn page(summary: &Summary, options: &PageOptions) -> String {
                     (lists::receipt(summary))
                 }
                 (foot(summary, options, &clock))
+                (find::script(&summary.decisions))
             }
         }
     }

@@ -162,6 +162,13 @@ details > summary { padding: 4px 0; }
 .hold.open { background: repeating-linear-gradient(135deg, var(--warn) 0 4px, transparent 4px 6px); border: 1px solid var(--warn); border-right: 0; }
 .track .now { position: absolute; top: 0; bottom: 0; border-left: 1px solid var(--ink); z-index: 1; }
 
+[hidden] { display: none !important; }
+#find { display: grid; grid-template-columns: auto 1fr; align-items: center; gap: 6px 10px; margin-top: 10px; font-size: 14px; }
+#find label { color: var(--soft); }
+#find input, #find select { font: inherit; font-size: 16px; min-width: 0; width: 100%; min-height: 42px; padding: 6px 10px; color: var(--ink);
+  background: var(--sheet); border: 1px solid var(--soft); border-radius: 4px; }
+#find select { grid-column: 2; }
+#find output { grid-column: 2; color: var(--soft); min-height: 1.4em; }
 ol.decisions { list-style: none; margin-top: 6px; }
 ol.decisions > li { border-bottom: 1px solid var(--line); }
 ol.decisions summary { display: grid; grid-template-columns: 1fr; padding: 5px 0; list-style-position: outside; font-size: 14px; }
@@ -188,6 +195,9 @@ footer strong { color: var(--warn); }
   .lane .track { grid-column: 2; grid-row: 1; height: 12px; }
   .lane .time { grid-column: 3; text-align: left; }
   .pairs { grid-template-columns: 230px 1fr; }
+  #find { grid-template-columns: auto minmax(0, 30em) 14em 1fr; }
+  #find input, #find select { font-size: 15px; min-height: 36px; }
+  #find select, #find output { grid-column: auto; }
   ol.decisions summary { grid-template-columns: 300px 1fr; gap: 0 12px; }
   ol.decisions details > p { margin-left: 312px; }
 }
@@ -217,6 +227,7 @@ footer strong { color: var(--warn); }
   :root { --paper: #fff; --sheet: #fff; --ink: #000; --soft: #444; --line: #bbb; --shade: #eee;
     --calm: #14477c; --good: #0d5a2e; --warn: #6b3d00; --bad: #8f1510; --on: #fff; }
   body { font-size: 11pt; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+  #find { display: none; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .chart, .lane, li, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
 }

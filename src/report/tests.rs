@@ -245,8 +245,10 @@ fn every_name_is_escaped_and_nothing_is_loaded() {
         .owner_zone(evil)
         .freeze_command(evil)
         .rollback_command(evil);
-    let html = page(&hostile(), &options);
-    assert!(!html.contains("<script"), "a name became an element");
+    let mut summary = hostile();
+    summary.decisions = vec![summary.decisions[0].clone(); 6];
+    let html = page(&summary, &options);
+    assert_eq!(html.matches("<script").count(), 1, "a name became an element");
     assert_eq!(
         html.matches("</title>").count(),
         1 + html.matches("<title id=").count(),
@@ -510,7 +512,9 @@ fn lists_show_what_matters_and_fold_the_rest() {
         .collect();
     let html = page_of(&summary);
     assert!(html.contains("28 earlier decisions") && html.contains("decision-0.") && html.contains("decision-39."));
-    assert!(html.contains("batch.promoted") && html.contains("What would have changed it: Less evidence."));
+    assert!(
+        html.contains("batch.promoted") && html.contains("What would have changed it: <span>Less evidence.</span>")
+    );
     assert!(html.contains("and 50 more targets"));
     assert!(
         html.contains(">target-249<") && !html.contains(">target-0<"),

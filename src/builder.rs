@@ -409,6 +409,7 @@ impl Autopilot {
             frozen: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             blind: AtomicUsize::new(0),
+            superseded: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             events: Hub::new(&planned.setup.change.id, move || clock.wall()),
         });

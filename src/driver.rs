@@ -13,8 +13,8 @@ use std::task::Poll;
 use futures::future::{Either, poll_fn, select};
 use unattended_health::{History, Interval, Member, MetricSource, SourceError};
 use unattended_upgrade::{
-    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Position, SelfCheck,
-    Stream, TargetId, Version,
+    Clock, Driver, DriverConfig, DriverError, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform,
+    Position, SelfCheck, Stream, TargetId, Version,
 };
 
 use crate::blueprint::Blueprint;
@@ -120,7 +120,10 @@ impl Run {
         }
         let outcome = run.drive().await;
         run.shared.ended.store(true, Ordering::Release);
-        if let Err(error) = &outcome {
+        if let Err(RunError::OtherController { .. }) = &outcome {
+            // The change goes on, and the other one tells of it: a matter raised here nobody would resolve.
+            run.shared.superseded.store(true, Ordering::Release);
+        } else if let Err(error) = &outcome {
             let text = format!("the run has ended for a fault, and nothing is done until another takes it up: {error}");
             run.tell_of_failure(change, NoticeStage::Raised, text);
         }
@@ -497,7 +500,10 @@ impl Run {
             };
             refused.is_none()
         };
-        let turn = self.driver.turn(&mut may_act).await?;
+        let turn = self.driver.turn(&mut may_act).await.map_err(|error| match error {
+            DriverError::OtherWriter { expected, found } => RunError::OtherController { expected, found },
+            error => error.into(),
+        })?;
         self.tell_of_turn(&turn.finished);
         self.watch_permit(refused)?;
         self.shared.blind.store(turn.blind, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 use unattended_batching::{PlanError, Violations};
 use unattended_defense::PackErrors;
 use unattended_health::{JudgeError, SourceError};
-use unattended_upgrade::{ConfigError, DriverError, JournalError, LONGEST_TEXT, ModeError, SubmitError};
+use unattended_upgrade::{ConfigError, DriverError, JournalError, LONGEST_TEXT, ModeError, Position, SubmitError};
 
 use crate::Level;
 
@@ -110,6 +110,17 @@ pub enum RunError {
     #[error(transparent)]
     Rules(#[from] PackErrors),
     /// The driver's configuration contradicts itself.
+    /// Another controller has taken the change up. This one has ended, and nothing of it follows.
+    #[error(
+        "another controller has taken this change up: its journal ends at {found} where this one left it at {expected}. This one \
+         does nothing any more; if nobody meant to replace it, end the other one and start anew"
+    )]
+    OtherController {
+        /// Where this one's last records ended.
+        expected: Position,
+        /// Where the journal ends.
+        found: Position,
+    },
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The driver failed.

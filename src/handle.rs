@@ -130,6 +130,8 @@ pub(crate) struct Shared {
     /// Set by a freeze at once, before the journal has it: read before each effect.
     pub(crate) frozen: AtomicBool,
     pub(crate) ended: AtomicBool,
+    /// Another controller has taken the change up: what is known here grows old.
+    pub(crate) superseded: AtomicBool,
     /// Attempts whose target could not be seen at the last look.
     pub(crate) blind: AtomicUsize,
     pub(crate) waker: AtomicWaker,
@@ -424,8 +426,12 @@ impl Handle {
 
     /// Which version a target born now must run: consistent with cohorts, caps and holds, and the old one from the
     /// moment a rollback is decided, and while nothing may begin (frozen, paused, no permit, a stop that waits for somebody, a spent
-    /// budget). Pure and cheap: an admission hook may call it for every birth.
+    /// budget), and once another controller has taken the change up: ask that one's handle then. Pure and cheap: an admission hook
+    /// may call it for every birth.
     pub fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
+        if self.shared.superseded.load(Ordering::Acquire) {
+            return Side::Old;
+        }
         let machine = self.shared.machine.lock();
         machine
             .as_ref()

@@ -363,6 +363,10 @@ impl Journal for Counting<MemoryJournal> {
         self.called().append(group).await
     }
 
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
+        self.called().append_at(expected, group).await
+    }
+
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
         self.called().read(from, max_groups).await
     }

@@ -225,6 +225,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         Err(
             error @ (unattended::RunError::OtherChange { .. }
             | unattended::RunError::LaterDecisions { .. }
+            | unattended::RunError::OtherController { .. }
             | unattended::RunError::Journal(_)),
         ) => {
             let path = options.journal.as_deref().unwrap_or_else(|| Path::new("the journal"));

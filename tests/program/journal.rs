@@ -192,3 +192,42 @@ fn the_level_at_the_end_is_the_one_in_force() {
     let value = desk.json(0, &["--granted-for", "1m", "--operator", "simulated"]);
     assert_eq!(value["level"], "L2");
 }
+
+#[test]
+fn a_journal_that_another_program_writes_is_refused_and_the_world_left_alone() {
+    let desk = Desk::new();
+    let first = desk.json(
+        3,
+        &[
+            "--release",
+            "errors=x30",
+            "--level",
+            "3",
+            "--operator",
+            "none",
+            "--journal",
+            "j.redb",
+        ],
+    );
+    assert_eq!(first["outcome"], "waiting");
+    let (records, world) = (dump(&desk, "j.redb"), desk.read("j.redb.world"));
+    let again = [
+        "--json",
+        "--release",
+        "errors=x30",
+        "--level",
+        "3",
+        "--journal",
+        "j.redb",
+    ];
+    let other = unattended_redb::Redb::open(desk.path("j.redb")).unwrap();
+    let said = desk.run(&[&SMALL[..], &again].concat());
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    for words in ["j.redb is in use by another program", "stop that one first"] {
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+    }
+    drop(other);
+    assert!(dump(&desk, "j.redb") == records && desk.read("j.redb.world") == world);
+    // And it goes on once the other one has ended.
+    assert_eq!(desk.run(&[&SMALL[..], &again].concat()).code, Some(1));
+}

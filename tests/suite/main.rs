@@ -30,3 +30,4 @@ mod silence;
 mod support;
 mod train;
 mod way_back;
+mod two;

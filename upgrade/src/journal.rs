@@ -208,6 +208,14 @@ pub enum JournalError {
     /// The content contradicts itself.
     #[error("the journal is damaged: {0}")]
     Damaged(String),
+    /// Somebody else has appended to it since. Nothing was appended now.
+    #[error("the journal ends at {found}, and what was to follow {expected} was not appended: it has another writer")]
+    NotAtEnd {
+        /// Where the records were to begin.
+        expected: Position,
+        /// Where it ends.
+        found: Position,
+    },
     /// A compaction up to a place that is none.
     #[error("position {before} is not a place between two groups from {least} to {most}: compact up to one")]
     Boundary {
@@ -242,6 +250,20 @@ pub trait Journal: Send + Sync + 'static {
     /// once something was appended after it. Two appends at once are both done, one after the other. An empty group
     /// changes nothing.
     async fn append(&self, group: &Group) -> Result<Position, JournalError>;
+
+    /// As [`append`](Self::append), but only if the journal ends at `expected`. Elsewhere it is [`JournalError::NotAtEnd`],
+    /// and nothing has been appended.
+    ///
+    /// It is how a driver writes, so that a controller whose change another one has taken up leaves nothing in the journal of
+    /// its successor. Where several programs can open one journal at once, a database say, the look and the append must be one
+    /// step there. What is given here takes two, which is enough for a journal that only one program can open.
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
+        let found = self.end().await?;
+        if found != expected {
+            return Err(JournalError::NotAtEnd { expected, found });
+        }
+        self.append(group).await
+    }
 
     /// Reads up to about `max_groups` whole groups, beginning with the first group that has a record at or after
     /// `from`, each with the position of its first record; at least one if there is one and `max_groups` is not 0.

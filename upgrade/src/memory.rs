@@ -34,16 +34,30 @@ impl MemoryJournal {
     }
 }
 
+impl Inner {
+    fn push(&mut self, group: &Group) -> Position {
+        let first = self.end;
+        if !group.is_empty() {
+            self.groups.push((first, group.clone()));
+            self.end += Position::from(group.len());
+        }
+        first
+    }
+}
+
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        Ok(self.inner.lock().push(group))
+    }
+
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
         let mut inner = self.inner.lock();
-        let first = inner.end;
-        if !group.is_empty() {
-            inner.groups.push((first, group.clone()));
-            inner.end += Position::from(group.len());
+        if inner.end != expected {
+            let found = inner.end;
+            return Err(JournalError::NotAtEnd { expected, found });
         }
-        Ok(first)
+        Ok(inner.push(group))
     }
 
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {

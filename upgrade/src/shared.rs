@@ -98,6 +98,10 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
     }
 
     async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
+        (**self).append_at(expected, group).await
+    }
+
         (**self).compact(before, snapshot).await
     }
 

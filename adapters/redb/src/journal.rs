@@ -178,6 +178,24 @@ impl Redb {
         Ok(last.map(|(before, bytes)| (before.value(), bytes.value().to_vec())))
     }
 
+    fn append_to(&self, end: &mut End, group: &Group) -> Result<Position, JournalError> {
+        let first = end.position;
+        if !group.is_empty() {
+            let behind = end_of(first, group, &self.path)?;
+            let appended = end.appended + 1;
+            let durability = if appended.is_multiple_of(self.groups_per_sync) {
+                Durability::Immediate
+            } else {
+                Durability::None
+            };
+            self.write(first, group, durability)
+                .map_err(|error| JournalError::Io(format!("{}: {error}", self.path.display())))?;
+            end.appended = appended;
+            end.position = behind;
+        }
+        Ok(first)
+    }
+
     fn read_groups(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Vec<u8>)>, redb::Error> {
         let transaction = self.database.begin_read()?;
         let table = transaction.open_table(GROUPS)?;
@@ -198,22 +216,16 @@ impl Redb {
 #[async_trait]
 impl Journal for Redb {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        self.append_to(&mut self.end.lock(), group)
+    }
+
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
         let mut end = self.end.lock();
-        let first = end.position;
-        if !group.is_empty() {
-            let behind = end_of(first, group, &self.path)?;
-            let appended = end.appended + 1;
-            let durability = if appended.is_multiple_of(self.groups_per_sync) {
-                Durability::Immediate
-            } else {
-                Durability::None
-            };
-            self.write(first, group, durability)
-                .map_err(|error| JournalError::Io(format!("{}: {error}", self.path.display())))?;
-            end.appended = appended;
-            end.position = behind;
+        if end.position != expected {
+            let found = end.position;
+            return Err(JournalError::NotAtEnd { expected, found });
         }
-        Ok(first)
+        self.append_to(&mut end, group)
     }
 
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {

@@ -44,7 +44,12 @@ pub(crate) struct Watched {
     never_ready: Mutex<Option<NeverReady>>,
     old_not_ready: Mutex<Option<NeverReady>>,
     before_the_news: Mutex<Vec<FleetChange>>,
+    /// The next order to replace is on its way until this is done, and what it was answered then.
+    underway: Mutex<Option<Underway>>,
+    arrived: Mutex<Option<(TargetId, EffectOutcome)>>,
 }
+
+type Underway = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Watched {
     pub(crate) fn new(sim: Arc<Simulated>, fence: bool) -> Self {
@@ -58,7 +63,28 @@ impl Watched {
             never_ready: Mutex::new(None),
             old_not_ready: Mutex::new(None),
             before_the_news: Mutex::default(),
+            underway: Mutex::default(),
+            arrived: Mutex::default(),
         }
+    }
+
+    /// The next order to replace arrives when this is done, and no sooner.
+    pub(crate) fn next_arrives_after(&self, underway: impl Future<Output = ()> + Send + 'static) {
+        *self.underway.lock() = Some(Box::pin(underway));
+    }
+
+    /// The order that arrived late, and its answer.
+    pub(crate) fn arrived(&self) -> Option<(TargetId, EffectOutcome)> {
+        self.arrived.lock().clone()
+    }
+
+    async fn arrive(&self, target: &TargetId, order: impl Future<Output = EffectOutcome>) -> EffectOutcome {
+        let underway = self.underway.lock().take();
+        let Some(underway) = underway else { return order.await };
+        underway.await;
+        let answer = order.await;
+        *self.arrived.lock() = Some((target.clone(), answer.clone()));
+        answer
     }
 
     pub(crate) fn effects(&self) -> Vec<Effect> {
@@ -145,7 +171,7 @@ impl Platform for Watched {
 
     async fn replace(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         self.see(target, Act::Replace, Some(version), Some(key));
-        self.sim.replace(target, version, key).await
+        self.arrive(target, self.sim.replace(target, version, key)).await
     }
 
     async fn fence(&self, target: &TargetId, generation: Generation) -> EffectOutcome {
@@ -155,7 +181,8 @@ impl Platform for Watched {
 
     async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         self.see(target, Act::Replace, Some(version), Some(key));
-        self.sim.replace_in_place(target, version, key).await
+        self.arrive(target, self.sim.replace_in_place(target, version, key))
+            .await
     }
 
     async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {

@@ -26,6 +26,7 @@ use crate::{Group, Journal, JournalError, Position, Stream};
 /// | `append.position` | a group gets the position behind the one before; an empty group changes nothing |
 /// | `append.end` | the end is behind the last group |
 /// | `append.at-once` | appends at the same time are done one after the other, each whole |
+/// | `append.at` | an append at the end follows it; one at another place is refused, and leaves nothing behind |
 /// | `read.from` | reading from any position begins with the group that holds it |
 /// | `read.some` | a reading gives a group if there is one, and never more than asked for |
 /// | `read.same` | groups come back as they were, at their positions |
@@ -45,11 +46,28 @@ pub async fn journal_suite<J: Journal + ?Sized>(journal: &J) -> Result<(), Breac
     let mut position: Position = 0;
     for number in 0..GROUPS - AT_ONCE {
         let group = sample(number);
-        let first = journal.append(&group).await.map_err(fails("append.position"))?;
+        // Half of them by the one, half by the other.
+        let first = if number % 2 == 0 {
+            journal.append(&group).await
+        } else {
+            journal.append_at(position, &group).await
+        };
+        let first = first.map_err(fails("append.position"))?;
         same("append.position", "that of an appended group", &first, &position)?;
         position += Position::from(group.len());
         let end = journal.end().await.map_err(fails("append.end"))?;
         same("append.end", "the end after an append", &end, &position)?;
+    }
+    for elsewhere in [position + 1, position - 1, 0] {
+        match journal.append_at(elsewhere, &sample(0)).await {
+            Err(JournalError::NotAtEnd { expected, found }) if (expected, found) == (elsewhere, position) => {}
+            other => {
+                let told = format!("append_at({elsewhere}) at {position} gave {other:?}, wanted an error `NotAtEnd`");
+                return Err(Breach::new("append.at", told));
+            }
+        }
+        let end = journal.end().await.map_err(fails("append.at"))?;
+        same("append.at", "the end after an append that was refused", &end, &position)?;
     }
     append_at_once(journal, position).await?;
     let end = journal.end().await.map_err(fails("append.end"))?;

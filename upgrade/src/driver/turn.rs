@@ -151,8 +151,9 @@ impl Driver {
                 return Ok(());
             }
             let (journal, group) = (Arc::clone(&self.journal), std::mem::take(&mut self.outbox));
+            let expected = self.appended_to;
             self.appending = Some(Answer::new(async move {
-                let answer = journal.append(&group).await;
+                let answer = journal.append_at(expected, &group).await;
                 (group, answer)
             }));
         }
@@ -176,6 +177,12 @@ impl Driver {
                     return Ok(());
                 }
                 self.put_back(group);
+                Err(DriverError::OtherWriter { expected, found })
+            }
+            Err(JournalError::NotAtEnd { expected, found }) => {
+                // None of it is there, and it stays so: each further turn looks at the end first.
+                self.put_back(group);
+                (self.in_doubt, self.end_is) = (0, EndIs::Read);
                 Err(DriverError::OtherWriter { expected, found })
             }
             Err(error) => {

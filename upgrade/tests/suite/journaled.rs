@@ -286,3 +286,80 @@ fn however_appends_fare_each_record_is_written_once() {
         assert_eq!(left_by_an_upgrade(&script), undisturbed, "{script:?}");
     }
 }
+
+/// A journal that somebody else writes to right before each append: between the look at its end and the append.
+struct Overtaken {
+    inner: MemoryJournal,
+    other: AtomicBool,
+}
+
+impl Overtaken {
+    async fn other_writes(&self) {
+        if self.other.load(Ordering::SeqCst) {
+            let mut group = Group::new();
+            group.push(Stream(77), 1, b"another controller");
+            self.inner.append(&group).await.unwrap();
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Overtaken {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        self.inner.append(group).await
+    }
+
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
+        self.other_writes().await;
+        self.inner.append_at(expected, group).await
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.inner.read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.inner.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.inner.snapshot().await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.inner.end().await
+    }
+}
+
+#[test]
+fn a_driver_that_was_overtaken_leaves_nothing_in_the_journal() {
+    let world = World::new(Kill::at([]), World::able());
+    let target = world.add("a");
+    let journal = Arc::new(Overtaken {
+        inner: MemoryJournal::new(),
+        other: AtomicBool::new(false),
+    });
+    // Through a pointer to a pointer, as it may come.
+    let shared = Arc::new(Arc::clone(&journal));
+    let mut driver = Driver::new(world.clone(), shared, world.clock.clone(), DriverConfig::new()).unwrap();
+    driver.submit(job(&target, "new", Mode::Cold)).unwrap();
+    turn(&world, &mut driver);
+    let expected = journal.end().now_or_never().unwrap().unwrap();
+    assert!(expected > 0, "it has written");
+    journal.other.store(true, Ordering::SeqCst);
+    let mut error = None;
+    for _ in 0..20 {
+        world.clock.set(world.clock.now() + 10_000);
+        if let Err(found) = driver.turn(&mut |_| true).now_or_never().unwrap() {
+            error = Some(found);
+            break;
+        }
+    }
+    let found = expected + 1;
+    assert_eq!(error, Some(DriverError::OtherWriter { expected, found }));
+    // Neither now nor later, when the other one is silent.
+    journal.other.store(false, Ordering::SeqCst);
+    let again = driver.turn(&mut |_| true).now_or_never().unwrap().unwrap_err();
+    assert_eq!(again, DriverError::OtherWriter { expected, found });
+    assert_eq!(journal.end().now_or_never().unwrap(), Ok(found));
+}

@@ -22,6 +22,7 @@ use crate::input::Header;
 use crate::machine::Setup;
 use crate::machine::rules::Asked;
 use crate::machine::tables::Tables;
+use crate::way_back;
 use crate::{
     ActorKind, AlwaysPermit, Change, ChangeFeed, DECISIONS, Grant, Handle, Level, Notifier, OnStop, Outcome, Permit,
     RunError, Settings, StartError,
@@ -408,8 +409,8 @@ impl Autopilot {
             orders: Mutex::default(),
             frozen: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            blind: AtomicUsize::new(0),
             superseded: AtomicBool::new(false),
+            blind: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             events: Hub::new(&planned.setup.change.id, move || clock.wall()),
         });
@@ -501,6 +502,7 @@ impl Autopilot {
             });
         }
         self.check_healer(&change.settings)?;
+        way_back::check(change.one_way.as_ref(), &change.settings)?;
         if change.from == change.to {
             return Err(StartError::SameVersion(change.from.to_string()));
         }

@@ -128,6 +128,7 @@ pub struct Change {
     pub(crate) settings: Settings,
     pub(crate) seed: u64,
     pub(crate) rollbacks_before: u32,
+    pub(crate) one_way: Option<String>,
 }
 
 impl Change {
@@ -148,6 +149,7 @@ impl Change {
             settings: Settings::default(),
             seed: 0,
             rollbacks_before: 0,
+            one_way: None,
         }
     }
 
@@ -185,6 +187,17 @@ impl Change {
     #[must_use]
     pub const fn rollbacks_before(mut self, rollbacks: u32) -> Self {
         self.rollbacks_before = rollbacks;
+        self
+    }
+
+    /// The change cannot be taken back, and why: the old version does not read what the new one leaves behind, say. Then
+    /// [`Settings::on_stop`] must be another than to roll back, and people who are asked are told. A platform that knows of no way back
+    /// lets a change begin only with this word. Default: it can.
+    ///
+    /// An attempt that fails at one target still starts the old version there: else nothing would serve.
+    #[must_use]
+    pub fn one_way(mut self, why: impl Into<String>) -> Self {
+        self.one_way = Some(why.into());
         self
     }
 }

@@ -4,6 +4,7 @@ mod around;
 mod domains;
 mod heal;
 mod telling;
+mod way_back;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -152,10 +153,16 @@ impl Run {
                     began_unix_ms: self.world.clock.wall(),
                     ..setup.header.clone()
                 };
+                let known = self.look_back(&setup).await?;
+                if let Some(why) = known.refuses() {
+                    let (from, why) = (setup.change.from.to_string(), why.to_owned());
+                    return Err(RunError::NoWayBack { from, why });
+                }
                 self.input(&Input::Begin(header.clone(), history.clone()))?;
                 let setup = Setup { header, ..setup };
                 self.made(&setup)?;
                 let mut machine = Machine::new(setup, &history)?;
+                self.know_way_back(&mut machine, known)?;
                 self.begin_to_heal(&mut machine)?;
                 (machine, 0)
             }
@@ -235,6 +242,11 @@ impl Run {
         let resumed = Input::Resumed { person_patience_ms };
         self.input(&resumed)?;
         machine.take(&resumed)?;
+        if machine.ended().is_none() && !machine.knows_way_back() {
+            // It was begun by a version that did not ask, and goes on whatever the answer is.
+            let known = self.look_back(machine.setup()).await?;
+            self.know_way_back(&mut machine, known)?;
+        }
         self.begin_to_heal(&mut machine)?;
         Ok((machine, end))
     }

@@ -34,6 +34,11 @@ pub enum StartError {
         "`on_stop` is `cut_traffic`, and nobody can take a target out of traffic: name who does by `Builder::healer`, or freeze in place"
     )]
     NoHealer,
+    /// It cannot be taken back, and nobody says what a stop does instead.
+    #[error(
+        "the change cannot be taken back ({0}), and a stop would: set `on_stop` to `freeze_in_place` or `cut_traffic`"
+    )]
+    OneWay(String),
     /// The platform cannot do the mode.
     #[error(transparent)]
     Mode(#[from] ModeError),
@@ -91,9 +96,31 @@ pub enum RunError {
         /// The version in the journal.
         journal: u16,
     },
+    /// The change could not be taken back. It has not begun.
+    #[error(
+        "there is no way back to {from}: {why}. Nothing has begun; mend that, or say that the change is one-way (`Change::one_way`) and \
+         what a stop does instead (`Settings::on_stop`)"
+    )]
+    NoWayBack {
+        /// The version that could not be brought back.
+        from: String,
+        /// Why not.
+        why: String,
+    },
     /// The journal cannot be read back.
     #[error("the journal cannot be used: {0}")]
     Journal(String),
+    /// Another controller has taken the change up. This one has ended, and nothing of it follows.
+    #[error(
+        "another controller has taken this change up: its journal ends at {found} where this one left it at {expected}. This one \
+         does nothing any more; if nobody meant to replace it, end the other one and start anew"
+    )]
+    OtherController {
+        /// Where this one's last records ended.
+        expected: Position,
+        /// Where the journal ends.
+        found: Position,
+    },
     /// The journal failed.
     #[error(transparent)]
     Append(#[from] JournalError),
@@ -110,17 +137,6 @@ pub enum RunError {
     #[error(transparent)]
     Rules(#[from] PackErrors),
     /// The driver's configuration contradicts itself.
-    /// Another controller has taken the change up. This one has ended, and nothing of it follows.
-    #[error(
-        "another controller has taken this change up: its journal ends at {found} where this one left it at {expected}. This one \
-         does nothing any more; if nobody meant to replace it, end the other one and start anew"
-    )]
-    OtherController {
-        /// Where this one's last records ended.
-        expected: Position,
-        /// Where the journal ends.
-        found: Position,
-    },
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The driver failed.

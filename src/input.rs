@@ -10,6 +10,7 @@ use unattended_upgrade::{FleetChange, Group, Record, Stream};
 use crate::blueprint::Blueprint;
 use crate::handle::Order;
 use crate::machine::Remedy;
+use crate::way_back::Known;
 use crate::{DECISIONS, Level, Outcome, RunError, Settings};
 
 /// What a journal says of its change in its first record. A run that resumes must be about the same.
@@ -117,6 +118,8 @@ pub(crate) enum Input {
     End(Outcome),
     /// What the change was made from; directly behind its beginning.
     Made(Blueprint),
+    /// What was known of the way back when it began.
+    WayBack(Known),
     /// What was decided since the last of these. It changes nothing, and tells whoever plays the journal again whether the same is.
     Decided(Decided),
     /// Another run takes the change up, and is so patient.
@@ -190,6 +193,7 @@ const NAMED: u8 = 16;
 const HEAL: u8 = 17;
 const HEALED: u8 = 18;
 const REFUSED: u8 = 21;
+const WAY_BACK: u8 = 19;
 
 impl Input {
     /// Adds the input to a group.
@@ -215,6 +219,7 @@ impl Input {
             }
             Self::End(outcome) => group.push(Stream::AUTOPILOT, END, &postcard::to_stdvec(outcome)?),
             Self::Made(blueprint) => group.push(Stream::AUTOPILOT, MADE, &postcard::to_stdvec(blueprint)?),
+            Self::WayBack(known) => group.push(Stream::AUTOPILOT, WAY_BACK, &postcard::to_stdvec(known)?),
             Self::Decided(decided) => group.push(Stream::AUTOPILOT, DECIDED, &postcard::to_stdvec(decided)?),
             Self::Permit(withheld) => group.push(Stream::AUTOPILOT, PERMIT, &postcard::to_stdvec(withheld)?),
             Self::Domains { unseen } => group.push(Stream::AUTOPILOT, DOMAINS, &postcard::to_stdvec(unseen)?),
@@ -284,6 +289,7 @@ impl Input {
             }
             END => Self::End(postcard::from_bytes(record.bytes).map_err(damaged)?),
             MADE => Self::Made(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            WAY_BACK => Self::WayBack(postcard::from_bytes(record.bytes).map_err(damaged)?),
             DECIDED => Self::Decided(postcard::from_bytes(record.bytes).map_err(damaged)?),
             PERMIT => Self::Permit(postcard::from_bytes(record.bytes).map_err(damaged)?),
             DOMAINS => Self::Domains {
@@ -336,6 +342,11 @@ impl Input {
             Self::Refused { order, why } => format!("{:?} by {}, refused: {why}", order.command, order.actor),
             Self::End(outcome) => outcome.as_str().to_owned(),
             Self::Made(blueprint) => format!("{} targets", blueprint.targets()),
+            Self::WayBack(known) => match (&known.one_way, &known.platform) {
+                (Some(why), _) => format!("no way back: {why}"),
+                (None, Ok(answer)) => format!("the way back: {answer:?}").to_lowercase(),
+                (None, Err(why)) => format!("the way back is not known: {why}"),
+            },
             Self::Decided(decided) => match decided.told.first() {
                 Some(first) => format!("{} decisions, the first {}", decided.told.len(), first.code),
                 None => format!("{} starts", decided.starts),
@@ -377,6 +388,7 @@ impl Input {
             SEEN => "seen",
             END => "end",
             MADE => "made",
+            WAY_BACK => "way_back",
             DECIDED => "decided",
             RESUMED => "resumed",
             PERMIT => "permit",

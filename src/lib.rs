@@ -103,6 +103,7 @@ mod shadow;
 mod sizing;
 mod summary;
 pub mod train;
+mod way_back;
 
 pub use around::{Around, ChangeFeed, FeedError};
 pub use builder::{Autopilot, Builder, Missing, Preview};

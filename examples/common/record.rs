@@ -13,7 +13,7 @@ use serde::Serialize;
 use unattended::health::{History, Interval, Member, MetricSource, SourceError};
 use unattended::upgrade::{
     Barrier, Capabilities, Clock, EffectKey, EffectOutcome, Generation, IngressOrder, News, Observation, Phase,
-    Platform, PlatformError, Probe, SelfCheck, TargetId, Version,
+    Platform, PlatformError, Probe, SelfCheck, TargetId, Version, WayBack,
 };
 use unattended::{Ending, Event, RECORD_SCHEMA, RecordedChange, RecordedTarget};
 use unattended_examples_support::Failure;
@@ -285,6 +285,10 @@ impl Platform for Recorder {
 
     async fn desired(&self, scope: &str, version: &Version, key: &EffectKey) -> EffectOutcome {
         self.world.desired(scope, version, key).await
+    }
+
+    async fn way_back(&self, from: &Version, to: &Version) -> Result<WayBack, PlatformError> {
+        self.world.way_back(from, to).await
     }
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {

@@ -92,6 +92,10 @@ fn start(options: &Options) -> Result<u8, Failure> {
     .policy(policy)
     .settings(settings.clone())
     .seed(options.seed);
+    let change = match &options.one_way {
+        Some(why) => change.one_way(why),
+        None => change,
+    };
     let expected = traffic::expected(&world);
     let change = match options.detect {
         Some(ratio) => change
@@ -226,6 +230,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
             error @ (unattended::RunError::OtherChange { .. }
             | unattended::RunError::LaterDecisions { .. }
             | unattended::RunError::OtherController { .. }
+            | unattended::RunError::NoWayBack { .. }
             | unattended::RunError::Journal(_)),
         ) => {
             let path = options.journal.as_deref().unwrap_or_else(|| Path::new("the journal"));

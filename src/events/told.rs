@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use unattended_upgrade::{
     Barrier, Capabilities, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, InstanceId, News,
-    Observation, Platform, PlatformError, Probe, TargetId, Version,
+    Observation, Platform, PlatformError, Probe, TargetId, Version, WayBack,
 };
 
 use crate::handle::Shared;
@@ -154,5 +154,9 @@ impl Platform for Told {
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
         self.platform.watch(cursor).await
+    }
+
+    async fn way_back(&self, from: &Version, to: &Version) -> Result<WayBack, PlatformError> {
+        self.platform.way_back(from, to).await
     }
 }

@@ -37,6 +37,7 @@ mod target;
 mod telling;
 mod tide;
 mod view;
+mod way_back;
 mod what_if;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,6 +179,9 @@ pub(crate) struct Machine {
     surroundings: surroundings::Surroundings,
     domains: domains::Domains,
     rehearsal: rehearsal::Rehearsal,
+    /// Why it cannot be taken back, if its author says so.
+    one_way: Option<String>,
+    knows_way_back: bool,
     aside: aside::Aside,
     healing: heal::Healing,
     cut: cut::Cut,
@@ -312,6 +316,8 @@ impl Machine {
             moved_ms: now_ms,
             sight: receipts::Sight::default(),
             domains,
+            one_way: None,
+            knows_way_back: false,
             rehearsal: if setup.change.settings.rehearse_way_back {
                 rehearsal::Rehearsal::Wanted
             } else {
@@ -479,6 +485,7 @@ impl Machine {
             Input::News { changes, cursor } => drop(self.news(changes, *cursor)),
             Input::Order(order) => self.order(order),
             Input::Refused { order, why } => self.refused(order, why),
+            Input::WayBack(known) => self.know_way_back(known),
             Input::Seen(wrong) => drop(self.seen(wrong)),
             Input::Permit(withheld) => self.permit(withheld.clone()),
             Input::Domains { unseen } => self.domains_seen(unseen),

@@ -143,7 +143,7 @@ impl Machine {
         }
         if self.setup.change.settings.on_stop != OnStop::RollBack {
             let (done, meanwhile) = self.stop_in_words();
-            let text = format!("{text}. {done} Roll back?");
+            let text = format!("{text}. {done} {}", self.stop_question());
             return self.ask(QuestionKind::RollBack, text, meanwhile, commands);
         }
         match self.may_roll_back() {

@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, Either, join_all, select};
 use parking_lot::RwLock;
 use unattended_upgrade::{
     Barrier, Capabilities, Clock, EffectKey, EffectOutcome, Generation, HandoverOrder, IngressOrder, InstanceId, News,
-    Observation, Phase, Platform, PlatformError, Probe, TargetId, Version,
+    Observation, Phase, Platform, PlatformError, Probe, TargetId, Version, WayBack,
 };
 
 use self::news::Merged;
@@ -360,6 +360,23 @@ impl<C: Clock + 'static> Platform for Router<C> {
             return EffectOutcome::Unsupported;
         }
         lead!(self, target, replace_in_place(version, key))
+    }
+
+    async fn way_back(&self, from: &Version, to: &Version) -> Result<WayBack, PlatformError> {
+        let asked =
+            (self.domains.iter().enumerate()).map(|(at, domain)| self.ask(at, domain.platform.way_back(from, to)));
+        let answers = join_all(asked).await;
+        // What is closed anywhere is closed, whatever the others do not know.
+        let mut all = Ok(WayBack::Open);
+        for (domain, answer) in self.domains.iter().zip(answers) {
+            all = match (all, answer) {
+                (_, Ok(WayBack::Closed(why))) => return Ok(WayBack::Closed(format!("in {}: {why}", domain.name))),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+                (Ok(WayBack::Startable), _) | (_, Ok(WayBack::Startable)) => Ok(WayBack::Startable),
+                (open, _) => open,
+            };
+        }
+        all
     }
 
     async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {

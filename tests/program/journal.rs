@@ -231,3 +231,21 @@ fn a_journal_that_another_program_writes_is_refused_and_the_world_left_alone() {
     // And it goes on once the other one has ended.
     assert_eq!(desk.run(&[&SMALL[..], &again].concat()).code, Some(1));
 }
+
+#[test]
+fn a_release_that_cannot_be_taken_back_says_what_a_stop_does_or_does_not_begin() {
+    let desk = Desk::new();
+    let one_way = ["--release", "errors=x30", "--one-way", "format 2", "--operator", "none"];
+    let said = desk.run(&[&SMALL[..], &one_way, &["--json"]].concat());
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    assert!(
+        said.stderr.contains("cannot be taken back (format 2)"),
+        "{}",
+        said.stderr
+    );
+    let waits = desk.json(3, &[&one_way[..], &["--on-stop", "freeze"]].concat());
+    assert_eq!(
+        (&waits["outcome"], &waits["rolled_back"]),
+        (&Value::from("waiting"), &Value::from(0))
+    );
+}

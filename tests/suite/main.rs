@@ -17,6 +17,7 @@ mod laws;
 mod levels;
 mod notices;
 mod orders;
+mod one_way;
 mod outlook;
 mod permit;
 mod queue;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use unattended::upgrade::conformance::{Subject, Undisturbed, platform_holds, platform_suite};
 use unattended::upgrade::{
     AttemptId, Barrier, Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder,
-    IngressOrder, InstanceId, News, Observation, Phase, Platform, PlatformError, Probe, TargetId, Version,
+    IngressOrder, InstanceId, News, Observation, Phase, Platform, PlatformError, Probe, TargetId, Version, WayBack,
 };
 use unattended::{Router, RouterError};
 use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
@@ -23,6 +23,7 @@ struct Part {
     odd: bool,
     cut: Arc<Mutex<Cut>>,
     orders: Arc<Mutex<Vec<TargetId>>>,
+    way_back: Arc<Mutex<Option<WayBack>>>,
 }
 
 /// How it does not answer.
@@ -40,6 +41,7 @@ impl Part {
             odd,
             cut: Arc::new(Mutex::new(Cut::Not)),
             orders: Arc::default(),
+            way_back: Arc::default(),
         }
     }
 
@@ -101,6 +103,15 @@ impl Platform for Part {
 
     async fn replace_in_place(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
         self.sim.replace_in_place(&self.order(target), version, key).await
+    }
+
+    async fn way_back(&self, from: &Version, to: &Version) -> Result<WayBack, PlatformError> {
+        self.answers().await?;
+        let answer = self.way_back.lock().clone();
+        match answer {
+            Some(answer) => Ok(answer),
+            None => self.sim.way_back(from, to).await,
+        }
     }
 
     async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {
@@ -241,6 +252,41 @@ fn a_router_over_platforms_that_keep_the_contract_keeps_it() {
             .unwrap()
             .unwrap();
     }
+}
+
+#[test]
+fn a_way_back_is_as_good_as_that_of_the_worst_domain() {
+    let (sim, parts, router) = routed(at_rest(), everything());
+    let closed = WayBack::Closed("gone".to_owned());
+    let cases = [
+        ([WayBack::Open, WayBack::Open], Ok(WayBack::Open)),
+        ([WayBack::Open, WayBack::Startable], Ok(WayBack::Startable)),
+        ([WayBack::Startable, WayBack::Open], Ok(WayBack::Startable)),
+        (
+            [closed.clone(), WayBack::Open],
+            Ok(WayBack::Closed("in even: gone".to_owned())),
+        ),
+        (
+            [WayBack::Startable, closed.clone()],
+            Ok(WayBack::Closed("in odd: gone".to_owned())),
+        ),
+    ];
+    let ask = || {
+        sim.executor()
+            .run(router.way_back(&"old".into(), &"new".into()))
+            .unwrap()
+    };
+    for (each, wanted) in cases {
+        for (part, answer) in parts.iter().zip(each) {
+            *part.way_back.lock() = Some(answer);
+        }
+        assert_eq!(ask(), wanted);
+    }
+    // What one does not say nobody knows, but that it is closed somewhere.
+    *parts[0].cut.lock() = Cut::Refuses;
+    assert_eq!(ask(), Ok(WayBack::Closed("in odd: gone".to_owned())));
+    *parts[1].way_back.lock() = Some(WayBack::Open);
+    assert!(matches!(ask(), Err(PlatformError::Unavailable(_))), "{:?}", ask());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use unattended::defense::{Ask, Check, CheckError, Guard, Outcome as Seen, Terms}
 use unattended::health::MetricSource;
 use unattended::upgrade::{
     Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, IngressOrder, Journal, MemoryJournal, News,
-    Observation, Platform, PlatformError, TargetId, Version, Wanted,
+    Observation, Platform, PlatformError, TargetId, Version, Wanted, WayBack,
 };
 use unattended::{
     Actor, AlwaysPermit, Autopilot, Change, ChangeFeed, DumpLine, Grant, Handle, Level, Notice, NoticeStage, Notifier,
@@ -63,6 +63,8 @@ pub(crate) struct Case {
     pub(crate) check: Option<Arc<dyn Check>>,
     /// What whoever heals can do; `None`: nobody heals.
     pub(crate) heals: Option<Can>,
+    /// Why it cannot be taken back, by its author's word.
+    pub(crate) one_way: Option<&'static str>,
 }
 
 /// A check behind a pointer.
@@ -112,6 +114,7 @@ impl Case {
             feed: None,
             check: None,
             heals: None,
+            one_way: None,
         }
     }
 
@@ -140,11 +143,15 @@ impl Case {
     }
 
     pub(crate) fn change(&self) -> Change {
-        Change::new(NEW, self.author.clone(), OLD.into(), NEW.into(), self.fleet())
+        let change = Change::new(NEW, self.author.clone(), OLD.into(), NEW.into(), self.fleet())
             .policy(self.policy.clone())
             .settings(self.settings.clone())
             .seed(self.seed)
-            .rollbacks_before(self.rollbacks_before)
+            .rollbacks_before(self.rollbacks_before);
+        match self.one_way {
+            Some(why) => change.one_way(why),
+            None => change,
+        }
     }
 
     pub(crate) fn guard(&self) -> Guard {

@@ -139,7 +139,7 @@ pub use mode::Mode;
 pub use observation::{ConfigSeen, Ingress, Moves, Observation, Pair, Pauses, Phase, SelfCheck, SlotSeen};
 pub use platform::{
     Barrier, Capabilities, EffectOutcome, FleetChange, HandoverOrder, IngressOrder, News, Platform, PlatformError,
-    Probe,
+    Probe, WayBack,
 };
 pub use receipt::{Counts, Reason, Receipt, Serving, Step, Terminal};
 pub use record::{RecordError, SoFar, Told, UpgradeRecord};

@@ -462,6 +462,30 @@ pub trait Platform: Send + Sync + 'static {
         let _ = cursor;
         Err(PlatformError::Unsupported("watch"))
     }
+
+    /// Whether targets that run `to` can be brought back to `from`. Asked once, before a change from the one to the other
+    /// begins, and of no target: look whether what starts `from` is still there (its image, its package, its configuration) and
+    /// whether it reads whatever `to` leaves behind. What cannot be looked up is not claimed: [`WayBack::Startable`] says that
+    /// it starts and no more, and an error that nothing is known.
+    ///
+    /// The driver does not call it: who decides whether a change begins does.
+    async fn way_back(&self, from: &Version, to: &Version) -> Result<WayBack, PlatformError> {
+        let _ = (from, to);
+        Err(PlatformError::Unsupported("way back"))
+    }
+}
+
+/// What a platform knows of the way back from one version to the one before it: see [`Platform::way_back`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "whoever begins a change must look at each")]
+pub enum WayBack {
+    /// The old version can be started again, and reads whatever the new one leaves behind: data, caches, configuration.
+    Open,
+    /// The old version can be started again. Whether it reads what the new one leaves behind nobody says.
+    Startable,
+    /// There is none: why, in words that say what would have to be mended.
+    Closed(String),
 }
 
 /// An order for [`Platform::hand_over`]. Every one may be given twice: what holds already is done already.

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::{
     Barrier, Capabilities, Clock, EffectKey, EffectOutcome, Generation, Group, HandoverOrder, IngressOrder, InstanceId,
     Journal, JournalError, News, Observation, Platform, PlatformError, Position, Probe, Snapshot, TargetId, Version,
+    WayBack,
 };
 
 #[async_trait]
@@ -85,6 +86,10 @@ impl<P: Platform + ?Sized> Platform for Arc<P> {
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
         (**self).watch(cursor).await
     }
+
+    async fn way_back(&self, from: &Version, to: &Version) -> Result<WayBack, PlatformError> {
+        (**self).way_back(from, to).await
+    }
 }
 
 #[async_trait]
@@ -93,15 +98,15 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
         (**self).append(group).await
     }
 
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
+        (**self).append_at(expected, group).await
+    }
+
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
         (**self).read(from, max_groups).await
     }
 
     async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
-    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
-        (**self).append_at(expected, group).await
-    }
-
         (**self).compact(before, snapshot).await
     }
 

@@ -476,6 +476,19 @@ impl Keeper {
         Ok(place)
     }
 
+    /// Whether `version` could be started here: its program is there and can be run, and its arguments and files can be made.
+    pub(crate) fn could_start(&self, version: &Version) -> Result<(), TemplateError> {
+        let target = Target {
+            id: self.id.clone(),
+            app: Arc::clone(&self.app),
+            labels: Vec::new(),
+            template: self.template.clone(),
+            version: version.clone(),
+            parameters: Arc::clone(&self.parameters),
+        };
+        Self::check(&target, self.directory.clone(), version).map(drop)
+    }
+
     /// A line of the adapter's own in a log.
     fn note(&self, seat: usize, words: &str) {
         use std::io::Write as _;

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use unattended_upgrade::{
     Barrier, Capabilities, EffectKey, EffectOutcome, FleetChange, Generation, HandoverOrder, IngressOrder, InstanceId,
-    News, Observation, Platform, PlatformError, Probe, TargetId, Version,
+    News, Observation, Platform, PlatformError, Probe, TargetId, Version, WayBack,
 };
 
 use crate::births::Births;
@@ -574,5 +574,23 @@ impl Platform for ProcessPlatform {
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
         Ok(self.house.news.since(cursor))
+    }
+
+    /// Looks for every target whether the program of `from` is there and can be run. What `to` leaves behind is the programs' own
+    /// matter.
+    async fn way_back(&self, from: &Version, _: &Version) -> Result<WayBack, PlatformError> {
+        let keepers: Vec<Arc<Keeper>> = self.keepers.lock().values().cloned().collect();
+        let from = from.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            keepers.iter().find_map(|keeper| {
+                let error = keeper.could_start(&from).err()?;
+                Some(format!("{from} cannot be started at {}: {error}", keeper.id))
+            })
+        });
+        match looked.await {
+            Ok(None) => Ok(WayBack::Startable),
+            Ok(Some(why)) => Ok(WayBack::Closed(why)),
+            Err(error) => Err(PlatformError::Unavailable(error.to_string())),
+        }
     }
 }

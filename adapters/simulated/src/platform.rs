@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use unattended_upgrade::{
     AttemptId, Barrier, Capabilities, ConfigSeen, EffectKey, EffectOutcome, Generation, HandoverOrder, Ingress,
     IngressOrder, InstanceId, News, Observation, Phase, Platform, PlatformError, Probe, SelfCheck, SlotSeen, TargetId,
-    Version,
+    Version, WayBack,
 };
 
 use crate::Simulated;
@@ -94,6 +94,11 @@ impl Platform for Simulated {
             return EffectOutcome::Unsupported;
         }
         self.with_version(target, version, key, Act::ReplaceInPlace)
+    }
+
+    /// Every version is at hand. What the new one leaves behind is a matter of the release, and is found by going back.
+    async fn way_back(&self, _: &Version, _: &Version) -> Result<WayBack, PlatformError> {
+        Ok(WayBack::Startable)
     }
 
     async fn prefetch(&self, target: &TargetId, version: &Version, key: &EffectKey) -> EffectOutcome {

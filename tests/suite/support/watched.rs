@@ -44,6 +44,7 @@ pub(crate) struct Watched {
     never_ready: Mutex<Option<NeverReady>>,
     old_not_ready: Mutex<Option<NeverReady>>,
     before_the_news: Mutex<Vec<FleetChange>>,
+    way_back: Mutex<Option<Result<WayBack, PlatformError>>>,
     /// The next order to replace is on its way until this is done, and what it was answered then.
     underway: Mutex<Option<Underway>>,
     arrived: Mutex<Option<(TargetId, EffectOutcome)>>,
@@ -63,9 +64,15 @@ impl Watched {
             never_ready: Mutex::new(None),
             old_not_ready: Mutex::new(None),
             before_the_news: Mutex::default(),
+            way_back: Mutex::default(),
             underway: Mutex::default(),
             arrived: Mutex::default(),
         }
+    }
+
+    /// What it says of the way back.
+    pub(crate) fn says_of_the_way_back(&self, answer: Result<WayBack, PlatformError>) {
+        *self.way_back.lock() = Some(answer);
     }
 
     /// The next order to replace arrives when this is done, and no sooner.
@@ -197,6 +204,14 @@ impl Platform for Watched {
         };
         self.see(target, act, None, Some(key));
         self.sim.ingress(target, order, key).await
+    }
+
+    async fn way_back(&self, from: &Version, to: &Version) -> Result<WayBack, PlatformError> {
+        let answer = self.way_back.lock().clone();
+        match answer {
+            Some(answer) => answer,
+            None => self.sim.way_back(from, to).await,
+        }
     }
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {

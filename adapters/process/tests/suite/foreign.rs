@@ -1,7 +1,7 @@
 //! A program that knows nothing of the adapter, through a template.
 use rustix::process::{Pid, Signal, kill_process};
-use unattended_process::{ProcessPlatform, Target, Template};
-use unattended_upgrade::{EffectOutcome, FleetChange, Phase, Platform as _, TargetId, Version};
+use unattended_process::{Ask, Foreign, ProcessPlatform, Start, Target, Template};
+use unattended_upgrade::{EffectOutcome, FleetChange, Phase, Platform as _, TargetId, Version, WayBack};
 
 use crate::programs::{program, target, template};
 use crate::support::{key, living, look, pause, run, runs, starts, until, until_so};
@@ -33,6 +33,35 @@ fn it_is_started_replaced_and_ended() {
         until_so("the end of its process", || living(&root).is_empty()).await;
         let refused = platform.replace(&a, &Version::from("2"), &key(2, 1)).await;
         assert!(matches!(refused, EffectOutcome::Failed { .. }), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_version_whose_program_is_gone_has_no_way_back() {
+    run(async |root| {
+        let at = |version: &str| root.join(format!("program-{version}"));
+        for version in ["1", "2"] {
+            std::fs::copy("/bin/sleep", at(version)).unwrap();
+        }
+        let start = Start::new(format!("{}/program-{{version}}", root.display())).arguments(["600"]);
+        let template = Template::foreign(Foreign::new(start, Ask::new("unix:{admin}:/ready")));
+        let platform = ProcessPlatform::open(root.join("house"), [Target::new("a", "1", template)])
+            .await
+            .unwrap();
+        let ask = async || platform.way_back(&"1".into(), &"2".into()).await.unwrap();
+        assert_eq!(ask().await, WayBack::Startable);
+        std::fs::remove_file(at("1")).unwrap();
+        let WayBack::Closed(why) = ask().await else {
+            panic!("it cannot be started any more");
+        };
+        assert!(
+            why.contains("1 cannot be started at a") && why.contains("program-1"),
+            "{why}"
+        );
+        // What is there and may not be run is no better.
+        std::fs::write(at("1"), "").unwrap();
+        assert!(matches!(ask().await, WayBack::Closed(_)));
+        assert!(platform.halt().await.unwrap());
     });
 }
 

@@ -1,4 +1,5 @@
 //! What is known of the way back before a change begins, and what follows where there is none.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::sync::Arc;
 

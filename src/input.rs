@@ -193,7 +193,7 @@ const NAMED: u8 = 16;
 const HEAL: u8 = 17;
 const HEALED: u8 = 18;
 const REFUSED: u8 = 21;
-const WAY_BACK: u8 = 19;
+const WAY_BACK: u8 = 22;
 
 impl Input {
     /// Adds the input to a group.

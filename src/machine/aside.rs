@@ -204,7 +204,7 @@ impl Machine {
             |target: TargetIndex| &self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize];
         let mut common: Vec<u32> = failed
             .first()
-            .map(|&first| classes_of(first).clone())
+            .map(|&first| classes_of(first).to_vec())
             .unwrap_or_default();
         for &target in &failed {
             common.retain(|class| classes_of(target).contains(class));
@@ -232,7 +232,7 @@ impl Machine {
             .collect();
         let names = names.join(" or ");
         self.aside.classes.extend(classes);
-        let aside = |classes: &Vec<u32>| classes.iter().any(|class| self.aside.classes.contains(class));
+        let aside = |classes: &[u32]| classes.iter().any(|class| self.aside.classes.contains(class));
         self.aside.strata = self.tables.strata_classes.iter().map(aside).collect();
         let mut left = 0;
         for &target in members {

@@ -137,17 +137,20 @@ impl Machine {
             .filter(|row| !row.fresh && usize::from(row.metric) < REQUIRED)
         {
             let tide = self.past.tide(row.stratum, row.metric, row.control);
-            for &class in &self.tables.strata_classes[row.stratum as usize] {
-                self.classes[class as usize].tides[usize::from(row.metric)].add(tide);
-            }
+            let classes = &self.tables.strata_classes[row.stratum as usize];
             if row.metric != ERRORS {
+                for &class in classes {
+                    self.classes[class as usize].tides[usize::from(row.metric)].add(tide);
+                }
                 continue;
             }
             self.surroundings.add(row.stratum, row.control);
             #[expect(clippy::cast_precision_loss, reason = "a forecast")]
             let gain = row.canary.total as f64 * self.gain[row.stratum as usize];
-            for &class in &self.tables.strata_classes[row.stratum as usize] {
-                self.classes[class as usize].expected_ln_s += gain;
+            for &class in classes {
+                let state = &mut self.classes[class as usize];
+                state.tides[usize::from(ERRORS)].add(tide);
+                state.expected_ln_s += gain;
             }
         }
     }

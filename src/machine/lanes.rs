@@ -21,6 +21,22 @@ pub(crate) struct Lane {
     pub(crate) blocked_since: Option<u64>,
     /// A person lifted what only a person could lift.
     allowed_by_person: bool,
+    /// What the last look found ahead of it.
+    ahead: Option<Ahead>,
+}
+
+/// The next slice of a lane. Most lanes rest at most times and wait for a class; each look at one would read slices and lists of
+/// classes that lie far apart in memory, to find the same again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ahead {
+    /// What it was found for: so many slices opened, of these tables.
+    opened: usize,
+    revision: u32,
+    /// Its place, and its batch if there is one.
+    next: usize,
+    batch: Option<u16>,
+    /// A class that did not admit it, with how many it has of that: asked first the next time.
+    shut: Option<(u32, u32)>,
 }
 
 /// Why a lane may not start anything now.
@@ -75,33 +91,35 @@ impl Machine {
 
     fn advance_lane(&mut self, lane: usize, caution: f64, calm: bool) {
         let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
-        let view = self.frontier.lane(app);
-        if view.waiting_in_open == 0 {
+        let (waiting, in_flight) = self.frontier.at_work(app);
+        if waiting == 0 {
             self.rest_from_rules(lane);
         }
-        if view.waiting_in_open > 0 && self.lanes[lane].opened > 0 {
+        if waiting > 0 && self.lanes[lane].opened > 0 {
+            let blocked = self.frontier.lane(app).blocked;
             self.lanes[lane].rests_since = None;
-            let admitted = self.admit(lane, app, view.waiting_in_open);
+            let admitted = self.admit(lane, app, waiting);
             // A pin ends by itself, and its owner knows of it.
-            let blocked = view.blocked.is_some_and(|why| !matches!(why, Blocked::Pinned { .. }));
-            self.watch_blockade(lane, app, blocked && view.in_flight == 0);
+            let blocked = blocked.is_some_and(|why| !matches!(why, Blocked::Pinned { .. }));
+            self.watch_blockade(lane, app, blocked && in_flight == 0);
             if admitted {
                 self.mark_busy(lane);
             }
             return;
         }
-        if view.in_flight > 0 {
+        if in_flight > 0 {
             self.lanes[lane].rests_since = None;
             self.mark_busy(lane);
             return;
         }
         let rests_since = *self.lanes[lane].rests_since.get_or_insert(self.now_ms);
         let opened = self.lanes[lane].opened;
-        let next = self.next_slice(lane);
-        let Some(slice) = self.tables.slices[lane].get(next) else {
+        let ahead = self.ahead(lane);
+        let next = ahead.next;
+        let Some(batch) = ahead.batch else {
             self.opens(lane, app, next);
             // Those born into batches that this lane never opened, as it came to its end before, are still to do.
-            match view.next_nonempty_batch {
+            match self.frontier.lane(app).next_nonempty_batch {
                 Some(batch) => self.open_upto(app, batch),
                 None => self.lanes[lane].finished = true,
             }
@@ -109,16 +127,15 @@ impl Machine {
         };
         let settings = &self.setup.change.settings;
         let rested = opened == 0 || self.now_ms - rests_since >= settings.warm_up_ms + settings.bake_ms;
-        let admitted = slice
-            .classes
-            .iter()
-            .all(|&(class, count)| self.class_admits(class, slice.batch, count));
-        let (batch, size) = (slice.batch, slice.size());
-        if admitted {
-            self.mark_busy(lane);
+        if !self.classes_admit(lane, ahead, batch) {
+            return;
         }
-        let quiet = self.evidence_is_overruled() || self.judge.app_ln_e(app.0) < caution;
-        if !(rested && admitted && calm && quiet && self.may_open(batch, size)) || self.has_begun_to_interfere() {
+        self.mark_busy(lane);
+        if !(rested && calm && (self.evidence_is_overruled() || self.judge.app_ln_e(app.0) < caution)) {
+            return;
+        }
+        let size = self.tables.slices[lane][next].size();
+        if !self.may_open(batch, size) || self.has_begun_to_interfere() {
             return;
         }
         self.opens(lane, app, next + 1);
@@ -142,6 +159,39 @@ impl Machine {
         left.map_or(slices.len(), |next| opened + next)
     }
 
+    /// The lane's next slice, found once for as long as it stays the next.
+    fn ahead(&mut self, lane: usize) -> Ahead {
+        let (opened, revision) = (self.lanes[lane].opened, self.tables.revision);
+        if let Some(ahead) = self.lanes[lane].ahead
+            && (ahead.opened, ahead.revision) == (opened, revision)
+        {
+            return ahead;
+        }
+        let next = self.next_slice(lane);
+        let batch = self.tables.slices[lane].get(next).map(|slice| slice.batch);
+        let ahead = Ahead {
+            opened,
+            revision,
+            next,
+            batch,
+            shut: None,
+        };
+        self.lanes[lane].ahead = Some(ahead);
+        ahead
+    }
+
+    /// Whether every class that the slice ahead enlarges admits it. Which of them is asked first makes no difference.
+    fn classes_admit(&mut self, lane: usize, ahead: Ahead, batch: u16) -> bool {
+        let admits = |&(class, count): &(u32, u32)| self.class_admits(class, batch, count);
+        if ahead.shut.is_some_and(|shut| !admits(&shut)) {
+            return false;
+        }
+        let slice = &self.tables.slices[lane][ahead.next];
+        let shut = slice.classes.iter().copied().find(|of| !admits(of));
+        self.lanes[lane].ahead = Some(Ahead { shut, ..ahead });
+        shut.is_none()
+    }
+
     /// So many of the lane's slices are open.
     fn opens(&mut self, lane: usize, app: AppIndex, slices: usize) {
         if std::mem::replace(&mut self.lanes[lane].opened, slices) == 0 {
@@ -162,9 +212,9 @@ impl Machine {
 
     /// The lane is at work, or will be without waiting for anybody: its classes' stages are not idle.
     fn mark_busy(&mut self, lane: usize) {
-        let slices = &self.tables.slices[lane];
         let present = self.lanes[lane].opened.checked_sub(1);
-        let next = self.next_slice(lane);
+        let next = self.ahead(lane).next;
+        let slices = &self.tables.slices[lane];
         // The slice being worked on, and the next.
         for slice in present.into_iter().chain([next]).filter_map(|at| slices.get(at)) {
             for &(class, _) in &slice.classes {

@@ -6,6 +6,7 @@ mod aside;
 mod autonomy;
 mod batches;
 mod budget;
+mod class_sets;
 mod class_views;
 mod classes;
 mod commands;
@@ -207,10 +208,10 @@ impl Machine {
             strata: tables
                 .strata_apps
                 .iter()
-                .zip(&tables.strata_classes)
+                .zip(tables.strata_classes.iter())
                 .map(|(&app, classes)| StratumInfo {
                     app,
-                    classes: classes.clone(),
+                    classes: classes.to_vec(),
                 })
                 .collect(),
             classes: tables.classes.iter().map(|class| class.name.clone()).collect(),
@@ -349,11 +350,12 @@ impl Machine {
 
     /// The number of a target.
     fn index(&self, name: &str) -> Option<TargetIndex> {
-        // A name that left and came back means the one that lives.
-        self.births_by_name
-            .get(name)
-            .copied()
-            .or_else(|| self.setup.change.fleet.index_of(name))
+        // A name that left and came back means the one that lives. While the planned one lives, none is born of its name.
+        let planned = self.setup.change.fleet.index_of(name);
+        if planned.is_some_and(|planned| self.targets[planned.0 as usize].alive) {
+            return planned;
+        }
+        self.births_by_name.get(name).copied().or(planned)
     }
 
     fn app_of(&self, target: TargetIndex) -> AppIndex {

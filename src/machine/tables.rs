@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use unattended_batching::{AppIndex, Fleet, KeyIndex, Plan, StratumIndex, TargetIndex, ValueIndex};
 
+use super::class_sets::ClassSets;
+
 /// One lane's part of one batch; empty where all of it was left out.
 #[derive(Clone, Debug)]
 pub(crate) struct Slice {
@@ -60,7 +62,7 @@ pub(crate) struct Tables {
     /// The classes.
     pub(crate) classes: Vec<Class>,
     /// By stratum, the classes it belongs to, ascending; always begins with 0.
-    pub(crate) strata_classes: Vec<Vec<u32>>,
+    pub(crate) strata_classes: ClassSets,
     /// By stratum, its lane.
     pub(crate) strata_apps: Vec<u32>,
     /// The stratum of (lane, values of the spread keys), for those born later.
@@ -71,6 +73,8 @@ pub(crate) struct Tables {
     pub(crate) app_parts: Vec<Vec<Part>>,
     /// The spread keys.
     spread: Vec<String>,
+    /// Changes with the slices.
+    pub(crate) revision: u32,
 }
 
 /// Labels of one target, by key.
@@ -93,7 +97,7 @@ impl Tables {
             cumulative: Vec::new(),
         }];
         let mut class_ids: BTreeMap<String, u32> = BTreeMap::new();
-        let mut strata_classes = Vec::with_capacity(plan.strata().len());
+        let mut strata_classes = ClassSets::with_capacity(plan.strata().len());
         let mut strata_apps = Vec::with_capacity(plan.strata().len());
         let mut strata_by_labels = BTreeMap::new();
         for (at, stratum) in (0u32..).zip(plan.strata()) {
@@ -185,6 +189,7 @@ impl Tables {
             app_labels,
             app_parts,
             spread,
+            revision: 0,
         };
         tables.count(|target| plan.stratum_of(target).0);
         for class in &mut tables.classes {
@@ -198,6 +203,7 @@ impl Tables {
         for slice in self.slices.iter_mut().flatten() {
             slice.targets.retain(|&target| !is_out(stratum_of(target)));
         }
+        self.revision += 1;
         self.count(stratum_of);
     }
 

@@ -54,6 +54,15 @@ impl Frontier {
         }
     }
 
+    /// Of an application's [`lane`](Self::lane) what is known without looking further: how many targets wait in open batches, and
+    /// how many are in flight. Time: O(1). 0 and 0 for an application it never had.
+    #[must_use]
+    #[inline]
+    pub fn at_work(&self, app: AppIndex) -> (u32, u32) {
+        let lane = self.lanes.get(app.at());
+        lane.map_or((0, 0), |lane| (lane.waiting_open, lane.in_flight))
+    }
+
     /// The keys whose values make strata.
     pub(crate) fn spread_keys(&self) -> impl ExactSizeIterator<Item = &str> {
         self.spread.iter().map(String::as_str)

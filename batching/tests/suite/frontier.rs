@@ -173,6 +173,7 @@ fn who_was_started_by_somebody_else_and_failed_waits_for_its_own_batch() {
         assert_eq!(live.on(Event::Failed { id, at, retry }), Noted::Applied);
         let lane = live.lane(AppIndex(0));
         assert_eq!((lane.waiting_in_open, lane.unhealthy, live.remaining()), (1, 1, 8));
+        assert_eq!(live.at_work(lane.app), (lane.waiting_in_open, lane.in_flight));
     }
     live.on(Event::BecameHealthy { id });
     let mut order = Vec::new();
@@ -217,6 +218,10 @@ fn a_lane_says_why_it_stands_still() {
         Some(Blocked::UnhealthyConsumeAllowance { unhealthy: 2, cap: 2 })
     );
     assert_eq!((lane.failed, lane.waiting_in_open, lane.in_flight), (2, 6, 0));
+    assert_eq!(
+        (live.at_work(lane.app), live.at_work(AppIndex(u32::MAX))),
+        ((6, 0), (0, 0))
+    );
     live.on(Event::BecameHealthy { id: mine[0] });
     assert_eq!(live.lane(AppIndex(0)).blocked, None);
     assert_eq!(live.startable(0, 100).len(), 1);

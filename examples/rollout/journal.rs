@@ -1,24 +1,34 @@
-//! The journal of the example: redb, and a wrapper that kills the process on purpose.
+//! The journal of the example: redb, behind the world's own memory, and a wrapper that kills the process on purpose.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use unattended::upgrade::{Group, Journal, JournalError, Position, Snapshot};
 use unattended_redb::Redb;
+use unattended_simulated::Simulated;
 
 /// Aborts the process as soon as the journal has so many records.
 pub(crate) struct Mortal {
     inner: Redb,
+    world: Arc<Simulated>,
     kill_after: Option<u64>,
 }
 
 impl Mortal {
-    pub(crate) const fn new(inner: Redb, kill_after: Option<u64>) -> Self {
-        Self { inner, kill_after }
+    pub(crate) const fn new(inner: Redb, world: Arc<Simulated>, kill_after: Option<u64>) -> Self {
+        Self {
+            inner,
+            world,
+            kill_after,
+        }
     }
 }
 
 #[async_trait]
 impl Journal for Mortal {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        // What the journal says was done, the world must have kept.
+        self.world.flush().map_err(JournalError::Io)?;
         let Some(limit) = self.kill_after else {
             return self.inner.append(group).await;
         };

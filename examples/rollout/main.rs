@@ -104,15 +104,19 @@ fn start(options: &Options) -> Result<u8, Failure> {
         None => change,
     };
     let simulated_targets = fleet::simulated(inventory);
+    // Whoever takes notes names the targets; the names of a large fleet are much to copy for nobody.
+    let noted = options.record.is_some() && !options.dry_run;
+    let noted = if noted { simulated_targets.clone() } else { Vec::new() };
     let config = SimConfig {
         world,
-        targets: simulated_targets.clone(),
+        targets: simulated_targets,
         old: Version::from(OLD),
         new: Version::from(NEW),
         release,
         seed: options.seed,
         start_wall_ms: START_WALL_MS,
         log: options.journal.as_deref().filter(|_| !options.dry_run).map(world_log),
+        log_in_groups: true,
         warm_up_ms: settings.warm_up_ms,
         interval_ms: settings.interval_ms,
         ..SimConfig::default()
@@ -131,10 +135,10 @@ fn start(options: &Options) -> Result<u8, Failure> {
         check_is_no_empty_file(path)?;
     }
     let world_first = journal_path.is_some_and(|path| world_log(path).exists());
-    let early = if world_first {
-        Some(Simulated::new(config.clone()).map_err(Failure::input)?)
+    let (early, config) = if world_first {
+        (Some(Simulated::new(config).map_err(Failure::input)?), None)
     } else {
-        None
+        (None, Some(config))
     };
     let journal = match journal_path {
         Some(path) => Redb::open(path),
@@ -144,15 +148,15 @@ fn start(options: &Options) -> Result<u8, Failure> {
     if let Some(path) = journal_path {
         check_world_and_journal(path, &journal, world_first)?;
     }
-    let simulated = match early {
-        Some(simulated) => simulated,
-        None => Simulated::new(config).map_err(Failure::input)?,
+    let simulated = match (early, config) {
+        (Some(simulated), _) => simulated,
+        (None, config) => Simulated::new(config.unwrap_or_default()).map_err(Failure::input)?,
     };
 
     let recorder = Arc::new(match &options.record {
         Some(path) if !options.dry_run => {
             let change = record::recorded(NEW, "unattended", OLD, NEW, START_WALL_MS);
-            Recorder::new(Arc::clone(&simulated), path, &simulated_targets, &change)?
+            Recorder::new(Arc::clone(&simulated), path, &noted, &change)?
         }
         _ => Recorder::idle(Arc::clone(&simulated), Version::from(NEW)),
     });
@@ -175,7 +179,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let pilot = Autopilot::builder()
         .platform(Arc::clone(&recorder))
         .metrics(Arc::clone(&recorder))
-        .journal(Mortal::new(journal, options.kill_after))
+        .journal(Mortal::new(journal, Arc::clone(&simulated), options.kill_after))
         .clock(clock.clone())
         .rules(rules)
         .notifier(Arc::clone(&desk))
@@ -221,6 +225,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     });
     progress.finish();
     let outcome = outcome.map_err(Failure::internal)??;
+    simulated.flush().map_err(Failure::Internal)?;
     if let Some(events) = &mut events {
         stream.drain(events)?;
     }

@@ -39,7 +39,7 @@
 //!
 //! - The same configuration and the same sequence of calls give the same bytes. What happens by itself (restarts, deaths, incidents)
 //!   is a function of seed, time and size of the fleet alone: two controllers with one seed live through the same day.
-//! - An effect is in the log before it is answered. A world continued from its log is, at the time of the last entry, the world that was
+//! - An effect is in the log before it is answered, or with [`SimConfig::log_in_groups`] at the next [`Simulated::flush`]. A world continued from its log is, at the time of the last entry, the world that was
 //!   killed; a key is never applied twice, across any number of kills.
 //! - The fleet keeps its size: each death is followed at once by a birth with the same application and labels, which runs what
 //!   [`Simulated::on_birth`] says.

@@ -188,12 +188,18 @@ pub(crate) fn parse_key(text: &str) -> Option<EffectKey> {
 #[derive(Debug)]
 pub(crate) struct WorldLog {
     file: File,
-    line: Vec<u8>,
+    /// Lines that the system has not been handed.
+    lines: Vec<u8>,
+    /// Each line is handed over by itself.
+    at_once: bool,
 }
+
+/// Lines that are kept back are handed over when they are so many bytes, at the latest.
+const MAX_KEPT_BYTES: usize = 1 << 20;
 
 impl WorldLog {
     /// Opens the log, or begins it. A last line without its end was never answered for, and is cut off.
-    pub(crate) fn open(path: &Path, header: &Header) -> Result<(Self, Vec<Entry>), LogError> {
+    pub(crate) fn open(path: &Path, header: &Header, at_once: bool) -> Result<(Self, Vec<Entry>), LogError> {
         let io = |source| LogError::Io {
             path: path.to_owned(),
             source,
@@ -216,26 +222,48 @@ impl WorldLog {
             }
             file.set_len(0).map_err(io)?;
             file.rewind().map_err(io)?;
-            let mut log = Self { file, line: first };
-            log.flush_line().map_err(io)?;
+            let mut log = Self {
+                file,
+                lines: first,
+                at_once,
+            };
+            log.lines.push(b'\n');
+            log.flush().map_err(io)?;
             return Ok((log, Vec::new()));
         }
         let entries = read_lines(path, &bytes[..whole], header)?;
         file.set_len(whole as u64).map_err(io)?;
         file.seek(SeekFrom::End(0)).map_err(io)?;
-        Ok((Self { file, line: Vec::new() }, entries))
+        let log = Self {
+            file,
+            lines: Vec::new(),
+            at_once,
+        };
+        Ok((log, entries))
     }
 
-    /// Hands one line to the operating system.
+    /// Adds a line, and hands it to the operating system unless lines are kept back.
     pub(crate) fn append(&mut self, entry: &Entry) -> std::io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, entry)?;
-        self.flush_line()
+        serde_json::to_writer(&mut self.lines, entry)?;
+        self.lines.push(b'\n');
+        if self.at_once || self.lines.len() >= MAX_KEPT_BYTES {
+            self.flush()?;
+        }
+        Ok(())
     }
 
-    fn flush_line(&mut self) -> std::io::Result<()> {
-        self.line.push(b'\n');
-        self.file.write_all(&self.line)
+    /// Hands what was kept back to the operating system.
+    pub(crate) fn flush(&mut self) -> std::io::Result<()> {
+        let written = self.file.write_all(&self.lines);
+        self.lines.clear();
+        written
+    }
+}
+
+impl Drop for WorldLog {
+    fn drop(&mut self) {
+        // Whoever has to know whether this goes well has flushed before.
+        let _ = self.flush();
     }
 }
 

@@ -51,6 +51,16 @@ impl Fleet {
         }
     }
 
+    /// Hands over what the log keeps back.
+    pub(crate) fn flush(&mut self) -> Result<(), String> {
+        if let (Some(log), None) = (&mut self.log, &self.log_failure)
+            && let Err(e) = log.flush()
+        {
+            self.log_failure = Some(format!("the world's log cannot be written: {e}"));
+        }
+        self.log_failure.clone().map_or(Ok(()), Err)
+    }
+
     /// Lives through what the log tells.
     pub(crate) fn replay(&mut self, path: &Path, entries: Vec<Entry>) -> Result<(), LogError> {
         for entry in &entries {

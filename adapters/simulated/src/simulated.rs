@@ -67,6 +67,10 @@ pub struct SimConfig {
     /// Where the effects on the world are kept, so that it survives a kill of the process; `None` keeps nothing. An existing
     /// file is continued.
     pub log: Option<PathBuf>,
+    /// What goes into the log is kept back until [`Simulated::flush`] is called (or a megabyte is together), where it is handed to
+    /// the operating system with each effect otherwise, before that is answered. For whoever flushes before anything else becomes
+    /// durable, as before each append to a journal: what a kill takes then, nobody has written down elsewhere.
+    pub log_in_groups: bool,
     /// Younger instances are reported as fresh; what the controller calls warm-up, in milliseconds.
     pub warm_up_ms: u64,
     /// Length of the intervals that are read, in milliseconds, above 0.
@@ -90,6 +94,7 @@ impl Default for SimConfig {
             seed: 1,
             start_wall_ms: 0,
             log: None,
+            log_in_groups: false,
             warm_up_ms: 180_000,
             interval_ms: 60_000,
             capabilities: Capabilities::none()
@@ -213,10 +218,10 @@ impl Simulated {
         let header = config.log.as_ref().map(|_| Header::of(&config));
         let clock = SimClock::new(config.start_wall_ms);
         let capabilities = config.capabilities;
-        let path = config.log.clone();
+        let (path, at_once) = (config.log.clone(), !config.log_in_groups);
         let mut fleet = Fleet::new(config, population);
         if let (Some(path), Some(header)) = (path, header) {
-            let (log, entries) = WorldLog::open(&path, &header)?;
+            let (log, entries) = WorldLog::open(&path, &header, at_once)?;
             fleet.replay(&path, entries)?;
             fleet.log = Some(log);
             clock.advance_to(fleet.now);
@@ -242,6 +247,15 @@ impl Simulated {
     /// world is locked: it must not call back into it.
     pub fn on_birth(&self, version_for: Box<dyn Fn(&Newborn) -> Version + Send + Sync>) {
         self.fleet.lock().hook.set(version_for);
+    }
+
+    /// Hands the operating system whatever the log keeps back; see [`SimConfig::log_in_groups`].
+    ///
+    /// # Errors
+    ///
+    /// Why the log cannot be written. Nothing is done to this world any more then, since it would not survive a kill.
+    pub fn flush(&self) -> Result<(), String> {
+        self.fleet.lock().flush()
     }
 
     /// Looks at every target.

@@ -105,6 +105,50 @@ fn a_restored_world_is_the_uninterrupted_one() {
     );
 }
 
+/// Whoever has lines kept back loses those that it never handed over, and none else: the world goes on from the last flush.
+#[test]
+fn what_is_kept_back_is_lost_from_the_last_flush_on() {
+    let (at_once, grouped) = (path("at-once"), path("grouped"));
+    let first = Simulated::new(lively(&at_once)).unwrap();
+    hooked(&first);
+    let config = || SimConfig {
+        log_in_groups: true,
+        ..lively(&grouped)
+    };
+    let second = Simulated::new(config()).unwrap();
+    hooked(&second);
+    let begun = fs::read(&grouped).unwrap();
+    for sim in [&first, &second] {
+        steps(sim, 0..40);
+    }
+    let flushed = fs::read(&at_once).unwrap();
+    assert_eq!(
+        fs::read(&grouped).unwrap(),
+        begun,
+        "nothing but the head was handed over"
+    );
+    second.flush().unwrap();
+    assert_eq!(fs::read(&grouped).unwrap(), flushed);
+    let digest = second.digest();
+    steps(&second, 40..60);
+    // As a kill leaves it: nobody closes the log.
+    std::mem::forget(second);
+    assert_eq!(fs::read(&grouped).unwrap(), flushed);
+    let third = Simulated::new(config()).unwrap();
+    hooked(&third);
+    third.clock().advance_to(39 * 30_000);
+    assert_eq!(third.digest(), digest);
+    steps(&third, 40..60);
+    steps(&first, 40..60);
+    assert_eq!(third.digest(), first.digest());
+    drop(third);
+    assert_eq!(
+        fs::read(&grouped).unwrap(),
+        fs::read(&at_once).unwrap(),
+        "an end hands over what is left"
+    );
+}
+
 #[test]
 fn a_key_is_never_applied_twice_across_a_kill() {
     let log = path("keys");

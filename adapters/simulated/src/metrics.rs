@@ -47,6 +47,21 @@ pub(crate) struct Meter {
 /// Strata that are made ready before the first of them is drawn; as many as fit the nearest cache.
 const BATCH: usize = 32;
 
+/// From so many strata on an interval is drawn by two threads: less is done before the other has begun.
+const SHARED_STRATA: usize = 4_096;
+
+/// What was drawn of some strata.
+#[derive(Default)]
+struct Part {
+    rows: Vec<Row>,
+    own: [Counts; 2],
+    canary_hosts: u64,
+    /// By stratum, where there are any.
+    mute_hosts: Vec<f64>,
+    /// By side, its arm and its terms of the means.
+    means: Vec<(usize, [f64; 3])>,
+}
+
 /// One side of one stratum, about to be drawn.
 #[derive(Clone, Copy, Default)]
 struct Prospect {
@@ -174,71 +189,36 @@ impl Fleet {
 
     fn draw_interval(&self, weather: &Weather) -> Interval {
         let crashes = self.crashes_in(weather);
-        let mut next_crash = 0;
         let mut interval = Interval {
             index: weather.index,
             end_ms: weather.end_ms,
             ..Interval::default()
         };
+        let active: Vec<u32> = self.strata.active().collect();
+        let room = self.meter.last.as_ref().map_or(0, |last| last.rows.len()) * 9 / 8;
         let mut own = [Counts::default(); 2];
         let mut means = [[0.0_f64; 3]; 2];
         // Expected, and of these silent by the release's fault or behind a cut.
         let (mut canary_hosts, mut mute_hosts) = (0_u64, 0.0);
-        let mut control = [Counts::default(); METRICS.len()];
-        let mut stratum_from = 0;
-        let active: Vec<u32> = self.strata.active().collect();
-        interval
-            .rows
-            .reserve_exact(self.meter.last.as_ref().map_or(0, |last| last.rows.len()) * 9 / 8);
-        let of = Draw::new(self.seed, Purpose::Rows, &[weather.index]).bits();
-        // Written over and over in place: a prospect is too large to be passed around.
-        let mut batch = [Prospect::default(); 3 * BATCH];
-        for numbers in active.chunks(BATCH) {
-            let mut ready = 0;
-            for &number in numbers {
-                let stratum = &self.strata.list[at(number)];
-                if weather.cut_off == Some(stratum.domain) {
-                    let hosts = stratum.new_hosts();
-                    canary_hosts += hosts;
-                    mute_hosts += to_f64(hosts);
-                    continue;
-                }
-                mute_hosts += self.mute_hosts(stratum);
-                let downs = downs_of(&crashes, &mut next_crash, number);
-                let (sides, hosts) = self.make_ready(weather, of, number, downs, &mut batch[ready..]);
-                ready += sides;
-                canary_hosts += hosts;
+        for part in self.draw_parts(weather, &active, &crashes, room) {
+            // The first part has room for all of them.
+            if interval.rows.is_empty() {
+                interval.rows = part.rows;
+            } else {
+                interval.rows.extend_from_slice(&part.rows);
             }
-            for prospect in &batch[..ready] {
-                let drawn = prospect.draw();
-                let arm = usize::from(prospect.side == Side::Control);
-                own[arm].bad += drawn[usize::from(ERRORS)].bad;
-                own[arm].total += prospect.requests;
-                let n = to_f64(prospect.requests);
-                means[arm][0] += n;
-                means[arm][1] += n * prospect.calm;
-                means[arm][2] += n * prospect.p;
-                if prospect.side == Side::Control {
-                    control = drawn;
-                    stratum_from = interval.rows.len();
-                    continue;
-                }
-                for ((metric, canary), control) in METRICS.into_iter().zip(drawn).zip(control) {
-                    if canary.total > 0 {
-                        interval.rows.push(Row {
-                            stratum: prospect.stratum,
-                            metric,
-                            fresh: prospect.side == Side::Fresh,
-                            level: 0,
-                            canary,
-                            control,
-                            missing: 0,
-                        });
-                    }
-                }
-                if prospect.side == Side::Fresh {
-                    // In the order that the judge wants, or it would sort the rows of all strata.
-                    interval.rows[stratum_from..].sort_unstable_by_key(|row| (row.metric, row.fresh));
+            for (own, more) in own.iter_mut().zip(part.own) {
+                own.bad += more.bad;
+                own.total += more.total;
+            }
+            canary_hosts += part.canary_hosts;
+            // One by one, in the order of the strata: a sum of floats of parts would be another one.
+            for hosts in part.mute_hosts {
+                mute_hosts += hosts;
+            }
+            for (arm, terms) in part.means {
+                for (mean, term) in means[arm].iter_mut().zip(terms) {
+                    *mean += term;
                 }
             }
         }
@@ -259,6 +239,91 @@ impl Fleet {
         interval.canary_hosts = coverage(canary_hosts, mute_hosts);
         interval.control_hosts = coverage(self.strata.control_hosts, to_f64(self.control_cut_off(weather)));
         interval
+    }
+
+    /// Draws the strata, in parts that follow one another. A large fleet is drawn by two threads; since each draw has a key of its own,
+    /// no number depends on that.
+    fn draw_parts(&self, weather: &Weather, active: &[u32], crashes: &[(u32, Side)], room: usize) -> Vec<Part> {
+        if active.len() < SHARED_STRATA {
+            return vec![self.draw_part(weather, active, crashes, room)];
+        }
+        let (first, second) = active.split_at(active.len() / 2);
+        let begin = second.first().copied().unwrap_or(u32::MAX);
+        let (before, after) = crashes.split_at(crashes.partition_point(|(stratum, _)| *stratum < begin));
+        std::thread::scope(|scope| {
+            let other =
+                std::thread::Builder::new().spawn_scoped(scope, || self.draw_part(weather, second, after, room / 2));
+            let first = self.draw_part(weather, first, before, room);
+            // Where there is no thread to be had, or none that came to its end, this one does it.
+            let other = other.ok().and_then(|other| other.join().ok());
+            let second = other.unwrap_or_else(|| self.draw_part(weather, second, after, room / 2));
+            vec![first, second]
+        })
+    }
+
+    /// Draws some strata; `crashes` are those of no stratum before them.
+    fn draw_part(&self, weather: &Weather, active: &[u32], crashes: &[(u32, Side)], room: usize) -> Part {
+        let mut part = Part {
+            rows: Vec::with_capacity(room),
+            ..Part::default()
+        };
+        let mut next_crash = 0;
+        let mut control = [Counts::default(); METRICS.len()];
+        let mut stratum_from = 0;
+        let of = Draw::new(self.seed, Purpose::Rows, &[weather.index]).bits();
+        // Written over and over in place: a prospect is too large to be passed around.
+        let mut batch = [Prospect::default(); 3 * BATCH];
+        for numbers in active.chunks(BATCH) {
+            let mut ready = 0;
+            for &number in numbers {
+                let stratum = &self.strata.list[at(number)];
+                if weather.cut_off == Some(stratum.domain) {
+                    let hosts = stratum.new_hosts();
+                    part.canary_hosts += hosts;
+                    part.mute_hosts.push(to_f64(hosts));
+                    continue;
+                }
+                let mute = self.mute_hosts(stratum);
+                if mute > 0.0 {
+                    part.mute_hosts.push(mute);
+                }
+                let downs = downs_of(crashes, &mut next_crash, number);
+                let (sides, hosts) = self.make_ready(weather, of, number, downs, &mut batch[ready..]);
+                ready += sides;
+                part.canary_hosts += hosts;
+            }
+            for prospect in &batch[..ready] {
+                let drawn = prospect.draw();
+                let arm = usize::from(prospect.side == Side::Control);
+                part.own[arm].bad += drawn[usize::from(ERRORS)].bad;
+                part.own[arm].total += prospect.requests;
+                let n = to_f64(prospect.requests);
+                part.means.push((arm, [n, n * prospect.calm, n * prospect.p]));
+                if prospect.side == Side::Control {
+                    control = drawn;
+                    stratum_from = part.rows.len();
+                    continue;
+                }
+                for ((metric, canary), control) in METRICS.into_iter().zip(drawn).zip(control) {
+                    if canary.total > 0 {
+                        part.rows.push(Row {
+                            stratum: prospect.stratum,
+                            metric,
+                            fresh: prospect.side == Side::Fresh,
+                            level: 0,
+                            canary,
+                            control,
+                            missing: 0,
+                        });
+                    }
+                }
+                if prospect.side == Side::Fresh {
+                    // In the order that the judge wants, or it would sort the rows of all strata.
+                    part.rows[stratum_from..].sort_unstable_by_key(|row| (row.metric, row.fresh));
+                }
+            }
+        }
+        part
     }
 
     /// Hosts at fault whose counts the release loses.

@@ -464,3 +464,37 @@ fn a_tenth_of_the_applications_is_quiet() {
         .count();
     assert!((4..=7).contains(&quiet), "{quiet}");
 }
+
+#[test]
+fn what_is_drawn_of_a_stratum_does_not_depend_on_how_many_there_are() {
+    // Beyond four thousand strata two threads draw them.
+    let rows = |strata: u32| {
+        let apps = usize::try_from(strata).unwrap();
+        let sim = sim(fleet(apps, 2), even(), "errors=x3@stack=stack-1");
+        let members = (0..strata * 2).map(|i| (format!("app-{}-{}", i / 2, i % 2), i / 2, i % 2 == 0));
+        follow(&sim, members);
+        for app in 0..strata {
+            in_place(&sim, &format!("app-{app}-1"), u64::from(app) + 1);
+        }
+        // Fresh in the first, warm in the last.
+        [1, 2, 9].map(|index| read(&sim, index))
+    };
+    let (few, many) = (rows(3_000), rows(9_000));
+    for (few, many) in few.iter().zip(&many) {
+        let end = many.rows.partition_point(|row| row.stratum < 3_000);
+        assert!(end > 3_000 && many.rows[..end] == few.rows);
+        assert!(many.rows.is_sorted_by_key(|row| (row.stratum, row.metric, row.fresh)));
+        let errors = |interval: &unattended_health::Interval| sums(interval, ERRORS, false, |_| true).0.total;
+        let own = many
+            .totals
+            .iter()
+            .find(|totals| totals.class == FaultClass::Own)
+            .unwrap();
+        let fresh = sums(many, ERRORS, true, |_| true).0.total;
+        assert_eq!(own.canary.total, errors(many) + fresh);
+        assert_eq!(
+            (many.canary_hosts.expected, many.control_hosts.expected),
+            (9_000, 9_000)
+        );
+    }
+}

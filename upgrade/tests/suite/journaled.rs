@@ -8,7 +8,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use unattended_upgrade::*;
 
-use crate::support::{Kill, TestClock, World, job, turn};
+use crate::support::{Kill, TestClock, TestJournal, World, job, turn};
 
 #[test]
 fn a_driver_that_was_not_given_the_journal_leaves_it_alone() {
@@ -289,7 +289,7 @@ fn however_appends_fare_each_record_is_written_once() {
 
 /// A journal that somebody else writes to right before each append: between the look at its end and the append.
 struct Overtaken {
-    inner: MemoryJournal,
+    inner: Arc<TestJournal>,
     other: AtomicBool,
 }
 
@@ -298,7 +298,7 @@ impl Overtaken {
         if self.other.load(Ordering::SeqCst) {
             let mut group = Group::new();
             group.push(Stream(77), 1, b"another controller");
-            self.inner.append(&group).await.unwrap();
+            self.inner.inner.append(&group).await.unwrap();
         }
     }
 }
@@ -336,7 +336,7 @@ fn a_driver_that_was_overtaken_leaves_nothing_in_the_journal() {
     let world = World::new(Kill::at([]), World::able());
     let target = world.add("a");
     let journal = Arc::new(Overtaken {
-        inner: MemoryJournal::new(),
+        inner: Arc::clone(&world.journal),
         other: AtomicBool::new(false),
     });
     // Through a pointer to a pointer, as it may come.

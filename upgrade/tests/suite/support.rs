@@ -116,6 +116,15 @@ impl Journal for TestJournal {
         position
     }
 
+    // One step, as it is where it counts: no boundary between the look and the append.
+    async fn append_at(&self, expected: Position, group: &Group) -> Result<Position, JournalError> {
+        let found = self.inner.end().await?;
+        if found != expected {
+            return Err(JournalError::NotAtEnd { expected, found });
+        }
+        self.append(group).await
+    }
+
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
         self.inner.read(from, max_groups).await
     }

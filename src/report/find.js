@@ -42,8 +42,8 @@
     }
     told.textContent = searching ? `${found.toLocaleString("en")} of ${known.length.toLocaleString("en")}` : "";
   };
-  // Once a frame, however fast somebody types.
-  const soon = () => { if (!due) { due = true; requestAnimationFrame(show); } };
+  // Once, however much somebody has typed until there is time for it. Not with the next frame: a page that nobody sees draws none.
+  const soon = () => { if (!due) { due = true; setTimeout(show, 0); } };
   form.addEventListener("input", soon);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("keydown", (event) => {

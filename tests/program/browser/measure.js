@@ -114,10 +114,12 @@ async function search(page, words, area) {
 }
 function found(page) {
   const inside = page.contentDocument;
+  // What is just unfolded is seen by a browser only with the next frame, which under load may not come in its own time.
+  const listed = (item) => !item.hidden && item.closest("details:not([open])") === null;
   const items = Array.from(inside.querySelectorAll("ol.decisions > li"));
   return {
     all: items.length,
-    shown: items.filter(seen).map((item) => `${item.querySelector("code").textContent} ${plain(item.querySelector(".said").textContent)}`),
+    shown: items.filter(listed).map((item) => `${item.querySelector("code").textContent} ${plain(item.querySelector(".said").textContent)}`),
     told: inside.querySelector("#find output").textContent,
     earlier_open: inside.querySelector(".earlier") === null ? null : inside.querySelector(".earlier").open,
     faults: measure(page).faults,

@@ -8,9 +8,8 @@
 //! Only the cap of half an application per batch, and targets taken for coverage, may hold a stratum back or push it ahead; both are
 //! worked off later.
 //!
-//! Within these bounds the odd units go to applications: first to those of which too few have changed to show
-//! anything ([`SEEN`]), then to the
-//! one furthest behind its share. By deadlines alone small strata would come last, and a small application has no others: it
+//! Within these bounds the odd units go to applications: first to those of which too few have changed to show anything ([`SEEN`]),
+//! then to the one furthest behind its share. By deadlines alone small strata would come last, and a small application has no others: it
 //! would change all at once in the last batches, where nothing of it is left to compare with.
 
 use std::cmp::Reverse;

@@ -87,7 +87,7 @@ impl Machine {
         self.aside.waits = by_class
             && match code {
                 "stop.gate" => self.in_flight > 0,
-                "stop.evidence" => self.is_unclear(),
+                "stop.evidence" => self.decides_by(2) && self.is_unclear(),
                 _ => false,
             };
         if !self.aside.waits {

@@ -211,7 +211,7 @@ impl Machine {
     pub(super) fn has_begun_to_interfere(&mut self) -> bool {
         if self.interferes.is_none() && self.looked_around != self.next_interval {
             self.looked_around = self.next_interval;
-            self.interferes = self.surroundings.worse();
+            self.interferes = self.surroundings.worse(self.decides_by(2));
         }
         self.interferes.is_some() && !self.evidence_is_overruled()
     }

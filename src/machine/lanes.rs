@@ -135,7 +135,7 @@ impl Machine {
             return;
         }
         let size = self.tables.slices[lane][next].size();
-        if !self.may_open(batch, size) || self.has_begun_to_interfere() {
+        if !self.may_open(batch, size) || self.decides_by(2) && self.has_begun_to_interfere() {
             return;
         }
         self.opens(lane, app, next + 1);

@@ -77,8 +77,9 @@ impl Level {
 
     /// By how much each quantile is higher than before, as a multiple of what the middle was: of few events the best stratum has hardly any,
     /// and a multiple of that says nothing.
-    fn more_than(&self, before: &Self) -> [f64; 3] {
-        std::array::from_fn(|at| (self.ratios[at] - before.ratios[at]) / before.ratios[1])
+    fn more_than(&self, before: &Self, by_middle: bool) -> [f64; 3] {
+        let measure = |at: usize| before.ratios[if by_middle { 1 } else { at }];
+        std::array::from_fn(|at| (self.ratios[at] - before.ratios[at]) / measure(at))
     }
 }
 
@@ -226,8 +227,9 @@ impl Surroundings {
         }
     }
 
-    /// By what factor the others do worse than long before, if they do so alike and in step with adoption.
-    pub(super) fn worse(&self) -> Option<f64> {
+    /// By what factor the others do worse than long before, if they do so alike and in step with adoption. The first version of the
+    /// decisions measured each quantile by itself, not by the middle.
+    pub(super) fn worse(&self, by_middle: bool) -> Option<f64> {
         let last = self.level()?;
         let upto = |times: f64| {
             self.past
@@ -235,8 +237,8 @@ impl Surroundings {
         };
         let before = Level::mean(self.past.get(..upto(LONG_BEFORE))?)?;
         let between = self.past.get(upto(LONG_BEFORE)..upto(BETWEEN))?.last()?;
-        let [best, rise, worst] = last.more_than(&before);
-        let middle = |level: &Level| level.more_than(&before)[1];
+        let [best, rise, worst] = last.more_than(&before, by_middle);
+        let middle = |level: &Level| level.more_than(&before, by_middle)[1];
         let line = |level: &Level| rise * (level.adoption - before.adoption) / (last.adoption - before.adoption);
         let in_step = HALF_WAY.contains(&(middle(between) / line(between)))
             && self.past.iter().all(|level| {
@@ -302,7 +304,7 @@ mod tests {
                     watched.add(stratum, Counts::new(bad, 20_000));
                 }
             }
-            if let Some(factor) = watched.worse() {
+            if let Some(factor) = watched.worse(true) {
                 return Some((exposed, factor));
             }
         }
@@ -396,7 +398,7 @@ mod tests {
             let (last, whole) = watched.parts.split_last().unwrap();
             assert!(whole.len() < PARTS && last.intervals <= watched.intervals);
             assert!(whole.iter().all(|part| part.intervals == watched.intervals));
-            watched.worse()
+            watched.worse(true)
         };
         assert_eq!(through(true), None);
         assert!(through(false).is_some());
@@ -430,7 +432,7 @@ mod tests {
                     (0..STRATA).for_each(|stratum| watched.add(stratum, Counts::new(200 + more, 200_000)));
                 }
             }
-            watched.worse()
+            watched.worse(true)
         };
         assert!(through(80, 40).is_some());
         assert_eq!(through(8, 40), None);
@@ -445,8 +447,8 @@ mod tests {
             watched.at(exposed, 4_096);
             (0..3).for_each(|stratum| watched.add(stratum, Counts::new(exposed * 40, 20_000)));
         }
-        assert_eq!(watched.worse(), None);
+        assert_eq!(watched.worse(true), None);
         watched.at(0, 0);
-        assert_eq!(Surroundings::new(0, &[]).worse(), None);
+        assert_eq!(Surroundings::new(0, &[]).worse(true), None);
     }
 }

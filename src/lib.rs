@@ -117,7 +117,7 @@ pub use handle::{Command, CommandError, Handle, Offer, Order, Progress};
 pub use level::{Budget, Grant, GrantError, Level};
 pub use machine::metrics;
 pub use notice::{Briefing, NOTICE_SCHEMA, Notice, NoticeStage, Pulse, Severity, Telling};
-pub use outlook::{LateBy, LateLane, Outlook, Pace};
+pub use outlook::{LateBy, LateLane, LiveTraffic, Outlook, Pace};
 pub use permit::{AlwaysPermit, FilePermit, Permit, PermitError};
 pub use ports::{Notifier, Question, QuestionKind};
 pub use replay::{Difference, Replay, WhatIf, replay};

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// It walks every lane forward from where it stands: its slices one after the other, each when its classes may have shown what they
 /// must at the earliest, when the rules next leave room for it, and with its rests. Attempts take what the settings
-/// [estimate](crate::Settings::attempt_estimate_ms). Evidence that takes longer than the least rest, failures and people come on top.
+/// [estimate](crate::Settings::attempt_estimate_ms), and evidence of safety what it takes at the traffic that each class has had so far; a
+/// class whose traffic is too thin goes on by its self-tests. Failures and people come on top.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Outlook {
@@ -22,8 +23,29 @@ pub struct Outlook {
     pub late_by: Vec<LateBy>,
     /// The latest of them, those that never end first; at most a hundred.
     pub late_lanes: Vec<LateLane>,
+    /// How many targets may be on their way at once, by the belief that the next attempt fails: success makes it more, a failure less, and
+    /// never less than three. `None` where a change began with decisions of before there was a pace.
+    #[serde(default)]
+    pub at_once: Option<u64>,
+    /// What the traffic of those exposed now can show. `None` until enough was seen of them.
+    #[serde(default)]
+    pub traffic: Option<LiveTraffic>,
     /// What is planned first, then what larger steps would bring and cost.
     pub paces: Vec<Pace>,
+}
+
+/// Traffic as it is seen since the fleet has come to its present stage, and what it can show.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LiveTraffic {
+    /// Requests per second and exposed target.
+    pub requests_per_s: f64,
+    /// Own errors per request of those who still run the old version.
+    pub error_rate: f64,
+    /// Errors so many times as frequent on those exposed are found within one bake, nine times of ten. `None`: not even a thousand times.
+    pub smallest_ratio: Option<f64>,
+    /// So long it takes until a good release has shown its safety on those exposed, in milliseconds.
+    pub safe_after_ms: u64,
 }
 
 /// One thing that costs lanes most.

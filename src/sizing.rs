@@ -106,6 +106,15 @@ impl Change {
     }
 }
 
+/// The smallest ratio that is found from so many requests of both arms; `None` where it is above a thousand, or traffic shows nothing.
+pub(crate) fn smallest_ratio(settings: &Settings, expected: &Expected, share: f64, requests: f64) -> Option<f64> {
+    let design = design(settings, expected);
+    design
+        .smallest_ratio(expected.error_rate, share, requests)
+        .ok()
+        .flatten()
+}
+
 fn design(settings: &Settings, expected: &Expected) -> Design {
     // Own errors of requests have to do it alone.
     let errors = metrics().into_iter().find(|metric| metric.class == FaultClass::Own);

@@ -8,6 +8,7 @@ use crate::{QuestionKind, Settings};
 use super::span::span;
 use super::tables::Class;
 use super::tide::{REQUIRED, Tide};
+use super::traffic::{Speed, Traffic};
 use super::{Commands, Machine};
 
 /// The metrics of the judge, by number.
@@ -46,8 +47,10 @@ pub(crate) struct ClassState {
     pub(crate) exposed: u32,
     /// Targets of opened slices that wait to be started.
     pub(crate) promised: u32,
-    /// What ln S would be by now if the release were as good as the old version.
-    expected_ln_s: f64,
+    /// What ln S would be by now if the release were as good as the old version, by metric.
+    pub(super) expected_ln_s: [f64; REQUIRED],
+    /// How fast the last stage was found safe.
+    pub(super) speed: Option<Speed>,
     /// Its control beside history, by metric.
     tides: [Tide; REQUIRED],
     /// It went on at least once without evidence from its own traffic.
@@ -72,7 +75,8 @@ impl ClassState {
             soaked: false,
             exposed: 0,
             promised: 0,
-            expected_ln_s: 0.0,
+            expected_ln_s: [0.0; REQUIRED],
+            speed: None,
             tides: Default::default(),
             silent: false,
             busy: true,
@@ -85,7 +89,7 @@ impl ClassState {
 
     /// A part of the fleet was left out of the plan, and what traffic showed is known no more.
     pub(super) fn begin_anew(&mut self, class: &Class, now_ms: u64) {
-        self.expected_ln_s = 0.0;
+        self.expected_ln_s = [0.0; REQUIRED];
         self.tides = Default::default();
         self.suspected = None;
         if self.exposed == 0 {
@@ -113,6 +117,11 @@ pub(super) enum Evidence {
     None,
 }
 
+/// When a class may be called silent at the earliest. Where less time is allowed than a forecast needs, all of it must have passed.
+pub(super) fn silent_from_ms(settings: &Settings) -> u64 {
+    FORECAST_AFTER_MS.min(settings.silent_after_ms)
+}
+
 /// ln S that a good release gains per request of an application with historic error rate `p0`: the drift of the
 /// absolute part of the safety evidence, which alone can carry it.
 pub(crate) fn gain_per_request(p0: f64, floor: f64) -> f64 {
@@ -136,21 +145,20 @@ impl Machine {
             .iter()
             .filter(|row| !row.fresh && usize::from(row.metric) < REQUIRED)
         {
-            let tide = self.past.tide(row.stratum, row.metric, row.control);
-            let classes = &self.tables.strata_classes[row.stratum as usize];
-            if row.metric != ERRORS {
-                for &class in classes {
-                    self.classes[class as usize].tides[usize::from(row.metric)].add(tide);
-                }
-                continue;
-            }
-            self.surroundings.add(row.stratum, row.control);
+            let (metric, tide) = (
+                usize::from(row.metric),
+                self.past.tide(row.stratum, row.metric, row.control),
+            );
             #[expect(clippy::cast_precision_loss, reason = "a forecast")]
-            let gain = row.canary.total as f64 * self.gain[row.stratum as usize];
-            for &class in classes {
+            let gain = row.canary.total as f64 * self.gain[row.stratum as usize][metric];
+            for &class in &self.tables.strata_classes[row.stratum as usize] {
                 let state = &mut self.classes[class as usize];
-                state.tides[usize::from(ERRORS)].add(tide);
-                state.expected_ln_s += gain;
+                state.tides[metric].add(tide);
+                state.expected_ln_s[metric] += gain;
+            }
+            if row.metric == ERRORS {
+                self.surroundings.add(row.stratum, row.control);
+                self.traffic.add(row);
             }
         }
     }
@@ -191,7 +199,9 @@ impl Machine {
                 return;
             }
             self.explain_step(class, next, &evidence);
+            let speed = self.speed(at);
             let state = &mut self.classes[at];
+            state.speed = speed;
             state.soaked |= self.tables.classes[at].needs_soak(next, &self.setup.change.settings);
             state.silent |= matches!(evidence, Evidence::SelfTests);
             state.granted = false;
@@ -245,8 +255,11 @@ impl Machine {
         };
         if counts {
             state.fresh = Fresh::Counting(now_ms);
-            state.expected_ln_s = 0.0;
+            state.expected_ln_s = [0.0; REQUIRED];
             state.tides = Default::default();
+            if class == 0 {
+                self.traffic = Traffic::default();
+            }
             self.judge.restart_safety(class);
         }
     }
@@ -286,15 +299,14 @@ impl Machine {
 
     /// Whether the traffic of a class could not show safety within the time allowed, were the release good.
     fn is_silent(&self, class: u32, elapsed_ms: u64, needed: f64) -> bool {
-        // Where less time than that is allowed, all of it must have passed.
-        if elapsed_ms < FORECAST_AFTER_MS.min(self.setup.change.settings.silent_after_ms) {
+        if elapsed_ms < silent_from_ms(&self.setup.change.settings) {
             return false;
         }
         // Safety is the mean of two e-values of which one may be idle: it costs ln 2.
         let wanted = needed + std::f64::consts::LN_2;
         #[expect(clippy::cast_precision_loss, reason = "a forecast")]
         let (elapsed, allowed) = (elapsed_ms as f64, self.setup.change.settings.silent_after_ms as f64);
-        self.classes[class as usize].expected_ln_s * allowed < wanted * elapsed
+        self.classes[class as usize].expected_ln_s[usize::from(ERRORS)] * allowed < wanted * elapsed
     }
 
     /// Whether something else than the release, which the control has too, keeps the class from showing itself safe by history, and

@@ -22,6 +22,7 @@ mod metrics;
 mod news;
 mod orders;
 mod outlook;
+mod pace;
 mod questions;
 mod receipts;
 mod record;
@@ -37,6 +38,7 @@ pub(crate) mod tables;
 mod target;
 mod telling;
 mod tide;
+mod traffic;
 mod view;
 mod way_back;
 mod what_if;
@@ -151,8 +153,8 @@ pub(crate) struct Machine {
     again: Vec<TargetIndex>,
     /// Rollbacks that wait for a window which forbids them; the frontier counts them as in flight too.
     parked: Vec<TargetIndex>,
-    /// By stratum, what one request adds to ln S of a good release.
-    gain: Vec<f64>,
+    /// By stratum, what one request adds to ln S of a good release, by each metric that promotion needs.
+    gain: Vec<[f64; tide::REQUIRED]>,
     exposed_at_stop: Option<u64>,
     stop_text: Option<String>,
     /// The class that explained most when the stop was decided, and the statistic then.
@@ -177,6 +179,8 @@ pub(crate) struct Machine {
     moved_ms: u64,
     sight: receipts::Sight,
     past: tide::Past,
+    pace: pace::Pace,
+    traffic: traffic::Traffic,
     surroundings: surroundings::Surroundings,
     domains: domains::Domains,
     rehearsal: rehearsal::Rehearsal,
@@ -219,17 +223,8 @@ impl Machine {
                 .map(|app| fleet.app_name(AppIndex(app)).to_owned())
                 .collect(),
         };
-        let mut rates = vec![0.0; tables.strata_apps.len()];
-        for row in history.iter().filter(|row| row.metric == classes::ERRORS) {
-            if let (Some(slot), Some(rate)) = (rates.get_mut(row.stratum as usize), row.counts.rate()) {
-                *slot = rate;
-            }
-        }
-        let floor = config.metrics[usize::from(classes::ERRORS)].floor;
-        let gain = rates
-            .into_iter()
-            .map(|rate| classes::gain_per_request(rate, floor))
-            .collect();
+        let past = tide::Past::new(tables.strata_apps.len(), history);
+        let gain = past.gains(&config);
         let judge = Judge::new(config, topology, history)?;
         let targets: Vec<Target> = fleet
             .targets()
@@ -325,7 +320,9 @@ impl Machine {
                 rehearsal::Rehearsal::Over
             },
             surroundings: surroundings::Surroundings::new(setup.plan.strata().len(), history),
-            past: tide::Past::new(setup.plan.strata().len(), history),
+            pace: pace::Pace::default(),
+            traffic: traffic::Traffic::default(),
+            past,
             aside: aside::Aside::default(),
             healing: heal::Healing::default(),
             cut: cut::Cut::default(),

@@ -75,38 +75,40 @@ impl Machine {
             late: late.len() as u64,
             late_by: late_by(late.iter().map(|(_, way)| way)),
             late_lanes: named.collect(),
+            at_once: self.at_once(),
+            traffic: self.live_traffic(),
             paces: PACES.iter().map(|&at_once| self.pace(at_once)).collect(),
         })
     }
 
-    /// From one step of a class to its next, at the least.
-    const fn step_ms(&self) -> u64 {
-        let settings = &self.setup.change.settings;
-        settings.attempt_estimate_ms + settings.warm_up_ms + settings.bake_ms
-    }
-
     /// By class and batch, when the class may have come to it at the earliest.
     fn classes_ready(&self) -> Vec<Vec<u64>> {
-        let step_ms = self.step_ms();
         let soak_ms = self.setup.change.settings.soak_ms;
-        let ready = self.tables.classes.iter().zip(&self.classes).map(|(class, state)| {
-            let mut ready = vec![self.now_ms; class.cumulative.len()];
-            let gone_ms = match state.fresh {
-                Fresh::Counting(since) => self.now_ms - since,
-                Fresh::Waiting | Fresh::Warming(_) => 0,
-            };
-            let (mut at_ms, mut stage, mut soaked, mut gone_ms) = (self.now_ms, state.stage, state.soaked, gone_ms);
-            while let Some(next) = class.next_stage(stage) {
-                let soaks = !soaked && class.needs_soak(next, &self.setup.change.settings);
-                let rest_ms = if soaks { soak_ms.max(step_ms) } else { step_ms };
-                at_ms += rest_ms.saturating_sub(std::mem::take(&mut gone_ms));
-                soaked |= soaks;
-                // All batches from there on, until a later stage says otherwise.
-                ready[usize::from(stage) + 1..].fill(at_ms);
-                stage = next;
-            }
-            ready
-        });
+        let ready = self
+            .tables
+            .classes
+            .iter()
+            .zip(&self.classes)
+            .enumerate()
+            .map(|(at, (class, state))| {
+                let mut ready = vec![self.now_ms; class.cumulative.len()];
+                let gone_ms = match state.fresh {
+                    Fresh::Counting(since) => self.now_ms - since,
+                    Fresh::Waiting | Fresh::Warming(_) => 0,
+                };
+                let (mut at_ms, mut stage, mut soaked, mut gone_ms) = (self.now_ms, state.stage, state.soaked, gone_ms);
+                while let Some(next) = class.next_stage(stage) {
+                    let soaks = !soaked && class.needs_soak(next, &self.setup.change.settings);
+                    let step_ms = self.stage_ms(at, class.cumulative[usize::from(stage)]);
+                    let rest_ms = if soaks { soak_ms.max(step_ms) } else { step_ms };
+                    at_ms += rest_ms.saturating_sub(std::mem::take(&mut gone_ms));
+                    soaked |= soaks;
+                    // All batches from there on, until a later stage says otherwise.
+                    ready[usize::from(stage) + 1..].fill(at_ms);
+                    stage = next;
+                }
+                ready
+            });
         ready.collect()
     }
 
@@ -204,10 +206,11 @@ impl Machine {
     fn pace(&self, at_once: u16) -> Pace {
         let class = &self.tables.classes[0];
         let state = &self.classes[0];
+        let begun = class.cumulative[usize::from(state.stage)];
         let mut sizes = Vec::new();
         let mut stage = state.stage;
         while let Some(next) = class.next_stage(stage) {
-            sizes.push(class.cumulative[usize::from(next)].saturating_sub(class.cumulative[usize::from(state.stage)]));
+            sizes.push(class.cumulative[usize::from(next)].saturating_sub(begun));
             stage = next;
         }
         let last = sizes.len().saturating_sub(1);
@@ -226,7 +229,7 @@ impl Machine {
         Pace {
             at_once: u32::from(at_once),
             steps,
-            time_ms: u64::from(steps) * self.step_ms() + soak_ms,
+            time_ms: taken.iter().map(|size| self.stage_ms(0, begun + size)).sum::<u64>() + soak_ms,
             exposed: there + expected_exposure(&taken, PREVALENCE),
         }
     }

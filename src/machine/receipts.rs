@@ -58,7 +58,9 @@ impl Machine {
         // Who waits for a domain will be started, and has taken its room.
         let room = self.room_to_start(MAX_STARTS, commands);
         let room = self.room_beside_rehearsal(room.saturating_sub(self.domains.waiting()));
-        let ids = self.frontier.startable(self.now_ms, room);
+        let paced = self.room_by_belief().saturating_sub(self.domains.waiting());
+        let ids = self.frontier.startable(self.now_ms, room.min(paced));
+        self.tell_pace(!ids.is_empty() && ids.len() == paced);
         if !ids.is_empty() {
             self.moved_ms = self.now_ms;
         }
@@ -221,11 +223,17 @@ impl Machine {
     fn forward_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
         let at = self.now_ms;
         if receipt.terminal == Terminal::Done {
+            self.note_pace(false);
             return self.arrived(target);
         }
         self.untouch(target);
         if receipt.terminal == Terminal::Gone {
             return;
+        }
+        // What was ill before fails by that, and who is out of sight has shown nothing.
+        let shows = !self.targets[target.0 as usize].ill_before && unseen_ms(&receipt.terminal).is_none();
+        if shows && receipt.terminal != Terminal::Superseded {
+            self.note_pace(true);
         }
         let state = &mut self.targets[target.0 as usize];
         state.tries = state.tries.saturating_add(1);

@@ -1,7 +1,9 @@
 //! Whether those who still run the old version do worse than history too. Then it is not the release that history speaks against: an
 //! incident, or another team's change, is the same to both versions, and only to compare them says anything.
 
-use unattended_health::{Counts, History};
+use unattended_health::{Counts, History, JudgeConfig};
+
+use super::classes::gain_per_request;
 
 /// The metrics that promotion needs, by number.
 pub(super) const REQUIRED: usize = 2;
@@ -28,6 +30,13 @@ impl Past {
             }
         }
         Self(rates)
+    }
+
+    /// By stratum and metric, what one request adds to ln S of a good release.
+    pub(super) fn gains(&self, config: &JudgeConfig) -> Vec<[f64; REQUIRED]> {
+        let gain = |metric: usize, rate: f64| gain_per_request(rate, config.metrics[metric].floor);
+        let of_stratum = |rates: &[f64; REQUIRED]| std::array::from_fn(|metric| gain(metric, rates[metric]));
+        self.0.iter().map(of_stratum).collect()
     }
 
     /// What the control of a stratum had, and what it would have had by history.

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::format::{Clock, count, duration, thousands};
-use crate::Outlook;
+use super::format::{Clock, count, duration, thousands, weight};
+use crate::{LiveTraffic, Outlook};
 
 /// What costs lanes most is listed up to here; the lanes below name theirs.
 const BLOCKERS: usize = 12;
@@ -16,13 +16,17 @@ pub(super) fn outlook(outlook: &Outlook, clock: &Clock) -> Markup {
             p {
                 @match (&outlook.waits_for, outlook.eta_unix_ms) {
                     (Some(question), _) => { "It waits for an answer: " (question) }
-                    (None, Some(eta)) => { "About " strong { (clock.at_unix(eta)) } ", if nothing fails and evidence comes as fast as it may." }
+                    (None, Some(eta)) => { "About " strong { (clock.at_unix(eta)) } ", at the traffic seen so far, if nothing fails." }
                     (None, None) => { strong { "No end is known" } " for some lanes." }
                 }
                 @if let Some(deadline) = outlook.deadline_unix_ms {
                     " The deadline is " (clock.at_unix(deadline)) ": "
                     @if outlook.late == 0 { "every lane keeps it." } @else { strong { (count(outlook.late, "lane misses it", "lanes miss it")) } "." }
                 }
+            }
+            @if let Some(traffic) = &outlook.traffic { p { (shows(traffic)) } }
+            @if let Some(at_once) = outlook.at_once {
+                p { "Up to " (count(at_once, "target is", "targets are")) " under way at once; attempts that succeed make it more, one that fails less." }
             }
             @if !outlook.late_by.is_empty() {
                 div.scroll {
@@ -92,11 +96,25 @@ pub(super) fn outlook(outlook: &Outlook, clock: &Clock) -> Markup {
     }
 }
 
+/// What the traffic of those exposed can show, in a sentence.
+fn shows(traffic: &LiveTraffic) -> String {
+    let found = match traffic.smallest_ratio {
+        Some(ratio) => format!("find errors {ratio:.1} times as frequent within one bake"),
+        None => "find no fault within one bake, not even a thousandfold".to_owned(),
+    };
+    format!(
+        "At {:.1} requests a second each, of which {} in a million fail on the old version, those exposed {found}, and show that they are safe in {}.",
+        traffic.requests_per_s,
+        weight(traffic.error_rate * 1e6),
+        duration(traffic.safe_after_ms),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::sample::sample;
     use super::super::{PageOptions, page};
-    use crate::{LateBy, LateLane, Outlook, Pace};
+    use crate::{LateBy, LateLane, LiveTraffic, Outlook, Pace};
 
     #[test]
     fn the_page_says_when_it_is_through_and_who_is_late() {
@@ -129,6 +147,13 @@ mod tests {
                 targets: 1_234,
             }],
             late_lanes: vec![lane],
+            at_once: Some(1_250),
+            traffic: Some(LiveTraffic {
+                requests_per_s: 4.0,
+                error_rate: 2e-4,
+                smallest_ratio: Some(2.53),
+                safe_after_ms: 20 * 60_000,
+            }),
             paces: vec![pace(1), pace(2)],
         };
         let text = shown(late.clone());
@@ -139,6 +164,8 @@ mod tests {
             "calendar/sale (a sale)",
             "pay-team",
             "601",
+            "find errors 2.5 times as frequent within one bake, and show that they are safe in 20\u{a0}min.",
+            "Up to 1,250\u{a0}targets are under way at once",
         ] {
             assert!(text.contains(wanted), "{wanted}");
         }
@@ -149,6 +176,15 @@ mod tests {
             ..late.clone()
         };
         assert!(shown(in_time).contains("every lane keeps it"));
+        let thin = LiveTraffic {
+            smallest_ratio: None,
+            ..late.traffic.unwrap()
+        };
+        let thin = Outlook {
+            traffic: Some(thin),
+            ..late.clone()
+        };
+        assert!(shown(thin).contains("find no fault within one bake"));
         let asked = Outlook {
             waits_for: Some("begin?".into()),
             ..late

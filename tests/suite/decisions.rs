@@ -8,7 +8,10 @@ use unattended::upgrade::{Clock, Group, Journal, MemoryJournal, Stream};
 use unattended::{Actor, CommandError, DECISIONS, Level, Outcome, RunError, replay};
 
 /// By version: the journal of a run of each, from the time when it was the newest.
-const JOURNALS: [&str; 1] = [include_str!("../fixtures/decisions-1.txt")];
+const JOURNALS: [&str; 2] = [
+    include_str!("../fixtures/decisions-1.txt"),
+    include_str!("../fixtures/decisions-2.txt"),
+];
 
 fn groups(text: &str) -> Vec<Group> {
     let bytes = |line: &str| {
@@ -47,7 +50,9 @@ fn a_change_of_each_version_is_decided_as_it_was_and_goes_on_so() {
                 clock.sleep_until(clock.now() + MINUTE_MS).await;
                 if handle.question().is_some() {
                     // In the first version anybody could.
-                    let _ = handle.approve(Actor::program("bot", "cron"), "go");
+                    let first = version == 1;
+                    let actor = if first { Actor::program("bot", "cron") } else { person() };
+                    let _ = handle.approve(actor, "go");
                 }
             }
         });

@@ -20,6 +20,7 @@ mod notices;
 mod one_way;
 mod orders;
 mod outlook;
+mod pace;
 mod permit;
 mod queue;
 mod refusals;

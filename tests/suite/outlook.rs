@@ -39,6 +39,33 @@ fn the_end_comes_near_to_what_comes() {
     }
 }
 
+/// Traffic so thin that evidence takes most of the time: what was seen of it says how long the rest takes.
+#[test]
+fn what_live_traffic_takes_to_show_is_foreseen() {
+    let mut case = Case::calm(4, 24);
+    case.world.requests_per_s_median = 2.0;
+    let (early, _) = seen(&case, MINUTE_MS, None);
+    assert_eq!(early.traffic, None, "nothing was seen yet");
+    let foreseen = |at_ms: u64| {
+        let (outlook, ended_ms) = seen(&case, at_ms, None);
+        let foreseen = outlook.eta_unix_ms.unwrap() - unix(at_ms);
+        let left = unix(ended_ms) - unix(at_ms);
+        // How long chance lets each class wait for its evidence nobody knows.
+        assert!(
+            (left / 2..left * 2).contains(&foreseen),
+            "at {at_ms}: {foreseen}, {left}"
+        );
+        outlook
+    };
+    foreseen(20 * HOUR_MS);
+    let outlook = foreseen(HOUR_MS + HOUR_MS / 2);
+    let traffic = outlook.traffic.unwrap();
+    assert!((1.0..4.0).contains(&traffic.requests_per_s), "{traffic:?}");
+    assert!((5e-4..2e-3).contains(&traffic.error_rate), "{traffic:?}");
+    assert!(traffic.smallest_ratio.is_some_and(|ratio| ratio > 1.5), "{traffic:?}");
+    assert!(traffic.safe_after_ms > 10 * MINUTE_MS, "{traffic:?}");
+}
+
 const WINDOWS: &str = "
 version: 1
 pack: calendar

@@ -216,19 +216,9 @@ impl Machine {
         }
     }
 
-    /// Whether the fleet does worse with each step it takes, before any class or lane takes the next. Stages of classes alone do not say
-    /// when: classes pass them while lanes wait for other classes, and lanes go through what all their classes have passed.
-    pub(super) fn has_begun_to_interfere(&mut self) -> bool {
-        if self.interferes.is_none() && self.looked_around != self.next_interval {
-            self.looked_around = self.next_interval;
-            self.interferes = self.surroundings.worse(self.decides_by(2));
-        }
-        self.interferes.is_some() && !self.evidence_is_overruled()
-    }
-
     /// Nothing speaks against going on, or a person went on over what does. Lost telemetry nobody can overrule.
     pub(super) fn is_calm(&self) -> bool {
-        if self.autonomy.is_blocked() || self.interferes.is_some() && !self.evidence_is_overruled() {
+        if self.autonomy.is_blocked() || self.interferes() {
             return false;
         }
         match self.judge.verdict() {
@@ -424,18 +414,8 @@ impl Machine {
         if self.evidence_is_overruled() {
             return;
         }
-        if let Some(factor) = self.interferes {
-            let text = format!(
-                "those who still run {} have {factor:.1} times as many errors as before, and the more the further {} gets: \
-                 what they share seems to suffer, and no comparison can show it: roll back?",
-                self.setup.change.from, self.setup.change.to
-            );
-            return self.ask(
-                QuestionKind::RollBack,
-                text,
-                "the change keeps its size".to_owned(),
-                commands,
-            );
+        if self.ask_about_interference(commands) {
+            return;
         }
         let patience = self.setup.change.settings.patience_ms;
         // What lost telemetry holds no answer lets go.

@@ -16,6 +16,7 @@ mod domains;
 pub(crate) mod happened;
 mod heal;
 mod ill;
+mod interference;
 mod lanes;
 mod left_out;
 mod metrics;
@@ -190,11 +191,8 @@ pub(crate) struct Machine {
     aside: aside::Aside,
     healing: heal::Healing,
     cut: cut::Cut,
-    /// Those who do not run the release do worse the more others do, by so much.
-    interferes: Option<f64>,
+    interference: interference::Interference,
     around: Seen,
-    /// The interval before which this was looked for last.
-    looked_around: u64,
 }
 
 impl Machine {
@@ -326,9 +324,8 @@ impl Machine {
             aside: aside::Aside::default(),
             healing: heal::Healing::default(),
             cut: cut::Cut::default(),
-            interferes: None,
+            interference: interference::Interference::default(),
             around: Seen::default(),
-            looked_around: 0,
             setup,
         };
         for lane in (0..machine.lanes.len())

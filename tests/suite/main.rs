@@ -14,6 +14,7 @@ mod domains;
 mod events;
 mod every_record;
 mod heal;
+mod interference;
 mod laws;
 mod levels;
 mod notices;

@@ -93,7 +93,8 @@ impl Machine {
         if seen_ms < INTERVALS * settings.interval_ms || !compared || self.course != Course::Forward {
             return None;
         }
-        let error_rate = self.traffic.control.rate()?;
+        // Without a single error nobody knows how rare they are.
+        let error_rate = self.traffic.control.rate().filter(|rate| *rate > 0.0)?;
         let per_target_ms = to_f64(self.traffic.canary) / (to_f64(seen_ms) * f64::from(fleet.exposed));
         let expected = Expected {
             requests_per_s: per_target_ms * 1e3,

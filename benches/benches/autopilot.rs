@@ -1,13 +1,14 @@
 //! The machine of a whole change, fed from its journal, beside reading the journal; and the memory that its state takes.
 
-use std::cell::LazyCell;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::executor::block_on;
 use unattended::batching::{Fleet, Policy, Side, pct};
 use unattended::defense::Guard;
+use unattended::health::{History, Interval, Member, MetricSource, SourceError};
 use unattended::{Actor, Autopilot, Change, Grant, Handle, Level, Notice, Notifier, Outcome, Settings, replay};
 use unattended_benches::{Pod, Suite, pods};
 use unattended_redb::Redb;
@@ -38,6 +39,29 @@ struct Nobody;
 #[async_trait::async_trait]
 impl Notifier for Nobody {
     async fn notify(&self, _: &Notice) {}
+}
+
+/// Counts the rows that are handed out.
+struct Counted {
+    world: Arc<Simulated>,
+    rows: Arc<AtomicU64>,
+}
+
+#[async_trait::async_trait]
+impl MetricSource for Counted {
+    async fn follow(&self, members: &[Member]) -> Result<(), SourceError> {
+        self.world.follow(members).await
+    }
+
+    async fn history(&self) -> Result<Vec<History>, SourceError> {
+        self.world.history().await
+    }
+
+    async fn read(&self, index: u64, end_ms: u64) -> Result<Interval, SourceError> {
+        let interval = self.world.read(index, end_ms).await?;
+        self.rows.fetch_add(interval.rows.len() as u64, Ordering::Relaxed);
+        Ok(interval)
+    }
 }
 
 fn world(fleet: &[Pod]) -> Arc<Simulated> {
@@ -79,12 +103,15 @@ fn change(fleet: &[Pod]) -> Change {
         .settings(Settings::default())
 }
 
-/// Runs the change, or what the journal says is left of it.
-fn run(world: &Arc<Simulated>, change: Change, journal: impl Journal) -> (Handle, Outcome) {
+/// Runs the change, or what the journal says is left of it; counts the rows of metrics.
+fn run(world: &Arc<Simulated>, change: Change, journal: impl Journal, rows: &Arc<AtomicU64>) -> (Handle, Outcome) {
     let grant = Grant::new(Level::L4, Actor::person("li", "bench"), i64::MAX).expect("it does not end");
     let pilot = Autopilot::builder()
         .platform(Arc::clone(world))
-        .metrics(Arc::clone(world))
+        .metrics(Counted {
+            world: Arc::clone(world),
+            rows: Arc::clone(rows),
+        })
         .journal(journal)
         .clock(world.clock())
         .rules(Guard::empty())
@@ -108,33 +135,36 @@ fn run(world: &Arc<Simulated>, change: Change, journal: impl Journal) -> (Handle
     (handle, ended.expect("journal and metrics work"))
 }
 
-/// A change from its first record to its last, in memory: whoever plays it decides all over again.
-fn journal(of: (u32, u32)) -> Arc<MemoryJournal> {
+/// A change from its first record to its last, in memory: whoever plays it decides all over again. And the rows of metrics in it.
+fn journal(of: (u32, u32)) -> (Arc<MemoryJournal>, u64) {
     let fleet: Vec<Pod> = pods(of.0, of.1, 7).collect();
     let journal = Arc::new(MemoryJournal::new());
-    let (_, outcome) = run(&world(&fleet), change(&fleet), Arc::clone(&journal));
+    let rows = Arc::default();
+    let (_, outcome) = run(&world(&fleet), change(&fleet), Arc::clone(&journal), &rows);
     assert!(
         matches!(outcome, Outcome::Completed | Outcome::CompletedWithDebt),
         "{outcome:?}"
     );
-    journal
+    (journal, rows.load(Ordering::Relaxed))
 }
 
-/// Every record of a change, those of attempts and those of the machine, ticks and intervals included; and the fleet, the plan
-/// and the judge that it begins with. The floor reads the same records and adds up their bytes.
+/// Everything that a change has to take in: each record, those of attempts and those of the machine, and in the record of an interval
+/// each row of metrics, which is what it has to do something about; and the fleet, the plan and the judge that it begins with. The floor
+/// reads the same records and adds up their bytes.
 fn events(suite: &mut Suite) {
-    let journal = LazyCell::new(|| journal(SMALL));
-    let records = block_on(LazyCell::force(&journal).end()).expect("it is in memory");
-    suite.measure("events", records, |b| {
+    let (journal, rows) = journal(SMALL);
+    let records = block_on(journal.end()).expect("it is in memory");
+    let events = records + rows;
+    suite.measure("events", events, |b| {
         b.iter(|| {
-            let played = block_on(replay(&**LazyCell::force(&journal), None)).expect("it was written by this program");
+            let played = block_on(replay(&*journal, None)).expect("it was written by this program");
             assert_eq!(played.first_difference, None);
             played.decisions
         });
     });
-    suite.measure("reading_events", records, |b| {
+    suite.measure("reading_events", events, |b| {
         b.iter(|| {
-            let groups = block_on(LazyCell::force(&journal).read(0, usize::MAX)).expect("it is in memory");
+            let groups = block_on(journal.read(0, usize::MAX)).expect("it is in memory");
             let each = groups.iter().flat_map(|(_, group): &(_, Group)| group.records());
             each.map(|record| black_box(record.bytes).iter().map(|byte| u64::from(*byte)).sum::<u64>())
                 .sum::<u64>()
@@ -155,7 +185,7 @@ fn events(suite: &mut Suite) {
             .sum()
     };
     println!(
-        "autopilot: {records} records, {} of attempts and {} of the machine",
+        "autopilot: {records} records, {} of attempts and {} of the machine, and {rows} rows of metrics",
         ours(Stream::UPGRADE),
         ours(Stream::AUTOPILOT)
     );
@@ -182,7 +212,7 @@ fn state((targets, apps): (u32, u32)) {
     let path = directory.path().join("journal.redb");
     let fleet: Vec<Pod> = pods(targets, apps, 7).collect();
     let journal = Redb::open(&path).expect("the file is new");
-    drop(run(&world(&fleet), change(&fleet), journal));
+    drop(run(&world(&fleet), change(&fleet), journal, &Arc::default()));
     let own = std::env::current_exe().expect("it is running");
     let ended = std::process::Command::new(own).env(TAKEN_UP, &path).status();
     assert!(ended.expect("it is the same program").success());
@@ -196,7 +226,7 @@ fn take_up(path: &Path, (targets, apps): (u32, u32)) {
     let names: usize = fleet.iter().map(|pod| pod.id.len() + size_of::<String>()).sum();
     let (world, journal) = (world(&fleet), Redb::open(path).expect("it was written by this program"));
     let before = resident();
-    let (handle, outcome) = run(&world, change(&fleet), journal);
+    let (handle, outcome) = run(&world, change(&fleet), journal, &Arc::default());
     let after = resident();
     let exposed = handle.progress().expect("it has run").exposed;
     let megabytes = |bytes: u64| bytes / 1_000_000;

@@ -26,7 +26,7 @@ pub struct Outlook {
     /// How many targets may be on their way at once, by the belief that the next attempt fails: success makes it more, a failure less, and
     /// never less than three. `None` where a change began with decisions of before there was a pace.
     #[serde(default)]
-    pub at_once: Option<u64>,
+    pub most_in_flight: Option<u64>,
     /// What the traffic of those exposed now can show. `None` until enough was seen of them.
     #[serde(default)]
     pub traffic: Option<LiveTraffic>,

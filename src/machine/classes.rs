@@ -117,6 +117,11 @@ pub(super) enum Evidence {
     None,
 }
 
+/// What one of two e-values must reach where safety, their mean, needs so much and the other is idle: it costs ln 2.
+pub(super) const fn wanted(needed: f64) -> f64 {
+    needed + std::f64::consts::LN_2
+}
+
 /// When a class may be called silent at the earliest. Where less time is allowed than a forecast needs, all of it must have passed.
 pub(super) fn silent_from_ms(settings: &Settings) -> u64 {
     FORECAST_AFTER_MS.min(settings.silent_after_ms)
@@ -292,8 +297,7 @@ impl Machine {
         if elapsed_ms < silent_from_ms(&self.setup.change.settings) {
             return false;
         }
-        // Safety is the mean of two e-values of which one may be idle: it costs ln 2.
-        let wanted = needed + std::f64::consts::LN_2;
+        let wanted = wanted(needed);
         #[expect(clippy::cast_precision_loss, reason = "a forecast")]
         let (elapsed, allowed) = (elapsed_ms as f64, self.setup.change.settings.silent_after_ms as f64);
         self.classes[class as usize].expected_ln_s[usize::from(ERRORS)] * allowed < wanted * elapsed

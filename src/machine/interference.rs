@@ -54,6 +54,9 @@ impl Machine {
     /// Whether the fleet does worse with each step it takes, before any class or lane takes the next. Stages of classes alone do not say
     /// when: classes pass them while lanes wait for other classes, and lanes go through what all their classes have passed.
     pub(super) fn has_begun_to_interfere(&mut self) -> bool {
+        if self.evidence_is_overruled() {
+            return false;
+        }
         if self.interference.found.is_none() && self.interference.looked != self.next_interval {
             self.interference.looked = self.next_interval;
             let worse = self.surroundings.worse(self.decides_by(2));
@@ -63,8 +66,7 @@ impl Machine {
                 self.interference.found = worse;
             }
         }
-        let any = self.interference.found.is_some() || self.interference.suspicion.is_some();
-        any && !self.evidence_is_overruled()
+        self.interference.found.is_some() || self.interference.suspicion.is_some()
     }
 
     /// A look has found it, or has not.

@@ -75,7 +75,7 @@ impl Machine {
             late: late.len() as u64,
             late_by: late_by(late.iter().map(|(_, way)| way)),
             late_lanes: named.collect(),
-            at_once: self.at_once(),
+            most_in_flight: self.most_in_flight(),
             traffic: self.live_traffic(),
             paces: PACES.iter().map(|&at_once| self.pace(at_once)).collect(),
         })

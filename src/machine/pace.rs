@@ -55,19 +55,19 @@ impl Machine {
     }
 
     /// How many may be on their way at once; `None` where the decisions of the change know no pace.
-    pub(super) fn at_once(&self) -> Option<u64> {
+    pub(super) fn most_in_flight(&self) -> Option<u64> {
         self.decides_by(3).then(|| self.pace.at_once(self.alive))
     }
 
     /// How many more may start by that.
     pub(super) fn room_by_belief(&self) -> usize {
-        let room = self.at_once().map(|most| most.saturating_sub(self.in_flight));
+        let room = self.most_in_flight().map(|most| most.saturating_sub(self.in_flight));
         room.map_or(usize::MAX, |room| usize::try_from(room).unwrap_or(usize::MAX))
     }
 
     /// So many could start, and no more by the pace: says so where failures are why, and when they no longer are.
     pub(super) fn tell_pace(&mut self, held_back: bool) {
-        let Some(at_once) = self.at_once() else { return };
+        let Some(at_once) = self.most_in_flight() else { return };
         let slow = self.pace.failed >= 1.0;
         if slow && held_back && !self.pace.told {
             self.pace.told = true;

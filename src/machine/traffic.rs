@@ -5,7 +5,7 @@ use unattended_health::{Counts, Row};
 use crate::sizing::{Expected, smallest_ratio};
 use crate::{LiveTraffic, Settings};
 
-use super::classes::{ERRORS, Fresh, silent_from_ms};
+use super::classes::{ERRORS, Fresh, silent_from_ms, wanted};
 use super::{Course, Machine};
 
 /// A rate is read off after so many intervals: the first ones have those in them who are not warm.
@@ -48,8 +48,7 @@ impl Machine {
         }
         let target_ms = to_f64(seen_ms) * f64::from(state.exposed);
         let safety = self.judge.safety(u32::try_from(class).unwrap_or(u32::MAX));
-        // Safety is the mean of two e-values of which one may be idle: it costs ln 2.
-        let wanted = safety.needed + std::f64::consts::LN_2;
+        let wanted = wanted(safety.needed);
         let part = |ln_s: f64| ln_s / wanted / target_ms;
         let errors = part(state.expected_ln_s[usize::from(ERRORS)]);
         if safety.ln_s * 2.0 >= safety.needed {

@@ -25,8 +25,8 @@ pub(super) fn outlook(outlook: &Outlook, clock: &Clock) -> Markup {
                 }
             }
             @if let Some(traffic) = &outlook.traffic { p { (shows(traffic)) } }
-            @if let Some(at_once) = outlook.at_once {
-                p { "Up to " (count(at_once, "target is", "targets are")) " under way at once; attempts that succeed make it more, one that fails less." }
+            @if let Some(most) = outlook.most_in_flight {
+                p { "Up to " (count(most, "target is", "targets are")) " under way at once; attempts that succeed make it more, one that fails less." }
             }
             @if !outlook.late_by.is_empty() {
                 div.scroll {
@@ -147,7 +147,7 @@ mod tests {
                 targets: 1_234,
             }],
             late_lanes: vec![lane],
-            at_once: Some(1_250),
+            most_in_flight: Some(1_250),
             traffic: Some(LiveTraffic {
                 requests_per_s: 4.0,
                 error_rate: 2e-4,

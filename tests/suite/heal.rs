@@ -13,7 +13,7 @@ use unattended::upgrade::{Clock, FleetChange, MemoryJournal, TargetId};
 use unattended::{Happened, Level, Outcome, Permit, PermitError, replay};
 use unattended_simulated::World;
 
-use crate::crash::{Death, done_by, run_until_death};
+use crate::crash::{Death, done_by, groups_of, run_until_death};
 use crate::support::{Can, Case, Given, HOUR_MS, MINUTE_MS, Stage, app_of, person};
 
 /// A good release over a fleet in which one target, which is not among the last to be reached, stands on a bad machine.
@@ -251,7 +251,7 @@ fn orders_that_a_later_run_has_nobody_for_are_given_up() {
     run_past(&mut stage, "heal.isolate", 0);
     drop(stage);
     let lines = crate::support::dump(&*journal);
-    let last = lines.iter().rposition(|line| line.kind == "named").unwrap();
+    let last = lines.iter().rposition(|line| line.kind == "heal").unwrap();
     // The answer is lost with the process.
     let cut = cut_behind(&journal, last);
     case.heals = None;
@@ -420,28 +420,13 @@ fn heals_in(log: &Path) -> Vec<(String, String, String)> {
     done_by(log, "heal")
 }
 
-/// How many groups an undisturbed run writes, and from which on a bad node is known.
-fn groups_and_first_name(case: &Case) -> (usize, usize) {
-    let journal = case.run().journal;
-    let groups = futures::executor::block_on(journal.read(0, usize::MAX)).unwrap();
-    let lines = crate::support::dump(&*journal);
-    let first = lines
-        .iter()
-        .find(|line| line.kind == "named")
-        .and_then(|line| line.seq)
-        .unwrap();
-    let begins = groups.iter().position(|(position, _)| *position >= first).unwrap();
-    (groups.len(), begins.saturating_sub(5))
-}
-
 #[test]
 fn a_kill_at_any_record_continues_to_the_same_and_repeats_nothing() {
     let (case, bad) = one_bad_node_of(3, 16);
     let dir = tempfile::tempdir().unwrap();
-    let (groups, begins) = groups_and_first_name(&case);
+    let groups = groups_of(&case);
     let mut kills = 0;
-    // Before the node is bad, what is killed is a change like any other.
-    for at in (0..begins).step_by(8).chain(begins..groups) {
+    for at in 0..groups {
         for death in [Death::SilenceBefore, Death::SilenceAfter] {
             let log = dir.path().join(format!("{at}-{death:?}"));
             let case = Case {

@@ -28,7 +28,7 @@ fn watched(case: &Case) -> (Ended, u64, u64, u64) {
         loop {
             clock.sleep_until(clock.now() + 2_000).await;
             let Some(outlook) = handle.outlook(None) else { continue };
-            let (in_flight, at_once) = (handle.progress().unwrap().in_flight, outlook.at_once.unwrap());
+            let (in_flight, at_once) = (handle.progress().unwrap().in_flight, outlook.most_in_flight.unwrap());
             let mut seen = kept.lock();
             *seen = (seen.0.max(in_flight), seen.1.min(at_once), seen.2.max(at_once));
         }

@@ -576,21 +576,6 @@ impl Run {
     }
 }
 
-impl Commands {
-    /// Nothing is to be done outside.
-    const fn is_quiet(&self) -> bool {
-        self.starts.is_empty() && self.heals.is_empty() && self.notices.is_empty() && self.ended.is_none()
-    }
-
-    pub(crate) fn extend(&mut self, more: Self) {
-        self.starts.extend(more.starts);
-        self.heals.extend(more.heals);
-        self.notices.extend(more.notices);
-        self.check = self.check.take().or(more.check);
-        self.ended = self.ended.or(more.ended);
-    }
-}
-
 /// Why a target is not what it should be, if it is not.
 fn fault(seen: &Observation, version: &Version) -> Option<String> {
     let runs = seen.version.as_ref().map_or("nothing known", Version::as_str);

@@ -33,6 +33,22 @@ pub(crate) struct Commands {
     pub(crate) ended: Option<Outcome>,
 }
 
+impl Commands {
+    /// Nothing is to be done outside.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.starts.is_empty() && self.heals.is_empty() && self.notices.is_empty() && self.ended.is_none()
+    }
+
+    /// Does what the others want as well.
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.starts.extend(more.starts);
+        self.heals.extend(more.heals);
+        self.notices.extend(more.notices);
+        self.check = self.check.take().or(more.check);
+        self.ended = self.ended.or(more.ended);
+    }
+}
+
 /// Before the change calls itself done it compares what it believes with what is.
 #[derive(Debug)]
 pub(crate) struct Check {

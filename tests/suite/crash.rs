@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Act, Case, Effect, Ended, MINUTE_MS, NEW, OLD};
+use crate::support::{Act, Case, Effect, Ended, NEW, OLD};
 use async_trait::async_trait;
 use serde_json::Value;
 use unattended::upgrade::{Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
@@ -187,17 +187,25 @@ fn goes_home(case: &Case, journal: &Arc<MemoryJournal>, outcome: Outcome, told: 
     ended
 }
 
-/// Kills at every `stride`th group, in two of the four ways at one and in the other two at the next, each told to `look` with the
-/// world's log and the run after it; how many kills there were.
-fn kill_everywhere(case: &Case, outcome: Outcome, stride: usize, look: impl Fn(&str, &Path, &Ended)) -> usize {
+/// All ways to die: two at one group, and the other two at the next.
+const IN_TURNS: &[&[Death]] = &[
+    &[Death::ErrorBefore, Death::SilenceAfter],
+    &[Death::ErrorAfter, Death::SilenceBefore],
+];
+
+/// Kills at every `stride`th group, in the first of these ways, at the next in the second, and so on in a circle. `look` is told of
+/// each, with the world's log and the run after it. How many kills there were.
+pub(crate) fn kill_everywhere(
+    case: &Case,
+    outcome: Outcome,
+    stride: usize,
+    ways: &[&[Death]],
+    mut look: impl FnMut(&str, &Path, &Ended),
+) -> usize {
     let dir = tempfile::tempdir().unwrap();
     let mut kills = 0;
-    let ways = [
-        [Death::ErrorBefore, Death::SilenceAfter],
-        [Death::ErrorAfter, Death::SilenceBefore],
-    ];
-    for (at, ways) in (0..groups_of(case)).step_by(stride).zip(ways.into_iter().cycle()) {
-        for death in ways {
+    for (at, ways) in (0..groups_of(case)).step_by(stride).zip(ways.iter().cycle()) {
+        for &death in *ways {
             let log = dir.path().join(format!("{at}-{death:?}"));
             let case = Case {
                 log: Some(log.clone()),
@@ -216,39 +224,37 @@ fn kill_everywhere(case: &Case, outcome: Outcome, stride: usize, look: impl Fn(&
     kills
 }
 
-/// As little idle time as there can be: a kill in the middle of it is like the one before.
-fn brisk(mut case: Case) -> Case {
-    case.settings.soak_ms = 8 * MINUTE_MS;
-    case.settings.bake_ms = 3 * MINUTE_MS;
-    case
-}
-
 #[test]
 fn a_kill_at_any_group_of_a_good_change_loses_and_repeats_nothing() {
-    let case = brisk(Case::calm(4, 10));
     // In a calm world with a good release one replacement each is enough, whenever and however the process dies: what the dead
     // one had ordered is seen in the world, not ordered again.
-    let kills = kill_everywhere(&case, Outcome::Completed, 1, |told, log, ended| {
-        let mut replaced = BTreeSet::new();
-        for (target, effect, key) in done(log) {
+    let kills = kill_everywhere(
+        &Case::calm(4, 10),
+        Outcome::Completed,
+        1,
+        IN_TURNS,
+        |told, log, ended| {
+            let mut replaced = BTreeSet::new();
+            for (target, effect, key) in done(log) {
+                assert!(
+                    !effect.starts_with("replace") || replaced.insert(target.clone()),
+                    "{told}: {target} again by {key}"
+                );
+            }
+            let back = |effect: &Effect| effect.act == Act::Replace && effect.version.as_deref() == Some(OLD);
             assert!(
-                !effect.starts_with("replace") || replaced.insert(target.clone()),
-                "{told}: {target} again by {key}"
+                !ended.effects.iter().any(back),
+                "{told}: somebody was brought back from {NEW}"
             );
-        }
-        let back = |effect: &Effect| effect.act == Act::Replace && effect.version.as_deref() == Some(OLD);
-        assert!(
-            !ended.effects.iter().any(back),
-            "{told}: somebody was brought back from {NEW}"
-        );
-    });
+        },
+    );
     assert!(kills >= 300, "{kills}");
 }
 
 #[test]
 fn a_kill_at_any_group_of_a_bad_change_loses_and_repeats_nothing() {
     let case = Case::calm(4, 12).release("errors=x10");
-    let kills = kill_everywhere(&case, Outcome::RolledBack, 1, |_, _, _| {});
+    let kills = kill_everywhere(&case, Outcome::RolledBack, 1, IN_TURNS, |_, _, _| {});
     assert!(kills >= 40, "{kills}");
 }
 
@@ -270,7 +276,7 @@ fn lively() -> Case {
 
 #[test]
 fn a_kill_on_a_bad_day_loses_and_repeats_nothing() {
-    let kills = kill_everywhere(&brisk(lively()), Outcome::Completed, 5, |_, _, _| {});
+    let kills = kill_everywhere(&lively(), Outcome::Completed, 5, IN_TURNS, |_, _, _| {});
     assert!(kills >= 60, "{kills}");
 }
 

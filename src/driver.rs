@@ -18,6 +18,7 @@ use unattended_upgrade::{
     Position, SelfCheck, Stream, TargetId, Version,
 };
 
+use crate::beside::both;
 use crate::blueprint::Blueprint;
 use crate::events::Happened;
 use crate::handle::{Given, Shared};
@@ -46,6 +47,8 @@ pub(crate) struct World {
 const MAX_INTERVALS: u64 = 64;
 /// Turns whose inputs may wait for the next write while nothing follows from them.
 const MAX_KEPT_BACK: u32 = 32;
+/// And so many bytes of them: a store of pages may round what is larger up to two megabytes, or write it twice.
+const MAX_KEPT_BYTES: usize = 7 << 17;
 /// Targets looked at in one call.
 const LOOK_CHUNK: usize = 4_096;
 
@@ -300,9 +303,8 @@ impl Run {
         }
     }
 
-    /// Does something with the machine, which is there from the beginning of the run on.
     fn with<T>(&self, act: impl FnOnce(&mut Machine) -> T) -> Result<T, RunError> {
-        self.shared.machine.lock().as_mut().map(act).ok_or(RunError::NotBegun)
+        self.shared.with(act)
     }
 
     /// Adds an input to the records that become durable before anything that follows from it leaves the process.
@@ -385,10 +387,15 @@ impl Run {
                 Some(Err(error)) => return Err(error.into()),
             };
             let input = Input::Interval(interval);
-            self.input(&input)?;
             let Input::Interval(interval) = &input else { break };
-            let read = self.with(|machine| machine.interval(interval))?;
-            read.map_err(|error| RunError::Metrics(error.to_string()))?;
+            let (shared, group) = (&self.shared, &mut self.group);
+            let (read, written) = both(
+                interval.rows.len(),
+                || shared.with(|machine| machine.interval(interval)),
+                || input.push_to(group),
+            );
+            written.map_err(|error| RunError::Journal(error.to_string()))?;
+            read?.map_err(|error| RunError::Metrics(error.to_string()))?;
         }
         Ok(())
     }
@@ -484,7 +491,7 @@ impl Run {
     async fn carry_out(&mut self, commands: Commands) -> Result<(), RunError> {
         self.submit(&commands.starts)?;
         let quiet = commands.is_quiet() && !self.driver.is_due();
-        if quiet && self.kept_back < MAX_KEPT_BACK {
+        if quiet && self.kept_back < MAX_KEPT_BACK && self.group.as_bytes().len() < MAX_KEPT_BYTES {
             self.kept_back += 1;
             return Ok(());
         }

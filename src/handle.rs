@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use unattended_batching::{Proof, Side};
 use unattended_upgrade::Version;
 
+use crate::RunError;
 use crate::events::{Events, Hub};
 use crate::machine::Machine;
 use crate::{Actor, ActorKind, Grant, Level, Notice, Outlook, Question, Summary};
@@ -142,6 +143,11 @@ pub(crate) struct Shared {
 const MAX_ORDERS: usize = 1_000;
 
 impl Shared {
+    /// Does something with the machine, which is there from the beginning of the run on.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Machine) -> T) -> Result<T, RunError> {
+        self.machine.lock().as_mut().map(act).ok_or(RunError::NotBegun)
+    }
+
     /// What the machine says of a freeze, under the lock by which one is given: one that came meanwhile keeps its hold.
     pub(crate) fn set_frozen(&self, frozen: bool) {
         let orders = self.orders.lock();

@@ -74,6 +74,7 @@
 //! - A fleet of 300,000 targets takes some hundred megabytes.
 
 mod around;
+mod beside;
 mod blueprint;
 mod builder;
 mod change;

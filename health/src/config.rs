@@ -47,7 +47,7 @@ impl MetricSpec {
     /// The same metric, with hosts at risk as its exposure.
     #[must_use]
     pub fn of_hosts(mut self) -> Self {
-        "hosts".clone_into(&mut self.unit);
+        HOSTS.clone_into(&mut self.unit);
         self
     }
 
@@ -58,6 +58,9 @@ impl MetricSpec {
         self
     }
 }
+
+/// The unit of exposures that are hosts at risk.
+pub(crate) const HOSTS: &str = "hosts";
 
 fn requests() -> String {
     "requests".to_owned()

@@ -7,7 +7,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Judge;
-use crate::numbers::{Capped, E, Grouped};
+use crate::numbers::{Capped, E};
 use crate::{Counts, FaultClass, Hold, HoldReason, HostEvent, Origin, Ratio, Signature, Verdict};
 
 /// A verdict with everything that led to it, for the person who reads it at three in the morning.
@@ -318,8 +318,8 @@ impl Explanation {
             Some(Finding::Fresh {
                 metric, unit, canary, ..
             }) => {
-                let (bad, total) = (Grouped(canary.bad), Grouped(canary.total));
-                push(format!(": {metric} before warm-up {bad} of {total} {unit}"));
+                let bad = text::amount(*canary, unit);
+                push(format!(": {metric} before warm-up {bad} {unit}"));
             }
             Some(counts) => {
                 push(format!(": {counts}"));

@@ -1,13 +1,14 @@
 //! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
 
 use unattended_batching::TargetIndex;
-use unattended_health::{Hold, HoldReason, Interval, MetricSafety, Safety, Verdict};
+use unattended_health::{Hold, HoldReason, MetricSafety, Row, Safety, Verdict};
 
 use crate::{QuestionKind, Settings};
 
 use super::span::span;
-use super::tables::Class;
-use super::tide::{REQUIRED, Tide};
+use super::surroundings::Surroundings;
+use super::tables::{Class, Tables};
+use super::tide::{Past, REQUIRED, Tide};
 use super::traffic::{Speed, Traffic};
 use super::{Commands, Machine};
 
@@ -141,22 +142,28 @@ pub(crate) fn gain_per_request(p0: f64, floor: f64) -> f64 {
     (bad + good).max(0.0)
 }
 
-impl Machine {
-    /// What the rows of an interval would add to the safety evidence of a good release.
-    pub(super) fn expect(&mut self, interval: &Interval) {
-        self.surroundings.at(self.exposed, self.alive);
-        for row in interval
-            .rows
-            .iter()
-            .filter(|row| !row.fresh && usize::from(row.metric) < REQUIRED)
-        {
-            let (metric, tide) = (
-                usize::from(row.metric),
-                self.past.tide(row.stratum, row.metric, row.control),
-            );
+/// What is made of the rows of an interval beside evidence.
+pub(super) struct Expectations<'a> {
+    pub(super) past: &'a Past,
+    pub(super) gain: &'a [[f64; REQUIRED]],
+    pub(super) tables: &'a Tables,
+    pub(super) classes: &'a mut [ClassState],
+    pub(super) surroundings: &'a mut Surroundings,
+    pub(super) traffic: &'a mut Traffic,
+}
+
+impl Expectations<'_> {
+    /// What the rows would add to the safety evidence of a good release, and how the control does beside its history. Rows of no stratum,
+    /// which the judge refuses meanwhile, are passed over.
+    pub(super) fn add(&mut self, rows: &[Row]) {
+        let known = |row: &&Row| (row.stratum as usize) < self.gain.len();
+        let settled = |row: &&Row| !row.fresh && usize::from(row.metric) < REQUIRED;
+        for row in rows.iter().filter(settled).filter(known) {
+            let (stratum, metric) = (row.stratum as usize, usize::from(row.metric));
+            let tide = self.past.tide(row.stratum, row.metric, row.control);
             #[expect(clippy::cast_precision_loss, reason = "a forecast")]
-            let gain = row.canary.total as f64 * self.gain[row.stratum as usize][metric];
-            for &class in &self.tables.strata_classes[row.stratum as usize] {
+            let gain = row.canary.total as f64 * self.gain[stratum][metric];
+            for &class in &self.tables.strata_classes[stratum] {
                 let state = &mut self.classes[class as usize];
                 state.tides[metric].add(tide);
                 state.expected_ln_s[metric] += gain;
@@ -167,7 +174,9 @@ impl Machine {
             }
         }
     }
+}
 
+impl Machine {
     /// A target of the class was upgraded.
     pub(super) fn class_refreshed(&mut self, class: u32) {
         let warm_at = self.now_ms + self.setup.change.settings.warm_up_ms;

@@ -5,7 +5,9 @@ use unattended_health::{Interval, Member, RowError};
 use unattended_upgrade::FleetChange;
 
 use crate::Outcome;
+use crate::beside::both;
 
+use super::classes::Expectations;
 use super::lanes::Lane;
 use super::{Act, Course, Machine, Target};
 
@@ -14,8 +16,21 @@ impl Machine {
     pub(crate) fn interval(&mut self, interval: &Interval) -> Result<(), RowError> {
         let rest = self.aside.without(interval);
         let judged = rest.as_ref().unwrap_or(interval);
-        let look = self.judge.observe(judged)?;
-        self.expect(judged);
+        self.surroundings.at(self.exposed, self.alive);
+        let mut expectations = Expectations {
+            past: &self.past,
+            gain: &self.gain,
+            tables: &self.tables,
+            classes: &mut self.classes,
+            surroundings: &mut self.surroundings,
+            traffic: &mut self.traffic,
+        };
+        let (look, ()) = both(
+            judged.rows.len(),
+            || self.judge.observe(judged),
+            || expectations.add(&judged.rows),
+        );
+        let look = look?;
         self.next_interval = interval.index + 1;
         self.now_ms = self.now_ms.max(interval.end_ms);
         self.scan_due = true;

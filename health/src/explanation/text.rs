@@ -3,8 +3,19 @@
 use core::fmt;
 
 use super::{FLEET, Finding};
+use crate::config::HOSTS;
 use crate::numbers::{Capped, E, Grouped, Short};
-use crate::{BurnFreeze, Coverage, Exit, FaultClass, Hold, HoldReason, Ratio, Resource};
+use crate::{BurnFreeze, Counts, Coverage, Exit, FaultClass, Hold, HoldReason, Ratio, Resource};
+
+/// How many of how many. Hosts are at risk anew in each interval: a sum of them is no number of hosts, and only those that failed are told.
+pub(super) fn amount(counts: Counts, unit: &str) -> String {
+    let bad = Grouped(counts.bad);
+    if unit == HOSTS {
+        bad.to_string()
+    } else {
+        format!("{bad} of {}", Grouped(counts.total))
+    }
+}
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,19 +29,12 @@ impl fmt::Display for Finding {
                 canary,
                 control,
             } => {
-                let (bad, total) = (Grouped(canary.bad), Grouped(canary.total));
-                let (control_bad, control_total) = (Grouped(control.bad), Grouped(control.total));
+                let (new, old) = (amount(*canary, unit), amount(*control, unit));
                 match (canary.total, control.total) {
                     (0, 0) => write!(f, "{metric} not measured"),
-                    (0, _) => write!(
-                        f,
-                        "{metric} {control_bad} of {control_total} {unit} on control, none on canary"
-                    ),
-                    (_, 0) => write!(f, "{metric} on canary {bad} of {total} {unit}, none on control"),
-                    _ => write!(
-                        f,
-                        "{metric} on canary {bad} of {total} {unit} vs {control_bad} of {control_total} on control"
-                    ),
+                    (0, _) => write!(f, "{metric} {old} {unit} on control, none on canary"),
+                    (_, 0) => write!(f, "{metric} on canary {new} {unit}, none on control"),
+                    _ => write!(f, "{metric} on canary {new} {unit} vs {old} on control"),
                 }
             }
             Self::Fresh {
@@ -39,10 +43,10 @@ impl fmt::Display for Finding {
                 canary,
                 ratio_limit,
             } => {
-                let (bad, total) = (Grouped(canary.bad), Grouped(canary.total));
+                let bad = amount(*canary, unit);
                 write!(
                     f,
-                    "{metric} before warm-up {bad} of {total} {unit} (up to {ratio_limit} × control is normal)"
+                    "{metric} before warm-up {bad} {unit} (up to {ratio_limit} × control is normal)"
                 )
             }
             Self::Evidence { ln_e, ln_needed } => {

@@ -117,6 +117,8 @@ fn start(options: &Options) -> Result<u8, Failure> {
         start_wall_ms: START_WALL_MS,
         log: options.journal.as_deref().filter(|_| !options.dry_run).map(world_log),
         log_in_groups: true,
+        // Only a judge reads them.
+        sparse: true,
         warm_up_ms: settings.warm_up_ms,
         interval_ms: settings.interval_ms,
         ..SimConfig::default()

@@ -26,8 +26,6 @@ const MINUTE_MS: u64 = 60_000;
 const PEAK_SHARE: f64 = 0.2;
 /// An objective grants half as many errors again as there were before: what safety is shown against, too.
 const GRANTED: f64 = 1.5;
-/// The number of the metric that has what instances send themselves.
-const SELF_TEST: u8 = 3;
 const MONTH_MS: u64 = 30 * 86_400_000;
 /// The first orders of a drill are above all that the autopilot gave.
 const DRILL: u64 = 1 << 40;
@@ -64,8 +62,6 @@ struct Sums {
     busiest: f64,
     carried: f64,
     targets: u64,
-    /// Requests that an instance sends itself in an interval.
-    own_requests: f64,
     /// Own errors and slow requests of the release past its warm-up.
     charged: [Charge; 2],
     /// The same before it came, bad ones of all.
@@ -105,14 +101,13 @@ impl Sums {
         }
         self.last = Some((interval.index, interval.end_ms));
         self.charged.iter_mut().for_each(Charge::begin);
-        // Each instance sends itself requests at one pace: they count instances.
         let (mut requests, mut on_new, mut on_old) = (0, 0, 0);
         for row in &interval.rows {
             // The rows of fresh instances have the same control beside them as those of the others.
             let control = if row.fresh { 0 } else { row.control.total };
             match row.metric {
                 0 => requests += row.canary.total + control,
-                SELF_TEST => {
+                2 => {
                     on_new += row.canary.total;
                     on_old += control;
                 }
@@ -123,11 +118,10 @@ impl Sums {
             }
         }
         // Of few instances, the load is that of their applications.
-        let instances = real(on_new + on_old) / self.own_requests;
-        if 2.0 * instances < real(self.targets) {
+        if 2 * (on_new + on_old) < self.targets {
             return;
         }
-        let load = real(requests) / instances;
+        let load = real(requests) / real(on_new + on_old);
         self.busiest = self.busiest.max(load);
         if real(on_new) >= PEAK_SHARE * real(on_new + on_old) {
             self.carried = self.carried.max(load);
@@ -164,7 +158,6 @@ impl Site {
             simulated: Arc::clone(&simulated),
             sums: Mutex::new(Sums {
                 targets: ground.targets.len() as u64,
-                own_requests: world.self_tests_per_second * real(INTERVAL_MS) / 1e3,
                 ..Sums::default()
             }),
         });

@@ -58,6 +58,7 @@ pub(crate) struct Fleet {
     pub(crate) effects: Effects,
     /// Both ends of a call are counted.
     pub(crate) both_ends: bool,
+    pub(crate) sparse: bool,
     /// Requests that went wrong since the release is at fault, in the mean, over the intervals that were read.
     pub(crate) harm: f64,
     pub(crate) warm_up_ms: u64,
@@ -91,6 +92,7 @@ impl Fleet {
             meter: Meter::new(&config.world),
             effects: Effects::new(&config.release, &config.world),
             both_ends: config.both_ends,
+            sparse: config.sparse,
             harm: 0.0,
             world: config.world,
             seed: config.seed,

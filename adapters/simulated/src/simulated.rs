@@ -77,6 +77,9 @@ pub struct SimConfig {
     pub interval_ms: u64,
     /// What the platform says it can do.
     pub capabilities: Capabilities,
+    /// Rows of restarts are left out where nobody went down, as [`Row`](unattended_health::Row) allows: a quarter of all. Whoever reads
+    /// rows otherwise than by a [`Judge`](unattended_health::Judge) needs them, to know of how many hosts those are that did.
+    pub sparse: bool,
     /// Errors are counted at both ends of a call, and those of a call with the new version at one end count for it, whoever saw them.
     /// Without, each instance counts what it sees itself.
     pub both_ends: bool,
@@ -103,6 +106,7 @@ impl Default for SimConfig {
                 .with_in_place()
                 .with_prefetch()
                 .with_watch(),
+            sparse: false,
             both_ends: true,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::support::{
     ERRORS, MINUTE, RESTARTS, SELF_TEST, SLOW, close, config, even, fleet, follow, in_place, near, now, open, rates,
-    read, rolled_out, sim, sums, wait,
+    read, rolled_out, rolled_out_in, sim, sums, wait,
 };
 use unattended_health::{Arm, FaultClass, MetricSource, Row, SourceError};
 use unattended_simulated::{SimConfig, Simulated, World};
@@ -38,35 +38,34 @@ fn exposure_is_rate_times_time() {
     let (canary, control) = sums(&read(&sim, 5), ERRORS, false, |_| true);
     // 12 targets each at 50 per second for a minute.
     assert_eq!((canary.total, control.total), (36_000, 36_000));
-    // Self-tests are as many in everybody, however much traffic there is.
-    let (canary, control) = sums(&read(&sim, 6), SELF_TEST, false, |_| true);
-    assert_eq!((canary.total, control.total), (720, 720));
+    let (canary, control) = sums(&read(&sim, 6), RESTARTS, false, |_| true);
+    assert_eq!((canary.total, control.total, canary.bad), (12, 12, 0));
 }
 
 #[test]
-fn restarts_are_told_where_there_are_any() {
+fn sparse_rows_are_all_but_those_of_restarts_without_any() {
     let world = World {
         restarts_per_target_day: 24.0,
         ..even()
     };
-    let sim = rolled_out(world, "good", 4);
-    let told: Vec<Row> = (5..65)
-        .flat_map(|index| read(&sim, index).rows)
-        .filter(|row| row.metric == RESTARTS)
-        .collect();
-    let (canary, control) = told
-        .iter()
-        .fold((0, 0), |sum, row| (sum.0 + row.canary.bad, sum.1 + row.control.bad));
-    assert!(
-        told.iter()
-            .all(|row| row.canary.bad + row.control.bad > 0 && row.canary.total > 0)
-    );
-    // An hour of 24 targets that go down once in an hour each: 24, give or take five standard deviations of 4.9.
-    assert!(
-        (1..50).contains(&(canary + control)) && canary > 0 && control > 0,
-        "{canary} {control}"
-    );
-    assert!(told.len() < 60 * 3);
+    let [whole, sparse] = [false, true].map(|sparse| {
+        rolled_out_in(SimConfig {
+            sparse,
+            ..config(fleet(4, 6), world.clone(), "good")
+        })
+    });
+    let (mut told, mut left_out) = (0, 0);
+    for index in 5..65 {
+        let (mut whole, sparse) = (read(&whole, index), read(&sparse, index));
+        let rows = whole.rows.len();
+        let says_something = |row: &Row| row.metric != RESTARTS || row.canary.bad + row.control.bad > 0;
+        whole.rows.retain(says_something);
+        assert_eq!(whole, sparse);
+        left_out += rows - sparse.rows.len();
+        told += sparse.rows.iter().filter(|row| row.metric == RESTARTS).count();
+    }
+    // 24 targets go down once in an hour each.
+    assert!(told > 5 && left_out > 500, "{told} {left_out}");
 }
 
 #[test]

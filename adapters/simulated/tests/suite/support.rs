@@ -143,7 +143,12 @@ pub(crate) fn even() -> World {
 /// Six targets in each of `apps` applications; targets 0, 1, 2 (one per zone) go new, 3, 4, 5 are control. One stratum per
 /// application and zone.
 pub(crate) fn rolled_out(world: World, release: &str, apps: usize) -> Arc<Simulated> {
-    let sim = sim(fleet(apps, 6), world, release);
+    rolled_out_in(config(fleet(apps, 6), world, release))
+}
+
+pub(crate) fn rolled_out_in(config: SimConfig) -> Arc<Simulated> {
+    let apps = config.targets.len() / 6;
+    let sim = Simulated::new(config).unwrap();
     let members = (0..apps * 6).map(|i| {
         let (app, n) = (i / 6, i % 6);
         (

@@ -58,6 +58,7 @@ pub(crate) struct Fleet {
     pub(crate) effects: Effects,
     /// Both ends of a call are counted.
     pub(crate) both_ends: bool,
+    /// Rows of restarts are left out where nobody went down.
     pub(crate) sparse: bool,
     /// Requests that went wrong since the release is at fault, in the mean, over the intervals that were read.
     pub(crate) harm: f64,

@@ -16,6 +16,7 @@ impl Machine {
     pub(crate) fn interval(&mut self, interval: &Interval) -> Result<(), RowError> {
         let rest = self.aside.without(interval);
         let judged = rest.as_ref().unwrap_or(interval);
+        // A run ends with an interval that the judge refuses: nobody goes on from what has been made of it meanwhile.
         self.surroundings.at(self.exposed, self.alive);
         let mut expectations = Expectations {
             past: &self.past,

@@ -402,8 +402,12 @@ impl<'g> Rollout<'g> {
                 bad: counts.bad,
                 total: counts.total,
             };
-            // Where a stratum has fresh instances and others, its rows show the control twice.
-            let twice = counted[metric].replace(row.stratum) == Some(row.stratum);
+            // Where a stratum has fresh instances and others, its rows show the control twice: the others come first.
+            let first = counted[metric]
+                .filter(|(stratum, _)| *stratum == row.stratum)
+                .unwrap_or((row.stratum, row.fresh));
+            counted[metric] = Some(first);
+            let twice = first.1 != row.fresh;
             let control = if twice { Share::default() } else { share(row.control) };
             let canary = share(row.canary);
             add(sum, Pair { canary, control });

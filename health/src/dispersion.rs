@@ -1,7 +1,7 @@
 //! Dispersion: how much more host counts vary than independent events would.
 
 use crate::row::to_f64;
-use crate::{HostCounts, HostSample};
+use crate::{HostCounts, HostSample, LASTING_LEVEL};
 
 /// Bounds of the estimate.
 const RANGE: (f64, f64) = (1.0, 50.0);
@@ -85,8 +85,14 @@ impl Dispersion {
 pub(crate) struct Dispersions {
     /// Of rows of one level: evidence of harm.
     pub(crate) by_level: Dispersion,
-    /// Of hosts of all levels together: whatever adds levels up, as evidence of safety does, has what hosts differ by in it.
+    /// Of hosts of all levels that are climbed together: whatever adds levels up, as evidence of safety does, has what hosts
+    /// differ by in it.
     pub(crate) whole: Dispersion,
+}
+
+/// Whether evidence of safety adds two levels up: those that a host may pass through while the change lasts.
+pub(crate) const fn together(a: u8, b: u8) -> bool {
+    a == b || (a < LASTING_LEVEL && b < LASTING_LEVEL)
 }
 
 impl Dispersions {
@@ -95,7 +101,7 @@ impl Dispersions {
         let mut hosts: Vec<&HostCounts> = sample.hosts.iter().filter(|host| host.total > 0).collect();
         hosts.sort_unstable_by_key(|host| (host.level, host.host));
         self.by_level.learn(&hosts, |a, b| a.level == b.level);
-        self.whole.learn(&hosts, |_, _| true);
+        self.whole.learn(&hosts, |a, b| together(a.level, b.level));
     }
 }
 
@@ -122,6 +128,14 @@ mod tests {
         assert!(both.by_level.ratio() < 1e-12);
         // Deviations of 4 each from 5, of 20 events: 64/15.
         assert!((both.whole.ratio() - 64.0 / 15.0).abs() < 1e-12);
+        // Hosts that were as bad before the change differ from the others for both.
+        let mut lasting = Dispersions::default();
+        for host in &mut one.hosts[2..] {
+            host.level = LASTING_LEVEL;
+        }
+        lasting.learn(&one);
+        assert!(lasting.by_level.ratio() < 1e-12 && lasting.whole.ratio() < 1e-12);
+        assert_eq!(lasting.whole.host_intervals, 4);
     }
 
     fn sample(hosts: &[(u64, u64)]) -> HostSample {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Arm, Counts, HostCounts, HostSample, Interval, MAX_COUNT, MAX_SAMPLE_HOSTS, Row, RowError};
+use crate::row::{floor_to_u64, to_f64};
+use crate::{Arm, Counts, HostCounts, HostSample, Interval, LASTING_LEVEL, MAX_COUNT, MAX_SAMPLE_HOSTS, Row, RowError};
 
 /// What one host counted of one metric in one interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,28 @@ fn level_of(past: u64, recent: u64) -> u8 {
         _ => (past.ilog2().to_le_bytes()[0] + 2).min(PASTS - 1),
     };
     past + PASTS * recent.min(3).to_le_bytes()[0]
+}
+
+/// The level of a host by what it had before the change: 0 where that can be chance, and from [`LASTING_LEVEL`] on where it
+/// cannot, one level more for each doubling of what its peers would have had on its traffic.
+///
+/// `bad` are its bad events, counted as [`HostRecord::distinct`] counts, over days if there are any; `expected` are those
+/// that its traffic would have had at its peers' rate, at least 0 (anything else is taken for 0). Of a host like its peers,
+/// so many or more happen with a chance of at most exp(−(b ln(b/e) − b + e)) (Chernoff's bound for a Poisson count); below one
+/// in a million it is not like them. A host that counts anew, since another took its place, is at 0 until there is as much of it.
+#[must_use]
+pub fn lasting_level(bad: u64, expected: f64) -> u8 {
+    /// One in a million.
+    const LN_CHANCE: f64 = 13.815_510_557_964_274;
+    /// Less than one event in a lifetime tells no doublings apart.
+    const LEAST: f64 = 1e-3;
+    let (count, expected) = (to_f64(bad), if expected > LEAST { expected } else { LEAST });
+    if count <= expected || count * libm::log(count / expected) - count + expected < LN_CHANCE {
+        return 0;
+    }
+    let doublings = floor_to_u64(libm::log2(count / expected)).unwrap_or(0);
+    let most = u64::from(u8::MAX - LASTING_LEVEL);
+    LASTING_LEVEL + u8::try_from(doublings.min(most)).unwrap_or(0)
 }
 
 /// A stratum and metric of one interval.

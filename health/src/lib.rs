@@ -138,7 +138,7 @@ pub use confidence::{RateInterval, distribution_band, rate_interval};
 pub use config::{JudgeConfig, MetricSpec, StratumInfo, Topology};
 pub use error::{JudgeError, RowError};
 pub use explanation::{Explanation, Finding};
-pub use hosts::{FirstFailure, HostRecord, HostRows};
+pub use hosts::{FirstFailure, HostRecord, HostRows, lasting_level};
 pub use judge::Judge;
 pub use latency::slower_than;
 pub use power::{Canary, Demand, Design, PowerError, Traffic, baseline_events};
@@ -148,7 +148,7 @@ pub use recorder::{
     SNAPSHOT_SCHEMA, Snapshot, Taken, Writer, read_log,
 };
 pub use row::{
-    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, MAX_COUNT, MAX_SAMPLE_HOSTS,
+    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, LASTING_LEVEL, MAX_COUNT, MAX_SAMPLE_HOSTS,
     PlannedSplit, Row, SignatureCounts,
 };
 pub use score::{Score, ScoreTerm};

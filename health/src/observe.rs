@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::dispersion::together;
 use crate::evidence::{GridVector, Relative, RowEvidence, compares, relative_safety, row_evidence, settled_evidence};
 use crate::influence::HostKey;
 use crate::judge::{Judge, index};
@@ -162,7 +163,7 @@ impl Judge {
                     for row in levels {
                         self.compare(row, &spot, hosts);
                     }
-                    relative_safety(whole.pessimistic(), whole.control, self.rules.bad_ratio)
+                    self.safety_of(levels)
                 }
             };
             if !row.fresh {
@@ -212,6 +213,18 @@ impl Judge {
             self.add_hosts(row, spot, at, sample, &event.map(|ln| ln * spot.temper));
         }
         relative
+    }
+
+    /// What the rows of several levels say about safety: those that hosts climb together, each of the others by itself.
+    fn safety_of(&self, levels: &[Row]) -> Relative {
+        let mut sum = Relative::default();
+        for peers in levels.chunk_by(|a, b| together(a.level, b.level)) {
+            let peers = Whole::of(peers);
+            let more = relative_safety(peers.pessimistic(), peers.control, self.rules.bad_ratio);
+            sum.bad += more.bad;
+            sum.double += more.double;
+        }
+        sum
     }
 
     /// Evidence as it would be were hosts not told apart, and whose it is.
@@ -291,10 +304,10 @@ struct Spot {
     whole_temper: f64,
 }
 
-/// The rows of one stratum, metric and freshness together, whatever their level.
+/// Rows of one stratum, metric and freshness together.
 ///
-/// Evidence of safety needs them together: where the change makes every host worse, its hosts climb the levels sooner, and
-/// within a level they look like the control.
+/// Evidence of safety needs those that hosts climb together: where the change makes every host worse, its hosts climb the levels
+/// sooner, and within a level they look like the control.
 struct Whole {
     canary: Counts,
     control: Counts,

@@ -61,6 +61,15 @@ pub(crate) fn floor_to_u64(value: f64) -> Option<u64> {
     (0.0..=9_007_199_254_740_992.0).contains(&value).then_some(value as u64)
 }
 
+/// The first of the levels that a host keeps for as long as the change lasts, since they are of what it had before.
+///
+/// Rows of every level are evidence of harm, each by itself. What a level says of safety differs. Below this one hosts climb:
+/// where the change makes each of them worse they do so sooner, and look like the control beside those that are as high, so
+/// evidence of safety adds these levels up. A host does not come to a lasting level by anything the change does, so hosts of
+/// one are compared with one another for safety too: machines that were bad before say nothing about the release by standing
+/// on the one side or the other. [`lasting_level`](crate::lasting_level) tells them; [`HostRows`](crate::HostRows) makes none.
+pub const LASTING_LEVEL: u8 = 244;
+
 /// One metric in one stratum during one interval: the canary beside its matched control.
 ///
 /// A row of a metric that promotion does not [require](crate::MetricSpec::required) and in which no event was bad on
@@ -82,7 +91,7 @@ pub struct Row {
     /// is judged against a far higher ratio and never counts as evidence of safety.
     pub fresh: bool,
     /// The row has only hosts with about this much trouble behind them; see [`HostRows`](crate::HostRows). 0 where hosts
-    /// are not told apart.
+    /// are not told apart. From [`LASTING_LEVEL`] on, a level is of what hosts had before the change.
     pub level: u8,
     /// Members on the new version.
     pub canary: Counts,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use unattended_upgrade::{EffectKey, FleetChange, HandoverOrder, IngressOrder, TargetId, Version};
 
+use crate::bad_nodes;
 use crate::births::{Hook, Word};
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
 use crate::effects::Effects;
@@ -89,7 +90,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(config: SimConfig, population: Population) -> Self {
         Self {
-            healing: Healing::new(&config.world, config.seed, population.slots.len()),
+            healing: Healing::new(bad_nodes::of(&config.world, config.seed, config.interval_ms, &population)),
             meter: Meter::new(&config.world),
             effects: Effects::new(&config.release, &config.world),
             both_ends: config.both_ends,

@@ -1,6 +1,6 @@
 //! What is done about single targets: out of discovery and back, started anew, replaced; with a fault at every boundary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use crate::fleet::{Fleet, Start};
 use crate::log::{Entry, EntryKind};
 use crate::platform::{Delivery, deliver};
 use crate::population::at;
-use crate::{Simulated, World};
+use crate::Simulated;
 
 /// One thing that is done to one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,20 +57,15 @@ pub(crate) struct Healing {
     last: BTreeMap<u32, OrderId>,
     /// Until when places are out of discovery.
     isolated: BTreeMap<u32, u64>,
-    pub(crate) bad: BTreeSet<u32>,
+    /// With the level that their counts are told apart by: of a machine's week before, so another machine has none.
+    pub(crate) bad: BTreeMap<u32, u8>,
     /// Orders that are on their way still, by a number.
     late: BTreeMap<u32, (OrderId, Heal)>,
     lates: u32,
 }
 
 impl Healing {
-    pub(crate) fn new(world: &World, seed: u64, places: usize) -> Self {
-        let bad = |number: &u32| Draw::new(seed, Purpose::BadNode, &[u64::from(*number)]).chance(world.bad_node_share);
-        let bad = if world.bad_node_share > 0.0 {
-            (0..crate::population::count(places)).filter(bad).collect()
-        } else {
-            BTreeSet::new()
-        };
+    pub(crate) fn new(bad: BTreeMap<u32, u8>) -> Self {
         Self { bad, ..Self::default() }
     }
 
@@ -85,7 +80,7 @@ impl Healing {
     pub(crate) fn told(&self) -> impl Iterator<Item = String> {
         let last = self.last.iter().map(|told| format!("{told:?}"));
         let isolated = self.isolated.iter().map(|told| format!("{told:?}"));
-        last.chain(isolated).chain(self.bad.iter().map(u32::to_string))
+        last.chain(isolated).chain(self.bad.keys().map(u32::to_string))
     }
 }
 
@@ -122,7 +117,7 @@ impl Simulated {
     pub fn bad_nodes(&self) -> Vec<TargetId> {
         let fleet = self.present();
         let name = |number: &u32| TargetId::new(fleet.population.name(*number));
-        fleet.healing.bad.iter().map(name).collect()
+        fleet.healing.bad.keys().map(name).collect()
     }
 
     /// The targets that are out of discovery, by name.

@@ -1,5 +1,7 @@
 //! What the metrics say about the week before the change.
 
+use std::collections::BTreeMap;
+
 use unattended_health::{Arm, Counts, History, HostSample};
 
 use crate::draw::{Draw, Purpose, floor_to_u64, to_f64};
@@ -9,21 +11,26 @@ use crate::metrics::{ERRORS, RESTARTS, SELF_TEST, SLOW};
 use crate::population::{at, count};
 
 const DAYS: f64 = 7.0;
-const SECONDS: f64 = DAYS * 86_400.0;
+pub(crate) const SECONDS: f64 = DAYS * 86_400.0;
 /// Strata that come with samples of their hosts; a few serve the whole metric.
 const SAMPLED_STRATA: usize = 64;
 /// Samples per such stratum.
 const SAMPLES: u64 = 2;
 
 impl Fleet {
-    /// Counts of all members of each stratum over the seven days before virtual time 0, incidents included; no daily wave,
-    /// which is even over whole days. Self tests know neither.
+    /// Counts of all members of each stratum over the seven days before virtual time 0, incidents and bad machines included; no
+    /// daily wave, which is even over whole days. Self tests know none of them.
     pub(crate) fn history(&self) -> Vec<History> {
         let used: Vec<u32> = (0..count(self.strata.list.len()))
             .filter(|n| self.strata.list[at(*n)].members.hosts > 0)
             .collect();
         let from = -DAYS * 86_400_000.0;
         let zones: Vec<f64> = self.incident_ms(from, 0.0).iter().map(|ms| ms / -from).collect();
+        // What the bad machines of a stratum serve, in requests per second.
+        let mut bad: BTreeMap<u32, f64> = BTreeMap::new();
+        for &number in self.healing.bad.keys() {
+            *bad.entry(self.slot(number).stratum).or_default() += self.slot(number).rate();
+        }
         let stride = used.len().div_ceil(SAMPLED_STRATA).max(1);
         let mut all = Vec::with_capacity(used.len() * 4);
         for (i, &number) in used.iter().enumerate() {
@@ -57,7 +64,12 @@ impl Fleet {
                 let p = (p * (1.0 + (incident - 1.0) * share)).min(1.0);
                 // Heavy clients count once per interval, not once per week.
                 let seconds = to_f64(self.interval_ms) / 1_000.0;
-                let mean = requests * Episodes::new(&self.world, seconds).per_request(p);
+                let of = Episodes::new(&self.world, seconds);
+                let mut mean = requests * of.per_request(p);
+                if let Some(rate) = bad.get(&number).filter(|_| metric == ERRORS) {
+                    let worse = of.per_request(p * self.world.bad_node_error_factor) - of.per_request(p);
+                    mean += rate * SECONDS * worse.max(0.0);
+                }
                 let bad = Draw::new(self.seed, Purpose::History, &key(metric))
                     .poisson(mean)
                     .min(total);

@@ -104,7 +104,9 @@ impl Fleet {
                 }
                 let requests = self.slot(host).rate() * seconds;
                 let total = draw.round(requests);
-                let mean = requests * episodes.per_request(p);
+                let machine = self.healing.bad.get(&host).filter(|_| metric == ERRORS);
+                let factor = machine.map_or(1.0, |_| self.world.bad_node_error_factor);
+                let mean = requests * episodes.per_request(p * factor);
                 let distinct = draw.poisson(mean).min(total);
                 let bad = if distinct <= 256 {
                     (0..distinct).map(|_| draw.geometric(self.world.burst_mean)).sum()
@@ -113,7 +115,7 @@ impl Fleet {
                 };
                 HostCounts {
                     host,
-                    level: 0,
+                    level: machine.copied().unwrap_or(0),
                     bad: bad.min(total),
                     total,
                     distinct,

@@ -8,7 +8,7 @@ use crate::influence::HostKey;
 use crate::judge::{Judge, index};
 use crate::process::Process;
 use crate::sums::{Key, Place};
-use crate::{Arm, Counts, HostCounts, HostSample, Interval, Look, Row, RowError, validate};
+use crate::{Arm, Counts, HostCounts, HostSample, Interval, LASTING_LEVEL, Look, Row, RowError, validate};
 
 /// Canary samples in the order of their rows: stratum, metric, freshness.
 type Strongest<'a> = Vec<&'a HostSample>;
@@ -136,10 +136,17 @@ impl Judge {
             if !row.fresh {
                 sum.control.add(whole.control);
                 let limit = self.limits[index(app) * metrics + metric];
-                let absolute = limit.evidence(whole.pessimistic());
+                // A limit and the history that it is made of are of hosts that were as good as their peers.
+                let usual = match levels {
+                    [.., row] if row.level >= LASTING_LEVEL => {
+                        Whole::of(&levels[..levels.partition_point(|row| row.level < LASTING_LEVEL)])
+                    }
+                    _ => whole,
+                };
+                let absolute = limit.evidence(usual.pessimistic());
                 sum.absolute += absolute;
                 match limit.historic() {
-                    Some(rate) if whole.control.total > 0 => sum.tide.add(whole.control, rate),
+                    Some(rate) if usual.control.total > 0 => sum.tide.add(usual.control, rate),
                     _ => sum.alone += absolute,
                 }
             }
@@ -308,6 +315,7 @@ struct Spot {
 ///
 /// Evidence of safety needs those that hosts climb together: where the change makes every host worse, its hosts climb the levels
 /// sooner, and within a level they look like the control.
+#[derive(Clone, Copy, Default)]
 struct Whole {
     canary: Counts,
     control: Counts,
@@ -316,12 +324,8 @@ struct Whole {
 
 impl Whole {
     fn of(levels: &[Row]) -> Self {
-        let mut whole = Self {
-            canary: levels[0].canary,
-            control: levels[0].control,
-            missing: levels[0].missing,
-        };
-        for row in &levels[1..] {
+        let mut whole = Self::default();
+        for row in levels {
             whole.canary.add(row.canary);
             whole.control.add(row.control);
             whole.missing = whole.missing.saturating_add(row.missing);

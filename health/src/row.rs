@@ -67,7 +67,7 @@ pub(crate) fn floor_to_u64(value: f64) -> Option<u64> {
 /// where the change makes each of them worse they do so sooner, and look like the control beside those that are as high, so
 /// evidence of safety adds these levels up. A host does not come to a lasting level by anything the change does, so hosts of
 /// one are compared with one another for safety too: machines that were bad before say nothing about the release by standing
-/// on the one side or the other. [`lasting_level`](crate::lasting_level) tells them; [`HostRows`](crate::HostRows) makes none.
+/// on the one side or the other. Absolute limits, and the history that they follow, are of hosts below it. [`lasting_level`](crate::lasting_level) tells them; [`HostRows`](crate::HostRows) makes none.
 pub const LASTING_LEVEL: u8 = 244;
 
 /// One metric in one stratum during one interval: the canary beside its matched control.

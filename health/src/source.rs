@@ -27,7 +27,8 @@ pub struct History {
     pub stratum: u32,
     /// Index into [`JudgeConfig::metrics`](crate::JudgeConfig::metrics).
     pub metric: u8,
-    /// Episodes and exposure over the whole look-back: gives the historic rate.
+    /// Episodes and exposure over the whole look-back: gives the historic rate. Hosts that are then at a
+    /// [lasting level](crate::LASTING_LEVEL) are left out, as absolute limits leave them out.
     pub counts: Counts,
     /// One sample per past interval, for the dispersion. Empty is allowed: a few strata with samples serve the
     /// whole metric.

@@ -1,7 +1,7 @@
 //! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
 
 use unattended_batching::TargetIndex;
-use unattended_health::{Hold, HoldReason, MetricSafety, Row, Safety, Verdict};
+use unattended_health::{Hold, HoldReason, LASTING_LEVEL, MetricSafety, Row, Safety, Verdict};
 
 use crate::{QuestionKind, Settings};
 
@@ -160,16 +160,22 @@ impl Expectations<'_> {
         let settled = |row: &&Row| !row.fresh && usize::from(row.metric) < REQUIRED;
         for row in rows.iter().filter(settled).filter(known) {
             let (stratum, metric) = (row.stratum as usize, usize::from(row.metric));
+            // History is of hosts that were as good as their peers.
+            let usual = row.level < LASTING_LEVEL;
             let tide = self.past.tide(row.stratum, row.metric, row.control);
             #[expect(clippy::cast_precision_loss, reason = "a forecast")]
             let gain = row.canary.total as f64 * self.gain[stratum][metric];
             for &class in &self.tables.strata_classes[stratum] {
                 let state = &mut self.classes[class as usize];
-                state.tides[metric].add(tide);
+                if usual {
+                    state.tides[metric].add(tide);
+                }
                 state.expected_ln_s[metric] += gain;
             }
             if row.metric == ERRORS {
-                self.surroundings.add(row.stratum, row.control);
+                if usual {
+                    self.surroundings.add(row.stratum, row.control);
+                }
                 self.traffic.add(row);
             }
         }

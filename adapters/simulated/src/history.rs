@@ -18,18 +18,18 @@ const SAMPLED_STRATA: usize = 64;
 const SAMPLES: u64 = 2;
 
 impl Fleet {
-    /// Counts of all members of each stratum over the seven days before virtual time 0, incidents and bad machines included; no
-    /// daily wave, which is even over whole days. Self tests know none of them.
+    /// Counts of all members of each stratum over the seven days before virtual time 0, incidents included, and bad machines as far as
+    /// they are not told from others; no daily wave, which is even over whole days. Self tests know none of them.
     pub(crate) fn history(&self) -> Vec<History> {
         let used: Vec<u32> = (0..count(self.strata.list.len()))
             .filter(|n| self.strata.list[at(*n)].members.hosts > 0)
             .collect();
         let from = -DAYS * 86_400_000.0;
         let zones: Vec<f64> = self.incident_ms(from, 0.0).iter().map(|ms| ms / -from).collect();
-        // What the bad machines of a stratum serve, in requests per second.
-        let mut bad: BTreeMap<u32, f64> = BTreeMap::new();
-        for &number in self.healing.bad.keys() {
-            *bad.entry(self.slot(number).stratum).or_default() += self.slot(number).rate();
+        // What the bad machines of a stratum serve, in requests per second: those that are known to be bad, and the others.
+        let mut bad: BTreeMap<u32, [f64; 2]> = BTreeMap::new();
+        for (&number, &level) in &self.healing.bad {
+            bad.entry(self.slot(number).stratum).or_default()[usize::from(level == 0)] += self.slot(number).rate();
         }
         let stride = used.len().div_ceil(SAMPLED_STRATA).max(1);
         let mut all = Vec::with_capacity(used.len() * 4);
@@ -65,10 +65,11 @@ impl Fleet {
                 // Heavy clients count once per interval, not once per week.
                 let seconds = to_f64(self.interval_ms) / 1_000.0;
                 let of = Episodes::new(&self.world, seconds);
-                let mut mean = requests * of.per_request(p);
-                if let Some(rate) = bad.get(&number).filter(|_| metric == ERRORS) {
+                let (mut mean, mut total) = (requests * of.per_request(p), total);
+                if let Some([known, others]) = bad.get(&number).filter(|_| metric == ERRORS) {
                     let worse = of.per_request(p * self.world.bad_node_error_factor) - of.per_request(p);
-                    mean += rate * SECONDS * worse.max(0.0);
+                    mean = (requests - known * SECONDS).max(0.0) * of.per_request(p) + others * SECONDS * worse.max(0.0);
+                    total = total.saturating_sub(floor_to_u64(known * SECONDS));
                 }
                 let bad = Draw::new(self.seed, Purpose::History, &key(metric))
                     .poisson(mean)

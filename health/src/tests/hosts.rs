@@ -4,7 +4,8 @@ use super::row_evidence;
 use crate::evidence::{GRID, GridVector};
 use crate::influence::{Influence, KEPT, Strong};
 use crate::process::Process;
-use crate::{Arm, Counts, HostRecord, HostRows, MAX_COUNT, Row, RowError};
+use crate::row::to_f64;
+use crate::{Arm, Counts, HostRecord, HostRows, LASTING_LEVEL, MAX_COUNT, Row, RowError, lasting_level};
 
 const HOSTS: u32 = 4;
 const INTERVALS: usize = 3;
@@ -105,4 +106,32 @@ fn an_application_and_metric_take_at_most_a_kilobyte() {
     let all = 2 * process + size_of::<crate::limit::Limit>() + size_of::<f64>() + size_of::<crate::value::EValue>();
     assert!(all <= 1_024, "{all} bytes");
     assert_eq!(size_of::<Counts>(), 16);
+}
+
+#[test]
+fn a_lasting_level_is_no_chance_and_one_more_for_each_doubling() {
+    for expected in [0.0, 0.01, 0.3, 2.0, 40.0] {
+        let level = |bad| lasting_level(bad, expected);
+        let first = (0..10_000).find(|bad| level(*bad) > 0).unwrap();
+        // The chance of so many or more of a Poisson count, exactly; and one less would not have been called chance for long.
+        let tail = |from: u64| {
+            let mean = f64::max(expected, 1e-9);
+            let mass = |count: u64| {
+                let ln: f64 = (1..=count).map(|k| libm::log(mean / to_f64(k))).sum();
+                libm::exp(ln - mean)
+            };
+            (from..from + 200).map(mass).sum::<f64>()
+        };
+        assert!(tail(first) <= 1e-6, "{first} of {expected}: {}", tail(first));
+        if expected >= 0.01 {
+            assert!(tail(first - 2) > 1e-8, "{first} of {expected}: {}", tail(first - 2));
+        }
+        assert!((first..10_000).all(|bad| level(bad) >= LASTING_LEVEL && level(bad) <= level(bad + 1)));
+    }
+    assert_eq!(lasting_level(2_100, 40.0), LASTING_LEVEL + 5);
+    assert_eq!(lasting_level(5_300, 40.0), LASTING_LEVEL + 7);
+    assert_eq!(lasting_level(u64::MAX, 0.0), u8::MAX);
+    assert_eq!(lasting_level(0, f64::NAN), 0);
+    assert!(lasting_level(9, f64::NAN) > 0 && lasting_level(9, -1.0) > 0);
+    assert_eq!(lasting_level(u64::MAX, f64::INFINITY), 0);
 }

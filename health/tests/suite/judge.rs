@@ -3,7 +3,7 @@
 use crate::support::{SplitMix, config, held, interval, row, single, topology};
 use unattended_health::{
     Arm, ClassTotals, Counts, Coverage, FaultClass, Finding, History, HoldReason, HostCounts, HostSample, Interval,
-    Judge, JudgeConfig, JudgeError, MAX_COUNT, Row, RowError, Verdict,
+    Judge, JudgeConfig, JudgeError, LASTING_LEVEL, MAX_COUNT, Row, RowError, Verdict,
 };
 
 mod safety;

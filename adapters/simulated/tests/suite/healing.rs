@@ -61,13 +61,15 @@ async fn read(sim: &Simulated, minute: u64) -> Interval {
     sim.read(minute - 1, minute * MINUTE).await.unwrap()
 }
 
+/// Bad events and exposure of the new version, whatever the level of the hosts.
 fn canary(interval: &Interval) -> (u64, u64) {
-    let row = interval
+    let rows = interval
         .rows
         .iter()
-        .find(|row| row.metric == ERRORS && !row.fresh)
-        .unwrap();
-    (row.canary.bad, row.canary.total)
+        .filter(|row| row.metric == ERRORS && !row.fresh);
+    rows.fold((0, 0), |(bad, total), row| {
+        (bad + row.canary.bad, total + row.canary.total)
+    })
 }
 
 /// A bad machine among those that run the new version.

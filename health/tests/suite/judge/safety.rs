@@ -187,3 +187,50 @@ fn safety_is_divided_by_what_hosts_of_all_levels_differ_by() {
     assert!(one_level.0 > 3.0 && (two_levels.0 - 1.0).abs() < 1e-12);
     assert_eq!(one_level.1.to_bits(), two_levels.1.to_bits());
 }
+
+/// An interval of a hundred good hosts, and of machines that were bad before, on either side.
+fn with_bad_machines(index: u64, canary: Option<Counts>, control: Option<Counts>) -> Interval {
+    let mut rows = vec![row(0, 0, Counts::new(4, 10_000), Counts::new(36, 90_000))];
+    if canary.is_some() || control.is_some() {
+        rows.push(Row {
+            level: LASTING_LEVEL + 5,
+            ..row(0, 0, canary.unwrap_or_default(), control.unwrap_or_default())
+        });
+    }
+    interval(index, rows)
+}
+
+#[test]
+fn machines_that_were_bad_before_say_nothing_by_where_they_stand() {
+    let judged = |canary: Option<Counts>, control: Option<Counts>| {
+        let mut judge = single();
+        judge.step_traffic();
+        for index in 0..30 {
+            judge.observe(&with_bad_machines(index, canary, control)).unwrap();
+        }
+        let safety = judge.safety(0).per_metric[0].clone();
+        (judge.ln_e(), safety.ln_relative, safety.ln_absolute)
+    };
+    let none = judged(None, None);
+    // One machine, fifty times as bad: whoever adds it up sees a rate of six times the control's.
+    let one = Counts::new(20, 1_000);
+    assert_eq!(judged(Some(one), None), none);
+    assert_eq!(judged(None, Some(one)), none);
+    // Where both sides have some they are compared with one another, and that they are alike is evidence of safety.
+    let both = judged(Some(one), Some(Counts::new(180, 9_000)));
+    assert!(both.0 < none.0.max(0.0) + 0.1 && both.1 > none.1 + 1.0, "{both:?} {none:?}");
+    assert_eq!(both.2.to_bits(), none.2.to_bits(), "the limit is of hosts that were good");
+    // A release that is bad there alone is found there, and shows no safety.
+    let worse = judged(Some(Counts::new(60, 1_000)), Some(Counts::new(180, 9_000)));
+    assert!(worse.0 > 100_f64.ln() && worse.1 < both.1 - 10.0, "{worse:?}");
+    // Of a level that hosts climb the two are added up, as they were.
+    let climbed = |level| {
+        let mut judge = single();
+        judge.step_traffic();
+        let mut at = with_bad_machines(0, Some(one), None);
+        at.rows[1].level = level;
+        judge.observe(&at).unwrap();
+        judge.safety(0).per_metric[0].ln_relative
+    };
+    assert!(climbed(LASTING_LEVEL - 1) < climbed(LASTING_LEVEL) - 1.0);
+}

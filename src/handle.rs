@@ -298,8 +298,8 @@ impl Handle {
         self.order(Command::Approve, actor, reason)
     }
 
-    /// Goes on: out of a freeze, or over what has stopped the change. What was seen stops it no more: evidence that was
-    /// overruled is asked no more, a gate only where it refuses more targets than it had. It takes a person; a program may lift the freeze or
+    /// Goes on: out of a freeze, or over what has stopped the change. What was seen stops it no more; what is twice as
+    /// much does, evidence that begins anew and shows again once twice as many targets are reached, and a gate that refuses twice as many. It takes a person; a program may lift the freeze or
     /// pause that it alone has given.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Resume, actor, reason)

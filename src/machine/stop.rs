@@ -12,13 +12,21 @@ use super::lanes::Lane;
 use super::span::span;
 use super::{Check, Commands, Course, Direction, Machine, Target};
 
-/// What a person has seen and went on over: it stops nothing twice. Evidence that keeps growing is the same evidence; a
-/// gate that refuses more than twice as many targets is not the same refusal.
+/// What a person has seen and went on over: it stops nothing twice. What is twice as much is something else: a gate that refuses more
+/// than twice as many targets, and evidence from then on where twice as many targets show it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Overruled {
-    evidence: bool,
+    /// Evidence was, while fewer targets were reached than twice as many as then. Up to the third version of decisions it was for good.
+    evidence: Option<Upto>,
     /// Targets that the gate had refused then; 0 where it was not the gate.
     gate_failures: usize,
+}
+
+/// Targets reached.
+#[derive(Clone, Copy, Debug)]
+enum Upto {
+    Always,
+    Below(u64),
 }
 
 /// Starts of the new version that its own gate refused: deterministic ones reject the release.
@@ -173,7 +181,7 @@ impl Machine {
         if let Some(text) = self.rehearsal_failed() {
             return Some(("stop.no_way_back", text));
         }
-        let stops = self.judge.stopped().is_some() && !self.overruled.evidence;
+        let stops = self.judge.stopped().is_some() && !self.evidence_is_overruled();
         let evidence = stops.then(|| ("stop.evidence", self.judge.explain().headline()));
         evidence.or_else(|| self.asked_back.clone().map(|text| ("stop.asked", text)))
     }
@@ -184,7 +192,7 @@ impl Machine {
             Some(("stop.gate", _)) => self.overruled.gate_failures = self.start_failures.count(),
             Some(("stop.no_way_back", _)) => self.end_rehearsal(),
             Some(("stop.asked", _)) => {}
-            _ => self.overruled.evidence = true,
+            _ => self.overrule_evidence(),
         }
         self.asked_back = None;
         self.stop_text = None;
@@ -193,9 +201,26 @@ impl Machine {
         self.exposed_at_stop = None;
     }
 
-    /// A person went on over the evidence: it is asked no more.
+    /// Evidence begins anew, and stops nothing until twice as many targets could show it.
+    fn overrule_evidence(&mut self) {
+        if !self.decides_by(4) {
+            self.overruled.evidence = Some(Upto::Always);
+            return;
+        }
+        self.overruled.evidence = Some(Upto::Below(self.touched.max(1).saturating_mul(2)));
+        self.judge.begin_anew();
+        for (class, state) in self.tables.classes.iter().zip(&mut self.classes) {
+            state.begin_anew(class, self.now_ms);
+        }
+    }
+
+    /// A person went on over the evidence, and hardly more has been seen since.
     pub(super) const fn evidence_is_overruled(&self) -> bool {
-        self.overruled.evidence
+        match self.overruled.evidence {
+            None => false,
+            Some(Upto::Always) => true,
+            Some(Upto::Below(touched)) => self.touched < touched,
+        }
     }
 
     pub(super) fn begin_rollback(&mut self, text: String) {

@@ -151,7 +151,7 @@ fn at_l3_a_person_may_go_on_over_the_evidence() {
         handle.resume(person(), "the old one is worse").unwrap();
         clock.sleep_until(clock.now() + 12 * HOUR_MS).await;
     });
-    // It goes on growing, and nobody takes it back.
+    // It goes on growing until twice as many show the same, and nobody takes it back.
     assert!(!matches!(left, Ok(Some(Ok(Outcome::RolledBack)))), "{left:?}");
     let summary = stage.handle.summary().unwrap();
     assert!(
@@ -161,13 +161,35 @@ fn at_l3_a_person_may_go_on_over_the_evidence() {
             .any(|decision| decision.code == "rollback.began")
     );
     let stopped_at = at_stop.lock().unwrap();
-    assert_eq!(summary.exposed_at_stop, None, "it was not stopped after all");
-    assert!(
-        summary.exposure.exposed > stopped_at,
-        "{} of {stopped_at}",
-        summary.exposure.exposed
-    );
-    assert_eq!(summary.human_actions, 1);
+    let again = summary.exposed_at_stop.unwrap();
+    assert!(again >= 2 * stopped_at, "{again} of {stopped_at}");
+    let stops = summary.decisions.iter().filter(|one| one.code == "stop.evidence");
+    assert_eq!((stops.count(), summary.human_actions), (2, 1));
+    assert_eq!(stage.handle.question().unwrap().kind, QuestionKind::RollBack);
+    assert!(summary.exposure.exposed < 240);
+}
+
+/// Who says each time that it is to go on is heard, and each time with twice as many to answer for.
+#[test]
+fn a_person_who_goes_on_each_time_is_asked_at_each_doubling() {
+    let stage = Case::calm(8, 30).release(BAD).level(Level::L3).stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            if handle.question().is_some_and(|open| open.kind == QuestionKind::RollBack) {
+                seen.lock().push(handle.summary().unwrap().exposed_at_stop.unwrap());
+                handle.resume(person(), "the old one is worse").unwrap();
+            }
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let asked = asked.lock();
+    assert!(asked.len() >= 3, "{asked:?}");
+    assert!(asked.windows(2).all(|two| two[1] >= 2 * two[0]), "{asked:?}");
 }
 
 #[test]

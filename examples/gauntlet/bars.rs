@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::course::FIXED_STEP_MIN;
 use crate::measures::{Measures, Rate};
 
 /// One bar.
@@ -21,20 +22,25 @@ fn at_least(name: &'static str, rate: Rate, limit: f64) -> Bar {
         name,
         value: rate.value(),
         limit,
-        met: rate.value().is_none_or(|value| value >= limit),
+        met: rate.value().is_some_and(|value| value >= limit),
         missed: rate.interval()[1] < limit,
     }
 }
 
 fn at_most(name: &'static str, value: Option<f64>, limit: f64, missed: bool) -> Bar {
-    let met = value.is_none_or(|value| value <= limit);
     Bar {
         name,
         value,
         limit,
-        met,
-        missed: !met && missed,
+        met: value.is_some_and(|value| value <= limit),
+        missed: value.is_some_and(|value| value > limit) && missed,
     }
+}
+
+/// How long equal steps of a share of the fleet take, in hours, where nothing holds them up: nobody is waited for, and no alarm is false.
+pub(crate) fn equal_steps_hours(share: f64) -> f64 {
+    let steps = (1.0 / share.clamp(1e-9, 1.0)).ceil();
+    steps * f64::from(FIXED_STEP_MIN) / 60.0
 }
 
 /// The bars of one policy; `first` is the share that its first step may expose.
@@ -63,6 +69,12 @@ pub(crate) fn bars(measures: &Measures, first: f64) -> Vec<Bar> {
             too_many(0.02, 0.05),
         ),
         at_least("unattended_share", measures.unattended, 0.99),
+        at_most(
+            "good_hours_median",
+            measures.good_hours_median,
+            equal_steps_hours(measures.exposed_median_share.unwrap_or(first)),
+            true,
+        ),
     ]
 }
 

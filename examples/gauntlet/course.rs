@@ -6,6 +6,8 @@ use crate::options::Policy;
 
 /// An alarm wants so many bad events.
 const ALARM_EVENTS: u64 = 10;
+/// How long a fixed step is watched, in minutes: as long as ours rests at the least.
+pub(crate) const FIXED_STEP_MIN: u32 = 13;
 /// What they see: errors, slow requests, restarts.
 pub(crate) const METRICS: usize = 3;
 
@@ -85,7 +87,7 @@ impl Course {
             },
             Policy::Fixed | Policy::Ours => Self {
                 steps: linear(first_step),
-                watch_min: 13,
+                watch_min: FIXED_STEP_MIN as u64,
                 delay_min: 0,
                 look_min: 5,
                 metrics: METRICS,
@@ -132,8 +134,10 @@ impl Judge {
             Self::Kayenta(kayenta) => (kayenta.observe(seen), true),
             Self::Z(z) => (z.observe(seen), true),
             Self::Alarm => {
+                // What sets the old version's alarm off as well is nobody's release, as whoever sees both knows.
+                let above = |share: Share, limit: f64| share.rate().is_some_and(|rate| rate > limit);
                 let fires = |(pair, limit): (&Pair, &f64)| {
-                    pair.canary.bad >= ALARM_EVENTS && pair.canary.rate().is_some_and(|rate| rate > *limit)
+                    pair.canary.bad >= ALARM_EVENTS && above(pair.canary, *limit) && !above(pair.control, *limit)
                 };
                 let fired = seen.iter().zip(limits).any(fires);
                 (if fired { Opinion::Rollback } else { Opinion::Continue }, true)

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 use unattended_examples_support::Failure;
 
-use crate::bars::{Bar, bars, dominates};
+use crate::bars::{Bar, bars, dominates, equal_steps_hours};
 use crate::measures::{Measures, Rate};
 use crate::options::{Options, Policy};
 use crate::trial::Trial;
@@ -54,15 +54,10 @@ pub(crate) fn holds(standings: &[Standing]) -> bool {
     })
 }
 
-/// How long a policy of equal steps would take, were its steps as small as it takes to expose as few as ours.
+/// How long equal steps would take, were they as small as it takes to expose as few as ours.
 pub(crate) fn at_equal_exposure(standings: &[Standing]) -> Option<f64> {
-    let of = |policy| standings.iter().find(|standing| standing.policy == policy);
-    let (ours, fixed) = (of(Policy::Ours)?, of(Policy::Fixed)?);
-    let (ours, fixed_share) = (
-        ours.measures.exposed_median_share?,
-        fixed.measures.exposed_median_share?,
-    );
-    Some(fixed.measures.good_hours_median? * fixed_share / ours.max(1e-9))
+    let ours = standings.iter().find(|standing| standing.policy == Policy::Ours)?;
+    ours.measures.exposed_median_share.map(equal_steps_hours)
 }
 
 fn object(standing: &Standing) -> Map<String, Value> {

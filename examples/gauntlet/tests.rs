@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use unattended_examples_support::{Failure, Synthetic};
 use unattended_simulated::World;
 
-use crate::bars::{bars, dominates};
+use crate::bars::{bars, dominates, equal_steps_hours};
 use crate::baseline;
 use crate::ground::Ground;
 use crate::lots::Lots;
@@ -300,6 +300,17 @@ fn bars_are_missed_only_where_chance_does_not_explain_it() {
     // One of nine above 2 %, where one of twenty may be.
     assert_eq!(of("exposed_p95_share"), (false, false));
     assert_eq!(of("unattended_share"), (false, false));
+    // Steps as small as what is exposed at the stop, one after the other, and a minute more than they take.
+    let hours = equal_steps_hours(measures.exposed_median_share.unwrap());
+    assert!((equal_steps_hours(0.001) - 1_000.0 * 13.0 / 60.0).abs() < 1e-9);
+    let slow = |hours: f64| {
+        let measures = Measures { good_hours_median: Some(hours), ..measures.clone() };
+        bars(&measures, 0.001).into_iter().find(|bar| bar.name == "good_hours_median").unwrap()
+    };
+    assert!(slow(hours).met && !slow(hours + 1.0 / 60.0).met && slow(hours + 1.0 / 60.0).missed);
+    // Of what nothing is known no bar is met, and none missed.
+    let unknown = bars(&Measures::of(&[], &[]), 0.001);
+    assert!(unknown.iter().all(|bar| !bar.met && !bar.missed), "{unknown:?}");
     assert!(dominates(&measures, &measures));
     let worse: Vec<Trial> = made_up()
         .into_iter()

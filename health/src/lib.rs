@@ -79,7 +79,7 @@
 //!   tails, count bad events once per client and interval, as [`Counts::bad`] says, and make rows by [`HostRows`]. It starts
 //!   from [`History`]; without any, bursts in the first intervals meet a default of 2.
 //! - A canary of a single host can be named, not found guilty: a bad node and a bad release look the same on it.
-//! - Evidence of safety adds all levels up. It is divided by what hosts differ by within an interval; where they differ for
+//! - Evidence of safety adds levels up that hosts climb. It is divided by what hosts differ by within an interval; where they differ for
 //!   good and by much, and the canary is a handful of them, it may be the quiet ones, and β is not kept: with six of sixty hosts
 //!   of lognormal rates, σ = 1, a ratio of 3 was let pass in 2 of 20 runs. More hosts help, more time does not.
 //! - A fault that canary and control share, e.g. through a bad common configuration, shows in no comparison.

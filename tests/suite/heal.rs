@@ -69,6 +69,21 @@ fn the_bad_node_is_isolated_and_the_good_release_completes() {
     assert!(alone.healed.is_empty() && alone.notices.iter().all(|notice| notice.code != "person.asked"));
 }
 
+/// One machine in twenty has fifty times the errors, on either version, and nobody heals.
+#[test]
+fn many_bad_machines_say_nothing_of_a_good_release_and_hide_no_bad_one() {
+    for seed in 1..=4 {
+        let mut case = Case::calm(6, 50);
+        (case.seed, case.world.bad_node_share) = (seed, 0.05);
+        let good = case.run();
+        assert_eq!(good.outcome, Outcome::Completed, "{seed}: {:?}", good.codes());
+        assert!(good.summary.rolled_back == 0 && good.summary.human_actions == 0);
+        assert!(!good.codes().contains(&"person.asked"), "{seed}: {:?}", good.codes());
+        let bad = case.release("errors=x5").run();
+        assert_eq!(bad.outcome, Outcome::RolledBack, "{seed}: {:?}", bad.codes());
+    }
+}
+
 /// Whoever is out counts as out, from before the order until after its end.
 #[test]
 fn what_is_believed_of_leases_is_so() {

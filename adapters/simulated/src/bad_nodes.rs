@@ -122,38 +122,30 @@ impl Fleet {
 
     /// Shares the bad events of an arm of a row out over its hosts, by their traffic, and adds what bad machines have besides.
     fn share_out(&self, weather: &Weather, stratum: u32, arm: Arm, members: &[u32], counts: Counts) -> Vec<Host> {
-        let mut before = Vec::with_capacity(members.len());
-        let mut all = 0_u64;
-        for &number in members {
-            before.push(all);
-            all += u64::from(self.slot(number).rate_micro);
-        }
-        let all = all.max(1);
-        let mut hosts: Vec<Host> = members
-            .iter()
-            .map(|&host| Host {
-                counts: HostCounts {
-                    host,
-                    level: self.healing.bad.get(&host).copied().unwrap_or(0),
-                    total: floor_to_u64(
-                        to_f64(counts.total) * to_f64(u64::from(self.slot(host).rate_micro)) / to_f64(all),
-                    ),
-                    ..HostCounts::default()
-                },
-                more: 0,
-            })
-            .collect();
+        let rate = |number: u32| u64::from(self.slot(number).rate_micro);
+        let all = members.iter().map(|&number| rate(number)).sum::<u64>().max(1);
         let keys = [weather.index, u64::from(stratum) << 2 | arm as u64, 1];
         let mut draw = Draw::new(self.seed, Purpose::BadNode, &keys);
-        for _ in 0..counts.bad {
-            let hit = draw.bits() % all;
-            let which = before.partition_point(|from| *from <= hit);
-            if let Some(Host { counts, .. }) = which.checked_sub(1).and_then(|which| hosts.get_mut(which))
-                && counts.distinct < counts.total
-            {
-                counts.distinct += 1;
-            }
-        }
+        // Host by host, each its share of what is left.
+        let (mut events, mut others) = (counts.bad, all);
+        let mut hosts: Vec<Host> = members
+            .iter()
+            .map(|&host| {
+                let total = floor_to_u64(to_f64(counts.total) * to_f64(rate(host)) / to_f64(all));
+                let share = to_f64(rate(host)) / to_f64(others.max(1));
+                let distinct = draw.binomial(events, share).min(total);
+                events -= distinct;
+                others -= rate(host);
+                let counts = HostCounts {
+                    host,
+                    level: self.healing.bad.get(&host).copied().unwrap_or(0),
+                    total,
+                    distinct,
+                    bad: 0,
+                };
+                Host { counts, more: 0 }
+            })
+            .collect();
         // What is rounded away of the others' exposure is no bad machine's.
         let room = counts.total - counts.bad;
         let mut added = 0;

@@ -210,6 +210,17 @@ impl Draw {
         rare.draw()
     }
 
+    /// How many of `n` happen that have a chance of `p` each: one by one up to 64, above by the normal, whose error is below the
+    /// counting noise there.
+    pub(crate) fn binomial(&mut self, n: u64, p: f64) -> u64 {
+        if n <= 64 {
+            return (0..n).filter(|_| self.chance(p)).count() as u64;
+        }
+        let mean = to_f64(n) * p;
+        let spread = libm::sqrt(mean * (1.0 - p).max(0.0));
+        floor_to_u64((mean + spread * self.normal() + 0.5).max(0.0)).min(n)
+    }
+
     /// A geometric number of at least 1 with this mean (mean at least 1).
     pub(crate) fn geometric(&mut self, mean: f64) -> u64 {
         if mean <= 1.0 {
@@ -381,6 +392,23 @@ mod tests {
         assert!(both.abs() < 5.0 * root / 12.0, "{both}");
         assert!(first.abs() < 5.0 * root / libm::sqrt(12.0), "{first}");
         assert!(second.abs() < 5.0 * root / 6.0, "{second}");
+    }
+
+    #[test]
+    fn binomial_has_mean_and_variance_of_theory() {
+        for (n, p) in [(20, 0.3), (64, 0.02), (500, 0.05), (500, 0.9), (40_000, 0.5)] {
+            let drawn: Vec<f64> = (0..20_000)
+                .map(|i| to_f64(Draw::new(3, Purpose::BadNode, &[i]).binomial(n, p)))
+                .collect();
+            let mean = drawn.iter().sum::<f64>() / 20_000.0;
+            let variance = drawn.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 20_000.0;
+            let theory = (to_f64(n) * p, to_f64(n) * p * (1.0 - p));
+            assert!((mean - theory.0).abs() < 4.0 * libm::sqrt(theory.1 / 20_000.0) + 0.1, "{n} {p}: {mean}");
+            assert!((variance / theory.1 - 1.0).abs() < 0.1, "{n} {p}: {variance}");
+            assert!(drawn.iter().all(|x| *x <= to_f64(n)));
+        }
+        let certain = |p| Draw::new(3, Purpose::BadNode, &[1]).binomial(1_000, p);
+        assert_eq!((certain(0.0), certain(1.0)), (0, 1_000));
     }
 
     #[test]

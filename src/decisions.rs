@@ -9,5 +9,5 @@
 /// | 1 | |
 /// | 2 | people alone answer questions, take steps and lift what people have stopped; a program that asks for the way back is a reason to stop like any other, inside level and budgets; an order to heal is given up where a later run has nobody to carry it out; who is gone does not count among those whom a rollback would take back; what all share is looked at before each step of a lane, and measured by the middle of what was before; traffic has time to show that one class alone is at fault |
 /// | 3 | how many targets are on their way at once goes by the belief in the next attempt; what all share must suffer for a while before somebody is asked |
-/// | 4 | evidence that a person went on over begins anew, and stops again once twice as many targets are reached |
+/// | 4 | evidence that a person went on over begins anew, and stops again once twice as many targets are reached; evidence that fresh instances alone showed holds nothing any more once there are none left; where no class is set aside, it is said why |
 pub const DECISIONS: u16 = 4;

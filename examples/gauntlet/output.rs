@@ -118,6 +118,7 @@ pub(crate) fn json(
         let policies = standings.iter().map(|standing| {
             let mut fields = object(standing);
             fields.insert("as_good_as_ours".to_owned(), standing.dominates.into());
+            fields.insert("schema".to_owned(), SCHEMA.into());
             (standing.policy.name().to_owned(), Value::Object(fields))
         });
         whole.insert("releases".to_owned(), options.releases.into());

@@ -1,6 +1,6 @@
 //! Scenario files: which releases there are, how often, and in what kind of world. docs/gauntlet.md describes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -180,7 +180,13 @@ impl Scenario {
                 .check(number >= scenario.good.len(), base)
                 .map_err(|what| wrong(line, format!("family `{}`: {what}", family.name)))?;
         }
-        for label in &scenario.labels {
+        for (at, label) in scenario.labels.iter().enumerate() {
+            if scenario.labels[..at].iter().any(|other| other.key == label.key) {
+                return Err(wrong(
+                    line_of(text, &label.key, 1).max(line_of(text, &label.key, 0)),
+                    format!("labels: `{}` stands twice; give all its values in one place", label.key),
+                ));
+            }
             if label.values.is_empty() || label.key.is_empty() || label.key == "app" {
                 let fix = "give it a key other than `app`, and values with weights, as in {\"base\": 80, \"edge\": 20}";
                 return Err(wrong(
@@ -216,17 +222,33 @@ impl Scenario {
         order.into_iter().map(|(_, at)| all[at]).collect()
     }
 
-    /// The value of a label that the scenario adds, for an application.
-    pub(crate) fn value<'s>(label: &'s Label, app: &str, seed: u64) -> &'s str {
+    /// The values of a label that the scenario adds, by application. Each application draws its own; a value that is so rare that nobody
+    /// drew it is given to one that has a value of others, so that there is something of each.
+    pub(crate) fn values<'s>(label: &'s Label, apps: &BTreeSet<&'s str>, seed: u64) -> BTreeMap<&'s str, &'s str> {
         let total: f64 = label.values.values().map(|weight| weight.0).sum();
-        let mut left = Lots::of(&[seed, hash(&label.key), hash(app)]).unit() * total;
-        for (value, weight) in &label.values {
-            left -= weight.0;
-            if left < 0.0 {
-                return value;
+        let lot = |app: &str| Lots::of(&[seed, hash(&label.key), hash(app)]).unit();
+        let drawn = |app: &str| {
+            let mut left = lot(app) * total;
+            let found = label.values.iter().find(|(_, weight)| {
+                left -= weight.0;
+                left < 0.0
+            });
+            found.or(label.values.iter().next_back()).map_or("", |(value, _)| value)
+        };
+        let mut values: BTreeMap<&str, &str> = apps.iter().map(|app| (*app, drawn(app))).collect();
+        for value in label.values.keys() {
+            let having =
+                |values: &BTreeMap<&str, &str>, value: &str| values.values().filter(|of| **of == value).count();
+            if having(&values, value) > 0 {
+                continue;
+            }
+            let spare = values.iter().filter(|(_, of)| having(&values, of) > 1);
+            let first = spare.min_by(|a, b| lot(a.0).total_cmp(&lot(b.0))).map(|(app, _)| *app);
+            if let Some(app) = first {
+                values.insert(app, value);
             }
         }
-        label.values.keys().next_back().map_or("", String::as_str)
+        values
     }
 
     /// Draws a release of a family. `pairs` are the labels of each kind of target that the fleet has, `app` included.

@@ -103,11 +103,42 @@ fn a_scenario_that_is_wrong_says_where_and_what_to_write() {
             r#""name": "small", "labels": [{"key": "app", "values": {"x": 1}}],"#,
             "labels: `app` makes no label",
         ),
+        (
+            r#""name": "small","#,
+            r#""name": "small", "labels": [{"key": "k", "values": {"x": 1}}, {"key": "k", "values": {"y": 1}}],"#,
+            "labels: `k` stands twice",
+        ),
         ("}]}", "}]", "own.json:3:"),
     ] {
         assert!(SMALL.contains(from), "{from}");
         let message = refusal(&SMALL.replacen(from, to, 1));
         assert!(message.contains(wanted), "{to}: {message}");
+    }
+}
+
+#[test]
+fn a_rare_value_is_somebodys_where_there_are_applications_enough() {
+    let labels = r#""labels": [{"key": "rare", "values": {"no": 1000, "yes": 1, "never": 1}}], "bad": ["#;
+    let scenario = Scenario::parse(&SMALL.replacen(r#""bad": ["#, labels, 1), "own.json", &World::default()).unwrap();
+    let apps: Vec<String> = (0..8).map(|app| format!("app-{app}")).collect();
+    for seed in 0..50 {
+        let of = |apps: &[String]| {
+            let apps = apps.iter().map(String::as_str).collect();
+            let values = Scenario::values(&scenario.labels[0], &apps, seed);
+            values
+                .into_iter()
+                .map(|(app, value)| (app.to_owned(), value.to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let values = of(&apps);
+        let having = |value: &str| values.values().filter(|of| *of == value).count();
+        assert!(
+            having("yes") == 1 && having("never") == 1 && having("no") == 6,
+            "{values:?}"
+        );
+        assert_eq!(values, of(&apps));
+        // Two applications cannot have three values.
+        assert_eq!(of(&apps[..2]).len(), 2);
     }
 }
 
@@ -304,8 +335,14 @@ fn bars_are_missed_only_where_chance_does_not_explain_it() {
     let hours = equal_steps_hours(measures.exposed_median_share.unwrap());
     assert!((equal_steps_hours(0.001) - 1_000.0 * 13.0 / 60.0).abs() < 1e-9);
     let slow = |hours: f64| {
-        let measures = Measures { good_hours_median: Some(hours), ..measures.clone() };
-        bars(&measures, 0.001).into_iter().find(|bar| bar.name == "good_hours_median").unwrap()
+        let measures = Measures {
+            good_hours_median: Some(hours),
+            ..measures.clone()
+        };
+        bars(&measures, 0.001)
+            .into_iter()
+            .find(|bar| bar.name == "good_hours_median")
+            .unwrap()
     };
     assert!(slow(hours).met && !slow(hours + 1.0 / 60.0).met && slow(hours + 1.0 / 60.0).missed);
     // Of what nothing is known no bar is met, and none missed.

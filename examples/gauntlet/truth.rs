@@ -1,6 +1,6 @@
 //! What a scenario adds to a fleet, and its own word on which bad releases can be found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use unattended::health::Design;
@@ -22,10 +22,12 @@ pub(crate) fn labelled(
     wanted: impl Fn(&Label) -> bool,
 ) -> Vec<Target> {
     let added: Vec<_> = scenario.labels.iter().filter(|label| wanted(label)).collect();
+    let apps: BTreeSet<&str> = plain.iter().map(|target| &*target.app).collect();
+    let values: Vec<BTreeMap<&str, &str>> = added.iter().map(|label| Scenario::values(label, &apps, seed)).collect();
     let mut known: BTreeMap<(*const u8, *const u8), Labels> = BTreeMap::new();
     let with = |target: &Target| -> Labels {
-        let new = added.iter().map(|label| {
-            let value = Scenario::value(label, &target.app, seed);
+        let new = added.iter().zip(&values).map(|(label, of)| {
+            let value = of.get(&*target.app).copied().unwrap_or_default();
             (Arc::from(label.key.as_str()), Arc::from(value))
         });
         let old = target

@@ -42,7 +42,15 @@ pub(crate) fn budget(text: &str) -> Result<Budget, String> {
             "rollbacks-per-day" => budget.rollbacks_per_day = whole()?,
             "heals-per-day" => budget.heals_per_day = whole()?,
             "rollback-share" => budget.rollback_share_ppm = share_ppm(part, value)?,
-            "exposure-share" => budget.exposure_share_ppm = share_ppm(part, value)?,
+            "exposure-share" => match share_ppm(part, value)? {
+                0 => {
+                    return Err(format!(
+                        "`{part}`: nothing would ever start; write a share above 0, of which at least one target is \
+                         exposed, or take `--level 1`, where nothing starts without a person's word"
+                    ));
+                }
+                share => budget.exposure_share_ppm = share,
+            },
             "longest" => budget.longest_ms = duration_ms(value).map_err(|fault| format!("`{part}`: {fault}"))?,
             _ => {
                 return Err(format!(

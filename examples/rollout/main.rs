@@ -238,7 +238,8 @@ fn start(options: &Options) -> Result<u8, Failure> {
             | unattended::RunError::LaterDecisions { .. }
             | unattended::RunError::OtherController { .. }
             | unattended::RunError::NoWayBack { .. }
-            | unattended::RunError::Journal(_)),
+            | unattended::RunError::Journal(_)
+            | unattended::RunError::Driver(unattended::upgrade::DriverError::Record(_))),
         ) => {
             let path = options.journal.as_deref().unwrap_or_else(|| Path::new("the journal"));
             return Err(Failure::Input(format!("{}: {error}", path.display())));

@@ -98,12 +98,18 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
     told(written)
 }
 
-/// Whole or not at all: somebody may be looking.
+/// Whole or not at all: somebody may be looking. A link stays one, and what is no file, as `/dev/null`, is written to as it is.
 fn write_page(path: &Path, summary: &Summary, options: PageOptions) -> Result<(), Failure> {
     let wrong = |error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display()));
+    let text = page(summary, &options);
+    let known = std::fs::canonicalize(path);
+    let path = known.as_deref().unwrap_or(path);
+    if path.exists() && !path.is_file() || path.is_symlink() {
+        return std::fs::write(path, text).map_err(wrong);
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    std::fs::write(&beside, page(summary, &options)).map_err(wrong)?;
+    std::fs::write(&beside, text).map_err(wrong)?;
     std::fs::rename(&beside, path).map_err(wrong)
 }
 

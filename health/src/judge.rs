@@ -370,7 +370,7 @@ impl Judge {
             .map_or(0.0, |value| value.ln())
     }
 
-    fn scope_of(&self, class: u32) -> Option<usize> {
+    pub(crate) fn scope_of(&self, class: u32) -> Option<usize> {
         (index(class) < self.topology.classes.len()).then(|| 1 + index(class))
     }
 

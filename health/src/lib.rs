@@ -113,6 +113,7 @@ mod recorder;
 mod row;
 mod scope;
 mod score;
+mod settled;
 mod signatures;
 mod slo;
 mod snapshot;
@@ -148,8 +149,8 @@ pub use recorder::{
     SNAPSHOT_SCHEMA, Snapshot, Taken, Writer, read_log,
 };
 pub use row::{
-    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, LASTING_LEVEL, MAX_COUNT, MAX_SAMPLE_HOSTS,
-    PlannedSplit, Row, SignatureCounts,
+    Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, LASTING_LEVEL, MAX_COUNT,
+    MAX_SAMPLE_HOSTS, PlannedSplit, Row, SignatureCounts,
 };
 pub use score::{Score, ScoreTerm};
 pub use signatures::{Origin, Signature};

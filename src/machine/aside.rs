@@ -134,7 +134,16 @@ impl Machine {
         let aside = |target: &&super::Target| target.alive && self.aside.has_stratum(target.stratum);
         let before = self.targets.iter().filter(aside).count();
         // What is left would be the exception.
-        if members.is_empty() || (before + members.len()) as u64 * 2 > self.alive {
+        let too_many = (before + members.len()) as u64 * 2 > self.alive;
+        if members.is_empty() || too_many {
+            if self.decides_by(4) {
+                let why = if too_many {
+                    "more than half of the targets would be left behind"
+                } else {
+                    "what was found does not tell one value of a label from the others of its key"
+                };
+                self.decide_text("class.not_alone", format!("no class is set aside: {why}"), None);
+            }
             return false;
         }
         self.spend_rollback();

@@ -259,7 +259,11 @@ impl Machine {
     fn finding(&self) -> Option<String> {
         match self.judge.verdict() {
             Verdict::Hold(hold) => match hold.reason {
-                HoldReason::Suspicion { .. } if self.evidence_is_overruled() => None,
+                HoldReason::Suspicion { .. }
+                    if self.evidence_is_overruled() || self.is_stale(|judge| judge.settled_ln_e()) =>
+                {
+                    None
+                }
                 HoldReason::SampleRatio { .. }
                 | HoldReason::Interference { .. }
                 | HoldReason::Burn(_)

@@ -41,7 +41,8 @@ impl Machine {
     }
 
     /// Real evidence against the release in this class alone keeps it from growing.
-    fn is_suspected(&self, class: u32) -> bool {
+    pub(super) fn is_suspected(&self, class: u32) -> bool {
         self.judge.class_ln_e(class) >= libm::log(self.setup.change.settings.caution_e)
+            && !self.is_stale(|judge| judge.class_settled_ln_e(class))
     }
 }

@@ -1,7 +1,7 @@
 //! The graduation of classes: how much of each class may be exposed, by the evidence of that class.
 
 use unattended_batching::TargetIndex;
-use unattended_health::{Hold, HoldReason, LASTING_LEVEL, MetricSafety, Row, Safety, Verdict};
+use unattended_health::{Hold, HoldReason, Judge, LASTING_LEVEL, MetricSafety, Row, Safety, Verdict};
 
 use crate::{QuestionKind, Settings};
 
@@ -247,9 +247,16 @@ impl Machine {
             | Verdict::Hold(Hold {
                 reason: HoldReason::Suspicion { .. },
                 ..
-            }) => self.evidence_is_overruled(),
+            }) => self.evidence_is_overruled() || self.is_stale(|judge| judge.settled_ln_e()),
             Verdict::Hold(_) | Verdict::Reject => false,
         }
+    }
+
+    /// Evidence keeps something from growing that waiting cannot change any more: it was fresh instances that showed it, there are none left,
+    /// and what they are now says otherwise. A step shows whether the next ones do the same.
+    pub(super) fn is_stale(&self, settled: impl Fn(&Judge) -> f64) -> bool {
+        let caution = libm::log(self.setup.change.settings.caution_e);
+        self.decides_by(4) && self.is_settled() && settled(&self.judge) < caution
     }
 
     /// Moves a class from waiting over warming to counting.
@@ -283,7 +290,7 @@ impl Machine {
         if self.evidence_is_overruled() {
             return Evidence::Person;
         }
-        if self.judge.class_ln_e(class) >= libm::log(self.setup.change.settings.caution_e) {
+        if self.is_suspected(class) {
             return Evidence::None;
         }
         if state.suspected.is_some_and(|at| self.now_ms - at < SUSPECT_MS) {

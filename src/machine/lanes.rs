@@ -69,11 +69,10 @@ impl Machine {
                 class.was_busy = std::mem::replace(&mut class.busy, false);
             }
             self.forget_wanted();
-            let caution = libm::log(self.setup.change.settings.caution_e);
             let calm = self.is_calm();
             for lane in 0..self.lanes.len() {
                 if !self.lanes[lane].finished {
-                    self.advance_lane(lane, caution, calm);
+                    self.advance_lane(lane, calm);
                 }
             }
             self.ask_for_lanes(commands);
@@ -89,7 +88,24 @@ impl Machine {
         !self.is_unruled() && (self.lanes.iter()).any(|lane| !lane.finished && lane.hold.as_ref().is_some_and(ends))
     }
 
-    fn advance_lane(&mut self, lane: usize, caution: f64, calm: bool) {
+    /// Whether so much speaks against the release in an application alone that its lane does not grow.
+    fn is_suspect(&self, app: AppIndex) -> bool {
+        self.judge.app_ln_e(app.0) >= libm::log(self.setup.change.settings.caution_e)
+            && !self.is_stale(|judge| judge.app_settled_ln_e(app.0))
+    }
+
+    /// The applications that are kept from growing by that, with the logarithm of the evidence, the worst first.
+    pub(super) fn suspects(&self) -> Vec<(AppIndex, f64)> {
+        let mut suspects: Vec<(AppIndex, f64)> = (0u32..)
+            .zip(&self.lanes)
+            .filter(|(app, lane)| !lane.finished && self.is_suspect(AppIndex(*app)))
+            .map(|(app, _)| (AppIndex(app), self.judge.app_ln_e(app)))
+            .collect();
+        suspects.sort_by(|a, b| b.1.total_cmp(&a.1));
+        suspects
+    }
+
+    fn advance_lane(&mut self, lane: usize, calm: bool) {
         let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
         let (waiting, in_flight) = self.frontier.at_work(app);
         if waiting == 0 {
@@ -131,7 +147,7 @@ impl Machine {
             return;
         }
         self.mark_busy(lane);
-        if !(rested && calm && (self.evidence_is_overruled() || self.judge.app_ln_e(app.0) < caution)) {
+        if !(rested && calm && (self.evidence_is_overruled() || !self.is_suspect(app))) {
             return;
         }
         let size = self.tables.slices[lane][next].size();

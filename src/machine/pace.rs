@@ -17,6 +17,8 @@ const FAILING: f64 = 3.0;
 pub(super) struct Pace {
     failed: f64,
     ended: f64,
+    /// When the last attempt came to its end.
+    pub(super) last_ms: u64,
     /// People have been told that failures hold the change back.
     told: bool,
 }
@@ -52,6 +54,12 @@ impl Machine {
     /// An attempt on a target that was healthy came to its end.
     pub(super) fn note_pace(&mut self, failed: bool) {
         self.pace.note(failed);
+    }
+
+    /// No instance is fresh any more, and whoever was has been watched for a bake: nothing that fresh ones show will change.
+    pub(super) fn is_settled(&self) -> bool {
+        let settings = &self.setup.change.settings;
+        self.in_flight == 0 && self.now_ms.saturating_sub(self.pace.last_ms) >= settings.warm_up_ms + settings.bake_ms
     }
 
     /// How many may be on their way at once; `None` where the decisions of the change know no pace.

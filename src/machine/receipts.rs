@@ -137,6 +137,7 @@ impl Machine {
         };
         self.now_ms = self.now_ms.max(receipt.finished_ms);
         self.in_flight -= 1;
+        self.pace.last_ms = self.now_ms;
         self.record.receipt(receipt);
         self.moved_ms = self.now_ms;
         self.scan_due = true;

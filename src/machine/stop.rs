@@ -459,7 +459,7 @@ impl Machine {
         }
         let why = match self.judge.verdict() {
             Verdict::Hold(hold) => format!(" ({hold})"),
-            _ => String::new(),
+            _ => self.suspects_in_words(),
         };
         let text = format!("nothing has moved for {waited}{why}: leave the rest as it is?");
         self.ask(
@@ -468,6 +468,23 @@ impl Machine {
             "the change stays open and goes on looking".to_owned(),
             commands,
         );
+    }
+
+    /// Who waits since the release looks bad in its own instances, for the question what is to become of them.
+    fn suspects_in_words(&self) -> String {
+        let suspects = self.suspects();
+        let Some((app, against)) = suspects.first().filter(|_| self.decides_by(4)) else {
+            return String::new();
+        };
+        let others = match suspects.len() - 1 {
+            0 => String::new(),
+            others => format!(", and {others} others wait likewise"),
+        };
+        format!(
+            " ({} alone speaks against the release by {:.0} to one and does not grow{others})",
+            self.setup.change.fleet.app_name(*app),
+            libm::exp(against.min(60.0)),
+        )
     }
 
     /// Ends the run, since the platform shows nothing.

@@ -135,6 +135,8 @@ fn what_is_everywhere_takes_back_the_whole_change() {
             "{release}: {:?}",
             ended.codes()
         );
+        let why = ended.codes().iter().filter(|code| **code == "class.not_alone").count();
+        assert_eq!(why, 1, "{release}: {:?}", ended.codes());
     }
 }
 

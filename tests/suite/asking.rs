@@ -322,3 +322,18 @@ fn going_on_over_a_gate_is_leave_for_as_much_again() {
     assert!(stops.len() >= 3, "{stops:?}");
     assert!(stops.windows(2).all(|two| two[1] > 2 * two[0]), "{stops:?}");
 }
+
+/// Restarts that do far more than is expected of them, for either version, are evidence that no waiting takes back: only the next
+/// restarts can say more.
+#[test]
+fn nobody_waits_for_what_only_fresh_instances_could_show() {
+    for seed in 1..=12 {
+        let mut case = Case::calm(8, 20);
+        case.seed = seed;
+        (case.world.transient_factor_low, case.world.transient_factor_high) = (25.0, 25.0);
+        (case.world.transient_s_low, case.world.transient_s_high) = (100.0, 100.0);
+        let ended = case.run();
+        assert_eq!(ended.outcome, Outcome::RolledBack, "{seed}: {:?}", ended.codes());
+        assert!(!ended.codes().contains(&"person.asked"), "{seed}: {:?}", ended.codes());
+    }
+}

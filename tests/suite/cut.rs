@@ -231,13 +231,22 @@ fn going_on_and_aborting_let_all_in() {
         let over = decided.iter().find(|one| one.code == "cut.over").unwrap();
         assert_eq!(over.text, format!("{out} targets get traffic again"));
         let before = stage.ward.given().len();
-        let minute = |stage: &mut Stage| stage.drive(clock.sleep_until(clock.now() + MINUTE_MS)).unwrap().is_none();
+        let minute = |stage: &mut Stage| {
+            stage
+                .drive(clock.sleep_until(clock.now() + MINUTE_MS))
+                .unwrap()
+                .is_none()
+        };
         let stops = |stage: &Stage| {
             let decided = stage.handle.summary().unwrap().decisions;
             decided.iter().filter(|one| one.code == "stop.evidence").count()
         };
         while stops(&stage) == 1 {
-            assert_eq!(stage.ward.given().len(), before, "nobody is cut off again until twice as many show it");
+            assert_eq!(
+                stage.ward.given().len(),
+                before,
+                "nobody is cut off again until twice as many show it"
+            );
             assert!(minute(&mut stage));
         }
         (0..60).for_each(|_| assert!(minute(&mut stage)));

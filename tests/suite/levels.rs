@@ -179,7 +179,10 @@ fn a_person_who_goes_on_each_time_is_asked_at_each_doubling() {
     let ended = stage.run_beside(async move {
         loop {
             clock.sleep_until(clock.now() + MINUTE_MS).await;
-            if handle.question().is_some_and(|open| open.kind == QuestionKind::RollBack) {
+            if handle
+                .question()
+                .is_some_and(|open| open.kind == QuestionKind::RollBack)
+            {
                 seen.lock().push(handle.summary().unwrap().exposed_at_stop.unwrap());
                 handle.resume(person(), "the old one is worse").unwrap();
             }

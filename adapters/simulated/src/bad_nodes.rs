@@ -79,7 +79,10 @@ impl Fleet {
                 let canaries = self.share_out(weather, stratum, arm, members, row.canary);
                 added[0] += canaries.iter().map(|host| host.more).sum::<u64>();
                 levels.extend(divide(row, &canaries, controls));
-                if canaries.iter().any(|host| self.healing.bad.contains_key(&host.counts.host)) {
+                if canaries
+                    .iter()
+                    .any(|host| self.healing.bad.contains_key(&host.counts.host))
+                {
                     interval.samples.extend(strongest(row, canaries));
                 }
             }

@@ -403,7 +403,10 @@ mod tests {
             let mean = drawn.iter().sum::<f64>() / 20_000.0;
             let variance = drawn.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 20_000.0;
             let theory = (to_f64(n) * p, to_f64(n) * p * (1.0 - p));
-            assert!((mean - theory.0).abs() < 4.0 * libm::sqrt(theory.1 / 20_000.0) + 0.1, "{n} {p}: {mean}");
+            assert!(
+                (mean - theory.0).abs() < 4.0 * libm::sqrt(theory.1 / 20_000.0) + 0.1,
+                "{n} {p}: {mean}"
+            );
             assert!((variance / theory.1 - 1.0).abs() < 0.1, "{n} {p}: {variance}");
             assert!(drawn.iter().all(|x| *x <= to_f64(n)));
         }

@@ -90,7 +90,12 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) fn new(config: SimConfig, population: Population) -> Self {
         Self {
-            healing: Healing::new(bad_nodes::of(&config.world, config.seed, config.interval_ms, &population)),
+            healing: Healing::new(bad_nodes::of(
+                &config.world,
+                config.seed,
+                config.interval_ms,
+                &population,
+            )),
             meter: Meter::new(&config.world),
             effects: Effects::new(&config.release, &config.world),
             both_ends: config.both_ends,

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use unattended_selfheal::{HealError, HealOrder, Healer, NodeId};
 use unattended_upgrade::{AttemptId, EffectKey, Generation, TargetId};
 
+use crate::Simulated;
 use crate::draw::{Draw, Purpose};
 use crate::events::{Event, What};
 use crate::fleet::{Fleet, Start};
 use crate::log::{Entry, EntryKind};
 use crate::platform::{Delivery, deliver};
 use crate::population::at;
-use crate::Simulated;
 
 /// One thing that is done to one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,7 +68,8 @@ impl Fleet {
                 let (mut mean, mut total) = (requests * of.per_request(p), total);
                 if let Some([known, others]) = bad.get(&number).filter(|_| metric == ERRORS) {
                     let worse = of.per_request(p * self.world.bad_node_error_factor) - of.per_request(p);
-                    mean = (requests - known * SECONDS).max(0.0) * of.per_request(p) + others * SECONDS * worse.max(0.0);
+                    mean =
+                        (requests - known * SECONDS).max(0.0) * of.per_request(p) + others * SECONDS * worse.max(0.0);
                     total = total.saturating_sub(floor_to_u64(known * SECONDS));
                 }
                 let bad = Draw::new(self.seed, Purpose::History, &key(metric))

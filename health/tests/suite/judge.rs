@@ -105,6 +105,10 @@ fn a_fault_of_one_stack_is_found_named_and_explained() {
     );
     assert!((judge.class_ln_e(2) - now.classes[0].ln_e).abs() < 1e-12);
     assert!(judge.app_ln_e(0) > 5.0 && judge.app_ln_e(1) < 2.0);
+    assert!(
+        judge.app_settled_ln_e(0) > judge.app_ln_e(0),
+        "nothing fresh dilutes it"
+    );
     let shares: f64 = now.pooled.share + now.classes.iter().chain(&now.apps).map(|part| part.share).sum::<f64>();
     assert!(
         (shares - 1.0).abs() < 1e-9,
@@ -493,6 +497,7 @@ fn no_canary_traffic_is_neither_good_nor_bad() {
         assert!(!safety.satisfied && safety.ln_s.abs() < 1e-12 && safety.requests_seen == 0);
     }
     assert!(!judge.safety(99).satisfied && judge.class_ln_e(99).abs() < 1e-12 && judge.app_ln_e(99).abs() < 1e-12);
+    assert!(judge.app_settled_ln_e(99).abs() < 1e-12 && judge.app_settled_ln_e(u32::MAX).abs() < 1e-12);
 }
 
 #[test]
@@ -526,4 +531,40 @@ fn silence_holds_and_says_who_is_silent() {
         })
     );
     assert_eq!(with(90, 100).0, Verdict::Continue, "it goes on by itself");
+}
+
+#[test]
+fn what_fresh_instances_showed_stands_still_and_is_no_settled_evidence() {
+    let mut judge = Judge::new(config(), topology(), &[]).unwrap();
+    judge.step_traffic();
+    let fresh = |index| {
+        let bad = Row {
+            fresh: true,
+            ..row(0, 0, Counts::new(300, 2_000), Counts::new(20, 20_000))
+        };
+        interval(
+            index,
+            vec![bad, row(0, 0, Counts::new(2, 2_000), Counts::new(20, 20_000))],
+        )
+    };
+    (0..3).for_each(|index| {
+        judge.observe(&fresh(index)).unwrap();
+    });
+    let before = (judge.app_ln_e(0), judge.app_settled_ln_e(0));
+    assert!(
+        judge.ln_e() > 2.0
+            && judge.settled_ln_e() < 0.5
+            && judge.class_ln_e(0) > 3.0
+            && judge.class_settled_ln_e(0) < 0.5
+    );
+    assert!(before.0 > 3.0 && before.1 < 0.5, "{before:?}");
+    // Alone, the warm ones go on saying that they are well; the sum of both hardly hears it.
+    for index in 3..60 {
+        let warm = row(0, 0, Counts::new(2, 2_000), Counts::new(20, 20_000));
+        judge.observe(&interval(index, vec![warm])).unwrap();
+    }
+    assert!(
+        judge.app_ln_e(0) > before.0 - 1.0 && judge.app_settled_ln_e(0) < before.1.min(0.0),
+        "{before:?}"
+    );
 }

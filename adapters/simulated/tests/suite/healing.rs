@@ -63,10 +63,7 @@ async fn read(sim: &Simulated, minute: u64) -> Interval {
 
 /// Bad events and exposure of the new version, whatever the level of the hosts.
 fn canary(interval: &Interval) -> (u64, u64) {
-    let rows = interval
-        .rows
-        .iter()
-        .filter(|row| row.metric == ERRORS && !row.fresh);
+    let rows = interval.rows.iter().filter(|row| row.metric == ERRORS && !row.fresh);
     rows.fold((0, 0), |(bad, total), row| {
         (bad + row.canary.bad, total + row.canary.total)
     })

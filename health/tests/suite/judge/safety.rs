@@ -218,8 +218,15 @@ fn machines_that_were_bad_before_say_nothing_by_where_they_stand() {
     assert_eq!(judged(None, Some(one)), none);
     // Where both sides have some they are compared with one another, and that they are alike is evidence of safety.
     let both = judged(Some(one), Some(Counts::new(180, 9_000)));
-    assert!(both.0 < none.0.max(0.0) + 0.1 && both.1 > none.1 + 1.0, "{both:?} {none:?}");
-    assert_eq!(both.2.to_bits(), none.2.to_bits(), "the limit is of hosts that were good");
+    assert!(
+        both.0 < none.0.max(0.0) + 0.1 && both.1 > none.1 + 1.0,
+        "{both:?} {none:?}"
+    );
+    assert_eq!(
+        both.2.to_bits(),
+        none.2.to_bits(),
+        "the limit is of hosts that were good"
+    );
     // A release that is bad there alone is found there, and shows no safety.
     let worse = judged(Some(Counts::new(60, 1_000)), Some(Counts::new(180, 9_000)));
     assert!(worse.0 > 100_f64.ln() && worse.1 < both.1 - 10.0, "{worse:?}");

@@ -22,6 +22,7 @@ use crate::input::Header;
 use crate::machine::Setup;
 use crate::machine::rules::Asked;
 use crate::machine::tables::Tables;
+use crate::permit::RecentPermit;
 use crate::way_back;
 use crate::{
     ActorKind, AlwaysPermit, Change, ChangeFeed, DECISIONS, Grant, Handle, Level, Notifier, OnStop, Outcome, Permit,
@@ -334,11 +335,12 @@ where
     }
 }
 
-/// Whoever listens to a run learns that it is over, however it ends: its future may be dropped.
+/// Whoever listens to a run, or asks for births, learns that it is over, however it ends: its future may be dropped.
 struct Listeners(Arc<Shared>);
 
 impl Drop for Listeners {
     fn drop(&mut self) {
+        self.0.leave();
         self.0.events.end();
     }
 }
@@ -409,7 +411,8 @@ impl Autopilot {
             orders: Mutex::default(),
             frozen: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            superseded: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            permit: RecentPermit::new(Arc::clone(&self.world.permit), Arc::clone(&self.world.clock)),
             blind: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             events: Hub::new(&planned.setup.change.id, move || clock.wall()),

@@ -25,6 +25,7 @@ use crate::handle::{Given, Shared};
 use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
 use crate::notice::Outbox;
+use crate::permit::refusal;
 use crate::{NoticeStage, Notifier, Outcome, Permit, RunError};
 use around::LastLook;
 pub(crate) use around::Outlook;
@@ -123,11 +124,14 @@ impl Run {
             return Ok(outcome);
         }
         let outcome = run.drive().await;
-        run.shared.ended.store(true, Ordering::Release);
-        if let Err(RunError::OtherController { .. }) = &outcome {
-            // The change goes on, and the other one tells of it: a matter raised here nobody would resolve.
-            run.shared.superseded.store(true, Ordering::Release);
-        } else if let Err(error) = &outcome {
+        if outcome.is_ok() {
+            run.shared.ended.store(true, Ordering::Release);
+        }
+        run.shared.leave();
+        // Where another controller goes on it tells of it: a matter raised here nobody would resolve.
+        if let Err(error) = outcome.as_ref()
+            && !matches!(error, RunError::OtherController { .. })
+        {
             let text = format!("the run has ended for a fault, and nothing is done until another takes it up: {error}");
             run.tell_of_failure(change, NoticeStage::Raised, text);
         }
@@ -258,6 +262,7 @@ impl Run {
         loop {
             let now_ms = self.world.clock.now();
             self.take_orders()?;
+            self.watch_permit(refusal(self.world.permit.as_ref()))?;
             self.read_news(now_ms).await?;
             self.look_at_domains(now_ms).await?;
             self.look_around(now_ms).await?;
@@ -512,11 +517,7 @@ impl Run {
             if shared.frozen.load(Ordering::Acquire) {
                 return false;
             }
-            refused = match permit.may_act() {
-                Ok(true) => None,
-                Ok(false) => Some("it says no".to_owned()),
-                Err(error) => Some(error.to_string()),
-            };
+            refused = refusal(permit.as_ref());
             refused.is_none()
         };
         let turn = self.driver.turn(&mut may_act).await.map_err(|error| match error {

@@ -11,6 +11,7 @@ use unattended_upgrade::Version;
 use crate::RunError;
 use crate::events::{Events, Hub};
 use crate::machine::Machine;
+use crate::permit::RecentPermit;
 use crate::{Actor, ActorKind, Grant, Level, Notice, Outlook, Question, Summary};
 
 /// A word to a running change.
@@ -130,9 +131,11 @@ pub(crate) struct Shared {
     pub(crate) orders: Mutex<VecDeque<Given>>,
     /// Set by a freeze at once, before the journal has it: read before each effect.
     pub(crate) frozen: AtomicBool,
+    /// Nobody drives the change here any more.
     pub(crate) ended: AtomicBool,
-    /// Another controller has taken the change up: what is known here grows old.
-    pub(crate) superseded: AtomicBool,
+    /// And it has no outcome: it failed, was dropped, or another controller has taken it up. What is known here grows old.
+    pub(crate) lost: AtomicBool,
+    pub(crate) permit: RecentPermit,
     /// Attempts whose target could not be seen at the last look.
     pub(crate) blind: AtomicUsize,
     pub(crate) waker: AtomicWaker,
@@ -146,6 +149,14 @@ impl Shared {
     /// Does something with the machine, which is there from the beginning of the run on.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Machine) -> T) -> Result<T, RunError> {
         self.machine.lock().as_mut().map(act).ok_or(RunError::NotBegun)
+    }
+
+    /// Nobody drives the change any more, whether it has come to an outcome or not.
+    pub(crate) fn leave(&self) {
+        if !self.ended.load(Ordering::Acquire) {
+            self.lost.store(true, Ordering::Release);
+            self.ended.store(true, Ordering::Release);
+        }
     }
 
     /// What the machine says of a freeze, under the lock by which one is given: one that came meanwhile keeps its hold.
@@ -432,16 +443,25 @@ impl Handle {
 
     /// Which version a target born now must run: consistent with cohorts, caps and holds, and the old one from the
     /// moment a rollback is decided, and while nothing may begin (frozen, paused, no permit, a stop that waits for somebody, a spent
-    /// budget), and once another controller has taken the change up: ask that one's handle then. Pure and cheap: an admission hook
-    /// may call it for every birth.
+    /// budget), and once the run has failed, was dropped, or another controller has taken the change up: ask the handle of the
+    /// next run then. A freeze holds at once, the permit within a second. Cheap: an admission hook may call it for every birth; the
+    /// permit is read for at most one of them a second.
     pub fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
-        if self.shared.superseded.load(Ordering::Acquire) {
+        if self.shared.lost.load(Ordering::Acquire) {
             return Side::Old;
         }
-        let machine = self.shared.machine.lock();
-        machine
-            .as_ref()
-            .map_or(Side::Old, |machine| machine.version_for(id, app, labels))
+        let (side, completed) = match self.shared.machine.lock().as_ref() {
+            Some(machine) => (machine.version_for(id, app, labels), machine.ended().is_some()),
+            None => (Side::Old, false),
+        };
+        if side == Side::Old || completed {
+            return side;
+        }
+        // What stops effects before the machine hears of it stops births too.
+        if self.shared.frozen.load(Ordering::Acquire) || !self.shared.permit.may_act() {
+            return Side::Old;
+        }
+        side
     }
 
     /// Where the change stands, in full; `None` before the run has begun.

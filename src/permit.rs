@@ -1,14 +1,66 @@
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Read before each effect: may anything still be done?
+use parking_lot::Mutex;
+use unattended_upgrade::Clock;
+
+/// Read before each effect, at each turn and for births: may anything still be done?
 ///
 /// It works with journal, metrics and rules down, so an implementation should be no more than a file, a flag or a key
 /// that anybody on call can flip.
 pub trait Permit: Send + Sync {
     /// `Ok(true)` permits the effect. `Ok(false)` and every error mean: no effect now.
     fn may_act(&self) -> Result<bool, PermitError>;
+}
+
+/// Why no effect is permitted now; `None` where one is.
+pub(crate) fn refusal(permit: &dyn Permit) -> Option<String> {
+    match permit.may_act() {
+        Ok(true) => None,
+        Ok(false) => Some("it says no".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Births obey the permit within this time.
+const RECENT_MS: u64 = 1_000;
+
+/// The permit as births ask for it. There may be many a second, so its last word holds for a while.
+pub(crate) struct RecentPermit {
+    permit: Arc<dyn Permit>,
+    clock: Arc<dyn Clock>,
+    /// When it was read, and whether it permitted.
+    read: Mutex<Option<(u64, bool)>>,
+}
+
+impl RecentPermit {
+    pub(crate) fn new(permit: Arc<dyn Permit>, clock: Arc<dyn Clock>) -> Self {
+        let read = Mutex::new(None);
+        Self { permit, clock, read }
+    }
+
+    /// Whether it permits effects, or did less than a second ago.
+    pub(crate) fn may_act(&self) -> bool {
+        let now_ms = self.clock.now();
+        let mut read = self.read.lock();
+        match *read {
+            Some((at_ms, may)) if now_ms < at_ms.saturating_add(RECENT_MS) => may,
+            _ => {
+                let may = self.permit.may_act() == Ok(true);
+                *read = Some((now_ms, may));
+                may
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RecentPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecentPermit").finish_non_exhaustive()
+    }
 }
 
 /// The permit cannot be read, which means stop.

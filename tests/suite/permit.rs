@@ -10,11 +10,12 @@ use std::sync::Arc;
 use crate::support::{Case, HOUR_MS, MINUTE_MS, Stage, app_of, person};
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use unattended::batching::Side;
 use unattended::health::{History, Interval, Member, MetricSource, SourceError};
 use unattended::upgrade::{
     Clock, DriverError, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Wanted,
 };
-use unattended::{FilePermit, Outcome, Permit, PermitError, RunError};
+use unattended::{CommandError, FilePermit, Outcome, Permit, PermitError, RunError};
 use unattended_simulated::{SimClock, Simulated};
 
 /// From freeze to no new effect, at the most.
@@ -327,4 +328,103 @@ fn a_file_stops_a_run_and_the_one_after_it() {
     let ended = second.run();
     assert_eq!(ended.outcome, Outcome::Completed);
     ended.all_on_new();
+}
+
+/// How many of two hundred births would begin on the new version.
+fn new_births(stage: &Stage) -> usize {
+    let labels = [("zone", "zone-0"), ("stack", "stack-0")];
+    let born = |n: &u32| stage.handle.version_for(&format!("app-0-b{n}"), "app-0", &labels) == Side::New;
+    (0..200).filter(born).count()
+}
+
+/// A change that has exposed some of its targets and bakes: births are divided between the versions, and no effect is due.
+fn baking() -> (Bench, u64) {
+    let mut bench = Bench::new("good", "");
+    let mut at_ms = 0;
+    while (bench.stage.handle.progress()).is_none_or(|progress| progress.exposed < 50 || progress.in_flight > 0) {
+        at_ms += 1_000;
+        assert!(
+            bench.run_until(at_ms).is_none() && at_ms < 12 * HOUR_MS,
+            "it never bakes"
+        );
+    }
+    // A little behind the end of an interval, so that the next one is far.
+    at_ms = (at_ms / MINUTE_MS + 1) * MINUTE_MS + 2_000;
+    assert!(bench.run_until(at_ms).is_none());
+    assert!(new_births(&bench.stage) > 0, "births take part");
+    (bench, at_ms)
+}
+
+/// A birth needs no effect of ours, so what stops effects would not stop it: it is asked apart.
+#[test]
+fn births_stop_with_the_effects() {
+    for stop in STOPS {
+        for metrics in [How::Works, How::Hangs] {
+            let (mut bench, at_ms) = baking();
+            bench.metrics.is(metrics);
+            // Metrics that hang are waited for by then.
+            let at_ms = if metrics == How::Hangs {
+                at_ms + MINUTE_MS
+            } else {
+                at_ms
+            };
+            assert!(bench.run_until(at_ms).is_none());
+            assert!(new_births(&bench.stage) > 0);
+            bench.stop(stop);
+            let what = format!("{stop:?}, metrics {metrics:?}");
+            if stop == Stop::Freeze {
+                assert_eq!(new_births(&bench.stage), 0, "{what}: at once");
+            }
+            assert!(bench.run_until(at_ms + MOST_MS).is_none());
+            assert_eq!(new_births(&bench.stage), 0, "{what}: within a second");
+            // People hear of it though no effect was due.
+            assert!(bench.run_until(at_ms + 2 * MINUTE_MS).is_none());
+            let told = bench
+                .stage
+                .pager
+                .notices()
+                .iter()
+                .any(|notice| notice.code == "permit.withheld");
+            assert_eq!(told, stop != Stop::Freeze, "{what}");
+        }
+    }
+}
+
+/// When the permit lets births go on, they do: its last word is no older than a second.
+#[test]
+fn births_go_on_with_the_permit() {
+    let (mut bench, at_ms) = baking();
+    bench.stop(Stop::Forbidden);
+    assert!(bench.run_until(at_ms + MINUTE_MS).is_none());
+    assert_eq!(new_births(&bench.stage), 0);
+    *bench.permit.0.lock() = Ok(true);
+    assert!(bench.run_until(at_ms + 2 * MINUTE_MS + MOST_MS).is_none());
+    assert!(new_births(&bench.stage) > 0);
+}
+
+/// Nobody watches what births would add where nobody drives the change.
+#[test]
+fn births_are_old_behind_a_run_that_has_failed_or_was_dropped() {
+    let (mut bench, at_ms) = baking();
+    bench.journal.is(How::Fails);
+    let ended = bench.run_until(at_ms + 2 * HOUR_MS);
+    assert!(matches!(ended, Some(Err(_))), "{ended:?}");
+    assert_eq!(new_births(&bench.stage), 0, "it has failed");
+
+    let (mut bench, _) = baking();
+    bench.stage.run = Box::pin(std::future::pending());
+    assert_eq!(new_births(&bench.stage), 0, "it was dropped");
+    let late = bench.stage.handle.pause(person(), "is anybody there?");
+    assert_eq!(late, Err(CommandError::Ended));
+}
+
+/// What has completed needs no permit: everybody runs the new version, and so do those who are born.
+#[test]
+fn births_behind_a_completed_change_are_new_whatever_the_permit_says() {
+    let mut bench = Bench::new("good", "");
+    let ended = bench.run_until(24 * HOUR_MS);
+    assert!(matches!(ended, Some(Ok(Outcome::Completed))), "{ended:?}");
+    bench.stage.run = Box::pin(std::future::pending());
+    *bench.permit.0.lock() = Ok(false);
+    assert_eq!(new_births(&bench.stage), 200);
 }

@@ -154,7 +154,7 @@ pub struct Budget {
     /// ([`Level::L1`], [`Level::L2`]). Default: as many as the plan opens.
     pub starts_per_day: Option<u64>,
     /// How often it may go on by itself, in any 24 hours, after a check had blocked the change: what blocks again and again is
-    /// no passing matter. Default 12.
+    /// no passing matter. One that begins within half an hour after the end of one that was counted is the same. Default 12.
     pub resumes_per_day: u32,
     /// How often it may begin to take a change back in any 24 hours, the [rollbacks before](crate::Change::rollbacks_before)
     /// it counted. Default 4.

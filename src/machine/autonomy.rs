@@ -100,6 +100,26 @@ impl Autonomy {
         self.block.is_some()
     }
 
+    /// Whether a block is the one that ended a moment ago.
+    fn is_same_block(&self, block: &Block) -> bool {
+        self.unblocked_ms
+            .is_some_and(|at| block.since_ms <= at.saturating_add(SAME_BLOCK_MS))
+    }
+
+    /// A block is over, and the change goes on: by itself, which is counted where it is not the same as before, or by a person's word.
+    /// A check that comes and goes is the same for a while after the end that was counted. `each_moves`: after any end, as long ago,
+    /// so that it was never counted again.
+    fn goes_on(&mut self, block: &Block, each_moves: bool, now_ms: u64) {
+        let again = self.is_same_block(block);
+        if !again && !block.lifted {
+            self.resumes.push_back(now_ms);
+        }
+        if !again || block.lifted || each_moves {
+            self.unblocked_ms = Some(now_ms);
+        }
+        self.block = None;
+    }
+
     /// What was done of late, by time.
     fn forget_days_before(&mut self, now_ms: u64) {
         while self.starts.front().is_some_and(|&(at, _)| at + DAY_MS <= now_ms) {
@@ -295,18 +315,12 @@ impl Machine {
         let Some(block) = self.autonomy.block.clone() else {
             return;
         };
-        let again = self
-            .autonomy
-            .unblocked_ms
-            .is_some_and(|at| block.since_ms <= at.saturating_add(SAME_BLOCK_MS));
+        let again = self.autonomy.is_same_block(&block);
         let spent = self.autonomy.resumes.len() >= self.setup.change.settings.budget.resumes_per_day as usize;
         let alone = self.may(Act::Resume) && (again || !spent);
         if over && (alone || block.lifted) {
-            if !again && !block.lifted {
-                self.autonomy.resumes.push_back(self.now_ms);
-            }
-            self.autonomy.block = None;
-            self.autonomy.unblocked_ms = Some(self.now_ms);
+            let each_moves = !self.decides_by(4);
+            self.autonomy.goes_on(&block, each_moves, self.now_ms);
             self.moved_ms = self.now_ms;
             self.close_question(QuestionKind::Blocked);
             self.decide_text(
@@ -364,5 +378,50 @@ pub(super) fn some_of<T: AsRef<str>>(names: &[T]) -> String {
     match names.len().saturating_sub(first.len()) {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: u64 = 60_000;
+
+    /// How often a change has gone on by itself within a day while a check blocks for five minutes at each of these distances.
+    fn counted(every_ms: u64, each_moves: bool) -> usize {
+        let mut autonomy = Autonomy::new(Level::L4, u64::MAX, 0);
+        for since_ms in (0..DAY_MS).step_by(usize::try_from(every_ms).unwrap()) {
+            let block = Block {
+                since_ms,
+                text: String::new(),
+                lifted: false,
+            };
+            autonomy.goes_on(&block, each_moves, since_ms + 5 * MINUTE_MS);
+        }
+        autonomy.resumes.len()
+    }
+
+    #[test]
+    fn a_check_that_comes_and_goes_is_counted_again_and_again() {
+        assert_eq!(counted(25 * MINUTE_MS, false), 29, "every second one");
+        assert_eq!(counted(10 * MINUTE_MS, false), 36, "every fourth");
+        assert_eq!(counted(60 * MINUTE_MS, false), 24, "each");
+        // As changes decided that began before.
+        assert_eq!(counted(25 * MINUTE_MS, true), 1);
+        assert_eq!(counted(60 * MINUTE_MS, true), 24);
+    }
+
+    #[test]
+    fn a_persons_word_begins_anew_and_is_not_counted() {
+        let mut autonomy = Autonomy::new(Level::L4, u64::MAX, 0);
+        let mut goes_on = |since_ms, lifted, now_ms| {
+            let text = String::new();
+            autonomy.goes_on(&Block { since_ms, text, lifted }, false, now_ms);
+            (autonomy.resumes.len(), autonomy.unblocked_ms)
+        };
+        assert_eq!(goes_on(0, true, 5), (0, Some(5)));
+        assert_eq!(goes_on(10, false, 20), (0, Some(5)));
+        let later = SAME_BLOCK_MS + 6;
+        assert_eq!(goes_on(later, false, later), (1, Some(later)));
     }
 }

@@ -88,6 +88,7 @@ mod events;
 mod fold;
 mod handle;
 mod input;
+mod leaving;
 mod level;
 mod machine;
 mod notice;

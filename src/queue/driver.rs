@@ -16,6 +16,7 @@ use unattended_upgrade::{Clock, Group, Journal, JournalError, Stream};
 
 use super::{Input, Queue, Ticket};
 use crate::fold::{BEGIN, FoldError, Folded, INPUT};
+use crate::leaving::until_left;
 use crate::notice::{Desk, Outbox};
 use crate::{Actor, AlwaysPermit, Autopilot, Change, Handle, Notifier, Outcome, Permit, RunError, Telling};
 
@@ -57,7 +58,8 @@ pub struct QueueParts {
     pub telling: Telling,
     /// How often the queue is looked at, in milliseconds, where nothing happens. Default one minute.
     pub poll_ms: u64,
-    /// How long [`Changes::open`] and the notifier may take, in milliseconds. Default one minute.
+    /// How long [`Changes::open`] and the notifier may take, in milliseconds; twice as long what is under way when the queue is
+    /// [left](QueueHandle::leave). Default one minute.
     pub call_ms: u64,
 }
 
@@ -140,7 +142,12 @@ pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static
         refused: BTreeMap::new(),
     };
     let driven = async move {
-        let ended = run.run(queue).await;
+        let (shared, clock) = (Arc::clone(&run.shared), Arc::clone(&run.parts.clock));
+        // What it waits for, and what is begun behind that.
+        let for_ms = run.parts.call_ms.saturating_mul(2);
+        let driving = run.run(queue);
+        let ended = until_left(driving, &shared.left, &shared.waker, clock.as_ref(), for_ms).await;
+        let ended = ended.unwrap_or(Ok(()));
         *run.shared.left.lock() = true;
         run.shared.handles.lock().clear();
         ended

@@ -17,6 +17,7 @@ use unattended_upgrade::{Clock, Group, Journal, JournalError, Stream};
 
 use super::{Artefacts, CiStatus, Command, Fleets, Input, LineId, NoAnswer, Order, Train, TrainSummary};
 use crate::fold::{BEGIN, FoldError, Folded, INPUT};
+use crate::leaving::until_left;
 use crate::notice::Outbox;
 use crate::{Actor, AlwaysPermit, CommandError, NoticeStage, Notifier, Permit};
 
@@ -154,7 +155,8 @@ impl TrainHandle {
         Ok(())
     }
 
-    /// Ends the driving after this turn; changes that run go on by themselves, and a later run takes them up.
+    /// Ends the driving after this turn, or after twice the [time of a call](TrainParts::call_ms) where that waits for longer, as for a
+    /// journal that hangs; changes that run go on by themselves, and a later run takes them up.
     pub fn leave(&self) {
         *self.0.left.lock() = true;
         self.0.waker.wake();
@@ -197,7 +199,12 @@ pub fn drive<J: Journal, C: Clock>(
     };
     (handle, async move {
         let name = train.name();
-        let ended = run.run(train).await;
+        let (shared, clock) = (Arc::clone(&run.shared), Arc::clone(&run.parts.clock));
+        // What it waits for, and what is begun behind that.
+        let for_ms = run.parts.call_ms.saturating_mul(2);
+        let driving = run.run(train);
+        let ended = until_left(driving, &shared.left, &shared.waker, clock.as_ref(), for_ms).await;
+        let ended = ended.unwrap_or(Ok(()));
         *run.shared.left.lock() = true;
         match &ended {
             Ok(()) => run.pulse(true),

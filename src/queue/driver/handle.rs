@@ -152,7 +152,9 @@ impl QueueHandle {
         self.0.machine.lock().as_ref().map(|queue| queue.summary(now_ms))
     }
 
-    /// Ends the driving. Changes under way are dropped where they are, which is as good as a kill: a later run takes them up.
+    /// Ends the driving after this turn, or after twice the [time of a call](crate::queue::QueueParts::call_ms) where that waits for
+    /// longer, as for a journal that hangs. Changes under way are dropped where they are, which is as good as a kill: a later run takes
+    /// them up.
     pub fn leave(&self) {
         *self.0.left.lock() = true;
         self.0.waker.wake();

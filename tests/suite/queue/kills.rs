@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use unattended::upgrade::{Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
+use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
 
 use super::driving::case;
 use super::site::Site;
+use crate::support::MINUTE_MS;
 
 /// Lets so many appends pass; the next never answers, having written or not.
 struct Fuse {
@@ -110,5 +111,26 @@ fn a_kill_at_any_write_loses_no_change_and_begins_none_twice() {
             let (_, begun) = play(Some((at, written)));
             assert_eq!(begun.len(), 3, "a kill at {at} ({written}): {begun:?}");
         }
+    }
+}
+
+#[test]
+fn a_journal_that_hangs_keeps_nobody_who_leaves() {
+    // The first write, and that a change begins.
+    for at in [0, 1] {
+        let site = Site::new();
+        let ticket = site.add("a", case(&[0]));
+        let driven = site.queue(Arc::new(Fuse {
+            journal: Arc::default(),
+            appends: AtomicU32::new(0),
+            at: Some((at, false)),
+        }));
+        driven.handle.submit(ticket).unwrap();
+        let clock = site.clock.clone();
+        let ended = driven.beside(async move { clock.sleep_until(10 * MINUTE_MS).await });
+        ended.unwrap();
+        // Twice as long as a call may take.
+        assert_eq!(site.clock.now(), 12 * MINUTE_MS, "write {at}");
+        assert!(site.disturbed.lock().is_empty());
     }
 }

@@ -348,7 +348,11 @@ impl Run {
     async fn take_up(&mut self, ticket: &Ticket) -> Result<(), QueueRunError> {
         let change = ticket.change.clone();
         match self.open(ticket).await {
-            Ok(run) => self.runs.push(run),
+            Ok(run) => {
+                self.take_orders();
+                self.lower(&change);
+                self.runs.push(run);
+            }
             Err(why) => drop(self.take(&Input::Failed { change, why })),
         }
         self.write().await
@@ -378,6 +382,7 @@ impl Run {
                     self.take_orders();
                     if self.take(&Input::Began { change: change.clone() }) {
                         self.write().await?;
+                        self.lower(&change);
                         self.runs.push(run);
                     } else {
                         self.refused.remove(&change);
@@ -390,6 +395,18 @@ impl Run {
                     self.write().await?;
                 }
             }
+        }
+    }
+
+    /// A change that is opened again acts no higher than it was told to: that is the first that it hears. What it has heard
+    /// before changes nothing.
+    fn lower(&self, change: &str) {
+        let machine = self.shared.machine.lock();
+        let demoted = machine.as_ref().and_then(|queue| queue.demoted(change).cloned());
+        drop(machine);
+        let handle = self.shared.handles.lock().get(change).cloned();
+        if let (Some(demoted), Some(handle)) = (demoted, handle) {
+            let _ = handle.demote(demoted.actor, demoted.level, demoted.reason);
         }
     }
 

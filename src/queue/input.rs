@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{QueueError, Ticket};
-use crate::{Actor, Outcome};
+use crate::{Actor, Level, Outcome};
 
 /// Bounds of a queue. All times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +132,17 @@ pub enum Input {
         /// Why.
         why: String,
     },
+    /// A change that has begun acts at this level at most, also when it is opened again.
+    Demote {
+        /// Which.
+        change: String,
+        /// The level.
+        level: Level,
+        /// Who says so.
+        actor: Actor,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Input {
@@ -146,7 +157,8 @@ impl Input {
             | Self::Refused { change, .. }
             | Self::GoesBack { change }
             | Self::Ended { change, .. }
-            | Self::Failed { change, .. } => change,
+            | Self::Failed { change, .. }
+            | Self::Demote { change, .. } => change,
         }
     }
 
@@ -154,9 +166,10 @@ impl Input {
     pub(super) fn wanted_by(&self) -> String {
         match self {
             Self::Submit(ticket) => ticket.author.to_string(),
-            Self::Withdraw { actor, .. } | Self::Prioritise { actor, .. } | Self::Resume { actor, .. } => {
-                actor.to_string()
-            }
+            Self::Withdraw { actor, .. }
+            | Self::Prioritise { actor, .. }
+            | Self::Resume { actor, .. }
+            | Self::Demote { actor, .. } => actor.to_string(),
             _ => String::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::order::Block;
 use super::{Input, Limits, QUEUE_SCHEMA, QueueDecision, QueueError, QueueSummary, Shared, Standing, State, Ticket};
-use crate::{CommandError, Outcome};
+use crate::{Actor, CommandError, Level, Outcome};
 
 /// Changes in the queue at once, at the most: each is compared with each.
 const MAX_CHANGES: usize = 256;
@@ -24,8 +24,18 @@ pub(super) struct Entry {
     pub(super) began_ms: i64,
     /// A person, or time, lets it go on.
     resumed: bool,
+    /// At which level it acts at most, if it was said.
+    demoted: Option<Demoted>,
     /// By number of the other.
     pub(super) shares: BTreeMap<u64, Shared>,
+}
+
+/// Somebody has taken rights from a change.
+#[derive(Clone, Debug)]
+pub(super) struct Demoted {
+    pub(super) level: Level,
+    pub(super) actor: Actor,
+    pub(super) reason: String,
 }
 
 impl Entry {
@@ -163,6 +173,9 @@ impl Queue {
             Input::GoesBack { .. } | Input::Ended { .. } | Input::Failed { .. } if !is_under_way => {
                 return wrong("is not under way", "begin it first");
             }
+            Input::Demote { .. } if entry.turn.is_none() => {
+                return wrong("has not begun", "it begins at the level with which it is opened");
+            }
             Input::Refused { .. } if is_under_way => return wrong("is under way", "it has failed, or ended"),
             Input::Withdraw { actor, reason, .. } => {
                 let what = if entry.state == State::Waiting {
@@ -187,6 +200,16 @@ impl Queue {
             Input::Resume { actor, reason, .. } => {
                 entry.resumed = true;
                 ("queue.resumed", format!("{actor} lets {change} go on: {reason}"))
+            }
+            Input::Demote {
+                level, actor, reason, ..
+            } => {
+                if entry.demoted.as_ref().is_none_or(|demoted| *level < demoted.level) {
+                    let (level, actor, reason) = (*level, actor.clone(), reason.clone());
+                    entry.demoted = Some(Demoted { level, actor, reason });
+                }
+                let text = format!("{actor} lets {change} act at {level} at most: {reason}");
+                ("queue.demoted", text)
             }
             Input::Began { .. } => {
                 let waited = (now_ms - entry.submitted_ms) / MINUTE_MS;
@@ -272,6 +295,7 @@ impl Queue {
                 turn: None,
                 began_ms: now_ms,
                 resumed: false,
+                demoted: None,
                 shares,
             },
         );
@@ -343,6 +367,17 @@ impl Queue {
     pub fn under_way(&self) -> impl Iterator<Item = &Ticket> {
         let under_way = self.entries.values().filter(|entry| entry.is_under_way());
         under_way.map(|entry| &entry.ticket)
+    }
+
+    /// The changes that have begun and not left.
+    pub(super) fn begun(&self) -> impl Iterator<Item = &Ticket> {
+        let begun = self.entries.values().filter(|entry| entry.turn.is_some());
+        begun.map(|entry| &entry.ticket)
+    }
+
+    /// What was said of a change's level.
+    pub(super) fn demoted(&self, change: &str) -> Option<&Demoted> {
+        self.entry(change).and_then(|entry| entry.demoted.as_ref())
     }
 
     /// The first generation of a change that has begun, or begins next.

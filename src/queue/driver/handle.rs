@@ -119,19 +119,28 @@ impl QueueHandle {
         self.0.handles.lock().get(change).cloned()
     }
 
-    /// Takes rights away from every change of a kind that is under way, from its next decision on. Says from which. Those that
-    /// begin later are for whoever [opens](crate::queue::Changes::open) them, by the level that the record then has.
+    /// Takes rights away from every change of a kind that has begun: from one that is under way from its next decision on, from
+    /// one that has stopped as soon as it goes on. Says from which. The queue remembers it, and says it anew whenever such a change is
+    /// opened again. Those that begin later are for whoever [opens](crate::queue::Changes::open) them, by the level that the record then
+    /// has.
     pub fn demote(&self, demotion: &Demotion) -> Vec<String> {
-        let under_way: Vec<String> = self.0.machine.lock().as_ref().map_or_else(Vec::new, |queue| {
-            let of_kind = queue.under_way().filter(|ticket| ticket.kind == demotion.kind);
+        let mut demoted: Vec<String> = self.0.machine.lock().as_ref().map_or_else(Vec::new, |queue| {
+            let of_kind = queue.begun().filter(|ticket| ticket.kind == demotion.kind);
             of_kind.map(|ticket| ticket.change.clone()).collect()
         });
-        let handles = self.0.handles.lock();
-        let actor = || Actor::program("track record", demotion.kind.as_str());
-        let mut demoted = under_way;
         demoted.retain(|change| {
-            let handle = handles.get(change);
-            handle.is_some_and(|handle| handle.demote(actor(), demotion.to, demotion.why.as_str()).is_ok())
+            let actor = || Actor::program("track record", demotion.kind.as_str());
+            // Remembered first: a change that is being opened hears of it from the queue.
+            let remembered = self.order(Input::Demote {
+                change: change.clone(),
+                level: demotion.to,
+                actor: actor(),
+                reason: demotion.why.clone(),
+            });
+            match self.change(change) {
+                Some(handle) => handle.demote(actor(), demotion.to, demotion.why.as_str()).is_ok(),
+                None => remembered.is_ok(),
+            }
         });
         demoted
     }

@@ -182,6 +182,67 @@ fn a_level_that_is_lost_is_lost_to_all_changes_of_the_kind_at_once() {
     ended.unwrap();
 }
 
+/// A change that has stopped is opened again later, with the level that it began with.
+#[test]
+fn a_level_that_is_lost_while_a_change_has_stopped_is_lost_when_it_goes_on() {
+    let site = Site::new();
+    let mut bad = case(&[0, 1]).level(Level::L3).release("errors=x20");
+    // At L3 a person says whether it goes back, and none is there.
+    bad.settings.person_patience_ms = 2 * MINUTE_MS;
+    let tickets = [site.add("mesh", bad), site.add("later", case(&[1, 2]))];
+    let journal = Arc::new(MemoryJournal::new());
+    let driven = site.queue(Arc::clone(&journal) as _);
+    for ticket in tickets {
+        driven.handle.submit(ticket).unwrap();
+    }
+    let mut record = TrackRecord::new(li(), Terms::default()).unwrap();
+    let harm = Labelled {
+        change: "earlier".to_owned(),
+        kind: "binary".to_owned(),
+        at_unix_ms: START_MS,
+        label: Label::MissedWithHarm,
+        drill: false,
+        by: li(),
+        note: String::new(),
+    };
+    let fallen = record.add(harm).unwrap().unwrap();
+    assert!(fallen.to < Level::L3);
+    let (handle, early, to) = (driven.handle.clone(), Arc::clone(&site), fallen.to);
+    let level = |handle: &unattended::Handle| handle.summary().map(|summary| summary.level);
+    let ended = driven.beside(async move {
+        let has_stopped = |handle: &QueueHandle| {
+            let mesh = handle.standing("mesh");
+            mesh.is_some_and(|mesh| matches!(mesh.state, State::Stopped { .. }))
+        };
+        while !has_stopped(&handle) {
+            assert!(early.clock.now() < 12 * HOUR_MS, "{:?}", handle.standing("mesh"));
+            early.clock.sleep_until(early.clock.now() + MINUTE_MS).await;
+        }
+        // Not from one that has not begun: that is for whoever opens it.
+        assert_eq!(handle.demote(&fallen), ["mesh"]);
+        early.clock.sleep_until(early.clock.now() + MINUTE_MS).await;
+        handle.resume("mesh", li(), "I look at it").unwrap();
+        until(&early, &handle, "mesh", |mesh| level(mesh) == Some(to)).await;
+    });
+    ended.unwrap();
+    // And it is remembered where the queue is driven anew.
+    let (driven, early) = (site.queue(journal), Arc::clone(&site));
+    let handle = driven.handle.clone();
+    let ended = driven.beside(async move {
+        until(&early, &handle, "mesh", |mesh| level(mesh).is_some()).await;
+        let codes: Vec<String> = (handle.summary().unwrap().decisions.into_iter())
+            .map(|decision| decision.code)
+            .collect();
+        assert_eq!(
+            codes.iter().filter(|&code| code == "queue.demoted").count(),
+            1,
+            "{codes:?}"
+        );
+        assert_eq!(level(&handle.change("mesh").unwrap()), Some(to));
+    });
+    ended.unwrap();
+}
+
 #[test]
 fn what_is_opened_must_be_what_was_submitted() {
     let site = Site::new();

@@ -23,6 +23,7 @@ use crate::machine::Setup;
 use crate::machine::rules::Asked;
 use crate::machine::tables::Tables;
 use crate::permit::RecentPermit;
+use crate::run_clock::{OnRunClock, RunClock};
 use crate::way_back;
 use crate::{
     ActorKind, AlwaysPermit, Change, ChangeFeed, DECISIONS, Grant, Handle, Level, Notifier, OnStop, Outcome, Permit,
@@ -413,6 +414,7 @@ impl Autopilot {
             ended: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             permit: RecentPermit::new(Arc::clone(&self.world.permit), Arc::clone(&self.world.clock)),
+            clock: Arc::new(RunClock::new(Arc::clone(&self.world.clock))),
             blind: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             events: Hub::new(&planned.setup.change.id, move || clock.wall()),
@@ -426,7 +428,7 @@ impl Autopilot {
         let World {
             platform,
             journal,
-            clock,
+            clock: _,
             metrics,
             notifier,
             permit,
@@ -437,8 +439,11 @@ impl Autopilot {
         let world = World {
             platform: Arc::new(Told::new(platform, Arc::clone(&shared))),
             journal,
-            clock,
-            metrics,
+            clock: Arc::<RunClock>::clone(&shared.clock),
+            metrics: Arc::new(OnRunClock {
+                metrics,
+                clock: Arc::clone(&shared.clock),
+            }),
             notifier,
             permit,
             mode,

@@ -186,7 +186,7 @@ impl Run {
             self.tell_of_failure(change.clone(), NoticeStage::Resolved, text);
         }
         *self.shared.machine.lock() = Some(machine);
-        // A clock that begins anew, as a simulated one does, first catches up with what the journal has seen.
+        // A clock that is behind, and its date too, as a simulated one is, first catches up with what the journal has seen.
         self.catch_up(change, now_ms).await;
         if ended.is_some() {
             return Ok(ended);
@@ -244,9 +244,7 @@ impl Run {
             // The run before was killed between the two.
             self.made(machine.setup())?;
         }
-        // A run that waited for a person is taken up by starting it again.
-        let person_patience_ms = machine.setup().change.settings.person_patience_ms;
-        let resumed = Input::Resumed { person_patience_ms };
+        let resumed = self.resumed(&machine);
         self.input(&resumed)?;
         machine.take(&resumed)?;
         if machine.ended().is_none() && !machine.knows_way_back() {

@@ -12,6 +12,7 @@ use crate::RunError;
 use crate::events::{Events, Hub};
 use crate::machine::Machine;
 use crate::permit::RecentPermit;
+use crate::run_clock::RunClock;
 use crate::{Actor, ActorKind, Grant, Level, Notice, Outlook, Question, Summary};
 
 /// A word to a running change.
@@ -136,6 +137,7 @@ pub(crate) struct Shared {
     /// And it has no outcome: it failed, was dropped, or another controller has taken it up. What is known here grows old.
     pub(crate) lost: AtomicBool,
     pub(crate) permit: RecentPermit,
+    pub(crate) clock: Arc<RunClock>,
     /// Attempts whose target could not be seen at the last look.
     pub(crate) blind: AtomicUsize,
     pub(crate) waker: AtomicWaker,

@@ -122,8 +122,12 @@ pub(crate) enum Input {
     WayBack(Known),
     /// What was decided since the last of these. It changes nothing, and tells whoever plays the journal again whether the same is.
     Decided(Decided),
-    /// Another run takes the change up, and is so patient.
-    Resumed { person_patience_ms: u64 },
+    /// Another run takes the change up, and is so patient; where its clock is another than that of the run before, with the time from
+    /// which it goes on.
+    Resumed {
+        person_patience_ms: u64,
+        clock: Option<ClockAnew>,
+    },
     /// The permit withholds effects, and why; `None`: no longer.
     Permit(Option<String>),
     /// The domains in which nobody was seen, of those there are; somebody was in the others.
@@ -151,6 +155,15 @@ pub(crate) enum Input {
         outcome: Option<HealOutcome>,
         at_ms: u64,
     },
+}
+
+/// From when a run goes on under a clock that is another than that of the run before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockAnew {
+    /// The time of the run, never before what its journal has seen.
+    pub(crate) now_ms: u64,
+    /// The date then.
+    pub(crate) unix_ms: i64,
 }
 
 /// What was decided.
@@ -194,6 +207,8 @@ const HEAL: u8 = 17;
 const HEALED: u8 = 18;
 const REFUSED: u8 = 21;
 const WAY_BACK: u8 = 22;
+/// A [`RESUMED`] under another clock.
+const RESUMED_ANEW: u8 = 23;
 
 impl Input {
     /// Adds the input to a group.
@@ -247,8 +262,19 @@ impl Input {
             Self::Healed { id, outcome, at_ms } => {
                 group.push(Stream::AUTOPILOT, HEALED, &postcard::to_stdvec(&(id, outcome, at_ms))?);
             }
-            Self::Resumed { person_patience_ms } => {
-                group.push(Stream::AUTOPILOT, RESUMED, &person_patience_ms.to_le_bytes());
+            Self::Resumed {
+                person_patience_ms,
+                clock: None,
+            } => group.push(Stream::AUTOPILOT, RESUMED, &person_patience_ms.to_le_bytes()),
+            Self::Resumed {
+                person_patience_ms,
+                clock: Some(anew),
+            } => {
+                group.push(
+                    Stream::AUTOPILOT,
+                    RESUMED_ANEW,
+                    &postcard::to_stdvec(&(person_patience_ms, anew))?,
+                );
             }
         }
         Ok(())
@@ -318,7 +344,15 @@ impl Input {
             }
             RESUMED => Self::Resumed {
                 person_patience_ms: milliseconds(record.bytes)?,
+                clock: None,
             },
+            RESUMED_ANEW => {
+                let (person_patience_ms, anew) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Resumed {
+                    person_patience_ms,
+                    clock: Some(anew),
+                }
+            }
             kind => {
                 return Err(format!(
                     "records of kind {kind} of the autopilot come from a later version of it"
@@ -351,7 +385,10 @@ impl Input {
                 Some(first) => format!("{} decisions, the first {}", decided.told.len(), first.code),
                 None => format!("{} starts", decided.starts),
             },
-            Self::Resumed { .. } => "another run".to_owned(),
+            Self::Resumed { clock: None, .. } => "another run".to_owned(),
+            Self::Resumed { clock: Some(anew), .. } => {
+                format!("another run under another clock, from {} ms on", anew.now_ms)
+            }
             Self::Domains { unseen } => format!("{} domains show nobody", unseen.len()),
             Self::Around(text) => format!("{} bytes of what goes on around", text.len()),
             Self::Healer { term } => format!("somebody heals, in term {term}"),
@@ -390,7 +427,7 @@ impl Input {
             MADE => "made",
             WAY_BACK => "way_back",
             DECIDED => "decided",
-            RESUMED => "resumed",
+            RESUMED | RESUMED_ANEW => "resumed",
             PERMIT => "permit",
             DOMAINS => "domains",
             AROUND => "around",

@@ -99,6 +99,7 @@ pub mod queue;
 mod replay;
 pub mod report;
 mod router;
+mod run_clock;
 mod self_check;
 mod settings;
 mod shadow;

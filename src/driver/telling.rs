@@ -4,15 +4,20 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use futures::future::select;
-use unattended_upgrade::Receipt;
+use unattended_upgrade::{Clock, Receipt};
 
 use crate::events::Happened;
-use crate::input::Input;
+use crate::input::{ClockAnew, Input};
+use crate::machine::Machine;
 use crate::machine::span::span;
 use crate::notice::NOTICE_SCHEMA;
 use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
 
 use super::Run;
+
+/// A clock and the date that disagree by less about the time between two runs are those of the run before: what they drift apart by
+/// in a month. No rule has finer times.
+const SAME_CLOCK_MS: u64 = 60_000;
 
 impl Run {
     /// Tells people, and those who listen that people were told.
@@ -74,8 +79,32 @@ impl Run {
         self.tell_by_itself(change, ("run.failed", Severity::Critical), stage, text);
     }
 
-    /// Waits until the clock stands where the journal ends. One that begins anew with each start of the machine may be days
-    /// behind; nothing may be done meanwhile, and people are told that and until when.
+    /// This run takes the change up.
+    pub(super) fn resumed(&self, machine: &Machine) -> Input {
+        Input::Resumed {
+            // A run that waited for a person is taken up by starting it again.
+            person_patience_ms: machine.setup().change.settings.person_patience_ms,
+            clock: self.clock_anew(machine),
+        }
+    }
+
+    /// A machine's clock begins anew with each start, and another machine has another one. Where it does not agree with the date about
+    /// the time since the journal ended, the run goes on from there by as much as the date has moved: at once, and never backwards.
+    fn clock_anew(&self, machine: &Machine) -> Option<ClockAnew> {
+        let (clock, last_ms) = (&self.shared.clock, machine.now_ms());
+        let (now_ms, unix_ms) = (clock.now(), clock.wall());
+        let by_date = unix_ms.saturating_sub(machine.unix_ms(last_ms));
+        let by_clock = i64::try_from(i128::from(now_ms) - i128::from(last_ms)).unwrap_or(i64::MAX);
+        if by_date.abs_diff(by_clock) <= SAME_CLOCK_MS {
+            return None;
+        }
+        let now_ms = last_ms.saturating_add_signed(by_date.max(0));
+        clock.set(now_ms);
+        Some(ClockAnew { now_ms, unix_ms })
+    }
+
+    /// Waits until the clock stands where the journal ends, where its date is behind as much. Nothing may be done meanwhile, and people
+    /// are told that and until when.
     pub(super) async fn catch_up(&mut self, change: String, now_ms: u64) {
         let clock = Arc::clone(&self.world.clock);
         let behind_ms = now_ms.saturating_sub(clock.now());
@@ -83,7 +112,7 @@ impl Run {
         let is_told = behind_ms > self.call_ms;
         if is_told {
             let text = format!(
-                "nothing is done for {}: the clock is behind what the journal has seen, as after a start of the machine",
+                "nothing is done for {}: the clock and its date are behind what the journal has seen",
                 span(behind_ms)
             );
             self.tell_by_itself(change.clone(), what, NoticeStage::Raised, text);

@@ -99,6 +99,13 @@ impl Platform for Told {
             IngressOrder::Open => "ingress_open",
             IngressOrder::Close { .. } => "ingress_close",
         };
+        // The platform's deadlines are on its own clock.
+        let order = match order {
+            IngressOrder::Open => IngressOrder::Open,
+            IngressOrder::Close { reopen_by_ms } => IngressOrder::Close {
+                reopen_by_ms: self.shared.clock.outside(reopen_by_ms),
+            },
+        };
         let call = self.platform.ingress(target, order, key);
         self.tell(target, act, None, Some(key), call).await
     }

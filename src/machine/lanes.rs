@@ -538,6 +538,11 @@ impl Lane {
         }
     }
 
+    /// Who rests does so from now on.
+    pub(super) fn rest_anew(&mut self, now_ms: u64) {
+        self.rests_since = self.rests_since.map(|_| now_ms);
+    }
+
     /// Somebody was born into it who has to be upgraded.
     pub(super) const fn wake(&mut self) {
         self.finished = false;

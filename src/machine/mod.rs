@@ -39,6 +39,7 @@ pub(crate) mod tables;
 mod target;
 mod telling;
 mod tide;
+mod time;
 mod traffic;
 mod view;
 mod way_back;
@@ -127,6 +128,8 @@ pub(crate) struct Machine {
     /// A person said: go on without evidence, leave debt, once for each question.
     granted: Vec<QuestionKind>,
     now_ms: u64,
+    /// Which date it was at a moment of the run.
+    anchor: time::Anchor,
     cursor: u64,
     next_interval: u64,
     alive: u64,
@@ -279,6 +282,10 @@ impl Machine {
             asked_back: None,
             granted: Vec::new(),
             now_ms,
+            anchor: time::Anchor {
+                run_ms: now_ms,
+                unix_ms: setup.header.began_unix_ms,
+            },
             cursor: 0,
             next_interval: 0,
             exposed: 0,
@@ -494,7 +501,13 @@ impl Machine {
                 self.named(Unnamed { stratum, host }, target.as_deref());
             }
             Input::Healed { id, outcome, at_ms } => self.healed(*id, *outcome, *at_ms),
-            Input::Resumed { person_patience_ms } => {
+            Input::Resumed {
+                person_patience_ms,
+                clock,
+            } => {
+                if let Some(anew) = clock {
+                    self.clock_is_anew(*anew);
+                }
                 self.forget_healer();
                 self.person_patience_ms = *person_patience_ms;
                 self.desk.again();
@@ -565,21 +578,6 @@ impl Machine {
             at: self.now_ms,
             retry: false,
         });
-    }
-
-    /// A time on the run's clock as Unix milliseconds.
-    pub(crate) fn unix_ms(&self, at_ms: u64) -> i64 {
-        let elapsed = at_ms.saturating_sub(self.setup.header.began_ms);
-        self.setup
-            .header
-            .began_unix_ms
-            .saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
-    }
-
-    /// A Unix time on the run's clock.
-    fn run_ms(&self, unix_ms: i64) -> u64 {
-        let elapsed = unix_ms.saturating_sub(self.setup.header.began_unix_ms);
-        self.setup.header.began_ms + u64::try_from(elapsed).unwrap_or(0)
     }
 
     fn decide_text(&mut self, code: &'static str, text: String, otherwise: Option<String>) {

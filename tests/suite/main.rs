@@ -24,6 +24,7 @@ mod outlook;
 mod pace;
 mod permit;
 mod queue;
+mod reboot;
 mod refusals;
 mod rehearsal;
 mod replay;

@@ -65,6 +65,8 @@ pub(crate) struct Case {
     pub(crate) heals: Option<Can>,
     /// Why it cannot be taken back, by its author's word.
     pub(crate) one_way: Option<&'static str>,
+    /// The date at which the world's clock begins, in Unix milliseconds.
+    pub(crate) start_wall_ms: i64,
 }
 
 /// A check behind a pointer.
@@ -115,6 +117,7 @@ impl Case {
             check: None,
             heals: None,
             one_way: None,
+            start_wall_ms: START_WALL_MS,
         }
     }
 
@@ -170,7 +173,7 @@ impl Case {
             new: NEW.into(),
             release: ReleaseSpec::parse(self.release).unwrap(),
             seed: self.seed,
-            start_wall_ms: START_WALL_MS,
+            start_wall_ms: self.start_wall_ms,
             log: self.log.clone(),
             warm_up_ms: self.settings.warm_up_ms,
             interval_ms: self.settings.interval_ms,

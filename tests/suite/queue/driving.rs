@@ -222,7 +222,9 @@ fn a_level_that_is_lost_while_a_change_has_stopped_is_lost_when_it_goes_on() {
         assert_eq!(handle.demote(&fallen), ["mesh"]);
         early.clock.sleep_until(early.clock.now() + MINUTE_MS).await;
         handle.resume("mesh", li(), "I look at it").unwrap();
-        until(&early, &handle, "mesh", |mesh| level(mesh) == Some(to)).await;
+        until(&early, &handle, "mesh", |mesh| level(mesh).is_some()).await;
+        early.clock.sleep_until(early.clock.now() + MINUTE_MS).await;
+        assert_eq!(handle.change("mesh").and_then(|mesh| level(&mesh)), Some(to));
     });
     ended.unwrap();
     // And it is remembered where the queue is driven anew.

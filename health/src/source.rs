@@ -95,7 +95,7 @@ pub trait MetricSource: Send + Sync {
     /// When the metrics system cannot be reached or has no usable answer.
     async fn history(&self) -> Result<Vec<History>, SourceError>;
 
-    /// The interval that ended at `end_ms`, in milliseconds on the clock of the run. The answer's
+    /// The interval that ended at `end_ms`, in milliseconds on the clock that the run was given. The answer's
     /// [`end_ms`](Interval::end_ms) is the same number.
     ///
     /// # Errors

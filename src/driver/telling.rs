@@ -15,8 +15,8 @@ use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
 
 use super::Run;
 
-/// A clock and the date that disagree by less about the time between two runs are those of the run before: what they drift apart by
-/// in a month. No rule has finer times.
+/// A clock and a date that disagree by no more about the time between two runs are those of the run before: they drift apart by less,
+/// and no rule has finer times.
 const SAME_CLOCK_MS: u64 = 60_000;
 
 impl Run {

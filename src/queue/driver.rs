@@ -398,8 +398,8 @@ impl Run {
         }
     }
 
-    /// A change that is opened again acts no higher than it was told to: that is the first that it hears. What it has heard
-    /// before changes nothing.
+    /// A change that is opened again acts no higher than it was told to: that is the first that it hears. Where it has heard so before,
+    /// and nobody has granted it more since, that changes nothing.
     fn lower(&self, change: &str) {
         let machine = self.shared.machine.lock();
         let demoted = machine.as_ref().and_then(|queue| queue.demoted(change).cloned());

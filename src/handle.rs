@@ -36,7 +36,7 @@ pub enum Command {
         /// Which.
         target: String,
     },
-    /// Yes, to the open question, or to the one that the order [names](Order::question).
+    /// Yes, to the question that the order [names](Order::question), or else to the one that weighs most.
     Approve,
     /// Roll the whole change back. A person's word is enough; a program's is a reason to stop, which level and budgets decide on.
     RollBack,
@@ -111,7 +111,7 @@ pub struct Order {
     /// Why.
     pub reason: String,
     /// The [number](crate::Question::id) of the question that it answers: approve, resume, roll back and abort are taken only while that one is
-    /// open. `None`: whatever is. Other commands answer nothing, and are taken whatever it says.
+    /// open. `None`: whichever weighs most, and for resume none that a rule asks. Other commands answer nothing, and are taken whatever it says.
     #[serde(default)]
     pub question: Option<u64>,
 }
@@ -279,13 +279,23 @@ impl Handle {
         self.order(Command::Pin { target: target.into() }, actor, reason)
     }
 
-    /// The question that is open, if one is.
+    /// The question that weighs most of those that are open: whether to roll back before every other, and what a rule asks for some
+    /// applications last.
     pub fn question(&self) -> Option<Question> {
-        self.shared.machine.lock().as_ref().and_then(Machine::open_question)
+        self.questions().into_iter().next()
+    }
+
+    /// All questions that are open, at most one of each kind, the one that weighs most first and among equals the oldest. Each has its
+    /// notice, too.
+    pub fn questions(&self) -> Vec<Question> {
+        let machine = self.shared.machine.lock();
+        machine
+            .as_ref()
+            .map_or_else(Vec::new, |machine| machine.open_questions().cloned().collect())
     }
 
     /// A handle to the same run whose answers are to this [question](Question::id) alone: approve, resume, roll back and abort are refused
-    /// where another is open by then, or none. Who answers what somebody has read a while ago wants this one, so that the word does not
+    /// where it is not open any more. Who answers what somebody has read a while ago wants this one, so that the word does not
     /// fall on newer evidence.
     ///
     /// ```
@@ -306,14 +316,16 @@ impl Handle {
         }
     }
 
-    /// Says yes to the open question. For the question whether to roll back, that is the rollback. It takes a person.
+    /// Says yes to the question that the handle [answers](Self::answering), or else to the [one](Self::question) that weighs most. For the
+    /// question whether to roll back, that is the rollback. It takes a person.
     pub fn approve(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Approve, actor, reason)
     }
 
     /// Goes on: out of a freeze, or over what has stopped the change. What was seen stops it no more; what is twice as
-    /// much does, evidence that begins anew and shows again once twice as many targets are reached, and a gate that refuses twice as many. It takes a person; a program may lift the freeze or
-    /// pause that it alone has given.
+    /// much does, evidence that begins anew and shows again once twice as many targets are reached, and a gate that refuses twice as many.
+    /// What a rule asks it answers only where the handle [names](Self::answering) that question. It takes a person; a program may lift the
+    /// freeze or pause that it alone has given.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Resume, actor, reason)
     }

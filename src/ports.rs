@@ -74,27 +74,34 @@ impl QuestionKind {
 
     /// A bad version that stays where it is does harm; everything else only waits.
     pub(crate) const fn severity(self) -> Severity {
-        if self.weight() > 0 {
+        if self.weight() > 1 {
             Severity::Critical
         } else {
             Severity::Warning
         }
     }
 
-    /// What it must not wait behind: a version that is to be left goes before everything.
+    /// In which order it comes: a version that is to be left goes before everything, and what concerns the change before what
+    /// concerns some of its lanes.
     pub(crate) const fn weight(self) -> u8 {
         match self {
-            Self::RollBack | Self::RollBackNow => 1,
+            Self::RollBack => 3,
+            Self::RollBackNow => 2,
             Self::GoOnWithoutEvidence
-            | Self::RuleWantsPerson
             | Self::Stalled
             | Self::LeaveDebt
             | Self::Begin
             | Self::NextBatch
             | Self::Steps
             | Self::Blocked
-            | Self::BeyondBudget => 0,
+            | Self::BeyondBudget => 1,
+            Self::RuleWantsPerson => 0,
         }
+    }
+
+    /// A rule asks it, of those that the rule holds. Whoever lets the change go on does not answer it by that.
+    pub(crate) const fn is_of_rules(self) -> bool {
+        matches!(self, Self::RuleWantsPerson | Self::RollBackNow)
     }
 }
 

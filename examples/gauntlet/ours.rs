@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use unattended::defense::Guard;
 use unattended::upgrade::{Clock, MemoryJournal, Version};
 use unattended::{
-    Actor, Autopilot, Change, Ending, Handle, Level, Notice, NoticeStage, Notifier, Outcome, QuestionKind, Settings,
-    Severity, report,
+    Actor, Autopilot, Change, Ending, Handle, Level, Notice, NoticeStage, Notifier, Outcome, Question, QuestionKind,
+    Settings, Severity, report,
 };
 use unattended_examples_support::Failure;
 
@@ -28,7 +28,7 @@ const LOOK_MS: u64 = 5 * 60_000;
 struct Person {
     bad: bool,
     handle: OnceLock<Handle>,
-    asked: Mutex<Option<(u64, QuestionKind)>>,
+    asked: Mutex<Vec<Question>>,
     first: Mutex<Option<String>>,
 }
 
@@ -36,19 +36,20 @@ impl Person {
     async fn work<C: Clock>(&self, clock: &C) {
         loop {
             clock.sleep_until(clock.now() + LOOK_MS).await;
-            let due = self.asked.lock().take_if(|(at, _)| clock.now() >= *at + ANSWER_MS);
-            let (Some((_, kind)), Some(handle)) = (due, self.handle.get()) else {
-                continue;
-            };
-            let who = Actor::person("person", "gauntlet");
-            // A run that has ended needs no answer.
-            let _ = match (self.bad, kind) {
-                (true, QuestionKind::RollBackNow) | (false, _) if kind != QuestionKind::RollBack => {
-                    handle.approve(who, "looked into it")
-                }
-                (true, _) => handle.roll_back(who, "it is bad"),
-                (false, _) => handle.resume(who, "it is good"),
-            };
+            let is_due = |asked: &mut Question| clock.now() >= asked.asked_ms + ANSWER_MS;
+            let due: Vec<Question> = self.asked.lock().extract_if(.., is_due).collect();
+            let Some(handle) = self.handle.get() else { continue };
+            for Question { id, kind, .. } in due {
+                let (who, answer) = (Actor::person("person", "gauntlet"), handle.answering(id));
+                // A question that is not open any more needs no answer; a release that is bad goes back whatever is asked.
+                let _ = match (self.bad, kind) {
+                    (true, QuestionKind::RollBackNow) | (false, _) if kind != QuestionKind::RollBack => {
+                        answer.approve(who, "looked into it")
+                    }
+                    (true, _) => handle.roll_back(who, "it is bad"),
+                    (false, _) => answer.resume(who, "it is good"),
+                };
+            }
         }
     }
 }
@@ -60,12 +61,12 @@ impl Notifier for Person {
         if notice.question.is_some() || notice.severity == Severity::Critical {
             self.first.lock().get_or_insert_with(|| notice.text.clone());
         }
-        if let Some(question) = notice
-            .question
-            .as_ref()
-            .filter(|_| notice.stage != NoticeStage::Resolved)
-        {
-            *self.asked.lock() = Some((question.asked_ms, question.kind));
+        if let Some(question) = &notice.question {
+            let mut asked = self.asked.lock();
+            asked.retain(|asked| asked.id != question.id);
+            if notice.stage != NoticeStage::Resolved {
+                asked.push(question.clone());
+            }
         }
     }
 }
@@ -87,7 +88,7 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
     let person = Arc::new(Person {
         bad: ground.bad,
         handle: OnceLock::new(),
-        asked: Mutex::new(None),
+        asked: Mutex::new(Vec::new()),
         first: Mutex::new(None),
     });
     let clock = simulated.clock();

@@ -24,8 +24,8 @@ pub(crate) struct Desk {
     handle: OnceLock<(Handle, Arc<Simulated>)>,
     /// Steps taken by hand.
     by_hand: AtomicU32,
-    /// The question that waits for the simulated operator, and since when.
-    asked: Mutex<Option<(u64, u64)>>,
+    /// The questions that wait for the simulated operator, and since when.
+    asked: Mutex<Vec<(u64, u64)>>,
     post: Option<Post>,
 }
 
@@ -35,7 +35,7 @@ impl Desk {
             operator,
             handle: OnceLock::new(),
             by_hand: AtomicU32::new(0),
-            asked: Mutex::new(None),
+            asked: Mutex::new(Vec::new()),
             post,
         }
     }
@@ -58,11 +58,9 @@ impl Desk {
     pub(crate) async fn work<C: Clock>(&self, clock: &C) {
         loop {
             clock.sleep_until(clock.now() + LOOK_MS).await;
-            let due = self
-                .asked
-                .lock()
-                .take_if(|(_, asked_ms)| clock.now() >= *asked_ms + ANSWER_MS);
-            if let Some((question, _)) = due {
+            let is_due = |asked: &mut (u64, u64)| clock.now() >= asked.1 + ANSWER_MS;
+            let due: Vec<(u64, u64)> = self.asked.lock().extract_if(.., is_due).collect();
+            for (question, _) in due {
                 self.answer(question, Actor::person("operator", "simulated"), "yes");
             }
             if self.operator == Operator::Simulated {
@@ -120,18 +118,16 @@ impl Notifier for Desk {
         if let Some(post) = &self.post {
             post.notify(notice);
         }
-        // Who has answered is not asked again, and what is over needs no answer.
-        let Some(question) = notice
-            .question
-            .as_ref()
-            .filter(|_| notice.stage != NoticeStage::Resolved)
-        else {
+        let Some(question) = &notice.question else { return };
+        // What is said again is asked once, and what is over needs no answer.
+        self.asked.lock().retain(|(asked, _)| *asked != question.id);
+        if notice.stage == NoticeStage::Resolved {
             return;
-        };
+        }
         match self.operator {
             // Steps are taken one by one, not by an answer.
             Operator::Simulated if question.kind == QuestionKind::Steps => {}
-            Operator::Simulated => *self.asked.lock() = Some((question.id, question.asked_ms)),
+            Operator::Simulated => self.asked.lock().push((question.id, question.asked_ms)),
             Operator::Prompt => self.prompt(question).await,
             Operator::None => {}
         }

@@ -164,13 +164,13 @@ impl Machine {
         let before = std::mem::replace(&mut self.autonomy.level, level);
         if before < level {
             // What a higher level needs no word for is not asked about any more; it is decided again.
-            if self.question.as_ref().is_some_and(|question| {
-                matches!(
-                    question.kind,
-                    QuestionKind::Steps | QuestionKind::NextBatch | QuestionKind::Blocked | QuestionKind::Begin
-                )
-            }) {
-                self.question = None;
+            for kind in [
+                QuestionKind::Steps,
+                QuestionKind::NextBatch,
+                QuestionKind::Blocked,
+                QuestionKind::Begin,
+            ] {
+                self.questions.close(kind);
             }
         }
         self.scan_due = true;
@@ -322,7 +322,7 @@ impl Machine {
             let each_moves = !self.decides_by(4);
             self.autonomy.goes_on(&block, each_moves, self.now_ms);
             self.moved_ms = self.now_ms;
-            self.close_question(QuestionKind::Blocked);
+            self.questions.close(QuestionKind::Blocked);
             self.decide_text(
                 "check.passed",
                 "what had blocked the change is over, and it goes on".to_owned(),
@@ -362,12 +362,6 @@ impl Machine {
     pub(super) fn lift_block(&mut self) {
         if let Some(block) = &mut self.autonomy.block {
             block.lifted = true;
-        }
-    }
-
-    pub(super) fn close_question(&mut self, kind: QuestionKind) {
-        if self.question.as_ref().is_some_and(|question| question.kind == kind) {
-            self.question = None;
         }
     }
 }

@@ -36,15 +36,10 @@ impl Machine {
             self.autonomy.wanted = Some((0, self.lanes.len() as u64, self.size_of_batch(0)));
         }
         let Some((batch, lanes, targets)) = self.autonomy.wanted else {
-            self.close_question(QuestionKind::NextBatch);
+            self.questions.close(QuestionKind::NextBatch);
             return;
         };
-        if batch > 0
-            && self
-                .question
-                .as_ref()
-                .is_some_and(|open| open.kind == QuestionKind::NextBatch)
-        {
+        if batch > 0 && self.questions.has(QuestionKind::NextBatch) {
             return;
         }
         let evidence = libm::exp(self.judge.ln_e().min(700.0));

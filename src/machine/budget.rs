@@ -103,7 +103,7 @@ impl Machine {
             self.ask_beyond(beyond, why, yes, otherwise, commands);
         } else if self.autonomy.beyond == Some(Beyond::Starts) {
             self.autonomy.beyond = None;
-            self.close_question(QuestionKind::BeyondBudget);
+            self.questions.close(QuestionKind::BeyondBudget);
         }
         room.map_or(most, |room| most.min(usize::try_from(room).unwrap_or(usize::MAX)))
     }
@@ -137,7 +137,7 @@ impl Machine {
     }
 
     fn ask_beyond(&mut self, beyond: Beyond, why: String, yes: &str, otherwise: &str, commands: &mut Commands) {
-        let before = self.question.as_ref().map(|question| question.kind);
+        let before = self.questions.has(QuestionKind::BeyondBudget);
         let text = format!(
             "{why}; {} of {} targets run {}, {} are under way, evidence against it is {:.1} of {:.0}: {yes}?",
             self.exposed,
@@ -148,7 +148,7 @@ impl Machine {
             1.0 / self.setup.change.settings.alpha,
         );
         self.ask(QuestionKind::BeyondBudget, text, otherwise.to_owned(), commands);
-        if before.is_none() {
+        if !before && self.questions.has(QuestionKind::BeyondBudget) {
             self.autonomy.beyond = Some(beyond);
         }
     }

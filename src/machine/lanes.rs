@@ -367,16 +367,10 @@ impl Machine {
     /// Rules keep targets on a version that is to be left: somebody must know at once, and may say otherwise.
     pub(super) fn ask_for_the_way_back(&mut self, commands: &mut Commands) {
         let Some(&first) = self.parked.first() else {
-            if self
-                .question
-                .as_ref()
-                .is_some_and(|question| question.kind == QuestionKind::RollBackNow)
-            {
-                self.question = None;
-            }
+            self.questions.close(QuestionKind::RollBackNow);
             return;
         };
-        if self.question.is_some() {
+        if self.questions.has(QuestionKind::RollBackNow) || !self.decides_by(4) && !self.questions.is_empty() {
             return;
         }
         let record = self.lanes[self.app_of(first).0 as usize]
@@ -524,6 +518,11 @@ impl Lane {
             opened,
             ..Self::default()
         }
+    }
+
+    /// Only a person's word lets it go on.
+    pub(super) fn needs_person(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.needs_person)
     }
 
     /// It is held, and it is known until when.

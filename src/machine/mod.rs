@@ -56,7 +56,7 @@ use crate::around::Seen;
 use crate::input::{Decided, Header, Input};
 use crate::level::Act;
 use crate::notice::Desk;
-use crate::{Change, Debt, Level, Outcome, Question, QuestionKind, RunError};
+use crate::{Change, Debt, Level, Outcome, QuestionKind, RunError};
 
 use self::autonomy::Autonomy;
 use self::classes::ClassState;
@@ -120,9 +120,7 @@ pub(crate) struct Machine {
     overruled: stop::Overruled,
     /// A person said that the rollback need not wait for the rules.
     back_by_person: bool,
-    question: Option<Question>,
-    /// Questions asked so far.
-    asked: u64,
+    questions: questions::Questions,
     /// Somebody who may not take the change back by a word has asked for it, and why.
     asked_back: Option<String>,
     /// A person said: go on without evidence, leave debt, once for each question.
@@ -277,8 +275,7 @@ impl Machine {
             overruled: stop::Overruled::default(),
             back_by_person: false,
             parked: Vec::new(),
-            question: None,
-            asked: 0,
+            questions: questions::Questions::default(),
             asked_back: None,
             granted: Vec::new(),
             now_ms,
@@ -521,7 +518,7 @@ impl Machine {
 
     fn end(&mut self, outcome: Outcome, commands: &mut Commands) {
         if outcome != Outcome::Waiting {
-            self.question = None;
+            self.questions.clear();
         }
         self.course = Course::Ended(outcome);
         self.decide_text("change.ended", format!("the change ended: {}", outcome.as_str()), None);
@@ -547,7 +544,7 @@ impl Machine {
             } else {
                 Course::Forward
             };
-            self.question = None;
+            self.questions.clear();
             self.waits_for = None;
             self.moved_ms = self.now_ms;
             self.sight = receipts::Sight::default();

@@ -19,7 +19,7 @@ impl Machine {
             command,
             actor,
             reason,
-            question: _,
+            question,
         } = order;
         if let Command::Step { target } = command {
             return self.step(actor, target);
@@ -56,11 +56,11 @@ impl Machine {
                 // Out of both at once; what a check has stopped wants a word of its own.
                 let (frozen, paused) = (self.frozen.take(), self.paused.take());
                 if frozen.is_none() && paused.is_none() {
-                    self.resume();
+                    self.resume(*question);
                 }
             }
             Command::Approve => {
-                if let Some(question) = self.question.take() {
+                if let Some(question) = self.take_question(*question) {
                     self.grant(question);
                 }
             }
@@ -74,13 +74,13 @@ impl Machine {
                     return;
                 }
                 self.frozen = None;
-                self.question = None;
+                self.questions.clear();
                 self.begin_rollback(text);
             }
             Command::Abort => {
                 // Attempts under way come to their end first: nobody's ingress stays closed.
                 // Where somebody had frozen them, they stay frozen.
-                self.question = None;
+                self.questions.clear();
                 self.aborting = Some(self.now_ms);
             }
         }

@@ -55,7 +55,8 @@ impl Machine {
             .iter()
             .map(|(_, way)| way.ends_ms)
             .try_fold(self.now_ms, |latest, ends| Some(latest.max(ends?)));
-        let waits_for = self.question.as_ref().map(|question| question.text.clone());
+        let asked = self.questions.first().filter(|_| self.waits_for_person());
+        let waits_for = asked.map(|question| question.text.clone());
         let mut late: Vec<&(usize, Way)> = ways.iter().filter(|(_, way)| is_late(way)).collect();
         late.sort_by_key(|(lane, way)| (std::cmp::Reverse(way.ends_ms.unwrap_or(u64::MAX)), *lane));
         let fleet = &self.setup.change.fleet;

@@ -4,16 +4,84 @@ use crate::{Outcome, Question, QuestionKind};
 
 use super::lanes::Lane;
 use super::span::span;
-use super::{Commands, Machine};
+use super::{Commands, Course, Machine};
+
+/// The questions that are open, at most one of each kind: the one that weighs most first, and among equals the oldest.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    open: Vec<Question>,
+    /// Questions asked so far.
+    asked: u64,
+}
+
+impl Questions {
+    /// The one that weighs most.
+    pub(super) fn first(&self) -> Option<&Question> {
+        self.open.first()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Question> {
+        self.open.iter()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Whether one of this kind is open.
+    pub(super) fn has(&self, kind: QuestionKind) -> bool {
+        self.open.iter().any(|open| open.kind == kind)
+    }
+
+    /// Whether the one of this number is open.
+    pub(super) fn is_open(&self, id: u64) -> bool {
+        self.open.iter().any(|open| open.id == id)
+    }
+
+    /// It has been answered, or is asked no more.
+    pub(super) fn close(&mut self, kind: QuestionKind) {
+        self.open.retain(|open| open.kind != kind);
+    }
+
+    /// None of them is asked any more.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+    }
+
+    fn insert(&mut self, question: Question) {
+        let weight = question.kind.weight();
+        let at = self.open.iter().position(|open| open.kind.weight() < weight);
+        self.open.insert(at.unwrap_or(self.open.len()), question);
+    }
+
+    /// Takes the first that is meant.
+    fn take(&mut self, is_meant: impl Fn(&Question) -> bool) -> Option<Question> {
+        let at = self.open.iter().position(is_meant)?;
+        Some(self.open.remove(at))
+    }
+}
 
 impl Machine {
-    /// A person takes up what a check has stopped: over the evidence too, if that is what stopped it.
-    pub(super) fn resume(&mut self) {
-        match self.question.take() {
+    /// A person takes up what a check has stopped: over the evidence too, if that is what stopped it. Where they name no question, that is
+    /// no answer to one that a rule asks: to go on is not to let go what the rule holds.
+    pub(super) fn resume(&mut self, named: Option<u64>) {
+        let question = if self.decides_by(4) && named.is_none() {
+            self.questions.take(|open| !open.kind.is_of_rules())
+        } else {
+            self.take_question(named)
+        };
+        match question {
             Some(question) if question.kind == QuestionKind::RollBack => self.overrule(),
             Some(question) => self.grant(question),
             None => self.lift_block(),
         }
+    }
+
+    /// The question that an answer is to: the one that it names, or else the one that weighs most.
+    pub(super) fn take_question(&mut self, named: Option<u64>) -> Option<Question> {
+        // In earlier versions one was open at a time, and in the first its number was not looked at.
+        let named = named.filter(|_| self.decides_by(4));
+        self.questions.take(|open| named.is_none_or(|id| open.id == id))
     }
 
     /// The answer to a question was "yes".
@@ -33,7 +101,7 @@ impl Machine {
             QuestionKind::Blocked => self.lift_block(),
             QuestionKind::BeyondBudget => self.lift_budget(),
             // One word does not stand for many: each target is named.
-            QuestionKind::Steps => self.question = Some(question),
+            QuestionKind::Steps => self.questions.insert(question),
             QuestionKind::RollBackNow => {
                 self.back_by_person = true;
                 self.scan_due = true;
@@ -41,14 +109,10 @@ impl Machine {
         }
     }
 
-    /// Asks a person, one question at a time: one that weighs more takes the place of one that weighs less, which is
-    /// asked again when there is room.
+    /// Asks a person, one question of each kind at a time, so that none waits behind one of a few lanes. Whether to roll back is
+    /// asked alone: it takes the place of what is asked about going on, which is asked again when that is decided.
     pub(super) fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) {
-        if self
-            .question
-            .as_ref()
-            .is_some_and(|open| open.kind.weight() >= kind.weight())
-        {
+        if !self.makes_room_for(kind) {
             return;
         }
         let patience_ms = self.person_patience_ms;
@@ -57,9 +121,9 @@ impl Machine {
             "{otherwise}; after {} without an answer the run ends as waiting, and a later one goes on from there",
             span(patience_ms)
         );
-        self.asked += 1;
+        self.questions.asked += 1;
         let question = Question {
-            id: self.asked,
+            id: self.questions.asked,
             kind,
             text: text.clone(),
             otherwise,
@@ -67,8 +131,42 @@ impl Machine {
             by_ms,
         };
         self.decide_text("person.asked", text, None);
-        self.question = Some(question);
+        self.questions.insert(question);
         self.tell_people(commands);
+    }
+
+    /// Whether a question of this kind may be asked now; those that it takes the place of are closed.
+    fn makes_room_for(&mut self, kind: QuestionKind) -> bool {
+        if !self.decides_by(4) {
+            // One question was open at a time, whomever it concerned.
+            let severity = kind.severity();
+            let may = self.questions.iter().all(|open| open.kind.severity() < severity);
+            if may {
+                self.questions.clear();
+            }
+            return may;
+        }
+        let whether_back = kind == QuestionKind::RollBack;
+        let of_the_way_back = whether_back || kind == QuestionKind::RollBackNow;
+        if self.questions.has(kind) || self.questions.has(QuestionKind::RollBack) && !of_the_way_back {
+            return false;
+        }
+        if whether_back {
+            let open = &mut self.questions.open;
+            open.retain(|open| open.kind == QuestionKind::RollBackNow);
+        }
+        true
+    }
+
+    /// Somebody is asked, and nothing goes on without the answer. What a rule asks of some lanes, or of what of a class goes back, holds
+    /// up nobody else.
+    pub(super) fn waits_for_person(&self) -> bool {
+        let forward = self.course == Course::Forward;
+        let of_a_part = |kind: QuestionKind| forward && kind.is_of_rules();
+        self.questions.iter().any(|open| !of_a_part(open.kind))
+            || !self.questions.is_empty()
+                && self.in_flight == 0
+                && self.lanes.iter().all(|lane| lane.is_finished() || lane.needs_person())
     }
 
     /// Nobody has touched anything, and nobody will without the answer.
@@ -80,12 +178,17 @@ impl Machine {
             )
     }
 
-    /// The open question waits for its person too long: the run ends, and a later one resumes.
+    /// The open questions wait for their person too long: the run ends, and a later one resumes.
     pub(super) fn check_patience(&mut self, commands: &mut Commands) {
-        if let Some(question) = &self.question
-            && self.now_ms >= question.by_ms
-            && (question.kind == QuestionKind::RollBack || self.waits_to_be_begun(question.kind) || self.stands_still())
-            && !(question.kind == QuestionKind::RollBackNow && self.lanes.iter().any(Lane::waits_for_a_window))
+        let is_late = |open: &&Question| self.now_ms >= open.by_ms;
+        let is_urgent = |open: &Question| open.kind == QuestionKind::RollBack || self.waits_to_be_begun(open.kind);
+        let window =
+            || self.questions.has(QuestionKind::RollBackNow) && self.lanes.iter().any(Lane::waits_for_a_window);
+        if self.questions.iter().filter(is_late).any(is_urgent)
+            || !self.questions.is_empty()
+                && self.questions.iter().all(|open| is_late(&open))
+                && self.stands_still()
+                && !window()
         {
             self.end(Outcome::Waiting, commands);
         }

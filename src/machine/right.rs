@@ -22,11 +22,11 @@ impl Machine {
             reason: _,
         } = order;
         if let Some(named) = question.filter(|_| command.may_answer())
-            && self.question.as_ref().map(|open| open.id) != Some(named)
+            && !self.questions.is_open(named)
         {
             return Some(CommandError::OtherQuestion {
                 named,
-                open: self.question.as_ref().map(|open| (open.id, open.text.clone())),
+                open: self.questions.first().map(|open| (open.id, open.text.clone())),
             });
         }
         if let Command::Level { level, until_unix_ms } = command

@@ -22,7 +22,7 @@ impl Machine {
         self.now_ms = self.now_ms.max(now_ms);
         // Nobody is asked anything here.
         self.watch_checks(&mut Commands::default());
-        self.question = None;
+        self.questions.clear();
         let stop = self.stop_found();
         if stop.is_none() {
             self.advance_classes();

@@ -102,7 +102,7 @@ impl Machine {
     /// Carries out what people said of single targets: starts them, or has those looked at that are said to be done.
     pub(super) fn take_steps(&mut self, commands: &mut Commands) {
         if self.autonomy.offered.is_empty() {
-            self.close_question(QuestionKind::Steps);
+            self.questions.close(QuestionKind::Steps);
             return;
         }
         if self.may(Act::Effect) {
@@ -167,13 +167,10 @@ impl Machine {
         if !self.offers_are_open() {
             return;
         }
-        let asked = self
-            .question
-            .as_ref()
-            .is_some_and(|open| open.kind == QuestionKind::Steps);
+        let asked = self.questions.has(QuestionKind::Steps);
         if open.is_empty() || asked {
             if open.is_empty() {
-                self.close_question(QuestionKind::Steps);
+                self.questions.close(QuestionKind::Steps);
             }
             return;
         }

@@ -234,7 +234,7 @@ impl Machine {
         self.end_rehearsal();
         self.forget_aside();
         self.back_began = true;
-        self.question = None;
+        self.questions.clear();
         self.forget_looks();
         for target in &mut self.targets {
             target.tries = 0;
@@ -433,7 +433,7 @@ impl Machine {
         }
         let waited = span(patience);
         let finished = self.all_lanes_finished() && self.frontier.is_done();
-        if finished && self.question.is_some() {
+        if finished && !self.questions.is_empty() {
             return;
         }
         if self.in_flight > 0 || finished {
@@ -455,6 +455,10 @@ impl Machine {
             return;
         }
         if self.course == Course::Back || self.lanes.iter().any(Lane::waits_for_a_window) {
+            return;
+        }
+        if self.waits_for_person() {
+            // That is why.
             return;
         }
         let why = match self.judge.verdict() {

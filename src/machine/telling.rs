@@ -96,7 +96,7 @@ impl Machine {
     /// All that is so now. Nothing is so in a change that goes well.
     fn matters(&self) -> Vec<Matter> {
         let mut matters = Vec::new();
-        if let Some(question) = &self.question {
+        for question in self.questions.iter() {
             matters.push(Matter {
                 detail: Some(question.kind.as_str().to_owned()),
                 question: Some(question.clone()),

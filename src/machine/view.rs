@@ -26,9 +26,9 @@ impl Machine {
         }
     }
 
-    /// What a person is asked, if anything.
-    pub(crate) fn open_question(&self) -> Option<Question> {
-        self.question.clone()
+    /// What people are asked, what weighs most first.
+    pub(crate) fn open_questions(&self) -> impl Iterator<Item = &Question> {
+        self.questions.iter()
     }
 
     pub(super) fn state(&self) -> &'static str {
@@ -36,7 +36,7 @@ impl Machine {
             Course::Ended(outcome) => outcome.as_str(),
             _ if self.frozen.is_some() => "frozen",
             _ if self.paused.is_some() => "paused",
-            _ if self.question.is_some() => "waiting",
+            _ if self.waits_for_person() => "waiting",
             Course::Back => "rolling back",
             Course::Forward if self.in_flight > 0 => "rolling out",
             Course::Forward => "baking",
@@ -78,7 +78,7 @@ impl Machine {
             outcome,
             state: self.state().to_owned(),
             state_since_ms: elapsed(self.state_since()),
-            ask: self.question.as_ref().map(|question| Ask {
+            ask: self.questions.first().map(|question| Ask {
                 id: question.id,
                 question: question.text.clone(),
                 by_ms: elapsed(question.by_ms),
@@ -117,7 +117,7 @@ impl Machine {
         let since = match self.course {
             Course::Ended(_) => Some(self.record.state_since_ms),
             Course::Back => last(&["rollback.began"]),
-            Course::Forward if self.question.is_some() => last(&["person.asked"]),
+            Course::Forward if self.waits_for_person() => last(&["person.asked"]),
             Course::Forward => last(&["lane.opened", "class.safe", "class.silent"]),
         };
         since.unwrap_or(self.setup.header.began_ms)

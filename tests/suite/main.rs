@@ -23,6 +23,7 @@ mod orders;
 mod outlook;
 mod pace;
 mod permit;
+mod questions;
 mod queue;
 mod reboot;
 mod refusals;

@@ -1,0 +1,151 @@
+//! Questions beside one another: what a rule asks for one application keeps nobody else waiting, and a yes does what it says.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::collections::BTreeSet;
+
+use crate::support::{Case, HOUR_MS, MINUTE_MS, Stage, person};
+use unattended::batching::{Ramp, pct};
+use unattended::upgrade::Clock;
+use unattended::{CommandError, Level, Outcome, QuestionKind};
+
+/// Twenty targets of each of six applications; a rule wants a person for the first.
+fn ruled(level: Level) -> Case {
+    let mut case = Case::calm(6, 20).level(level);
+    // A first batch in which others show every class, too.
+    case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(30), pct(100)]).unwrap());
+    case.rules = "version: 1
+pack: shop
+owner: platform
+scope: all
+rules:
+  - {id: new-hands, kind: person, select: {app: app-0}, owner: team-pay, step: batch, reason: nobody knows them}
+"
+    .to_owned();
+    case
+}
+
+fn kinds(stage: &Stage) -> Vec<QuestionKind> {
+    stage.handle.questions().iter().map(|question| question.kind).collect()
+}
+
+/// Somebody answers questions of one kind, as soon as they are asked, until a time.
+#[track_caller]
+fn answer(stage: &mut Stage, kind: QuestionKind, until_ms: u64) -> BTreeSet<u64> {
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let mut answered = BTreeSet::new();
+    let left = stage.drive(async {
+        while clock.now() < until_ms {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            let asked = handle.questions().into_iter().find(|question| question.kind == kind);
+            if let Some(question) = asked.filter(|question| !answered.contains(&question.id)) {
+                handle.answering(question.id).approve(person(), "go on").unwrap();
+                answered.insert(question.id);
+            }
+        }
+    });
+    assert!(left.unwrap().is_none(), "it has ended");
+    answered
+}
+
+#[test]
+fn a_rule_of_one_application_keeps_no_batch_of_the_others_waiting() {
+    let mut stage = ruled(Level::L2).stage();
+    // The first batch is confirmed, and the rule asks.
+    let clock = stage.sim.clock();
+    answer(&mut stage, QuestionKind::NextBatch, 30 * MINUTE_MS);
+    assert!(stage.drive(clock.sleep_until(HOUR_MS)).unwrap().is_none());
+    assert_eq!(kinds(&stage), [QuestionKind::NextBatch, QuestionKind::RuleWantsPerson]);
+    let open = stage.handle.questions();
+    assert_eq!(stage.handle.question().as_ref(), open.first());
+    assert_eq!(stage.handle.summary().unwrap().ask.unwrap().id, open[0].id);
+    let told: BTreeSet<u64> = stage
+        .handle
+        .notices()
+        .into_iter()
+        .filter_map(|notice| Some(notice.question?.id))
+        .collect();
+    assert_eq!(told, open.iter().map(|question| question.id).collect());
+    let rule = open[1].id;
+
+    answer(&mut stage, QuestionKind::NextBatch, 24 * HOUR_MS);
+    let progress = stage.handle.progress().unwrap();
+    assert_eq!(
+        (progress.exposed, progress.targets),
+        (100, 120),
+        "all but those of the rule"
+    );
+    assert_eq!(
+        (kinds(&stage), stage.handle.question().unwrap().id),
+        (vec![QuestionKind::RuleWantsPerson], rule),
+        "it is asked once, and still is"
+    );
+    stage
+        .handle
+        .answering(rule)
+        .approve(person(), "they know them now")
+        .unwrap();
+    assert!(stage.drive(clock.sleep_until(25 * HOUR_MS)).unwrap().is_none());
+    assert!(stage.handle.progress().unwrap().exposed > 100);
+}
+
+#[test]
+fn a_rule_of_one_application_keeps_no_budget_and_no_check_of_the_others_waiting() {
+    let mut case = ruled(Level::L3);
+    case.settings.budget.starts_per_day = Some(10);
+    let mut stage = case.stage();
+    let answered = answer(&mut stage, QuestionKind::BeyondBudget, 20 * HOUR_MS);
+    assert!(answered.len() >= 9, "{answered:?}");
+    assert_eq!(stage.handle.progress().unwrap().exposed, 100);
+}
+
+#[test]
+fn who_goes_on_does_not_answer_what_a_rule_asks() {
+    let mut stage = ruled(Level::L4).stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(HOUR_MS)).unwrap().is_none());
+    let question = stage.handle.question().unwrap();
+    assert_eq!(question.kind, QuestionKind::RuleWantsPerson);
+    assert_ne!(stage.handle.progress().unwrap().state, "waiting", "the others go on");
+    let of_the_rule = |stage: &Stage| {
+        let effects = stage.platform.effects().into_iter();
+        effects.filter(|effect| effect.target.starts_with("app-0-")).count()
+    };
+    stage.handle.resume(person(), "go on").unwrap();
+    assert!(stage.drive(clock.sleep_until(5 * HOUR_MS)).unwrap().is_none());
+    assert_eq!(
+        (of_the_rule(&stage), stage.handle.question().as_ref()),
+        (0, Some(&question))
+    );
+    assert_eq!(stage.handle.progress().unwrap().exposed, 100);
+    assert_eq!(stage.handle.progress().unwrap().state, "waiting", "nobody else is left");
+    let late = stage.handle.answering(question.id + 1).resume(person(), "go on");
+    assert!(matches!(late, Err(CommandError::OtherQuestion { .. })), "{late:?}");
+    // Who names it means it.
+    stage.handle.answering(question.id).resume(person(), "go on").unwrap();
+    assert!(
+        stage
+            .drive(clock.sleep_until(5 * HOUR_MS + MINUTE_MS))
+            .unwrap()
+            .is_none()
+    );
+    assert!(of_the_rule(&stage) > 0);
+}
+
+/// The question whose answer was not given in time ends the run only where nothing else is asked in time.
+#[test]
+fn what_a_rule_asks_ends_no_run_that_goes_on() {
+    let mut case = ruled(Level::L2);
+    case.settings.person_patience_ms = 12 * HOUR_MS;
+    let mut stage = case.stage();
+    answer(&mut stage, QuestionKind::NextBatch, 30 * MINUTE_MS);
+    // Nobody confirms a batch for a while in which the question of the rule runs out.
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(HOUR_MS)).unwrap().is_none());
+    let asked_ms = stage.handle.questions().last().unwrap().asked_ms;
+    let batch = stage.handle.question().unwrap();
+    assert_eq!(batch.kind, QuestionKind::NextBatch);
+    let between_ms = u64::midpoint(asked_ms, batch.asked_ms) + 12 * HOUR_MS;
+    assert!(between_ms < batch.by_ms && between_ms > asked_ms + 12 * HOUR_MS);
+    assert!(stage.drive(clock.sleep_until(between_ms)).unwrap().is_none());
+    assert_eq!(stage.run().outcome, Outcome::Waiting);
+}

@@ -38,6 +38,11 @@ impl Aside {
         self.waits
     }
 
+    /// Those on the new version that are to go back and have not begun to.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = TargetIndex> {
+        self.back.iter().copied()
+    }
+
     /// Nobody is left that must go back.
     pub(super) const fn is_back(&self) -> bool {
         self.back.is_empty()
@@ -261,6 +266,7 @@ impl Machine {
             }
         }
         self.end_rehearsal();
+        self.forget_word_on_way_back();
         // The judge has seen the class in everything: what is left is judged by what it shows from here on.
         self.judge.begin_anew();
         self.start_failures.forget();
@@ -308,6 +314,9 @@ impl Machine {
             if self.targets[target.0 as usize].in_flight.is_none() {
                 self.aside.back.push(target);
             }
+        }
+        if self.decides_by(4) {
+            self.ask_for_the_way_back(commands);
         }
     }
 

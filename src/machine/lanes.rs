@@ -1,6 +1,6 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
-use unattended_batching::{AppIndex, Blocked, Event, TargetIndex};
+use unattended_batching::{AppIndex, Blocked, Event};
 use unattended_defense::{Decision, Direction, Need, Verdict};
 
 use crate::{HoldView, QuestionKind};
@@ -17,6 +17,8 @@ pub(crate) struct Lane {
     rests_since: Option<u64>,
     finished: bool,
     pub(crate) hold: Option<Hold>,
+    /// What holds its way back; in changes of earlier versions that is in `hold`, too.
+    back_hold: Option<Hold>,
     /// Since when unhealthy targets eat its whole allowance.
     pub(crate) blocked_since: Option<u64>,
     /// A person lifted what only a person could lift.
@@ -44,18 +46,63 @@ struct Ahead {
 pub(crate) struct Hold {
     /// Look again at this time.
     until_ms: u64,
-    pub(crate) needs_person: bool,
+    ends_by: EndsBy,
     /// It holds the way back, not the way forward.
     back: bool,
     /// Its place in the record.
     pub(crate) record: Option<usize>,
 }
 
+/// What ends a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndsBy {
+    /// Time: the rules say when.
+    Time,
+    /// A person's word, which the rules want.
+    Word,
+    /// Nothing that is known, and nobody's word: the rules do not let it start, and who wants it changes them.
+    Rules,
+}
+
 impl Hold {
+    /// Time alone does not end it.
+    pub(super) const fn is_endless(&self) -> bool {
+        !matches!(self.ends_by, EndsBy::Time)
+    }
+
+    /// A person's word ends it.
+    pub(super) const fn needs_person(&self) -> bool {
+        matches!(self.ends_by, EndsBy::Word)
+    }
+
     /// It holds the way back, not the way forward.
     pub(super) const fn is_back(&self) -> bool {
         self.back
     }
+
+    /// The same, of the way back.
+    pub(super) const fn of_way_back(mut self) -> Self {
+        self.back = true;
+        self
+    }
+
+    /// The rules are to be asked again.
+    pub(super) const fn is_over(&self, now_ms: u64) -> bool {
+        now_ms >= self.until_ms
+    }
+}
+
+/// What a person's word makes of a decision that held a lane.
+enum Lifted {
+    /// Nothing of it is left, as it was in earlier versions.
+    Whole,
+    /// This much of it stays.
+    To(Verdict),
+}
+
+/// Whether a person may say otherwise: a rule wants one, or cannot tell.
+const fn is_for_people(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::NeedsPerson | Verdict::Unknown(_))
 }
 
 /// How long a hold without a known end lasts before it is looked at again.
@@ -84,7 +131,7 @@ impl Machine {
 
     /// Some lane is to be asked about again. That must not wait for the next interval of metrics.
     fn a_hold_ends(&self) -> bool {
-        let ends = |hold: &Hold| !hold.back && self.now_ms >= hold.until_ms;
+        let ends = |hold: &Hold| !hold.back && hold.is_over(self.now_ms);
         !self.is_unruled() && (self.lanes.iter()).any(|lane| !lane.finished && lane.hold.as_ref().is_some_and(ends))
     }
 
@@ -263,20 +310,22 @@ impl Machine {
             self.decide_lane(app, self.wave())
         };
         let before = self.lanes[lane].hold.take().and_then(|hold| hold.record);
-        // A person's word lifts what only a person can lift, for this slice; windows with an end stay in force.
-        let lifted = self.lanes[lane].allowed_by_person && decision.next_feasible.is_none();
-        if lifted && !matches!(decision.verdict, Verdict::Deny | Verdict::Hold { until: Some(_) }) {
-            self.frontier.on(Event::Released { app });
-            return true;
-        }
-        if decision.verdict.may_start()
+        let verdict = match self.lifted_by_word(lane, &decision) {
+            Some(Lifted::Whole) => {
+                self.frontier.on(Event::Released { app });
+                return true;
+            }
+            Some(Lifted::To(verdict)) => verdict,
+            None => decision.verdict,
+        };
+        if verdict.may_start()
             && let Some(at) = before
         {
             self.record.hold_ended(at, self.now_ms);
             // What was held did not stand still.
             self.moved_ms = self.now_ms;
         }
-        match decision.verdict {
+        match verdict {
             Verdict::Allow => {
                 self.frontier.on(Event::Released { app });
                 self.frontier.on(Event::Limited { app, n: None });
@@ -294,8 +343,32 @@ impl Machine {
         }
     }
 
+    /// What a person's word for this slice makes of a decision of the rules. It satisfies a rule that wants a person, or that cannot
+    /// tell; it lifts no denial, no window, and no limit of how many.
+    fn lifted_by_word(&self, lane: usize, decision: &Decision) -> Option<Lifted> {
+        if !self.lanes[lane].allowed_by_person {
+            return None;
+        }
+        if self.decides_by(4) {
+            let stays = decision.findings.iter().map(|finding| finding.verdict);
+            let stays = stays.filter(|verdict| matches!(verdict, Verdict::AllowLimited(_)));
+            return is_for_people(decision.verdict).then(|| Lifted::To(stays.fold(Verdict::Allow, Verdict::join)));
+        }
+        // It went further before: a hold without a known end was lifted, and a limit.
+        let held = matches!(decision.verdict, Verdict::Deny | Verdict::Hold { until: Some(_) });
+        (decision.next_feasible.is_none() && !held).then_some(Lifted::Whole)
+    }
+
     /// Holds the lane. `before` is the record of the hold it comes out of, if it does.
     fn hold(&mut self, lane: usize, app: AppIndex, decision: &Decision, before: Option<usize>) {
+        // The end of a hold is the rules' to say, not the clock's: who is asked again may hold it longer.
+        let until_ms = u64::MAX;
+        self.frontier.on(Event::HeldUntil { app, until_ms });
+        self.lanes[lane].hold = Some(self.hold_by(app, decision, before));
+    }
+
+    /// The hold of a lane that a decision of the rules makes, and its record.
+    pub(super) fn hold_by(&mut self, app: AppIndex, decision: &Decision, before: Option<usize>) -> Hold {
         let ends = match decision.verdict {
             Verdict::Hold { until } => decision.next_feasible.or(until).map(|until| self.run_ms(until)),
             _ => None,
@@ -303,11 +376,6 @@ impl Machine {
         let until_ms = ends
             .filter(|&end| end > self.now_ms)
             .unwrap_or(self.now_ms + LOOK_AGAIN_MS);
-        // The end of a hold is the rules' to say, not the clock's: who is asked again may hold it longer.
-        self.frontier.on(Event::HeldUntil {
-            app,
-            until_ms: u64::MAX,
-        });
         let finding = decision.findings.first();
         let hold = HoldView {
             lane: self.setup.change.fleet.app_name(app).to_owned(),
@@ -318,84 +386,18 @@ impl Machine {
             until_ms: ends,
         };
         let record = self.record.hold(hold, before);
-        // A rule that never lets it start is a person's matter, as is one that wants a person.
-        let needs_person = ends.is_none();
-        self.lanes[lane].hold = Some(Hold {
+        let ends_by = match ends {
+            Some(_) => EndsBy::Time,
+            // What is asked must be what the answer can change. Earlier versions asked of all that has no end.
+            None if !self.decides_by(4) || is_for_people(decision.verdict) => EndsBy::Word,
+            None => EndsBy::Rules,
+        };
+        Hold {
             until_ms,
-            needs_person,
+            ends_by,
             back: false,
             record,
-        });
-    }
-
-    /// Whether a target may be rolled back now, by the rules of its lane; keeps the record of the hold.
-    pub(super) fn may_go_back(&mut self, target: TargetIndex) -> bool {
-        let may = self.may_go_back_by_rules(target);
-        let app = self.app_of(target);
-        self.compare_rules(app.0 as usize, app, Direction::Rollback, self.wave(), may);
-        may
-    }
-
-    fn may_go_back_by_rules(&mut self, target: TargetIndex) -> bool {
-        if self.setup.guard.is_empty() || self.back_by_person {
-            return true;
         }
-        let app = self.app_of(target);
-        let lane = app.0 as usize;
-        if let Some(hold) = &self.lanes[lane].hold
-            && self.now_ms < hold.until_ms
-            && hold.back
-        {
-            return false;
-        }
-        let decision = self.ask_rules(&self.setup.guard, app, Direction::Rollback, self.wave());
-        let before = self.lanes[lane].hold.take().and_then(|hold| hold.record);
-        if decision.verdict.may_start() {
-            if let Some(at) = before {
-                self.record.hold_ended(at, self.now_ms);
-                self.moved_ms = self.now_ms;
-            }
-            return true;
-        }
-        self.hold(lane, app, &decision, before);
-        if let Some(hold) = &mut self.lanes[lane].hold {
-            hold.back = true;
-        }
-        false
-    }
-
-    /// Rules keep targets on a version that is to be left: somebody must know at once, and may say otherwise.
-    pub(super) fn ask_for_the_way_back(&mut self, commands: &mut Commands) {
-        let Some(&first) = self.parked.first() else {
-            self.questions.close(QuestionKind::RollBackNow);
-            return;
-        };
-        if self.questions.has(QuestionKind::RollBackNow) || !self.decides_by(4) && !self.questions.is_empty() {
-            return;
-        }
-        let record = self.lanes[self.app_of(first).0 as usize]
-            .hold
-            .as_ref()
-            .and_then(|hold| hold.record);
-        let Some(hold) = record.and_then(|at| self.record.holds.get(at)) else {
-            return;
-        };
-        let text = format!(
-            "{} targets are to leave {} and must wait, as {} of {} forbids rollbacks ({}): roll back now?",
-            self.parked.len(),
-            self.setup.change.to,
-            hold.by,
-            hold.lane,
-            hold.reason,
-        );
-        let otherwise = match hold.until_ms {
-            Some(until) => format!(
-                "they go back when the rules let them, the first in {} min",
-                until.saturating_sub(self.now_ms).div_ceil(60_000)
-            ),
-            None => "they go back when the rules let them, and no end of that is known".to_owned(),
-        };
-        self.ask(QuestionKind::RollBackNow, text, otherwise, commands);
     }
 
     /// Whether the rules would let the lane start something now.
@@ -408,8 +410,13 @@ impl Machine {
     }
 
     /// What holds a lane, in a few words.
-    pub(super) fn held_by(&self, lane: usize) -> String {
-        let record = self.lanes[lane].hold.as_ref().and_then(|hold| hold.record);
+    pub(super) fn held_by(&self, lane: usize, direction: Direction) -> String {
+        let lane = &self.lanes[lane];
+        let hold = match direction {
+            Direction::Forward => lane.hold.as_ref(),
+            Direction::Rollback => lane.held_back(),
+        };
+        let record = hold.and_then(|hold| hold.record);
         record.and_then(|at| self.record.holds.get(at)).map_or_else(
             || "held".to_owned(),
             |hold| format!("held by {}: {}", hold.by, hold.reason),
@@ -457,18 +464,14 @@ impl Machine {
 
     /// Asks a person for the lanes that only a person can let go.
     fn ask_for_lanes(&mut self, commands: &mut Commands) {
-        let waiting = self
-            .lanes
-            .iter()
-            .filter(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person))
-            .count();
+        let waiting = self.lanes.iter().filter(|lane| lane.needs_person()).count();
         if waiting == 0 {
+            if self.decides_by(4) {
+                self.questions.close(QuestionKind::RuleWantsPerson);
+            }
             return;
         }
-        let first = self
-            .lanes
-            .iter()
-            .position(|lane| lane.hold.as_ref().is_some_and(|hold| hold.needs_person));
+        let first = self.lanes.iter().position(Lane::needs_person);
         let name = first.map_or("", |lane| {
             self.setup
                 .change
@@ -484,17 +487,20 @@ impl Machine {
         );
     }
 
-    /// A person let the lanes go that needed one.
+    /// A person let the lanes go that needed one, as far as that is for a person to say: the rules are asked again before they start.
     pub(super) fn allow_by_person(&mut self) {
         for lane in 0..self.lanes.len() {
-            if self.lanes[lane].hold.as_ref().is_some_and(|hold| hold.needs_person) {
+            if self.lanes[lane].needs_person() {
                 let hold = self.lanes[lane].hold.take();
                 if let Some(at) = hold.and_then(|hold| hold.record) {
                     self.record.hold_ended(at, self.now_ms);
                 }
                 self.lanes[lane].allowed_by_person = true;
-                let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
-                self.frontier.on(Event::Released { app });
+                if !self.decides_by(4) {
+                    let app = AppIndex(u32::try_from(lane).unwrap_or(u32::MAX));
+                    self.frontier.on(Event::Released { app });
+                }
+                self.scan_due |= self.decides_by(4);
             }
         }
     }
@@ -522,17 +528,32 @@ impl Lane {
 
     /// Only a person's word lets it go on.
     pub(super) fn needs_person(&self) -> bool {
-        self.hold.as_ref().is_some_and(|hold| hold.needs_person)
+        self.hold.as_ref().is_some_and(Hold::needs_person)
+    }
+
+    /// What holds it, either way.
+    pub(super) fn holds(&self) -> impl Iterator<Item = &Hold> {
+        self.hold.iter().chain(&self.back_hold)
+    }
+
+    /// What holds its way back.
+    pub(super) fn held_back(&self) -> Option<&Hold> {
+        self.holds().find(|hold| hold.back)
+    }
+
+    /// Where that is kept: apart from what holds the way forward, or in its place.
+    pub(super) const fn hold_of_way_back(&mut self, apart: bool) -> &mut Option<Hold> {
+        if apart { &mut self.back_hold } else { &mut self.hold }
     }
 
     /// It is held, and it is known until when.
     pub(super) fn waits_for_a_window(&self) -> bool {
-        self.hold.as_ref().is_some_and(|hold| !hold.needs_person)
+        self.holds().any(|hold| !hold.is_endless())
     }
 
     /// What it is held by may have changed: its rules are asked again.
     pub(super) fn ask_again(&mut self, now_ms: u64) {
-        if let Some(hold) = &mut self.hold {
+        for hold in self.hold.iter_mut().chain(&mut self.back_hold) {
             hold.until_ms = hold.until_ms.min(now_ms);
         }
     }
@@ -558,6 +579,6 @@ impl Lane {
 
     /// Time alone does not cure it.
     pub(super) fn is_stuck(&self) -> bool {
-        self.blocked_since.is_some() || self.hold.as_ref().is_some_and(|hold| hold.needs_person)
+        self.blocked_since.is_some() || self.holds().any(Hold::is_endless)
     }
 }

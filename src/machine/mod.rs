@@ -15,6 +15,7 @@ mod differs;
 mod domains;
 pub(crate) mod happened;
 mod heal;
+mod held_back;
 mod ill;
 mod interference;
 mod lanes;

@@ -127,7 +127,7 @@ impl Machine {
             left,
             most: Cost { ms: None, by, owner },
         };
-        if let Some(hold) = state.hold.as_ref().filter(|hold| hold.needs_person) {
+        if let Some(hold) = state.hold.as_ref().filter(|hold| hold.is_endless()) {
             let held = hold.record.and_then(|at| self.record.holds.get(at));
             return held.map_or_else(
                 || never("a rule that wants a person".to_owned(), String::new()),

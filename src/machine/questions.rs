@@ -102,10 +102,7 @@ impl Machine {
             QuestionKind::BeyondBudget => self.lift_budget(),
             // One word does not stand for many: each target is named.
             QuestionKind::Steps => self.questions.insert(question),
-            QuestionKind::RollBackNow => {
-                self.back_by_person = true;
-                self.scan_due = true;
-            }
+            QuestionKind::RollBackNow => self.go_back_by_person(),
         }
     }
 

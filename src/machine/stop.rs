@@ -233,6 +233,8 @@ impl Machine {
         self.paused = None;
         self.end_rehearsal();
         self.forget_aside();
+        self.forget_word_on_way_back();
+        self.end_holds_of_way_forward();
         self.back_began = true;
         self.questions.clear();
         self.forget_looks();

@@ -15,6 +15,17 @@ const MAX_NAMES: usize = 10;
 /// Decisions in a briefing.
 const LAST_DECISIONS: usize = 5;
 
+/// How a rule holds a lane, for whoever owns the rule.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    /// On its way forward, as long as no rule changes.
+    ForGood,
+    /// On its way forward, until a person says otherwise.
+    ForWord,
+    /// On its way back.
+    Back,
+}
+
 impl Machine {
     /// Says what has come up, what is still so, and what is over.
     pub(super) fn tell_people(&mut self, commands: &mut Commands) {
@@ -221,53 +232,62 @@ impl Machine {
 
     /// What rules hold that only people lift goes to those whose rules they are.
     fn matters_of_teams(&self, matters: &mut Vec<Matter>) {
-        // By owner and direction: lanes, and the first hold.
-        let mut teams: BTreeMap<(&str, bool), (Vec<&str>, &crate::HoldView)> = BTreeMap::new();
+        // By owner and what is held: lanes, and the first hold.
+        let mut teams: BTreeMap<(&str, Held), (Vec<&str>, &crate::HoldView)> = BTreeMap::new();
         for (app, lane) in (0u32..).zip(&self.lanes) {
-            let Some(hold) = lane.hold.as_ref().filter(|hold| hold.needs_person || hold.is_back()) else {
-                continue;
-            };
-            let Some(view) = hold.record.and_then(|at| self.record.holds.get(at)) else {
-                continue;
-            };
-            if view.owner.is_empty() {
-                continue;
+            for hold in lane.holds() {
+                let held = match (hold.is_back(), hold.needs_person()) {
+                    (true, _) => Held::Back,
+                    (false, true) => Held::ForWord,
+                    (false, false) if hold.is_endless() => Held::ForGood,
+                    (false, false) => continue,
+                };
+                let Some(view) = hold.record.and_then(|at| self.record.holds.get(at)) else {
+                    continue;
+                };
+                if view.owner.is_empty() {
+                    continue;
+                }
+                let lanes = teams.entry((&view.owner, held)).or_insert_with(|| (Vec::new(), view));
+                lanes.0.push(self.setup.change.fleet.app_name(AppIndex(app)));
             }
-            let lanes = teams
-                .entry((&view.owner, hold.is_back()))
-                .or_insert_with(|| (Vec::new(), view));
-            lanes.0.push(self.setup.change.fleet.app_name(AppIndex(app)));
         }
-        let change = &self.setup.change;
-        for ((owner, back), (lanes, first)) in teams {
-            let named = super::autonomy::some_of(&lanes);
-            let (code, severity, text, otherwise) = if back {
-                (
+        let to = &self.setup.change.to;
+        for ((owner, held), (lanes, first)) in teams {
+            let (named, by, reason) = (super::autonomy::some_of(&lanes), &first.by, &first.reason);
+            let stay = "these lanes stay where they are, the others go on";
+            let yes = "lift the rule, or say yes where the change's owner asks";
+            let (code, severity, text, otherwise, remedy) = match held {
+                Held::Back => (
                     "rollback.held",
                     Severity::Critical,
-                    format!(
-                        "{} must leave {} and cannot, as {} forbids rollbacks ({})",
-                        named, change.to, first.by, first.reason
-                    ),
+                    format!("{named} must leave {to} and cannot, as {by} forbids rollbacks ({reason})"),
                     "they keep the version that is to be left until the rule lets them go",
-                )
-            } else {
-                (
+                    yes,
+                ),
+                Held::ForWord => (
                     "lane.held",
                     Severity::Warning,
+                    format!("{named} wait for a person's word, as {by} wants one before {to} comes ({reason})"),
+                    stay,
+                    yes,
+                ),
+                Held::ForGood => (
+                    "lane.closed",
+                    Severity::Warning,
                     format!(
-                        "{} wait for a person's word, as {} wants one before {} comes ({})",
-                        named, first.by, change.to, first.reason
+                        "{named} do not get {to}, as {by} does not let it come and no end of that is known ({reason})"
                     ),
-                    "these lanes stay where they are, the others go on",
-                )
+                    stay,
+                    "change the rule, or leave them out (`Handle::skip`): a person's yes does not lift it",
+                ),
             };
             matters.push(Matter {
                 detail: Some(owner.to_owned()),
                 lanes: lanes.iter().take(MAX_NAMES).map(|&name| name.to_owned()).collect(),
                 owner: owner.to_owned(),
                 otherwise: otherwise.to_owned(),
-                remedy: "lift the rule, or say yes where the change's owner asks".to_owned(),
+                remedy: remedy.to_owned(),
                 ..self.matter(code, severity, text)
             });
         }

@@ -77,7 +77,7 @@ impl Machine {
                 let then = if may {
                     "may start".to_owned()
                 } else {
-                    self.held_by(lane)
+                    self.held_by(lane, direction)
                 };
                 other.found.push(WhatIf {
                     lane: self.setup.change.fleet.app_name(app).to_owned(),

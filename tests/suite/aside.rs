@@ -397,3 +397,77 @@ fn a_class_that_is_set_aside_counts_as_a_rollback() {
     );
     assert!(!ended.codes().contains(&"rollback.began"));
 }
+
+/// A rule wants a person before anything goes back: that is asked once for the class, holds up nobody else, and a yes takes it back.
+#[test]
+fn a_class_goes_back_at_a_persons_word_where_a_rule_wants_one() {
+    for (release, key, value) in [
+        ("errors=x10@stack=stack-1", "stack", "stack-1"),
+        ("latency=x4@zone=zone-0", "zone", "zone-0"),
+    ] {
+        let mut case = case(release);
+        case.rules = "version: 1
+pack: shop
+owner: platform
+scope: all
+rules:
+  - {id: back, kind: condition, if: {fact: change.direction, is: rollback}, then: needs_person, reason: ask before going back}
+"
+        .to_owned();
+        let class = of_class(&case, key, value);
+        let all = case.targets.len();
+        let mut stage = case.stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let asked = || {
+            handle
+                .questions()
+                .into_iter()
+                .find(|q| q.kind == QuestionKind::RollBackNow)
+        };
+        let mut first = None;
+        let left = stage.drive(async {
+            while first.is_none() {
+                clock.sleep_until(clock.now() + MINUTE_MS).await;
+                first = asked();
+            }
+            clock.sleep_until(clock.now() + 12 * 60 * MINUTE_MS).await;
+        });
+        assert!(left.unwrap().is_none());
+        let first = first.unwrap();
+        assert!(
+            first.text.contains("ask before going back") && first.text.contains("set aside"),
+            "{}",
+            first.text
+        );
+        assert_eq!(
+            handle.questions(),
+            [first.clone()],
+            "{release}: it is asked once, and nothing else"
+        );
+        let back = |effect: &&crate::support::Effect| {
+            effect.act == Act::Replace && effect.version.as_deref() == Some(OLD) && class.contains(&effect.target)
+        };
+        assert_eq!(stage.platform.effects().iter().filter(back).count(), 0);
+        let on_new = stage.sim.census().on_new_verified as usize;
+        assert!(
+            on_new > all - class.len(),
+            "{release}: {on_new} are there, those that wait among them"
+        );
+        // To go on is no answer to it.
+        handle.resume(person(), "go on").unwrap();
+        assert!(
+            stage
+                .drive(clock.sleep_until(clock.now() + 60 * MINUTE_MS))
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(asked().unwrap().id, first.id);
+        handle.answering(first.id).approve(person(), "take them back").unwrap();
+        let ended = stage.run();
+        assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:#?}", last(&ended));
+        only_these_stayed(&ended, &class, all);
+        assert_eq!(ended.summary.human_actions, 2);
+        let open = ended.summary.holds.iter().filter(|hold| hold.until_ms.is_none());
+        assert_eq!(open.count(), 0, "what held them is over");
+    }
+}

@@ -223,13 +223,13 @@ freezes:
 #[test]
 fn the_question_whether_to_roll_back_comes_before_every_other() {
     let mut case = Case::calm(6, 20).release("errors=x10").level(Level::L3);
-    // One application never lets anything start, which is a person's matter.
+    // One application wants a person.
     case.rules = "version: 1
-pack: never
+pack: ask
 owner: shop
 scope: {app: app-0}
-freezes:
-  - {id: never, from: 2026-11-20T12:00, until: 2131-01-01, zone: UTC, owner: cto, reason: moved away}
+rules:
+  - {id: ask, kind: person, owner: cto, step: batch, reason: ask first}
 "
     .to_owned();
     let ended = case.run();

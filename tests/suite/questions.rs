@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Case, HOUR_MS, MINUTE_MS, Stage, person};
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, Stage, person};
 use unattended::batching::{Ramp, pct};
 use unattended::upgrade::Clock;
 use unattended::{CommandError, Level, Outcome, QuestionKind};
@@ -148,4 +148,106 @@ fn what_a_rule_asks_ends_no_run_that_goes_on() {
     assert!(between_ms < batch.by_ms && between_ms > asked_ms + 12 * HOUR_MS);
     assert!(stage.drive(clock.sleep_until(between_ms)).unwrap().is_none());
     assert_eq!(stage.run().outcome, Outcome::Waiting);
+}
+
+/// What of the first application was touched, and when.
+fn of_the_first(stage: &Stage) -> Vec<u64> {
+    let effects = stage.platform.effects().into_iter();
+    let of_it = effects.filter(|effect| effect.target.starts_with("app-0-"));
+    of_it.map(|effect| effect.at_ms).collect()
+}
+
+/// Another freeze, or denial, of the first application, beside the rule that wants a person or without it.
+fn closed(with_person: bool, rule: &str) -> Case {
+    let mut case = ruled(Level::L4);
+    let person = if with_person { case.rules.as_str() } else { "" };
+    let rules = if person.is_empty() {
+        format!("version: 1\npack: shop\nowner: platform\nscope: {{app: app-0}}\n{rule}")
+    } else {
+        format!("{person}{rule}")
+    };
+    case.rules = rules;
+    case
+}
+
+/// A yes satisfies the rule that wants a person; a window that has begun since the rules were asked last holds all the same.
+#[test]
+fn a_yes_starts_nothing_that_the_rules_do_not_let_start_by_then() {
+    let freeze = "freezes:
+  - {id: noon, select: {app: app-0}, from: 2026-11-23T12:05, until: 2026-11-24T12:00, zone: UTC, owner: cto, reason: lunch}
+";
+    let mut stage = closed(true, freeze).stage();
+    let clock = stage.sim.clock();
+    // An attempt and its rollback do not fit before the freeze any more, and the rules were asked last before that.
+    assert!(
+        stage
+            .drive(clock.sleep_until(3 * HOUR_MS + 47 * MINUTE_MS))
+            .unwrap()
+            .is_none()
+    );
+    let question = stage.handle.question().unwrap();
+    assert_eq!(question.kind, QuestionKind::RuleWantsPerson);
+    stage.handle.answering(question.id).approve(person(), "let it").unwrap();
+    assert!(stage.drive(clock.sleep_until(27 * HOUR_MS)).unwrap().is_none());
+    assert_eq!((of_the_first(&stage), kinds(&stage)), (Vec::new(), Vec::new()));
+    // When the freeze is over the word still holds.
+    assert!(
+        stage
+            .drive(clock.sleep_until(28 * HOUR_MS + 30 * MINUTE_MS))
+            .unwrap()
+            .is_none()
+    );
+    let first = of_the_first(&stage).first().copied();
+    assert!(first.is_some_and(|at_ms| at_ms >= 28 * HOUR_MS), "{first:?}");
+    let ended = answer_until_the_end(stage, QuestionKind::RuleWantsPerson);
+    assert_eq!(ended.outcome, Outcome::Completed);
+}
+
+/// Nobody is asked what no yes changes: those whose rule it is are told, and the rest is left by a word of its own.
+#[test]
+fn what_no_yes_lifts_is_not_asked_about() {
+    let never = "freezes:
+  - {id: never, select: {app: app-0}, from: 2026-11-20T12:00, until: 2131-01-01, zone: UTC, owner: cto, reason: moved away}
+";
+    let denied = "  - {id: no, kind: condition, select: {app: app-0}, if: {fact: change.direction, is: forward}, then: deny, owner: cto, reason: no}
+";
+    let alone = format!("rules:\n{denied}");
+    for (with_person, rule) in [(false, never), (true, never), (false, alone.as_str()), (true, denied)] {
+        let mut stage = closed(with_person, rule).stage();
+        let clock = stage.sim.clock();
+        assert!(stage.drive(clock.sleep_until(24 * HOUR_MS)).unwrap().is_none());
+        assert_eq!(stage.handle.progress().unwrap().exposed, 100, "{rule}");
+        assert_eq!(stage.handle.questions(), [], "{rule}");
+        let told = stage.handle.notices();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].code.as_str(), told[0].owner.as_str()), ("lane.closed", "cto"));
+        assert_eq!(told[0].lanes, ["app-0"]);
+        // A yes to nothing does nothing.
+        stage.handle.approve(person(), "let it").unwrap();
+        stage.handle.resume(person(), "let it").unwrap();
+        let answered = answer_until_the_end(stage, QuestionKind::Stalled);
+        assert_eq!(answered.outcome, Outcome::CompletedWithDebt, "{rule}");
+        assert_eq!(answered.summary.debts.len(), 20, "{rule}");
+        assert!(
+            answered
+                .effects
+                .iter()
+                .all(|effect| !effect.target.starts_with("app-0-"))
+        );
+    }
+}
+
+/// Somebody answers questions of one kind until the change ends.
+#[track_caller]
+fn answer_until_the_end(stage: Stage, kind: QuestionKind) -> Ended {
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            for question in handle.questions().into_iter().filter(|question| question.kind == kind) {
+                // It may have been answered a moment ago.
+                let _ = handle.answering(question.id).approve(person(), "yes");
+            }
+        }
+    })
 }

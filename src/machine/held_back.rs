@@ -1,0 +1,130 @@
+//! What rules hold that is to go back: the whole change, or classes that are set aside.
+
+use unattended_batching::{Event, TargetIndex};
+use unattended_defense::Direction;
+
+use crate::QuestionKind;
+
+use super::lanes::{Hold, Lane};
+use super::{Commands, Course, Machine};
+
+impl Machine {
+    /// Whether a target may be rolled back now, by the rules of its lane; keeps the record of the hold.
+    pub(super) fn may_go_back(&mut self, target: TargetIndex) -> bool {
+        let may = self.may_go_back_by_rules(target);
+        let app = self.app_of(target);
+        self.compare_rules(app.0 as usize, app, Direction::Rollback, self.wave(), may);
+        may
+    }
+
+    fn may_go_back_by_rules(&mut self, target: TargetIndex) -> bool {
+        if self.setup.guard.is_empty() || self.back_by_person {
+            return true;
+        }
+        let app = self.app_of(target);
+        let lane = app.0 as usize;
+        let held = self.lanes[lane].held_back();
+        if held.is_some_and(|hold| !hold.is_over(self.now_ms)) {
+            return false;
+        }
+        let decision = self.ask_rules(&self.setup.guard, app, Direction::Rollback, self.wave());
+        // In earlier versions what held the way back took the place of what held the way forward.
+        let apart = self.decides_by(4);
+        let before = self.lanes[lane].hold_of_way_back(apart).take();
+        let before = before.and_then(|hold| hold.record);
+        if decision.verdict.may_start() {
+            if let Some(at) = before {
+                self.record.hold_ended(at, self.now_ms);
+                self.moved_ms = self.now_ms;
+            }
+            return true;
+        }
+        if !apart {
+            let until_ms = u64::MAX;
+            self.frontier.on(Event::HeldUntil { app, until_ms });
+        }
+        let hold = self.hold_by(app, &decision, before).of_way_back();
+        *self.lanes[lane].hold_of_way_back(apart) = Some(hold);
+        false
+    }
+
+    /// Those that rules keep on a version that is to be left: how many, and the first of them.
+    fn kept_by_rules(&self) -> (usize, Option<TargetIndex>) {
+        if self.course != Course::Forward {
+            return (self.parked.len(), self.parked.first().copied());
+        }
+        let is_held = |&target: &TargetIndex| self.lanes[self.app_of(target).0 as usize].held_back().is_some();
+        let mut held = self.aside.waiting().filter(is_held);
+        let first = held.next();
+        (usize::from(first.is_some()) + held.count(), first)
+    }
+
+    /// Rules keep targets on a version that is to be left: somebody must know at once, and may say otherwise.
+    pub(super) fn ask_for_the_way_back(&mut self, commands: &mut Commands) {
+        let (count, Some(first)) = self.kept_by_rules() else {
+            if self.questions.has(QuestionKind::RollBackNow) {
+                self.questions.close(QuestionKind::RollBackNow);
+                self.end_holds_of_way_back();
+            }
+            return;
+        };
+        if self.questions.has(QuestionKind::RollBackNow) || !self.decides_by(4) && !self.questions.is_empty() {
+            return;
+        }
+        let record = self.lanes[self.app_of(first).0 as usize]
+            .held_back()
+            .and_then(|hold| hold.record);
+        let Some(hold) = record.and_then(|at| self.record.holds.get(at)) else {
+            return;
+        };
+        let what = match self.course {
+            Course::Forward => "go back now with what is set aside",
+            Course::Back | Course::Ended(_) => "roll back now",
+        };
+        let text = format!(
+            "{count} targets are to leave {} and must wait, as {} of {} forbids rollbacks ({}): {what}?",
+            self.setup.change.to, hold.by, hold.lane, hold.reason,
+        );
+        let otherwise = match hold.until_ms {
+            Some(until) => format!(
+                "they go back when the rules let them, the first in {} min",
+                until.saturating_sub(self.now_ms).div_ceil(60_000)
+            ),
+            None => "they go back when the rules let them, and no end of that is known".to_owned(),
+        };
+        self.ask(QuestionKind::RollBackNow, text, otherwise, commands);
+    }
+
+    /// A person said that what is to go back need not wait for the rules.
+    pub(super) fn go_back_by_person(&mut self) {
+        self.back_by_person = true;
+        self.scan_due = true;
+        self.end_holds_of_way_back();
+    }
+
+    /// The word of a person was about what was to go back then, and not about more.
+    pub(super) fn forget_word_on_way_back(&mut self) {
+        self.back_by_person &= !self.decides_by(4);
+    }
+
+    /// Nothing waits to go forward any more.
+    pub(super) fn end_holds_of_way_forward(&mut self) {
+        self.end_holds(|lane| &mut lane.hold);
+    }
+
+    fn end_holds_of_way_back(&mut self) {
+        self.end_holds(|lane| lane.hold_of_way_back(true));
+    }
+
+    fn end_holds(&mut self, which: impl Fn(&mut Lane) -> &mut Option<Hold>) {
+        if !self.decides_by(4) {
+            return;
+        }
+        for lane in &mut self.lanes {
+            let hold = which(lane).take();
+            if let Some(at) = hold.and_then(|hold| hold.record) {
+                self.record.hold_ended(at, self.now_ms);
+            }
+        }
+    }
+}

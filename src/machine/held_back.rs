@@ -48,6 +48,15 @@ impl Machine {
         false
     }
 
+    /// Some of those that wait for the rules on their way back are to be asked about again. That must not wait for metrics.
+    pub(super) fn a_way_back_opens(&self) -> bool {
+        let is_over = |&target: &TargetIndex| {
+            let held = self.lanes[self.app_of(target).0 as usize].held_back();
+            held.is_none_or(|hold| hold.is_over(self.now_ms))
+        };
+        self.decides_by(4) && self.parked.iter().any(is_over)
+    }
+
     /// Those that rules keep on a version that is to be left: how many, and the first of them.
     fn kept_by_rules(&self) -> (usize, Option<TargetIndex>) {
         if self.course != Course::Forward {

@@ -263,7 +263,8 @@ impl Machine {
         self.start_waiting(commands);
         let mut targets = std::mem::take(&mut self.again);
         targets.extend(self.frontier.rollback_startable(self.now_ms, self.room_to_go_back()));
-        if std::mem::take(&mut self.scan_due) {
+        let again = self.a_way_back_opens();
+        if std::mem::take(&mut self.scan_due) || again {
             targets.append(&mut self.parked);
         }
         for target in targets {

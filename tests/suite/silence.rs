@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, Pager, Watched};
+use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, OLD, Pager, Watched};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::health::{History, Interval, Member, MetricSource, SourceError};
@@ -260,4 +260,44 @@ fn the_only_target_of_a_fleet_is_not_blamed_for_a_silent_platform() {
     let summary = stage.handle.summary().unwrap();
     assert!(summary.debts.is_empty(), "{:?}", summary.debts);
     assert_eq!(stage.pager.notices().last().unwrap().code, "attempts.unseen");
+}
+
+/// What waits for a window on its way back is asked about again when the window says, and not when the next metrics come.
+#[test]
+fn a_rollback_that_waits_for_a_window_goes_when_it_opens_though_metrics_are_silent() {
+    let mut case = Case::calm(6, 20).release("late=3h:errors=x20");
+    case.rules = "version: 1
+pack: shop
+owner: shop
+scope: all
+windows:
+  - {id: lunch, kind: protected, weekly: {days: [mon], from: \"10:30\", for: 20h}, zone: UTC, owner: shop-desk, reason: people eat}
+"
+    .to_owned();
+    let sim = case.simulated();
+    let mute = Mute::new(&sim, "read", false);
+    let off = Arc::clone(&mute.on);
+    let mut stage = case.stage_with(sim, Arc::new(MemoryJournal::new()), mute, |pager| pager);
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let left = stage.drive(async {
+        while handle.progress().is_none_or(|p| !p.goes_back) {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+        }
+    });
+    assert!(left.unwrap().is_none());
+    off.store(true, Ordering::Relaxed);
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+    // The window closes at 06:30 on Tuesday.
+    let back = ended
+        .effects
+        .iter()
+        .find(|effect| effect.version.as_deref() == Some(OLD));
+    let window_ms = 22 * HOUR_MS + 30 * MINUTE_MS;
+    assert!(
+        (window_ms..window_ms + 5 * MINUTE_MS).contains(&back.unwrap().at_ms),
+        "{back:?}"
+    );
+    assert_eq!(ended.summary.human_actions, 0);
 }

@@ -61,6 +61,7 @@ pub(crate) struct HealJob {
     pub(crate) target: TargetIndex,
     pub(crate) remedy: Remedy,
     cause: Cause,
+    given_ms: u64,
     tries: u8,
     due_ms: u64,
 }
@@ -141,6 +142,14 @@ impl Healing {
         }
     }
 
+    /// What an order that was given then took of the budget of its day is free again; others keep what they took.
+    fn give_back(&mut self, given_ms: u64) {
+        let own = self.spent.iter().position(|&at| at == given_ms);
+        if let Some(at) = own {
+            self.spent.remove(at);
+        }
+    }
+
     /// Somebody is kept out of traffic, or is being let in.
     pub(super) fn isolates(&self) -> bool {
         self.out.values().any(|out| !out.restarts)
@@ -218,6 +227,7 @@ impl Machine {
             target,
             remedy,
             cause,
+            given_ms: self.now_ms,
             tries: 0,
             due_ms: self.now_ms,
         };
@@ -304,7 +314,12 @@ impl Machine {
         }
         self.comes_back(order.target);
         if order.cause == Cause::BadNode {
-            self.healing.spent.pop_back();
+            if self.decides_by(4) {
+                self.healing.give_back(order.given_ms);
+            } else {
+                // The newest was given back, whosever it was.
+                self.healing.spent.pop_back();
+            }
             self.try_next(order.target);
         }
     }
@@ -400,5 +415,25 @@ impl Machine {
             until_ms: out.until_ms.map(|until| until.saturating_sub(began_ms)),
         };
         self.healing.out.iter().map(view).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_was_not_carried_out_gives_back_what_it_took_itself() {
+        let mut healing = Healing {
+            spent: VecDeque::from([10, 20, 20, 30]),
+            ..Healing::default()
+        };
+        healing.give_back(10);
+        assert_eq!(healing.spent, [20, 20, 30]);
+        healing.give_back(20);
+        assert_eq!(healing.spent, [20, 30]);
+        // Its day has passed meanwhile.
+        healing.give_back(10);
+        assert_eq!(healing.spent, [20, 30]);
     }
 }

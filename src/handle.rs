@@ -330,7 +330,8 @@ impl Handle {
         self.order(Command::Resume, actor, reason)
     }
 
-    /// Rolls the whole change back. Where a program says so, level and budgets decide as they do where evidence stops the change: it goes
+    /// Rolls the whole change back; a person's word for it takes the place of an [abort](Self::abort) that has not ended the change yet. Where a
+    /// program says so, level and budgets decide as they do where evidence stops the change: it goes
     /// back by itself, or a person is asked, and nothing more goes forward until then.
     pub fn roll_back(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::RollBack, actor, reason)
@@ -402,8 +403,9 @@ impl Handle {
             .map_or_else(Vec::new, Machine::open_notices)
     }
 
-    /// Ends the change where it stands. Where it has been stopped, or goes back, it takes a person: whoever was to go back is left as
-    /// they are.
+    /// Ends the change where it stands. What is under way comes to its end first, and is [owed](crate::Debt) where it does not within three
+    /// times what an attempt is [estimated](crate::Settings::attempt_estimate_ms) to take. Where it has been stopped, or goes back, it takes a
+    /// person: whoever was to go back is left as they are. Once it has ended, no word of this change brings anybody back.
     pub fn abort(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Abort, actor, reason)
     }
@@ -428,6 +430,10 @@ impl Handle {
             None
         } else {
             let machine = self.shared.machine.lock();
+            if machine.as_ref().is_some_and(|machine| machine.ended().is_some()) {
+                // The run has yet to write that down, and reads no orders any more.
+                return Err(CommandError::Ended);
+            }
             machine.as_ref().and_then(|machine| machine.refusal(&order))
         };
         let mut orders = self.shared.orders.lock();

@@ -433,6 +433,7 @@ impl Machine {
                 let rests = self.let_all_in(&mut commands) && self.in_flight == 0;
                 self.record.note_heals(&commands.heals);
                 if rests || self.frozen.is_some() || self.now_ms >= since.saturating_add(patience) {
+                    self.owe_those_under_way();
                     self.end(Outcome::Aborted, &mut commands);
                 }
                 return commands;

@@ -3,7 +3,7 @@
 use crate::ActorKind;
 use crate::handle::{Command, Order};
 
-use super::{Course, Machine};
+use super::{Course, Direction, Machine, Start};
 
 impl Machine {
     /// Somebody said something.
@@ -73,6 +73,10 @@ impl Machine {
                     }
                     return;
                 }
+                if self.decides_by(4) {
+                    // Of the two it is the safer: nobody is left on a version that somebody wants to leave.
+                    self.aborting = None;
+                }
                 self.frozen = None;
                 self.questions.clear();
                 self.begin_rollback(text);
@@ -83,6 +87,25 @@ impl Machine {
                 self.questions.clear();
                 self.aborting = Some(self.now_ms);
             }
+        }
+    }
+
+    /// The change is given up, and nobody waits any longer for attempts that do not end: somebody must look what became of them.
+    pub(super) fn owe_those_under_way(&mut self) {
+        if !self.decides_by(4) {
+            return;
+        }
+        let under_way: Vec<Start> = self.under_way().collect();
+        for Start { target, direction } in under_way {
+            let change = &self.setup.change;
+            let version = match direction {
+                Direction::Forward => &change.to,
+                Direction::Back => &change.from,
+            };
+            let why = format!(
+                "the change was aborted while it was on its way to {version}, and that did not end: look what it runs"
+            );
+            self.owe(target, false, why);
         }
     }
 

@@ -44,11 +44,15 @@ impl Machine {
             | Command::Pause
             | Command::Skip { .. }
             | Command::Pin { .. }
-            | Command::RollBack
             | Command::Acknowledge { .. }
             | Command::Level {
                 until_unix_ms: None, ..
             } => None,
+            // It is a reason to stop, and what is being ended is stopped for none.
+            Command::RollBack => {
+                let ends = self.aborting.is_some() && self.decides_by(4);
+                ends.then_some("to take back a change that is being aborted")
+            }
             Command::Level { .. } => Some("to grant a level"),
             Command::Approve => Some("to answer a question"),
             Command::Step { .. } => Some("to take a step"),

@@ -66,8 +66,12 @@ impl Machine {
     /// The end is said once, whatever it is.
     pub(super) fn tell_the_end(&self, outcome: Outcome, commands: &mut Commands) {
         let change = &self.setup.change;
+        let under_way = match self.in_flight {
+            0 => String::new(),
+            n => format!(", attempts on {n} are under way and have not ended"),
+        };
         let text = format!(
-            "{} ended as {}: {} of {} targets run {}, {} are owed",
+            "{} ended as {}: {} of {} targets run {}{under_way}, {} are owed",
             change.id,
             outcome.as_str(),
             self.exposed,
@@ -75,8 +79,16 @@ impl Machine {
             change.to,
             self.debts.len()
         );
-        let mut matter = self.matter("change.ended", Severity::Info, text);
-        "nothing".clone_into(&mut matter.remedy);
+        // Nobody takes up what was given up.
+        let (severity, remedy) = match outcome {
+            Outcome::Aborted if self.in_flight > 0 => (
+                Severity::Warning,
+                "look at those whose attempts have not ended; they are among what is owed",
+            ),
+            _ => (Severity::Info, "nothing"),
+        };
+        let mut matter = self.matter("change.ended", severity, text);
+        remedy.clone_into(&mut matter.remedy);
         commands.notices.push(self.notice(&Said {
             matter,
             stage: NoticeStage::Raised,

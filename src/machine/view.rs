@@ -215,6 +215,10 @@ impl Machine {
                     "a person looks at the targets that could not be brought back".to_owned()
                 }
                 Outcome::Waiting => "a person answers, then the next run goes on from the journal".to_owned(),
+                Outcome::Aborted if self.in_flight > 0 => format!(
+                    "a person looks at {} targets whose attempts had not ended",
+                    self.in_flight
+                ),
                 Outcome::Frozen | Outcome::Aborted => "nothing until a person says so".to_owned(),
             });
         }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, dump, person};
 use parking_lot::Mutex;
-use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{Actor, CommandError, Outcome, Permit, PermitError};
+use unattended::upgrade::{Clock, MemoryJournal, Wanted};
+use unattended::{Actor, CommandError, Outcome, Permit, PermitError, Severity};
 
 #[test]
 fn an_abort_leaves_a_freeze_in_force() {
@@ -304,6 +304,80 @@ fn an_abort_ends_even_where_nothing_is_permitted() {
     let ended = stage.run();
     assert_eq!(ended.outcome, Outcome::Aborted);
     assert_eq!(ended.effects, done);
+}
+
+/// What could not come to its end is told and owed: nobody else looks after it once the change has ended.
+#[test]
+fn an_abort_owes_those_whose_attempts_do_not_end() {
+    let gate = Arc::new(Gate {
+        says: Mutex::new(Ok(true)),
+        asked: AtomicU64::new(0),
+    });
+    let mut case = Case::calm(4, 20);
+    case.mode = Wanted::Warm;
+    case.permit = gate.clone();
+    let journal = Arc::new(MemoryJournal::new());
+    let mut stage = case.stage_over(journal.clone());
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(15_000)).unwrap().is_none());
+    *gate.says.lock() = Ok(false);
+    stage.handle.abort(person(), "another release comes").unwrap();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Aborted);
+    let in_flight = ended.summary.exposure.in_flight;
+    assert!(in_flight > 0);
+    assert_eq!(ended.summary.debts.len() as u64, in_flight, "{:?}", ended.summary.debts);
+    for debt in &ended.summary.debts {
+        assert!(
+            debt.reason.contains("aborted while it was on its way to mesh-2"),
+            "{}",
+            debt.reason
+        );
+    }
+    let told = ended
+        .pager
+        .all()
+        .into_iter()
+        .rfind(|notice| notice.code == "change.ended");
+    let told = told.unwrap();
+    let words = format!("attempts on {in_flight} are under way and have not ended, {in_flight} are owed");
+    assert!(told.text.ends_with(&words), "{}", told.text);
+    assert_eq!(told.severity, Severity::Warning);
+    let debts = ended.summary.debts.clone();
+    drop(ended);
+    let again = case.stage_over(journal).run();
+    assert_eq!((again.outcome, again.summary.debts), (Outcome::Aborted, debts));
+}
+
+/// Of a way back and an end amid the way, the way back is the safer; when the change has ended there is none any more.
+#[test]
+fn a_persons_way_back_takes_the_place_of_an_abort_that_has_not_ended_the_change() {
+    for takes_back in [true, false] {
+        let stage = Case::calm(8, 30).stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let ended = stage.run_beside(async move {
+            while handle.progress().is_none_or(|p| p.exposed < 30 || p.in_flight == 0) {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            handle.abort(person(), "stop here").unwrap();
+            clock.sleep_until(clock.now() + 1_000).await;
+            // A program's word is a reason to stop, and this has been stopped.
+            let said = handle.roll_back(Actor::program("bot", "cron"), "orders fail");
+            assert!(matches!(said, Err(CommandError::NeedsPerson { .. })), "{said:?}");
+            if takes_back {
+                handle.roll_back(person(), "no: take it back").unwrap();
+            }
+        });
+        if takes_back {
+            assert_eq!(ended.outcome, Outcome::RolledBack);
+            ended.all_on_old();
+        } else {
+            assert_eq!(ended.outcome, Outcome::Aborted);
+            assert!(ended.summary.exposure.exposed > 0 && ended.summary.debts.is_empty());
+        }
+        let late = ended.handle.roll_back(person(), "now take it back");
+        assert_eq!(late, Err(CommandError::Ended));
+    }
 }
 
 /// When each target was touched first.

@@ -34,7 +34,7 @@ pub struct Summary {
     pub state: String,
     /// Since when it stands there.
     pub state_since_ms: u64,
-    /// What a person has to do, if anything.
+    /// What a person has to do, if anything: of the open [questions](crate::Handle::questions) the one that weighs most.
     pub ask: Option<Ask>,
     /// Sizes of the fleet and what of it is exposed.
     pub exposure: Exposure,

@@ -5,7 +5,7 @@ use unattended_defense::Direction;
 
 use crate::QuestionKind;
 
-use super::lanes::{Hold, Lane};
+use super::lanes::Hold;
 use super::{Commands, Course, Machine};
 
 impl Machine {
@@ -118,22 +118,33 @@ impl Machine {
 
     /// Nothing waits to go forward any more.
     pub(super) fn end_holds_of_way_forward(&mut self) {
-        self.end_holds(|lane| &mut lane.hold);
+        for lane in 0..self.lanes.len() {
+            self.end_hold_of_way_forward(lane);
+        }
+    }
+
+    /// Nothing of this lane waits to go forward any more.
+    pub(super) fn end_hold_of_way_forward(&mut self, lane: usize) {
+        // In earlier versions it was not over before the change was.
+        let is_over = self.decides_by(4);
+        let lane = self.lanes.get_mut(lane).filter(|_| is_over);
+        let hold = lane.and_then(|lane| lane.hold.take());
+        self.end_hold(hold);
     }
 
     fn end_holds_of_way_back(&mut self) {
-        self.end_holds(|lane| lane.hold_of_way_back(true));
-    }
-
-    fn end_holds(&mut self, which: impl Fn(&mut Lane) -> &mut Option<Hold>) {
         if !self.decides_by(4) {
             return;
         }
-        for lane in &mut self.lanes {
-            let hold = which(lane).take();
-            if let Some(at) = hold.and_then(|hold| hold.record) {
-                self.record.hold_ended(at, self.now_ms);
-            }
+        for lane in 0..self.lanes.len() {
+            let hold = self.lanes[lane].hold_of_way_back(true).take();
+            self.end_hold(hold);
+        }
+    }
+
+    fn end_hold(&mut self, hold: Option<Hold>) {
+        if let Some(at) = hold.and_then(|hold| hold.record) {
+            self.record.hold_ended(at, self.now_ms);
         }
     }
 }

@@ -389,7 +389,9 @@ impl Machine {
         let ends_by = match ends {
             Some(_) => EndsBy::Time,
             // What is asked must be what the answer can change. Earlier versions asked of all that has no end.
-            None if !self.decides_by(4) || is_for_people(decision.verdict) => EndsBy::Word,
+            None if !self.decides_by(4) => EndsBy::Word,
+            // Where the word was given, it is something else that holds.
+            None if is_for_people(decision.verdict) && !self.lanes[app.0 as usize].allowed_by_person => EndsBy::Word,
             None => EndsBy::Rules,
         };
         Hold {

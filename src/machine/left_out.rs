@@ -26,6 +26,7 @@ impl Machine {
         if let Some(lane) = self.lanes.get_mut(index.0 as usize) {
             lane.finish();
         }
+        self.end_hold_of_way_forward(index.0 as usize);
     }
 
     /// One target stays as it is.

@@ -547,6 +547,7 @@ impl Machine {
         for lane in &mut self.lanes {
             lane.finish();
         }
+        self.end_holds_of_way_forward();
     }
 }
 

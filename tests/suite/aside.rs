@@ -441,16 +441,16 @@ rules:
         );
         assert_eq!(
             handle.questions(),
-            [first.clone()],
+            std::slice::from_ref(&first),
             "{release}: it is asked once, and nothing else"
         );
         let back = |effect: &&crate::support::Effect| {
             effect.act == Act::Replace && effect.version.as_deref() == Some(OLD) && class.contains(&effect.target)
         };
         assert_eq!(stage.platform.effects().iter().filter(back).count(), 0);
-        let on_new = stage.sim.census().on_new_verified as usize;
+        let on_new = stage.sim.census().on_new_verified;
         assert!(
-            on_new > all - class.len(),
+            on_new > (all - class.len()) as u64,
             "{release}: {on_new} are there, those that wait among them"
         );
         // To go on is no answer to it.

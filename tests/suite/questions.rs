@@ -237,6 +237,27 @@ fn what_no_yes_lifts_is_not_asked_about() {
     }
 }
 
+/// Whoever leaves an application out needs no rule for it any more, and nobody is asked for it.
+#[test]
+fn what_is_left_out_waits_for_no_rule() {
+    let denied = "rules:
+  - {id: no, kind: condition, if: {fact: change.direction, is: forward}, then: deny, owner: cto, reason: no}
+";
+    for case in [ruled(Level::L4), closed(false, denied)] {
+        let mut stage = case.stage();
+        let clock = stage.sim.clock();
+        assert!(stage.drive(clock.sleep_until(5 * HOUR_MS)).unwrap().is_none());
+        assert_eq!(stage.handle.progress().unwrap().exposed, 100);
+        assert!(!stage.handle.notices().is_empty());
+        stage.handle.skip(person(), "app-0", "not now").unwrap();
+        let ended = stage.run();
+        assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+        assert!(ended.summary.elapsed_ms < 6 * HOUR_MS, "{}", ended.summary.elapsed_ms);
+        assert_eq!((ended.summary.debts.len(), ended.summary.human_actions), (20, 1));
+        assert!(ended.handle.notices().is_empty(), "{:?}", ended.handle.notices());
+    }
+}
+
 /// Somebody answers questions of one kind until the change ends.
 #[track_caller]
 fn answer_until_the_end(stage: Stage, kind: QuestionKind) -> Ended {

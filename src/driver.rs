@@ -25,7 +25,7 @@ use crate::handle::{Given, Shared};
 use crate::input::{Header, Input};
 use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
 use crate::notice::Outbox;
-use crate::{NoticeStage, Notifier, Outcome, Permit, RunError};
+use crate::{Level, NoticeStage, Notifier, Outcome, Permit, RunError};
 use around::LastLook;
 pub(crate) use around::Outlook;
 pub(crate) use heal::{Hospital, NodeOf};
@@ -139,12 +139,13 @@ impl Run {
     async fn begin(&mut self, plan: Planned) -> Result<Option<Outcome>, RunError> {
         let Planned { setup, members } = plan;
         self.follow(&members).await??;
+        let wanted = setup.header.level;
         let past = self.past(&setup.header).await?;
         let (machine, end) = match past {
             Some((header, history)) => {
                 let setup = Setup { header, ..setup };
                 let machine = Machine::new(setup, &history)?;
-                self.replay(machine).await?
+                self.replay(machine, wanted).await?
             }
             None => {
                 let metrics = Arc::clone(&self.world.metrics);
@@ -221,7 +222,7 @@ impl Run {
     }
 
     /// Folds the journal into the machine and the driver. Also where it ends.
-    async fn replay(&mut self, mut machine: Machine) -> Result<(Machine, Position), RunError> {
+    async fn replay(&mut self, mut machine: Machine, wanted: Level) -> Result<(Machine, Position), RunError> {
         let mut made = false;
         let journal = self.driver.journal_reader();
         let read = journal.read_whole(|_, record| {
@@ -245,6 +246,11 @@ impl Run {
         let resumed = Input::Resumed { person_patience_ms };
         self.input(&resumed)?;
         machine.take(&resumed)?;
+        if let Some(order) = machine.lowers_to(wanted) {
+            let lower = Input::Order(order);
+            self.input(&lower)?;
+            machine.take(&lower)?;
+        }
         if machine.ended().is_none() && !machine.knows_way_back() {
             // It was begun by a version that did not ask, and goes on whatever the answer is.
             let known = self.look_back(machine.setup()).await?;

@@ -27,6 +27,7 @@ mod queue;
 mod refusals;
 mod rehearsal;
 mod replay;
+mod resumed;
 mod rights;
 mod router;
 mod shadow;

@@ -95,8 +95,8 @@ pub trait MetricSource: Send + Sync {
     /// When the metrics system cannot be reached or has no usable answer.
     async fn history(&self) -> Result<Vec<History>, SourceError>;
 
-    /// The interval that ended at `end_ms`, in milliseconds on the clock of the run. The answer's
-    /// [`end_ms`](Interval::end_ms) is the same number.
+    /// The interval that ended at `end_ms`, in milliseconds on the clock of the run. The answer's [`index`](Interval::index) and
+    /// [`end_ms`](Interval::end_ms) are the same numbers; one with others is refused.
     ///
     /// # Errors
     ///

@@ -14,6 +14,11 @@ use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
 
 use super::Run;
 
+/// The run ends for a fault, of which its machine cannot speak any more.
+pub(super) const RUN_FAILED: (&str, Severity) = ("run.failed", Severity::Critical);
+pub(super) const METRICS_REFUSED: (&str, Severity) = ("metrics.refused", Severity::Warning);
+const CLOCK_BEHIND: (&str, Severity) = ("clock.behind", Severity::Warning);
+
 impl Run {
     /// Tells people, and those who listen that people were told.
     pub(super) fn send(&mut self, notices: Vec<Notice>) {
@@ -52,7 +57,7 @@ impl Run {
         })?;
         self.pulse_ms = now_ms.saturating_add(every_ms);
         let (state, open) = self.with(|machine| machine.vital_signs())?;
-        // A turn may wait for metrics, news, a look and the journal, each as long as a call may take.
+        // A turn may wait for news, what goes on around, a look and the journal, each as long as a call may take.
         let slack_ms = self.call_ms.saturating_mul(4);
         self.outbox.pulse(Pulse {
             schema: NOTICE_SCHEMA,
@@ -69,24 +74,18 @@ impl Run {
         Ok(())
     }
 
-    /// The run ends for a fault, of which its machine cannot speak any more; or a run begins after one that has ended so.
-    pub(super) fn tell_of_failure(&mut self, change: String, stage: NoticeStage, text: String) {
-        self.tell_by_itself(change, ("run.failed", Severity::Critical), stage, text);
-    }
-
     /// Waits until the clock stands where the journal ends. One that begins anew with each start of the machine may be days
     /// behind; nothing may be done meanwhile, and people are told that and until when.
-    pub(super) async fn catch_up(&mut self, change: String, now_ms: u64) {
+    pub(super) async fn catch_up(&mut self, now_ms: u64) {
         let clock = Arc::clone(&self.world.clock);
         let behind_ms = now_ms.saturating_sub(clock.now());
-        let what = ("clock.behind", Severity::Warning);
         let is_told = behind_ms > self.call_ms;
         if is_told {
             let text = format!(
                 "nothing is done for {}: the clock is behind what the journal has seen, as after a start of the machine",
                 span(behind_ms)
             );
-            self.tell_by_itself(change.clone(), what, NoticeStage::Raised, text);
+            self.tell_own(CLOCK_BEHIND, NoticeStage::Raised, text);
         }
         let mut caught_up = clock.sleep_until(now_ms);
         poll_fn(|context| {
@@ -96,12 +95,13 @@ impl Run {
         .await;
         if is_told {
             let text = "the clock stands where the journal ends: the change goes on".to_owned();
-            self.tell_by_itself(change, what, NoticeStage::Resolved, text);
+            self.tell_own(CLOCK_BEHIND, NoticeStage::Resolved, text);
         }
     }
 
     /// Of what no machine knows.
-    fn tell_by_itself(&mut self, change: String, (code, severity): (&str, Severity), stage: NoticeStage, text: String) {
+    pub(super) fn tell_own(&mut self, (code, severity): (&str, Severity), stage: NoticeStage, text: String) {
+        let change = self.change.clone();
         let at_unix_ms = self.world.clock.wall();
         self.send(vec![Notice {
             schema: NOTICE_SCHEMA,

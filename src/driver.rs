@@ -141,15 +141,18 @@ impl Run {
     async fn begin(&mut self, plan: Planned) -> Result<Option<Outcome>, RunError> {
         let Planned { setup, members } = plan;
         let wanted = setup.header.level;
-        self.follow(&members).await?;
         let past = self.past(&setup.header).await?;
         let (machine, end) = match past {
             Some((header, history)) => {
                 let setup = Setup { header, ..setup };
                 let machine = Machine::new(setup, &history)?;
-                self.replay(machine, wanted).await?
+                let taken_up = self.replay(machine, wanted).await?;
+                // What is under way comes to its end, and what goes back goes back, whether there are metrics or not.
+                self.metrics.follow(members);
+                taken_up
             }
             None => {
+                self.follow(&members).await?;
                 let metrics = Arc::clone(&self.world.metrics);
                 let history = self.within(metrics.history()).await?;
                 let history = history.ok_or_else(|| self.silent("history"))??;
@@ -190,7 +193,7 @@ impl Run {
         if ended.is_some() {
             return Ok(ended);
         }
-        self.follow(&newborns).await?;
+        self.metrics.follow(newborns);
         self.driver.resume(end)?;
         self.submit(&restarts)?;
         Ok(None)

@@ -127,7 +127,7 @@ pub enum RunError {
     /// An interval was refused that had been looked at before: a fault of this library.
     #[error("the metric source's answer cannot be used: {0}")]
     Metrics(String),
-    /// The metric source failed before the run had begun.
+    /// The metric source failed before anything had begun.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The history does not fit the plan.

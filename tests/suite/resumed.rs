@@ -1,13 +1,55 @@
-//! A run that takes a change up, with whatever level it is started.
+//! A run that takes a change up: whatever is down, and with whatever level it is started.
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
+use unattended::health::{History, Interval, Member, MetricSource, SourceError};
 use unattended::upgrade::{Clock, MemoryJournal, Wanted};
 use unattended::{Level, Outcome, QuestionKind};
+use unattended_simulated::Simulated;
 
 use crate::support::{Case, HOUR_MS, MINUTE_MS, START_WALL_MS, Stage};
+
+/// Metrics that are down while a switch is on: they fail, or hang.
+struct Down {
+    sim: Arc<Simulated>,
+    on: Arc<AtomicBool>,
+    hangs: bool,
+}
+
+impl Down {
+    async fn works(&self) -> Result<(), SourceError> {
+        if !self.on.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        let reason = "the database is away".to_owned();
+        Err(SourceError::Unavailable { reason })
+    }
+}
+
+#[async_trait]
+impl MetricSource for Down {
+    async fn follow(&self, members: &[Member]) -> Result<(), SourceError> {
+        self.works().await?;
+        self.sim.follow(members).await
+    }
+
+    async fn history(&self) -> Result<Vec<History>, SourceError> {
+        self.works().await?;
+        self.sim.history().await
+    }
+
+    async fn read(&self, index: u64, end_ms: u64) -> Result<Interval, SourceError> {
+        self.works().await?;
+        self.sim.read(index, end_ms).await
+    }
+}
 
 /// A bad release whose run is killed while attempts of the rollback are under way.
 fn killed_in_the_rollback(case: &Case) -> Arc<MemoryJournal> {
@@ -30,6 +72,54 @@ fn bad(world: &Path) -> Case {
     case.mode = Wanted::Warm;
     case.log = Some(world.to_owned());
     case
+}
+
+#[test]
+fn a_rollback_goes_on_without_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    for hangs in [false, true] {
+        let case = bad(&dir.path().join(format!("world-{hangs}")));
+        let journal = killed_in_the_rollback(&case);
+        let sim = case.simulated();
+        let metrics = Down {
+            sim: Arc::clone(&sim),
+            on: Arc::new(AtomicBool::new(true)),
+            hangs,
+        };
+        let ended = case.stage_with(sim, journal, metrics, |pager| pager).run();
+        assert_eq!(ended.outcome, Outcome::RolledBack, "hangs: {hangs}");
+        ended.all_on_old();
+        assert!(!ended.effects.is_empty());
+    }
+}
+
+/// What could not be followed at once is, as soon as it can be, and then the change is judged and goes on.
+#[test]
+fn a_change_that_is_taken_up_without_metrics_goes_on_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    for hangs in [false, true] {
+        let mut case = Case::calm(4, 20);
+        case.log = Some(dir.path().join(format!("world-{hangs}")));
+        let journal = Arc::new(MemoryJournal::new());
+        let mut first = case.stage_over(journal.clone());
+        let clock = first.sim.clock();
+        assert!(first.drive(clock.sleep_until(20 * MINUTE_MS)).unwrap().is_none());
+        drop(first);
+        let (sim, on) = (case.simulated(), Arc::new(AtomicBool::new(true)));
+        let metrics = Down {
+            sim: Arc::clone(&sim),
+            on: Arc::clone(&on),
+            hangs,
+        };
+        let stage = case.stage_with(sim, journal, metrics, |pager| pager);
+        let clock = stage.sim.clock();
+        let ended = stage.run_beside(async move {
+            clock.sleep_until(2 * HOUR_MS).await;
+            on.store(false, Ordering::Relaxed);
+        });
+        assert_eq!(ended.outcome, Outcome::Completed, "hangs: {hangs}");
+        ended.all_on_new();
+    }
 }
 
 /// What an earned grant says depends on the moment at which it is asked for.

@@ -8,12 +8,14 @@ mod metrics;
 mod telling;
 mod way_back;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures::future::{Either, poll_fn, select};
+use unattended_batching::TargetIndex;
 use unattended_health::{History, Member, MetricSource, SourceError};
 use unattended_upgrade::{
     Clock, Driver, DriverConfig, DriverError, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform,
@@ -24,11 +26,12 @@ use crate::blueprint::Blueprint;
 use crate::events::Happened;
 use crate::handle::{Given, Shared};
 use crate::input::{Header, Input};
-use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
+use crate::machine::{Check, Commands, Direction, Machine, Sent, Setup, Start};
 use crate::notice::Outbox;
 use crate::{Level, NoticeStage, Notifier, Outcome, Permit, RunError};
 use around::LastLook;
 pub(crate) use around::Outlook;
+use calls::Calls;
 pub(crate) use heal::{Hospital, NodeOf};
 use metrics::Metrics;
 use telling::RUN_FAILED;
@@ -72,6 +75,9 @@ pub(crate) struct Run {
     domains_seen_ms: Option<u64>,
     last_look: LastLook,
     metrics: Metrics,
+    /// Orders to heal that are under way, and the targets that they are about.
+    heals: Calls<(TargetIndex, u64, heal::Answer)>,
+    heals_sent: BTreeMap<TargetIndex, Sent>,
     /// How long platform, metric source, journal or notifier may take to answer.
     call_ms: u64,
     /// Turns whose inputs are not durable yet.
@@ -116,6 +122,8 @@ impl Run {
             domains_seen_ms: None,
             last_look: LastLook::default(),
             metrics: Metrics::new(),
+            heals: Calls::new(),
+            heals_sent: BTreeMap::new(),
             call_ms,
             kept_back: 0,
             received: false,
@@ -403,10 +411,11 @@ impl Run {
         let until_ms = self.world.clock.now().saturating_add(ms);
         loop {
             let answer = {
-                let (outbox, metrics) = (&mut self.outbox, &mut self.metrics);
+                let (outbox, metrics, heals) = (&mut self.outbox, &mut self.metrics, &mut self.heals);
                 let beside = poll_fn(|context| {
                     let _ = outbox.drive(context);
                     metrics.drive(context);
+                    heals.drive(context);
                     Poll::<()>::Pending
                 });
                 let due = pin!(self.driver.attend(Some(until_ms)));
@@ -538,10 +547,12 @@ impl Run {
         } else {
             now_ms + pace.min(5_000)
         };
-        let (shared, outbox, metrics) = (&self.shared, &mut self.outbox, &mut self.metrics);
+        let (shared, outbox) = (&self.shared, &mut self.outbox);
+        let (metrics, heals) = (&mut self.metrics, &mut self.heals);
         let word = poll_fn(|context| {
             let _ = outbox.drive(context);
-            let is_answered = metrics.drive(context);
+            // Each of them, or the other would stand still.
+            let is_answered = metrics.drive(context) | heals.drive(context);
             shared.waker.register(context.waker());
             if !is_answered && shared.orders.lock().is_empty() {
                 Poll::Pending

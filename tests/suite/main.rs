@@ -32,6 +32,7 @@ mod rights;
 mod router;
 mod shadow;
 mod silence;
+mod slow_healer;
 mod spoiled;
 mod support;
 mod train;

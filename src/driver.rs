@@ -6,6 +6,7 @@ mod domains;
 mod heal;
 mod metrics;
 mod telling;
+mod turn;
 mod way_back;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,8 @@ use futures::future::{Either, poll_fn, select};
 use unattended_batching::TargetIndex;
 use unattended_health::{History, Member, MetricSource, SourceError};
 use unattended_upgrade::{
-    Clock, Driver, DriverConfig, DriverError, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform,
-    Position, SelfCheck, Stream, TargetId, Version,
+    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Position, SelfCheck,
+    Stream, TargetId, Version,
 };
 
 use crate::blueprint::Blueprint;
@@ -78,6 +79,8 @@ pub(crate) struct Run {
     /// Orders to heal that are under way, and the targets that they are about.
     heals: Calls<(TargetIndex, u64, heal::Answer)>,
     heals_sent: BTreeMap<TargetIndex, Sent>,
+    /// The journal refuses or is silent, and people know.
+    unwritten: bool,
     /// How long platform, metric source, journal or notifier may take to answer.
     call_ms: u64,
     /// Turns whose inputs are not durable yet.
@@ -124,6 +127,7 @@ impl Run {
             metrics: Metrics::new(),
             heals: Calls::new(),
             heals_sent: BTreeMap::new(),
+            unwritten: false,
             call_ms,
             kept_back: 0,
             received: false,
@@ -481,36 +485,6 @@ impl Run {
         self.turn().await?;
         self.send(commands.notices);
         Ok(())
-    }
-
-    /// One turn of the driver, behind the inputs so far.
-    async fn turn(&mut self) -> Result<(), RunError> {
-        self.kept_back = 0;
-        self.driver.attach(&self.group);
-        self.group.clear();
-        let shared = Arc::clone(&self.shared);
-        let permit = Arc::clone(&self.world.permit);
-        let mut refused = None;
-        let mut may_act = |_: &unattended_upgrade::EffectKey| {
-            if shared.frozen.load(Ordering::Acquire) {
-                return false;
-            }
-            refused = match permit.may_act() {
-                Ok(true) => None,
-                Ok(false) => Some("it says no".to_owned()),
-                Err(error) => Some(error.to_string()),
-            };
-            refused.is_none()
-        };
-        let turn = self.driver.turn(&mut may_act).await.map_err(|error| match error {
-            DriverError::OtherWriter { expected, found } => RunError::OtherController { expected, found },
-            error => error.into(),
-        })?;
-        self.tell_of_turn(&turn.finished);
-        self.watch_permit(refused)?;
-        self.shared.blind.store(turn.blind, Ordering::Relaxed);
-        self.received |= !turn.finished.is_empty();
-        self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))
     }
 
     fn submit(&mut self, starts: &[Start]) -> Result<(), RunError> {

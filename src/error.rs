@@ -121,7 +121,7 @@ pub enum RunError {
         /// Where the journal ends.
         found: Position,
     },
-    /// The journal failed.
+    /// The journal could not be read.
     #[error(transparent)]
     Append(#[from] JournalError),
     /// An interval was refused that had been looked at before: a fault of this library.

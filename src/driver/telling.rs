@@ -16,6 +16,7 @@ use super::Run;
 
 /// The run ends for a fault, of which its machine cannot speak any more.
 pub(super) const RUN_FAILED: (&str, Severity) = ("run.failed", Severity::Critical);
+pub(super) const JOURNAL_FAILED: (&str, Severity) = ("journal.failed", Severity::Critical);
 pub(super) const METRICS_REFUSED: (&str, Severity) = ("metrics.refused", Severity::Warning);
 const CLOCK_BEHIND: (&str, Severity) = ("clock.behind", Severity::Warning);
 

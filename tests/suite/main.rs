@@ -37,4 +37,5 @@ mod spoiled;
 mod support;
 mod train;
 mod two;
+mod unwritten;
 mod way_back;

@@ -197,14 +197,14 @@ impl Run {
         let is_taken_up = machine.runs() > 0;
         *self.shared.machine.lock() = Some(machine);
         if is_taken_up {
-            let text = "another run has taken the change up".to_owned();
-            self.tell_own(RUN_FAILED, NoticeStage::Resolved, text);
+            self.resolve_own();
+        }
+        if ended.is_some() {
+            self.tell_the_end_again().await?;
+            return Ok(ended);
         }
         // A clock that begins anew, as a simulated one does, first catches up with what the journal has seen.
         self.catch_up(now_ms).await;
-        if ended.is_some() {
-            return Ok(ended);
-        }
         self.metrics.follow(newborns);
         self.driver.resume(end)?;
         self.submit(&restarts)?;

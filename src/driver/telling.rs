@@ -8,6 +8,7 @@ use unattended_upgrade::Receipt;
 
 use crate::events::Happened;
 use crate::input::Input;
+use crate::machine::Machine;
 use crate::machine::span::span;
 use crate::notice::NOTICE_SCHEMA;
 use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
@@ -19,6 +20,8 @@ pub(super) const RUN_FAILED: (&str, Severity) = ("run.failed", Severity::Critica
 pub(super) const JOURNAL_FAILED: (&str, Severity) = ("journal.failed", Severity::Critical);
 pub(super) const METRICS_REFUSED: (&str, Severity) = ("metrics.refused", Severity::Warning);
 const CLOCK_BEHIND: (&str, Severity) = ("clock.behind", Severity::Warning);
+/// All that the driver says by itself.
+const OWN: [(&str, Severity); 4] = [RUN_FAILED, JOURNAL_FAILED, METRICS_REFUSED, CLOCK_BEHIND];
 
 impl Run {
     /// Tells people, and those who listen that people were told.
@@ -72,6 +75,23 @@ impl Run {
                 every_ms.saturating_mul(2).saturating_add(slack_ms)
             },
         });
+        Ok(())
+    }
+
+    /// Another run has taken the change up: of what the one before said by itself nothing is known to be still so.
+    pub(super) fn resolve_own(&mut self) {
+        for what in OWN {
+            let text = "another run has taken the change up".to_owned();
+            self.tell_own(what, NoticeStage::Resolved, text);
+        }
+    }
+
+    /// The change has ended, and what was said of that may have been lost with the run that ended it.
+    pub(super) async fn tell_the_end_again(&mut self) -> Result<(), RunError> {
+        let notices = self.with(Machine::farewell)?;
+        self.send(notices);
+        self.pulse(true)?;
+        self.tell_the_rest().await;
         Ok(())
     }
 

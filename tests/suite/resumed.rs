@@ -1,4 +1,4 @@
-//! A run that takes a change up: whatever is down, and with whatever level it is started.
+//! A run that takes a change up: whatever is down, with whatever level it is started, and where there is nothing left to do.
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use unattended::health::{History, Interval, Member, MetricSource, SourceError};
-use unattended::upgrade::{Clock, MemoryJournal, Wanted};
-use unattended::{Level, Outcome, QuestionKind};
+use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Stream, Wanted};
+use unattended::{Level, NoticeStage, Outcome, QuestionKind};
 use unattended_simulated::Simulated;
 
-use crate::support::{Case, HOUR_MS, MINUTE_MS, START_WALL_MS, Stage};
+use crate::support::{Case, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, Stage};
 
 /// Metrics that are down while a switch is on: they fail, or hang.
 struct Down {
@@ -168,4 +168,82 @@ fn taking_a_change_up_may_lower_its_level_and_never_raises_it() {
     let raised = taken_up_at(Level::L2, Level::L4, &dir.path().join("raised"));
     assert_eq!(levels(&raised), [""; 0]);
     assert_eq!(raised.handle.question().unwrap().kind, QuestionKind::NextBatch);
+}
+
+/// A journal that hangs for good behind the append of the end of the change.
+struct DiesAtEnd(Arc<MemoryJournal>, Arc<AtomicBool>);
+
+/// The kind of the record of the end.
+const END: u8 = 6;
+
+#[async_trait]
+impl Journal for DiesAtEnd {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        let is_end = |record: unattended::upgrade::Record<'_>| record.stream == Stream::AUTOPILOT && record.kind == END;
+        let at = self.0.append(group).await?;
+        if group.records().any(is_end) {
+            self.1.store(true, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        }
+        Ok(at)
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.0.read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.0.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.0.snapshot().await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.0.end().await
+    }
+}
+
+#[test]
+fn the_end_is_said_by_the_next_run_where_it_was_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let case = bad(&dir.path().join("world"));
+    let (kept, died) = (Arc::new(MemoryJournal::new()), Arc::new(AtomicBool::new(false)));
+    let mut first = case.stage_over(Arc::new(DiesAtEnd(kept.clone(), Arc::clone(&died))));
+    let clock = first.sim.clock();
+    let left = first.drive(async {
+        while !died.load(Ordering::Relaxed) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+    });
+    assert!(left.unwrap().is_none());
+    let said = |stage: &Stage, code: &str| -> Vec<NoticeStage> {
+        let all = stage.pager.all().into_iter();
+        all.filter(|notice| notice.code == code)
+            .map(|notice| notice.stage)
+            .collect()
+    };
+    assert_eq!(said(&first, "rollback.began"), [NoticeStage::Raised]);
+    assert_eq!(said(&first, "change.ended"), []);
+    assert!(first.pager.pulses().iter().all(|pulse| pulse.next_within_ms > 0));
+    drop(first);
+
+    // A clock that begins anew is not waited for: nothing is to be done.
+    let before = crate::support::bytes(&*kept);
+    let mut second = case.stage_over(kept.clone());
+    let began_ms = second.sim.clock().now();
+    let ended = second.drive(std::future::pending()).unwrap();
+    assert!(matches!(ended, Some(Ok(Outcome::RolledBack))), "{ended:?}");
+    assert!(second.sim.clock().now() - began_ms < MINUTE_MS);
+    assert_eq!(said(&second, "rollback.began"), [NoticeStage::Resolved]);
+    assert_eq!(said(&second, "change.ended"), [NoticeStage::Raised]);
+    assert_eq!(said(&second, "clock.behind"), [NoticeStage::Resolved]);
+    let pulses = second.pager.pulses();
+    assert_eq!(pulses.len(), 1);
+    assert_eq!((pulses[0].next_within_ms, pulses[0].open), (0, 0));
+    assert_eq!(pulses[0].state, "rolled_back");
+    let back = |effect: &&crate::support::Effect| effect.version.as_deref() == Some(OLD);
+    assert_eq!(second.platform.effects().iter().filter(back).count(), 0);
+    assert!(crate::support::bytes(&*kept) == before, "the journal is as it was");
 }

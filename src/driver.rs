@@ -1,35 +1,42 @@
 //! The thin driver of the machine: reads the world, keeps the journal, carries commands out. It decides nothing.
 
 mod around;
+mod calls;
 mod domains;
 mod heal;
+mod metrics;
 mod telling;
+mod turn;
 mod way_back;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures::future::{Either, poll_fn, select};
-use unattended_health::{History, Interval, Member, MetricSource, SourceError};
+use unattended_batching::TargetIndex;
+use unattended_health::{History, Member, MetricSource, SourceError};
 use unattended_upgrade::{
-    Clock, Driver, DriverConfig, DriverError, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform,
-    Position, SelfCheck, Stream, TargetId, Version,
+    Clock, Driver, DriverConfig, Group, Ingress, Job, Journal, Mode, Observation, Phase, Platform, Position, SelfCheck,
+    Stream, TargetId, Version,
 };
 
-use crate::beside::both;
 use crate::blueprint::Blueprint;
 use crate::events::Happened;
 use crate::handle::{Given, Shared};
 use crate::input::{Header, Input};
-use crate::machine::{Check, Commands, Direction, Machine, Setup, Start};
+use crate::machine::{Check, Commands, Direction, Machine, Sent, Setup, Start};
 use crate::notice::Outbox;
 use crate::permit::refusal;
-use crate::{NoticeStage, Notifier, Outcome, Permit, RunError};
+use crate::{Level, NoticeStage, Notifier, Outcome, Permit, RunError};
 use around::LastLook;
 pub(crate) use around::Outlook;
+use calls::Calls;
 pub(crate) use heal::{Hospital, NodeOf};
+use metrics::Metrics;
+use telling::RUN_FAILED;
 
 /// The parts of the outside world, as the builder collected them.
 pub(crate) struct World {
@@ -44,8 +51,6 @@ pub(crate) struct World {
     pub(crate) hospital: Option<Hospital>,
 }
 
-/// Intervals read at one turn at the most, when the controller was away.
-const MAX_INTERVALS: u64 = 64;
 /// Turns whose inputs may wait for the next write while nothing follows from them.
 const MAX_KEPT_BACK: u32 = 32;
 /// And so many bytes of them: a store of pages may round what is larger up to two megabytes, or write it twice.
@@ -54,6 +59,8 @@ const MAX_KEPT_BYTES: usize = 7 << 17;
 const LOOK_CHUNK: usize = 4_096;
 
 pub(crate) struct Run {
+    /// The change's name.
+    change: String,
     pub(crate) world: World,
     pub(crate) driver: Driver,
     pub(crate) shared: Arc<Shared>,
@@ -69,8 +76,12 @@ pub(crate) struct Run {
     /// When domains were looked at last.
     domains_seen_ms: Option<u64>,
     last_look: LastLook,
-    /// Born since, and not watched yet by the metric source.
-    unfollowed: Vec<Member>,
+    metrics: Metrics,
+    /// Orders to heal that are under way, and the targets that they are about.
+    heals: Calls<(TargetIndex, u64, heal::Answer)>,
+    heals_sent: BTreeMap<TargetIndex, Sent>,
+    /// The journal refuses or is silent, and people know.
+    unwritten: bool,
     /// How long platform, metric source, journal or notifier may take to answer.
     call_ms: u64,
     /// Turns whose inputs are not durable yet.
@@ -102,8 +113,8 @@ impl Run {
         )?;
         let ask_news = world.platform.capabilities().watch;
         let outbox = Outbox::new(Arc::clone(&world.notifier), Arc::clone(&world.clock), call_ms);
-        let change = plan.setup.change.id.clone();
         let mut run = Self {
+            change: plan.setup.change.id.clone(),
             world,
             driver,
             shared,
@@ -114,7 +125,10 @@ impl Run {
             ask_news,
             domains_seen_ms: None,
             last_look: LastLook::default(),
-            unfollowed: Vec::new(),
+            metrics: Metrics::new(),
+            heals: Calls::new(),
+            heals_sent: BTreeMap::new(),
+            unwritten: false,
             call_ms,
             kept_back: 0,
             received: false,
@@ -133,7 +147,7 @@ impl Run {
             && !matches!(error, RunError::OtherController { .. })
         {
             let text = format!("the run has ended for a fault, and nothing is done until another takes it up: {error}");
-            run.tell_of_failure(change, NoticeStage::Raised, text);
+            run.tell_own(RUN_FAILED, NoticeStage::Raised, text);
         }
         run.tell_the_rest().await;
         outcome
@@ -142,15 +156,19 @@ impl Run {
     /// Takes up what the journal holds, or begins. Answers the outcome if the journal already has one.
     async fn begin(&mut self, plan: Planned) -> Result<Option<Outcome>, RunError> {
         let Planned { setup, members } = plan;
-        self.follow(&members).await??;
+        let wanted = setup.header.level;
         let past = self.past(&setup.header).await?;
         let (machine, end) = match past {
             Some((header, history)) => {
                 let setup = Setup { header, ..setup };
                 let machine = Machine::new(setup, &history)?;
-                self.replay(machine).await?
+                let taken_up = self.replay(machine, wanted).await?;
+                // What is under way comes to its end, and what goes back goes back, whether there are metrics or not.
+                self.metrics.follow(members);
+                taken_up
             }
             None => {
+                self.follow(&members).await?;
                 let metrics = Arc::clone(&self.world.metrics);
                 let history = self.within(metrics.history()).await?;
                 let history = history.ok_or_else(|| self.silent("history"))??;
@@ -180,18 +198,18 @@ impl Run {
         self.shared.set_frozen(machine.is_frozen());
         let newborns = machine.newborns();
         self.shared.events.begin(machine.runs());
-        let change = machine.setup().change.id.clone();
-        if machine.runs() > 0 {
-            let text = "another run has taken the change up".to_owned();
-            self.tell_of_failure(change.clone(), NoticeStage::Resolved, text);
-        }
+        let is_taken_up = machine.runs() > 0;
         *self.shared.machine.lock() = Some(machine);
-        // A clock that is behind, and its date too, as a simulated one is, first catches up with what the journal has seen.
-        self.catch_up(change, now_ms).await;
+        if is_taken_up {
+            self.resolve_own();
+        }
         if ended.is_some() {
+            self.tell_the_end_again().await?;
             return Ok(ended);
         }
-        self.follow(&newborns).await??;
+        // A clock that is behind, and its date too, as a simulated one is, first catches up with what the journal has seen.
+        self.catch_up(now_ms).await;
+        self.metrics.follow(newborns);
         self.driver.resume(end)?;
         self.submit(&restarts)?;
         Ok(None)
@@ -225,7 +243,7 @@ impl Run {
     }
 
     /// Folds the journal into the machine and the driver. Also where it ends.
-    async fn replay(&mut self, mut machine: Machine) -> Result<(Machine, Position), RunError> {
+    async fn replay(&mut self, mut machine: Machine, wanted: Level) -> Result<(Machine, Position), RunError> {
         let mut made = false;
         let journal = self.driver.journal_reader();
         let read = journal.read_whole(|_, record| {
@@ -247,6 +265,11 @@ impl Run {
         let resumed = self.resumed(&machine);
         self.input(&resumed)?;
         machine.take(&resumed)?;
+        if let Some(order) = machine.lowers_to(wanted) {
+            let lower = Input::Order(order);
+            self.input(&lower)?;
+            machine.take(&lower)?;
+        }
         if machine.ended().is_none() && !machine.knows_way_back() {
             // It was begun by a version that did not ask, and goes on whatever the answer is.
             let known = self.look_back(machine.setup()).await?;
@@ -264,7 +287,7 @@ impl Run {
             self.read_news(now_ms).await?;
             self.look_at_domains(now_ms).await?;
             self.look_around(now_ms).await?;
-            self.read_intervals(now_ms).await?;
+            self.read_metrics(now_ms).await?;
             self.name_hosts()?;
             self.input(&Input::Tick(now_ms))?;
             let mut commands = self.with(|machine| machine.tick(now_ms))?;
@@ -361,56 +384,18 @@ impl Run {
             return Ok(());
         };
         let members = self.with(|machine| machine.news(changes, *cursor))?;
-        self.unfollowed.extend(members);
+        self.metrics.follow(members);
         Ok(())
     }
 
-    /// Every interval of metrics that has ended.
-    async fn read_intervals(&mut self, now_ms: u64) -> Result<(), RunError> {
-        // What is not followed is not counted, so nothing is read before.
-        let newborns = std::mem::take(&mut self.unfollowed);
-        match self.follow(&newborns).await? {
-            Ok(()) => {}
-            Err(SourceError::NotReady { .. } | SourceError::Unavailable { .. }) => {
-                self.unfollowed = newborns;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let metrics = Arc::clone(&self.world.metrics);
-        for _ in 0..MAX_INTERVALS {
-            let (index, end_ms) = self.with(|machine| machine.next_interval())?;
-            if now_ms < end_ms {
-                break;
-            }
-            let interval: Interval = match self.within(metrics.read(index, end_ms)).await? {
-                Some(Ok(interval)) => interval,
-                // Not there yet, or the source is down: nothing is decided on it, and it is asked again.
-                None | Some(Err(SourceError::NotReady { .. } | SourceError::Unavailable { .. })) => break,
-                Some(Err(error)) => return Err(error.into()),
-            };
-            let input = Input::Interval(interval);
-            let Input::Interval(interval) = &input else { break };
-            let (shared, group) = (&self.shared, &mut self.group);
-            let (read, written) = both(
-                interval.rows.len(),
-                || shared.with(|machine| machine.interval(interval)),
-                || input.push_to(group),
-            );
-            written.map_err(|error| RunError::Journal(error.to_string()))?;
-            read?.map_err(|error| RunError::Metrics(error.to_string()))?;
-        }
-        Ok(())
-    }
-
-    /// Has the metric source watch these too.
-    async fn follow(&mut self, members: &[Member]) -> Result<Result<(), SourceError>, RunError> {
+    /// Has the metric source watch the first. Nothing has begun before it does.
+    async fn follow(&mut self, members: &[Member]) -> Result<(), RunError> {
         if members.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
         let metrics = Arc::clone(&self.world.metrics);
         let followed = self.within(metrics.follow(members)).await?;
-        Ok(followed.unwrap_or_else(|| Err(self.silent("follow"))))
+        Ok(followed.unwrap_or_else(|| Err(self.silent("follow")))?)
     }
 
     fn silent(&self, call: &str) -> SourceError {
@@ -433,13 +418,15 @@ impl Run {
         let until_ms = self.world.clock.now().saturating_add(ms);
         loop {
             let answer = {
-                let outbox = &mut self.outbox;
-                let telling = poll_fn(|context| {
+                let (outbox, metrics, heals) = (&mut self.outbox, &mut self.metrics, &mut self.heals);
+                let beside = poll_fn(|context| {
                     let _ = outbox.drive(context);
+                    metrics.drive(context);
+                    heals.drive(context);
                     Poll::<()>::Pending
                 });
                 let due = pin!(self.driver.attend(Some(until_ms)));
-                match select(&mut call, select(telling, due)).await {
+                match select(&mut call, select(beside, due)).await {
                     Either::Left((answer, _)) => Some(answer),
                     Either::Right(_) => None,
                 }
@@ -503,32 +490,6 @@ impl Run {
         Ok(())
     }
 
-    /// One turn of the driver, behind the inputs so far.
-    async fn turn(&mut self) -> Result<(), RunError> {
-        self.kept_back = 0;
-        self.driver.attach(&self.group);
-        self.group.clear();
-        let shared = Arc::clone(&self.shared);
-        let permit = Arc::clone(&self.world.permit);
-        let mut refused = None;
-        let mut may_act = |_: &unattended_upgrade::EffectKey| {
-            if shared.frozen.load(Ordering::Acquire) {
-                return false;
-            }
-            refused = refusal(permit.as_ref());
-            refused.is_none()
-        };
-        let turn = self.driver.turn(&mut may_act).await.map_err(|error| match error {
-            DriverError::OtherWriter { expected, found } => RunError::OtherController { expected, found },
-            error => error.into(),
-        })?;
-        self.tell_of_turn(&turn.finished);
-        self.watch_permit(refused)?;
-        self.shared.blind.store(turn.blind, Ordering::Relaxed);
-        self.received |= !turn.finished.is_empty();
-        self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))
-    }
-
     fn submit(&mut self, starts: &[Start]) -> Result<(), RunError> {
         if starts.is_empty() {
             return Ok(());
@@ -552,10 +513,10 @@ impl Run {
         Ok(())
     }
 
-    /// Waits for the driver's next turn, the next interval's end, or a word from a handle.
+    /// Waits for the driver's next turn, the next interval's end, an answer, or a word from a handle.
     async fn wait(&mut self) -> Result<(), RunError> {
         let now_ms = self.world.clock.now();
-        let (_, end_ms) = self.with(|machine| machine.next_interval())?;
+        let end_ms = self.next_interval_ends()?;
         // An interval that is overdue is asked for again at the pace of intervals, not in a spin.
         let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
         let interval_due = if end_ms > now_ms {
@@ -564,10 +525,13 @@ impl Run {
             now_ms + pace.min(5_000)
         };
         let (shared, outbox) = (&self.shared, &mut self.outbox);
+        let (metrics, heals) = (&mut self.metrics, &mut self.heals);
         let word = poll_fn(|context| {
             let _ = outbox.drive(context);
+            // Each of them, or the other would stand still.
+            let is_answered = metrics.drive(context) | heals.drive(context);
             shared.waker.register(context.waker());
-            if shared.orders.lock().is_empty() {
+            if !is_answered && shared.orders.lock().is_empty() {
                 Poll::Pending
             } else {
                 Poll::Ready(())

@@ -121,13 +121,13 @@ pub enum RunError {
         /// Where the journal ends.
         found: Position,
     },
-    /// The journal failed.
+    /// The journal could not be read.
     #[error(transparent)]
     Append(#[from] JournalError),
-    /// The metric source gave an answer that cannot be.
+    /// An interval was refused that had been looked at before: a fault of this library.
     #[error("the metric source's answer cannot be used: {0}")]
     Metrics(String),
-    /// The metric source failed for good.
+    /// The metric source failed before anything had begun.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The history does not fit the plan.

@@ -13,7 +13,7 @@ use crate::machine::Remedy;
 use crate::way_back::Known;
 use crate::{DECISIONS, Level, Outcome, RunError, Settings};
 
-/// What a journal says of its change in its first record. A run that resumes must be about the same.
+/// What a journal says of its change in its first record. A run that resumes must be about the same, and gains no rights by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
     /// By which [`DECISIONS`](crate::DECISIONS) it goes. It stands before the rest in its record, and in those of before not at all.
@@ -56,13 +56,6 @@ impl Header {
         self.began_ms.saturating_add(left)
     }
 
-    fn grant(&self) -> String {
-        let until = self
-            .granted_until_unix_ms
-            .map_or_else(String::new, |until| format!(" until {until}"));
-        format!("by {}{until}", self.granted_by)
-    }
-
     /// Refuses decisions that nobody here can make.
     pub(crate) const fn check_decisions(&self) -> Result<(), RunError> {
         if self.decisions > DECISIONS {
@@ -74,21 +67,20 @@ impl Header {
     }
 
     /// The first field, besides the times, in which this journal's change differs from the one at hand: its name, what
-    /// the journal has, what the run wants.
+    /// the journal has, what the run wants. Its level and who grants it are none: the journal's hold, as those that are earned are of
+    /// the moment at which they are asked for.
     pub(crate) fn difference(&self, wanted: &Self) -> Option<(String, String, String)> {
         let fields = [
             ("change", self.change.clone(), wanted.change.clone()),
             ("from", self.from.clone(), wanted.from.clone()),
             ("to", self.to.clone(), wanted.to.clone()),
             ("seed", self.seed.to_string(), wanted.seed.to_string()),
-            ("level", self.level.to_string(), wanted.level.to_string()),
             ("fence", self.fenced.to_string(), wanted.fenced.to_string()),
             ("mode", self.mode.clone(), wanted.mode.clone()),
             ("targets", self.targets.to_string(), wanted.targets.to_string()),
             ("plan", self.plan.clone(), wanted.plan.clone()),
             ("rules", self.rules.clone(), wanted.rules.clone()),
             ("author", self.author.clone(), wanted.author.clone()),
-            ("grant", self.grant(), wanted.grant()),
         ];
         let differs = fields.into_iter().find(|(_, journal, run)| journal != run);
         differs

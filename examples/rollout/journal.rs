@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::channel::oneshot::{Receiver, Sender, channel};
+use parking_lot::Mutex;
 use unattended::upgrade::{Group, Journal, JournalError, Position, Snapshot};
 use unattended_redb::Redb;
 use unattended_simulated::Simulated;
@@ -12,21 +14,23 @@ pub(crate) struct Mortal {
     inner: Redb,
     world: Arc<Simulated>,
     kill_after: Option<u64>,
+    failed: Mutex<Option<Sender<JournalError>>>,
 }
 
 impl Mortal {
-    pub(crate) const fn new(inner: Redb, world: Arc<Simulated>, kill_after: Option<u64>) -> Self {
-        Self {
+    /// And the first error of an append. A run tries again until the disk is mended; virtual time would not wait for that.
+    pub(crate) fn new(inner: Redb, world: Arc<Simulated>, kill_after: Option<u64>) -> (Self, Receiver<JournalError>) {
+        let (sender, failed) = channel();
+        let journal = Self {
             inner,
             world,
             kill_after,
-        }
+            failed: Mutex::new(Some(sender)),
+        };
+        (journal, failed)
     }
-}
 
-#[async_trait]
-impl Journal for Mortal {
-    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+    async fn try_to_append(&self, group: &Group) -> Result<Position, JournalError> {
         // What the journal says was done, the world must have kept.
         self.world.flush().map_err(JournalError::Io)?;
         let Some(limit) = self.kill_after else {
@@ -46,6 +50,20 @@ impl Journal for Mortal {
             self.inner.append(&cut).await?;
         }
         std::process::abort()
+    }
+}
+
+#[async_trait]
+impl Journal for Mortal {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        let appended = self.try_to_append(group).await;
+        if let Err(error) = &appended {
+            let sender = self.failed.lock().take();
+            if let Some(sender) = sender {
+                let _ = sender.send(error.clone());
+            }
+        }
+        appended
     }
 
     async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {

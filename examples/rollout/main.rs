@@ -178,10 +178,11 @@ fn start(options: &Options) -> Result<u8, Failure> {
             grant.until_unix_ms = grant.until_unix_ms.min(until);
         }
     }
+    let (journal, unwritten) = Mortal::new(journal, Arc::clone(&simulated), options.kill_after);
     let pilot = Autopilot::builder()
         .platform(Arc::clone(&recorder))
         .metrics(Arc::clone(&recorder))
-        .journal(Mortal::new(journal, Arc::clone(&simulated), options.kill_after))
+        .journal(journal)
         .clock(clock.clone())
         .rules(rules)
         .notifier(Arc::clone(&desk))
@@ -215,11 +216,20 @@ fn start(options: &Options) -> Result<u8, Failure> {
         let mut run = Box::pin(run).fuse();
         let mut desk = Box::pin(desk.work(&clock)).fuse();
         let mut told = Box::pin(stream.follow(events.as_mut())).fuse();
+        let mut unwritten = Box::pin(async {
+            match unwritten.await {
+                Ok(error) => Failure::internal(error),
+                // The journal is gone with the run that had it.
+                Err(_) => std::future::pending().await,
+            }
+        })
+        .fuse();
         let mut bars = Box::pin(progress.watch(&handle, &clock)).fuse();
         let mut pages = Box::pin(live.write(&handle, &clock)).fuse();
         futures::select_biased! {
             outcome = run => Ok(outcome),
             failure = told => Err(failure),
+            failure = unwritten => Err(failure),
             () = desk => unreachable!("the operator works as long as the run lasts"),
             () = bars => unreachable!("the bars live as long as the run lasts"),
             () = pages => unreachable!("the page is written as long as the run lasts"),

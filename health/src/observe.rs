@@ -20,17 +20,7 @@ impl Judge {
     ///
     /// [`RowError`] when the interval was seen before, is late, or contains anything impossible; the judge is as it was.
     pub fn observe(&mut self, interval: &Interval) -> Result<Look, RowError> {
-        let sorted = validate::interval(
-            interval,
-            self.last,
-            self.topology.strata.len(),
-            self.config.metrics.len(),
-        )?;
-        let mut rows = Cow::Borrowed(interval.rows.as_slice());
-        if !sorted {
-            rows.to_mut().sort_unstable_by_key(validate::key);
-            validate::no_duplicates(&rows)?;
-        }
+        let rows = self.rows_of(interval)?;
         // Sums of floats follow the order of samples: it is theirs, not the sender's.
         let mut samples: Vec<&HostSample> = interval.samples.iter().collect();
         samples.sort_unstable_by_key(|one| (one.stratum, one.metric, one.fresh, one.arm));
@@ -94,6 +84,32 @@ impl Judge {
             stopped: self.stop.is_some(),
             crossed_now,
         })
+    }
+
+    /// Whether [`observe`](Self::observe) would learn from the interval: for whoever does something else with it first that could not
+    /// be undone.
+    ///
+    /// # Errors
+    ///
+    /// The [`RowError`] that it would be refused with.
+    pub fn check(&self, interval: &Interval) -> Result<(), RowError> {
+        self.rows_of(interval).map(drop)
+    }
+
+    /// The rows of an interval that can be, in the order of [`validate::key`].
+    fn rows_of<'i>(&self, interval: &'i Interval) -> Result<Cow<'i, [Row]>, RowError> {
+        let sorted = validate::interval(
+            interval,
+            self.last,
+            self.topology.strata.len(),
+            self.config.metrics.len(),
+        )?;
+        let mut rows = Cow::Borrowed(interval.rows.as_slice());
+        if !sorted {
+            rows.to_mut().sort_unstable_by_key(validate::key);
+            validate::no_duplicates(&rows)?;
+        }
+        Ok(rows)
     }
 
     /// Whether a row starts the first restart when nobody called `step_traffic`: canary traffic does. A row that a

@@ -96,7 +96,7 @@ pub trait MetricSource: Send + Sync {
     async fn history(&self) -> Result<Vec<History>, SourceError>;
 
     /// The interval that ended at `end_ms`, in milliseconds on the clock that the run was given. The answer's
-    /// [`end_ms`](Interval::end_ms) is the same number.
+    /// [`index`](Interval::index) and [`end_ms`](Interval::end_ms) are the same numbers; one with others is refused.
     ///
     /// # Errors
     ///

@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures::future::{BoxFuture, Either, join_all, select};
+use futures::future::{BoxFuture, Either, select};
+use unattended_batching::TargetIndex;
 use unattended_selfheal::{HealOrder, HealOutcome, Healer, NodeId, carry_out};
 use unattended_upgrade::{Clock, EffectOutcome, TargetId};
 
@@ -15,7 +16,7 @@ use crate::machine::{HealJob, Machine};
 
 use super::Run;
 
-/// Orders that are under way at once.
+/// Orders that are under way at once, of those given for the first time and of those given again.
 const MOST: usize = 64;
 
 /// The number by which a target is healed and counted.
@@ -29,7 +30,7 @@ pub(crate) struct Hospital {
 }
 
 /// What came of an order.
-enum Answer {
+pub(super) enum Answer {
     /// `None`: the target has no number, and nothing was sent.
     Of(Option<HealOutcome>),
     /// Somebody has frozen the change: it was not sent.
@@ -74,50 +75,58 @@ impl Run {
         Ok(())
     }
 
-    /// Gives the orders that are due. Each is in the journal before, the permit is read before each, and what became of it is an input.
+    /// Takes what became of orders, and gives those that are due. Each is in the journal before, the permit is read before each, and what
+    /// became of it is an input. No order is waited for: the next turn takes what has come by then.
     pub(super) async fn heal(&mut self) -> Result<(), RunError> {
         let Some(hospital) = self.world.hospital.clone() else {
             return Ok(());
         };
-        let clock = Arc::clone(&self.world.clock);
-        loop {
-            let now_ms = clock.now();
-            let due = self.with(|machine| machine.heals_due(now_ms, MOST))?;
-            if due.is_empty() {
-                return Ok(());
-            }
-            if self.kept_back > 0 {
-                self.turn().await?;
-            }
-            let until_ms = now_ms.saturating_add(self.call_ms);
-            let calls: Vec<_> = due
-                .iter()
-                .map(|job| self.send_order(&hospital, job, until_ms))
-                .collect::<Result<_, _>>()?;
-            // Each of them ends by the same moment.
-            let Some(answers) = self.within(Box::pin(join_all(calls))).await? else {
-                return Ok(());
-            };
-            let at_ms = clock.now();
-            let mut withheld = None;
-            for (id, answer) in answers {
-                match answer {
-                    Answer::Of(outcome) => {
-                        self.input(&Input::Healed { id, outcome, at_ms })?;
-                        self.with(|machine| machine.healed(id, outcome, at_ms))?;
-                    }
-                    // It is tried again at a later turn, as long as it is wanted.
-                    Answer::Frozen => withheld = withheld.or(Some(None)),
-                    Answer::Refused(why) => withheld = Some(Some(why)),
-                }
-            }
-            self.watch_permit(withheld.clone().flatten())?;
-            // Outcomes are durable before anything else is sent.
+        self.take_healed().await?;
+        if self.kept_back > 0 && !self.heals_due()?.is_empty() {
             self.turn().await?;
-            if withheld.is_some() {
-                return Ok(());
+        }
+        let due = self.heals_due()?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let until_ms = self.world.clock.now().saturating_add(self.call_ms);
+        for job in &due {
+            let call = self.send_order(&hospital, job, until_ms)?;
+            self.heals.add(call);
+            self.heals_sent.insert(job.target, job.sent());
+        }
+        self.take_healed().await
+    }
+
+    fn heals_due(&self) -> Result<Vec<HealJob>, RunError> {
+        let now_ms = self.world.clock.now();
+        self.with(|machine| machine.heals_due(now_ms, MOST, &self.heals_sent))
+    }
+
+    async fn take_healed(&mut self) -> Result<(), RunError> {
+        let (mut is_answered, mut withheld) = (false, None);
+        while let Some((target, id, answer)) = self.heals.next_now().await {
+            is_answered = true;
+            self.heals_sent.remove(&target);
+            match answer {
+                Answer::Of(outcome) => {
+                    let at_ms = self.world.clock.now();
+                    self.input(&Input::Healed { id, outcome, at_ms })?;
+                    self.with(|machine| machine.healed(id, outcome, at_ms))?;
+                    // There may be room for others now.
+                    self.received = true;
+                }
+                // It is tried again at a later turn, as long as it is wanted.
+                Answer::Frozen => {}
+                Answer::Refused(why) => withheld = Some(why),
             }
         }
+        if !is_answered {
+            return Ok(());
+        }
+        self.watch_permit(withheld)?;
+        // Outcomes are durable before anything else is sent.
+        self.turn().await
     }
 
     /// One order on its way; no answer in time is an answer.
@@ -126,8 +135,9 @@ impl Run {
         hospital: &Hospital,
         job: &HealJob,
         until_ms: u64,
-    ) -> Result<BoxFuture<'static, (u64, Answer)>, RunError> {
-        let target = self.with(|machine| TargetId::from(machine.name(job.target)))?;
+    ) -> Result<BoxFuture<'static, (TargetIndex, u64, Answer)>, RunError> {
+        let about = job.target;
+        let target = self.with(|machine| TargetId::from(machine.name(about)))?;
         let (hospital, shared, clock) = (
             hospital.clone(),
             Arc::clone(&self.shared),
@@ -138,15 +148,15 @@ impl Run {
         let key = format!("heal/{term}/{id}");
         Ok(Box::pin(async move {
             let Some(node) = (hospital.node)(&target) else {
-                return (id, Answer::Of(None));
+                return (about, id, Answer::Of(None));
             };
             if shared.frozen.load(Ordering::Acquire) {
-                return (id, Answer::Frozen);
+                return (about, id, Answer::Frozen);
             }
             match permit.may_act() {
                 Ok(true) => {}
-                Ok(false) => return (id, Answer::Refused("it says no".to_owned())),
-                Err(error) => return (id, Answer::Refused(error.to_string())),
+                Ok(false) => return (about, id, Answer::Refused("it says no".to_owned())),
+                Err(error) => return (about, id, Answer::Refused(error.to_string())),
             }
             shared.events.flush();
             shared.events.tell(|| Happened::Effect {
@@ -173,7 +183,7 @@ impl Run {
                     },
                 },
             });
-            (id, Answer::Of(Some(outcome)))
+            (about, id, Answer::Of(Some(outcome)))
         }))
     }
 }

@@ -18,6 +18,13 @@ use super::Run;
 /// A clock and a date that disagree by no more about the time between two runs are those of the run before: they drift apart by less,
 /// and no rule has finer times.
 const SAME_CLOCK_MS: u64 = 60_000;
+/// The run ends for a fault, of which its machine cannot speak any more.
+pub(super) const RUN_FAILED: (&str, Severity) = ("run.failed", Severity::Critical);
+pub(super) const JOURNAL_FAILED: (&str, Severity) = ("journal.failed", Severity::Critical);
+pub(super) const METRICS_REFUSED: (&str, Severity) = ("metrics.refused", Severity::Warning);
+const CLOCK_BEHIND: (&str, Severity) = ("clock.behind", Severity::Warning);
+/// All that the driver says by itself.
+const OWN: [(&str, Severity); 4] = [RUN_FAILED, JOURNAL_FAILED, METRICS_REFUSED, CLOCK_BEHIND];
 
 impl Run {
     /// Tells people, and those who listen that people were told.
@@ -57,7 +64,7 @@ impl Run {
         })?;
         self.pulse_ms = now_ms.saturating_add(every_ms);
         let (state, open) = self.with(|machine| machine.vital_signs())?;
-        // A turn may wait for metrics, news, a look and the journal, each as long as a call may take.
+        // A turn may wait for news, what goes on around, a look and the journal, each as long as a call may take.
         let slack_ms = self.call_ms.saturating_mul(4);
         self.outbox.pulse(Pulse {
             schema: NOTICE_SCHEMA,
@@ -74,9 +81,21 @@ impl Run {
         Ok(())
     }
 
-    /// The run ends for a fault, of which its machine cannot speak any more; or a run begins after one that has ended so.
-    pub(super) fn tell_of_failure(&mut self, change: String, stage: NoticeStage, text: String) {
-        self.tell_by_itself(change, ("run.failed", Severity::Critical), stage, text);
+    /// Another run has taken the change up: of what the one before said by itself nothing is known to be still so.
+    pub(super) fn resolve_own(&mut self) {
+        for what in OWN {
+            let text = "another run has taken the change up".to_owned();
+            self.tell_own(what, NoticeStage::Resolved, text);
+        }
+    }
+
+    /// The change has ended, and what was said of that may have been lost with the run that ended it.
+    pub(super) async fn tell_the_end_again(&mut self) -> Result<(), RunError> {
+        let notices = self.with(Machine::farewell)?;
+        self.send(notices);
+        self.pulse(true)?;
+        self.tell_the_rest().await;
+        Ok(())
     }
 
     /// This run takes the change up.
@@ -105,17 +124,16 @@ impl Run {
 
     /// Waits until the clock stands where the journal ends, where its date is behind as much. Nothing may be done meanwhile, and people
     /// are told that and until when.
-    pub(super) async fn catch_up(&mut self, change: String, now_ms: u64) {
+    pub(super) async fn catch_up(&mut self, now_ms: u64) {
         let clock = Arc::clone(&self.world.clock);
         let behind_ms = now_ms.saturating_sub(clock.now());
-        let what = ("clock.behind", Severity::Warning);
         let is_told = behind_ms > self.call_ms;
         if is_told {
             let text = format!(
                 "nothing is done for {}: the clock and its date are behind what the journal has seen",
                 span(behind_ms)
             );
-            self.tell_by_itself(change.clone(), what, NoticeStage::Raised, text);
+            self.tell_own(CLOCK_BEHIND, NoticeStage::Raised, text);
         }
         let mut caught_up = clock.sleep_until(now_ms);
         poll_fn(|context| {
@@ -125,12 +143,13 @@ impl Run {
         .await;
         if is_told {
             let text = "the clock stands where the journal ends: the change goes on".to_owned();
-            self.tell_by_itself(change, what, NoticeStage::Resolved, text);
+            self.tell_own(CLOCK_BEHIND, NoticeStage::Resolved, text);
         }
     }
 
     /// Of what no machine knows.
-    fn tell_by_itself(&mut self, change: String, (code, severity): (&str, Severity), stage: NoticeStage, text: String) {
+    pub(super) fn tell_own(&mut self, (code, severity): (&str, Severity), stage: NoticeStage, text: String) {
+        let change = self.change.clone();
         let at_unix_ms = self.world.clock.wall();
         self.send(vec![Notice {
             schema: NOTICE_SCHEMA,

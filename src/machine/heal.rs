@@ -43,6 +43,14 @@ impl Remedy {
     }
 }
 
+/// An order that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    term: u64,
+    /// It has failed before.
+    again: bool,
+}
+
 /// Why somebody is taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -64,6 +72,15 @@ pub(crate) struct HealJob {
     given_ms: u64,
     tries: u8,
     due_ms: u64,
+}
+
+impl HealJob {
+    pub(crate) const fn sent(&self) -> Sent {
+        Sent {
+            term: self.term,
+            again: self.tries > 0,
+        }
+    }
 }
 
 /// Somebody is out of traffic, or may be.
@@ -205,12 +222,24 @@ impl Machine {
         }
     }
 
-    /// Orders that are to be given now, those of one term and at most `most`: what is of an earlier run comes first.
-    pub(crate) fn heals_due(&self, now_ms: u64, most: usize) -> Vec<HealJob> {
+    /// Orders that are to be given now beside those that are `sent` and not answered, all of one term: what is of an earlier run comes
+    /// first. There are at most `most` under way that are given for the first time, and as many that are given again: who does not
+    /// answer takes no place of those who would.
+    pub(crate) fn heals_due(&self, now_ms: u64, most: usize, sent: &BTreeMap<TargetIndex, Sent>) -> Vec<HealJob> {
         let due = self.healing.orders.values().filter(|order| order.due_ms <= now_ms);
-        let first = due.clone().next().map(|order| order.term);
-        due.filter(|order| Some(order.term) == first)
-            .take(most)
+        let mut due = due.filter(|order| !sent.contains_key(&order.target)).peekable();
+        let under_way = sent.values().next().map(|sent| sent.term);
+        let term = under_way.or_else(|| due.peek().map(|order| order.term));
+        let again = sent.values().filter(|sent| sent.again).count();
+        let mut room = most.saturating_sub(sent.len().saturating_sub(again));
+        let mut room_again = most.saturating_sub(again);
+        due.filter(|order| Some(order.term) == term)
+            .filter(|order| {
+                let room = if order.sent().again { &mut room_again } else { &mut room };
+                let fits = *room > 0;
+                *room = room.saturating_sub(1);
+                fits
+            })
             .cloned()
             .collect()
     }

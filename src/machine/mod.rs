@@ -62,7 +62,7 @@ use crate::{Change, Debt, Level, Outcome, QuestionKind, RunError};
 use self::autonomy::Autonomy;
 use self::classes::ClassState;
 pub(crate) use self::commands::{Check, Commands, Direction, Start};
-pub(crate) use self::heal::{HealJob, Remedy};
+pub(crate) use self::heal::{HealJob, Remedy, Sent};
 pub(crate) use self::ill::Unnamed;
 use self::lanes::Lane;
 pub use self::metrics::metrics;

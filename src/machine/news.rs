@@ -12,11 +12,17 @@ use super::lanes::Lane;
 use super::{Act, Course, Machine, Target};
 
 impl Machine {
-    /// An interval of metrics is in.
+    /// Whether the judge would take an interval.
+    pub(crate) fn check(&self, interval: &Interval) -> Result<(), RowError> {
+        let rest = self.aside.without(interval);
+        self.judge.check(rest.as_ref().unwrap_or(interval))
+    }
+
+    /// An interval of metrics is in, of which [`check`](Self::check) has found nothing to say.
     pub(crate) fn interval(&mut self, interval: &Interval) -> Result<(), RowError> {
         let rest = self.aside.without(interval);
         let judged = rest.as_ref().unwrap_or(interval);
-        // A run ends with an interval that the judge refuses: nobody goes on from what has been made of it meanwhile.
+        // A run ends with an interval that the judge refuses after all: nobody goes on from what has been made of it meanwhile.
         self.surroundings.at(self.exposed, self.alive);
         let mut expectations = Expectations {
             past: &self.past,

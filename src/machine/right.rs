@@ -88,6 +88,21 @@ impl Machine {
         }
     }
 
+    /// What a run says that takes the change up with a lower level than it began at. One with a higher level says nothing: whoever starts
+    /// a run anew gives no rights by that.
+    pub(crate) fn lowers_to(&self, wanted: Level) -> Option<Order> {
+        let is_lower = wanted < self.setup.header.level && wanted < self.level() && self.ended().is_none();
+        is_lower.then(|| Order {
+            command: Command::Level {
+                level: wanted,
+                until_unix_ms: None,
+            },
+            actor: Actor::program("unattended", "resumed"),
+            reason: "the run that takes the change up was started with this level".to_owned(),
+            question: None,
+        })
+    }
+
     /// Whether somebody said that nothing is to go forward.
     pub(super) const fn is_halted(&self) -> bool {
         self.frozen.is_some() || self.paused.is_some()

@@ -36,6 +36,16 @@ impl Machine {
         commands.notices.extend(said.iter().map(|said| self.notice(said)));
     }
 
+    /// What is to be said of a change that has ended, for whoever may have missed it.
+    pub(crate) fn farewell(&mut self) -> Vec<Notice> {
+        let mut commands = Commands::default();
+        if let Some(outcome) = self.ended() {
+            self.tell_the_end(outcome, &mut commands);
+        }
+        self.tell_people(&mut commands);
+        commands.notices
+    }
+
     /// Everything that is open.
     pub(crate) fn open_notices(&self) -> Vec<Notice> {
         self.desk.open().map(|said| self.notice(&said)).collect()

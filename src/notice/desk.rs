@@ -1,6 +1,6 @@
 //! What is open, and what has to be said about it now. A pure machine: it is told what is so, and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::Question;
 
@@ -8,6 +8,9 @@ use super::{NoticeStage, Severity, Telling};
 
 /// Matters that may be open at once. What is more is not said by itself: the change's own matters come first.
 const MAX_OPEN: usize = 256;
+
+/// For so long what is over is remembered, in case that its last word is lost with the run that says it: longer than any sending takes.
+const LOST_MS: u64 = 3_600_000;
 
 /// Something that people have to know as long as it is so.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,16 +116,27 @@ impl Open {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desk {
     open: BTreeMap<String, Open>,
+    /// What was resolved of late, and when; at most as many as may be open.
+    over: VecDeque<(u64, Said)>,
+    /// Of these it is to be said once more.
+    over_again: Vec<Said>,
 }
 
 impl Desk {
     /// These matters are so now, and no others: what is new is raised, what is over resolved, and of the rest is said again
     /// what is due.
     pub(crate) fn reconcile(&mut self, matters: Vec<Matter>, now_ms: u64, telling: &Telling) -> Vec<Said> {
-        if matters.is_empty() && self.open.is_empty() {
-            return Vec::new();
+        let many = self.over.len().saturating_sub(MAX_OPEN);
+        self.over.drain(..many);
+        while let Some((at_ms, _)) = self.over.front()
+            && at_ms.saturating_add(LOST_MS) < now_ms
+        {
+            self.over.pop_front();
         }
-        let mut said = Vec::new();
+        let mut said = std::mem::take(&mut self.over_again);
+        if matters.is_empty() && self.open.is_empty() {
+            return said;
+        }
         let mut still: BTreeMap<String, Matter> = BTreeMap::new();
         for matter in matters {
             still.entry(matter.key()).or_insert(matter);
@@ -130,7 +144,9 @@ impl Desk {
         self.open.retain(|key, open| {
             let so = still.contains_key(key);
             if !so {
-                said.push(open.said(NoticeStage::Resolved));
+                let over = open.said(NoticeStage::Resolved);
+                self.over.push_back((now_ms, over.clone()));
+                said.push(over);
             }
             so
         });
@@ -170,8 +186,11 @@ impl Desk {
     }
 
     /// Another run takes over: what was last said may have been lost with the run before, so all that nobody is known to
-    /// know of is said once more as soon as it turns out to be still so.
+    /// know of is said once more as soon as it turns out to be still so, and of what has just ended that it has.
     pub(crate) fn again(&mut self) {
+        let over = self.over.iter().map(|(_, said)| said);
+        let over = over.filter(|said| !self.open.contains_key(&said.matter.key()));
+        self.over_again = over.cloned().collect();
         for open in self.open.values_mut() {
             open.again = true;
         }
@@ -341,10 +360,28 @@ mod tests {
         // Nor is it said twice: the next time counts from here.
         assert!(desk.reconcile(both(), 15 * MINUTE_MS, &telling).is_empty());
         assert_eq!(desk.reconcile(both(), 16 * MINUTE_MS, &telling).len(), 1);
-        // What is over when the next run looks is not said again.
+        // What is over when the next run looks is not said again, but that it is over: by the run after that, too, within an hour.
         desk.again();
         let over = desk.reconcile(Vec::new(), 17 * MINUTE_MS, &telling);
-        assert!(over.iter().all(|said| said.stage == NoticeStage::Resolved), "{over:?}");
+        let is_over = |said: &[Said]| said.len() == 2 && said.iter().all(|said| said.stage == NoticeStage::Resolved);
+        assert!(is_over(&over), "{over:?}");
+        assert!(desk.reconcile(Vec::new(), 18 * MINUTE_MS, &telling).is_empty());
+        desk.again();
+        let over = desk.reconcile(Vec::new(), 19 * MINUTE_MS, &telling);
+        assert!(is_over(&over), "{over:?}");
+        // What has come up again since is not.
+        assert_eq!(desk.reconcile(both(), 20 * MINUTE_MS, &telling).len(), 2);
+        desk.again();
+        let again = desk.reconcile(both(), 21 * MINUTE_MS, &telling);
+        assert!(
+            again.iter().all(|said| said.stage != NoticeStage::Resolved),
+            "{again:?}"
+        );
+        assert_eq!(desk.reconcile(Vec::new(), 22 * MINUTE_MS, &telling).len(), 2);
+        // Nor is what was over long before.
+        assert!(desk.reconcile(Vec::new(), 3 * HOUR_MS, &telling).is_empty());
+        desk.again();
+        assert!(desk.reconcile(Vec::new(), 3 * HOUR_MS + 1, &telling).is_empty());
     }
 
     #[test]

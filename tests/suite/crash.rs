@@ -9,19 +9,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::{Act, Case, Effect, Ended, NEW, OLD};
 use async_trait::async_trait;
 use serde_json::Value;
-use unattended::upgrade::{Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
-use unattended::{Outcome, RunError};
+use unattended::Outcome;
+use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
 use unattended_simulated::World;
 
 /// How a process dies at an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// The medium fails before the group is there, and the process gives up.
+    /// The medium fails before the group is there, and the process is killed while it tries again.
     ErrorBefore,
     /// The group is there, and the process learns nothing of it but an error.
     ErrorAfter,
@@ -37,6 +37,7 @@ pub(crate) struct Mortal {
     appended: AtomicUsize,
     at: usize,
     death: Death,
+    died: AtomicBool,
 }
 
 impl Mortal {
@@ -46,18 +47,31 @@ impl Mortal {
             appended: AtomicUsize::new(0),
             at,
             death,
+            died: AtomicBool::new(false),
         })
+    }
+
+    fn has_died(&self) -> bool {
+        self.died.load(Ordering::SeqCst)
+    }
+
+    fn alive(&self) -> Result<(), JournalError> {
+        if self.has_died() {
+            return Err(JournalError::Io("no space left".to_owned()));
+        }
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Journal for Mortal {
     async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        self.alive()?;
         let number = self.appended.fetch_add(1, Ordering::SeqCst);
         if number < self.at {
             return self.inner.append(group).await;
         }
-        assert_eq!(number, self.at, "the run went on with a journal that is dead");
+        self.died.store(true, Ordering::SeqCst);
         if matches!(self.death, Death::ErrorAfter | Death::SilenceAfter) {
             self.inner.append(group).await?;
         }
@@ -80,6 +94,7 @@ impl Journal for Mortal {
     }
 
     async fn end(&self) -> Result<Position, JournalError> {
+        self.alive()?;
         self.inner.end().await
     }
 }
@@ -96,17 +111,28 @@ pub(crate) fn groups_of(case: &Case) -> usize {
         .len()
 }
 
+/// For so long a journal is dead before the process is: longer than it is waited for.
+const WHILE_MS: u64 = 40_000;
+
 /// Runs until the journal dies at group `at`. Whether it came to that.
 pub(crate) fn run_until_death(case: &Case, journal: &Arc<MemoryJournal>, at: usize, death: Death) -> bool {
-    let mut stage = case.stage_over(Mortal::new(journal, at, death));
+    let mortal = Mortal::new(journal, at, death);
+    let mut stage = case.stage_over(mortal.clone());
     let platform = Arc::clone(&stage.platform);
-    let ended = stage.run_to_death();
-    match (ended, death) {
-        (Some(Ok(_)), _) => return false,
-        // A journal that is silent for too long is given up with words, as one that refuses.
-        (Some(Err(RunError::Append(_) | RunError::Driver(_))), _)
-        | (None, Death::SilenceBefore | Death::SilenceAfter) => {}
-        (other, _) => panic!("{death:?} at group {at}: {other:?}"),
+    let clock = stage.sim.clock();
+    let ended = stage.drive(async {
+        while !mortal.has_died() {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        // It tries again for a while, or waits, and does nothing else.
+        let given = platform.effects().len();
+        clock.sleep_until(clock.now() + WHILE_MS).await;
+        assert_eq!(platform.effects().len(), given, "{death:?} at group {at}");
+    });
+    match ended.unwrap() {
+        Some(Ok(_)) => return false,
+        None => {}
+        Some(Err(error)) => panic!("{death:?} at group {at}: {error}"),
     }
     // Every order had its intent in the journal first.
     let intended: BTreeSet<String> = crate::support::dump(&**journal)

@@ -241,7 +241,8 @@ fn nothing_is_told_that_the_journal_does_not_have() {
         let journal = Arc::new(Silent(Arc::clone(&kept), clock, minute * MINUTE_MS));
         let mut stage = case.stage_with(sim, journal, metrics, |pager| pager);
         let mut events = stage.handle.events();
-        let _ = stage.run_to_death();
+        let clock = stage.sim.clock();
+        let _ = stage.drive(clock.sleep_until((minute + 60) * MINUTE_MS)).unwrap();
         drop(stage);
         let told: Vec<(String, String)> = std::iter::from_fn(|| events.try_next())
             .filter_map(|event| match event.what {

@@ -68,7 +68,6 @@ freezes:
 fn a_journal_of_another_change_is_refused_by_the_field_that_differs() {
     assert_names("seed", |case| case.seed = 8);
     assert_names("rules", |case| case.rules = PACK.to_owned());
-    assert_names("level", |case| case.level = Level::L3);
     assert_names("mode", |case| case.mode = Wanted::Cold);
     assert_names("targets", |case| drop(case.targets.pop()));
     assert_names("plan", |case| {

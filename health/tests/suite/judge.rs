@@ -443,10 +443,14 @@ fn impossible_input_is_refused_by_name_and_changes_nothing() {
         ),
     ];
     for (next, expected) in cases {
+        assert_eq!(judge.check(&next), Err(expected.clone()));
         assert_eq!(judge.observe(&next), Err(expected));
         assert_eq!(bytes(&judge), before);
     }
-    assert!(judge.observe(&interval(60, vec![good])).is_ok(), "a gap is allowed");
+    let next = interval(60, vec![good]);
+    assert_eq!(judge.check(&next), Ok(()));
+    assert_eq!(bytes(&judge), before, "nothing is learnt by looking");
+    assert!(judge.observe(&next).is_ok(), "a gap is allowed");
 }
 
 #[test]

@@ -1,0 +1,109 @@
+//! One turn of the upgrade driver, and what becomes of the run while the journal cannot be written.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use futures::future::select;
+use unattended_upgrade::{DriverError, JournalError, Turn};
+
+use crate::{NoticeStage, RunError};
+
+use super::Run;
+use super::telling::JOURNAL_FAILED;
+use crate::permit::refusal;
+
+impl Run {
+    /// One turn of the driver, behind the inputs so far.
+    ///
+    /// While the journal refuses or is silent nothing follows from them, and nothing else is done: the driver has them, and each turn of
+    /// it appends the same ones, or waits for the same append. People are told.
+    pub(super) async fn turn(&mut self) -> Result<(), RunError> {
+        self.kept_back = 0;
+        self.driver.attach(&self.group);
+        self.group.clear();
+        loop {
+            match self.try_turn().await {
+                Err(DriverError::Journal(error)) if may_come_back(&error) => {
+                    self.tell_of_journal(Some(&error));
+                    self.rest().await;
+                }
+                Err(DriverError::OtherWriter { expected, found }) => {
+                    return Err(RunError::OtherController { expected, found });
+                }
+                Err(error) => return Err(error.into()),
+                Ok((turn, refused)) => {
+                    self.tell_of_journal(None);
+                    return self.take(turn, refused);
+                }
+            }
+        }
+    }
+
+    /// The turn, and why the permit let something not be sent.
+    async fn try_turn(&mut self) -> Result<(Turn, Option<String>), DriverError> {
+        let shared = Arc::clone(&self.shared);
+        let permit = Arc::clone(&self.world.permit);
+        let mut refused = None;
+        let mut may_act = |_: &unattended_upgrade::EffectKey| {
+            if shared.frozen.load(Ordering::Acquire) {
+                return false;
+            }
+            refused = refusal(permit.as_ref());
+            refused.is_none()
+        };
+        let turn = self.driver.turn(&mut may_act).await?;
+        Ok((turn, refused))
+    }
+
+    fn take(&mut self, turn: Turn, refused: Option<String>) -> Result<(), RunError> {
+        self.tell_of_turn(&turn.finished);
+        self.watch_permit(refused)?;
+        self.shared.blind.store(turn.blind, Ordering::Relaxed);
+        self.received |= !turn.finished.is_empty();
+        self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))
+    }
+
+    /// Waits until the driver may try the journal again.
+    async fn rest(&mut self) {
+        let (outbox, metrics, heals) = (&mut self.outbox, &mut self.metrics, &mut self.heals);
+        let beside = poll_fn(|context| {
+            let _ = outbox.drive(context);
+            metrics.drive(context);
+            heals.drive(context);
+            Poll::<()>::Pending
+        });
+        select(beside, self.driver.attend(None)).await;
+    }
+
+    /// People are told when the journal begins to keep the change from going on, and when it has stopped to.
+    fn tell_of_journal(&mut self, failed: Option<&JournalError>) {
+        if failed.is_some() == self.unwritten {
+            return;
+        }
+        self.unwritten = failed.is_some();
+        let (stage, text) = match failed {
+            Some(error) => (
+                NoticeStage::Raised,
+                format!(
+                    "nothing is done while the journal cannot be written, and it is tried again: {error}. Where it works and this \
+                     stays, start the run anew"
+                ),
+            ),
+            None => (
+                NoticeStage::Resolved,
+                "the journal is written again: the change goes on".to_owned(),
+            ),
+        };
+        self.tell_own(JOURNAL_FAILED, stage, text);
+    }
+}
+
+/// Whether the same append may yet succeed. What is damaged or of another format stays so.
+const fn may_come_back(error: &JournalError) -> bool {
+    matches!(
+        error,
+        JournalError::Io(_) | JournalError::Silent { .. } | JournalError::InUse(_)
+    )
+}

@@ -1,0 +1,175 @@
+//! A journal that cannot be written for a while: nothing is done meanwhile, nothing is written twice, and the change goes on.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Wanted};
+use unattended::{NoticeStage, Outcome};
+use unattended_simulated::SimClock;
+
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, OLD};
+
+/// What an append does while the journal is out of order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Refuses,
+    /// It is there, and nobody hears of it but an error.
+    KeepsAndRefuses,
+    /// It answers when the journal is in order again.
+    Hangs,
+}
+
+struct Frail {
+    inner: MemoryJournal,
+    clock: SimClock,
+    how: How,
+    from_ms: u64,
+    until_ms: u64,
+    tried: AtomicUsize,
+    open: AtomicUsize,
+}
+
+impl Frail {
+    fn is_out(&self) -> bool {
+        (self.from_ms..self.until_ms).contains(&self.clock.now())
+    }
+}
+
+#[async_trait]
+impl Journal for Frail {
+    async fn append(&self, group: &Group) -> Result<Position, JournalError> {
+        let beside = self.open.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(beside, 0, "an append beside one that has not answered");
+        let is_out = self.is_out();
+        self.tried.fetch_add(usize::from(is_out), Ordering::Relaxed);
+        let answer = match self.how {
+            How::Refuses if is_out => Err(JournalError::Io("no space left".to_owned())),
+            How::KeepsAndRefuses if is_out => {
+                self.inner.append(group).await?;
+                Err(JournalError::Io("no space left".to_owned()))
+            }
+            How::Hangs if is_out => {
+                self.clock.sleep_until(self.until_ms).await;
+                self.inner.append(group).await
+            }
+            _ => self.inner.append(group).await,
+        };
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        answer
+    }
+
+    async fn read(&self, from: Position, max_groups: usize) -> Result<Vec<(Position, Group)>, JournalError> {
+        self.inner.read(from, max_groups).await
+    }
+
+    async fn compact(&self, before: Position, snapshot: &Group) -> Result<(), JournalError> {
+        self.inner.compact(before, snapshot).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<Snapshot>, JournalError> {
+        self.inner.snapshot().await
+    }
+
+    async fn end(&self) -> Result<Position, JournalError> {
+        self.inner.end().await
+    }
+}
+
+/// A change whose journal is out of order for half an hour from a moment on.
+fn ended(case: &Case, how: How, from_ms: u64) -> (Ended, Arc<Frail>) {
+    let sim = case.simulated();
+    let metrics = Arc::clone(&sim);
+    let frail = Arc::new(Frail {
+        inner: MemoryJournal::new(),
+        clock: sim.clock(),
+        how,
+        from_ms,
+        until_ms: from_ms + 30 * MINUTE_MS,
+        tried: AtomicUsize::new(0),
+        open: AtomicUsize::new(0),
+    });
+    (case.stage_with(sim, frail.clone(), metrics, |pager| pager).run(), frail)
+}
+
+/// Nothing stands there twice, nothing is missing, and it is what happened.
+#[track_caller]
+fn is_whole(ended: &Ended, told: &str) {
+    let dump = ended.dump();
+    assert!(
+        dump.iter().map(|line| line.seq).eq((0..dump.len() as u64).map(Some)),
+        "{told}"
+    );
+    let ticks = dump.iter().filter(|line| line.kind == "tick").count();
+    assert!(ticks > 0, "{told}");
+    assert_eq!(dump.iter().filter(|line| line.kind == "begin").count(), 1, "{told}");
+    assert_eq!(dump.last().unwrap().kind, "end", "{told}");
+    let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
+    assert_eq!(played.first_difference, None, "{told}");
+}
+
+#[test]
+fn nothing_is_done_while_the_journal_is_out_of_order_and_then_the_change_goes_on() {
+    let mut case = Case::calm(4, 10);
+    case.mode = Wanted::Warm;
+    for how in [How::Refuses, How::Hangs] {
+        for from_ms in [0, 10_500, 20_000, 70_000, 20 * MINUTE_MS] {
+            let told = format!("{how:?} from {from_ms} ms on");
+            let (ended, frail) = ended(&case, how, from_ms);
+            assert_eq!(ended.outcome, Outcome::Completed, "{told}");
+            ended.all_on_new();
+            let out = frail.from_ms + 1..frail.until_ms;
+            let meanwhile = ended.effects.iter().filter(|effect| out.contains(&effect.at_ms));
+            assert_eq!(meanwhile.count(), 0, "{told}");
+            let tried = frail.tried.load(Ordering::Relaxed);
+            match how {
+                How::Hangs => assert_eq!(tried, 1, "{told}: it is not made again"),
+                _ => assert!(tried > 100, "{told}: it is tried again: {tried}"),
+            }
+            is_whole(&ended, &told);
+            let all = ended.pager.all().into_iter();
+            let said: Vec<_> = all.filter(|notice| notice.code == "journal.failed").collect();
+            let stages: Vec<&NoticeStage> = said.iter().map(|notice| &notice.stage).collect();
+            assert_eq!(stages, [&NoticeStage::Raised, &NoticeStage::Resolved], "{told}");
+            let word = if how == How::Hangs {
+                "has not answered"
+            } else {
+                "no space left"
+            };
+            assert!(said[0].text.contains(word), "{told}: {}", said[0].text);
+        }
+    }
+}
+
+#[test]
+fn what_a_failed_append_has_kept_is_not_written_again() {
+    for from_ms in [0, 20_000, 20 * MINUTE_MS] {
+        let told = format!("from {from_ms} ms on");
+        let (ended, frail) = ended(&Case::calm(4, 10), How::KeepsAndRefuses, from_ms);
+        assert_eq!(ended.outcome, Outcome::Completed, "{told}");
+        assert!(frail.tried.load(Ordering::Relaxed) > 10, "{told}");
+        is_whole(&ended, &told);
+    }
+}
+
+/// The way back waits for the journal as the way forward does, and then is gone.
+#[test]
+fn a_rollback_goes_on_when_the_journal_is_written_again() {
+    let case = Case::calm(4, 12).release("errors=x10");
+    let calm = case.run();
+    let back = |ended: &Ended| {
+        let first = ended
+            .effects
+            .iter()
+            .find(|effect| effect.version.as_deref() == Some(OLD));
+        first.map(|effect| effect.at_ms)
+    };
+    let from_ms = back(&calm).unwrap() - 1_000;
+    let (ended, frail) = ended(&case, How::Refuses, from_ms);
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+    assert!(back(&ended).unwrap() >= frail.until_ms);
+    assert!(ended.summary.elapsed_ms < calm.summary.elapsed_ms + HOUR_MS);
+    is_whole(&ended, "bad");
+}

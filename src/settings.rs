@@ -69,8 +69,8 @@ pub struct Settings {
     pub isolation_ms: u64,
     /// The label keys that name a domain, what can be cut off as one, the largest first: `region, cluster`. Default none.
     ///
-    /// While nobody of a domain is seen, its targets wait and count against every allowance, and all others go on; after
-    /// [`blocked_patience_ms`](Self::blocked_patience_ms) they become debt. The values of the first key are exposed one after the
+    /// While nobody of a domain is seen, its targets wait, what is under way there counts against every allowance, and all others go
+    /// on; after [`blocked_patience_ms`](Self::blocked_patience_ms) they become debt. The values of the first key are exposed one after the
     /// other: nobody of a second region gets the new version before the first has shown that it is well. That key must be
     /// among the ones that the policy [spreads](unattended_batching::Policy::spread) over.
     #[serde(default)]

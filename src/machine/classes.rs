@@ -391,6 +391,9 @@ impl Machine {
 
     /// A target may start when its turn comes.
     pub(super) fn promise(&mut self, target: TargetIndex) {
+        if self.domains.is_away(target) {
+            return;
+        }
         let state = &mut self.targets[target.0 as usize];
         // Who was given up never starts, and who was started by somebody else before its batch counts already.
         if !state.alive || state.owed || state.touched || std::mem::replace(&mut state.promised, true) {

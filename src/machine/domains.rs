@@ -1,5 +1,5 @@
-//! Domains: what can be cut off as one. One that cannot be reached holds its own targets and nobody else's, and they count
-//! against every allowance. The largest of them, regions, are exposed for the first time one after the other.
+//! Domains: what can be cut off as one. One that cannot be reached holds its own targets and nobody else's, and what is under way
+//! there counts against every allowance. The largest of them, regions, are exposed for the first time one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +45,10 @@ pub(super) struct Domains {
     keys: Vec<String>,
     /// Given by the frontier, which counts them as in flight, and not started.
     waiting: BTreeMap<TargetIndex, Direction>,
+    /// Out of reach on the way forward: they wait outside the frontier's queues.
+    away: BTreeSet<TargetIndex>,
+    /// Classes of which nobody can be reached: what is opened elsewhere need not wait for their evidence.
+    dark: BTreeSet<u32>,
     /// The region that is exposed for the first time, and those that have been.
     exposing: Option<u32>,
     shown: BTreeSet<u32>,
@@ -127,6 +131,50 @@ impl Domains {
     /// The target is no more.
     pub(super) fn forget(&mut self, target: TargetIndex) {
         self.waiting.remove(&target);
+        self.away.remove(&target);
+    }
+
+    /// The name of a target's domain and since when it cannot be reached, if it cannot.
+    pub(super) fn silent_since(&self, target: TargetIndex) -> Option<(&str, u64)> {
+        let domain = self.of(target)?;
+        domain.silent_ms.map(|since_ms| (domain.name.as_str(), since_ms))
+    }
+
+    /// Who waited for a domain waits apart.
+    pub(super) fn put_away(&mut self, target: TargetIndex) {
+        self.waiting.remove(&target);
+        self.away.insert(target);
+    }
+
+    /// Whether the target is not among those that wait apart, and does not wait for the way back.
+    pub(super) fn waits_not(&self, target: TargetIndex) -> bool {
+        !self.away.contains(&target) && self.waiting.get(&target) != Some(&Direction::Back)
+    }
+
+    pub(super) fn no_longer_away(&mut self, target: TargetIndex) {
+        self.away.remove(&target);
+    }
+
+    pub(super) fn those_away(&self) -> Vec<TargetIndex> {
+        self.away.iter().copied().collect()
+    }
+
+    pub(super) fn set_dark(&mut self, dark: BTreeSet<u32>) {
+        self.dark = dark;
+        // Nobody shows anything of a region that cannot be reached: the next may be exposed.
+        self.exposing = self.exposing.filter(|region| !self.dark.contains(region));
+    }
+
+    pub(super) fn is_away(&self, target: TargetIndex) -> bool {
+        !self.away.is_empty() && self.away.contains(&target)
+    }
+
+    pub(super) fn has_away(&self) -> bool {
+        !self.away.is_empty()
+    }
+
+    pub(super) fn is_dark(&self, class: u32) -> bool {
+        self.dark.contains(&class)
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -135,6 +183,7 @@ impl Domains {
 
     /// The change is taken back: who waited for the way there does no longer.
     pub(super) fn withdraw(&mut self) -> Vec<TargetIndex> {
+        self.away.clear();
         std::mem::take(&mut self.waiting).into_keys().collect()
     }
 
@@ -170,7 +219,8 @@ impl Domains {
     /// Domains that cannot be reached, each since when and with how many who wait for it.
     pub(super) fn silent(&self) -> impl Iterator<Item = (&str, u64, usize)> {
         (0u16..).zip(&self.list).filter_map(|(number, domain)| {
-            let waiting = (self.waiting.keys()).filter(|target| self.of[target.0 as usize] == Some(number));
+            let waiting =
+                (self.waiting.keys().chain(&self.away)).filter(|target| self.of[target.0 as usize] == Some(number));
             domain
                 .silent_ms
                 .map(|since| (domain.name.as_str(), since, waiting.count()))
@@ -215,9 +265,12 @@ impl Machine {
                     continue;
                 }
                 domain.silent_ms = Some(now_ms);
-                let text = format!(
-                    "{name} cannot be reached: nothing more is started there, and what would be counts against every allowance"
-                );
+                let rest = if self.decides_by(4) {
+                    "what is under way counts against every allowance, and everything else goes on"
+                } else {
+                    "and what would be counts against every allowance"
+                };
+                let text = format!("{name} cannot be reached: nothing more is started there, {rest}");
                 let otherwise = "an answer of anybody in it would have let it go on".to_owned();
                 self.decide_text("domain.silent", text, Some(otherwise));
             } else {
@@ -232,6 +285,7 @@ impl Machine {
                 );
             }
             self.scan_due = true;
+            self.reach_has_changed();
         }
     }
 
@@ -239,6 +293,7 @@ impl Machine {
     pub(super) fn start_in_domain(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
         match self.domain_says(target, direction) {
             Says::Start => self.start_or_offer(target, direction, commands),
+            Says::Wait if direction == Direction::Forward && self.is_out_of_reach(target) => self.send_away(target),
             Says::Wait => {
                 self.domains.waiting.insert(target, direction);
             }
@@ -276,6 +331,12 @@ impl Machine {
     /// Whether nothing of its domain keeps a target from going this way now.
     pub(super) fn domain_lets(&mut self, target: TargetIndex, direction: Direction) -> bool {
         matches!(self.domain_says(target, direction), Says::Start)
+    }
+
+    /// Whether the region of a target may get the new version now.
+    pub(super) fn domain_may_expose(&self, target: TargetIndex) -> bool {
+        let region = self.domains.of(target).and_then(|domain| domain.region);
+        self.domains.may_expose(region)
     }
 
     fn domain_says(&mut self, target: TargetIndex, direction: Direction) -> Says {

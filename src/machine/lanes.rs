@@ -116,6 +116,7 @@ impl Machine {
                 class.was_busy = std::mem::replace(&mut class.busy, false);
             }
             self.forget_wanted();
+            self.take_in_again();
             let calm = self.is_calm();
             for lane in 0..self.lanes.len() {
                 if !self.lanes[lane].finished {
@@ -245,7 +246,8 @@ impl Machine {
 
     /// Whether every class that the slice ahead enlarges admits it. Which of them is asked first makes no difference.
     fn classes_admit(&mut self, lane: usize, ahead: Ahead, batch: u16) -> bool {
-        let admits = |&(class, count): &(u32, u32)| self.class_admits(class, batch, count);
+        let admits =
+            |&(class, count): &(u32, u32)| self.domains.is_dark(class) || self.class_admits(class, batch, count);
         if ahead.shut.is_some_and(|shut| !admits(&shut)) {
             return false;
         }
@@ -509,7 +511,7 @@ impl Machine {
 
     /// Whether every lane has gone its whole way.
     pub(super) fn all_lanes_finished(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.finished)
+        self.lanes.iter().all(|lane| lane.finished) && !self.domains.has_away()
     }
 }
 

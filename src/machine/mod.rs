@@ -26,6 +26,7 @@ mod orders;
 mod outlook;
 mod pace;
 mod questions;
+mod reach;
 mod receipts;
 mod record;
 mod rehearsal;
@@ -563,6 +564,7 @@ impl Machine {
         self.faulted += u64::from(!excused);
         self.targets[target.0 as usize].faulted = !excused;
         self.redeem(target);
+        self.domains.no_longer_away(target);
         let app = self.app_of(target);
         let debt = Debt {
             target: self.name(target).to_owned(),

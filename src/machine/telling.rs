@@ -244,7 +244,7 @@ impl Machine {
             matters.push(Matter {
                 detail: Some(name.to_owned()),
                 otherwise: format!(
-                    "its targets wait and count against every allowance; after {patience} they are left behind as debt"
+                    "its targets wait, and everything else goes on; after {patience} they are left behind as debt"
                 ),
                 remedy: "bring the domain back into reach".to_owned(),
                 ..self.matter("domain.silent", Severity::Warning, text)

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use unattended::upgrade::{Clock, TargetId};
 use unattended::{Outcome, Severity};
@@ -260,4 +260,85 @@ fn domains_that_the_fleet_does_not_have_are_refused() {
         let error = case.try_start().unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
+}
+
+/// Everybody lives in the region that is cut off, too: more of each application than may be out of service at once, in every slice.
+#[test]
+fn applications_go_on_in_the_other_regions_while_one_is_silent() {
+    let large = || {
+        let mut case = Case::calm(4, 240);
+        for (at, target) in case.targets.iter_mut().enumerate() {
+            let region = REGIONS[at % REGIONS.len()];
+            target.labels.push(("region".to_owned(), region.to_owned()));
+        }
+        case.policy = case.policy.spread(["region", "stack"]);
+        case.settings.domains = vec!["region".to_owned()];
+        case.settings.blocked_patience_ms = 48 * HOUR_MS;
+        case
+    };
+    let case = large();
+    let is_asia = |target: &str| {
+        let at = target.rsplit_once('-').unwrap().1.parse::<usize>().unwrap();
+        REGIONS[at % REGIONS.len()] == "asia"
+    };
+    let undisturbed_ms = large().run().effects.last().unwrap().at_ms;
+
+    let mut stage = case.stage();
+    let off = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&off);
+    stage.platform.silent_where(move |targets| {
+        switch.load(Ordering::Relaxed) && targets.iter().any(|target| is_asia(target.as_str()))
+    });
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let begun = stage.drive(async {
+        while handle.progress().is_none_or(|progress| progress.exposed < 100) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+    });
+    assert!(begun.unwrap().is_none());
+    off.store(true, Ordering::Relaxed);
+    let silent_ms = clock.now();
+    assert!(
+        stage
+            .drive(clock.sleep_until(silent_ms + 2 * undisturbed_ms))
+            .unwrap()
+            .is_none()
+    );
+    let touched = |asia: bool| {
+        let effects = stage.platform.effects();
+        let its = effects
+            .iter()
+            .filter(|effect| effect.disturbs() && is_asia(&effect.target) == asia);
+        its.map(|effect| effect.target.clone()).collect::<BTreeSet<_>>().len()
+    };
+    assert_eq!(
+        touched(false),
+        640,
+        "everybody elsewhere, {:?}",
+        stage.handle.progress()
+    );
+    assert!(touched(true) < 320);
+    off.store(false, Ordering::Relaxed);
+    let back_ms = clock.now();
+    // Its own are taken up, no more at once than may be.
+    let (handle, most) = (stage.handle.clone(), Arc::new(AtomicU64::new(0)));
+    let seen = Arc::clone(&most);
+    let ended = stage.run_beside(async move {
+        loop {
+            let in_flight = handle.progress().map_or(0, |progress| progress.in_flight);
+            seen.fetch_max(in_flight, Ordering::Relaxed);
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let most = most.load(Ordering::Relaxed);
+    assert!((1..=240).contains(&most), "{most} at once");
+    let late = ended
+        .effects
+        .iter()
+        .filter(|effect| effect.at_ms > back_ms && effect.disturbs());
+    assert!(late.map(|effect| &effect.target).all(|target| is_asia(target)));
+    let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
+    assert_eq!(played.first_difference, None);
 }

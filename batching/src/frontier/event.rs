@@ -90,6 +90,17 @@ pub enum Event {
         /// The target.
         id: TargetIndex,
     },
+    /// Nobody can reach the target. Where it waits, or was given and not begun, it waits outside its lane's queue from now on: it takes
+    /// no slot, and neither counts among those that wait in open batches nor is given. Not for one whose attempt has begun.
+    OutOfReach {
+        /// The target.
+        id: TargetIndex,
+    },
+    /// It can be reached again, and takes its turn.
+    WithinReach {
+        /// The target.
+        id: TargetIndex,
+    },
 }
 
 /// Whether an event changed anything. Events may arrive twice or late: that is noted, never an error.

@@ -37,6 +37,10 @@ pub(super) const AGAIN: u8 = 4;
 pub(super) const UNWELL: u8 = 8;
 /// A pin holds it.
 pub(super) const PINNED: u8 = 16;
+/// Out of reach while it waits: it is no part of what waits in open batches.
+pub(super) const AWAY: u8 = 32;
+/// Either keeps a target from starting.
+pub(super) const KEPT: u8 = PINNED | AWAY;
 
 /// What a target draws on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The live side of a plan.
 
+mod away;
 mod begin;
 mod births;
 mod event;
@@ -23,7 +24,7 @@ use crate::index::{AppIndex, KeyIndex, NONE, TargetIndex, narrow};
 use crate::layout::Layout;
 use crate::names::Names;
 use crate::policy::{Pin, Rate, RollbackPace};
-use lane::{EXPOSED, Lane, NO_SET, PINNED, Phase, State, UNHEALTHY, Usage};
+use lane::{AWAY, EXPOSED, KEPT, Lane, NO_SET, Phase, State, UNHEALTHY, Usage};
 
 /// Which targets may start now.
 ///
@@ -149,6 +150,8 @@ impl Frontier {
             Event::Left { id } => self.with_target(id, Self::left),
             Event::RolledBack { id } => self.with_target(id, |this, target| this.went_back(target, true)),
             Event::RollbackFailed { id } => self.with_target(id, |this, target| this.went_back(target, false)),
+            Event::OutOfReach { id } => self.with_target(id, Self::out_of_reach),
+            Event::WithinReach { id } => self.with_target(id, Self::within_reach),
             Event::Promoted { app, .. } => self.with_lane(app, Self::promoted),
             Event::HeldUntil { app, until_ms } => self.with_lane(app, |this, app| this.held(app, Some(until_ms))),
             Event::Released { app } => self.with_lane(app, |this, app| this.held(app, None)),
@@ -407,9 +410,9 @@ impl Frontier {
         if state.phase != Phase::Left && self.stratum_of[at] != NONE {
             self.live[self.stratum_of[at] as usize].committed += 1;
         }
-        if state.phase == Phase::Waiting {
+        if state.phase == Phase::Waiting && !state.has(AWAY) {
             self.lane_of(target).waiting_open += 1;
-            if state.has(UNHEALTHY) && !state.has(PINNED) {
+            if state.has(UNHEALTHY) && !state.has(KEPT) {
                 self.queue_unwell(target);
             }
         }
@@ -427,7 +430,7 @@ impl Frontier {
             unwell
                 .iter()
                 .copied()
-                .find(|&t| self.state[t as usize].phase == Phase::Waiting)
+                .find(|&t| self.state[t as usize].phase == Phase::Waiting && !self.state[t as usize].has(AWAY))
         });
         let Some(target) = target else { return };
         let at = target as usize;
@@ -543,9 +546,10 @@ impl Frontier {
     fn stop_waiting(&mut self, target: u32) {
         self.waiting -= 1;
         let (open, batch) = (self.is_open(target), self.batch_of[target as usize]);
+        let away = self.state[target as usize].clear(AWAY);
         let lane = self.lane_of(target);
         if open {
-            lane.waiting_open -= 1;
+            lane.waiting_open -= u32::from(!away);
         } else {
             lane.closed_step(batch).waiting -= 1;
         }

@@ -2,7 +2,7 @@
 
 use super::event::{Blocked, LaneView};
 use super::gate::{Gate, Own};
-use super::lane::{PINNED, Phase, UNHEALTHY};
+use super::lane::{KEPT, Phase, UNHEALTHY};
 use super::{Frontier, narrow};
 use crate::index::{AppIndex, KeyIndex, TargetIndex, ValueIndex};
 
@@ -154,7 +154,7 @@ impl Frontier {
         }
         let waits = |&target: &u32| {
             let state = self.state[target as usize];
-            state.phase == Phase::Waiting && !state.has(PINNED) && self.is_open(target)
+            state.phase == Phase::Waiting && !state.has(KEPT) && self.is_open(target)
         };
         let planned = self
             .layout

@@ -2,7 +2,7 @@
 
 use super::Frontier;
 use super::gate::Gate;
-use super::lane::{AGAIN, PINNED, Parked, Phase, UNHEALTHY, UNWELL};
+use super::lane::{AGAIN, KEPT, Parked, Phase, UNHEALTHY, UNWELL};
 use crate::index::TargetIndex;
 
 impl Frontier {
@@ -142,7 +142,7 @@ impl Frontier {
                 return None;
             };
             let state = self.state[target as usize];
-            let waits = state.phase == Phase::Waiting && !state.has(PINNED) && self.is_open(target);
+            let waits = state.phase == Phase::Waiting && !state.has(KEPT) && self.is_open(target);
             if waits && state.has(UNHEALTHY) {
                 match self.gate(target) {
                     Gate::Open => return Some(target),
@@ -167,7 +167,7 @@ impl Frontier {
             let target = self.layout.lane_order[lane.cursor as usize];
             let state = self.state[target as usize];
             // A pinned one comes again when its pin has ended.
-            let waits = state.phase == Phase::Waiting && !state.has(PINNED);
+            let waits = state.phase == Phase::Waiting && !state.has(KEPT);
             if waits && self.batch_of[target as usize] <= lane.open {
                 return Some(target);
             }
@@ -175,7 +175,7 @@ impl Frontier {
         }
         while let Some(&target) = lane.again.front() {
             let state = &mut self.state[target as usize];
-            let waits = state.phase == Phase::Waiting && !state.has(PINNED);
+            let waits = state.phase == Phase::Waiting && !state.has(KEPT);
             if state.has(AGAIN) && waits && self.batch_of[target as usize] <= lane.open {
                 return Some(target);
             }

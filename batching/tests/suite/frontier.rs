@@ -1,5 +1,7 @@
 //! Laws of the live side.
 
+mod away;
+
 use std::collections::BTreeSet;
 
 use crate::common::caller::promote;

@@ -182,6 +182,8 @@ enum Step {
     Release(usize),
     Limit(usize, Option<u32>),
     Themselves(usize),
+    Away(usize),
+    Near(usize),
     RollBack,
 }
 
@@ -199,6 +201,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<usize>().prop_map(Step::Release),
         1 => (any::<usize>(), prop::option::of(0_u32..4)).prop_map(|(n, l)| Step::Limit(n, l)),
         1 => any::<usize>().prop_map(Step::Themselves),
+        2 => any::<usize>().prop_map(Step::Away),
+        2 => any::<usize>().prop_map(Step::Near),
         1 => prop::bool::weighted(0.1).prop_map(|yes| if yes { Step::RollBack } else { Step::Start(1) }),
     ];
     prop::collection::vec(step, 1..100)
@@ -313,6 +317,13 @@ impl Run {
                 self.tell(Event::Finished { id, at: now });
                 self.flying.retain(|&other| other != id || self.back);
             }
+            Step::Away(n) => {
+                let id = target(n, self);
+                self.tell(Event::OutOfReach { id });
+                // One that was given is given back.
+                self.flying.retain(|&other| other != id || self.back);
+            }
+            Step::Near(n) => self.tell(Event::WithinReach { id: target(n, self) }),
             Step::RollBack => {
                 self.tell(Event::RollBack { at: now });
                 self.back = true;
@@ -327,6 +338,10 @@ impl Run {
             let app = AppIndex(u32::try_from(n).unwrap());
             self.tell(Event::Released { app });
             self.tell(Event::Limited { app, n: None });
+        }
+        for n in 0..self.gone.len() {
+            let id = TargetIndex(u32::try_from(n).unwrap());
+            self.tell(Event::WithinReach { id });
         }
         let mut idle = 0;
         let mut now = now + 1_000;

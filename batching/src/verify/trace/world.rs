@@ -356,6 +356,11 @@ impl<'a> World<'a> {
                 self.seen[at].settled |= !retry;
                 self.exposures(at);
             }
+            // Given, and not begun.
+            Event::OutOfReach { id } if self.is_there(id) && self.seen[id.at()].flying && !self.rolling_back => {
+                self.put(id.at(), |seen| seen.flying = false);
+                self.exposures(id.at());
+            }
             Event::RolledBack { id } if self.is_there(id) && self.seen[id.at()].flying => {
                 self.put(id.at(), |seen| (seen.flying, seen.ill) = (false, false));
             }

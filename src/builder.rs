@@ -413,6 +413,7 @@ impl Autopilot {
             frozen: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            unwritten: AtomicBool::new(false),
             permit: RecentPermit::new(Arc::clone(&self.world.permit), Arc::clone(&self.world.clock)),
             clock: Arc::new(RunClock::new(Arc::clone(&self.world.clock))),
             blind: AtomicUsize::new(0),

@@ -80,8 +80,6 @@ pub(crate) struct Run {
     /// Orders to heal that are under way, and the targets that they are about.
     heals: Calls<(TargetIndex, u64, heal::Answer)>,
     heals_sent: BTreeMap<TargetIndex, Sent>,
-    /// The journal refuses or is silent, and people know.
-    unwritten: bool,
     /// How long platform, metric source, journal or notifier may take to answer.
     call_ms: u64,
     /// Turns whose inputs are not durable yet.
@@ -128,7 +126,6 @@ impl Run {
             metrics: Metrics::new(),
             heals: Calls::new(),
             heals_sent: BTreeMap::new(),
-            unwritten: false,
             call_ms,
             kept_back: 0,
             received: false,

@@ -136,6 +136,8 @@ pub(crate) struct Shared {
     pub(crate) ended: AtomicBool,
     /// And it has no outcome: it failed, was dropped, or another controller has taken it up. What is known here grows old.
     pub(crate) lost: AtomicBool,
+    /// The journal refuses or is silent, and people know.
+    pub(crate) unwritten: AtomicBool,
     pub(crate) permit: RecentPermit,
     pub(crate) clock: Arc<RunClock>,
     /// Attempts whose target could not be seen at the last look.
@@ -477,8 +479,9 @@ impl Handle {
         if side == Side::Old || completed {
             return side;
         }
-        // What stops effects before the machine hears of it stops births too.
-        if self.shared.frozen.load(Ordering::Acquire) || !self.shared.permit.may_act() {
+        // What stops effects before the machine hears of it stops births too, and nobody watches them where nothing can be written down.
+        let unwatched = self.shared.frozen.load(Ordering::Acquire) || self.shared.unwritten.load(Ordering::Acquire);
+        if unwatched || !self.shared.permit.may_act() {
             return Side::Old;
         }
         side

@@ -79,10 +79,9 @@ impl Run {
 
     /// People are told when the journal begins to keep the change from going on, and when it has stopped to.
     fn tell_of_journal(&mut self, failed: Option<&JournalError>) {
-        if failed.is_some() == self.unwritten {
+        if self.shared.unwritten.swap(failed.is_some(), Ordering::AcqRel) == failed.is_some() {
             return;
         }
-        self.unwritten = failed.is_some();
         let (stage, text) = match failed {
             Some(error) => (
                 NoticeStage::Raised,

@@ -88,7 +88,9 @@ fn windows_go_by_the_date_after_the_machine_was_off_for_days() {
             "it goes on after the sale: {:?}",
             second.handle.progress()
         );
-        let told: Vec<String> = second.pager.all().into_iter().map(|notice| notice.code).collect();
+        let raised = |notice: &unattended::Notice| notice.stage == NoticeStage::Raised;
+        let told = second.pager.all().into_iter().filter(raised).map(|notice| notice.code);
+        let told: Vec<String> = told.collect();
         assert!(!told.contains(&"clock.behind".to_owned()), "{told:?}");
         let played = block_on(replay(&*journal, None)).unwrap();
         assert_eq!(played.first_difference, None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, OLD, Pager, Watched};
+use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, OLD, Pager, Watched, person};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::health::{History, Interval, Member, MetricSource, SourceError};
@@ -120,6 +120,27 @@ fn attempts_go_on_while_the_metrics_are_waited_for() {
         |closed: &[&crate::support::Effect]| closed.iter().map(|effect| out_ms(&effect.target)).max().unwrap();
     let (in_silence, after) = (longest(&early), longest(&late));
     assert!(in_silence <= after + 10_000, "{in_silence} ms and {after} ms");
+}
+
+#[test]
+fn a_word_is_heard_while_the_metrics_are_waited_for() {
+    let case = Case::calm(4, 20);
+    let sim = case.simulated();
+    let mute = Mute::new(&sim, "read", false);
+    let (on, hung) = (Arc::clone(&mute.on), Arc::clone(&mute.hung));
+    let mut stage = case.stage_with(sim, Arc::new(MemoryJournal::new()), mute, |pager| pager);
+    let (clock, handle) = (stage.sim.clock(), stage.handle.clone());
+    let left = stage.drive(async move {
+        clock.sleep_until(20 * MINUTE_MS).await;
+        on.store(true, Ordering::Relaxed);
+        while hung.load(Ordering::Relaxed) == 0 {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        handle.roll_back(person(), "take it back").unwrap();
+        clock.sleep_until(clock.now() + 2_000).await;
+        assert!(handle.progress().unwrap().goes_back, "it waits for an answer");
+    });
+    assert!(left.unwrap().is_none());
 }
 
 /// A notifier that never comes back, and may do something first.

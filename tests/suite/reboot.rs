@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::support::{Case, HOUR_MS, MINUTE_MS, START_WALL_MS, Stage};
 use futures::executor::block_on;
 use unattended::upgrade::{Clock, Journal, MemoryJournal};
-use unattended::{Level, replay};
+use unattended::{Level, NoticeStage, replay};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 

@@ -233,7 +233,9 @@ impl Scenario {
                 left -= weight.0;
                 left < 0.0
             });
-            found.or(label.values.iter().next_back()).map_or("", |(value, _)| value)
+            found
+                .or_else(|| label.values.iter().next_back())
+                .map_or("", |(value, _)| value)
         };
         let mut values: BTreeMap<&str, &str> = apps.iter().map(|app| (*app, drawn(app))).collect();
         for value in label.values.keys() {

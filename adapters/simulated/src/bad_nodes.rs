@@ -183,6 +183,9 @@ impl Fleet {
     }
 }
 
+/// One of the arms of a row.
+type ArmOf = fn(&mut Row) -> &mut Counts;
+
 /// Leaves the hosts of level 0 in the row, and answers the rows of the other levels.
 fn divide(row: &mut Row, canaries: &[Host], controls: &[Host]) -> Vec<Row> {
     let mut levels: BTreeMap<u8, Row> = BTreeMap::new();
@@ -191,9 +194,8 @@ fn divide(row: &mut Row, canaries: &[Host], controls: &[Host]) -> Vec<Row> {
         control: Counts::default(),
         ..*row
     };
-    let arms: [(&[Host], fn(&mut Row) -> &mut Counts); 2] =
-        [(canaries, |row| &mut row.canary), (controls, |row| &mut row.control)];
-    for (hosts, arm) in arms {
+    let (canary, control): (ArmOf, ArmOf) = (|row| &mut row.canary, |row| &mut row.control);
+    for (hosts, arm) in [(canaries, canary), (controls, control)] {
         for Host { counts, more } in hosts {
             arm(row).bad += more;
             if counts.level > 0 {

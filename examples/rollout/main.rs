@@ -264,6 +264,8 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let Some(summary) = handle.summary() else {
         return Err(Failure::Internal("the run left no summary".to_owned()));
     };
+    // Who takes up what has ended waits for no clock.
+    let now_ms = handle.progress().map_or(0, |progress| progress.now_ms).max(clock.now());
     let ended = Ended {
         options,
         outcome,
@@ -271,7 +273,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         census: simulated.census(),
         proof: *handle.proof(),
         mode,
-        virtual_seconds: clock.now() / 1_000,
+        virtual_seconds: now_ms / 1_000,
         wall_seconds: began.elapsed().as_secs_f64(),
     };
     output::print(&ended)?;

@@ -13,7 +13,6 @@ fn a_journal_of_another_change_is_refused_and_left_alone() {
     let (records, world) = (dump(&desk, "j.redb"), desk.read("j.redb.world"));
     for (arguments, word) in [
         (["--seed", "2"], "another"),
-        (["--level", "3"], "`level`"),
         (["--mode", "cold"], "`mode`"),
         (["--release", "crash"], "another"),
     ] {
@@ -34,6 +33,9 @@ fn a_journal_of_another_change_is_refused_and_left_alone() {
             "{arguments:?}"
         );
     }
+    // A level is no part of what a change is: over a change that has ended, another one says nothing.
+    assert_eq!(desk.json(0, &["--journal", "j.redb", "--level", "3"])["outcome"], "completed");
+    assert!(dump(&desk, "j.redb") == records && desk.read("j.redb.world") == world);
     assert_eq!(desk.files().keys().collect::<Vec<_>>(), ["j.redb", "j.redb.world"]);
 }
 

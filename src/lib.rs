@@ -29,7 +29,7 @@
 //! # }
 //! # #[async_trait::async_trait]
 //! # impl Notifier for MyPager { async fn notify(&self, _: &Notice) {} }
-//! # mod tokio { pub fn spawn<F: Future + Send + 'static>(_: F) {} }
+//! # mod tokio { pub fn spawn<F: Future + Send + 'static>(run: F) { Box::leak(Box::new(run)); } }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let mut fleet = Fleet::builder();
 //! # fleet.push("pay-1", "pay", [("zone", "a")], true)?;

@@ -150,7 +150,7 @@ impl Run {
             Some(Err(error)) => return self.pass_over(asked, error.to_string(), now_ms),
             Some(Ok(interval)) => interval,
         };
-        // Times are believed nobody: the machine's clock would go with them.
+        // No source is believed its times: the machine would go with them.
         if (interval.index, interval.end_ms) != (asked.index, asked.end_ms) {
             let text = format!(
                 "it was asked for interval {} that ended at {} ms of the run's clock, and answered interval {} that ended at {} ms",

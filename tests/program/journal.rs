@@ -34,7 +34,10 @@ fn a_journal_of_another_change_is_refused_and_left_alone() {
         );
     }
     // A level is no part of what a change is: over a change that has ended, another one says nothing.
-    assert_eq!(desk.json(0, &["--journal", "j.redb", "--level", "3"])["outcome"], "completed");
+    assert_eq!(
+        desk.json(0, &["--journal", "j.redb", "--level", "3"])["outcome"],
+        "completed"
+    );
     assert!(dump(&desk, "j.redb") == records && desk.read("j.redb.world") == world);
     assert_eq!(desk.files().keys().collect::<Vec<_>>(), ["j.redb", "j.redb.world"]);
 }

@@ -47,6 +47,8 @@ pub(crate) fn equal_steps_hours(share: f64) -> f64 {
 pub(crate) fn bars(measures: &Measures, first: f64) -> Vec<Bar> {
     let too_many = |limit: f64, allowed: f64| Rate::above(&measures.exposed, limit).interval()[0] > allowed;
     let false_stops = measures.false_stops;
+    let equal_steps = equal_steps_hours(measures.exposed_median_share.unwrap_or(first));
+    let slower = Rate::above(&measures.good_hours, equal_steps);
     vec![
         at_least("recall", measures.recall, 0.998),
         at_least("precision", measures.precision, 0.99),
@@ -72,8 +74,8 @@ pub(crate) fn bars(measures: &Measures, first: f64) -> Vec<Bar> {
         at_most(
             "good_hours_median",
             measures.good_hours_median,
-            equal_steps_hours(measures.exposed_median_share.unwrap_or(first)),
-            true,
+            equal_steps,
+            slower.interval()[0] > 0.5,
         ),
     ]
 }

@@ -89,6 +89,8 @@ pub(crate) struct Measures {
     pub(crate) exposed_p95_share: Option<f64>,
     pub(crate) first_step: u64,
     /// Of good releases that were rolled out.
+    /// Of good releases that were rolled out, hours to the end.
+    pub(crate) good_hours: Vec<f64>,
     pub(crate) good_hours_median: Option<f64>,
     pub(crate) human_actions: u64,
     pub(crate) harm: f64,
@@ -103,6 +105,7 @@ impl Measures {
         let good = || trials.iter().filter(|trial| !trial.bad);
         let stopped = |trial: &Trial| trial.stopped;
         let exposed = || bad().filter(|trial| trial.stopped);
+        let good_hours: Vec<f64> = good().filter(|trial| !trial.stopped).map(|trial| trial.hours).collect();
         let by_family = names.iter().enumerate().filter_map(|(family, name)| {
             let part: Vec<&Trial> = trials.iter().filter(|trial| trial.family == family).collect();
             (!part.is_empty()).then(|| ((*name).to_owned(), Part::of(&part)))
@@ -125,11 +128,8 @@ impl Measures {
             exposed_median_share: quantile(exposed().map(Trial::share).collect(), 0.5, f64::total_cmp),
             exposed_p95_share: quantile(exposed().map(Trial::share).collect(), 0.95, f64::total_cmp),
             first_step: quantile(trials.iter().map(|trial| trial.first_step).collect(), 0.5, u64::cmp).unwrap_or(0),
-            good_hours_median: quantile(
-                good().filter(|trial| !trial.stopped).map(|trial| trial.hours).collect(),
-                0.5,
-                f64::total_cmp,
-            ),
+            good_hours_median: quantile(good_hours.clone(), 0.5, f64::total_cmp),
+            good_hours,
             human_actions: trials.iter().map(|trial| trial.human_actions).sum(),
             harm: bad().map(|trial| trial.harm).sum(),
             harm_median: quantile(bad().map(|trial| trial.harm).collect(), 0.5, f64::total_cmp),

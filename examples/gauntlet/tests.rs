@@ -334,17 +334,21 @@ fn bars_are_missed_only_where_chance_does_not_explain_it() {
     // Steps as small as what is exposed at the stop, one after the other, and a minute more than they take.
     let hours = equal_steps_hours(measures.exposed_median_share.unwrap());
     assert!((equal_steps_hours(0.001) - 1_000.0 * 13.0 / 60.0).abs() < 1e-9);
-    let slow = |hours: f64| {
+    let slow = |hours: f64, releases: usize| {
         let measures = Measures {
+            good_hours: vec![hours; releases],
             good_hours_median: Some(hours),
             ..measures.clone()
         };
-        bars(&measures, 0.001)
-            .into_iter()
-            .find(|bar| bar.name == "good_hours_median")
-            .unwrap()
+        let mut bars = bars(&measures, 0.001).into_iter();
+        let bar = bars.find(|bar| bar.name == "good_hours_median").unwrap();
+        (bar.met, bar.missed)
     };
-    assert!(slow(hours).met && !slow(hours + 1.0 / 60.0).met && slow(hours + 1.0 / 60.0).missed);
+    let longer = hours + 1.0 / 60.0;
+    assert_eq!(
+        [slow(hours, 20), slow(longer, 20), slow(longer, 3)],
+        [(true, false), (false, true), (false, false)]
+    );
     // Of what nothing is known no bar is met, and none missed.
     let unknown = bars(&Measures::of(&[], &[]), 0.001);
     assert!(unknown.iter().all(|bar| !bar.met && !bar.missed), "{unknown:?}");

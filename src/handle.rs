@@ -325,7 +325,8 @@ impl Handle {
     }
 
     /// Goes on: out of a freeze, or over what has stopped the change. What was seen stops it no more; what is twice as
-    /// much does, evidence that begins anew and shows again once twice as many targets are reached, and a gate that refuses twice as many.
+    /// much does, evidence that begins anew and shows again once twice as many targets are reached (or half of those that were left), and a
+    /// gate that refuses twice as many.
     /// What a rule asks it answers only where the handle [names](Self::answering) that question. It takes a person; a program may lift the
     /// freeze or pause that it alone has given.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {

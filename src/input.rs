@@ -156,6 +156,8 @@ pub(crate) struct ClockAnew {
     pub(crate) now_ms: u64,
     /// The date then.
     pub(crate) unix_ms: i64,
+    /// And what the clock outside said: a later run under the same one goes on as this one did.
+    pub(crate) clock_ms: u64,
 }
 
 /// What was decided.

@@ -27,6 +27,11 @@ impl RunClock {
         Self { clock, ahead_ms }
     }
 
+    /// It goes on as in the run before, for as long as the clock outside is the same.
+    pub(crate) fn resume(&self, ahead_ms: i64) {
+        self.ahead_ms.store(ahead_ms, Ordering::Release);
+    }
+
     /// From now on it stands at `now_ms`, and goes on from there.
     pub(crate) fn set(&self, now_ms: u64) {
         let ahead_ms = i128::from(now_ms) - i128::from(self.clock.now());

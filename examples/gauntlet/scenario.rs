@@ -222,9 +222,14 @@ impl Scenario {
         order.into_iter().map(|(_, at)| all[at]).collect()
     }
 
-    /// The values of a label that the scenario adds, by application. Each application draws its own; a value that is so rare that nobody
-    /// drew it is given to one that has a value of others, so that there is something of each.
-    pub(crate) fn values<'s>(label: &'s Label, apps: &BTreeSet<&'s str>, seed: u64) -> BTreeMap<&'s str, &'s str> {
+    /// The values of a label that the scenario adds, by application. Each application draws its own; a value that a release names, and that
+    /// is so rare that nobody drew it, is given to one that has a value of others, so that there is something for the release to be bad in.
+    pub(crate) fn values<'s>(
+        &self,
+        label: &'s Label,
+        apps: &BTreeSet<&'s str>,
+        seed: u64,
+    ) -> BTreeMap<&'s str, &'s str> {
         let total: f64 = label.values.values().map(|weight| weight.0).sum();
         let lot = |app: &str| Lots::of(&[seed, hash(&label.key), hash(app)]).unit();
         let drawn = |app: &str| {
@@ -238,7 +243,8 @@ impl Scenario {
                 .map_or("", |(value, _)| value)
         };
         let mut values: BTreeMap<&str, &str> = apps.iter().map(|app| (*app, drawn(app))).collect();
-        for value in label.values.keys() {
+        let named = |value: &&String| self.families().any(|family| family.release.names(&label.key, value));
+        for value in label.values.keys().filter(named) {
             let having =
                 |values: &BTreeMap<&str, &str>, value: &str| values.values().filter(|of| **of == value).count();
             if having(&values, value) > 0 {

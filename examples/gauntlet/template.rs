@@ -67,6 +67,18 @@ fn read(place: &str, before: &str) -> Result<Piece, String> {
 }
 
 impl Template {
+    /// Whether it names this value of a label.
+    pub(crate) fn names(&self, key: &str, value: &str) -> bool {
+        let named = format!("@{key}={value}");
+        let in_text = |text: &str| {
+            let mut behind = text.match_indices(&named).map(|(at, found)| &text[at + found.len()..]);
+            behind.any(|behind| behind.is_empty() || behind.starts_with(['@', ':', '+', ',', ' ']))
+        };
+        self.0
+            .iter()
+            .any(|piece| matches!(piece, Piece::Text(text) if in_text(text)))
+    }
+
     /// The labels of which a value is wanted.
     pub(crate) fn labels(&self) -> Vec<&str> {
         let label = |piece: &'_ Piece| matches!(piece, Piece::Any(_));

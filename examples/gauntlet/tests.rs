@@ -117,14 +117,14 @@ fn a_scenario_that_is_wrong_says_where_and_what_to_write() {
 }
 
 #[test]
-fn a_rare_value_is_somebodys_where_there_are_applications_enough() {
-    let labels = r#""labels": [{"key": "rare", "values": {"no": 1000, "yes": 1, "never": 1}}], "bad": ["#;
+fn a_rare_value_that_a_release_names_is_somebodys() {
+    let labels = r#""labels": [{"key": "rare", "values": {"no": 1000, "yes": 1, "never": 1}}], "bad": [{"name": "rare", "release": "crash@rare=yes"},"#;
     let scenario = Scenario::parse(&SMALL.replacen(r#""bad": ["#, labels, 1), "own.json", &World::default()).unwrap();
     let apps: Vec<String> = (0..8).map(|app| format!("app-{app}")).collect();
     for seed in 0..50 {
         let of = |apps: &[String]| {
             let apps = apps.iter().map(String::as_str).collect();
-            let values = Scenario::values(&scenario.labels[0], &apps, seed);
+            let values = scenario.values(&scenario.labels[0], &apps, seed);
             values
                 .into_iter()
                 .map(|(app, value)| (app.to_owned(), value.to_owned()))
@@ -133,13 +133,16 @@ fn a_rare_value_is_somebodys_where_there_are_applications_enough() {
         let values = of(&apps);
         let having = |value: &str| values.values().filter(|of| *of == value).count();
         assert!(
-            having("yes") == 1 && having("never") == 1 && having("no") == 6,
+            having("yes") == 1 && having("never") == 0 && having("no") == 7,
             "{values:?}"
         );
         assert_eq!(values, of(&apps));
-        // Two applications cannot have three values.
-        assert_eq!(of(&apps[..2]).len(), 2);
+        // One application has one value.
+        assert_eq!(of(&apps[..1]).len(), 1);
     }
+    let names = |text: &str, value: &str| Template::try_from(text.to_owned()).unwrap().names("rare", value);
+    assert!(names("errors=x{2..3}@rare=yes", "yes") && names("crash@rare=yes@stack={any}", "yes"));
+    assert!(!names("crash@rare=yesterday", "yes") && !names("crash@rarer=yes", "yes") && !names("crash", "yes"));
 }
 
 #[test]

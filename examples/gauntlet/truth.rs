@@ -23,7 +23,7 @@ pub(crate) fn labelled(
 ) -> Vec<Target> {
     let added: Vec<_> = scenario.labels.iter().filter(|label| wanted(label)).collect();
     let apps: BTreeSet<&str> = plain.iter().map(|target| &*target.app).collect();
-    let values: Vec<BTreeMap<&str, &str>> = added.iter().map(|label| Scenario::values(label, &apps, seed)).collect();
+    let values: Vec<BTreeMap<&str, &str>> = added.iter().map(|label| scenario.values(label, &apps, seed)).collect();
     let mut known: BTreeMap<(*const u8, *const u8), Labels> = BTreeMap::new();
     let with = |target: &Target| -> Labels {
         let new = added.iter().zip(&values).map(|(label, of)| {

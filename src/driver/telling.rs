@@ -111,6 +111,7 @@ impl Run {
     /// the time since the journal ended, the run goes on from there by as much as the date has moved: at once, and never backwards.
     fn clock_anew(&self, machine: &Machine) -> Option<ClockAnew> {
         let (clock, last_ms) = (&self.shared.clock, machine.now_ms());
+        clock.resume(machine.ahead_ms());
         let (now_ms, unix_ms) = (clock.now(), clock.wall());
         let by_date = unix_ms.saturating_sub(machine.unix_ms(last_ms));
         let by_clock = i64::try_from(i128::from(now_ms) - i128::from(last_ms)).unwrap_or(i64::MAX);
@@ -119,7 +120,12 @@ impl Run {
         }
         let now_ms = last_ms.saturating_add_signed(by_date.max(0));
         clock.set(now_ms);
-        Some(ClockAnew { now_ms, unix_ms })
+        let clock_ms = clock.outside(now_ms);
+        Some(ClockAnew {
+            now_ms,
+            unix_ms,
+            clock_ms,
+        })
     }
 
     /// Waits until the clock stands where the journal ends, where its date is behind as much. Nothing may be done meanwhile, and people

@@ -23,9 +23,12 @@ impl Run {
         self.kept_back = 0;
         self.driver.attach(&self.group);
         self.group.clear();
+        // What was decided before the journal was away is no longer so: words and rules are heard before anything of it is sent.
+        let mut was_away = false;
         loop {
-            match self.try_turn().await {
+            match self.try_turn(was_away).await {
                 Err(DriverError::Journal(error)) if may_come_back(&error) => {
+                    was_away = true;
                     self.tell_of_journal(Some(&error));
                     self.rest().await;
                 }
@@ -41,13 +44,13 @@ impl Run {
         }
     }
 
-    /// The turn, and why the permit let something not be sent.
-    async fn try_turn(&mut self) -> Result<(Turn, Option<String>), DriverError> {
+    /// The turn, and why the permit let something not be sent; one that only writes sends nothing.
+    async fn try_turn(&mut self, only_writes: bool) -> Result<(Turn, Option<String>), DriverError> {
         let shared = Arc::clone(&self.shared);
         let permit = Arc::clone(&self.world.permit);
         let mut refused = None;
         let mut may_act = |_: &unattended_upgrade::EffectKey| {
-            if shared.frozen.load(Ordering::Acquire) {
+            if only_writes || shared.frozen.load(Ordering::Acquire) {
                 return false;
             }
             refused = refusal(permit.as_ref());

@@ -141,7 +141,7 @@ impl Machine {
         // What is left would be the exception.
         let too_many = (before + members.len()) as u64 * 2 > self.alive;
         if members.is_empty() || too_many {
-            if self.decides_by(4) {
+            if self.decides_by(4) && matches!(code, "stop.evidence" | "stop.gate") {
                 let why = if too_many {
                     "more than half of the targets would be left behind"
                 } else {

@@ -255,6 +255,7 @@ impl Machine {
 
     /// Nobody was seen in these domains, and somebody in the others.
     pub(crate) fn domains_seen(&mut self, unseen: &[DomainIndex]) {
+        let mut changed = false;
         for at in 0..self.domains.list.len() {
             let now_ms = self.now_ms;
             let domain = &mut self.domains.list[at];
@@ -285,6 +286,9 @@ impl Machine {
                 );
             }
             self.scan_due = true;
+            changed = true;
+        }
+        if changed {
             self.reach_has_changed();
         }
     }
@@ -389,7 +393,10 @@ impl Machine {
             self.domains.exposing = None;
             let text = format!("{name} has shown that it is well: the next region may be exposed");
             self.decide_text("region.shown", text, None);
-        } else if state.exposed == 0 && !self.domains.waiting.is_empty() && self.nothing_is_offered() {
+        } else if state.exposed == 0
+            && (!self.domains.waiting.is_empty() || self.domains.has_away())
+            && self.nothing_is_offered()
+        {
             // All its attempts failed, for reasons of their own: others need not wait for it.
             self.domains.exposing = None;
         }

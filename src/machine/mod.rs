@@ -284,6 +284,7 @@ impl Machine {
             anchor: time::Anchor {
                 run_ms: now_ms,
                 unix_ms: setup.header.began_unix_ms,
+                ahead_ms: 0,
             },
             cursor: 0,
             next_interval: 0,

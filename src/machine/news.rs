@@ -136,6 +136,8 @@ impl Machine {
             lane.wake();
         }
         if side == Side::New {
+            // It is as fresh as one that was upgraded.
+            self.pace.last_ms = self.now_ms;
             self.touch(target);
             self.set_on_new(target, true);
             if self.is_aside(target) {

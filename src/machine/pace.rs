@@ -17,7 +17,7 @@ const FAILING: f64 = 3.0;
 pub(super) struct Pace {
     failed: f64,
     ended: f64,
-    /// When the last attempt came to its end.
+    /// When the last instance on the new version came up: an attempt came to its end, or a target was born.
     pub(super) last_ms: u64,
     /// People have been told that failures hold the change back.
     told: bool,

@@ -207,7 +207,10 @@ impl Machine {
             self.overruled.evidence = Some(Upto::Always);
             return;
         }
-        self.overruled.evidence = Some(Upto::Below(self.touched.max(1).saturating_mul(2)));
+        // Late in a change there are not twice as many: half of those that are left.
+        let left = self.alive.saturating_sub(self.touched);
+        let more = self.touched.max(1).min(left.div_ceil(2).max(1));
+        self.overruled.evidence = Some(Upto::Below(self.touched.saturating_add(more)));
         self.judge.begin_anew();
         for (class, state) in self.tables.classes.iter().zip(&mut self.classes) {
             state.begin_anew(class, self.now_ms);

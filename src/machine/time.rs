@@ -10,9 +10,16 @@ use super::classes::Fresh;
 pub(super) struct Anchor {
     pub(super) run_ms: u64,
     pub(super) unix_ms: i64,
+    /// By how much the run is ahead of the clock outside.
+    pub(super) ahead_ms: i64,
 }
 
 impl Machine {
+    /// By how much the run is ahead of the clock outside, in milliseconds, as far as its journal knows.
+    pub(crate) const fn ahead_ms(&self) -> i64 {
+        self.anchor.ahead_ms
+    }
+
     /// A time on the run's clock as Unix milliseconds.
     pub(crate) fn unix_ms(&self, at_ms: u64) -> i64 {
         let at_ms = at_ms.max(self.setup.header.began_ms);
@@ -36,6 +43,7 @@ impl Machine {
         self.anchor = Anchor {
             run_ms: self.now_ms,
             unix_ms: anew.unix_ms,
+            ahead_ms: i64::try_from(i128::from(self.now_ms) - i128::from(anew.clock_ms)).unwrap_or(i64::MAX),
         };
         let gone_ms = self.now_ms.saturating_sub(self.setup.header.began_ms);
         let ended = gone_ms / self.setup.change.settings.interval_ms.max(1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::support::{Case, HOUR_MS, MINUTE_MS, START_WALL_MS, Stage};
 use futures::executor::block_on;
-use unattended::upgrade::{Clock, Journal, MemoryJournal};
+use unattended::upgrade::{Clock, Journal, MemoryJournal, Stream};
 use unattended::{Level, NoticeStage, replay};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -46,6 +46,18 @@ fn taken_up(case: &Case, start_wall_ms: i64, journal: &Arc<MemoryJournal>) -> St
     case.stage_over(journal.clone())
 }
 
+/// How often a run was taken up under another clock.
+fn anew(journal: &MemoryJournal) -> usize {
+    let groups = block_on(journal.read(0, usize::MAX)).unwrap();
+    let kinds = groups.iter().flat_map(|(_, group)| {
+        group
+            .records()
+            .map(|record| (record.stream, record.kind))
+            .collect::<Vec<_>>()
+    });
+    kinds.filter(|kind| *kind == (Stream::AUTOPILOT, 23)).count()
+}
+
 fn copy_of(journal: &MemoryJournal) -> Arc<MemoryJournal> {
     let copy = MemoryJournal::new();
     for (_, group) in block_on(journal.read(0, usize::MAX)).unwrap() {
@@ -80,6 +92,14 @@ fn windows_go_by_the_date_after_the_machine_was_off_for_days() {
         // It neither sleeps nor goes on as if no time had passed.
         let now_ms = second.handle.progress().unwrap().now_ms;
         assert_eq!(now_ms / HOUR_MS, (clock_ms + 5 * 24 * HOUR_MS) / HOUR_MS);
+        // Another run under the same clock goes on as this one did: nothing begins anew.
+        assert!(second.drive(clock.sleep_until(2 * HOUR_MS)).unwrap().is_none());
+        assert_eq!(anew(&journal), 1);
+        let sim = Arc::clone(&second.sim);
+        drop(second);
+        let mut second = case.stage_in(sim, journal.clone());
+        assert!(second.drive(clock.sleep_until(4 * HOUR_MS)).unwrap().is_none());
+        assert_eq!(anew(&journal), 1);
         second.drive(clock.sleep_until(4 * 24 * HOUR_MS)).unwrap();
         let touched = disturbed(&second, back_ms);
         assert!(touched.iter().all(|&at| at >= SALE_ENDS_MS), "{:?}", touched.first());

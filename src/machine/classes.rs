@@ -287,7 +287,7 @@ impl Machine {
             return Evidence::None;
         };
         let safety = self.judge.safety(class);
-        if self.evidence_is_overruled() {
+        if self.doubts_are_overruled() {
             return Evidence::Person;
         }
         if self.is_suspected(class) {
@@ -440,7 +440,7 @@ impl Machine {
     /// Asks a person where a class's own traffic speaks against the release and there is no control to stop on, and
     /// where evidence is missing for too long.
     pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
-        if self.evidence_is_overruled() {
+        if self.doubts_are_overruled() {
             return;
         }
         if self.ask_about_interference(commands) {

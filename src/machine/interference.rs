@@ -54,7 +54,7 @@ impl Machine {
     /// Whether the fleet does worse with each step it takes, before any class or lane takes the next. Stages of classes alone do not say
     /// when: classes pass them while lanes wait for other classes, and lanes go through what all their classes have passed.
     pub(super) fn has_begun_to_interfere(&mut self) -> bool {
-        if self.evidence_is_overruled() {
+        if self.doubts_are_overruled() {
             return false;
         }
         if self.interference.found.is_none() && self.interference.looked != self.next_interval {
@@ -98,7 +98,7 @@ impl Machine {
 
     /// It has been found, and nobody has gone on over it.
     pub(super) fn interferes(&self) -> bool {
-        self.interference.found.is_some() && !self.evidence_is_overruled()
+        self.interference.found.is_some() && !self.doubts_are_overruled()
     }
 
     /// Asks whether to go back for it. Whether it did.

@@ -18,6 +18,8 @@ use super::{Check, Commands, Course, Direction, Machine, Target};
 pub(crate) struct Overruled {
     /// Evidence was, while fewer targets were reached than twice as many as then. Up to the third version of decisions it was for good.
     evidence: Option<Upto>,
+    /// What was no stop, and a question all the same: a class that cannot be compared, or what all share. Growth says nothing new of it.
+    doubts: bool,
     /// Targets that the gate had refused then; 0 where it was not the gate.
     gate_failures: usize,
 }
@@ -192,7 +194,8 @@ impl Machine {
             Some(("stop.gate", _)) => self.overruled.gate_failures = self.start_failures.count(),
             Some(("stop.no_way_back", _)) => self.end_rehearsal(),
             Some(("stop.asked", _)) => {}
-            _ => self.overrule_evidence(),
+            Some(_) => self.overrule_evidence(),
+            None => self.overrule_doubts(),
         }
         self.asked_back = None;
         self.stop_text = None;
@@ -203,6 +206,23 @@ impl Machine {
 
     /// Evidence begins anew, and stops nothing until twice as many targets could show it.
     fn overrule_evidence(&mut self) {
+        self.let_evidence_pass();
+        if !self.decides_by(4) {
+            return;
+        }
+        self.judge.begin_anew();
+        for (class, state) in self.tables.classes.iter().zip(&mut self.classes) {
+            state.begin_anew(class, self.now_ms);
+        }
+    }
+
+    /// A class need not show any more what it could not, and what all share is asked about no more; evidence that would stop the change does.
+    fn overrule_doubts(&mut self) {
+        self.let_evidence_pass();
+        self.overruled.doubts = self.decides_by(4);
+    }
+
+    fn let_evidence_pass(&mut self) {
         if !self.decides_by(4) {
             self.overruled.evidence = Some(Upto::Always);
             return;
@@ -211,10 +231,11 @@ impl Machine {
         let left = self.alive.saturating_sub(self.touched);
         let more = self.touched.max(1).min(left.div_ceil(2).max(1));
         self.overruled.evidence = Some(Upto::Below(self.touched.saturating_add(more)));
-        self.judge.begin_anew();
-        for (class, state) in self.tables.classes.iter().zip(&mut self.classes) {
-            state.begin_anew(class, self.now_ms);
-        }
+    }
+
+    /// A person knows of what a class cannot show, and of what all share.
+    pub(super) const fn doubts_are_overruled(&self) -> bool {
+        self.overruled.doubts || self.evidence_is_overruled()
     }
 
     /// A person went on over the evidence, and hardly more has been seen since.

@@ -24,6 +24,7 @@ mod metrics;
 mod news;
 mod orders;
 mod outlook;
+mod overruled;
 mod pace;
 mod questions;
 mod reach;
@@ -119,7 +120,7 @@ pub(crate) struct Machine {
     aborting: Option<u64>,
     autonomy: Autonomy,
     /// A person resumed over what had stopped the change.
-    overruled: stop::Overruled,
+    overruled: overruled::Overruled,
     /// A person said that the rollback need not wait for the rules.
     back_by_person: bool,
     questions: questions::Questions,
@@ -274,7 +275,7 @@ impl Machine {
                 setup.header.grant_ends_ms(settings.budget.longest_ms),
                 now_ms,
             ),
-            overruled: stop::Overruled::default(),
+            overruled: overruled::Overruled::default(),
             back_by_person: false,
             parked: Vec::new(),
             questions: questions::Questions::default(),

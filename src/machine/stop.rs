@@ -12,25 +12,6 @@ use super::lanes::Lane;
 use super::span::span;
 use super::{Check, Commands, Course, Direction, Machine, Target};
 
-/// What a person has seen and went on over: it stops nothing twice. What is twice as much is something else: a gate that refuses more
-/// than twice as many targets, and evidence from then on where twice as many targets show it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Overruled {
-    /// Evidence was, while fewer targets were reached than twice as many as then. Up to the third version of decisions it was for good.
-    evidence: Option<Upto>,
-    /// What was no stop, and a question all the same: a class that cannot be compared, or what all share. Growth says nothing new of it.
-    doubts: bool,
-    /// Targets that the gate had refused then; 0 where it was not the gate.
-    gate_failures: usize,
-}
-
-/// Targets reached.
-#[derive(Clone, Copy, Debug)]
-enum Upto {
-    Always,
-    Below(u64),
-}
-
 /// Starts of the new version that its own gate refused: deterministic ones reject the release.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StartFailures {
@@ -49,7 +30,7 @@ pub(crate) struct StartFailures {
 
 impl StartFailures {
     /// Targets that it failed on.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.failed().count()
     }
 
@@ -186,65 +167,6 @@ impl Machine {
         let stops = self.judge.stopped().is_some() && !self.evidence_is_overruled();
         let evidence = stops.then(|| ("stop.evidence", self.judge.explain().headline()));
         evidence.or_else(|| self.asked_back.clone().map(|text| ("stop.asked", text)))
-    }
-
-    /// A person goes on over what stopped the change, or what speaks against it.
-    pub(super) fn overrule(&mut self) {
-        match self.stop_found() {
-            Some(("stop.gate", _)) => self.overruled.gate_failures = self.start_failures.count(),
-            Some(("stop.no_way_back", _)) => self.end_rehearsal(),
-            Some(("stop.asked", _)) => {}
-            Some(_) => self.overrule_evidence(),
-            None => self.overrule_doubts(),
-        }
-        self.asked_back = None;
-        self.stop_text = None;
-        self.stop_ln_e = None;
-        self.stop_scope = None;
-        self.exposed_at_stop = None;
-    }
-
-    /// Evidence begins anew, and stops nothing until twice as many targets could show it.
-    fn overrule_evidence(&mut self) {
-        self.let_evidence_pass();
-        if !self.decides_by(4) {
-            return;
-        }
-        self.judge.begin_anew();
-        for (class, state) in self.tables.classes.iter().zip(&mut self.classes) {
-            state.begin_anew(class, self.now_ms);
-        }
-    }
-
-    /// A class need not show any more what it could not, and what all share is asked about no more; evidence that would stop the change does.
-    fn overrule_doubts(&mut self) {
-        self.let_evidence_pass();
-        self.overruled.doubts = self.decides_by(4);
-    }
-
-    fn let_evidence_pass(&mut self) {
-        if !self.decides_by(4) {
-            self.overruled.evidence = Some(Upto::Always);
-            return;
-        }
-        // Late in a change there are not twice as many: half of those that are left.
-        let left = self.alive.saturating_sub(self.touched);
-        let more = self.touched.max(1).min(left.div_ceil(2).max(1));
-        self.overruled.evidence = Some(Upto::Below(self.touched.saturating_add(more)));
-    }
-
-    /// A person knows of what a class cannot show, and of what all share.
-    pub(super) const fn doubts_are_overruled(&self) -> bool {
-        self.overruled.doubts || self.evidence_is_overruled()
-    }
-
-    /// A person went on over the evidence, and hardly more has been seen since.
-    pub(super) const fn evidence_is_overruled(&self) -> bool {
-        match self.overruled.evidence {
-            None => false,
-            Some(Upto::Always) => true,
-            Some(Upto::Below(touched)) => self.touched < touched,
-        }
     }
 
     pub(super) fn begin_rollback(&mut self, text: String) {

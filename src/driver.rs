@@ -86,6 +86,8 @@ pub(crate) struct Run {
     kept_back: u32,
     /// Receipts came of which the machine has not been asked what follows.
     received: bool,
+    /// The journal was away, and no word has been heard since: what was decided before is not sent.
+    was_away: bool,
 }
 
 /// What is known of the change before the world is looked at.
@@ -129,6 +131,7 @@ impl Run {
             call_ms,
             kept_back: 0,
             received: false,
+            was_away: false,
         };
         if let Some(outcome) = Box::pin(run.begin(plan)).await? {
             run.shared.ended.store(true, Ordering::Release);
@@ -338,6 +341,7 @@ impl Run {
     }
 
     fn take_orders(&mut self) -> Result<(), RunError> {
+        self.was_away = false;
         let orders: Vec<Given> = self.shared.orders.lock().drain(..).collect();
         if !orders.is_empty() {
             // What a person said is durable at once.

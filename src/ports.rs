@@ -31,6 +31,9 @@ pub struct Question {
 pub enum QuestionKind {
     /// The evidence is against the release: roll back?
     RollBack,
+    /// The evidence is against the release in one class alone: take that back and go on with the rest? Whoever wants everything back says
+    /// so ([`Handle::roll_back`](crate::Handle::roll_back)).
+    SetClassAside,
     /// There is not enough evidence to go on: go on nevertheless?
     GoOnWithoutEvidence,
     /// A rule wants a person's word before a lane goes on.
@@ -59,6 +62,7 @@ impl QuestionKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RollBack => "roll_back",
+            Self::SetClassAside => "set_class_aside",
             Self::GoOnWithoutEvidence => "go_on_without_evidence",
             Self::RuleWantsPerson => "rule_wants_person",
             Self::Stalled => "stalled",
@@ -85,7 +89,7 @@ impl QuestionKind {
     /// concerns some of its lanes.
     pub(crate) const fn weight(self) -> u8 {
         match self {
-            Self::RollBack => 3,
+            Self::RollBack | Self::SetClassAside => 3,
             Self::RollBackNow => 2,
             Self::GoOnWithoutEvidence
             | Self::Stalled
@@ -97,6 +101,11 @@ impl QuestionKind {
             | Self::BeyondBudget => 1,
             Self::RuleWantsPerson => 0,
         }
+    }
+
+    /// The change has stopped, and it is asked what becomes of what runs the new version.
+    pub(crate) const fn is_of_stop(self) -> bool {
+        matches!(self, Self::RollBack | Self::SetClassAside)
     }
 
     /// A rule asks it, of those that the rule holds. Whoever lets the change go on does not answer it by that.

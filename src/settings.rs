@@ -113,7 +113,8 @@ pub enum OnClassFault {
     Change,
     /// The class is set aside: its targets go back within the caps of the plan and become debt, those that are born into it
     /// keep the old version, and the rest goes on; its evidence starts anew. It is done where a level and its budgets let a
-    /// change be taken back, and counts against them as one.
+    /// change be taken back, and counts against them as one; elsewhere people are asked about the class
+    /// ([`SetClassAside`](crate::QuestionKind::SetClassAside)).
     ///
     /// A class alone explains the stop where its own evidence reaches `1/alpha`, while each other value of its key that is exposed has less
     /// than [`caution_e`](Settings::caution_e) and more for its safety than against it; where targets did not start, if they all are

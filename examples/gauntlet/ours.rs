@@ -32,6 +32,11 @@ struct Person {
     first: Mutex<Option<String>>,
 }
 
+/// The change has stopped, and it is asked what becomes of what runs the new version.
+const fn is_of_stop(kind: QuestionKind) -> bool {
+    matches!(kind, QuestionKind::RollBack | QuestionKind::SetClassAside)
+}
+
 impl Person {
     async fn work<C: Clock>(&self, clock: &C) {
         loop {
@@ -43,7 +48,7 @@ impl Person {
                 let (who, answer) = (Actor::person("person", "gauntlet"), handle.answering(id));
                 // A question that is not open any more needs no answer; a release that is bad goes back whatever is asked.
                 let _ = match (self.bad, kind) {
-                    (true, QuestionKind::RollBackNow) | (false, _) if kind != QuestionKind::RollBack => {
+                    (true, QuestionKind::RollBackNow) | (false, _) if !is_of_stop(kind) => {
                         answer.approve(who, "looked into it")
                     }
                     (true, _) => handle.roll_back(who, "it is bad"),

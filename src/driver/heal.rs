@@ -82,6 +82,10 @@ impl Run {
             return Ok(());
         };
         self.take_healed().await?;
+        if self.was_away {
+            // They are looked at again when words have been heard.
+            return Ok(());
+        }
         if self.kept_back > 0 && !self.heals_due()?.is_empty() {
             self.turn().await?;
         }

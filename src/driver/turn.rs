@@ -1,13 +1,15 @@
 //! One turn of the upgrade driver, and what becomes of the run while the journal cannot be written.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures::future::select;
-use unattended_upgrade::{DriverError, JournalError, Turn};
+use unattended_upgrade::{DriverError, JournalError, TargetId, Turn};
 
+use crate::machine::Direction;
 use crate::{NoticeStage, RunError};
 
 use super::Run;
@@ -23,12 +25,10 @@ impl Run {
         self.kept_back = 0;
         self.driver.attach(&self.group);
         self.group.clear();
-        // What was decided before the journal was away is no longer so: words and rules are heard before anything of it is sent.
-        let mut was_away = false;
         loop {
-            match self.try_turn(was_away).await {
+            match self.try_turn(self.was_away).await {
                 Err(DriverError::Journal(error)) if may_come_back(&error) => {
-                    was_away = true;
+                    self.was_away = true;
                     self.tell_of_journal(Some(&error));
                     self.rest().await;
                 }
@@ -37,11 +37,30 @@ impl Run {
                 }
                 Err(error) => return Err(error.into()),
                 Ok((turn, refused)) => {
+                    if self.was_away {
+                        self.call_off_unsent()?;
+                    }
                     self.tell_of_journal(None);
                     return self.take(turn, refused);
                 }
             }
         }
+    }
+
+    /// What was decided before the journal was away may be so no more: what has sent nothing of the way forward is called off, and decided
+    /// anew behind the words and the rules of now.
+    fn call_off_unsent(&mut self) -> Result<(), RunError> {
+        let forward = self.with(|machine| {
+            let starts = machine
+                .under_way()
+                .filter(|start| start.direction == Direction::Forward);
+            starts
+                .map(|start| TargetId::from(machine.name(start.target)))
+                .collect::<BTreeSet<_>>()
+        })?;
+        self.driver
+            .call_off_unsent("decided before the journal was away", |target| forward.contains(target));
+        Ok(())
     }
 
     /// The turn, and why the permit let something not be sent; one that only writes sends nothing.

@@ -6,7 +6,7 @@ use unattended_batching::{Event, TargetIndex};
 use unattended_health::Interval;
 use unattended_upgrade::{Receipt, Terminal};
 
-use crate::OnClassFault;
+use crate::{OnClassFault, QuestionKind};
 
 use super::{Commands, Course, Direction, Machine};
 
@@ -22,6 +22,8 @@ pub(super) struct Aside {
     waits: bool,
     /// Since when traffic would stop the change and has not shown yet whose fault it is.
     unclear_since: Option<u64>,
+    /// Classes that are alone at fault, and that people are asked about.
+    suspects: Vec<u32>,
 }
 
 impl Aside {
@@ -46,6 +48,14 @@ impl Aside {
     /// Nobody is left that must go back.
     pub(super) const fn is_back(&self) -> bool {
         self.back.is_empty()
+    }
+
+    pub(super) const fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    pub(super) fn forget_suspects(&mut self) {
+        self.suspects.clear();
     }
 
     /// The rows of an interval that still say something of the change: what is set aside is known to be worse.
@@ -88,7 +98,7 @@ impl Machine {
     /// alone can show that it is not everywhere. And the traffic of a class says that it is bad before that of the others says that they
     /// are well.
     pub(super) fn awaits_others(&mut self, code: &str) -> bool {
-        let by_class = self.setup.change.settings.on_class_fault == OnClassFault::Class && self.may_roll_back().is_ok();
+        let by_class = self.may_be_about_class();
         self.aside.waits = by_class
             && match code {
                 "stop.gate" => self.in_flight > 0,
@@ -125,11 +135,43 @@ impl Machine {
         })
     }
 
-    /// Sets the class aside that alone explains what the change would stop for; whether there is one, and it may.
-    pub(super) fn sets_aside(&mut self, code: &str, text: &str) -> bool {
-        if self.setup.change.settings.on_class_fault != OnClassFault::Class || self.may_roll_back().is_err() {
+    /// A fault of one class may be met by taking that class back: by itself, or by a person's word where that is asked for.
+    fn may_be_about_class(&self) -> bool {
+        self.setup.change.settings.on_class_fault == OnClassFault::Class
+            && (self.decides_by(5) || self.may_roll_back().is_ok())
+    }
+
+    /// Sees to a stop that may be about one class: waits until it is seen, or sets the class aside that alone explains it. Whether that is all
+    /// there is to do; where it may not set it aside by itself, the class is among the suspects, for as long as it alone explains it.
+    pub(super) fn sees_to_class(&mut self, code: &str, text: &str) -> bool {
+        let is_new = self.stop_text.is_none();
+        if !is_new && !self.aside.has_suspects() {
             return false;
         }
+        if is_new && self.awaits_others(code) {
+            return true;
+        }
+        if !self.may_be_about_class() {
+            return false;
+        }
+        let (classes, members) = self.alone_at_fault(code);
+        if classes != self.aside.suspects {
+            // An answer is about those that were named.
+            self.questions.close(QuestionKind::SetClassAside);
+        }
+        if classes.is_empty() || self.may_roll_back().is_err() {
+            self.aside.suspects = classes;
+            return false;
+        }
+        self.spend_rollback();
+        self.forget_stop();
+        self.set_aside(&classes, &members, text);
+        true
+    }
+
+    /// The classes that alone explain what the change stops for, and their targets; none of either where it is nobody's fault in particular,
+    /// or of more than half.
+    fn alone_at_fault(&mut self, code: &str) -> (Vec<u32>, Vec<TargetIndex>) {
         let classes = match code {
             "stop.evidence" => self.classes_of_evidence(),
             "stop.gate" => self.classes_of_gate(),
@@ -140,20 +182,59 @@ impl Machine {
         let before = self.targets.iter().filter(aside).count();
         // What is left would be the exception.
         let too_many = (before + members.len()) as u64 * 2 > self.alive;
-        if members.is_empty() || too_many {
-            if self.decides_by(4) && matches!(code, "stop.evidence" | "stop.gate") {
-                let why = if too_many {
-                    "more than half of the targets would be left behind"
-                } else {
-                    "what was found does not tell one value of a label from the others of its key"
-                };
-                self.decide_text("class.not_alone", format!("no class is set aside: {why}"), None);
-            }
-            return false;
+        if !members.is_empty() && !too_many {
+            return (classes, members);
         }
-        self.spend_rollback();
-        self.set_aside(&classes, &members, text);
-        true
+        if self.decides_by(4) && matches!(code, "stop.evidence" | "stop.gate") {
+            let why = if too_many {
+                "more than half of the targets would be left behind"
+            } else {
+                "what was found does not tell one value of a label from the others of its key"
+            };
+            self.decide_text("class.not_alone", format!("no class is set aside: {why}"), None);
+        }
+        (Vec::new(), Vec::new())
+    }
+
+    /// The level, or a budget, leaves the way back to people: theirs is the word about the class, too.
+    pub(super) fn ask_about_class(&mut self, text: &str, commands: &mut Commands) {
+        let beyond = self.may_roll_back().err().flatten();
+        let beyond = beyond.map_or_else(String::new, |why| format!(" It does not by itself, as {why}."));
+        let (names, count) = (
+            self.names(&self.aside.suspects),
+            self.members(&self.aside.suspects).len(),
+        );
+        let from = &self.setup.change.from;
+        self.ask(
+            QuestionKind::SetClassAside,
+            format!(
+                "{text}.{beyond} {names} alone explains it: leave its {count} targets on {from}, take back those that are beyond, and go on \
+                 with the rest?"
+            ),
+            format!(
+                "nothing more is started; what runs {} keeps it, and `roll_back` takes everything back",
+                self.setup.change.to
+            ),
+            commands,
+        );
+    }
+
+    /// A person said to take back the class that they were asked about.
+    pub(super) fn set_aside_by_person(&mut self) {
+        let classes = std::mem::take(&mut self.aside.suspects);
+        let members = self.members(&classes);
+        let text = self.stop_text.clone().unwrap_or_default();
+        self.forget_stop();
+        self.set_aside(&classes, &members, &text);
+    }
+
+    /// What they are called: `stack=HN or zone=zone-1`.
+    fn names(&self, classes: &[u32]) -> String {
+        let names: Vec<&str> = classes
+            .iter()
+            .map(|&class| self.tables.classes[class as usize].name.as_str())
+            .collect();
+        names.join(" or ")
     }
 
     /// The living targets of classes that are not set aside yet.
@@ -240,11 +321,7 @@ impl Machine {
     }
 
     fn set_aside(&mut self, classes: &[u32], members: &[TargetIndex], text: &str) {
-        let names: Vec<&str> = classes
-            .iter()
-            .map(|&class| self.tables.classes[class as usize].name.as_str())
-            .collect();
-        let names = names.join(" or ");
+        let names = self.names(classes);
         self.aside.classes.extend(classes);
         let aside = |classes: &[u32]| classes.iter().any(|class| self.aside.classes.contains(class));
         self.aside.strata = self.tables.strata_classes.iter().map(aside).collect();
@@ -387,6 +464,7 @@ impl Machine {
     /// The change is taken back as a whole: this goes back with the rest.
     pub(super) fn forget_aside(&mut self) {
         self.aside.back.clear();
+        self.aside.suspects.clear();
     }
 
     /// Whether it was set aside and is back already.

@@ -218,13 +218,19 @@ impl Domains {
 
     /// Domains that cannot be reached, each since when and with how many who wait for it.
     pub(super) fn silent(&self) -> impl Iterator<Item = (&str, u64, usize)> {
-        (0u16..).zip(&self.list).filter_map(|(number, domain)| {
-            let waiting =
-                (self.waiting.keys().chain(&self.away)).filter(|target| self.of[target.0 as usize] == Some(number));
-            domain
-                .silent_ms
-                .map(|since| (domain.name.as_str(), since, waiting.count()))
-        })
+        let is_any = self.list.iter().any(|domain| domain.silent_ms.is_some());
+        // Once through those who wait, however many domains there are.
+        let mut waiting = vec![0; if is_any { self.list.len() } else { 0 }];
+        if is_any {
+            let numbers = self
+                .waiting
+                .keys()
+                .chain(&self.away)
+                .map(|target| self.of[target.0 as usize]);
+            numbers.flatten().for_each(|number| waiting[usize::from(number)] += 1);
+        }
+        let all = self.list.iter().zip(waiting);
+        all.filter_map(|(domain, waiting)| domain.silent_ms.map(|since| (domain.name.as_str(), since, waiting)))
     }
 }
 

@@ -13,6 +13,7 @@ mod commands;
 mod cut;
 mod differs;
 mod domains;
+mod ends;
 pub(crate) mod happened;
 mod heal;
 mod held_back;
@@ -116,8 +117,10 @@ pub(crate) struct Machine {
     halted_by: Option<String>,
     /// Applications that somebody left out.
     skipped: BTreeSet<AppIndex>,
-    /// Since when it is being aborted: it ends as soon as nothing is in flight.
-    aborting: Option<u64>,
+    /// It is being aborted: it ends as soon as nothing is in flight.
+    aborting: bool,
+    /// From when on it waits for that.
+    abort_heard_ms: Option<u64>,
     autonomy: Autonomy,
     /// A person resumed over what had stopped the change.
     overruled: overruled::Overruled,
@@ -269,7 +272,8 @@ impl Machine {
             paused: None,
             halted_by: None,
             skipped: BTreeSet::new(),
-            aborting: None,
+            aborting: false,
+            abort_heard_ms: None,
             autonomy: Autonomy::new(
                 setup.header.level,
                 setup.header.grant_ends_ms(settings.budget.longest_ms),
@@ -421,7 +425,7 @@ impl Machine {
         }
         match self.course {
             Course::Ended(_) => return commands,
-            _ if self.sight.silent_ms.is_some() && self.frozen.is_none() && self.aborting.is_none() => {
+            _ if self.sight.silent_ms.is_some() && self.frozen.is_none() && !self.aborting => {
                 if self.sight.asks_elsewhere() {
                     commands.check = Some(self.elsewhere());
                 } else {
@@ -429,8 +433,8 @@ impl Machine {
                 }
                 return commands;
             }
-            _ if self.aborting.is_some() => {
-                let since = self.aborting.unwrap_or(self.now_ms);
+            _ if self.aborting => {
+                let since = *self.abort_heard_ms.get_or_insert(self.now_ms);
                 // Attempts that may not act never end; the platform's own deadlines look after them then.
                 let patience = self.setup.change.settings.attempt_estimate_ms.saturating_mul(3);
                 let rests = self.let_all_in(&mut commands) && self.in_flight == 0;
@@ -519,41 +523,6 @@ impl Machine {
             }
         }
         Ok(())
-    }
-
-    fn end(&mut self, outcome: Outcome, commands: &mut Commands) {
-        if outcome != Outcome::Waiting {
-            self.questions.clear();
-        }
-        self.course = Course::Ended(outcome);
-        self.decide_text("change.ended", format!("the change ended: {}", outcome.as_str()), None);
-        self.record.finish(self.now_ms, self.exposed, self.in_flight);
-        commands.ended = Some(outcome);
-        self.tell_the_end(outcome, commands);
-    }
-
-    /// The journal says how a run ended. A run that resumes may be more patient than the one before, and still ended so.
-    pub(crate) fn ended_as(&mut self, outcome: Outcome) {
-        if self.ended().is_none() {
-            self.end(outcome, &mut Commands::default());
-        }
-    }
-
-    /// A waiting run is taken up again.
-    fn reopen(&mut self) {
-        if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
-            self.frozen = self.frozen.map(|_| self.now_ms);
-            self.paused = self.paused.map(|_| self.now_ms);
-            self.course = if self.stop_began() {
-                Course::Back
-            } else {
-                Course::Forward
-            };
-            self.questions.clear();
-            self.waits_for = None;
-            self.moved_ms = self.now_ms;
-            self.sight = receipts::Sight::default();
-        }
     }
 
     /// A target was lost to the plan; its application owes it. `excused` where it had not been healthy before, or where

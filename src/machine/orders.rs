@@ -75,7 +75,7 @@ impl Machine {
                 }
                 if self.decides_by(4) {
                     // Of the two it is the safer: nobody is left on a version that somebody wants to leave.
-                    self.aborting = None;
+                    self.aborting = false;
                 }
                 self.frozen = None;
                 self.questions.clear();
@@ -85,7 +85,9 @@ impl Machine {
                 // Attempts under way come to their end first: nobody's ingress stays closed.
                 // Where somebody had frozen them, they stay frozen.
                 self.questions.clear();
-                self.aborting = Some(self.now_ms);
+                self.aborting = true;
+                // Where the journal was away, the last time that is known is of before; from the fifth version on it waits from the next.
+                self.abort_heard_ms = (!self.decides_by(5)).then_some(self.now_ms);
             }
         }
     }

@@ -23,6 +23,12 @@ impl Machine {
             Some(_) => self.overrule_evidence(),
             None => self.overrule_doubts(),
         }
+        self.forget_stop();
+    }
+
+    /// Nothing stops the change any more, and what will is a stop of its own.
+    pub(super) fn forget_stop(&mut self) {
+        self.aside.forget_suspects();
         self.asked_back = None;
         self.stop_text = None;
         self.stop_ln_e = None;

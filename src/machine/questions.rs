@@ -71,7 +71,7 @@ impl Machine {
             self.take_question(named)
         };
         match question {
-            Some(question) if question.kind == QuestionKind::RollBack => self.overrule(),
+            Some(question) if question.kind.is_of_stop() => self.overrule(),
             Some(question) => self.grant(question),
             None => self.lift_block(),
         }
@@ -92,6 +92,7 @@ impl Machine {
                 let text = self.stop_text.clone().unwrap_or(question.text);
                 self.begin_rollback(text);
             }
+            QuestionKind::SetClassAside => self.set_aside_by_person(),
             QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
             QuestionKind::RuleWantsPerson => self.allow_by_person(),
             QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
@@ -106,7 +107,7 @@ impl Machine {
         }
     }
 
-    /// Asks a person, one question of each kind at a time, so that none waits behind one of a few lanes. Whether to roll back is
+    /// Asks a person, one question of each kind at a time, so that none waits behind one of a few lanes. What is to become of a stop is
     /// asked alone: it takes the place of what is asked about going on, which is asked again when that is decided.
     pub(super) fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) {
         if !self.makes_room_for(kind) {
@@ -143,12 +144,13 @@ impl Machine {
             }
             return may;
         }
-        let whether_back = kind == QuestionKind::RollBack;
-        let of_the_way_back = whether_back || kind == QuestionKind::RollBackNow;
-        if self.questions.has(kind) || self.questions.has(QuestionKind::RollBack) && !of_the_way_back {
+        let of_stop = kind.is_of_stop();
+        let of_the_way_back = of_stop || kind == QuestionKind::RollBackNow;
+        let stopped = self.questions.iter().any(|open| open.kind.is_of_stop());
+        if self.questions.has(kind) || stopped && !of_the_way_back {
             return false;
         }
-        if whether_back {
+        if of_stop {
             let open = &mut self.questions.open;
             open.retain(|open| open.kind == QuestionKind::RollBackNow);
         }
@@ -178,7 +180,7 @@ impl Machine {
     /// The open questions wait for their person too long: the run ends, and a later one resumes.
     pub(super) fn check_patience(&mut self, commands: &mut Commands) {
         let is_late = |open: &&Question| self.now_ms >= open.by_ms;
-        let is_urgent = |open: &Question| open.kind == QuestionKind::RollBack || self.waits_to_be_begun(open.kind);
+        let is_urgent = |open: &Question| open.kind.is_of_stop() || self.waits_to_be_begun(open.kind);
         let window =
             || self.questions.has(QuestionKind::RollBackNow) && self.lanes.iter().any(Lane::waits_for_a_window);
         if self.questions.iter().filter(is_late).any(is_urgent)

@@ -138,7 +138,10 @@ impl Machine {
         self.now_ms = self.now_ms.max(receipt.finished_ms);
         self.in_flight -= 1;
         self.pace.last_ms = self.now_ms;
-        self.record.receipt(receipt);
+        let called_off = is_called_off(receipt);
+        if !called_off {
+            self.record.receipt(receipt);
+        }
         self.moved_ms = self.now_ms;
         self.scan_due = true;
         let unseen_ms = unseen_ms(&receipt.terminal);
@@ -158,7 +161,7 @@ impl Machine {
         );
         let state = &mut self.targets[target.0 as usize];
         // After its own failed attempt a target is ill by that, not by itself; of one that was never seen nobody knows.
-        let known = unseen_ms.is_none();
+        let known = unseen_ms.is_none() && !called_off;
         state.ill_before |= known && direction == Direction::Forward && state.tries == 0 && !receipt.was_healthy;
         let lost = lost && !state.ill_before;
         self.set_lost(target, lost);
@@ -236,6 +239,9 @@ impl Machine {
         if shows && receipt.terminal != Terminal::Superseded {
             self.note_pace(true);
         }
+        if is_called_off(receipt) {
+            return self.starts_anew(target, at);
+        }
         let state = &mut self.targets[target.0 as usize];
         state.tries = state.tries.saturating_add(1);
         let (tries, stratum, was_healthy) = (state.tries, state.stratum, !state.ill_before);
@@ -296,6 +302,16 @@ impl Machine {
         if restored && was_healthy {
             self.frontier.on(Event::BecameHealthy { id: target });
         }
+    }
+
+    /// It was called off before anything was sent: that is no try, it is as well as it was, and whether it starts is decided anew.
+    fn starts_anew(&mut self, id: TargetIndex, at: u64) {
+        let was_well = !self.frontier.is_unhealthy(id);
+        self.frontier.on(Event::Failed { id, at, retry: true });
+        if was_well {
+            self.frontier.on(Event::BecameHealthy { id });
+        }
+        self.promise(id);
     }
 
     fn back_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
@@ -367,6 +383,16 @@ const fn reason(terminal: &Terminal) -> Option<&Reason> {
         }
         Terminal::Done | Terminal::Gone | Terminal::Superseded => None,
     }
+}
+
+/// Nothing was sent, and nobody has looked whether the target is well.
+const fn is_called_off(receipt: &Receipt) -> bool {
+    matches!(
+        receipt.terminal,
+        Terminal::Rejected {
+            reason: Reason::Aborted { .. }
+        }
+    )
 }
 
 pub(super) fn why(receipt: &Receipt) -> String {

@@ -50,7 +50,7 @@ impl Machine {
             } => None,
             // It is a reason to stop, and what is being ended is stopped for none.
             Command::RollBack => {
-                let ends = self.aborting.is_some() && self.decides_by(4);
+                let ends = self.aborting && self.decides_by(4);
                 ends.then_some("to take back a change that is being aborted")
             }
             Command::Level { .. } => Some("to grant a level"),

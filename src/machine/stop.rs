@@ -113,7 +113,7 @@ impl Machine {
         let Some((code, text)) = self.stop_found() else {
             return self.awaits_nobody();
         };
-        if self.stop_text.is_none() && (self.awaits_others(code) || self.sets_aside(code, &text)) {
+        if self.sees_to_class(code, &text) {
             return;
         }
         if self.stop_text.is_none() {
@@ -131,6 +131,9 @@ impl Machine {
             self.stop_text = Some(text.clone());
             self.stop_ln_e = Some(self.judge.ln_e());
             self.stop_scope = (code == "stop.evidence").then(|| self.strongest_class()).flatten();
+        }
+        if self.aside.has_suspects() {
+            return self.ask_about_class(&text, commands);
         }
         if self.setup.change.settings.on_stop != OnStop::RollBack {
             let (done, meanwhile) = self.stop_in_words();

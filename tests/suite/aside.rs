@@ -140,25 +140,96 @@ fn what_is_everywhere_takes_back_the_whole_change() {
     }
 }
 
-#[test]
-fn where_no_change_may_be_taken_back_no_class_is_set_aside() {
-    let mut low = case("errors=x10@stack=stack-1").level(Level::L3);
-    low.settings.person_patience_ms = 3_600_000;
+/// Where it may not take back anything by itself, for its level or for a budget, and a class alone is at fault.
+fn left_to_people() -> [Case; 2] {
+    let low = case("errors=x10@stack=stack-1").level(Level::L3);
     let mut spent = case("errors=x10@stack=stack-1");
-    spent.settings.person_patience_ms = 3_600_000;
     spent.rollbacks_before = 4;
-    for case in [low, spent] {
+    [low, spent].map(|mut case| {
+        case.settings.person_patience_ms = 3_600_000;
+        case
+    })
+}
+
+fn asked(ended: &Ended) -> Vec<QuestionKind> {
+    let asked = ended.notices.iter().filter_map(|notice| notice.question.as_ref());
+    let mut kinds: Vec<QuestionKind> = asked.map(|question| question.kind).collect();
+    kinds.dedup();
+    kinds
+}
+
+#[test]
+fn where_no_change_may_be_taken_back_a_class_is_not_without_a_persons_word() {
+    for case in left_to_people() {
         let ended = case.run();
         assert_eq!(ended.outcome, Outcome::Waiting);
         assert!(!ended.codes().contains(&"class.aside"), "{:?}", ended.codes());
-        let asked = |notice: &unattended::Notice| notice.question.as_ref().map(|question| question.kind);
+        assert_eq!(asked(&ended), [QuestionKind::SetClassAside]);
         assert!(
             ended
-                .notices
+                .effects
                 .iter()
-                .any(|notice| asked(notice) == Some(QuestionKind::RollBack))
+                .all(|effect| effect.version.as_deref() != Some(OLD))
         );
     }
+}
+
+/// The three answers to it: that class, everything, and nothing.
+#[test]
+fn a_person_takes_back_the_class_or_everything_or_goes_on() {
+    for case in left_to_people() {
+        let class = of_class(&case, "stack", "stack-1");
+        for answer in ["class", "all", "on"] {
+            let stage = case.stage();
+            let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+            let ended = stage.run_beside(async move {
+                loop {
+                    clock.sleep_until(clock.now() + MINUTE_MS).await;
+                    let Some(question) = handle.question() else { continue };
+                    assert!(
+                        question.kind != QuestionKind::SetClassAside || question.text.contains("stack=stack-1 alone"),
+                        "{}",
+                        question.text
+                    );
+                    let named = handle.answering(question.id);
+                    let _ = match answer {
+                        "class" => named.approve(person(), "that one"),
+                        "all" => handle.roll_back(person(), "all of it"),
+                        _ => named.resume(person(), "known"),
+                    };
+                }
+            });
+            let told = format!("{answer}: {:#?}", last(&ended));
+            match answer {
+                "class" => {
+                    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{told}");
+                    only_these_stayed(&ended, &class, case.targets.len());
+                    assert_eq!(asked(&ended), [QuestionKind::SetClassAside], "{told}");
+                    assert_eq!(ended.summary.exposed_at_stop, None, "{told}");
+                }
+                "all" => {
+                    assert_eq!(ended.outcome, Outcome::RolledBack, "{told}");
+                    ended.all_on_old();
+                }
+                _ => {
+                    assert!(asked(&ended).len() > 1 || ended.summary.human_actions > 1, "{told}");
+                    assert!(!ended.codes().contains(&"class.aside"), "{told}");
+                }
+            }
+            let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
+            assert_eq!(played.first_difference, None, "{told}");
+        }
+    }
+}
+
+/// What is asked about one class is asked about everything once everybody shows it.
+#[test]
+fn what_is_everywhere_is_not_asked_about_a_class() {
+    let mut case = case("errors=x10").level(Level::L3);
+    case.settings.person_patience_ms = 3_600_000;
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    assert_eq!(asked(&ended).last(), Some(&QuestionKind::RollBack));
 }
 
 #[test]

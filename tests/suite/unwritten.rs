@@ -1,15 +1,17 @@
 //! A journal that cannot be written for a while: nothing is done meanwhile, nothing is written twice, and the change goes on.
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Wanted};
 use unattended::{NoticeStage, Outcome};
 use unattended_simulated::SimClock;
 
-use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, OLD};
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, OLD, Stage, person};
 
 /// What an append does while the journal is out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Journal for Frail {
 }
 
 /// A change whose journal is out of order for half an hour from a moment on.
-fn ended(case: &Case, how: How, from_ms: u64) -> (Ended, Arc<Frail>) {
+fn staged(case: &Case, how: How, from_ms: u64) -> (Stage, Arc<Frail>) {
     let sim = case.simulated();
     let metrics = Arc::clone(&sim);
     let frail = Arc::new(Frail {
@@ -90,7 +92,12 @@ fn ended(case: &Case, how: How, from_ms: u64) -> (Ended, Arc<Frail>) {
         tried: AtomicUsize::new(0),
         open: AtomicUsize::new(0),
     });
-    (case.stage_with(sim, frail.clone(), metrics, |pager| pager).run(), frail)
+    (case.stage_with(sim, frail.clone(), metrics, |pager| pager), frail)
+}
+
+fn ended(case: &Case, how: How, from_ms: u64) -> (Ended, Arc<Frail>) {
+    let (stage, frail) = staged(case, how, from_ms);
+    (stage.run(), frail)
 }
 
 /// Nothing stands there twice, nothing is missing, and it is what happened.
@@ -172,4 +179,61 @@ fn a_rollback_goes_on_when_the_journal_is_written_again() {
     assert!(back(&ended).unwrap() >= frail.until_ms);
     assert!(ended.summary.elapsed_ms < calm.summary.elapsed_ms + HOUR_MS);
     is_whole(&ended, "bad");
+}
+
+/// Begun while nobody knew that the journal would fail, heard of again half an hour later: what has sent nothing is decided anew.
+#[test]
+fn what_was_decided_before_the_journal_was_away_does_not_start_against_a_later_word() {
+    let mut case = Case::calm(4, 10);
+    case.mode = Wanted::Warm;
+    let calm = case.run();
+    let mut first: BTreeMap<&str, u64> = BTreeMap::new();
+    for effect in &calm.effects {
+        first.entry(effect.target.as_str()).or_insert(effect.at_ms);
+    }
+    let starts: BTreeSet<u64> = first.values().copied().collect();
+    assert!(starts.len() > 4, "{starts:?}");
+    for from_ms in starts.into_iter().take(6).map(|start| start.saturating_sub(200)) {
+        for aborts in [true, false] {
+            let told = format!("from {from_ms} ms on, aborts: {aborts}");
+            let (stage, frail) = staged(&case, How::Refuses, from_ms);
+            let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+            let before: BTreeSet<String> = {
+                let until = calm.effects.iter().take_while(|effect| effect.at_ms < from_ms);
+                until.map(|effect| effect.target.clone()).collect()
+            };
+            let platform = Arc::clone(&stage.platform);
+            let seen = Arc::new(Mutex::new(0));
+            let noted = Arc::clone(&seen);
+            let until_ms = frail.until_ms;
+            let ended = stage.run_beside(async move {
+                clock.sleep_until(from_ms + 20 * MINUTE_MS).await;
+                if aborts {
+                    handle.abort(person(), "not in the afternoon").unwrap();
+                } else {
+                    handle.pause(person(), "not in the afternoon").unwrap();
+                    clock.sleep_until(until_ms + HOUR_MS).await;
+                    *noted.lock() = platform.effects().len();
+                    handle.resume(person(), "now").unwrap();
+                }
+            });
+            let effects = match aborts {
+                true => &ended.effects[..],
+                false => &ended.effects[..*seen.lock()],
+            };
+            let begun: Vec<_> = effects
+                .iter()
+                .filter(|effect| !before.contains(&effect.target))
+                .collect();
+            assert!(begun.is_empty(), "{told}: {begun:?}");
+            if aborts {
+                assert_eq!(ended.outcome, Outcome::Aborted, "{told}");
+            } else {
+                assert_eq!(ended.outcome, Outcome::Completed, "{told}");
+                ended.all_on_new();
+            }
+            assert!(ended.summary.debts.is_empty() || aborts, "{told}");
+            is_whole(&ended, &told);
+        }
+    }
 }

@@ -87,6 +87,20 @@ impl Driver {
         }
     }
 
+    /// Calls off the attempts at these targets that have sent nothing yet, as after a journal that was away for long: what was decided
+    /// before may be so no more. Each ends at its next look as [`Terminal::Rejected`] for [`Reason::Aborted`]; attempts that have sent
+    /// something go on to their end, and jobs that have not begun wait on. How many there are.
+    pub fn call_off_unsent(&mut self, by: &str, of: impl Fn(&TargetId) -> bool) -> usize {
+        let is_unsent = |attempt: &super::Attempt| !attempt.sent && of(&attempt.target);
+        let unsent: Vec<usize> = (0..self.slots.len())
+            .filter(|&slot| self.slots[slot].as_ref().is_some_and(is_unsent))
+            .collect();
+        for &slot in &unsent {
+            self.turn_back(slot, by);
+        }
+        unsent.len()
+    }
+
     /// As [`submit`](Self::submit), for a change that is newer than whatever the target has: a job that has not begun is
     /// dropped for it; an attempt under way turns back first, as with [`cancel`](Self::cancel), and the new job begins from
     /// the version that it leaves. If it leaves the target to a person, or to somebody else, the new job is dropped, and

@@ -195,6 +195,8 @@ struct Attempt {
     begun: bool,
     turned_back: bool,
     fenced: bool,
+    /// The platform was called for it, or may have been.
+    sent: bool,
     /// The last effect got no answer.
     hung: bool,
     /// Nor did the last question to its consumers or its instance, asked for it alone.
@@ -364,6 +366,7 @@ impl Driver {
             begun: true,
             turned_back,
             fenced: false,
+            sent: true,
             hung: false,
             silent: false,
             told: Told::Nothing,

@@ -97,6 +97,9 @@ impl Driver {
                 settled.push((order.key.attempt, order.slot, None));
                 return;
             }
+            if let Some(attempt) = &mut self.slots[order.slot] {
+                attempt.sent = true;
+            }
             let mut call = self.perform(&order);
             let Poll::Ready(answer) = Pin::new(&mut call).poll(context) else {
                 let apart = order.apart;

@@ -250,6 +250,7 @@ impl Driver {
                 begun: false,
                 turned_back: false,
                 fenced: false,
+                sent: false,
                 hung: false,
                 silent: false,
                 told: Told::Nothing,

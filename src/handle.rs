@@ -215,6 +215,9 @@ pub enum CommandError {
         /// The open one, and its text.
         open: Option<(u64, String)>,
     },
+    /// A pause holds the way forward, and the change goes back.
+    #[error("the change goes back, and a pause holds the way forward alone: a freeze holds that, too")]
+    GoesBack,
     /// The level is not given.
     #[error("{level} is not granted: {why}")]
     NoLevel {

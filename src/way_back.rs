@@ -24,6 +24,11 @@ impl Known {
         }
     }
 
+    /// Nobody says that the old version can be started again: the first target proves it, before anybody else goes there.
+    pub(crate) const fn is_to_be_proved(&self, decisions: u16) -> bool {
+        decisions >= 5 && self.one_way.is_none() && self.platform.is_err()
+    }
+
     /// What is decided by it, what would have changed that, and whether it is known to be closed.
     pub(crate) fn decision(&self, setup: &Setup) -> (&'static str, String, Option<String>) {
         let (from, to) = (&setup.change.from, &setup.change.to);
@@ -33,13 +38,13 @@ impl Known {
             OnStop::CutTraffic => "a stop cuts traffic and asks",
             OnStop::FreezeInPlace => "a stop leaves it as it stands and asks",
         };
-        let tried = if settings.rehearse_way_back {
+        let rehearses = settings.rehearse_way_back || self.is_to_be_proved(setup.header.decisions);
+        let tried = if rehearses {
             "the first target goes there and back before anybody else"
         } else {
             "going back is not tried before it is needed"
         };
-        let rehearsal =
-            (!settings.rehearse_way_back).then(|| "`rehearse_way_back` tries it on one target first".to_owned());
+        let rehearsal = (!rehearses).then(|| "`rehearse_way_back` tries it on one target first".to_owned());
         match (&self.one_way, &self.platform) {
             (Some(why), _) => {
                 let text = format!("there is no way back from {to} to {from}: {why}; {follows}");

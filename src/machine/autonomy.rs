@@ -51,6 +51,8 @@ pub(super) struct Autonomy {
     pub(super) confirmed: Option<u16>,
     /// The lowest batch that some lane could open now: lanes and targets.
     pub(super) wanted: Option<(u16, u64, u64)>,
+    /// The batch that a person is asked for.
+    pub(super) asked: Option<u16>,
     pub(super) block: Option<Block>,
     pub(super) offered: BTreeMap<TargetIndex, Offered>,
     /// Those that a person says are done are being looked at.
@@ -77,6 +79,7 @@ impl Autonomy {
             choose_at_ms: 0,
             confirmed: None,
             wanted: None,
+            asked: None,
             block: None,
             offered: BTreeMap::new(),
             looks: None,
@@ -196,7 +199,8 @@ impl Machine {
 
     /// Whether the change has begun; where a program chose it, below L5 a person is asked.
     pub(super) fn has_begun(&mut self, commands: &mut Commands) -> bool {
-        if self.autonomy.begun || self.touched > 0 {
+        // Births touch, and begin nothing.
+        if self.autonomy.begun || self.touched > 0 && !self.decides_by(5) {
             return true;
         }
         let author = &self.setup.change.author;

@@ -39,9 +39,16 @@ impl Machine {
             self.questions.close(QuestionKind::NextBatch);
             return;
         };
-        if batch > 0 && self.questions.has(QuestionKind::NextBatch) {
-            return;
+        if self.questions.has(QuestionKind::NextBatch) {
+            if batch > 0 && (self.autonomy.asked == Some(batch) || !self.decides_by(5)) {
+                return;
+            }
+            if self.autonomy.asked != Some(batch) && self.decides_by(5) {
+                // An answer is about the batch that was named.
+                self.questions.close(QuestionKind::NextBatch);
+            }
         }
+        self.autonomy.asked = Some(batch);
         let evidence = libm::exp(self.judge.ln_e().min(700.0));
         let text = if batch == 0 {
             format!("begin with the first batch, {targets} targets?")
@@ -71,7 +78,13 @@ impl Machine {
 
     /// A person confirmed the batch that was asked for.
     pub(super) fn confirm_batch(&mut self) {
-        if let Some((batch, ..)) = self.autonomy.wanted.take() {
+        let wanted = self.autonomy.wanted.take().map(|(batch, ..)| batch);
+        let confirmed = if self.decides_by(5) {
+            self.autonomy.asked.take()
+        } else {
+            wanted
+        };
+        if let Some(batch) = confirmed {
             self.autonomy.confirmed = self.autonomy.confirmed.max(Some(batch));
         }
         self.scan_due = true;

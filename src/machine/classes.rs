@@ -238,7 +238,7 @@ impl Machine {
 
     /// Nothing speaks against going on, or a person went on over what does. Lost telemetry nobody can overrule.
     pub(super) fn is_calm(&self) -> bool {
-        if self.autonomy.is_blocked() || self.interferes() {
+        if self.autonomy.is_blocked() || self.interferes() || self.is_unseen() {
             return false;
         }
         match self.judge.verdict() {
@@ -287,7 +287,7 @@ impl Machine {
             return Evidence::None;
         };
         let safety = self.judge.safety(class);
-        if self.doubts_are_overruled() {
+        if self.class_is_overruled(class) {
             return Evidence::Person;
         }
         if self.is_suspected(class) {
@@ -302,7 +302,7 @@ impl Machine {
         if state.granted {
             return Evidence::Person;
         }
-        let elapsed = self.now_ms - since;
+        let elapsed = self.seen_until_ms().saturating_sub(since);
         let self_tests = safety
             .per_metric
             .get(usize::from(SELF_TEST))
@@ -366,7 +366,7 @@ impl Machine {
         };
         let soak = !state.soaked && self.tables.classes[class as usize].needs_soak(next, settings);
         let rest = if soak { settings.soak_ms } else { settings.bake_ms };
-        self.now_ms - since >= rest
+        self.seen_until_ms().saturating_sub(since) >= rest
     }
 
     /// Whether the class lets a lane start a slice of `count` targets in `batch`.
@@ -440,7 +440,7 @@ impl Machine {
     /// Asks a person where a class's own traffic speaks against the release and there is no control to stop on, and
     /// where evidence is missing for too long.
     pub(super) fn check_evidence_patience(&mut self, commands: &mut Commands) {
-        if self.doubts_are_overruled() {
+        if self.all_is_overruled() {
             return;
         }
         if self.ask_about_interference(commands) {
@@ -453,7 +453,7 @@ impl Machine {
             let state = &self.classes[class as usize];
             let Fresh::Counting(since) = state.fresh else { continue };
             let has_next = self.tables.classes[class as usize].next_stage(state.stage).is_some();
-            if self.aside.has_class(class) {
+            if self.aside.has_class(class) || self.class_is_overruled(class) {
                 continue;
             }
             if state.granted || !(has_next || class == 0 && self.is_one_stage()) {
@@ -489,6 +489,16 @@ impl Machine {
             let otherwise = "the change keeps its size".to_owned();
             return self.ask(QuestionKind::RollBack, text, otherwise, commands);
         }
+    }
+
+    /// The classes whose own traffic speaks against the release, and that people could be asked about.
+    pub(super) fn doubtful_classes(&self) -> Vec<u32> {
+        let classes = 0..u32::try_from(self.classes.len()).unwrap_or(u32::MAX);
+        let is_doubtful = |&class: &u32| {
+            let counts = matches!(self.classes[class as usize].fresh, Fresh::Counting(_));
+            counts && !self.aside.has_class(class) && self.contradiction(class, &self.judge.safety(class)).is_some()
+        };
+        classes.filter(is_doubtful).collect()
     }
 
     fn ask_to_go_on(&mut self, class: u32, safety: &Safety, commands: &mut Commands) {

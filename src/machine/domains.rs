@@ -392,7 +392,7 @@ impl Machine {
         let Some(region) = self.domains.exposing else { return };
         let state = &self.classes[region as usize];
         let rested = matches!(state.fresh, Fresh::Counting(since)
-            if self.now_ms - since >= self.setup.change.settings.bake_ms);
+            if self.seen_until_ms().saturating_sub(since) >= self.setup.change.settings.bake_ms);
         let name = self.tables.classes[region as usize].name.clone();
         if rested && !matches!(self.evidence(region), Evidence::None) {
             self.domains.shown.insert(region);

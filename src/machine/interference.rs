@@ -54,7 +54,7 @@ impl Machine {
     /// Whether the fleet does worse with each step it takes, before any class or lane takes the next. Stages of classes alone do not say
     /// when: classes pass them while lanes wait for other classes, and lanes go through what all their classes have passed.
     pub(super) fn has_begun_to_interfere(&mut self) -> bool {
-        if self.doubts_are_overruled() {
+        if self.interference_is_overruled() {
             return false;
         }
         if self.interference.found.is_none() && self.interference.looked != self.next_interval {
@@ -98,12 +98,12 @@ impl Machine {
 
     /// It has been found, and nobody has gone on over it.
     pub(super) fn interferes(&self) -> bool {
-        self.interference.found.is_some() && !self.doubts_are_overruled()
+        self.interference.found.is_some() && !self.interference_is_overruled()
     }
 
     /// Asks whether to go back for it. Whether it did.
     pub(super) fn ask_about_interference(&mut self, commands: &mut Commands) -> bool {
-        let Some(factor) = self.interference.found else {
+        let Some(factor) = self.interference.found.filter(|_| !self.interference_is_overruled()) else {
             return false;
         };
         let text = format!(

@@ -190,7 +190,8 @@ impl Machine {
             return;
         };
         let settings = &self.setup.change.settings;
-        let rested = opened == 0 || self.now_ms - rests_since >= settings.warm_up_ms + settings.bake_ms;
+        let rested =
+            opened == 0 || self.seen_until_ms().saturating_sub(rests_since) >= settings.warm_up_ms + settings.bake_ms;
         if !self.classes_admit(lane, ahead, batch) {
             return;
         }

@@ -1,6 +1,6 @@
 //! What somebody leaves out of a change: an application, or one target.
 
-use unattended_batching::{AppIndex, TargetIndex};
+use unattended_batching::{AppIndex, Event, TargetIndex};
 
 use crate::Actor;
 
@@ -32,6 +32,10 @@ impl Machine {
     /// One target stays as it is.
     pub(super) fn pin(&mut self, target: &str, actor: &Actor, reason: &str) {
         let found = self.index(target).filter(|at| self.targets[at.0 as usize].alive);
+        if found.is_some_and(|at| !self.targets[at.0 as usize].on_new) {
+            // Whoever comes back under the name is meant, too.
+            self.pinned.insert(target.to_owned());
+        }
         let text = match found {
             None => format!("there is no target {target}"),
             Some(at) if self.leave_out(at, actor, reason) => {
@@ -59,10 +63,17 @@ impl Machine {
             "an application that is left out"
         } else if self.is_aside(target) {
             "a class that is set aside"
+        } else if self.is_pinned(self.name(target)) {
+            "a name that was left out"
         } else {
             return;
         };
         self.owe(target, true, format!("it was born into {into}"));
+    }
+
+    /// Whether a target of this name is to stay as it is, in changes that keep to the name.
+    pub(super) fn is_pinned(&self, name: &str) -> bool {
+        self.decides_by(5) && self.pinned.contains(name)
     }
 
     /// Whether it had not been reached, and is left out from now on.
@@ -73,7 +84,16 @@ impl Machine {
         }
         self.domains.forget(target);
         self.autonomy.forget(target);
+        let amid_rehearsal = self.decides_by(5) && self.is_rehearsed_on(target);
+        if amid_rehearsal {
+            self.forget_rehearsal(target);
+            self.untouch(target);
+        }
         self.owe(target, true, format!("{actor} left it out: {reason}"));
+        if amid_rehearsal {
+            // It came back verified, and serves.
+            self.frontier.on(Event::BecameHealthy { id: target });
+        }
         self.moved_ms = self.now_ms;
         true
     }

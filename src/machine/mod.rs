@@ -34,6 +34,7 @@ mod record;
 mod rehearsal;
 mod right;
 pub(crate) mod rules;
+mod seen;
 mod shadow;
 pub(crate) mod span;
 mod steps;
@@ -117,6 +118,8 @@ pub(crate) struct Machine {
     halted_by: Option<String>,
     /// Applications that somebody left out.
     skipped: BTreeSet<AppIndex>,
+    /// Targets that somebody left out, by name.
+    pinned: BTreeSet<String>,
     /// It is being aborted: it ends as soon as nothing is in flight.
     aborting: bool,
     /// From when on it waits for that.
@@ -136,6 +139,8 @@ pub(crate) struct Machine {
     anchor: time::Anchor,
     cursor: u64,
     next_interval: u64,
+    /// When one was read last, or could have been.
+    read_ms: u64,
     alive: u64,
     exposed: u64,
     in_flight: u64,
@@ -272,6 +277,7 @@ impl Machine {
             paused: None,
             halted_by: None,
             skipped: BTreeSet::new(),
+            pinned: BTreeSet::new(),
             aborting: false,
             abort_heard_ms: None,
             autonomy: Autonomy::new(
@@ -293,6 +299,7 @@ impl Machine {
             },
             cursor: 0,
             next_interval: 0,
+            read_ms: 0,
             exposed: 0,
             in_flight: 0,
             touched: 0,
@@ -416,7 +423,7 @@ impl Machine {
         if now_ms.saturating_sub(self.now_ms) > AWAY_MS {
             self.moved_ms = now_ms;
         }
-        self.now_ms = self.now_ms.max(now_ms);
+        self.comes_to(now_ms);
         let mut commands = Commands::default();
         if self.ended().is_none() {
             self.pass_levels();

@@ -1,6 +1,6 @@
 //! What happens to the fleet by itself.
 
-use unattended_batching::{Event, Fleet, Side, TargetIndex};
+use unattended_batching::{AppIndex, Event, Fleet, Side, TargetIndex};
 use unattended_health::{Interval, Member, RowError};
 use unattended_upgrade::FleetChange;
 
@@ -40,6 +40,7 @@ impl Machine {
         let look = look?;
         self.next_interval = interval.index + 1;
         self.now_ms = self.now_ms.max(interval.end_ms);
+        self.read_ms = self.now_ms;
         self.scan_due = true;
         let weakest = (0u32..)
             .zip(&self.classes)
@@ -158,14 +159,15 @@ impl Machine {
     /// On which version a target that is born now begins.
     pub(crate) fn version_for(&self, id: &str, app: &str, labels: &[(&str, &str)]) -> Side {
         let index = self.setup.change.fleet.app_index(app);
-        if index.is_some_and(|app| self.is_skipped(app)) || self.labels_are_aside(labels) {
+        if index.is_some_and(|app| self.is_skipped(app)) || self.labels_are_aside(labels) || self.is_pinned(id) {
             return Side::Old;
         }
         match self.course {
             Course::Forward if self.lets_births_in() => {
                 let early = self.rehearsal.is_open() || !self.domains.may_be_born_new(labels);
                 let lane = index.and_then(|app| self.lanes.get(app.0 as usize));
-                if early || lane.is_some_and(Lane::is_untouched) {
+                if early || lane.is_some_and(Lane::is_untouched) || index.is_some_and(|app| self.rules_hold_births(app))
+                {
                     return Side::Old;
                 }
                 self.frontier.version_for(id, app, labels)
@@ -179,11 +181,20 @@ impl Machine {
     /// would keep the release from growing by births alone.
     fn lets_births_in(&self) -> bool {
         self.may(Act::Start)
+            && self.autonomy.begun
+            && !(self.confirms_batches() && self.autonomy.confirmed.is_none())
             && !self.is_halted()
             && !self.is_withheld()
             && !self.stop_pending()
             && self.is_calm()
             && !self.is_spent()
+    }
+
+    /// Whether the rules would not let anything of an application start now, and not all of it is through: by births alone the release would grow
+    /// in its protected hours.
+    fn rules_hold_births(&self, app: AppIndex) -> bool {
+        let is_through = self.lanes.get(app.0 as usize).is_none_or(Lane::is_finished);
+        !is_through && !self.is_unruled() && !self.would_admit(app)
     }
 
     /// Whom the metric source must watch besides the planned: the living newborns.

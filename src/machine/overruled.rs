@@ -1,14 +1,21 @@
 //! What a person has seen and went on over: it stops nothing twice. What is twice as much is something else: a gate that refuses more
 //! than twice as many targets, and evidence from then on where twice as many targets show it.
 
+use std::collections::BTreeSet;
+
 use super::Machine;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Overruled {
     /// Evidence was, while fewer targets than these are reached; up to the third version of decisions for good.
     evidence_below: u64,
-    /// What was no stop, and a question all the same: a class that cannot be compared, or what all share. Growth says nothing new of it.
+    /// What was no stop, and a question all the same: a class that cannot be compared, or what all share. Growth says nothing new of it. Up
+    /// to the fourth version that was so of all of it at once.
     doubts: bool,
+    /// The classes whose own traffic spoke against the release.
+    classes: BTreeSet<u32>,
+    /// What all share seemed to suffer.
+    interference: bool,
     /// Targets that the gate had refused then; 0 where it was not the gate.
     pub(super) gate_failures: usize,
 }
@@ -48,10 +55,20 @@ impl Machine {
         }
     }
 
-    /// A class need not show any more what it could not, and what all share is asked about no more; evidence that would stop the change does.
+    /// A class need not show any more what it could not, or what all share is asked about no more; whatever else is found still is, and evidence
+    /// that would stop the change does.
     fn overrule_doubts(&mut self) {
-        self.let_evidence_pass();
-        self.overruled.doubts = self.decides_by(4);
+        if !self.decides_by(5) {
+            self.let_evidence_pass();
+            self.overruled.doubts = self.decides_by(4);
+            return;
+        }
+        if self.interferes() {
+            self.overruled.interference = true;
+            return;
+        }
+        let doubtful = self.doubtful_classes();
+        self.overruled.classes.extend(doubtful);
     }
 
     fn let_evidence_pass(&mut self) {
@@ -65,8 +82,18 @@ impl Machine {
         };
     }
 
-    /// A person knows of what a class cannot show, and of what all share.
-    pub(super) const fn doubts_are_overruled(&self) -> bool {
+    /// A person knows of what the class cannot show.
+    pub(super) fn class_is_overruled(&self, class: u32) -> bool {
+        self.overruled.doubts || self.evidence_is_overruled() || self.overruled.classes.contains(&class)
+    }
+
+    /// A person knows of what all share.
+    pub(super) const fn interference_is_overruled(&self) -> bool {
+        self.overruled.doubts || self.evidence_is_overruled() || self.overruled.interference
+    }
+
+    /// A person knows of all that could be asked about.
+    pub(super) const fn all_is_overruled(&self) -> bool {
         self.overruled.doubts || self.evidence_is_overruled()
     }
 

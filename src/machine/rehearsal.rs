@@ -167,7 +167,12 @@ impl Machine {
         }
     }
 
-    /// The target is no more.
+    /// It is this target's turn, and no attempt on it is under way.
+    pub(super) fn is_rehearsed_on(&self, target: TargetIndex) -> bool {
+        matches!(&self.rehearsal, Rehearsal::Due(due, _) if *due == target)
+    }
+
+    /// The target is no more, or is left out.
     pub(super) fn forget_rehearsal(&mut self, target: TargetIndex) {
         if let Rehearsal::Due(gone, _) | Rehearsal::Failed(gone, _) = self.rehearsal
             && gone == target

@@ -29,6 +29,10 @@ impl Machine {
                 open: self.questions.first().map(|open| (open.id, open.text.clone())),
             });
         }
+        // Who pauses changes does not want this one to stay half taken back.
+        if *command == Command::Pause && self.course == Course::Back && self.decides_by(5) {
+            return Some(CommandError::GoesBack);
+        }
         if let Command::Level { level, until_unix_ms } = command
             && let Some(why) = self.level_refusal(actor, *level, *until_unix_ms)
         {

@@ -266,7 +266,7 @@ impl Machine {
         }
         let since = *self.done_since.get_or_insert(self.now_ms);
         let settings = &self.setup.change.settings;
-        if self.now_ms - since < settings.warm_up_ms + settings.bake_ms {
+        if self.seen_until_ms().saturating_sub(since) < settings.warm_up_ms + settings.bake_ms {
             return;
         }
         let limit = (self.alive * u64::from(settings.debt_limit_ppm)).div_ceil(1_000_000);
@@ -391,6 +391,10 @@ impl Machine {
         if self.in_flight > 0 || finished {
             // No word lets go what the platform or the metrics do not answer for.
             let (code, text) = match self.judge.verdict() {
+                _ if self.in_flight == 0 && self.is_unseen() => (
+                    "change.unjudged",
+                    format!("everything is upgraded and cannot be judged for {waited}: no metrics come"),
+                ),
                 Verdict::Hold(hold) if self.in_flight == 0 => (
                     "change.unjudged",
                     format!("everything is upgraded and cannot be judged for {waited}: {hold}"),

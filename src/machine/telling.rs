@@ -182,6 +182,7 @@ impl Machine {
         }
         self.matters_of_nodes(&mut matters);
         self.matters_of_cut(&mut matters);
+        self.matters_of_metrics(&mut matters);
         if self.autonomy.expired && self.ended().is_none() {
             let text = format!(
                 "the grant has run out: the change goes on at {}, where a person confirms each batch",

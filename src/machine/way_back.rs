@@ -3,6 +3,7 @@
 use crate::way_back::Known;
 
 use super::Machine;
+use super::rehearsal::Rehearsal;
 
 impl Machine {
     /// It is said once, before anything starts.
@@ -11,6 +12,10 @@ impl Machine {
         self.decide_text(code, text, otherwise);
         self.one_way.clone_from(&known.one_way);
         self.knows_way_back = true;
+        if known.is_to_be_proved(self.setup.header.decisions) && self.touched == 0 && self.rehearsal == Rehearsal::Over
+        {
+            self.rehearsal = Rehearsal::Wanted;
+        }
     }
 
     /// Whether that has been asked.

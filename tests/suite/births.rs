@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Case, MINUTE_MS, NEW, OLD, Stage, app_of, person};
+use crate::support::{Case, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, app_of, person};
 use parking_lot::Mutex;
 use serde_json::Value;
 use unattended::batching::Side;
 use unattended::upgrade::{Clock, FleetChange, Version};
-use unattended::{FilePermit, Handle, Outcome};
+use unattended::{Actor, FilePermit, Handle, Level, Outcome};
 use unattended_simulated::World;
 
 /// One birth as the world's hook saw it.
@@ -298,4 +298,53 @@ fn news_of_those_who_were_planned_for_are_no_births() {
     assert_eq!(told.outcome, Outcome::Completed);
     assert_eq!(told.summary.exposure, undisturbed.summary.exposure);
     assert_eq!(told.codes(), undisturbed.codes());
+}
+
+/// Nobody is born to a release that a person has yet to begin, and births begin nothing.
+#[test]
+fn births_begin_no_change() {
+    for level in [Level::L4, Level::L2] {
+        let mut case = churning(4, 40, 24.0).level(level);
+        if level == Level::L4 {
+            case.author = Actor::program("train", "nightly");
+            case.granted = Some(START_WALL_MS + 4_000 * i64::try_from(HOUR_MS).unwrap());
+        }
+        let mut stage = case.stage();
+        let births = keep_births(&stage);
+        let clock = stage.sim.clock();
+        let driven = stage.drive(async { clock.sleep_until(10 * HOUR_MS).await });
+        assert!(driven.unwrap().is_none(), "{level}");
+        let births = births.lock();
+        assert!(births.len() > 100, "{level}: {}", births.len());
+        assert!(births.iter().all(|birth| birth.side == Side::Old), "{level}");
+        assert!(stage.platform.effects().is_empty(), "{level}");
+        let questions = stage.handle.questions();
+        assert_eq!(questions.len(), 1, "{level}: {questions:?}");
+    }
+}
+
+/// By births alone a release would grow where and when the rules let nothing of it start.
+#[test]
+fn nobody_is_born_to_a_release_in_protected_hours() {
+    let mut case = churning(4, 40, 24.0);
+    // The simulated day begins at eight.
+    case.rules = "version: 1\npack: day\nowner: ops\nscope: all\nwindows:\n  - {id: day, kind: protected, select: {stack: [stack-1]}, \
+        weekly: {days: daily, from: \"06:00\", for: 12h}, zone: UTC, reason: business}\n"
+        .to_owned();
+    let mut stage = case.stage();
+    let new: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+    let (counted, handle) = (Arc::clone(&new), stage.handle.clone());
+    stage.sim.on_birth(Box::new(move |newborn| {
+        let labels: Vec<(&str, &str)> = newborn.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let side = handle.version_for(newborn.target.as_str(), &newborn.app, &labels);
+        let (_, stack) = labels.iter().find(|(key, _)| *key == "stack").unwrap();
+        *counted.lock().entry((*stack).to_owned()).or_default() += u32::from(side == Side::New);
+        Version::from(if side == Side::New { NEW } else { OLD })
+    }));
+    let clock = stage.sim.clock();
+    let driven = stage.drive(async { clock.sleep_until(9 * HOUR_MS).await });
+    assert!(driven.unwrap().is_none());
+    let new = new.lock();
+    assert_eq!(new["stack-1"], 0, "{new:?}");
+    assert!(new["stack-0"] > 100, "{new:?}");
 }

@@ -49,3 +49,23 @@ fn a_shared_dependency_is_suspected_watched_and_asked_about() {
         ended.summary.exposed_at_stop
     );
 }
+
+/// A word about what all share is none about any class: each shows that it is safe, as before.
+#[test]
+fn who_goes_on_over_it_lets_no_class_pass_unseen() {
+    let stage = case("dependency=x40").stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            if let Some(question) = handle.question() {
+                let _ = handle.answering(question.id).resume(person(), "it is known");
+            }
+        }
+    });
+    let codes = ended.codes();
+    assert!(codes.contains(&"person.asked"));
+    assert!(!codes.contains(&"class.granted"), "{codes:?}");
+    assert_eq!(ended.summary.human_actions, 1, "it is asked about once");
+    assert_eq!(ended.outcome, Outcome::Completed);
+}

@@ -1,9 +1,10 @@
 //! What each level may do by itself, and that a person's word holds.
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::support::{Case, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, Stage, person};
+use crate::support::{Case, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, Stage, app_of, person};
 use parking_lot::Mutex;
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Platform, TargetId};
 use unattended::{Actor, CommandError, Grant, Handle, Level, Outcome, QuestionKind, StartError};
@@ -384,6 +385,58 @@ fn at_l2_a_person_confirms_each_batch() {
     let ended = case.run();
     assert_eq!((ended.outcome, ended.effects.len()), (Outcome::Waiting, 0));
     assert_eq!(ended.outcome.exit_code(), 3);
+}
+
+/// A case with a batch that is one application's alone, before one of several; its number and the application.
+fn batch_of_one_application() -> (Case, u16, String) {
+    let shapes = [(4, 6), (5, 8), (3, 10)];
+    for (seed, (apps, each)) in (0..400).flat_map(|seed| shapes.map(|shape| (seed, shape))) {
+        let mut case = Case::calm(apps, each).level(Level::L2);
+        case.seed = seed;
+        let (plan, fleet) = (case.plan(), case.fleet());
+        let apps = |batch: u16| -> BTreeSet<String> {
+            let targets = plan.targets(batch).iter();
+            targets.map(|&target| app_of(fleet.id(target)).to_owned()).collect()
+        };
+        for batch in 1..plan.batch_count().saturating_sub(1) {
+            let of = apps(batch);
+            if of.len() == 1 && apps(batch + 1).len() > 1 {
+                let app = of.into_iter().next().unwrap();
+                return (case, batch, app);
+            }
+        }
+    }
+    panic!("no seed has such a batch");
+}
+
+#[test]
+fn at_l2_a_yes_opens_the_batch_that_was_named_and_no_other() {
+    let (case, batch, app) = batch_of_one_application();
+    let mut stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let driven = stage.drive(async {
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            let Some(question) = handle.question() else { continue };
+            if !question.text.contains(&format!("open batch {batch}?")) {
+                handle.answering(question.id).approve(person(), "go").unwrap();
+                continue;
+            }
+            // What was asked for is left out: the next is a question of its own, and a late yes is none to it.
+            handle.skip(person(), app.clone(), "not this one").unwrap();
+            clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+            let late = handle.answering(question.id).approve(person(), "yes, that batch");
+            assert!(matches!(late, Err(CommandError::OtherQuestion { .. })), "{late:?}");
+            let next = handle.question().unwrap();
+            assert!(
+                next.text.contains(&format!("open batch {}?", batch + 1)),
+                "{}",
+                next.text
+            );
+            break;
+        }
+    });
+    assert!(driven.unwrap().is_none());
 }
 
 #[test]

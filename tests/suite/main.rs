@@ -39,5 +39,6 @@ mod spoiled;
 mod support;
 mod train;
 mod two;
+mod unseen;
 mod unwritten;
 mod way_back;

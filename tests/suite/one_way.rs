@@ -47,7 +47,7 @@ fn what_is_known_of_the_way_back_is_said_before_anything_starts() {
             Err(PlatformError::Unsupported("way back")),
             "way_back.unknown",
             "whether mesh-1 can be started again is not known: the platform has no capability `way back`; a stop goes back all the \
-             same, and going back is not tried before it is needed",
+             same, and the first target goes there and back before anybody else",
         ),
         (
             Err(PlatformError::Unavailable("it sleeps".to_owned())),
@@ -196,4 +196,22 @@ fn a_bad_release_that_cannot_be_taken_back_stays_where_it_is_and_a_person_is_ask
     let ended = stage.run();
     assert_eq!(ended.outcome, Outcome::RolledBack);
     ended.all_on_old();
+}
+
+/// Law and plan want it proved: where nobody says so, one target does.
+#[test]
+fn a_way_back_that_is_not_known_is_tried_on_one_target() {
+    let stage = Case::calm(2, 6).stage();
+    let silent = PlatformError::Unsupported("way back");
+    stage.platform.says_of_the_way_back(Err(silent));
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    let replaced = ended.effects.iter().filter(|effect| effect.act == Act::Replace);
+    let first: Vec<(&str, Option<&str>)> = replaced
+        .map(|effect| (effect.target.as_str(), effect.version.as_deref()))
+        .take(3)
+        .collect();
+    let who = first[0].0;
+    assert_eq!(first, [(who, Some(NEW)), (who, Some(OLD)), (who, Some(NEW))]);
+    assert!(ended.codes().contains(&"rehearsal.passed"));
 }

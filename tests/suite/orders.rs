@@ -1,11 +1,13 @@
 //! Freezes, aborts and permits: a word to stop holds at once, whatever else happens.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, dump, person};
 use parking_lot::Mutex;
-use unattended::upgrade::{Clock, MemoryJournal, Wanted};
+use unattended::batching::Side;
+use unattended::upgrade::{Clock, FleetChange, MemoryJournal, Wanted};
 use unattended::{Actor, CommandError, Outcome, Permit, PermitError, Severity};
 
 #[test]
@@ -444,7 +446,7 @@ fn an_application_and_a_target_that_are_left_out_stay_as_they_are_and_are_owed()
         clock.sleep_until(4 * MINUTE_MS).await;
         assert_eq!(
             handle.version_for("app-1-new", "app-1", &[("zone", "zone-0"), ("stack", "stack-1")]),
-            unattended::batching::Side::Old
+            Side::Old
         );
         drop(sim);
     });
@@ -472,10 +474,7 @@ fn an_application_and_a_target_that_are_left_out_stay_as_they_are_and_are_owed()
     );
     let refused = ended.codes().iter().filter(|code| **code == "command.refused").count();
     assert_eq!(refused, 2);
-    assert_eq!(
-        ended.handle.version_for("app-1-late", "app-1", &[]),
-        unattended::batching::Side::Old
-    );
+    assert_eq!(ended.handle.version_for("app-1-late", "app-1", &[]), Side::Old);
 }
 
 #[test]
@@ -496,4 +495,71 @@ fn a_command_may_come_as_text_and_says_who_gave_it() {
     );
     let typo = r#"{"command": "freeze", "actor": {"id": "wang", "kind": "person", "via": "chat"}, "reson": "odd"}"#;
     assert!(serde_json::from_str::<unattended::Order>(typo).is_err());
+}
+
+/// Whoever pauses all changes does not want the one that goes back to stay half-way.
+#[test]
+fn a_pause_holds_no_way_back() {
+    let mut case = Case::calm(2, 120);
+    case.settings.person_patience_ms = 20 * MINUTE_MS;
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        while handle.progress().is_none_or(|progress| progress.exposed < 150) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        handle
+            .pause(Actor::program("incidents", "INC"), "everything waits")
+            .unwrap();
+        handle.roll_back(person(), "bad").unwrap();
+        clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+        let refused = handle.pause(Actor::program("incidents", "INC"), "everything waits");
+        assert!(matches!(refused, Err(CommandError::GoesBack)), "{refused:?}");
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+}
+
+/// Somebody who looks at a pod does not want it to be another one when it has started anew.
+#[test]
+fn a_pin_is_of_the_name() {
+    let case = Case::calm(4, 20);
+    let stage = case.stage();
+    let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+    let all = case.targets.clone();
+    let pinned = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&pinned);
+    let ended = stage.run_beside(async move {
+        while handle.progress().is_none_or(|progress| progress.exposed < 10) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        let touched: BTreeSet<String> = platform.effects().into_iter().map(|effect| effect.target).collect();
+        let target = all.iter().find(|target| !touched.contains(&target.id)).unwrap();
+        noted.lock().clone_from(&target.id);
+        handle
+            .pin(person(), target.id.clone(), "a debugger is attached")
+            .unwrap();
+        clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+        let labels: Vec<(&str, &str)> = target.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+        assert_eq!(handle.version_for(&target.id, &target.app, &labels), Side::Old);
+        platform.tell_first([
+            FleetChange::Left {
+                target: target.id.as_str().into(),
+            },
+            FleetChange::Joined {
+                target: target.id.as_str().into(),
+                app: target.app.as_str().into(),
+                labels: labels
+                    .into_iter()
+                    .map(|(key, value)| (key.into(), value.into()))
+                    .collect(),
+                version: OLD.into(),
+            },
+        ]);
+    });
+    let name = pinned.lock().clone();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    let owed: Vec<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
+    assert_eq!(owed, [&name]);
+    assert!(ended.effects.iter().all(|effect| effect.target != name));
 }

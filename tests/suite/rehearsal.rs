@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use unattended::upgrade::Clock;
 use unattended::{Level, Outcome};
 
@@ -193,4 +194,40 @@ fn a_kill_in_the_middle_of_it_is_taken_up_where_it_was() {
             its.len()
         );
     }
+}
+
+#[test]
+fn who_is_pinned_amid_it_stays_as_it_is_and_another_one_tries() {
+    let stage = case("good").stage();
+    let first: Arc<Mutex<(String, u64)>> = Arc::default();
+    let (noted, handle) = (Arc::clone(&first), stage.handle.clone());
+    let (clock, platform) = (stage.sim.clock(), Arc::clone(&stage.platform));
+    let ended = stage.run_beside(async move {
+        let name = loop {
+            clock.sleep_until(clock.now() + 1_000).await;
+            let effects = platform.effects();
+            let back = effects.iter().find(|effect| effect.version.as_deref() == Some(OLD));
+            if let Some(back) = back {
+                break back.target.clone();
+            }
+        };
+        handle.pause(person(), "a look").unwrap();
+        clock.sleep_until(clock.now() + 30 * MINUTE_MS).await;
+        handle.pin(person(), name.clone(), "leave it").unwrap();
+        clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+        *noted.lock() = (name, clock.now());
+        handle.resume(person(), "go on").unwrap();
+    });
+    let (name, at_ms) = first.lock().clone();
+    let later = ended
+        .effects
+        .iter()
+        .filter(|effect| effect.target == name && effect.at_ms >= at_ms);
+    assert_eq!(later.count(), 0);
+    let codes = ended.codes();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:?}", codes);
+    assert!(
+        codes.contains(&"rehearsal.passed"),
+        "another one has tried it: {codes:?}"
+    );
 }

@@ -101,7 +101,8 @@ impl Machine {
                 Beyond::Age | Beyond::Starts => "it goes on when the day has passed",
             };
             self.ask_beyond(beyond, why, yes, otherwise, commands);
-        } else if self.autonomy.beyond == Some(Beyond::Starts) {
+        } else if self.autonomy.beyond == Some(Beyond::Starts) && !(self.decides_by(5) && self.waits_for_room()) {
+            // The few that each hour of a sliding day lets go end no question of the others.
             self.autonomy.beyond = None;
             self.questions.close(QuestionKind::BeyondBudget);
         }

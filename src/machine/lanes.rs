@@ -195,12 +195,15 @@ impl Machine {
         if !self.classes_admit(lane, ahead, batch) {
             return;
         }
-        self.mark_busy(lane);
-        if !(rested && calm && (self.evidence_is_overruled() || !self.is_suspect(app))) {
-            return;
-        }
+        let goes_on = rested && calm && (self.evidence_is_overruled() || !self.is_suspect(app));
         let size = self.tables.slices[lane][next].size();
-        if !self.may_open(batch, size) || self.decides_by(2) && self.has_begun_to_interfere() {
+        let may_open = goes_on && self.may_open(batch, size);
+        // Whoever waits for a person's word is not at work: marked as such, it would shut its own classes until the next look, and the
+        // question would come and go.
+        if !goes_on || may_open || !self.decides_by(5) {
+            self.mark_busy(lane);
+        }
+        if !may_open || self.decides_by(2) && self.has_begun_to_interfere() {
             return;
         }
         self.opens(lane, app, next + 1);

@@ -5,6 +5,7 @@ mod around;
 mod aside;
 mod autonomy;
 mod batches;
+mod blocked_back;
 mod budget;
 mod class_sets;
 mod class_views;
@@ -129,6 +130,8 @@ pub(crate) struct Machine {
     overruled: overruled::Overruled,
     /// A person said that the rollback need not wait for the rules.
     back_by_person: bool,
+    /// Since when only caps keep targets on a version that is to be left, and how many.
+    blocked_back: Option<(u64, usize)>,
     questions: questions::Questions,
     /// Somebody who may not take the change back by a word has asked for it, and why.
     asked_back: Option<String>,
@@ -152,6 +155,8 @@ pub(crate) struct Machine {
     desk: Desk,
     /// The permit withholds effects, and why.
     withheld: Option<String>,
+    /// Since when.
+    withheld_ms: Option<u64>,
     /// What the run has ended for, as no word can bring it: a code and a text.
     waits_for: Option<(&'static str, String)>,
     /// Runs that took the change up after the first.
@@ -287,6 +292,7 @@ impl Machine {
             ),
             overruled: overruled::Overruled::default(),
             back_by_person: false,
+            blocked_back: None,
             parked: Vec::new(),
             questions: questions::Questions::default(),
             asked_back: None,
@@ -311,6 +317,7 @@ impl Machine {
             human_actions: 0,
             desk: Desk::default(),
             withheld: None,
+            withheld_ms: None,
             waits_for: None,
             runs: 0,
             differs: differs::Differs::default(),

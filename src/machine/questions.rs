@@ -191,6 +191,15 @@ impl Machine {
         {
             self.end(Outcome::Waiting, commands);
         }
+        if self.decides_by(5)
+            && self.ended().is_none()
+            && let Some((since, why)) = self.withheld_ms.zip(self.withheld.as_ref())
+            && self.now_ms >= since.saturating_add(self.person_patience_ms)
+        {
+            // Attempts that may send nothing have no end, and births and deaths are no progress.
+            let text = format!("nothing has been let out for {}: {why}", span(self.now_ms - since));
+            self.wait_for("permit.withheld", text, commands);
+        }
         if let Some(since) = self.frozen.or(self.paused)
             && self.now_ms >= since.saturating_add(self.person_patience_ms)
         {

@@ -235,6 +235,9 @@ impl Machine {
         if self.in_flight > 0 || waits || !self.nothing_is_offered() {
             return;
         }
+        if self.caps_hold_the_way_back() {
+            return;
+        }
         if self.healing.isolates() {
             // Nobody is out of traffic by it when it calls itself done; leases end also where nobody can be let in.
             self.cut.end();
@@ -458,7 +461,7 @@ impl Machine {
     }
 
     /// Ends the run as waiting for what no person's word can bring, and says so.
-    fn wait_for(&mut self, code: &'static str, text: String, commands: &mut Commands) {
+    pub(super) fn wait_for(&mut self, code: &'static str, text: String, commands: &mut Commands) {
         self.decide_text(code, text.clone(), None);
         self.waits_for = Some((code, text));
         self.end(Outcome::Waiting, commands);

@@ -66,6 +66,9 @@ impl Machine {
 
     /// The permit has begun to withhold effects, or has stopped to.
     pub(crate) fn permit(&mut self, withheld: Option<String>) {
+        if withheld.is_none() || self.withheld.is_none() {
+            self.withheld_ms = withheld.as_ref().map(|_| self.now_ms);
+        }
         self.withheld = withheld;
     }
 
@@ -183,6 +186,7 @@ impl Machine {
         self.matters_of_nodes(&mut matters);
         self.matters_of_cut(&mut matters);
         self.matters_of_metrics(&mut matters);
+        self.matters_of_blocked_back(&mut matters);
         if self.autonomy.expired && self.ended().is_none() {
             let text = format!(
                 "the grant has run out: the change goes on at {}, where a person confirms each batch",

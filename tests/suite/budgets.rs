@@ -2,7 +2,7 @@
 
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, START_WALL_MS, person};
 use unattended::upgrade::Clock;
-use unattended::{Actor, Budget, Outcome, QuestionKind};
+use unattended::{Actor, Budget, NoticeStage, Outcome, QuestionKind};
 
 #[test]
 fn who_is_gone_counts_against_no_rollback() {
@@ -97,4 +97,22 @@ fn the_way_forward_has_a_budget_for_each_day_and_one_for_all() {
     });
     assert_eq!((ended.outcome, ended.summary.human_actions), (Outcome::Completed, 1));
     ended.all_on_new();
+}
+
+/// A day slides, and lets a few go each hour: that answers no question, and asks none anew.
+#[test]
+fn a_budget_of_the_day_is_asked_about_once() {
+    let mut case = Case::calm(8, 30);
+    case.settings.budget.starts_per_day = Some(40);
+    let mut stage = case.stage();
+    let clock = stage.sim.clock();
+    let driven = stage.drive(async { clock.sleep_until(60 * HOUR_MS).await });
+    assert!(driven.unwrap().is_none());
+    let all = stage.pager.all();
+    let raised = all.iter().filter(|notice| {
+        let kind = notice.question.as_ref().map(|question| question.kind);
+        notice.stage == NoticeStage::Raised && kind == Some(QuestionKind::BeyondBudget)
+    });
+    assert_eq!(raised.count(), 1);
+    assert!(stage.handle.progress().unwrap().exposed > 40, "it goes on by the days");
 }

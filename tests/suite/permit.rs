@@ -6,6 +6,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::{Case, HOUR_MS, MINUTE_MS, Stage, app_of, person};
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use unattended::upgrade::{
     Clock, DriverError, Group, Journal, JournalError, MemoryJournal, Position, Snapshot, Wanted,
 };
 use unattended::{CommandError, FilePermit, Outcome, Permit, PermitError, RunError};
-use unattended_simulated::{SimClock, Simulated};
+use unattended_simulated::{SimClock, Simulated, World};
 
 /// From freeze to no new effect, at the most.
 const MOST_MS: u64 = 1_000;
@@ -433,4 +434,51 @@ fn births_behind_a_completed_change_are_new_whatever_the_permit_says() {
     bench.stage.run = Box::pin(std::future::pending());
     *bench.permit.0.lock() = Ok(false);
     assert_eq!(new_births(&bench.stage), 200);
+}
+
+/// Attempts that may send nothing never end, and births and deaths are no progress: the run waits as long as for a person, and no longer.
+#[test]
+fn a_permit_that_is_never_given_again_ends_the_run_as_waiting() {
+    let mut case = Case::calm(4, 40);
+    case.mode = Wanted::Warm;
+    case.world = World {
+        deaths_per_target_day: 6.0,
+        ..case.world
+    };
+    let gate = Arc::new(Gate(AtomicBool::new(true)));
+    case.permit = gate.clone();
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        while handle
+            .progress()
+            .is_none_or(|now| now.exposed < 30 || now.in_flight == 0)
+        {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        gate.0.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    let patience_ms = case.settings.person_patience_ms;
+    assert!(
+        ended.summary.elapsed_ms < patience_ms + 12 * HOUR_MS,
+        "{}",
+        ended.summary.elapsed_ms
+    );
+    let last = ended
+        .summary
+        .decisions
+        .iter()
+        .rev()
+        .find(|one| one.code == "permit.withheld");
+    assert!(last.is_some(), "{:?}", ended.codes().last());
+}
+
+/// A permit that can be switched.
+struct Gate(AtomicBool);
+
+impl Permit for Gate {
+    fn may_act(&self) -> Result<bool, PermitError> {
+        Ok(self.0.load(Ordering::SeqCst))
+    }
 }

@@ -277,3 +277,44 @@ fn the_way_back_of_a_class_that_fails_is_tried_again() {
         ["its class is set aside: the new version does harm there"].into()
     );
 }
+
+/// Ill ones use up the whole allowance before anybody has gone back: what they keep on the version waits for them, people know of it, and it
+/// is owed when they stay ill for too long.
+#[test]
+fn who_is_kept_by_the_caps_alone_waits_and_is_owed_at_last() {
+    for recovers in [true, false] {
+        let mut case = case();
+        case.settings.blocked_patience_ms = 60 * MINUTE_MS;
+        let stage = case.stage();
+        let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+        let (pager, told) = (Arc::clone(&stage.pager), case.clone());
+        let ended = stage.run_beside(async move {
+            while handle.progress().is_none_or(|progress| progress.exposed < 60) {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            handle.pause(person(), "a look").unwrap();
+            clock.sleep_until(clock.now() + 10 * MINUTE_MS).await;
+            let old: Vec<String> = ["app-0", "app-1"]
+                .iter()
+                .flat_map(|app| of_app(&platform.effects(), &told, app, false).into_iter().take(3 * CAP))
+                .collect();
+            platform.tell_first(old.iter().map(|target| ill(target)));
+            clock.sleep_until(clock.now() + HEARD_MS).await;
+            handle.roll_back(person(), "bad").unwrap();
+            clock.sleep_until(clock.now() + 30 * MINUTE_MS).await;
+            assert_eq!(handle.progress().unwrap().state, "rolling back", "it has not ended");
+            let codes: Vec<String> = pager.all().into_iter().map(|notice| notice.code).collect();
+            assert!(codes.iter().any(|code| code == "rollback.blocked"), "{codes:?}");
+            if recovers {
+                platform.tell_first(old.iter().map(|target| well(target)));
+            }
+        });
+        if recovers {
+            assert_eq!(ended.outcome, Outcome::RolledBack);
+            ended.all_on_old();
+        } else {
+            assert_eq!(ended.outcome, Outcome::RolledBackPartially);
+            assert!(!ended.summary.debts.is_empty());
+        }
+    }
+}

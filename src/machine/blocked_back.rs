@@ -1,0 +1,60 @@
+//! Targets that are to leave the new version, and that only caps keep on it: others of theirs are ill, and use up what may be out of service.
+
+use unattended_batching::Stuck;
+
+use crate::Severity;
+use crate::notice::Matter;
+
+use super::Machine;
+use super::span::span;
+
+impl Machine {
+    /// Whether some wait for the caps, with nobody under way who would make room. They are given the time in which the ill may get well; what
+    /// is left then is owed.
+    pub(super) fn caps_hold_the_way_back(&mut self) -> bool {
+        if !self.decides_by(5) {
+            return false;
+        }
+        let stuck = self.frontier.stuck().into_iter();
+        let blocked = stuck.filter(|(_, why)| matches!(why, Stuck::Blocked(_))).count();
+        if blocked == 0 {
+            self.blocked_back = None;
+            return false;
+        }
+        let since = match self.blocked_back {
+            Some((since, _)) => since,
+            None => {
+                let (from, to) = (&self.setup.change.from, &self.setup.change.to);
+                let text = format!(
+                    "{blocked} targets cannot leave {to} for {from} yet: others of theirs are ill, and the caps let no more be out of service"
+                );
+                let otherwise = "wider caps, or ill ones that get well, would have let them go".to_owned();
+                self.decide_text("rollback.blocked", text, Some(otherwise));
+                self.now_ms
+            }
+        };
+        self.blocked_back = Some((since, blocked));
+        self.now_ms - since < self.setup.change.settings.blocked_patience_ms
+    }
+
+    /// A version that is to be left and cannot be is something people have to know.
+    pub(super) fn matters_of_blocked_back(&self, matters: &mut Vec<Matter>) {
+        let Some((since, blocked)) = self.blocked_back.filter(|_| self.ended().is_none()) else {
+            return;
+        };
+        let patience_ms = self.setup.change.settings.blocked_patience_ms;
+        let text = format!(
+            "{blocked} targets must leave {} and cannot: others of theirs are ill, and the caps let no more be out of service",
+            self.setup.change.to
+        );
+        let left_ms = (since + patience_ms).saturating_sub(self.now_ms);
+        matters.push(Matter {
+            otherwise: format!(
+                "they wait for the ill to get well, and are owed after {}",
+                span(left_ms)
+            ),
+            remedy: "mend the ill ones, or bring these back by hand".to_owned(),
+            ..self.matter("rollback.blocked", Severity::Critical, text)
+        });
+    }
+}

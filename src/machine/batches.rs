@@ -35,18 +35,20 @@ impl Machine {
         if self.confirms_batches() && self.autonomy.confirmed.is_none() {
             self.autonomy.wanted = Some((0, self.lanes.len() as u64, self.size_of_batch(0)));
         }
+        if self.decides_by(5) && self.questions.has(QuestionKind::NextBatch) {
+            let is_lower = |wanted: u16| self.autonomy.asked.is_some_and(|asked| wanted < asked);
+            if self.asked_is_ahead() && !self.autonomy.wanted.is_some_and(|(batch, ..)| is_lower(batch)) {
+                return;
+            }
+            // An answer is about the batch that was named, and each is named before those behind it.
+            self.questions.close(QuestionKind::NextBatch);
+        }
         let Some((batch, lanes, targets)) = self.autonomy.wanted else {
             self.questions.close(QuestionKind::NextBatch);
             return;
         };
-        if self.questions.has(QuestionKind::NextBatch) {
-            if batch > 0 && (self.autonomy.asked == Some(batch) || !self.decides_by(5)) {
-                return;
-            }
-            if self.autonomy.asked != Some(batch) && self.decides_by(5) {
-                // An answer is about the batch that was named.
-                self.questions.close(QuestionKind::NextBatch);
-            }
+        if batch > 0 && self.questions.has(QuestionKind::NextBatch) {
+            return;
         }
         self.autonomy.asked = Some(batch);
         let evidence = libm::exp(self.judge.ln_e().min(700.0));
@@ -69,6 +71,25 @@ impl Machine {
             "open batches are finished, and no other is opened".to_owned(),
             commands,
         );
+    }
+
+    /// Whether the batch that was asked for is still to be opened for some lane, now or when evidence and rest let it: until then its question
+    /// stays, or it would come and go with them.
+    fn asked_is_ahead(&self) -> bool {
+        let Some(asked) = self.autonomy.asked.filter(|_| self.confirms_batches()) else {
+            return false;
+        };
+        if self.autonomy.confirmed >= Some(asked) {
+            return false;
+        }
+        // The first is open to every lane from the beginning.
+        asked == 0
+            || (0..self.lanes.len())
+                .filter(|&lane| !self.lanes[lane].is_finished())
+                .any(|lane| {
+                    let next = self.tables.slices[lane].get(self.next_slice(lane));
+                    next.is_some_and(|next| next.batch <= asked && Some(next.batch) > self.autonomy.confirmed)
+                })
     }
 
     /// A scan of all lanes begins.

@@ -220,7 +220,7 @@ impl Machine {
     }
 
     /// The lane's next slice that anything of is left in; their number where there is none.
-    fn next_slice(&self, lane: usize) -> usize {
+    pub(super) fn next_slice(&self, lane: usize) -> usize {
         let slices = &self.tables.slices[lane];
         let opened = self.lanes[lane].opened;
         let left = slices.iter().skip(opened).position(|slice| !slice.targets.is_empty());

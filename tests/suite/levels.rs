@@ -628,20 +628,24 @@ fn without_a_fence_two_is_the_highest_and_it_is_said() {
 /// A question that comes and goes cannot be answered, and each coming is a page.
 #[test]
 fn at_l2_each_batch_is_asked_about_once_however_long_the_answer_takes() {
-    let stage = Case::calm(12, 20).level(Level::L2).stage();
-    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
-    let ended = stage.run_beside(async move {
-        loop {
-            clock.sleep_until(clock.now() + MINUTE_MS).await;
-            let Some(question) = handle.question() else { continue };
-            clock.sleep_until(clock.now() + 25 * MINUTE_MS).await;
-            handle
-                .answering(question.id)
-                .approve(person(), "go")
-                .expect("it is still open");
-        }
-    });
-    assert_eq!(ended.outcome, Outcome::Completed);
-    let asked = ended.notices.iter().filter(|notice| notice.question.is_some());
-    assert_eq!(asked.count() as u64, ended.summary.human_actions);
+    // Of applications of one target, and of few with little traffic: what they wait for comes at its own time.
+    for (apps, each) in [(40, 1), (30, 5), (100, 10)] {
+        let mut case = Case::calm(apps, each).level(Level::L2);
+        case.world.quiet_app_share = 0.3;
+        case.world.requests_sigma = 1.5;
+        let stage = case.stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let ended = stage.run_beside(async move {
+            loop {
+                clock.sleep_until(clock.now() + MINUTE_MS).await;
+                let Some(question) = handle.question() else { continue };
+                clock.sleep_until(clock.now() + 25 * MINUTE_MS).await;
+                let answered = handle.answering(question.id).approve(person(), "go");
+                assert!(answered.is_ok(), "it is still open: {answered:?}");
+            }
+        });
+        assert_eq!(ended.outcome, Outcome::Completed, "{apps} of {each}");
+        let asked = ended.notices.iter().filter(|notice| notice.question.is_some());
+        assert_eq!(asked.count() as u64, ended.summary.human_actions, "{apps} of {each}");
+    }
 }

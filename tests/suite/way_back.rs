@@ -318,3 +318,27 @@ fn who_is_kept_by_the_caps_alone_waits_and_is_owed_at_last() {
         }
     }
 }
+
+/// An old version that does not come up once may the next time: it is ordered again before somebody is called.
+#[test]
+fn an_old_version_that_does_not_come_up_is_ordered_once_more() {
+    let stage = Case::calm(4, 20).release("crash").stage();
+    let platform = Arc::downgrade(&stage.platform);
+    stage.platform.old_not_ready_where(move |target| {
+        let effects = platform
+            .upgrade()
+            .map(|platform| platform.effects())
+            .unwrap_or_default();
+        let of_old = |effect: &&Effect| effect.target == target.as_str() && effect.version.as_deref() == Some(OLD);
+        effects.iter().filter(of_old).count() == 1
+    });
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::RolledBack, "{:?}", ended.summary.debts);
+    ended.all_on_old();
+    assert!(
+        ended
+            .effects
+            .iter()
+            .any(|effect| effect.version.as_deref() == Some(OLD))
+    );
+}

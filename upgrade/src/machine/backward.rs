@@ -63,6 +63,11 @@ impl Machine {
         }
     }
 
+    /// Whether the old version may be ordered once more, where it did not come up.
+    const fn may_restore_again(&self) -> bool {
+        self.touched && !self.restored_again && matches!(self.plan.mode, Mode::Cold | Mode::Warm)
+    }
+
     pub(super) fn verify_old(&mut self, now: When, seen: &Observation) -> Command {
         self.enter(Step::VerifyingOld, now);
         self.at_verifying_old(now, seen)
@@ -94,6 +99,12 @@ impl Machine {
         }
         let changed = self.good_looks > 0 && self.instance != seen.instance;
         if now.is_past(self.deadline_ms) && (!good || changed) {
+            if self.may_restore_again() {
+                // It served before: what did not come up once may the next time, and nothing is taken from anybody by that.
+                self.restored_again = true;
+                self.enter(Step::Restoring, now);
+                return self.give_order(now);
+            }
             let step = self.step;
             return self.ask_person(Reason::TimedOut { step }, seen);
         }

@@ -89,6 +89,8 @@ pub struct Machine {
     seen_new: bool,
     /// A retirement of the old instance was, or may have been, taken.
     retiring: bool,
+    /// The old version was ordered a second time.
+    restored_again: bool,
     was_healthy: bool,
     went_back: Option<Reason>,
     /// Somebody wants it to turn back; heeded at the next look from which there is a way back.
@@ -124,6 +126,7 @@ impl Machine {
             closed: false,
             seen_new: false,
             retiring: false,
+            restored_again: false,
             was_healthy: false,
             went_back: None,
             wanted_back: None,

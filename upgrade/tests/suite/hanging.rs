@@ -148,7 +148,7 @@ fn an_instance_that_is_silent_is_not_asked_together_with_others_again() {
     }
     let receipts = run(&late.world.clock, async {
         let mut receipts = Vec::new();
-        while driver.outstanding() > 0 && late.world.clock.now() < 3_000_000 {
+        while driver.outstanding() > 0 && late.world.clock.now() < 6_000_000 {
             receipts.extend(driver.turn(&mut |_| true).await.unwrap().finished);
             driver.attend(None).await;
         }

@@ -66,6 +66,11 @@ fn requests() -> String {
     "requests".to_owned()
 }
 
+/// What configurations of before there was a number of hosts go by.
+const fn one() -> u32 {
+    1
+}
+
 /// Error budgets and metrics of a judge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -86,6 +91,10 @@ pub struct JudgeConfig {
     pub hold_at: f64,
     /// Hold while less than this share of an arm's hosts reports, 0 to 1.
     pub min_coverage: f64,
+    /// An arm is silent from so many missing hosts on, or where nobody reports: of seven, one is less than a share of 0.9 leaves, and says
+    /// little. Default 2; at least 1, which goes by the share alone.
+    #[serde(default = "one")]
+    pub min_silent_hosts: u32,
     /// Dispersion assumed until [`dispersion_after`](Self::dispersion_after) host-intervals were seen. At least 1.
     pub dispersion_default: f64,
     /// Host-intervals (one host seen in one interval in which its sample had bad events) before the estimate is used.
@@ -112,6 +121,7 @@ impl JudgeConfig {
             fresh_share: 0.1,
             hold_at: 10.0,
             min_coverage: 0.9,
+            min_silent_hosts: 2,
             dispersion_default: 2.0,
             dispersion_after: 20,
             bake: 0,

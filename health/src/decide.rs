@@ -54,7 +54,11 @@ impl Judge {
         let Some((canary, control)) = self.coverage else {
             return Some((HoldReason::NoData, report));
         };
-        let silent = |coverage: Coverage| coverage.share() < self.config.min_coverage;
+        let silent = |coverage: Coverage| {
+            let missing = coverage.expected.saturating_sub(coverage.reported);
+            coverage.share() < self.config.min_coverage
+                && (missing >= self.config.min_silent_hosts || coverage.reported == 0)
+        };
         match (silent(canary), silent(control)) {
             (true, true) => return Some((HoldReason::BothSilent { canary, control }, report)),
             (true, false) => return Some((HoldReason::CanarySilent(canary), report)),

@@ -95,6 +95,7 @@ fn config_floats(config: &mut JudgeConfig) -> Vec<&mut f64> {
         fresh_share,
         hold_at,
         min_coverage,
+        min_silent_hosts: _,
         dispersion_default,
         dispersion_after: _,
         bake: _,

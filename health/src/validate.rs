@@ -46,6 +46,12 @@ pub(crate) fn config(config: &JudgeConfig) -> Result<(), JudgeError> {
         "0 to 1",
         (0.0..=1.0).contains(&config.min_coverage),
     )?;
+    check(
+        "min_silent_hosts",
+        f64::from(config.min_silent_hosts),
+        "at least 1",
+        config.min_silent_hosts >= 1,
+    )?;
     let dispersion = config.dispersion_default;
     check(
         "dispersion_default",

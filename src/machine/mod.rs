@@ -223,6 +223,9 @@ impl Machine {
         config.beta = settings.beta;
         config.delta = settings.delta;
         config.hold_at = settings.caution_e;
+        if setup.header.decisions < 5 {
+            config.min_silent_hosts = 1;
+        }
         let topology = Topology {
             strata: tables
                 .strata_apps

@@ -537,6 +537,38 @@ fn silence_holds_and_says_who_is_silent() {
     assert_eq!(with(90, 100).0, Verdict::Continue, "it goes on by itself");
 }
 
+/// Of seven, one less is a seventh: more than the share lets be silent, and one host all the same.
+#[test]
+fn one_silent_host_of_several_holds_nothing() {
+    for (least, reported, expected, holds) in [
+        (2, 6, 7, false),
+        (2, 5, 7, true),
+        (2, 1, 2, false),
+        (2, 0, 1, true),
+        (2, 0, 2, true),
+        (1, 6, 7, true),
+        (3, 5, 7, false),
+        // By the share.
+        (2, 18, 20, false),
+    ] {
+        let mut config = config();
+        config.min_silent_hosts = least;
+        let mut judge = Judge::new(config, topology(), &[]).unwrap();
+        let mut next = interval(0, vec![]);
+        next.canary_hosts = Coverage { reported, expected };
+        judge.observe(&next).unwrap();
+        let found = held(judge.verdict());
+        assert_eq!(
+            found.is_some(),
+            holds,
+            "{reported} of {expected} where {least} are a silence: {found:?}"
+        );
+    }
+    let mut none = config();
+    none.min_silent_hosts = 0;
+    assert!(Judge::new(none, topology(), &[]).is_err());
+}
+
 #[test]
 fn what_fresh_instances_showed_stands_still_and_is_no_settled_evidence() {
     let mut judge = Judge::new(config(), topology(), &[]).unwrap();

@@ -270,6 +270,7 @@ impl Machine {
             };
             matters.push(Matter {
                 detail: Some(self.name(target).to_owned()),
+                one_of_many: true,
                 otherwise:
                     "it stays in service: that stops nothing, but its class may be unable to show that it is safe"
                         .to_owned(),

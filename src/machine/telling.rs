@@ -120,6 +120,7 @@ impl Machine {
             code,
             detail: None,
             severity,
+            one_of_many: false,
             lanes: Vec::new(),
             owner: self.owner(),
             text,
@@ -311,6 +312,7 @@ impl Machine {
             };
             matters.push(Matter {
                 detail: Some(owner.to_owned()),
+                one_of_many: true,
                 lanes: lanes.iter().take(MAX_NAMES).map(|&name| name.to_owned()).collect(),
                 owner: owner.to_owned(),
                 otherwise: otherwise.to_owned(),

@@ -6,7 +6,8 @@ use crate::Question;
 
 use super::{NoticeStage, Severity, Telling};
 
-/// Matters that may be open at once. What is more is not said by itself: the change's own matters come first.
+/// Warnings [of one among many](Matter::one_of_many) that may be open at once. What is more is not said by itself, since nobody reads
+/// it. What is critical, and what is of the whole, is always said, however many teams have been warned before.
 const MAX_OPEN: usize = 256;
 
 /// For so long what is over is remembered, in case that its last word is lost with the run that says it: longer than any sending takes.
@@ -19,6 +20,8 @@ pub(crate) struct Matter {
     /// What tells it apart from others of its code.
     pub(crate) detail: Option<String>,
     pub(crate) severity: Severity,
+    /// It is of one among many, such as a team or a target, and not of the whole.
+    pub(crate) one_of_many: bool,
     pub(crate) lanes: Vec<String>,
     pub(crate) owner: String,
     pub(crate) text: String,
@@ -34,6 +37,11 @@ impl Matter {
             None => self.code.to_owned(),
             Some(detail) => format!("{}/{detail}", self.code),
         }
+    }
+
+    /// Enough of its kind may keep it from being said.
+    fn is_bounded(&self) -> bool {
+        self.one_of_many && self.severity < Severity::Critical
     }
 }
 
@@ -116,7 +124,7 @@ impl Open {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desk {
     open: BTreeMap<String, Open>,
-    /// What was resolved of late, and when; at most as many as may be open.
+    /// What was resolved of late, and when. Of what is of one among many, at most [`MAX_OPEN`].
     over: VecDeque<(u64, Said)>,
     /// Of these it is to be said once more.
     over_again: Vec<Said>,
@@ -126,8 +134,13 @@ impl Desk {
     /// These matters are so now, and no others: what is new is raised, what is over resolved, and of the rest is said again
     /// what is due.
     pub(crate) fn reconcile(&mut self, matters: Vec<Matter>, now_ms: u64, telling: &Telling) -> Vec<Said> {
-        let many = self.over.len().saturating_sub(MAX_OPEN);
-        self.over.drain(..many);
+        let many = self.over.iter().filter(|(_, said)| said.matter.one_of_many).count();
+        let mut many = many.saturating_sub(MAX_OPEN);
+        self.over.retain(|(_, said)| {
+            let goes = many > 0 && said.matter.one_of_many;
+            many -= usize::from(goes);
+            !goes
+        });
         while let Some((at_ms, _)) = self.over.front()
             && at_ms.saturating_add(LOST_MS) < now_ms
         {
@@ -150,6 +163,7 @@ impl Desk {
             }
             so
         });
+        let mut bounded = self.open.values().filter(|open| open.matter.is_bounded()).count();
         for (key, matter) in still {
             if let Some(open) = self.open.get_mut(&key) {
                 let asked = |matter: &Matter| matter.question.as_ref().map(|question| question.id);
@@ -167,12 +181,15 @@ impl Desk {
                 } else {
                     said.extend(open.pass(now_ms, telling));
                 }
-            } else if self.open.len() < MAX_OPEN {
+            } else if !matter.is_bounded() || bounded < MAX_OPEN {
+                bounded += usize::from(matter.is_bounded());
                 let open = Open::new(matter, now_ms);
                 said.push(open.said(NoticeStage::Raised));
                 self.open.insert(key, open);
             }
         }
+        // Where more is said at once than can wait to be sent, it is the first that is lost.
+        said.sort_by_key(|said| !said.matter.one_of_many);
         said
     }
 
@@ -223,6 +240,7 @@ mod tests {
             code,
             detail: None,
             severity,
+            one_of_many: false,
             lanes: Vec::new(),
             owner: "li".to_owned(),
             text: "it is so".to_owned(),
@@ -384,18 +402,49 @@ mod tests {
         assert!(desk.reconcile(Vec::new(), 3 * HOUR_MS + 1, &telling).is_empty());
     }
 
+    /// The same of so many teams.
+    fn of_teams(code: &'static str, severity: Severity, count: usize) -> Vec<Matter> {
+        let of_team = |at: usize| Matter {
+            detail: Some(format!("{at:04}")),
+            one_of_many: true,
+            ..matter(code, severity)
+        };
+        (0..count).map(of_team).collect()
+    }
+
     #[test]
     fn the_desk_has_a_bound_and_keeps_what_it_has() {
         let telling = Telling::default();
         let mut desk = Desk::default();
-        let many: Vec<Matter> = (0..2_000)
-            .map(|at| Matter {
-                detail: Some(format!("{at:04}")),
-                ..matter("lane.held", Severity::Warning)
-            })
-            .collect();
+        let many = of_teams("lane.held", Severity::Warning, 2_000);
         assert_eq!(desk.reconcile(many.clone(), 0, &telling).len(), MAX_OPEN);
         assert!(desk.reconcile(many, 1, &telling).is_empty());
         assert_eq!(desk.reconcile(Vec::new(), 2, &telling).len(), MAX_OPEN);
+    }
+
+    #[test]
+    fn warnings_of_teams_keep_neither_the_change_nor_what_is_critical_from_being_said() {
+        let telling = Telling::default();
+        let mut desk = Desk::default();
+        let mut so = of_teams("lane.held", Severity::Warning, 2_000);
+        assert_eq!(desk.reconcile(so.clone(), 0, &telling).len(), MAX_OPEN);
+        let teams = of_teams("rollback.held", Severity::Critical, MAX_OPEN + 1);
+        so.extend(teams.clone());
+        so.push(matter("permit.withheld", Severity::Critical));
+        so.push(matter("change.paused", Severity::Warning));
+        let said = desk.reconcile(so.clone(), 1, &telling);
+        assert!(said.iter().all(|said| said.stage == NoticeStage::Raised));
+        let codes: Vec<&str> = said.iter().map(|said| said.matter.code).collect();
+        let (of_teams, own) = codes.split_at(teams.len());
+        assert!(of_teams.iter().all(|&code| code == "rollback.held"));
+        assert_eq!(own, ["change.paused", "permit.withheld"]);
+        // Nor are the teams remembered, when all is over, in place of the change.
+        assert_eq!(desk.reconcile(Vec::new(), 2, &telling).len(), MAX_OPEN + codes.len());
+        assert!(desk.reconcile(Vec::new(), 3, &telling).is_empty());
+        desk.again();
+        let over = desk.reconcile(Vec::new(), 4, &telling);
+        assert_eq!(over.len(), MAX_OPEN + own.len());
+        let own_over = over.iter().filter(|said| !said.matter.one_of_many);
+        assert_eq!(own_over.count(), own.len());
     }
 }

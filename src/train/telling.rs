@@ -93,6 +93,7 @@ impl Line {
             code,
             detail,
             severity,
+            one_of_many: false,
             lanes: Vec::new(),
             owner: owner.clone(),
             text,

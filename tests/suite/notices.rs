@@ -1,13 +1,14 @@
 //! Who is told what, how often, and until when.
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::support::{Case, HOUR_MS, MINUTE_MS, Pager, START_WALL_MS, Stage, person};
+use crate::support::{Case, HOUR_MS, MINUTE_MS, Pager, START_WALL_MS, Stage, app_of, person};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Position, Snapshot};
-use unattended::{Level, Notice, NoticeStage, Notifier, Outcome, Permit, PermitError, QuestionKind, Severity};
+use unattended::{Actor, Level, Notice, NoticeStage, Notifier, Outcome, Permit, PermitError, QuestionKind, Severity};
 use unattended_simulated::SimClock;
 
 /// A change that asks whether to roll back, and has nobody to answer.
@@ -436,4 +437,36 @@ fn what_is_said_arrives_in_order() {
     let began = story(&ended.pager, "mesh-2/rollback.began");
     let began: Vec<&str> = began.iter().map(|(_, stage)| &**stage).collect();
     assert_eq!(began, ["raised", "resolved"]);
+}
+
+#[test]
+fn however_many_teams_are_warned_the_question_of_the_change_is_told() {
+    let mut case = Case::calm(280, 4).level(Level::L3);
+    let plan = case.plan();
+    let fleet = case.fleet();
+    let first: BTreeSet<&str> = (0..3)
+        .flat_map(|batch| plan.targets(batch))
+        .map(|&target| app_of(fleet.id(target)))
+        .collect();
+    let mut rules = "version: 1\npack: shop\nowner: platform\nscope: all\nrules:\n".to_owned();
+    for app in (0..280).filter(|app| !first.contains(format!("app-{app}").as_str())) {
+        rules.push_str(&format!(
+            "  - {{id: r{app}, kind: person, select: {{app: app-{app}}}, owner: team-{app:03}, step: batch, reason: ask first}}\n"
+        ));
+    }
+    case.rules = rules;
+    let mut stage = case.stage();
+    let (clock, handle) = (stage.sim.clock(), stage.handle.clone());
+    let left = stage.drive(async move {
+        while handle.notices().len() < 256 {
+            clock.sleep_until(clock.now() + 10 * MINUTE_MS).await;
+        }
+        handle
+            .roll_back(Actor::program("watch", "orders"), "orders fail")
+            .unwrap();
+        clock.sleep_until(clock.now() + 5 * MINUTE_MS).await;
+    });
+    assert!(left.unwrap().is_none());
+    let raised = story(&stage.pager, ROLL_BACK);
+    assert_eq!(raised, told(&[(0, "raised")]));
 }

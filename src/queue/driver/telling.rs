@@ -116,6 +116,7 @@ fn matter(code: &'static str, change: &str, owner: String, severity: Severity, t
         code,
         detail: Some(change.to_owned()),
         severity,
+        one_of_many: true,
         lanes: Vec::new(),
         owner,
         text,

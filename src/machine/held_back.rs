@@ -5,7 +5,7 @@ use unattended_defense::Direction;
 
 use crate::QuestionKind;
 
-use super::lanes::Hold;
+use super::hold::Hold;
 use super::{Commands, Course, Machine};
 
 impl Machine {
@@ -80,10 +80,9 @@ impl Machine {
         if self.questions.has(QuestionKind::RollBackNow) || !self.decides_by(4) && !self.questions.is_empty() {
             return;
         }
-        let record = self.lanes[self.app_of(first).0 as usize]
-            .held_back()
-            .and_then(|hold| hold.record);
-        let Some(hold) = record.and_then(|at| self.record.holds.get(at)) else {
+        let held = self.lanes[self.app_of(first).0 as usize].held_back();
+        // In earlier versions nobody was asked about what was not in the record.
+        let Some(hold) = held.filter(|hold| hold.record.is_some()).map(Hold::view) else {
             return;
         };
         let what = match self.course {

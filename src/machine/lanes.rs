@@ -5,6 +5,7 @@ use unattended_defense::{Decision, Direction, Need, Verdict};
 
 use crate::{HoldView, QuestionKind};
 
+use super::hold::{EndsBy, Hold};
 use super::tables::Slice;
 use super::{Commands, Machine};
 
@@ -16,7 +17,7 @@ pub(crate) struct Lane {
     /// Since when all targets of its open slices are done; `None` while it works or has not begun.
     rests_since: Option<u64>,
     finished: bool,
-    pub(crate) hold: Option<Hold>,
+    pub(super) hold: Option<Hold>,
     /// What holds its way back; in changes of earlier versions that is in `hold`, too.
     back_hold: Option<Hold>,
     /// Since when unhealthy targets eat its whole allowance.
@@ -39,57 +40,6 @@ struct Ahead {
     batch: Option<u16>,
     /// A class that did not admit it, with how many it has of that: asked first the next time.
     shut: Option<(u32, u32)>,
-}
-
-/// Why a lane may not start anything now.
-#[derive(Clone, Debug)]
-pub(crate) struct Hold {
-    /// Look again at this time.
-    until_ms: u64,
-    ends_by: EndsBy,
-    /// It holds the way back, not the way forward.
-    back: bool,
-    /// Its place in the record.
-    pub(crate) record: Option<usize>,
-}
-
-/// What ends a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EndsBy {
-    /// Time: the rules say when.
-    Time,
-    /// A person's word, which the rules want.
-    Word,
-    /// Nothing that is known, and nobody's word: the rules do not let it start, and who wants it changes them.
-    Rules,
-}
-
-impl Hold {
-    /// Time alone does not end it.
-    pub(super) const fn is_endless(&self) -> bool {
-        !matches!(self.ends_by, EndsBy::Time)
-    }
-
-    /// A person's word ends it.
-    pub(super) const fn needs_person(&self) -> bool {
-        matches!(self.ends_by, EndsBy::Word)
-    }
-
-    /// It holds the way back, not the way forward.
-    pub(super) const fn is_back(&self) -> bool {
-        self.back
-    }
-
-    /// The same, of the way back.
-    pub(super) const fn of_way_back(mut self) -> Self {
-        self.back = true;
-        self
-    }
-
-    /// The rules are to be asked again.
-    pub(super) const fn is_over(&self, now_ms: u64) -> bool {
-        now_ms >= self.until_ms
-    }
 }
 
 /// What a person's word makes of a decision that held a lane.
@@ -366,7 +316,7 @@ impl Machine {
     }
 
     /// Holds the lane. `before` is the record of the hold it comes out of, if it does.
-    fn hold(&mut self, lane: usize, app: AppIndex, decision: &Decision, before: Option<usize>) {
+    fn hold(&mut self, lane: usize, app: AppIndex, decision: &Decision, before: Option<u64>) {
         // The end of a hold is the rules' to say, not the clock's: who is asked again may hold it longer.
         let until_ms = u64::MAX;
         self.frontier.on(Event::HeldUntil { app, until_ms });
@@ -374,7 +324,7 @@ impl Machine {
     }
 
     /// The hold of a lane that a decision of the rules makes, and its record.
-    pub(super) fn hold_by(&mut self, app: AppIndex, decision: &Decision, before: Option<usize>) -> Hold {
+    pub(super) fn hold_by(&mut self, app: AppIndex, decision: &Decision, before: Option<u64>) -> Hold {
         let ends = match decision.verdict {
             Verdict::Hold { until } => decision.next_feasible.or(until).map(|until| self.run_ms(until)),
             _ => None,
@@ -391,7 +341,7 @@ impl Machine {
             from_ms: self.now_ms,
             until_ms: ends,
         };
-        let record = self.record.hold(hold, before);
+        let (record, view) = self.record.hold(hold, before, self.decides_by(5));
         let ends_by = match ends {
             Some(_) => EndsBy::Time,
             // What is asked must be what the answer can change. Earlier versions asked of all that has no end.
@@ -404,6 +354,7 @@ impl Machine {
             until_ms,
             ends_by,
             back: false,
+            view: Box::new(view),
             record,
         }
     }
@@ -424,8 +375,7 @@ impl Machine {
             Direction::Forward => lane.hold.as_ref(),
             Direction::Rollback => lane.held_back(),
         };
-        let record = hold.and_then(|hold| hold.record);
-        record.and_then(|at| self.record.holds.get(at)).map_or_else(
+        hold.map(Hold::view).map_or_else(
             || "held".to_owned(),
             |hold| format!("held by {}: {}", hold.by, hold.reason),
         )

@@ -18,6 +18,7 @@ mod ends;
 pub(crate) mod happened;
 mod heal;
 mod held_back;
+mod hold;
 mod ill;
 mod interference;
 mod lanes;

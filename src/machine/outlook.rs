@@ -128,11 +128,8 @@ impl Machine {
             most: Cost { ms: None, by, owner },
         };
         if let Some(hold) = state.hold.as_ref().filter(|hold| hold.is_endless()) {
-            let held = hold.record.and_then(|at| self.record.holds.get(at));
-            return held.map_or_else(
-                || never("a rule that wants a person".to_owned(), String::new()),
-                |hold| never(format!("{} ({})", hold.by, hold.reason), hold.owner.clone()),
-            );
+            let hold = hold.view();
+            return never(format!("{} ({})", hold.by, hold.reason), hold.owner.clone());
         }
         let scope = self.scope_of(index);
         let own = "its own size".to_owned();

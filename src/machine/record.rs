@@ -1,6 +1,6 @@
 //! What a report tells of the past: curves, holds, decisions, receipts. It decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ use super::{Direction, HealJob, Remedy, Start};
 const MAX_POINTS: usize = 512;
 /// Decisions that are kept one by one.
 const MAX_DECISIONS: usize = 2_000;
-/// Holds that are kept.
+/// Holds that are kept of those that are over.
 const MAX_HOLDS: usize = 4_000;
 
 /// Thins a curve out to half when it is full; the last point always stays.
@@ -85,7 +85,11 @@ pub(super) struct Record {
     starts: Vec<Start>,
     heals: Vec<HealJob>,
     digest: [u8; 32],
-    pub(super) holds: Vec<HoldView>,
+    /// By number, in the order in which they began: those that last, and of those that are over the longest.
+    holds: BTreeMap<u64, HoldView>,
+    /// How long they lasted, and their number.
+    holds_over: BTreeSet<(u64, u64)>,
+    next_hold: u64,
     /// Holds that began, or are over, since the last [`take_hold_news`](Self::take_hold_news).
     hold_news: Vec<(HoldView, bool)>,
     pub(super) batches: Vec<BatchLife>,
@@ -118,7 +122,9 @@ impl Record {
             starts: Vec::new(),
             heals: Vec::new(),
             digest: [0; 32],
-            holds: Vec::new(),
+            holds: BTreeMap::new(),
+            holds_over: BTreeSet::new(),
+            next_hold: 0,
             hold_news: Vec::new(),
             batches: vec![BatchLife::default(); usize::from(batches)],
             faults: FaultClass::ALL.map(|class| (class, Counts::default(), Counts::default())),
@@ -305,28 +311,51 @@ impl Record {
         }
     }
 
-    /// Keeps a hold. One that follows the hold at `before` by the same rule goes on where that began.
-    pub(super) fn hold(&mut self, hold: HoldView, before: Option<usize>) -> Option<usize> {
-        if let Some((at, known)) = before.and_then(|at| self.holds.get_mut(at).map(|known| (at, known))) {
+    /// Keeps a hold, and answers with what is told of it. One that follows the hold `before` by the same rule goes on where that began.
+    ///
+    /// `for_all` makes room for it. In earlier versions of the decisions what came after so many was not kept, and nothing followed from
+    /// its end.
+    pub(super) fn hold(&mut self, hold: HoldView, before: Option<u64>, for_all: bool) -> (Option<u64>, HoldView) {
+        if let Some((number, known)) = before.and_then(|at| self.holds.get_mut(&at).map(|known| (at, known))) {
             if known.by == hold.by {
                 known.until_ms = hold.until_ms;
-                return Some(at);
+                return (Some(number), known.clone());
             }
-            known.until_ms = Some(hold.from_ms);
+            self.is_over(number, hold.from_ms);
         }
         self.hold_news.push((hold.clone(), false));
-        if self.holds.len() >= MAX_HOLDS {
-            return None;
+        if !for_all && self.holds.len() >= MAX_HOLDS {
+            return (None, hold);
         }
-        self.holds.push(hold);
-        Some(self.holds.len() - 1)
+        let number = self.next_hold;
+        self.next_hold += 1;
+        self.holds.insert(number, hold.clone());
+        (Some(number), hold)
     }
 
-    pub(super) fn hold_ended(&mut self, at: usize, now_ms: u64) {
-        if let Some(hold) = self.holds.get_mut(at) {
-            hold.until_ms = Some(now_ms);
-            self.hold_news.push((hold.clone(), true));
+    pub(super) fn hold_ended(&mut self, number: u64, now_ms: u64) {
+        if let Some(hold) = self.is_over(number, now_ms) {
+            self.hold_news.push((hold, true));
         }
+    }
+
+    /// What is over makes room, the shortest first: whoever looks back looks for the longest. What lasts stays, at most two of a lane.
+    fn is_over(&mut self, number: u64, now_ms: u64) -> Option<HoldView> {
+        let hold = self.holds.get_mut(&number)?;
+        hold.until_ms = Some(now_ms);
+        let over = hold.clone();
+        self.holds_over.insert((now_ms.saturating_sub(over.from_ms), number));
+        if self.holds_over.len() > MAX_HOLDS
+            && let Some((_, shortest)) = self.holds_over.pop_first()
+        {
+            self.holds.remove(&shortest);
+        }
+        Some(over)
+    }
+
+    /// All holds that are kept, in the order in which they began.
+    pub(super) fn holds(&self) -> impl Iterator<Item = &HoldView> {
+        self.holds.values()
     }
 
     pub(super) fn receipt(&mut self, receipt: &Receipt) {
@@ -397,4 +426,55 @@ impl Record {
 
 fn batch_word(batch: u16) -> String {
     format!("batch {batch}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(from_ms: u64) -> HoldView {
+        HoldView {
+            lane: "pay".to_owned(),
+            by: "lunch".to_owned(),
+            reason: "people eat".to_owned(),
+            owner: "shop".to_owned(),
+            from_ms,
+            until_ms: None,
+        }
+    }
+
+    #[test]
+    fn holds_that_are_over_make_room_for_those_that_last() {
+        let mut record = Record::new(1);
+        let (lasting, _) = record.hold(hold(0), None, true);
+        let (longest, _) = record.hold(hold(0), None, true);
+        record.hold_ended(longest.unwrap(), 1_000_000);
+        for at_ms in 0..2 * MAX_HOLDS as u64 {
+            let (number, _) = record.hold(hold(at_ms), None, true);
+            record.hold_ended(number.unwrap(), at_ms + 1);
+        }
+        assert_eq!(record.holds().count(), MAX_HOLDS + 1);
+        let ends: Vec<Option<u64>> = record.holds().take(2).map(|hold| hold.until_ms).collect();
+        assert_eq!(ends, [None, Some(1_000_000)]);
+        // What lasts is still known by its number, and is news when it ends.
+        record.take_hold_news();
+        let again = record.hold(hold(2_000_000), lasting, true);
+        assert_eq!((again.0, again.1.from_ms), (lasting, 0));
+        record.hold_ended(lasting.unwrap(), 3_000_000);
+        let news = record.take_hold_news();
+        assert_eq!(news.len(), 1);
+        assert_eq!((news[0].0.until_ms, news[0].1), (Some(3_000_000), true));
+    }
+
+    #[test]
+    fn a_change_of_earlier_decisions_keeps_the_first_holds_alone() {
+        let mut record = Record::new(1);
+        for at_ms in 0..MAX_HOLDS as u64 {
+            let (number, _) = record.hold(hold(at_ms), None, false);
+            record.hold_ended(number.unwrap(), at_ms + 1);
+        }
+        let (number, told) = record.hold(hold(5), None, false);
+        assert_eq!((number, told), (None, hold(5)));
+        assert_eq!(record.holds().count(), MAX_HOLDS);
+    }
 }

@@ -270,9 +270,7 @@ impl Machine {
                     (false, false) if hold.is_endless() => Held::ForGood,
                     (false, false) => continue,
                 };
-                let Some(view) = hold.record.and_then(|at| self.record.holds.get(at)) else {
-                    continue;
-                };
+                let view = hold.view();
                 if view.owner.is_empty() {
                     continue;
                 }

@@ -47,9 +47,10 @@ impl Machine {
         let change = &self.setup.change;
         let outcome = self.ended();
         let elapsed = |at: u64| at.saturating_sub(self.setup.header.began_ms);
-        let mut holds = self.record.holds.clone();
+        let mut holds: Vec<_> = self.record.holds().collect();
         holds.sort_by_key(|hold| std::cmp::Reverse(hold.until_ms.unwrap_or(self.now_ms).saturating_sub(hold.from_ms)));
         holds.truncate(SHOWN);
+        let mut holds: Vec<_> = holds.into_iter().cloned().collect();
         for hold in &mut holds {
             hold.from_ms = elapsed(hold.from_ms);
             hold.until_ms = hold.until_ms.map(elapsed);

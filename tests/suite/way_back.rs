@@ -7,9 +7,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use unattended::batching::{Ramp, pct};
 use unattended::upgrade::{Clock, FleetChange, TargetId};
-use unattended::{OnClassFault, Outcome};
+use unattended::{Level, OnClassFault, Outcome, QuestionKind};
 
-use crate::support::{Act, Case, Effect, Ended, MINUTE_MS, NEW, OLD, Stage, app_of, person};
+use crate::support::{Act, Case, Effect, Ended, HOUR_MS, MINUTE_MS, NEW, OLD, Stage, app_of, person};
 
 /// By then what was told has been heard.
 const HEARD_MS: u64 = 2 * MINUTE_MS;
@@ -341,4 +341,40 @@ fn an_old_version_that_does_not_come_up_is_ordered_once_more() {
             .iter()
             .any(|effect| effect.version.as_deref() == Some(OLD))
     );
+}
+
+/// What holds thousands of lanes on their way forward takes nothing from what is told of the way back.
+#[test]
+fn somebody_is_asked_about_a_rollback_that_rules_hold_however_many_holds_there_were() {
+    const APPS: usize = 4_200;
+    let mut case = Case::calm(APPS, 2).level(Level::L3);
+    case.policy = case.policy.ramp(Ramp::steps([pct(1), pct(100)]).unwrap());
+    let (plan, fleet) = (case.plan(), case.fleet());
+    let first: BTreeSet<&str> = plan.targets(0).iter().map(|&at| app_of(fleet.id(at))).collect();
+    let apps = case.targets.iter().map(|target| target.app.as_str());
+    let (first, rest): (Vec<&str>, Vec<&str>) = apps.partition(|app| first.contains(app));
+    assert!(rest.len() > 4_000);
+    case.rules = format!(
+        "version: 1\npack: shop\nowner: shop\nscope: all\n\
+         rules:\n  - {{id: word, kind: person, select: {{app: [{}]}}, step: batch, reason: ask first}}\n\
+         windows:\n  - {{id: night, kind: protected, select: {{app: [{}]}}, weekly: {{days: daily, from: \"20:00\", for: 4h}}, \
+         zone: UTC, owner: desk, reason: the books are closed}}\n",
+        rest.join(", "),
+        first.join(", ")
+    );
+    let mut stage = case.stage();
+    let (clock, handle) = (stage.sim.clock(), stage.handle.clone());
+    let left = stage.drive(async move {
+        clock.sleep_until(12 * HOUR_MS + 5 * MINUTE_MS).await;
+        handle.roll_back(person(), "to see it held").unwrap();
+        clock.sleep_until(clock.now() + 5 * MINUTE_MS).await;
+    });
+    assert!(left.unwrap().is_none());
+    let asked = stage.handle.question().unwrap();
+    assert_eq!(asked.kind, QuestionKind::RollBackNow);
+    assert!(asked.text.contains("shop/night"), "{}", asked.text);
+    let told: Vec<String> = (stage.pager.all().into_iter()).map(|notice| notice.dedup_key).collect();
+    for key in ["rollback.held/desk", "person.asked/roll_back_now"] {
+        assert!(told.contains(&format!("mesh-2/{key}")), "{key}");
+    }
 }

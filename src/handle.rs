@@ -416,6 +416,23 @@ impl Handle {
         self.order(Command::Abort, actor, reason)
     }
 
+    /// The same, for whoever says it again and again: nothing is said, and nothing written down, where it would be refused, or was heard.
+    pub(crate) fn abort_if_it_may(&self, actor: Actor, reason: String) {
+        let order = Order {
+            command: Command::Abort,
+            actor,
+            reason,
+            question: None,
+        };
+        let is_over = |machine: &Machine| machine.is_aborting() || machine.refusal(&order).is_some();
+        let unread = (self.shared.orders.lock().iter()).any(|given| given.order.command == Command::Abort);
+        if unread || self.shared.machine.lock().as_ref().is_some_and(is_over) {
+            return;
+        }
+        // One that has just ended is in nobody's way any more.
+        let _ = self.give(order);
+    }
+
     fn order(&self, command: Command, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.give(Order {
             command,

@@ -112,6 +112,11 @@ impl Machine {
         self.frozen.is_some() || self.paused.is_some()
     }
 
+    /// Whether somebody has given it up, and it has yet to end.
+    pub(crate) const fn is_aborting(&self) -> bool {
+        self.aborting
+    }
+
     /// Whether somebody froze it.
     pub(crate) const fn is_frozen(&self) -> bool {
         self.frozen.is_some()

@@ -1,6 +1,6 @@
 //! The thin driver: keeps the journal, opens autopilots and runs them beside each other. It decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -138,7 +138,6 @@ pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static
         group: Group::new(),
         runs: FuturesUnordered::new(),
         ended: Vec::new(),
-        ending: BTreeSet::new(),
         refused: BTreeMap::new(),
     };
     let driven = async move {
@@ -175,8 +174,6 @@ struct Run {
     /// The changes under way.
     runs: FuturesUnordered<BoxFuture<'static, Ended>>,
     ended: Vec<Ended>,
-    /// Those that were told to end for an emergency.
-    ending: BTreeSet<String>,
     /// By change: people are told for a while.
     refused: BTreeMap<String, Refusal>,
 }
@@ -313,7 +310,6 @@ impl Run {
     fn take_ends(&mut self) {
         for (change, ended) in std::mem::take(&mut self.ended) {
             self.shared.handles.lock().remove(&change);
-            self.ending.remove(&change);
             let input = match ended {
                 Ok(outcome) => Input::Ended { change, outcome },
                 Err(error) => Input::Failed {
@@ -431,30 +427,33 @@ impl Run {
         Ok(Box::pin(async move { (name, run.await) }))
     }
 
-    /// Ends forward changes that are in the way of an emergency whose author said so.
+    /// Ends forward changes that are in the way of an emergency whose author said so. Here a program speaks: one that was stopped meanwhile,
+    /// or goes back, refuses that, and its end is waited for.
     fn end_what_is_in_the_way(&mut self) {
         let now_ms = self.parts.clock.wall();
-        let due: Vec<(String, Actor, String)> = {
+        let due: Vec<(String, String, String)> = {
             let machine = self.shared.machine.lock();
             let to_end = machine.as_ref().map(|queue| {
                 let to_end = queue.to_end(now_ms).into_iter();
                 let words = to_end.map(|(change, ticket)| {
                     let why = ticket.emergency.as_ref().map_or("", |emergency| emergency.why.as_str());
-                    let reason = format!("the emergency {} needs its scope: {why}", ticket.change);
-                    (change.to_owned(), ticket.author.clone(), reason)
+                    let reason = format!(
+                        "the emergency {} of {} needs its scope: {why}",
+                        ticket.change, ticket.author
+                    );
+                    (change.to_owned(), ticket.change.clone(), reason)
                 });
                 words.collect()
             });
             to_end.unwrap_or_default()
         };
-        for (change, actor, reason) in due {
-            if self.ending.contains(&change) || self.parts.permit.may_act() != Ok(true) {
+        for (change, emergency, reason) in due {
+            if self.parts.permit.may_act() != Ok(true) {
                 continue;
             }
             let handle = self.shared.handles.lock().get(&change).cloned();
-            // One that has just ended is in nobody's way any more.
-            if handle.is_some_and(|handle| handle.abort(actor, reason).is_ok()) {
-                self.ending.insert(change);
+            if let Some(handle) = handle {
+                handle.abort_if_it_may(Actor::program("queue", emergency), reason);
             }
         }
     }

@@ -46,8 +46,8 @@ pub struct Ticket {
 pub struct Emergency {
     /// What burns, in its author's words: an incident, an advisory.
     pub why: String,
-    /// A forward change that is under way in its scope is ended where it stands, attempts under way first. Otherwise its end is
-    /// waited for.
+    /// A forward change that is under way in its scope is ended where it stands, attempts under way first, unless it was stopped.
+    /// Otherwise its end is waited for.
     pub ends_others: bool,
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use unattended::queue::{Emergency, Limits, QueueHandle, QueueRunError, State};
 use unattended::upgrade::{Clock, MemoryJournal};
 use unattended::{Label, Labelled, Level, NoticeStage, Severity, Terms, TrackRecord};
@@ -109,6 +110,46 @@ fn an_emergency_ends_what_is_in_its_way_and_acts_under_generations_above() {
         told.last().map(|notice| notice.stage.clone()),
         Some(NoticeStage::Resolved)
     );
+}
+
+/// The queue puts a third change together meanwhile, and hears of neither before it has.
+#[test]
+fn an_emergency_waits_for_what_began_to_go_back_while_the_queue_was_busy() {
+    let site = Site::new();
+    let mesh = site.add("mesh", case(&[0, 1]));
+    let fix = site.add_beside("fix", "mesh");
+    let fix = fix.emergency(Emergency::new("INC-42").ending_others());
+    let other = site.add("other", case(&[4]));
+    site.slow.lock().insert("other".to_owned(), vec![50_000]);
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    driven.handle.submit(mesh).unwrap();
+    let (handle, early) = (driven.handle.clone(), Arc::clone(&site));
+    let mesh = Arc::new(Mutex::new(None));
+    let of_mesh = Arc::clone(&mesh);
+    let ended = driven.beside(async move {
+        until(&early, &handle, "mesh", |handle| {
+            handle.progress().is_some_and(|progress| progress.exposed > 2)
+        })
+        .await;
+        *of_mesh.lock() = handle.change("mesh");
+        handle.submit(fix).unwrap();
+        handle.submit(other).unwrap();
+        early.clock.sleep_until(early.clock.now() + 1_000).await;
+        handle.change("mesh").unwrap().roll_back(li(), "orders fail").unwrap();
+        until_empty(&early, &handle, |_| ()).await;
+        let decisions = handle.summary().unwrap().decisions;
+        let ended = decisions.iter().filter(|one| one.code == "queue.ended");
+        let ended: Vec<&str> = ended.map(|one| one.text.as_str()).collect();
+        assert_eq!(ended[0], "mesh has ended: rolled_back");
+        assert!(ended.contains(&"fix has ended: completed"), "{ended:?}");
+    });
+    ended.unwrap();
+    let (mesh, fix) = (mesh.lock().take().unwrap(), site.span("fix"));
+    assert!(site.span("mesh").1 < fix.0);
+    // It is not said again and again to whom it is refused.
+    let said = mesh.summary().unwrap().decisions;
+    let refused = said.iter().filter(|decision| decision.code == "command.refused");
+    assert_eq!(refused.count(), 0);
 }
 
 #[test]

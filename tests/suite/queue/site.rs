@@ -34,6 +34,8 @@ pub(crate) struct Site {
     places: Mutex<BTreeMap<String, Place>>,
     pub(crate) disturbed: Arc<Mutex<Vec<Disturbed>>>,
     pub(crate) pager: Arc<Pager>,
+    /// How long the opening of a change takes, once for each number, in milliseconds.
+    pub(crate) slow: Mutex<BTreeMap<String, Vec<u64>>>,
     /// How often each change was opened.
     pub(crate) opened: Mutex<BTreeMap<String, u32>>,
 }
@@ -48,6 +50,7 @@ impl Site {
             places: Mutex::default(),
             disturbed: Arc::default(),
             pager: Arc::default(),
+            slow: Mutex::default(),
             opened: Mutex::default(),
         })
     }
@@ -132,6 +135,10 @@ fn change(id: &str, place: &Place) -> Change {
 impl Changes for Site {
     async fn open(&self, ticket: &Ticket) -> Result<(Autopilot, Change), String> {
         *self.opened.lock().entry(ticket.change.clone()).or_default() += 1;
+        let slow_ms = self.slow.lock().get_mut(&ticket.change).and_then(Vec::pop);
+        if let Some(slow_ms) = slow_ms {
+            self.clock.sleep_until(self.clock.now() + slow_ms).await;
+        }
         let places = self.places.lock();
         let place = places.get(&ticket.change).ok_or("nobody knows it")?;
         let seen = || Seen {

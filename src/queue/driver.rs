@@ -37,7 +37,8 @@ pub trait Changes: Send + Sync {
     /// set by the queue.
     ///
     /// # Errors
-    /// Why it cannot be, in words for people. It is not begun then; one that had begun is tried again later.
+    /// Why it cannot be, in words for people. It is not begun then, and leaves the queue; one that had begun is tried again later. So is,
+    /// some times, one that had not and that was not there [in time](QueueParts::call_ms).
     async fn open(&self, ticket: &Ticket) -> Result<(Autopilot, Change), String>;
 }
 
@@ -160,6 +161,22 @@ struct Refusal {
     since_ms: u64,
     owner: String,
     why: String,
+}
+
+/// Why a change was not put together.
+enum Unopened {
+    /// There was no answer in time: there may be one later.
+    Late(String),
+    /// The answer was no.
+    Refused(String),
+}
+
+impl Unopened {
+    fn into_why(self) -> String {
+        match self {
+            Self::Late(why) | Self::Refused(why) => why,
+        }
+    }
 }
 
 type Ended = (String, Result<Outcome, RunError>);
@@ -349,7 +366,10 @@ impl Run {
                 self.lower(&change);
                 self.runs.push(run);
             }
-            Err(why) => drop(self.take(&Input::Failed { change, why })),
+            Err(unopened) => {
+                let why = unopened.into_why();
+                self.take(&Input::Failed { change, why });
+            }
         }
         self.write().await
     }
@@ -385,12 +405,37 @@ impl Run {
                         self.shared.handles.lock().remove(&change);
                     }
                 }
-                Err(why) => {
-                    self.refuse(&change, ticket.author.to_string(), why.clone());
-                    self.take(&Input::Refused { change, why });
+                Err(unopened) => {
+                    self.put_off(&ticket, unopened);
                     self.write().await?;
                 }
             }
+        }
+    }
+
+    /// What was not put together is tried again later, or leaves the queue.
+    fn put_off(&mut self, ticket: &Ticket, unopened: Unopened) {
+        let change = ticket.change.clone();
+        let (input, why) = match unopened {
+            Unopened::Late(why) => (
+                Input::Late {
+                    change,
+                    why: why.clone(),
+                },
+                why,
+            ),
+            Unopened::Refused(why) => (
+                Input::Refused {
+                    change,
+                    why: why.clone(),
+                },
+                why,
+            ),
+        };
+        self.take(&input);
+        let is_there = |queue: &Queue| queue.entry(&ticket.change).is_some();
+        if !self.shared.machine.lock().as_ref().is_some_and(is_there) {
+            self.refuse(&ticket.change, ticket.author.to_string(), why);
         }
     }
 
@@ -407,10 +452,22 @@ impl Run {
     }
 
     /// Puts a change together and plans it. Nothing has happened yet.
-    async fn open(&mut self, ticket: &Ticket) -> Result<BoxFuture<'static, Ended>, String> {
+    async fn open(&mut self, ticket: &Ticket) -> Result<BoxFuture<'static, Ended>, Unopened> {
         let changes = Arc::clone(&self.parts.changes);
         let opened = self.within(async { changes.open(ticket).await }).await;
-        let (pilot, change) = opened.ok_or_else(|| format!("it was not opened within {} ms", self.parts.call_ms))??;
+        match opened {
+            None => {
+                let why = format!("it was not opened within {} ms", self.parts.call_ms);
+                Err(Unopened::Late(why))
+            }
+            Some(opened) => opened
+                .and_then(|(pilot, change)| self.start(ticket, pilot, change))
+                .map_err(Unopened::Refused),
+        }
+    }
+
+    /// Begins a run, which does nothing before it is polled.
+    fn start(&self, ticket: &Ticket, pilot: Autopilot, change: Change) -> Result<BoxFuture<'static, Ended>, String> {
         let again = Ticket::of(&change).map_err(|error| error.to_string())?;
         let generation = {
             let machine = self.shared.machine.lock();

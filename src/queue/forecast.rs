@@ -12,6 +12,8 @@ impl Queue {
     /// By number. What hangs on a person has no time.
     pub(super) fn forecast(&self, now_ms: i64) -> BTreeMap<u64, Times> {
         let mut play = self.clone();
+        // Nobody knows which try succeeds: the next moment is the earliest.
+        play.entries.values_mut().for_each(|entry| entry.late = None);
         let mut times: BTreeMap<u64, Times> = BTreeMap::new();
         for (&number, entry) in &self.entries {
             let ends = |began: i64| began.saturating_add_unsigned(entry.ticket.least_ms).max(now_ms);

@@ -17,7 +17,7 @@ pub struct Limits {
     pub emergency_share_ppm: u32,
     /// Who has waited so long goes before all others but emergencies, whatever its priority. Default seven days.
     pub patience_ms: u64,
-    /// A change whose run ended for a fault is taken up again after so long. Default ten minutes.
+    /// A change whose run ended for a fault, or that was not put together in time, is tried again after so long. Default ten minutes.
     pub retry_ms: u64,
 }
 
@@ -143,6 +143,13 @@ pub enum Input {
         /// Why.
         reason: String,
     },
+    /// It was not put together in time; nothing has happened. It is tried again, some times.
+    Late {
+        /// Which.
+        change: String,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Input {
@@ -158,6 +165,7 @@ impl Input {
             | Self::GoesBack { change }
             | Self::Ended { change, .. }
             | Self::Failed { change, .. }
+            | Self::Late { change, .. }
             | Self::Demote { change, .. } => change,
         }
     }

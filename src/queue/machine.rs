@@ -1,6 +1,7 @@
 //! The queue as a pure machine.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::order::Block;
 use super::{Input, Limits, QUEUE_SCHEMA, QueueDecision, QueueError, QueueSummary, Shared, Standing, State, Ticket};
@@ -11,12 +12,15 @@ const MAX_CHANGES: usize = 256;
 /// Names and decisions kept of the past.
 const MAX_PAST: usize = 1_000;
 const MAX_DECISIONS: usize = 400;
+/// So often it is tried to put a change together before it is refused.
+const MAX_TRIES: u32 = 6;
 const MINUTE_MS: i64 = 60_000;
 
 /// One change.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) ticket: Ticket,
+    /// It names all targets, and is shared with the copies that are played through.
+    pub(super) ticket: Arc<Ticket>,
     pub(super) submitted_ms: i64,
     pub(super) state: State,
     /// Where it began: its number among all that did.
@@ -26,8 +30,20 @@ pub(super) struct Entry {
     resumed: bool,
     /// At which level it acts at most, if it was said.
     demoted: Option<Demoted>,
+    /// It was not put together in time, and has not begun.
+    pub(super) late: Option<Late>,
     /// By number of the other.
     pub(super) shares: BTreeMap<u64, Shared>,
+}
+
+/// A change was not put together in time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Late {
+    /// So often.
+    tries: u32,
+    pub(super) why: String,
+    /// Until when it is not tried again.
+    pub(super) until_ms: i64,
 }
 
 /// Somebody has taken rights from a change.
@@ -39,7 +55,7 @@ pub(super) struct Demoted {
 }
 
 impl Entry {
-    pub(super) const fn is_emergency(&self) -> bool {
+    pub(super) fn is_emergency(&self) -> bool {
         self.ticket.emergency.is_some()
     }
 
@@ -176,7 +192,9 @@ impl Queue {
             Input::Demote { .. } if entry.turn.is_none() => {
                 return wrong("has not begun", "it begins at the level with which it is opened");
             }
-            Input::Refused { .. } if is_under_way => return wrong("is under way", "it has failed, or ended"),
+            Input::Refused { .. } | Input::Late { .. } if is_under_way => {
+                return wrong("is under way", "it has failed, or ended");
+            }
             Input::Withdraw { actor, reason, .. } => {
                 let what = if entry.state == State::Waiting {
                     "withdraws"
@@ -193,7 +211,7 @@ impl Queue {
                 reason,
                 ..
             } => {
-                let before = std::mem::replace(&mut entry.ticket.priority, *priority);
+                let before = std::mem::replace(&mut Arc::make_mut(&mut entry.ticket).priority, *priority);
                 let text = format!("{actor} gives {change} priority {priority}, and it had {before}: {reason}");
                 ("queue.prioritised", text)
             }
@@ -221,6 +239,7 @@ impl Queue {
                 }
                 entry.state = State::UnderWay { back: false };
                 entry.resumed = false;
+                entry.late = None;
                 let text = if again {
                     format!("{change} goes on")
                 } else {
@@ -232,7 +251,16 @@ impl Queue {
                 entry.state = State::UnderWay { back: true };
                 ("queue.goes_back", format!("{change} is being taken back"))
             }
-            Input::Refused { why, .. } => {
+            Input::Late { why, .. } if entry.turn.is_none() && entry.tries() + 1 < MAX_TRIES => {
+                let tries = entry.tries() + 1;
+                let until_ms = now_ms.saturating_add_unsigned(self.limits.retry_ms);
+                let why = why.clone();
+                let text =
+                    format!("{change} cannot begin yet, and is tried again ({tries} of {MAX_TRIES} tries): {why}");
+                entry.late = Some(Late { tries, why, until_ms });
+                ("queue.late", text)
+            }
+            Input::Refused { why, .. } | Input::Late { why, .. } => {
                 let text = format!("{change} cannot begin: {why}");
                 if entry.turn.is_some() {
                     entry.stop(why.clone(), Some(now_ms.saturating_add_unsigned(self.limits.retry_ms)));
@@ -289,13 +317,14 @@ impl Queue {
         self.entries.insert(
             number,
             Entry {
-                ticket: ticket.clone(),
+                ticket: Arc::new(ticket.clone()),
                 submitted_ms: now_ms,
                 state: State::Waiting,
                 turn: None,
                 began_ms: now_ms,
                 resumed: false,
                 demoted: None,
+                late: None,
                 shares,
             },
         );
@@ -323,7 +352,7 @@ impl Queue {
                 other.shares.remove(&number);
             }
         }
-        self.past.push_back(entry.ticket.change);
+        self.past.push_back(entry.ticket.change.clone());
         if self.past.len() > MAX_PAST {
             self.past.pop_front();
         }
@@ -356,7 +385,7 @@ impl Queue {
                     && self.is_ended_for(number, other)
                 {
                     let other = self.entries[&other].ticket.change.as_str();
-                    found.push((other, &self.entries[&number].ticket));
+                    found.push((other, self.entries[&number].ticket.as_ref()));
                 }
             }
         }
@@ -366,13 +395,13 @@ impl Queue {
     /// The changes under way, or that were when the journal broke off.
     pub fn under_way(&self) -> impl Iterator<Item = &Ticket> {
         let under_way = self.entries.values().filter(|entry| entry.is_under_way());
-        under_way.map(|entry| &entry.ticket)
+        under_way.map(|entry| entry.ticket.as_ref())
     }
 
     /// The changes that have begun and not left.
     pub(super) fn begun(&self) -> impl Iterator<Item = &Ticket> {
         let begun = self.entries.values().filter(|entry| entry.turn.is_some());
-        begun.map(|entry| &entry.ticket)
+        begun.map(|entry| entry.ticket.as_ref())
     }
 
     /// What was said of a change's level.
@@ -429,6 +458,10 @@ impl Queue {
 }
 
 impl Entry {
+    fn tries(&self) -> u32 {
+        self.late.as_ref().map_or(0, |late| late.tries)
+    }
+
     fn stop(&mut self, why: String, until_unix_ms: Option<i64>) {
         self.resumed = false;
         self.state = State::Stopped { why, until_unix_ms };

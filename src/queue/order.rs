@@ -17,6 +17,8 @@ pub(super) enum Block {
     /// Some of those that have the places.
     Places(Vec<u64>),
     Emergency(u64),
+    /// Its own next try.
+    Late,
 }
 
 impl Queue {
@@ -59,6 +61,9 @@ impl Queue {
                     State::Waiting => (entry.turn.is_none() && before.contains(other)).then_some(Block::Ahead(*other)),
                 })
                 .collect();
+            if entry.late.as_ref().is_some_and(|late| now_ms < late.until_ms) {
+                blocks.push(Block::Late);
+            }
             // Who waits for somebody takes no place from those behind it.
             let takes_place = blocks.is_empty();
             if entry.is_emergency() {
@@ -106,6 +111,13 @@ impl Queue {
                 changes: others.iter().map(name).collect(),
             },
             Block::Emergency(other) => Wait::Emergency { change: name(other) },
+            Block::Late => {
+                let late = entry.late.clone().unwrap_or_default();
+                Wait::Late {
+                    why: late.why,
+                    until_unix_ms: late.until_ms,
+                }
+            }
         }
     }
 

@@ -138,6 +138,13 @@ pub enum Wait {
         /// Which.
         change: String,
     },
+    /// Its next try: it was not put together in time.
+    Late {
+        /// Why.
+        why: String,
+        /// When it is tried again.
+        until_unix_ms: i64,
+    },
 }
 
 impl fmt::Display for Wait {
@@ -159,6 +166,7 @@ impl fmt::Display for Wait {
                     changes.join(", ")
                 )
             }
+            Self::Late { why, .. } => write!(f, "it could not be put together ({why}), and is tried again"),
             Self::Emergency { change } => write!(f, "the emergency {change} comes first, and there is one at a time"),
         }
     }

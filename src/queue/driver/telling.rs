@@ -78,6 +78,19 @@ impl Run {
                         )
                     });
                 }
+                State::Waiting if standing.waits.iter().any(|wait| matches!(wait, Wait::Late { .. })) => {
+                    matters.push(Matter {
+                        otherwise: "it is tried again some times, and refused then".to_owned(),
+                        remedy: "see to what puts changes together, or withdraw it".to_owned(),
+                        ..matter(
+                            "queue.late",
+                            &standing.change,
+                            owner(standing),
+                            Severity::Warning,
+                            why(standing),
+                        )
+                    });
+                }
                 State::Waiting if waited_ms >= patience_ms && !standing.waits.is_empty() => {
                     matters.push(Matter {
                         otherwise: "it goes before all others but emergencies as soon as it can".to_owned(),

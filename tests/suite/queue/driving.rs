@@ -303,6 +303,46 @@ fn what_is_opened_must_be_what_was_submitted() {
 }
 
 #[test]
+fn what_is_not_put_together_in_time_is_tried_again_and_then_refused() {
+    let site = Site::new();
+    let (late, dead) = (site.add("late", case(&[0])), site.add("dead", case(&[3])));
+    // Longer than a call may take.
+    site.slow.lock().insert("late".to_owned(), vec![61_000; 2]);
+    site.slow.lock().insert("dead".to_owned(), vec![61_000; 7]);
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    driven.handle.submit(late).unwrap();
+    driven.handle.submit(dead).unwrap();
+    let (handle, early) = (driven.handle.clone(), Arc::clone(&site));
+    let ended = driven.beside(async move {
+        early.clock.sleep_until(5 * MINUTE_MS).await;
+        let late = handle.standing("late").unwrap();
+        assert_eq!(late.state, State::Waiting);
+        assert!(late.waits[0].to_string().contains("is tried again"), "{late:?}");
+        assert!(late.begins_unix_ms.is_some(), "{late:?}");
+        until_empty(&early, &handle, |_| ()).await;
+    });
+    ended.unwrap();
+    assert_eq!(site.opened.lock()["late"], 3);
+    assert_eq!(site.opened.lock()["dead"], 6);
+    let (_, on_new, all) = site.census("late");
+    assert_eq!(on_new, all);
+    let told: Vec<(String, String, NoticeStage)> = (site.pager.all().into_iter())
+        .filter(|notice| notice.code.starts_with("queue."))
+        .map(|notice| (notice.code, notice.change, notice.stage))
+        .collect();
+    for change in ["late", "dead"] {
+        for stage in [NoticeStage::Raised, NoticeStage::Resolved] {
+            let told_late = ("queue.late".to_owned(), change.to_owned(), stage);
+            assert!(told.contains(&told_late), "{told_late:?} is not in {told:?}");
+        }
+    }
+    let refused: Vec<&str> = (told.iter().filter(|(code, ..)| code == "queue.refused"))
+        .map(|(_, change, _)| change.as_str())
+        .collect();
+    assert_eq!(refused, ["dead"]);
+}
+
+#[test]
 fn a_journal_of_another_queue_is_refused() {
     let journal = Arc::new(MemoryJournal::new());
     let site = Site::new();

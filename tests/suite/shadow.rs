@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use crate::support::HOUR_MS;
 use unattended::batching::{Policy, pct};
@@ -13,10 +14,11 @@ const MINUTE_MS: u64 = 60_000;
 const TARGETS: u64 = 200;
 
 /// A recorded change: at `starts` so many targets of both applications are started, at `back` all go back. Canaries fail `factor` times as
-/// often as the others, of a hundred requests a minute one in a hundred.
+/// often as the others while it `fails`, of a hundred requests a minute one in a hundred.
 struct Record {
     starts: Vec<(u64, u64)>,
     factor: u64,
+    fails: Range<u64>,
     back: Option<u64>,
     minutes: u64,
 }
@@ -77,7 +79,8 @@ impl Record {
             for stratum in [7, 8] {
                 let (new, old) = (warm / 2, (TARGETS - exposed) / 2);
                 for metric in [0, 1] {
-                    let factor = if metric == 0 { self.factor } else { 1 };
+                    let fails = metric == 0 && self.fails.contains(&minute);
+                    let factor = if fails { self.factor } else { 1 };
                     rows.push(format!(
                         "{{\"stratum\":{stratum},\"metric\":{metric},\"fresh\":false,\"level\":0,\"missing\":0,\"canary\":{{\"bad\":{},\"total\":{}}},\
                          \"control\":{{\"bad\":{old},\"total\":{}}}}}",
@@ -119,13 +122,17 @@ impl Record {
 }
 
 fn read(lines: &str, guard: Guard) -> Result<ShadowReport, String> {
+    let mut settings = Settings::default();
+    settings.soak_ms = HOUR_MS;
+    read_with(lines, guard, settings)
+}
+
+fn read_with(lines: &str, guard: Guard, settings: Settings) -> Result<ShadowReport, String> {
     let policy = |_: &unattended::batching::Fleet, shared: &std::collections::BTreeSet<String>| {
         // Nodes differ within a stratum, so nothing is told apart by them.
         assert_eq!(shared.iter().collect::<Vec<_>>(), ["stack"]);
         Ok(Policy::new().per_app(pct(25)).spread(["stack"]))
     };
-    let mut settings = Settings::default();
-    settings.soak_ms = HOUR_MS;
     Shadow::read(lines.as_bytes(), settings, guard, policy)
         .map(|(shadow, _)| shadow.report())
         .map_err(|error| error.to_string())
@@ -136,6 +143,7 @@ fn a_bad_change_is_stopped_sooner_and_what_that_saves_is_counted() {
     let record = Record {
         starts: vec![(1, 4), (30, 76), (60, 120)],
         factor: 20,
+        fails: 0..u64::MAX,
         back: Some(90),
         minutes: 120,
     };
@@ -180,6 +188,7 @@ fn a_good_change_that_leaps_goes_beyond_the_evidence_and_one_that_dawdles_waits_
     let leap = Record {
         starts: vec![(1, 200)],
         factor: 1,
+        fails: 0..u64::MAX,
         back: None,
         minutes: 60,
     };
@@ -200,6 +209,7 @@ fn a_good_change_that_leaps_goes_beyond_the_evidence_and_one_that_dawdles_waits_
     let dawdle = Record {
         starts: vec![(1, 2)],
         factor: 1,
+        fails: 0..u64::MAX,
         back: None,
         minutes: 600,
     };
@@ -228,6 +238,7 @@ fn a_good_change_that_is_taken_back_had_no_reason() {
     let record = Record {
         starts: vec![(1, 2)],
         factor: 1,
+        fails: 0..u64::MAX,
         back: Some(20),
         minutes: 30,
     };
@@ -250,6 +261,7 @@ fn rules_have_their_say_and_starts_that_fail_their_gate_stop_it() {
     let record = Record {
         starts: vec![(1, 2)],
         factor: 1,
+        fails: 0..u64::MAX,
         back: None,
         minutes: 10,
     };
@@ -282,6 +294,7 @@ fn rules_that_do_not_fit_are_no_fault_of_the_record() {
     let good = Record {
         starts: vec![(1, 2)],
         factor: 1,
+        fails: 0..u64::MAX,
         back: None,
         minutes: 2,
     }
@@ -304,6 +317,7 @@ fn what_cannot_be_read_is_named_by_its_line() {
     let good = Record {
         starts: vec![(1, 2)],
         factor: 1,
+        fails: 0..u64::MAX,
         back: None,
         minutes: 2,
     }
@@ -347,4 +361,26 @@ fn what_cannot_be_read_is_named_by_its_line() {
     let newer = lines[0].replace("\"schema\":1", "\"schema\":2");
     assert!(with(0, &newer).contains("schema"), "{}", with(0, &newer));
     assert!(read("", Guard::empty()).unwrap_err().contains("no change in it"));
+}
+
+#[test]
+fn no_budget_keeps_a_shadow_from_going_on_when_a_check_has_passed() {
+    let record = Record {
+        starts: vec![(1, 4), (60, 2)],
+        factor: 2,
+        fails: 2..13,
+        back: None,
+        minutes: 90,
+    };
+    let mut settings = Settings::default();
+    settings.soak_ms = HOUR_MS;
+    settings.budget.resumes_per_day = 0;
+    let report = read_with(&record.lines(), Guard::empty(), settings).unwrap();
+    let at = |code: &str| {
+        let of_code = report.decisions.iter().filter(|decision| decision.code == code);
+        of_code.map(|decision| decision.at_ms / MINUTE_MS).collect::<Vec<_>>()
+    };
+    assert_eq!((at("check.blocked"), at("check.passed")), (vec![10], vec![19]));
+    let blocked = |found: &&unattended::Disagreement| found.topic == Topic::Blocked;
+    assert_eq!(report.disagreements.iter().find(blocked), None);
 }

@@ -563,3 +563,48 @@ fn a_pin_is_of_the_name() {
     assert_eq!(owed, [&name]);
     assert!(ended.effects.iter().all(|effect| effect.target != name));
 }
+
+/// While the platform is asked for news, or looked at, a turn of the run stands; it may be the one that ends the change.
+#[test]
+fn whatever_was_answered_is_read_and_written_down_however_near_the_end() {
+    for looks in [false, true] {
+        let stage = Case::calm(2, 12).stage();
+        let (clock, handle) = (stage.sim.clock(), stage.handle.clone());
+        let taken: Arc<AtomicU64> = Arc::default();
+        let count = Arc::clone(&taken);
+        let say = move || {
+            let said = handle.acknowledge(person(), "mesh-2/no.such", "I am here");
+            count.fetch_add(u64::from(said.is_ok()), Ordering::SeqCst);
+        };
+        if looks {
+            let first = AtomicBool::new(true);
+            let progress = stage.handle.clone();
+            // The last comparison with the world, once.
+            stage.platform.silent_where(move |targets| {
+                let all_there = |progress: unattended::Progress| progress.exposed == progress.targets;
+                if targets.len() == 24
+                    && progress.progress().is_some_and(all_there)
+                    && first.swap(false, Ordering::SeqCst)
+                {
+                    say();
+                }
+                false
+            });
+        } else {
+            let say = Arc::new(say);
+            stage.platform.news_come_after(move || {
+                let (clock, say) = (clock.clone(), Arc::clone(&say));
+                async move {
+                    clock.sleep_until(clock.now() + 500).await;
+                    say();
+                }
+            });
+        }
+        let ended = stage.run();
+        assert_eq!(ended.outcome, Outcome::Completed);
+        let read = ended.codes().iter().filter(|&&code| code == "notice.known").count();
+        let taken = taken.load(Ordering::SeqCst);
+        assert_eq!(read as u64, taken, "looks: {looks}");
+        assert!(taken > 0);
+    }
+}

@@ -44,6 +44,8 @@ pub(crate) struct Watched {
     never_ready: Mutex<Option<NeverReady>>,
     old_not_ready: Mutex<Option<NeverReady>>,
     before_the_news: Mutex<Vec<FleetChange>>,
+    /// What is done before each answer to a question for news.
+    news_after: Mutex<Option<NewsAfter>>,
     way_back: Mutex<Option<Result<WayBack, PlatformError>>>,
     /// The next order to replace is on its way until this is done, and what it was answered then.
     underway: Mutex<Option<Underway>>,
@@ -51,6 +53,7 @@ pub(crate) struct Watched {
 }
 
 type Underway = Pin<Box<dyn Future<Output = ()> + Send>>;
+type NewsAfter = Box<dyn FnMut() -> Underway + Send>;
 
 impl Watched {
     pub(crate) fn new(sim: Arc<Simulated>, fence: bool) -> Self {
@@ -64,6 +67,7 @@ impl Watched {
             never_ready: Mutex::new(None),
             old_not_ready: Mutex::new(None),
             before_the_news: Mutex::default(),
+            news_after: Mutex::new(None),
             way_back: Mutex::default(),
             underway: Mutex::default(),
             arrived: Mutex::default(),
@@ -126,6 +130,14 @@ impl Watched {
     /// Tells these before all other news.
     pub(crate) fn tell_first(&self, changes: impl IntoIterator<Item = FleetChange>) {
         self.before_the_news.lock().extend(changes);
+    }
+
+    /// News come when this is done, each time.
+    pub(crate) fn news_come_after<F>(&self, mut wait: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        *self.news_after.lock() = Some(Box::new(move || Box::pin(wait())));
     }
 
     fn see(&self, target: &TargetId, act: Act, version: Option<&Version>, key: Option<&EffectKey>) {
@@ -215,6 +227,10 @@ impl Platform for Watched {
     }
 
     async fn watch(&self, cursor: u64) -> Result<News, PlatformError> {
+        let wait = self.news_after.lock().as_mut().map(|wait| wait());
+        if let Some(wait) = wait {
+            wait.await;
+        }
         let mut news = self.sim.watch(cursor).await?;
         let first = std::mem::take(&mut *self.before_the_news.lock());
         news.changes.splice(..0, first);

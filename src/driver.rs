@@ -66,7 +66,7 @@ pub(crate) struct Run {
     pub(crate) shared: Arc<Shared>,
     /// What people are told, on its way.
     outbox: Outbox,
-    /// When the next sign of life is due.
+    /// When the next sign of life is due; none is before the change is driven.
     pulse_ms: u64,
     /// Records not yet handed to the driver for the next common append.
     group: Group,
@@ -119,7 +119,7 @@ impl Run {
             driver,
             shared,
             outbox,
-            pulse_ms: 0,
+            pulse_ms: u64::MAX,
             group: Group::new(),
             watched: None,
             ask_news,
@@ -280,6 +280,7 @@ impl Run {
     }
 
     async fn drive(&mut self) -> Result<Outcome, RunError> {
+        self.pulse_ms = 0;
         loop {
             let now_ms = self.world.clock.now();
             self.take_orders()?;
@@ -428,7 +429,7 @@ impl Run {
                     heals.drive(context);
                     Poll::<()>::Pending
                 });
-                let due = pin!(self.driver.attend(Some(until_ms)));
+                let due = pin!(self.driver.attend(Some(until_ms.min(self.pulse_ms))));
                 match select(&mut call, select(beside, due)).await {
                     Either::Left((answer, _)) => Some(answer),
                     Either::Right(_) => None,
@@ -437,8 +438,13 @@ impl Run {
             if answer.is_some() {
                 return Ok(answer);
             }
-            if self.world.clock.now() >= until_ms {
+            let now_ms = self.world.clock.now();
+            if now_ms >= until_ms {
                 return Ok(None);
+            }
+            if now_ms >= self.pulse_ms {
+                self.pulse(false)?;
+                continue;
             }
             self.turn().await?;
         }

@@ -470,3 +470,21 @@ fn however_many_teams_are_warned_the_question_of_the_change_is_told() {
     let raised = story(&stage.pager, ROLL_BACK);
     assert_eq!(raised, told(&[(0, "raised")]));
 }
+
+#[test]
+fn a_call_that_takes_long_keeps_no_sign_of_life_back() {
+    let mut case = Case::calm(2, 12);
+    case.settings.telling.pulse_ms = 10_000;
+    let stage = case.stage();
+    let clock = stage.sim.clock();
+    stage.platform.news_come_after(move || {
+        let clock = clock.clone();
+        async move { clock.sleep_until(clock.now() + 25_000).await }
+    });
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    let pulses = ended.pager.pulses();
+    let between = pulses.windows(2).map(|pair| pair[1].at_unix_ms - pair[0].at_unix_ms);
+    let longest = between.max().unwrap();
+    assert!(longest <= 11_000, "{longest} ms without a sign of life");
+}

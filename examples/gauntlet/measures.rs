@@ -88,7 +88,6 @@ pub(crate) struct Measures {
     pub(crate) exposed_median_share: Option<f64>,
     pub(crate) exposed_p95_share: Option<f64>,
     pub(crate) first_step: u64,
-    /// Of good releases that were rolled out.
     /// Of good releases that were rolled out, hours to the end.
     pub(crate) good_hours: Vec<f64>,
     pub(crate) good_hours_median: Option<f64>,

@@ -34,12 +34,12 @@ impl Sight {
         }
     }
 
-    /// A target ended out of sight. The only one of its fleet cannot be told apart from the platform: it is not blamed.
     /// Whether others are still to be asked about; only once.
     pub(super) const fn asks_elsewhere(&mut self) -> bool {
         !std::mem::replace(&mut self.asked_elsewhere, true)
     }
 
+    /// A target ended out of sight. The only one of its fleet cannot be told apart from the platform: it is not blamed.
     fn lost(&mut self, target: TargetIndex, only: bool, since_ms: u64, now_ms: u64) {
         if self.seen_ms.is_some_and(|seen_ms| seen_ms > since_ms) {
             return;

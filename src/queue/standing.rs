@@ -105,7 +105,7 @@ pub enum Wait {
     UnderWay {
         /// Which.
         change: String,
-        /// It is being ended for this one.
+        /// It is to end for this one, where it was not stopped.
         ends: bool,
         /// What they share.
         shared: Shared,
@@ -151,7 +151,11 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnderWay { change, ends, shared } => {
-                let how = if *ends { "is being ended for it" } else { "is under way" };
+                let how = if *ends {
+                    "is to end for it, unless it was stopped,"
+                } else {
+                    "is under way"
+                };
                 write!(f, "{change} {how} and shares {shared} with it")
             }
             Self::Stopped { change, why, shared } => write!(

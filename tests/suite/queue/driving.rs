@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use unattended::queue::{Emergency, Limits, QueueHandle, QueueRunError, State};
 use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{Label, Labelled, Level, NoticeStage, Severity, Terms, TrackRecord};
+use unattended::{Label, Labelled, Level, NoticeStage, Outcome, QuestionKind, Severity, Terms, TrackRecord};
 
 use super::site::{Site, until, until_empty};
 use super::{START_MS, li};
@@ -150,6 +150,34 @@ fn an_emergency_waits_for_what_began_to_go_back_while_the_queue_was_busy() {
     let said = mesh.summary().unwrap().decisions;
     let refused = said.iter().filter(|decision| decision.code == "command.refused");
     assert_eq!(refused.count(), 0);
+}
+
+#[test]
+fn an_emergency_waits_while_people_are_asked_whether_what_is_in_its_way_goes_back() {
+    let site = Site::new();
+    let mesh = site.add("mesh", case(&[0, 1]).level(Level::L3).release("errors=x20"));
+    let fix = site.add_beside("fix", "mesh");
+    let fix = fix.emergency(Emergency::new("INC-42").ending_others());
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    driven.handle.submit(mesh).unwrap();
+    let (handle, early) = (driven.handle.clone(), Arc::clone(&site));
+    let ended = driven.beside(async move {
+        until(&early, &handle, "mesh", |mesh| mesh.question().is_some()).await;
+        handle.submit(fix).unwrap();
+        early.clock.sleep_until(early.clock.now() + HOUR_MS).await;
+        let waits = handle.standing("fix").unwrap().waits;
+        assert!(waits[0].to_string().contains("unless it was stopped"), "{waits:?}");
+        let mesh = handle.change("mesh").unwrap();
+        assert_eq!(mesh.question().unwrap().kind, QuestionKind::RollBack);
+        mesh.approve(li(), "it does harm").unwrap();
+        until(&early, &handle, "fix", |fix| fix.progress().is_some()).await;
+        let summary = mesh.summary().unwrap();
+        assert_eq!(summary.outcome, Some(Outcome::RolledBack));
+        let said = summary.decisions.iter();
+        let said = said.filter(|decision| decision.code.starts_with("command."));
+        assert_eq!(said.count(), 1, "the yes, and nothing of the queue's");
+    });
+    ended.unwrap();
 }
 
 #[test]

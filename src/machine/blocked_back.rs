@@ -1,6 +1,8 @@
 //! Targets that are to leave the new version, and that only caps keep on it: others of theirs are ill, and use up what may be out of service.
 
-use unattended_batching::Stuck;
+use std::collections::BTreeSet;
+
+use unattended_batching::{Stuck, TargetIndex};
 
 use crate::Severity;
 use crate::notice::Matter;
@@ -15,8 +17,7 @@ impl Machine {
         if !self.decides_by(5) {
             return false;
         }
-        let stuck = self.frontier.stuck().into_iter();
-        let blocked = stuck.filter(|(_, why)| matches!(why, Stuck::Blocked(_))).count();
+        let blocked = self.kept_by_caps().len();
         if blocked == 0 {
             self.blocked_back = None;
             return false;
@@ -35,6 +36,13 @@ impl Machine {
         };
         self.blocked_back = Some((since, blocked));
         self.now_ms - since < self.setup.change.settings.blocked_patience_ms
+    }
+
+    /// Those that only caps keep on the version that is to be left.
+    pub(super) fn kept_by_caps(&self) -> BTreeSet<TargetIndex> {
+        let stuck = self.frontier.stuck().into_iter();
+        let blocked = stuck.filter(|(_, why)| matches!(why, Stuck::Blocked(_)));
+        blocked.map(|(target, _)| target).collect()
     }
 
     /// A version that is to be left and cannot be is something people have to know.

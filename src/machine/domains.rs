@@ -134,6 +134,15 @@ impl Domains {
         self.away.remove(&target);
     }
 
+    /// The target is no more: another one is looked at in its place.
+    pub(super) fn bury(&mut self, target: TargetIndex) {
+        self.forget(target);
+        let number = self.of.get(target.0 as usize).copied().flatten();
+        if let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number))) {
+            domain.candidates.retain(|candidate| *candidate != target);
+        }
+    }
+
     /// The name of a target's domain and since when it cannot be reached, if it cannot.
     pub(super) fn silent_since(&self, target: TargetIndex) -> Option<(&str, u64)> {
         let domain = self.of(target)?;
@@ -244,14 +253,25 @@ impl Machine {
         if self.domains.list.len() < 2 {
             return Vec::new();
         }
-        let living = |domain: &Domain| {
-            let living = (domain.candidates.iter()).filter(|target| self.targets[target.0 as usize].alive);
-            living
+        let is_alive = |target: &TargetIndex| self.targets[target.0 as usize].alive;
+        let named = |some: &mut dyn Iterator<Item = TargetIndex>| -> Vec<TargetId> {
+            some.filter(is_alive)
                 .take(SAMPLES)
-                .map(|&target| TargetId::from(self.name(target)))
+                .map(|target| TargetId::from(self.name(target)))
                 .collect()
         };
-        self.domains.list.iter().map(living).collect()
+        (0u16..)
+            .zip(&self.domains.list)
+            .map(|(number, domain)| {
+                let samples = named(&mut domain.candidates.iter().copied());
+                if !samples.is_empty() {
+                    return samples;
+                }
+                // Those that were spread over it are gone, and nobody was born since: any of the others.
+                let of = (0u32..).zip(&self.domains.of).filter(|(_, of)| **of == Some(number));
+                named(&mut of.map(|(at, _)| TargetIndex(at)))
+            })
+            .collect()
     }
 
     /// Whether it matters that all domains were seen.

@@ -314,12 +314,27 @@ impl Machine {
                     order.tries
                 );
                 self.decide_text("heal.failed", text, None);
-                if order.remedy != Remedy::Readmit {
+                if order.remedy == Remedy::Readmit {
+                    self.out_until_its_lease_ends(target);
+                } else {
                     // It may have been done: it counts as out for as long as it then would be.
                     self.heal_done(&order);
                     self.could_not(target, order.remedy);
                 }
             }
+        }
+    }
+
+    /// It could not be let in. An isolation of which nobody knows whether it was heard has no end yet: it ends as one that is heard now.
+    fn out_until_its_lease_ends(&mut self, target: TargetIndex) {
+        let until_ms = self.now_ms.saturating_add(self.setup.change.settings.isolation_ms);
+        if let Some(out) = self
+            .healing
+            .out
+            .get_mut(&target)
+            .filter(|_| self.setup.header.decisions >= 5)
+        {
+            out.until_ms.get_or_insert(until_ms);
         }
     }
 
@@ -339,7 +354,7 @@ impl Machine {
     /// Nothing has happened. Who is out by an order before comes back by its lease.
     fn heal_undone(&mut self, order: &HealJob) {
         if order.remedy == Remedy::Readmit {
-            return;
+            return self.out_until_its_lease_ends(order.target);
         }
         self.comes_back(order.target);
         if order.cause == Cause::BadNode {

@@ -124,9 +124,14 @@ impl Machine {
                 .and_then(|at| u32::try_from(at).ok())
         };
         let stratum = self.tables.stratum_of(app_index, label).or_else(like)?;
+        let before = self.index(name);
         let target = self.frontier.join(name, app, labels, side, self.now_ms).ok()?;
         debug_assert_eq!(target.0 as usize, self.targets.len(), "births take the next numbers");
-        self.targets.push(Target::new(stratum));
+        let mut born = Target::new(stratum);
+        // News may be told once more, of before it was reached: whoever of this name may run the new version is looked at in the end.
+        born.ever_touched =
+            self.decides_by(5) && before.is_some_and(|before| self.targets[before.0 as usize].ever_touched);
+        self.targets.push(born);
         self.births.push(name.to_owned());
         self.births_by_name.insert(name.to_owned(), target);
         self.domains.born(target, labels, &self.tables);
@@ -218,14 +223,18 @@ impl Machine {
         }
         self.alive -= 1;
         self.autonomy.forget(target);
-        self.domains.forget(target);
+        self.domains.bury(target);
         self.forget_rehearsal(target);
         self.forget_healing(target);
         self.set_on_new(target, false);
         self.untouch(target);
         self.redeem(target);
         let name = self.name(target).to_owned();
-        if let Some(at) = self.debts.iter().position(|debt| debt.target == name) {
+        let owed = self.targets[target.0 as usize].owed;
+        if let Some(at) = owed
+            .then(|| self.debts.iter().position(|debt| debt.target == name))
+            .flatten()
+        {
             self.debts.remove(at);
             self.faulted -= u64::from(std::mem::take(&mut self.targets[target.0 as usize].faulted));
         }

@@ -48,6 +48,36 @@ impl Machine {
         self.domains.set_dark(dark.map(|(class, _)| class).collect());
     }
 
+    /// Whether some cannot be compared with what they should run, as their domain has been silent, and not for too long yet. Those of one that
+    /// has been are owed, and the rest is compared.
+    pub(super) fn waits_to_see_all(&mut self) -> bool {
+        let patience_ms = self.setup.change.settings.blocked_patience_ms;
+        let back = self.course == super::Course::Back;
+        let mut given_up = Vec::new();
+        for (at, target) in (0u32..).zip(&self.targets) {
+            if !target.alive || target.owed || back && !target.ever_touched {
+                continue;
+            }
+            let Some((name, since_ms)) = self.domains.silent_since(TargetIndex(at)) else {
+                continue;
+            };
+            let silent_ms = self.now_ms.saturating_sub(since_ms);
+            if silent_ms < patience_ms {
+                return true;
+            }
+            let reason = format!(
+                "nobody has seen what it runs: {name} could not be reached for {}",
+                span(silent_ms)
+            );
+            given_up.push((TargetIndex(at), reason));
+        }
+        self.left_unseen |= !given_up.is_empty();
+        for (target, reason) in given_up {
+            self.owe(target, true, reason);
+        }
+        false
+    }
+
     /// Those whose domain can be reached again take their turn as far as each of their classes lets them: it may have stood still while
     /// others went on. Those whose domain has been silent for too long are owed as soon as their lane has come to them.
     pub(super) fn take_in_again(&mut self) {

@@ -251,8 +251,18 @@ impl Machine {
                 .filter(|(_, target)| left(target))
                 .map(|(at, _)| TargetIndex(at))
                 .collect();
+            let kept = if self.decides_by(5) {
+                self.kept_by_caps()
+            } else {
+                BTreeSet::new()
+            };
             for target in lasting {
-                self.owe(target, false, "it could not be brought back".to_owned());
+                let why = if kept.contains(&target) {
+                    "others of its application are ill, and the caps let no more be out of service"
+                } else {
+                    "it could not be brought back"
+                };
+                self.owe(target, false, why.to_owned());
             }
             self.end(Outcome::RolledBackPartially, commands);
         } else {
@@ -295,10 +305,12 @@ impl Machine {
     }
 
     /// Has the world looked at before the change calls itself done: belief is not enough.
-    fn compare(&self, commands: &mut Commands) {
-        if self.now_ms < self.check_at {
+    fn compare(&mut self, commands: &mut Commands) {
+        if self.now_ms < self.check_at || self.decides_by(5) && self.waits_to_see_all() {
             return;
         }
+        // Where it cannot be had it is tried again at the pace of intervals.
+        self.check_at = self.now_ms + self.setup.change.settings.interval_ms;
         let back = self.course == Course::Back;
         let chosen = |target: &Target| target.alive && !target.owed && (target.ever_touched || !back);
         let targets = (0u32..)
@@ -362,7 +374,7 @@ impl Machine {
             }
         }
         let outcome = match (self.course, self.debts.is_empty()) {
-            (Course::Back, _) if lasting.is_empty() => Outcome::RolledBack,
+            (Course::Back, _) if lasting.is_empty() && !self.left_unseen => Outcome::RolledBack,
             (Course::Back, _) => Outcome::RolledBackPartially,
             (_, true) => Outcome::Completed,
             (_, false) => Outcome::CompletedWithDebt,

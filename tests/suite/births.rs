@@ -348,3 +348,46 @@ fn nobody_is_born_to_a_release_in_protected_hours() {
     assert_eq!(new["stack-1"], 0, "{new:?}");
     assert!(new["stack-0"] > 100, "{new:?}");
 }
+
+/// A source that tells everything anew, as a router of a new process does, tells of a name that left and came back before it was reached.
+#[test]
+fn a_name_that_was_reached_is_looked_at_in_the_end_whatever_is_told_of_it() {
+    let case = Case::calm(4, 20);
+    let stage = case.stage();
+    let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+    let targets = case.targets.clone();
+    let reached = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&reached);
+    let ended = stage.run_beside(async move {
+        while handle.progress().is_none_or(|progress| progress.exposed < 30) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        handle.pause(person(), "the controller is started anew").unwrap();
+        clock.sleep_until(clock.now() + 20 * MINUTE_MS).await;
+        let effects = platform.effects();
+        let first = effects
+            .iter()
+            .find(|effect| effect.version.as_deref() == Some(NEW))
+            .unwrap();
+        let target = targets.iter().find(|target| target.id == first.target).unwrap();
+        noted.lock().clone_from(&target.id);
+        platform.tell_first([
+            FleetChange::Left {
+                target: target.id.as_str().into(),
+            },
+            FleetChange::Joined {
+                target: target.id.as_str().into(),
+                app: target.app.as_str().into(),
+                labels: (target.labels.iter())
+                    .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+                    .collect(),
+                version: OLD.into(),
+            },
+        ]);
+        clock.sleep_until(clock.now() + 5 * MINUTE_MS).await;
+        handle.roll_back(person(), "bad").unwrap();
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBackPartially);
+    let owed: Vec<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
+    assert_eq!(owed, [&*reached.lock()]);
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{Grant, Level, OnClassFault, OnStop, Outcome, StartError, replay};
+use unattended::{Actor, Grant, Level, OnClassFault, OnStop, Outcome, StartError, replay};
 
 use crate::crash::{Death, groups_of, run_until_death};
 use crate::support::{Act, Can, Case, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, app_of, app_sizes, person};
@@ -476,4 +476,29 @@ fn what_contradicts_itself_is_refused_at_the_start() {
             .to_string()
             .contains("`budget.heals_per_day` is 10001")
     );
+}
+
+/// A healer that was silent from the order to isolate to the last try to let in: nobody knows who is out, and each comes back by a lease.
+#[test]
+fn who_is_cut_off_by_orders_that_nobody_answered_comes_back() {
+    let mut case = Case::calm(10, 20);
+    case.settings.on_stop = OnStop::CutTraffic;
+    case.heals = Some(Can::ALL);
+    let stage = case.stage();
+    let (handle, clock, ward) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.ward));
+    let ended = stage.run_beside(async move {
+        while handle.progress().is_none_or(|progress| progress.exposed < 30) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        ward.is_silent(true);
+        handle.roll_back(Actor::program("watch", "x"), "odd").unwrap();
+        clock.sleep_until(clock.now() + 20_000).await;
+        assert!(!handle.summary().unwrap().isolated.is_empty());
+        handle.resume(person(), "it was nothing").unwrap();
+        clock.sleep_until(clock.now() + 30 * MINUTE_MS).await;
+        ward.is_silent(false);
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    assert!(ended.summary.elapsed_ms < 24 * HOUR_MS, "{}", ended.summary.elapsed_ms);
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use unattended::upgrade::{Clock, TargetId};
+use unattended::upgrade::{Clock, FleetChange, TargetId};
 use unattended::{Outcome, Severity};
 
-use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, START_WALL_MS};
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, person};
 
 const REGIONS: [&str; 3] = ["eu", "us", "asia"];
 
@@ -341,4 +341,104 @@ fn applications_go_on_in_the_other_regions_while_one_is_silent() {
     assert!(late.map(|effect| &effect.target).all(|target| is_asia(target)));
     let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
     assert_eq!(played.first_difference, None);
+}
+
+/// A region is lost for good when most of it has the new version: what nobody can look at any more is owed, and the change ends, forward and
+/// back.
+#[test]
+fn a_region_that_is_lost_when_it_was_reached_keeps_no_change_from_its_end() {
+    for goes_back in [false, true] {
+        let mut case = case();
+        case.settings.blocked_patience_ms = HOUR_MS;
+        let stage = case.stage();
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let switch = Arc::clone(&is_lost);
+        stage.platform.silent_where(move |targets: &[TargetId]| {
+            switch.load(Ordering::Relaxed) && targets.iter().any(|target| region_of(target.as_str()) == "asia")
+        });
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let ended = stage.run_beside(async move {
+            while handle.progress().is_none_or(|progress| progress.exposed < 80) {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            is_lost.store(true, Ordering::Relaxed);
+            if goes_back {
+                handle.roll_back(person(), "orders fail").unwrap();
+            }
+        });
+        let expected = if goes_back {
+            Outcome::RolledBackPartially
+        } else {
+            Outcome::CompletedWithDebt
+        };
+        assert_eq!(ended.outcome, expected);
+        assert!(ended.summary.elapsed_ms < 24 * HOUR_MS, "{}", ended.summary.elapsed_ms);
+        let debts = &ended.summary.debts;
+        assert!(!debts.is_empty());
+        // Back, the lost ones use up what may be out of service of their applications, and others of these have to stay.
+        let of_asia = |debt: &&unattended::Debt| region_of(&debt.target) == "asia";
+        let (lost, others): (Vec<_>, Vec<_>) = debts.iter().partition(of_asia);
+        assert!(!lost.is_empty() && others.is_empty() != goes_back, "{debts:?}");
+        let by_caps = |debt: &unattended::Debt| debt.reason.contains("the caps let no more be out of service");
+        assert!(others.into_iter().all(by_caps), "{debts:?}");
+    }
+}
+
+/// All that were looked at first are gone, as when nodes are renewed: those that came in their place are.
+#[test]
+fn a_region_whose_targets_were_all_renewed_is_seen_to_be_silent() {
+    for is_renewed in [false, true] {
+        let mut case = Case::calm(4, 48);
+        for target in &mut case.targets {
+            let region = REGIONS[target.id.rsplit_once('-').unwrap().1.parse::<usize>().unwrap() % 3];
+            target.labels.push(("region".to_owned(), region.to_owned()));
+        }
+        case.policy = case.policy.spread(["region", "stack"]);
+        case.settings.domains = vec!["region".to_owned()];
+        let mut stage = case.stage();
+        let of_asia: BTreeSet<String> = case
+            .targets
+            .iter()
+            .filter(|target| target.labels.iter().any(|(_, value)| value == "asia"))
+            .map(|target| target.id.clone())
+            .collect();
+        let renewed = |id: &str| format!("{id}-b");
+        let silent: BTreeSet<String> = of_asia.iter().map(|id| renewed(id)).chain(of_asia.clone()).collect();
+        let is_off = Arc::new(AtomicBool::new(false));
+        let switch = Arc::clone(&is_off);
+        stage.platform.silent_where(move |targets: &[TargetId]| {
+            switch.load(Ordering::Relaxed) && targets.iter().any(|target| silent.contains(target.as_str()))
+        });
+        let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+        let driven = stage.drive(async {
+            clock.sleep_until(2 * MINUTE_MS).await;
+            handle.pause(person(), "nodes are renewed").unwrap();
+            clock.sleep_until(20 * MINUTE_MS).await;
+            if is_renewed {
+                let of_asia = case.targets.iter().filter(|target| of_asia.contains(&target.id));
+                platform.tell_first(of_asia.flat_map(|target| {
+                    let labels = target.labels.iter();
+                    let born = FleetChange::Joined {
+                        target: renewed(&target.id).as_str().into(),
+                        app: target.app.as_str().into(),
+                        labels: labels
+                            .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+                            .collect(),
+                        version: OLD.into(),
+                    };
+                    let left = FleetChange::Left {
+                        target: target.id.as_str().into(),
+                    };
+                    [left, born]
+                }));
+            }
+            clock.sleep_until(25 * MINUTE_MS).await;
+            is_off.store(true, Ordering::Relaxed);
+            clock.sleep_until(60 * MINUTE_MS).await;
+        });
+        assert!(driven.unwrap().is_none());
+        let summary = stage.handle.summary().unwrap();
+        let silent = summary.decisions.iter().filter(|one| one.code == "domain.silent");
+        assert_eq!(silent.count(), 1, "renewed: {is_renewed}");
+    }
 }

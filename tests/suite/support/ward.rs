@@ -1,5 +1,7 @@
 //! Somebody who heals in the simulated world, keeps every order, and cannot do what a test says.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use unattended::selfheal::{HealError, HealOrder, Healer, NodeId};
 
 use super::*;
@@ -49,6 +51,7 @@ pub(crate) struct Ward {
     names: Mutex<BTreeMap<NodeId, String>>,
     given: Mutex<Vec<Given>>,
     after: Mutex<Option<AfterEach>>,
+    silent: AtomicBool,
 }
 
 impl Ward {
@@ -60,6 +63,7 @@ impl Ward {
             names: Mutex::default(),
             given: Mutex::default(),
             after: Mutex::new(None),
+            silent: AtomicBool::new(false),
         })
     }
 
@@ -85,6 +89,17 @@ impl Ward {
     /// Calls `after` behind each order.
     pub(crate) fn after_each(&self, after: impl FnMut(&Given) + Send + 'static) {
         *self.after.lock() = Some(Box::new(after));
+    }
+
+    /// It answers nothing while this is so, and does nothing.
+    pub(crate) fn is_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
+    }
+
+    async fn hangs_if_silent(&self) {
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn keep(
@@ -113,6 +128,7 @@ impl Ward {
 #[async_trait]
 impl Healer for Ward {
     async fn isolate(&self, order: &HealOrder, node: NodeId, lease_ms: u64) -> Result<(), HealError> {
+        self.hangs_if_silent().await;
         let done = match self.can.isolate {
             true => self.sim.isolate(order, node, lease_ms).await,
             false => Err(HealError::Unsupported),
@@ -121,6 +137,7 @@ impl Healer for Ward {
     }
 
     async fn readmit(&self, order: &HealOrder, node: NodeId) -> Result<(), HealError> {
+        self.hangs_if_silent().await;
         let done = match self.can.readmit {
             true => self.sim.readmit(order, node).await,
             false => Err(HealError::Unsupported),

@@ -5,10 +5,19 @@ use serde::Serialize;
 use crate::course::FIXED_STEP_MIN;
 use crate::measures::{Measures, Rate};
 
+/// What a bar is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Share,
+    Hours,
+}
+
 /// One bar.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Bar {
     pub(crate) name: &'static str,
+    pub(crate) unit: Unit,
     pub(crate) value: Option<f64>,
     pub(crate) limit: f64,
     /// The value is on the right side of the limit.
@@ -20,6 +29,7 @@ pub(crate) struct Bar {
 fn at_least(name: &'static str, rate: Rate, limit: f64) -> Bar {
     Bar {
         name,
+        unit: Unit::Share,
         value: rate.value(),
         limit,
         met: rate.value().is_some_and(|value| value >= limit),
@@ -27,9 +37,10 @@ fn at_least(name: &'static str, rate: Rate, limit: f64) -> Bar {
     }
 }
 
-fn at_most(name: &'static str, value: Option<f64>, limit: f64, missed: bool) -> Bar {
+fn at_most(name: &'static str, unit: Unit, value: Option<f64>, limit: f64, missed: bool) -> Bar {
     Bar {
         name,
+        unit,
         value,
         limit,
         met: value.is_some_and(|value| value <= limit),
@@ -54,18 +65,21 @@ pub(crate) fn bars(measures: &Measures, first: f64) -> Vec<Bar> {
         at_least("precision", measures.precision, 0.99),
         at_most(
             "false_stop_rate",
+            Unit::Share,
             false_stops.value(),
             0.01,
             false_stops.interval()[0] > 0.01,
         ),
         at_most(
             "exposed_median_share",
+            Unit::Share,
             measures.exposed_median_share,
             first,
             too_many(first, 0.5),
         ),
         at_most(
             "exposed_p95_share",
+            Unit::Share,
             measures.exposed_p95_share,
             0.02,
             too_many(0.02, 0.05),
@@ -73,6 +87,7 @@ pub(crate) fn bars(measures: &Measures, first: f64) -> Vec<Bar> {
         at_least("unattended_share", measures.unattended, 0.99),
         at_most(
             "good_hours_median",
+            Unit::Hours,
             measures.good_hours_median,
             equal_steps,
             slower.interval()[0] > 0.5,

@@ -130,7 +130,7 @@ impl Measures {
             good_hours_median: quantile(good_hours.clone(), 0.5, f64::total_cmp),
             good_hours,
             human_actions: trials.iter().map(|trial| trial.human_actions).sum(),
-            harm: bad().map(|trial| trial.harm).sum(),
+            harm: total(bad().map(|trial| trial.harm)),
             harm_median: quantile(bad().map(|trial| trial.harm).collect(), 0.5, f64::total_cmp),
             by_family: by_family.collect(),
         }
@@ -165,13 +165,18 @@ impl Part {
             exposed_max_share: shares.iter().copied().reduce(f64::max),
             exposed_median_share: quantile(shares, 0.5, f64::total_cmp),
             hours_median: quantile(trials.iter().map(|trial| trial.hours).collect(), 0.5, f64::total_cmp),
-            harm: trials.iter().map(|trial| trial.harm).sum(),
+            harm: total(trials.iter().map(|trial| trial.harm)),
         }
     }
 }
 
 fn count<'t>(trials: impl Iterator<Item = &'t Trial>) -> u32 {
     u32::try_from(trials.count()).unwrap_or(u32::MAX)
+}
+
+/// A sum from zero on: that of the standard library begins at -0, which is what the sum of nothing would be.
+fn total(all: impl Iterator<Item = f64>) -> f64 {
+    all.fold(0.0, |sum, one| sum + one)
 }
 
 /// The smallest value that at least this share of all do not exceed; `None` of nothing.

@@ -158,8 +158,14 @@ impl Options {
         Ok(())
     }
 
-    /// Records and pages go into folders that are there.
+    /// Records and pages go into folders that are there, and pages are those of ours.
     pub(crate) fn check_folders(&self) -> Result<(), Failure> {
+        if self.pages.is_some() && !self.policies().contains(&Policy::Ours) {
+            return Err(Failure::Input(
+                "--pages: only releases that `ours` rolls out have a report page: choose --policy ours or --policy all"
+                    .to_owned(),
+            ));
+        }
         match [&self.record, &self.pages]
             .into_iter()
             .flatten()

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Map, Value, json};
 use unattended_examples_support::Failure;
 
-use crate::bars::{Bar, bars, dominates, equal_steps_hours};
+use crate::bars::{Bar, Unit, bars, dominates, equal_steps_hours};
 use crate::measures::{Measures, Rate};
 use crate::options::{Options, Policy};
 use crate::trial::Trial;
@@ -145,6 +145,14 @@ pub(crate) fn percent(value: Option<f64>) -> String {
     )
 }
 
+/// A value of a bar or its limit, in the bar's unit: `99.8 %`, `40.6 h`, or a dash.
+pub(crate) fn measured(unit: Unit, value: Option<f64>) -> String {
+    match (unit, value) {
+        (Unit::Hours, Some(hours)) => format!("{} h", number(Some(hours))),
+        (Unit::Share, _) | (_, None) => percent(value),
+    }
+}
+
 /// `98.7 % (96.2 % to 99.7 %)`.
 pub(crate) fn rate(rate: Rate) -> String {
     let [low, high] = rate.interval();
@@ -258,8 +266,8 @@ pub(crate) fn text(options: &Options, scenario: &str, standings: &[Standing], wa
                 out.push_str(&format!(
                     "  {}: {} (bar {}): {word}\n",
                     bar.name,
-                    percent(bar.value),
-                    percent(Some(bar.limit))
+                    measured(bar.unit, bar.value),
+                    measured(bar.unit, Some(bar.limit))
                 ));
             }
         }

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::measures::{Part, Rate};
 use crate::options::{Options, Policy};
-use crate::output::{Standing, at_equal_exposure, number, percent};
+use crate::output::{Standing, at_equal_exposure, measured, number, percent};
 
 const SHEET: &str = "
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6577; --line: #d5dae3; --paper: #fff; --card: #f6f7fa;
@@ -81,9 +81,9 @@ fn cards(ours: &Standing) -> Markup {
             @for bar in &ours.bars {
                 div class="card" {
                     (bar.name.replace('_', " "))
-                    b class=(if bar.met { "good" } else if bar.missed { "bad" } else { "" }) { (percent(bar.value)) }
+                    b class=(if bar.met { "good" } else if bar.missed { "bad" } else { "" }) { (measured(bar.unit, bar.value)) }
                     span class="soft" {
-                        "bar " (percent(Some(bar.limit)))
+                        "bar " (measured(bar.unit, Some(bar.limit)))
                         @if bar.missed { ", missed" } @else if !bar.met { ", within chance" }
                     }
                 }

@@ -12,11 +12,12 @@ use crate::ground::Ground;
 use crate::lots::Lots;
 use crate::measures::{Measures, quantile};
 use crate::options::{Choice, Options, Policy};
+use crate::output::{standings, text};
 use crate::scenario::Scenario;
 use crate::template::Template;
 use crate::trial::Trial;
 use crate::truth::met;
-use crate::{ours, runs};
+use crate::{ours, page, runs};
 
 fn built_in() -> Scenario {
     Scenario::load(None, &World::default()).unwrap()
@@ -312,6 +313,9 @@ fn nothing_measured_is_no_rate() {
         ),
         (None, None, None)
     );
+    // No harm is zero, not the -0 that a sum of no floats is.
+    let none = [measures.harm, Measures::of(&[trial(false, false, 0)], &["good"]).harm];
+    assert!(none.iter().all(|harm| harm.is_sign_positive()), "{none:?}");
     assert_eq!(quantile(vec![3, 1, 2], 0.5, i32::cmp), Some(2));
     assert_eq!(quantile(vec![1], 0.95, i32::cmp), Some(1));
 }
@@ -365,6 +369,28 @@ fn bars_are_missed_only_where_chance_does_not_explain_it() {
         .collect();
     let worse = Measures::of(&worse, &["good", "bad"]);
     assert!(dominates(&measures, &worse) && !dominates(&worse, &measures));
+}
+
+#[test]
+fn hours_are_told_as_hours_and_shares_as_percent() {
+    let options = options(Choice::Ours, 1);
+    let standings = standings(&[(Policy::Ours, made_up())], &["good", "bad"]);
+    // The fifth of nine exposes five of a thousand: 200 steps of 13 minutes.
+    for (told, hours, share) in [
+        (
+            text(&options, "made up", &standings, 1.0),
+            "good_hours_median: 50.0 h (bar 43.3 h)",
+            "recall: 88.9 % (bar 99.8 %)",
+        ),
+        (page::page(&options, "made up", &standings), ">50.0 h<", ">88.9 %<"),
+    ] {
+        assert!(told.contains(hours) && told.contains(share), "{told}");
+        assert!(!told.contains("5000.0 %") && !told.contains("4333.3 %"), "{told}");
+    }
+    let bars = serde_json::to_value(&standings[0].bars).unwrap();
+    let hours = bars.as_array().unwrap().iter().filter(|bar| bar["unit"] == "hours");
+    let names: Vec<_> = hours.map(|bar| &bar["name"]).collect();
+    assert_eq!(names, ["good_hours_median"]);
 }
 
 fn options(policy: Choice, threads: u16) -> Options {
@@ -431,6 +457,11 @@ fn one_release_alone_is_the_same_release() {
     assert!(matches!(options.numbers(), Err(Failure::Input(message)) if message.contains("go from 0 to 5")));
     options.pages = Some(folder.path().join("4.html"));
     assert!(options.check_folders().is_err());
+    options.pages = Some(folder.path().to_owned());
+    options.policy = Choice::Argo;
+    assert!(matches!(options.check_folders(), Err(Failure::Input(message)) if message.contains("--policy all")));
+    options.policy = Choice::All;
+    options.check_folders().unwrap();
 }
 
 #[test]

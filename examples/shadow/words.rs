@@ -67,6 +67,10 @@ pub(crate) fn ours(report: &ShadowReport) -> String {
             stop.what,
             stop.why
         ),
+        None if report.measured == 0 => {
+            "nothing was measured: whether it would have stopped it cannot be told; record intervals of metrics"
+                .to_owned()
+        }
         None => "would not have stopped it".to_owned(),
     }
 }
@@ -78,6 +82,7 @@ pub(crate) fn saved(report: &ShadowReport) -> String {
             "saved: {} targets less exposed, {:.1} target hours, stopped {:.1} h sooner",
             saved.exposed, saved.target_hours, saved.hours_to_stop
         ),
+        (None, _) if report.measured == 0 => "saved: cannot be told, since nothing was measured".to_owned(),
         (None, Some(Ending::RolledBack)) => {
             "saved: nothing; what was taken back was not bad by the evidence".to_owned()
         }

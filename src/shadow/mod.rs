@@ -1,5 +1,6 @@
 //! Shadow mode: what the autopilot would have done with a change that another tool drives.
 
+mod back;
 mod line;
 mod report;
 
@@ -13,6 +14,8 @@ use unattended_health::{History, Interval};
 use crate::input::Header;
 use crate::machine::{Machine, Objection, Setup};
 use crate::{Change, DECISIONS, Level, RunError, StartError};
+
+use self::back::Turn;
 
 pub use line::{Ending, Event, RECORD_SCHEMA, RecordError, RecordedChange, RecordedTarget};
 pub use report::{Disagreement, End, Saved, ShadowReport, Topic};
@@ -46,6 +49,7 @@ pub struct Shadow {
     interval_ms: u64,
     stop: Option<End>,
     theirs: Theirs,
+    measured: u64,
     starts: u64,
     agreed: u64,
     found: Vec<Disagreement>,
@@ -58,11 +62,29 @@ pub struct Shadow {
 }
 
 /// What the other tool did as a whole.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Theirs {
-    back: Option<End>,
+    /// By target.
+    places: Vec<Place>,
+    turn: Option<Turn>,
     ended: Option<(u64, Ending)>,
     most: u64,
+}
+
+/// Where a target is on the other tool's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Never,
+    Ordered,
+    PutBack,
+}
+
+impl Theirs {
+    /// Their way back, as far as can be told by now.
+    fn way_back(&self) -> Option<&Turn> {
+        let ended = self.ended.map(|(_, how)| how);
+        self.turn.as_ref().filter(|turn| turn.is_of_the_change(ended))
+    }
 }
 
 impl Shadow {
@@ -101,6 +123,12 @@ impl Shadow {
             began_unix_ms,
         };
         let interval_ms = change.settings.interval_ms;
+        let theirs = Theirs {
+            places: vec![Place::Never; change.fleet.len()],
+            turn: None,
+            ended: None,
+            most: 0,
+        };
         let setup = Setup {
             change,
             plan,
@@ -114,7 +142,8 @@ impl Shadow {
             strata: BTreeMap::new(),
             interval_ms,
             stop: None,
-            theirs: Theirs::default(),
+            theirs,
+            measured: 0,
             starts: 0,
             agreed: 0,
             found: Vec::new(),
@@ -160,6 +189,7 @@ impl Shadow {
             Event::Ended { at_ms, how } => {
                 self.pass(*at_ms);
                 self.theirs.ended.get_or_insert((*at_ms, *how));
+                self.take_back_waiting();
             }
         }
         Ok(())
@@ -186,6 +216,8 @@ impl Shadow {
         interval.samples.iter_mut().for_each(|sample| ours(&mut sample.stratum));
         interval.splits.iter_mut().for_each(|split| ours(&mut split.stratum));
         self.pass(interval.end_ms);
+        // An interval of which nothing arrived tells nothing about the change.
+        self.measured += u64::from(!interval.rows.is_empty() || !interval.samples.is_empty());
         self.machine
             .interval(&interval)
             .map_err(|error| RunError::Metrics(error.to_string()))?;
@@ -223,7 +255,7 @@ impl Shadow {
 
     /// Whether the other tool waits for nothing.
     fn wait(&mut self, at_ms: u64) {
-        let over = self.stop.is_some() || self.theirs.back.is_some() || self.theirs.ended.is_some();
+        let over = self.stop.is_some() || self.theirs.way_back().is_some() || self.theirs.ended.is_some();
         if !over && self.machine.would_go_on() {
             self.idle_ms += self.interval_ms;
             let what = "it waits, and rules and evidence would let it go on".to_owned();
@@ -234,7 +266,17 @@ impl Shadow {
     }
 
     fn ordered(&mut self, at_ms: u64, target: TargetIndex) {
-        self.starts += 1;
+        self.theirs.turn = None;
+        let Some(place) = self.theirs.places.get_mut(target.0 as usize) else {
+            return;
+        };
+        let before = std::mem::replace(place, Place::Ordered);
+        if before == Place::Ordered {
+            // The same order again exposes nobody else.
+            return;
+        }
+        let new = u64::from(before == Place::Never);
+        self.starts += new;
         let objection = if let Some(stop) = &self.stop {
             Some((Topic::Stopped, format!("it would have been stopped: {}", stop.why)))
         } else {
@@ -249,35 +291,60 @@ impl Shadow {
         };
         match objection {
             None => {
-                self.agreed += 1;
+                self.agreed += new;
                 for topic in Topic::OF_STARTS {
                     self.agree(topic, at_ms);
                 }
             }
-            Some((topic, why)) => self.disagree(topic, at_ms, why, 1),
+            Some((topic, why)) => self.disagree(topic, at_ms, why, new),
         }
         self.machine.told_started(target);
         self.theirs.most = self.theirs.most.max(self.machine.exposed_now());
     }
 
     fn ordered_back(&mut self, at_ms: u64, target: TargetIndex) {
-        if self.theirs.back.is_none() {
-            let exposed = self.machine.exposed_now();
-            self.theirs.back = Some(End {
-                what: "rollback".to_owned(),
-                at_ms,
-                exposed,
-                why: String::new(),
-            });
-            if self.stop.is_none() {
-                let why = format!(
-                    "it goes back, and evidence against the release is {:.1}",
-                    self.machine.evidence_now()
-                );
-                self.disagree(Topic::Back, at_ms, why, 0);
-            }
+        if let Some(place @ Place::Ordered) = self.theirs.places.get_mut(target.0 as usize) {
+            *place = Place::PutBack;
         }
+        let exposed = self.machine.exposed_now();
+        let mut turn = match self.theirs.turn.take() {
+            Some(turn) if !turn.is_over(at_ms) => turn,
+            _ => self.turn(at_ms, exposed),
+        };
         self.machine.told_back(target);
+        turn.goes_on(at_ms, exposed.saturating_sub(self.machine.exposed_now()));
+        self.theirs.turn = Some(turn);
+        self.take_back_waiting();
+    }
+
+    fn turn(&self, at_ms: u64, exposed: u64) -> Turn {
+        let from = End {
+            what: "rollback".to_owned(),
+            at_ms,
+            exposed,
+            why: String::new(),
+        };
+        let objection = self.stop.is_none().then(|| match self.measured {
+            0 => "it goes back, and nothing was measured that could be a reason".to_owned(),
+            _ => format!(
+                "it goes back, and evidence against the release is {:.1}",
+                self.machine.evidence_now()
+            ),
+        });
+        Turn::new(from, objection, self.found.len(), self.idle_ms)
+    }
+
+    /// Whoever goes back does not wait: what was said so before that could be told is withdrawn.
+    fn take_back_waiting(&mut self) {
+        let Some(turn) = self.theirs.way_back() else { return };
+        let (from_ms, found, idle_ms) = (turn.from.at_ms, turn.found, turn.idle_ms);
+        self.idle_ms = idle_ms;
+        // Nothing starts during a turn, so what was found since then is waiting.
+        self.found.truncate(found);
+        self.open.retain(|_, at| *at < found);
+        if let Some(open) = self.open.remove(&Topic::Waits) {
+            self.found[open].until_ms = self.found[open].until_ms.min(from_ms);
+        }
     }
 
     fn agree(&mut self, topic: Topic, at_ms: u64) {

@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::back::Turn;
 use super::{Ending, Shadow};
 use crate::DecisionView;
 
@@ -9,13 +10,16 @@ use crate::DecisionView;
 pub struct ShadowReport {
     /// What the autopilot would have stopped it for, and when; `None`: it would not have.
     pub stop: Option<End>,
-    /// When the other tool took it back, if it did.
+    /// When the other tool took it back, if it did: the first of orders back with no start after them that took the new version from
+    /// most of the targets which had it.
     pub back: Option<End>,
     /// When the record ends, and how the change did; `None` where the record breaks off.
     pub ended: Option<Ending>,
     /// See [`ended`](Self::ended), in milliseconds since the change began.
     pub ended_ms: u64,
-    /// Targets that the other tool started.
+    /// Intervals of metrics that had counts or samples. Where it is 0 nothing is known about the release, neither good nor bad.
+    pub measured: u64,
+    /// Targets that the other tool started, each once.
     pub starts: u64,
     /// Of these, the autopilot would have let start at that moment.
     pub agreed: u64,
@@ -104,7 +108,8 @@ impl Shadow {
     pub fn report(&self) -> ShadowReport {
         let ended_ms = self.theirs.ended.map_or(self.last_ms, |(at_ms, _)| at_ms);
         let stopped_ms = self.stop.as_ref().map(|stop| stop.at_ms);
-        let left_ms = self.theirs.back.as_ref().map_or(ended_ms, |back| back.at_ms);
+        let turn = self.theirs.way_back();
+        let left_ms = turn.map_or(ended_ms, |turn| turn.from.at_ms);
         let saved = Saved {
             exposed: self
                 .stop
@@ -116,17 +121,37 @@ impl Shadow {
         };
         ShadowReport {
             stop: self.stop.clone(),
-            back: self.theirs.back.clone(),
+            back: turn.map(|turn| turn.from.clone()),
             ended: self.theirs.ended.map(|(_, how)| how),
             ended_ms,
+            measured: self.measured,
             starts: self.starts,
             agreed: self.agreed,
-            disagreements: self.found.clone(),
+            disagreements: self.disagreements(turn),
             decisions: self.machine.summary().decisions,
             saved,
             most_exposed: self.theirs.most,
             exposure: self.exposure.clone(),
         }
+    }
+
+    /// What was found, and the way back where there was no reason for it.
+    fn disagreements(&self, turn: Option<&Turn>) -> Vec<Disagreement> {
+        let mut found = self.found.clone();
+        if let Some(turn) = turn
+            && let Some(why) = &turn.objection
+        {
+            let back = Disagreement {
+                topic: Topic::Back,
+                from_ms: turn.from.at_ms,
+                until_ms: turn.from.at_ms,
+                starts: 0,
+                why: why.clone(),
+            };
+            // Nothing was found during it but what was withdrawn.
+            found.insert(turn.found.min(found.len()), back);
+        }
+        found
     }
 }
 

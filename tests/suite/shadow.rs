@@ -254,6 +254,120 @@ fn a_good_change_that_is_taken_back_had_no_reason() {
     assert_eq!(report.exposure.last(), Some(&(21 * MINUTE_MS, 0)));
 }
 
+/// The lines with others put before the interval of that minute.
+fn with(lines: &str, minute: u64, others: &str) -> String {
+    let at = lines
+        .find(&format!("{{\"type\":\"interval\",\"index\":{minute},"))
+        .unwrap();
+    format!("{}{others}{}", &lines[..at], &lines[at..])
+}
+
+fn order(minute: u64, target: u64, new: bool) -> String {
+    let at_ms = minute * MINUTE_MS;
+    format!("{{\"type\":\"ordered\",\"at_ms\":{at_ms},\"target\":\"t-{target}\",\"new\":{new}}}\n")
+}
+
+#[test]
+fn a_target_that_is_put_back_while_others_go_on_is_no_way_back_of_the_change() {
+    let record = Record {
+        starts: vec![(1, 2), (500, 2)],
+        factor: 1,
+        back: None,
+        minutes: 600,
+    };
+    let plain = record.report("");
+    // Tried again at once and after ten minutes; given up when nothing else starts for hours.
+    let retried = with(&record.lines(), 2, &(order(2, 0, false) + &order(2, 0, true)));
+    let retried = with(&retried, 30, &order(30, 0, false));
+    let retried = with(&retried, 40, &order(40, 0, true));
+    let given_up = with(&retried, 60, &order(60, 1, false));
+    let report = read(&given_up, Guard::empty()).unwrap();
+    assert_eq!((report.back, report.ended), (None, Some(Ending::Completed)));
+    assert_eq!(report.starts, 4, "a target that is tried again is no other one");
+    assert!(report.disagreements.iter().all(|found| found.topic != Topic::Back));
+    assert!(plain.saved.hours_of_waiting > 2.0, "{:?}", plain.saved);
+    // Waiting is counted as ever; of the one that was given up there is room for another.
+    let more = report.saved.hours_of_waiting - plain.saved.hours_of_waiting;
+    assert!((-0.5..2.0).contains(&more), "{:?} {:?}", plain.saved, report.saved);
+}
+
+#[test]
+fn the_way_back_is_known_while_it_goes_on_and_begins_with_the_first_of_its_own_orders() {
+    let record = Record {
+        starts: vec![(1, 20)],
+        factor: 1,
+        back: None,
+        minutes: 180,
+    };
+    let lines = record.lines();
+    let running = &lines[..lines.find("{\"type\":\"ended\"").unwrap()];
+    // One is given up; two hours later all the others go, one a minute.
+    let mut back = with(running, 5, &order(5, 19, false));
+    let at = |minute: u64, text: &str| with(text, minute, &order(minute, minute - 120, false));
+    for minute in 120..129 {
+        back = at(minute, &back);
+    }
+    let early = read(&back, Guard::empty()).unwrap();
+    assert_eq!(early.back, None, "nine of nineteen are not most of them");
+    for minute in 129..135 {
+        back = at(minute, &back);
+    }
+    let report = read(&back, Guard::empty()).unwrap();
+    let from = report.back.as_ref().unwrap();
+    assert_eq!((from.at_ms, from.exposed, report.ended), (120 * MINUTE_MS, 19, None));
+    let back_of = report.disagreements.iter().filter(|found| found.topic == Topic::Back);
+    assert_eq!(back_of.count(), 1);
+    // It starts again: that was no way back after all.
+    let again = read(&with(&back, 140, &order(140, 0, true)), Guard::empty()).unwrap();
+    assert_eq!((again.back, again.starts), (None, 20));
+}
+
+#[test]
+fn who_goes_back_does_not_wait_also_before_that_can_be_told() {
+    let lines = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        back: None,
+        minutes: 500,
+    }
+    .lines();
+    let waited = |lines: &str| {
+        let report = read(lines, Guard::empty()).unwrap();
+        let spans = report.disagreements.iter().filter(|found| found.topic == Topic::Waits);
+        let until = spans.map(|found| found.until_ms / MINUTE_MS).max().unwrap();
+        (
+            until,
+            report.saved.hours_of_waiting,
+            report.back.map(|back| back.at_ms / MINUTE_MS),
+        )
+    };
+    let one = with(&lines, 400, &order(400, 0, false));
+    let (until, hours, back) = waited(&one);
+    assert_eq!((until, back), (500, None));
+    let both = with(&one, 430, &order(430, 1, false));
+    let (until, less, back) = waited(&both);
+    assert_eq!((until, back), (400, Some(400)));
+    assert!((hours - less - 100.0 / 60.0).abs() < 0.1, "{hours} {less}");
+}
+
+#[test]
+fn where_nothing_was_measured_nothing_is_known() {
+    let record = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        back: Some(20),
+        minutes: 30,
+    };
+    let measured = record.report("");
+    assert_eq!(measured.measured, 30);
+    let lines = record.lines();
+    let silent: Vec<&str> = lines.lines().filter(|line| !line.contains("\"interval\",")).collect();
+    let report = read(&silent.join("\n"), Guard::empty()).unwrap();
+    assert_eq!((report.measured, report.stop), (0, None));
+    let back = report.disagreements.iter().find(|found| found.topic == Topic::Back);
+    assert!(back.unwrap().why.contains("nothing was measured"), "{back:?}");
+}
+
 #[test]
 fn rules_have_their_say_and_starts_that_fail_their_gate_stop_it() {
     let rules = "version: 1\npack: day\nowner: ops\nscope: all\nwindows:\n  \

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use serde::Serialize;
 use unattended::defense::Guard;
+use unattended::upgrade::JournalError;
 use unattended::{DECISIONS, Replay, WhatIf, replay};
 use unattended_examples_support::Failure;
 use unattended_redb::Redb;
@@ -73,7 +74,13 @@ fn start(options: &Options) -> Result<u8, Failure> {
     // What is read is a copy: to open a journal for reading is to open it for writing, and somebody may need it as it is.
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
     let copy = scratch.path().join("journal");
-    std::fs::copy(&options.journal, &copy).map_err(|error| Failure::Input(format!("{path}: {error}")))?;
+    Redb::copy(&options.journal, &copy).map_err(|error| match error {
+        JournalError::InUse(_) => Failure::Input(format!(
+            "{path}: it is in use by another program, which writes to it: wait until that one has ended, or end it (a run goes on where it \
+             ended); a copy that is made meanwhile would be torn"
+        )),
+        error => Failure::Input(format!("{path}: {error}")),
+    })?;
     let journal = Redb::open(&copy).map_err(|error| {
         // Its own name, not that of the copy.
         let error = error

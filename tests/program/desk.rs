@@ -13,15 +13,15 @@ pub(crate) const PAGE: &str = include_str!("../../docs/rollout.md");
 pub(crate) const SMALL: [&str; 2] = ["--synthetic", "60x4"];
 
 /// Where cargo puts examples: it builds them before it runs tests.
-fn program() -> PathBuf {
+fn program(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let path = profile
         .join("examples")
-        .join(format!("rollout{}", std::env::consts::EXE_SUFFIX));
+        .join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         path.exists(),
-        "{}: build it with `cargo build --example rollout`",
+        "{}: build it with `cargo build --example {example}`",
         path.display()
     );
     path
@@ -75,7 +75,12 @@ impl Desk {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
-        let output = Command::new(program())
+        self.example("rollout", arguments)
+    }
+
+    /// Another program than `rollout`.
+    pub(crate) fn example(&self, name: &str, arguments: &[&str]) -> Said {
+        let output = Command::new(program(name))
             .args(arguments)
             .current_dir(self.dir.path())
             .stdin(Stdio::null())

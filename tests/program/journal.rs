@@ -254,3 +254,30 @@ fn a_release_that_cannot_be_taken_back_says_what_a_stop_does_or_does_not_begin()
         (&Value::from("waiting"), &Value::from(0))
     );
 }
+
+#[test]
+fn a_journal_that_is_being_written_is_in_use_and_not_damaged() {
+    let desk = Desk::new();
+    desk.json(0, &["--journal", "j.redb"]);
+    let writer = unattended_redb::Redb::open(desk.path("j.redb")).unwrap();
+    let said = desk.example("replay", &["j.redb"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    assert!(
+        said.stderr.contains("j.redb: it is in use") && said.stderr.contains("end it"),
+        "{said:?}"
+    );
+    assert!(
+        !said.stderr.contains("damaged") && !said.stderr.contains("backup"),
+        "{said:?}"
+    );
+    drop(writer);
+    assert_eq!(desk.example("replay", &["j.redb"]).code, Some(0));
+    // Cut down to less than a head.
+    desk.file("cut.redb", &desk.read("j.redb")[..100]);
+    let said = desk.example("replay", &["cut.redb"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(
+        said.stderr.contains("damaged") && said.stderr.contains("put a backup in its place"),
+        "{said:?}"
+    );
+}

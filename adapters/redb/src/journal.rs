@@ -1,9 +1,11 @@
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
     TableDefinition, TableError,
@@ -29,6 +31,8 @@ const CACHE_BYTES: usize = 32 << 20;
 
 /// Groups of a scratch journal between two waits for the disk: redb reuses space only after one.
 const SCRATCH_GROUPS: u64 = 256;
+/// What to do about damage.
+const REMEDY: &str = "put a backup in its place, or start with a new file";
 
 #[derive(Debug)]
 struct End {
@@ -72,6 +76,25 @@ impl Redb {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
         Self::adopt(builder.create_with_backend(storage), path, true, 1)
+    }
+
+    /// Copies the journal at `from` to the file `to`, byte for byte, to be read there while the original stays as it is.
+    ///
+    /// [`JournalError::InUse`] while a program has it open: a copy of what is being written contradicts itself. Whoever would open it
+    /// during the copying is refused as well. Where the file system has no locks, nothing is known of other programs.
+    pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), JournalError> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let io = |path: &Path, error: std::io::Error| JournalError::Io(format!("{}: {error}", path.display()));
+        let mut file = File::open(from).map_err(|error| io(from, error))?;
+        let lock = file.try_clone().map_err(|error| io(from, error))?;
+        // redb's own locks: each way to open it takes some part of the whole range.
+        let lock = FileBackend::new(lock).map_err(|error| open_error(from, error))?;
+        if let Ok(false) = lock.try_lock_shared_range(Bound::Unbounded, Bound::Unbounded) {
+            return Err(JournalError::InUse(from.display().to_string()));
+        }
+        let mut copy = File::create(to).map_err(|error| io(to, error))?;
+        std::io::copy(&mut file, &mut copy).map_err(|error| io(to, error))?;
+        Ok(())
     }
 
     /// Opens the file; one with a torn end is mended first, if what it then holds is whole.
@@ -274,7 +297,7 @@ fn look_at_head(path: &Path) -> Result<bool, JournalError> {
     let io = |error: std::io::Error| JournalError::Io(format!("{}: {error}", path.display()));
     let mut head = Vec::with_capacity(MAGIC.len());
     match File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(io(error)),
         // Nine bytes at most: the size of a u64 always holds them.
         Ok(file) => file.take(9).read_to_end(&mut head).map_err(io)?,
@@ -292,7 +315,7 @@ fn look_at_head(path: &Path) -> Result<bool, JournalError> {
     match head {
         head if head == MAGIC => Ok(true),
         head if head.len() < MAGIC.len() && MAGIC.starts_with(&head) => Err(JournalError::Damaged(format!(
-            "{} is cut short to {} bytes: put a backup in its place, or start with a new file",
+            "{} is cut short to {} bytes: {REMEDY}",
             path.display(),
             head.len()
         ))),
@@ -372,7 +395,7 @@ fn end_of(first: Position, group: &Group, path: &Path) -> Result<Position, Journ
     let records = group.len();
     first.checked_add(records.into()).ok_or_else(|| {
         JournalError::Damaged(format!(
-            "{}: {records} records cannot stand from {first} on, the positions end there; put a backup in its place",
+            "{}: {records} records cannot stand from {first} on, the positions end there; {REMEDY}",
             path.display()
         ))
     })
@@ -382,18 +405,24 @@ fn open_error(path: &Path, error: DatabaseError) -> JournalError {
     let name = path.display();
     match error {
         DatabaseError::DatabaseAlreadyOpen => JournalError::InUse(name.to_string()),
-        DatabaseError::Storage(StorageError::Io(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
-            JournalError::Io(format!("{name}: {error}"))
-        }
-        other => JournalError::Damaged(format!(
-            "{name}: {other}; put a backup in its place, or start with a new file"
-        )),
+        DatabaseError::Storage(StorageError::Io(error)) => unread(path, &error),
+        other => JournalError::Damaged(format!("{name}: {other}; {REMEDY}")),
+    }
+}
+
+/// Of the content, or of the disk? A file that ends too soon can be read as far as it goes.
+fn unread(path: &Path, error: &std::io::Error) -> JournalError {
+    let name = path.display();
+    match error.kind() {
+        ErrorKind::UnexpectedEof => JournalError::Damaged(format!("{name} is cut short: {REMEDY}")),
+        ErrorKind::InvalidData => JournalError::Damaged(format!("{name}: {error}; {REMEDY}")),
+        _ => JournalError::Io(format!("{name}: {error}")),
     }
 }
 
 fn damaged(path: &Path, error: &redb::Error) -> JournalError {
     match error {
-        redb::Error::Io(error) => JournalError::Io(format!("{}: {error}", path.display())),
-        error => JournalError::Damaged(format!("{}: {error}", path.display())),
+        redb::Error::Io(error) => unread(path, error),
+        error => JournalError::Damaged(format!("{}: {error}; {REMEDY}", path.display())),
     }
 }

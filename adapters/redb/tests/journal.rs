@@ -62,6 +62,22 @@ fn an_open_file_is_refused_to_a_second() {
 }
 
 #[test]
+fn a_copy_is_made_of_what_nobody_writes_and_of_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, copy) = (dir.path().join("journal"), dir.path().join("copy"));
+    let written = Redb::open(&path).unwrap();
+    block_on(written.append(&group(0))).unwrap();
+    let error = Redb::copy(&path, &copy).unwrap_err();
+    assert!(matches!(error, JournalError::InUse(_)), "{error}");
+    assert!(!copy.exists());
+    drop(written);
+    Redb::copy(&path, &copy).unwrap();
+    assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&path).unwrap());
+    // And the copying holds nothing any more.
+    assert_eq!(prefix(&Redb::open(&path).unwrap()), prefix(&Redb::open(&copy).unwrap()));
+}
+
+#[test]
 fn what_is_not_a_journal_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in [
@@ -179,7 +195,11 @@ fn a_truncated_or_altered_file_opens_whole_or_says_why() {
             // A cut tail may hold nothing yet; what is there is right and without holes.
             Ok(journal) => assert!(prefix(&journal) <= 60, "{what}"),
             Err(error) => {
-                assert!(!error.to_string().is_empty());
+                assert!(matches!(error, JournalError::Damaged(_)), "{what}: {error}");
+                assert!(
+                    error.to_string().contains("put a backup in its place"),
+                    "{what}: {error}"
+                );
                 refused += 1;
             }
         }

@@ -86,7 +86,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         let error = error
             .to_string()
             .replace(&copy.display().to_string(), &path.to_string());
-        Failure::Input(format!("{path}: it is no journal: {error}"))
+        Failure::Input(format!("{path}: {error}"))
     })?;
     let asked = rules.is_some();
     let played = futures::executor::block_on(replay(&journal, rules))

@@ -14,6 +14,7 @@ mod fleet;
 mod budget;
 mod earned;
 mod journal;
+mod kept;
 mod operator;
 mod options;
 mod output;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use clap::Parser;
 use futures::FutureExt;
 use unattended::defense::Guard;
-use unattended::upgrade::{Clock, Journal, Position, Version};
+use unattended::upgrade::{Clock, Version};
 use unattended::{Actor, Autopilot, Change, Ending, FilePermit, Grant, Outcome, Settings};
 use unattended_examples_support::{Failure, load};
 use unattended_redb::Redb;
@@ -41,6 +42,7 @@ use unattended_simulated::{ReleaseSpec, SimConfig, Simulated, World};
 
 use crate::fleet::{NEW, OLD, START_WALL_MS, author, births};
 use crate::journal::Mortal;
+use crate::kept::{Kept, world_log};
 use crate::operator::Desk;
 use crate::options::{Chooser, Operator, Options, Stop};
 use crate::output::Ended;
@@ -127,7 +129,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let post = Post::of(options)?;
     let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
-    // Whichever is there already may refuse before the other is touched.
+    // Whichever is there already may refuse before the other is touched; a journal that is there, before its world is.
     let mut made = Made::before(
         journal_path
             .into_iter()
@@ -136,7 +138,8 @@ fn start(options: &Options) -> Result<u8, Failure> {
     if let Some(path) = journal_path {
         check_is_no_empty_file(path)?;
     }
-    let world_first = journal_path.is_some_and(|path| world_log(path).exists());
+    let kept = journal_path.map_or(Kept::Nothing, Kept::of);
+    let world_first = kept == Kept::World && !journal_path.is_some_and(Path::exists);
     let (early, config) = if world_first {
         (Some(Simulated::new(config).map_err(Failure::input)?), None)
     } else {
@@ -148,7 +151,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     }
     .map_err(|error| Failure::Input(format!("the journal: {error}")))?;
     if let Some(path) = journal_path {
-        check_world_and_journal(path, &journal, world_first)?;
+        kept.check(path, &journal)?;
     }
     let simulated = match (early, config) {
         (Some(simulated), _) => simulated,
@@ -207,7 +210,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let mode = pilot.mode().clone();
     let (handle, run) = pilot.start(change).map_err(Failure::input)?;
     made.stay();
-    let mut stream = Stream::of(options, world_first)?;
+    let mut stream = Stream::of(options, kept == Kept::World)?;
     let mut events = stream.listen(&handle);
     desk.connect(&handle, &simulated);
     births(&simulated, &handle);
@@ -309,30 +312,6 @@ fn rules(paths: &[PathBuf]) -> Result<Guard, Failure> {
     Guard::load_all(paths).map_err(Failure::input)
 }
 
-/// A journal that has begun belongs to a world, and a world that was changed to a journal: neither goes with a new one of the other.
-fn check_world_and_journal(path: &Path, journal: &Redb, has_world: bool) -> Result<(), Failure> {
-    let end = futures::executor::block_on(journal.end()).map_err(Failure::input)?;
-    let (begun, world) = (end != Position::default(), world_log(path));
-    if begun && !has_world {
-        return Err(Failure::Input(format!(
-            "{}: this journal has begun, and {}, the world that it changed, is not there: restore that file, or name another journal",
-            path.display(),
-            world.display()
-        )));
-    }
-    // Behind its first line stands what was done to it.
-    let is_changed = || std::fs::read_to_string(&world).is_ok_and(|text| text.lines().nth(1).is_some());
-    if !begun && has_world && is_changed() {
-        return Err(Failure::Input(format!(
-            "{}: this journal is new, and {} is a world that a run with another one has changed: restore that journal, remove the world, or \
-             name another journal",
-            path.display(),
-            world.display()
-        )));
-    }
-    Ok(())
-}
-
 /// A journal would be made of it, and whoever named it by mistake would lose the place of a file of theirs.
 fn check_is_no_empty_file(path: &Path) -> Result<(), Failure> {
     match std::fs::metadata(path) {
@@ -366,11 +345,4 @@ impl Drop for Made {
             let _ = std::fs::remove_file(path);
         }
     }
-}
-
-/// Where the world keeps what was done to it.
-fn world_log(journal: &Path) -> PathBuf {
-    let mut name = journal.as_os_str().to_owned();
-    name.push(".world");
-    PathBuf::from(name)
 }

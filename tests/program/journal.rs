@@ -281,3 +281,29 @@ fn a_journal_that_is_being_written_is_in_use_and_not_damaged() {
         "{said:?}"
     );
 }
+
+#[test]
+fn a_world_that_has_lost_what_the_journal_says_was_done_is_damaged() {
+    let desk = Desk::new();
+    let killed = desk.run(&[&SMALL[..], &["--json", "--journal", "j.redb", "--kill-after", "901"]].concat());
+    assert_eq!(killed.code, None, "{killed:?}");
+    let (journal, whole) = (desk.read("j.redb"), desk.read("j.redb.world"));
+    let ends: Vec<usize> = (0..whole.len())
+        .filter(|at| whole[*at] == b'\n')
+        .map(|at| at + 1)
+        .collect();
+    // Emptied; within its first line, or behind it; in the middle, within a line or behind one.
+    for length in [0, 3, ends[0], whole.len() / 2, ends[ends.len() / 2]] {
+        desk.file("cut.redb", &journal).file("cut.redb.world", &whole[..length]);
+        let said = desk.run(&[&SMALL[..], &["--json", "--journal", "cut.redb"]].concat());
+        assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{length}: {said:?}");
+        for words in ["cut.redb.world: the world is damaged", "restore that file"] {
+            assert!(said.stderr.contains(words), "{length}: {}", said.stderr);
+        }
+        assert_eq!(desk.read("cut.redb.world"), &whole[..length]);
+    }
+    // What was cut off while it was written, nobody was told of.
+    let torn = [&whole[..], b"{\"t\":99"].concat();
+    desk.file("cut.redb", &journal).file("cut.redb.world", torn);
+    assert_eq!(desk.json(0, &["--journal", "cut.redb"])["outcome"], "completed");
+}

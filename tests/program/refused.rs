@@ -49,6 +49,14 @@ fn an_inventory_that_cannot_be_used_is_refused_with_its_place() {
         .file("twice.csv", "id,app,zone\np-1,pay,a\np-2,pay,a\np-1,pay,b\n")
         .file("short.csv", "id,app,zone\np-1,pay,a\np-2\n")
         .file("nameless.csv", "id,app,zone\np-1,pay,a\n,pay,a\n")
+        .file("long.csv", format!("id,app\np-1,pay\n{},pay\n", "p".repeat(1_025)))
+        .file(
+            "long.jsonl",
+            format!(
+                "{{\"id\": \"p-1\", \"app\": \"pay\"}}\n{{\"id\": \"{}\", \"app\": \"pay\"}}\n",
+                "p".repeat(1_025)
+            ),
+        )
         .file(
             "broken.jsonl",
             "{\"id\": \"p-1\", \"app\": \"pay\"}\n{\"id\": \"p-2\", \"app\"\n",
@@ -63,6 +71,8 @@ fn an_inventory_that_cannot_be_used_is_refused_with_its_place() {
     inventory("short.csv", &["3"]);
     inventory("nameless.csv", &["3", "id"]);
     inventory("broken.jsonl", &["2"]);
+    inventory("long.csv", &["long.csv:3", "`id`", "1024 bytes", "shorten it"]);
+    inventory("long.jsonl", &["long.jsonl:2", "id", "1024 bytes", "shorten it"]);
     inventory("absent.csv", &[]);
     refused(&desk, &["--inventory", "fleet.csv", "--map", "app=team"], &["team"]);
     refused(&desk, &["--inventory", "fleet.csv", "--map", "nonsense"], &["nonsense"]);

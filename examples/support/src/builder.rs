@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
+use crate::text::shortened;
 use crate::{Field, InputError, Inventory, Labels, MAX_TARGETS, Place, Spot, State, Target};
+
+/// Bytes of the longest id that a journal takes.
+const LONGEST_ID: usize = 1024;
 
 /// A hasher with fixed keys: the tables below are for look-ups, and nothing depends on their order.
 type Fixed = BuildHasherDefault<DefaultHasher>;
@@ -155,6 +159,14 @@ impl Builder {
         id_field: impl FnOnce() -> Field,
     ) -> Result<(), InputError> {
         room(self.targets.len(), || self.place(line))?;
+        if target.id.len() > LONGEST_ID {
+            return Err(InputError::BadValue {
+                place: self.place(line),
+                field: id_field(),
+                value: shortened(&target.id).into(),
+                problem: "has more than 1024 bytes: shorten it",
+            });
+        }
         let targets = &self.targets;
         if let Some(first) = self.ids.second(&target.id, line, |at| &targets[at].id) {
             return Err(InputError::Duplicate {

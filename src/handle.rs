@@ -510,7 +510,13 @@ impl Handle {
 
     /// Where the change stands, in full; `None` before the run has begun.
     pub fn summary(&self) -> Option<Summary> {
-        self.shared.machine.lock().as_ref().map(Machine::summary)
+        self.shared.machine.lock().as_ref().map(|machine| {
+            let mut summary = machine.summary();
+            if machine.is_withheld() {
+                summary.withhold();
+            }
+            summary
+        })
     }
 
     /// Where the change stands, in a few numbers: cheap enough for a progress bar. `None` before the run has

@@ -77,6 +77,27 @@ pub struct Summary {
     pub receipt: ReceiptView,
 }
 
+/// What holds a change up whose effects the permit does not let be sent.
+const PERMIT: &str = "the permit, which lets no effect be sent";
+
+impl Summary {
+    /// The permit lets no effect be sent: whatever else holds it up, nothing moves before that.
+    pub(crate) fn withhold(&mut self) {
+        if !matches!(self.outcome, None | Some(Outcome::Waiting)) {
+            return;
+        }
+        self.next.blocked_by = Some(PERMIT.to_owned());
+        if self.outcome.is_some() && self.ask.is_none() {
+            "the permit says yes again, then the next run goes on from the journal".clone_into(&mut self.next.what);
+        }
+    }
+
+    /// Whether it is the permit that holds it up.
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.next.blocked_by.as_deref() == Some(PERMIT)
+    }
+}
+
 /// What a person is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

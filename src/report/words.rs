@@ -156,6 +156,16 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
         lost => format!(" and {} nothing", count(lost, "target serves", "targets serve")),
     };
     match tone {
+        _ if summary.is_withheld() => {
+            let again = match summary.outcome {
+                Some(_) => ", then start the run again",
+                None => "",
+            };
+            (
+                format!("Nothing moves, as the permit lets no effect be sent: have it say yes{again}."),
+                true,
+            )
+        }
         Tone::Asking => (
             "A person must decide; no question is recorded: read the last decision below.".to_owned(),
             true,

@@ -391,6 +391,37 @@ fn births_stop_with_the_effects() {
     }
 }
 
+/// Who looks at the report of a change that the permit holds up reads that, while it runs and after it has ended.
+#[test]
+fn a_report_names_the_permit_that_holds_the_change_up() {
+    let mut bench = Bench::new("good", "");
+    bench.stop(Stop::Unreadable);
+    let told = |bench: &Bench| {
+        let summary = bench.stage.handle.summary().unwrap();
+        let text = unattended::report::text(&summary, 200);
+        assert!(
+            text.contains("the permit lets no effect be sent: have it say yes"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("Nothing for you to do") && !text.contains("no question is recorded"),
+            "{text}"
+        );
+        (summary.outcome, summary.next.blocked_by.unwrap(), summary.next.what)
+    };
+    assert!(bench.run_until(10 * MINUTE_MS).is_none());
+    let (outcome, by, _) = told(&bench);
+    assert!(outcome.is_none() && by.contains("the permit"), "{by}");
+    let ended = bench.run_until(200 * 60 * MINUTE_MS);
+    assert!(matches!(ended, Some(Ok(Outcome::Waiting))), "{ended:?}");
+    let (outcome, by, what) = told(&bench);
+    assert_eq!(outcome, Some(Outcome::Waiting));
+    assert!(
+        by.contains("the permit") && what.contains("the permit says yes again"),
+        "{by} {what}"
+    );
+}
+
 /// When the permit lets births go on, they do: its last word is no older than a second.
 #[test]
 fn births_go_on_with_the_permit() {

@@ -164,7 +164,9 @@ impl Machine {
             return false;
         }
         self.spend_rollback();
-        self.forget_stop();
+        if !is_new {
+            self.forget_stop();
+        }
         self.set_aside(&classes, &members, text);
         true
     }

@@ -30,13 +30,13 @@ impl Machine {
             Some(_) => self.overrule_evidence(),
             None => self.overrule_doubts(),
         }
+        self.asked_back = None;
         self.forget_stop();
     }
 
-    /// Nothing stops the change any more, and what will is a stop of its own.
+    /// What stopped the change does no longer, and what will is a stop of its own.
     pub(super) fn forget_stop(&mut self) {
         self.aside.forget_suspects();
-        self.asked_back = None;
         self.stop_text = None;
         self.stop_ln_e = None;
         self.stop_scope = None;

@@ -23,12 +23,20 @@ td.n { text-align: right; white-space: nowrap } td:first-child { white-space: no
 svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif } svg text { fill: var(--soft) }
 .curve { fill: none; stroke: var(--bar); stroke-width: 2 } .stop { stroke: var(--bad); stroke-width: 2; stroke-dasharray: 5 4 }
 .grid { stroke: var(--line) } svg text.stopped { fill: var(--bad) } figure { margin: 10px 0 } figcaption { color: var(--soft) }
+svg.narrow { display: none }
+@media (max-width: 640px) {
+  svg.narrow { display: block } svg.broad { display: none }
+  th, td { padding: 5px 6px }
+  .differ tr { display: grid; grid-template-columns: 4.6em 4.6em 1fr 4.6em; border-bottom: 1px solid var(--line) }
+  .differ th, .differ td { border-bottom: 0 } .differ th.why { display: none } .differ td.why { grid-column: 1 / -1; padding-top: 0 }
+}
 ";
 
-const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 56.0;
 const FOOT: f64 = 26.0;
+/// A curve is drawn twice, and the style sheet shows the one that fits: text in a drawing that shrinks cannot be read on a phone.
+const SIZES: [(&str, f64); 2] = [("broad", 960.0), ("narrow", 350.0)];
 
 pub(crate) fn page(change: &RecordedChange, report: &ShadowReport) -> String {
     html! {
@@ -59,7 +67,10 @@ pub(crate) fn page(change: &RecordedChange, report: &ShadowReport) -> String {
                         }
                     }
                     h2 { "Exposure" }
-                    (curve(report))
+                    figure {
+                        @for (class, width) in SIZES { (curve(report, class, width)) }
+                        figcaption { "Targets on the new version, as the other tool had them." }
+                    }
                     h2 { "Where the two differ" }
                     @if report.disagreements.is_empty() { p { "Nowhere." } } @else { (table(report)) }
                     h2 { "What would have been decided" }
@@ -78,12 +89,12 @@ pub(crate) fn page(change: &RecordedChange, report: &ShadowReport) -> String {
 
 fn table(report: &ShadowReport) -> Markup {
     html! {
-        div class="wide" { table {
-            tr { th { "from" } th { "until" } th { "what" } th { "started" } th { "why" } }
+        div class="wide" { table class="differ" {
+            tr { th { "from" } th { "until" } th { "what" } th { "started" } th class="why" { "why" } }
             @for found in &report.disagreements {
                 tr {
                     td { (time(found.from_ms)) } td { (time(found.until_ms)) } td { (topic(found.topic)) }
-                    td class="n" { (found.starts) } td { (found.why) }
+                    td class="n" { (found.starts) } td class="why" { (found.why) }
                 }
             }
         } }
@@ -91,11 +102,11 @@ fn table(report: &ShadowReport) -> Markup {
 }
 
 /// Targets exposed over time, as steps, and where it would have ended.
-fn curve(report: &ShadowReport) -> Markup {
+fn curve(report: &ShadowReport, class: &str, width: f64) -> Markup {
     #[expect(clippy::cast_precision_loss, reason = "a picture")]
     let (end, most) = (report.ended_ms.max(1) as f64, report.most_exposed.max(1) as f64);
     #[expect(clippy::cast_precision_loss, reason = "a picture")]
-    let x = |ms: u64| LEFT + (WIDTH - LEFT) * (ms as f64 / end).min(1.0);
+    let x = |ms: u64| LEFT + (width - LEFT) * (ms as f64 / end).min(1.0);
     #[expect(clippy::cast_precision_loss, reason = "a picture")]
     let y = |targets: u64| (HEIGHT - FOOT) * (1.0 - 0.94 * (targets as f64 / most).min(1.0));
     let mut path = format!("M{LEFT:.1} {:.1}", y(0));
@@ -104,20 +115,20 @@ fn curve(report: &ShadowReport) -> Markup {
     }
     path.push_str(&format!("H{:.1}", x(report.ended_ms)));
     html! {
-        figure {
-            svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label="targets exposed over time" {
-                line class="grid" x1=(LEFT) x2=(WIDTH) y1=(y(0)) y2=(y(0)) {}
-                text x=(LEFT - 8.0) y=(y(0)) text-anchor="end" { "0" }
-                text x=(LEFT - 8.0) y=(y(report.most_exposed) + 4.0) text-anchor="end" { (report.most_exposed) }
-                text x=(LEFT) y=(HEIGHT - 6.0) { "0h" }
-                text x=(WIDTH) y=(HEIGHT - 6.0) text-anchor="end" { (time(report.ended_ms)) }
-                path class="curve" d=(path) {}
-                @if let Some(stop) = &report.stop {
-                    line class="stop" x1=(x(stop.at_ms)) x2=(x(stop.at_ms)) y1="0" y2=(y(0)) {}
-                    text class="stopped" x=(x(stop.at_ms) + 6.0) y="14" { "stopped here: " (stop.exposed) }
-                }
+        svg class=(class) viewBox=(format!("0 0 {width} {HEIGHT}")) role="img" aria-label="targets exposed over time" {
+            line class="grid" x1=(LEFT) x2=(width) y1=(y(0)) y2=(y(0)) {}
+            text x=(LEFT - 8.0) y=(y(0)) text-anchor="end" { "0" }
+            text x=(LEFT - 8.0) y=(y(report.most_exposed) + 4.0) text-anchor="end" { (report.most_exposed) }
+            text x=(LEFT) y=(HEIGHT - 6.0) { "0h" }
+            text x=(width) y=(HEIGHT - 6.0) text-anchor="end" { (time(report.ended_ms)) }
+            path class="curve" d=(path) {}
+            @if let Some(stop) = &report.stop {
+                @let at = x(stop.at_ms);
+                // On the side of the line where there is room.
+                @let (label, anchor) = if at > width * 0.6 { (at - 6.0, "end") } else { (at + 6.0, "start") };
+                line class="stop" x1=(at) x2=(at) y1="0" y2=(y(0)) {}
+                text class="stopped" x=(label) y="14" text-anchor=(anchor) { "stopped here: " (stop.exposed) }
             }
-            figcaption { "Targets on the new version, as the other tool had them." }
         }
     }
 }

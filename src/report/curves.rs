@@ -327,7 +327,8 @@ impl Panel {
         let value = ln.exp();
         if value < 0.99 {
             format!("{value:.2}").trim_end_matches('0').to_owned()
-        } else if value > 1_000_000.5 {
+        } else if value > 999_999.5 {
+            // The words for it would not fit beside the axis.
             let power = (ln / std::f64::consts::LN_10).round();
             format!("1e{power:.0}")
         } else {

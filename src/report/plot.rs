@@ -157,9 +157,13 @@ impl Plot {
                     // A label this close to the corner would run into the names of the zones.
                     @let free = self.x(at) >= self.left + 14.0;
                     path.axis d={"M" (px(self.x(at))) " " (px(self.floor())) "v4"} {}
-                    @if free { text x=(px(self.x(at))) y=(px(first_row)) text-anchor="middle" { (utc) } }
+                    @if free {
+                        @let (x, anchor) = self.under(at, &utc);
+                        text x=(px(x)) y=(px(first_row)) text-anchor=(anchor) { (utc) }
+                    }
                     @if let Some(local) = local.filter(|_| free) {
-                        text.local x=(px(self.x(at))) y=(px(first_row + 14.0)) text-anchor="middle" { (local) }
+                        @let (x, anchor) = self.under(at, &local);
+                        text.local x=(px(x)) y=(px(first_row + 14.0)) text-anchor=(anchor) { (local) }
                     }
                 }
                 text x=(px(corner)) y=(px(first_row)) text-anchor=(anchor) { "UTC" }
@@ -167,6 +171,16 @@ impl Plot {
                     text.local x=(px(corner)) y=(px(first_row + 14.0)) text-anchor=(anchor) { (self.size.abridged(city)) }
                 }
             }
+        }
+    }
+
+    /// Where a label below the time axis stands: in the middle under its mark, unless it would be cut off at the edge.
+    fn under(&self, at_ms: u64, label: &str) -> (f64, &'static str) {
+        let (x, letters) = (self.x(at_ms), label.chars().count());
+        if x + real(letters as u64) * self.size.letter() / 2.0 > self.width {
+            (self.width, "end")
+        } else {
+            (x, "middle")
         }
     }
 

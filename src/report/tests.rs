@@ -539,3 +539,15 @@ fn the_same_summary_gives_the_same_bytes() {
     let options = PageOptions::new().owner_zone("Asia/Shanghai");
     assert_eq!(page(&hostile(), &options), page(&hostile(), &options));
 }
+
+#[test]
+fn a_label_of_an_axis_is_short_enough_for_its_margin() {
+    let mut summary = sample();
+    summary.evidence_curve[1].ln_stop = 8.5 * std::f64::consts::LN_10;
+    let html = page_of(&summary);
+    let beside = html.split("dy=\"4\" text-anchor=\"end\">").skip(1);
+    let labels: Vec<&str> = beside.filter_map(|rest| rest.split('<').next()).collect();
+    assert!(labels.contains(&"1e6") && labels.contains(&"1e8"), "{labels:?}");
+    // The narrower margin has room for seven letters.
+    assert!(labels.iter().all(|label| label.chars().count() <= 7), "{labels:?}");
+}

@@ -209,3 +209,31 @@ fn decisions_are_found_by_words_and_kind_and_all_are_there_without_a_script() {
         );
     }
 }
+
+#[test]
+fn the_page_of_a_shadow_can_be_read_at_every_size() {
+    let desk = Desk::new();
+    // One that would have been stopped, and one with many spans in which the two differ.
+    for (release, code) in [("crash", 1), ("good", 0)] {
+        let run = [
+            "--synthetic",
+            "300x6",
+            "--release",
+            release,
+            "--json",
+            "--record",
+            "run.jsonl",
+        ];
+        let said = desk.run(&run);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        let said = desk.example("shadow", &["run.jsonl", "--html", "page.html"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let page = String::from_utf8(desk.read("page.html")).unwrap();
+        assert!(!page.contains("Nowhere."), "{release}: they differ in nothing");
+        let found = looked_at(&desk, &page, &[]);
+        for size in ["phone", "desktop"] {
+            sound(&found[size], &format!("{release}, {size}"));
+        }
+        std::fs::remove_file(desk.path("run.jsonl")).unwrap();
+    }
+}

@@ -65,7 +65,10 @@ function measure(page) {
     const parent = node.parentElement;
     if (plain(node.data) === "" || parent.closest("script, style, option, desc, title") || !seen(parent)) continue;
     const style = getComputedStyle(parent);
-    if (parseFloat(style.fontSize) < 10) faults.push(`${style.fontSize} is too small: ${plain(node.data)}`);
+    // As it is seen: a drawing may have shrunk it.
+    const drawing = parent.ownerSVGElement;
+    const size = parseFloat(style.fontSize) * (drawing ? drawing.getScreenCTM().a : 1);
+    if (size < 10) faults.push(`${size.toFixed(1)} px is too small: ${plain(node.data)}`);
     const range = inside.createRange();
     range.selectNodeContents(node);
     for (const rect of range.getClientRects()) {
@@ -82,6 +85,19 @@ function measure(page) {
       const [w, h] = [Math.min(a.x1, b.x1) - Math.max(a.x0, b.x0), Math.min(a.y1, b.y1) - Math.max(a.y0, b.y0)];
       // Lines of one paragraph may touch.
       if (a.node !== b.node && w > 2 && h > 4) faults.push(`one over the other: ${a.text} | ${b.text}`);
+    }
+  }
+  for (const box of inside.querySelectorAll("div, section, figure, td")) {
+    if (!scrolls(box) && seen(box) && box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible") {
+      faults.push(`scrolls out: ${name(box)}`);
+    }
+  }
+  for (const svg of inside.querySelectorAll("svg")) {
+    if (!seen(svg)) continue;
+    const whole = svg.getBoundingClientRect();
+    for (const text of svg.querySelectorAll("text")) {
+      const box = text.getBoundingClientRect();
+      if (box.left < whole.left - 1 || box.right > whole.right + 1) faults.push(`cut off by its drawing: ${plain(text.textContent)}`);
     }
   }
   for (const control of inside.querySelectorAll("input, select, summary")) {

@@ -273,6 +273,7 @@ fn a_target_that_is_put_back_while_others_go_on_is_no_way_back_of_the_change() {
         starts: vec![(1, 2), (500, 2)],
         factor: 1,
         back: None,
+        fails: 0..u64::MAX,
         minutes: 600,
     };
     let plain = record.report("");
@@ -297,6 +298,7 @@ fn the_way_back_is_known_while_it_goes_on_and_begins_with_the_first_of_its_own_o
         starts: vec![(1, 20)],
         factor: 1,
         back: None,
+        fails: 0..u64::MAX,
         minutes: 180,
     };
     let lines = record.lines();
@@ -328,6 +330,7 @@ fn who_goes_back_does_not_wait_also_before_that_can_be_told() {
         starts: vec![(1, 2)],
         factor: 1,
         back: None,
+        fails: 0..u64::MAX,
         minutes: 500,
     }
     .lines();
@@ -356,6 +359,7 @@ fn where_nothing_was_measured_nothing_is_known() {
         starts: vec![(1, 2)],
         factor: 1,
         back: Some(20),
+        fails: 0..u64::MAX,
         minutes: 30,
     };
     let measured = record.report("");

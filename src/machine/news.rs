@@ -187,7 +187,7 @@ impl Machine {
     fn lets_births_in(&self) -> bool {
         self.may(Act::Start)
             && self.autonomy.begun
-            && !(self.confirms_batches() && self.autonomy.confirmed.is_none())
+            && (!self.confirms_batches() || self.autonomy.confirmed.is_some())
             && !self.is_halted()
             && !self.is_withheld()
             && !self.stop_pending()

@@ -388,7 +388,7 @@ fn at_l2_a_person_confirms_each_batch() {
 }
 
 /// A case with a batch that is one application's alone, before one of several; its number and the application.
-fn batch_of_one_application() -> (Case, u16, String) {
+fn batch_of_one_application() -> Option<(Case, u16, String)> {
     let shapes = [(4, 6), (5, 8), (3, 10)];
     for (seed, (apps, each)) in (0..400).flat_map(|seed| shapes.map(|shape| (seed, shape))) {
         let mut case = Case::calm(apps, each).level(Level::L2);
@@ -402,16 +402,16 @@ fn batch_of_one_application() -> (Case, u16, String) {
             let of = apps(batch);
             if of.len() == 1 && apps(batch + 1).len() > 1 {
                 let app = of.into_iter().next().unwrap();
-                return (case, batch, app);
+                return Some((case, batch, app));
             }
         }
     }
-    panic!("no seed has such a batch");
+    None
 }
 
 #[test]
 fn at_l2_a_yes_opens_the_batch_that_was_named_and_no_other() {
-    let (case, batch, app) = batch_of_one_application();
+    let (case, batch, app) = batch_of_one_application().expect("some seed has such a batch");
     let mut stage = case.stage();
     let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
     let driven = stage.drive(async {

@@ -24,6 +24,8 @@ pub(super) struct Aside {
     unclear_since: Option<u64>,
     /// Classes that are alone at fault, and that people are asked about.
     suspects: Vec<u32>,
+    /// The interval behind which that was looked at last.
+    looked: u64,
 }
 
 impl Aside {
@@ -154,12 +156,18 @@ impl Machine {
         if !self.may_be_about_class() {
             return false;
         }
+        let leaves_it_to_people = self.may_roll_back().is_err();
+        if !is_new && leaves_it_to_people && self.aside.looked == self.next_interval {
+            // Traffic says nothing new of it.
+            return false;
+        }
+        self.aside.looked = self.next_interval;
         let (classes, members) = self.alone_at_fault(code);
         if classes != self.aside.suspects {
             // An answer is about those that were named.
             self.questions.close(QuestionKind::SetClassAside);
         }
-        if classes.is_empty() || self.may_roll_back().is_err() {
+        if classes.is_empty() || leaves_it_to_people {
             self.aside.suspects = classes;
             return false;
         }
@@ -224,6 +232,9 @@ impl Machine {
     /// A person said to take back the class that they were asked about.
     pub(super) fn set_aside_by_person(&mut self) {
         let classes = std::mem::take(&mut self.aside.suspects);
+        if classes.is_empty() {
+            return;
+        }
         let members = self.members(&classes);
         let text = self.stop_text.clone().unwrap_or_default();
         self.forget_stop();

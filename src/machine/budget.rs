@@ -86,7 +86,7 @@ impl Machine {
         self.autonomy.confirmed.get_or_insert(0);
         let exposure = self.room_of_exposure();
         let room = [self.room_of_the_day(), exposure].into_iter().flatten().min();
-        if room == Some(0) && self.waits_for_room() {
+        if room == Some(0) && self.waiting_for_room() > 0 {
             let (beyond, why, yes) = if exposure == Some(0) {
                 let most = share(self.alive, self.setup.change.settings.budget.exposure_share_ppm);
                 let why = format!("{most} targets have the new version, as many as may without a person");
@@ -101,7 +101,9 @@ impl Machine {
                 Beyond::Age | Beyond::Starts => "it goes on when the day has passed",
             };
             self.ask_beyond(beyond, why, yes, otherwise, commands);
-        } else if self.autonomy.beyond == Some(Beyond::Starts) && !(self.decides_by(5) && self.waits_for_room()) {
+        } else if self.autonomy.beyond == Some(Beyond::Starts)
+            && !(self.decides_by(5) && self.waiting_for_room() > room.unwrap_or(u64::MAX))
+        {
             // The few that each hour of a sliding day lets go end no question of the others.
             self.autonomy.beyond = None;
             self.questions.close(QuestionKind::BeyondBudget);
@@ -130,11 +132,12 @@ impl Machine {
         self.too_old().is_some() || self.room_of_the_day() == Some(0) || self.room_of_exposure() == Some(0)
     }
 
-    /// Whether somebody would be started if more might be.
-    fn waits_for_room(&self) -> bool {
-        (0u32..).zip(&self.lanes).any(|(app, lane)| {
-            lane.hold.is_none() && !lane.is_untouched() && self.frontier.lane(AppIndex(app)).waiting_in_open > 0
-        })
+    /// How many would be started if as many might be.
+    fn waiting_for_room(&self) -> u64 {
+        let lanes = (0u32..).zip(&self.lanes);
+        let open = lanes.filter(|(_, lane)| lane.hold.is_none() && !lane.is_untouched());
+        open.map(|(app, _)| u64::from(self.frontier.lane(AppIndex(app)).waiting_in_open))
+            .sum()
     }
 
     fn ask_beyond(&mut self, beyond: Beyond, why: String, yes: &str, otherwise: &str, commands: &mut Commands) {

@@ -29,6 +29,8 @@ struct Domain {
     /// The class of its region.
     region: Option<u32>,
     candidates: Vec<TargetIndex>,
+    /// Living targets.
+    alive: usize,
     /// Looks in a row that showed nobody.
     missed: u8,
     /// Since when it cannot be reached.
@@ -80,6 +82,7 @@ impl Domains {
         }
         for (domain, members) in domains.list.iter_mut().zip(members) {
             let stride = members.len().div_ceil(CANDIDATES).max(1);
+            domain.alive = members.len();
             domain.candidates = members.into_iter().step_by(stride).collect();
         }
         domains
@@ -103,6 +106,7 @@ impl Domains {
             name: parts.collect::<Vec<_>>().join(", "),
             region: tables.class_named(&class),
             candidates: Vec::new(),
+            alive: 0,
             missed: 0,
             silent_ms: None,
         });
@@ -121,10 +125,11 @@ impl Domains {
             self.number(&values, tables)
         };
         self.of.push(number);
-        if let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number)))
-            && domain.candidates.len() < CANDIDATES
-        {
-            domain.candidates.push(target);
+        if let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number))) {
+            domain.alive += 1;
+            if domain.candidates.len() < CANDIDATES {
+                domain.candidates.push(target);
+            }
         }
     }
 
@@ -139,6 +144,7 @@ impl Domains {
         self.forget(target);
         let number = self.of.get(target.0 as usize).copied().flatten();
         if let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number))) {
+            domain.alive = domain.alive.saturating_sub(1);
             domain.candidates.retain(|candidate| *candidate != target);
         }
     }
@@ -264,7 +270,7 @@ impl Machine {
             .zip(&self.domains.list)
             .map(|(number, domain)| {
                 let samples = named(&mut domain.candidates.iter().copied());
-                if !samples.is_empty() {
+                if !samples.is_empty() || domain.alive == 0 {
                     return samples;
                 }
                 // Those that were spread over it are gone, and nobody was born since: any of the others.

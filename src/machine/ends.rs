@@ -28,6 +28,7 @@ impl Machine {
         if matches!(self.course, Course::Ended(Outcome::Waiting | Outcome::Frozen)) {
             self.frozen = self.frozen.map(|_| self.now_ms);
             self.paused = self.paused.map(|_| self.now_ms);
+            self.withheld_ms = None;
             self.course = if self.stop_began() {
                 Course::Back
             } else {

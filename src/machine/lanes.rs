@@ -526,6 +526,18 @@ impl Lane {
         self.finished = false;
     }
 
+    /// Its rules let nothing of it start now, as was found at the last look.
+    pub(super) fn is_held(&self, now_ms: u64) -> bool {
+        self.hold
+            .as_ref()
+            .is_some_and(|hold| !hold.back && !hold.is_over(now_ms))
+    }
+
+    /// A person let go what wanted a person.
+    pub(super) const fn is_allowed_by_person(&self) -> bool {
+        self.allowed_by_person
+    }
+
     pub(super) const fn is_finished(&self) -> bool {
         self.finished
     }

@@ -32,13 +32,11 @@ impl Machine {
     /// One target stays as it is.
     pub(super) fn pin(&mut self, target: &str, actor: &Actor, reason: &str) {
         let found = self.index(target).filter(|at| self.targets[at.0 as usize].alive);
-        if found.is_some_and(|at| !self.targets[at.0 as usize].on_new) {
-            // Whoever comes back under the name is meant, too.
-            self.pinned.insert(target.to_owned());
-        }
         let text = match found {
             None => format!("there is no target {target}"),
             Some(at) if self.leave_out(at, actor, reason) => {
+                // Whoever comes back under the name is meant, too.
+                self.pinned.insert(target.to_owned());
                 return self.decide_text("target.pinned", format!("{target} stays as it is"), None);
             }
             Some(at) if self.targets[at.0 as usize].in_flight.is_some() => {

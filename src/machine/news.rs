@@ -198,8 +198,10 @@ impl Machine {
     /// Whether the rules would not let anything of an application start now, and not all of it is through: by births alone the release would grow
     /// in its protected hours.
     fn rules_hold_births(&self, app: AppIndex) -> bool {
-        let is_through = self.lanes.get(app.0 as usize).is_none_or(Lane::is_finished);
-        !is_through && !self.is_unruled() && !self.would_admit(app)
+        let Some(lane) = self.lanes.get(app.0 as usize).filter(|lane| !lane.is_finished()) else {
+            return false;
+        };
+        lane.is_held(self.now_ms) || !lane.is_allowed_by_person() && !self.is_unruled() && !self.would_admit(app)
     }
 
     /// Whom the metric source must watch besides the planned: the living newborns.

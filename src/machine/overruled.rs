@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::QuestionKind;
+
 use super::Machine;
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,7 @@ impl Machine {
     /// What stopped the change does no longer, and what will is a stop of its own.
     pub(super) fn forget_stop(&mut self) {
         self.aside.forget_suspects();
+        self.questions.close(QuestionKind::SetClassAside);
         self.stop_text = None;
         self.stop_ln_e = None;
         self.stop_scope = None;

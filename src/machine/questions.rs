@@ -193,12 +193,15 @@ impl Machine {
         }
         if self.decides_by(5)
             && self.ended().is_none()
-            && let Some((since, why)) = self.withheld_ms.zip(self.withheld.as_ref())
-            && self.now_ms >= since.saturating_add(self.person_patience_ms)
+            && let Some(why) = self.withheld.as_ref()
         {
-            // Attempts that may send nothing have no end, and births and deaths are no progress.
-            let text = format!("nothing has been let out for {}: {why}", span(self.now_ms - since));
-            self.wait_for("permit.withheld", text, commands);
+            let since = *self.withheld_ms.get_or_insert(self.now_ms);
+            let waited_ms = self.now_ms.saturating_sub(since);
+            if waited_ms >= self.person_patience_ms {
+                // Attempts that may send nothing have no end, and births and deaths are no progress.
+                let text = format!("nothing has been let out for {}: {why}", span(waited_ms));
+                return self.wait_for("permit.withheld", text, commands);
+            }
         }
         if let Some(since) = self.frozen.or(self.paused)
             && self.now_ms >= since.saturating_add(self.person_patience_ms)

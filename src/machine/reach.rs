@@ -71,11 +71,13 @@ impl Machine {
             );
             given_up.push((TargetIndex(at), reason));
         }
-        self.left_unseen |= !given_up.is_empty();
+        let gives_up = !given_up.is_empty();
+        self.left_unseen |= gives_up;
         for (target, reason) in given_up {
             self.owe(target, true, reason);
         }
-        false
+        // On the way forward it is weighed first whether a person has to say that so many are left.
+        gives_up && !back
     }
 
     /// Those whose domain can be reached again take their turn as far as each of their classes lets them: it may have stood still while

@@ -53,10 +53,10 @@ impl Sight {
 impl Machine {
     /// Hands out what may start forward.
     pub(super) fn start_forward(&mut self, commands: &mut super::Commands) {
+        self.go_on_rehearsing(commands);
         if self.is_unseen() {
             return;
         }
-        self.go_on_rehearsing(commands);
         self.start_waiting(commands);
         // Who waits for a domain will be started, and has taken its room.
         let room = self.room_to_start(MAX_STARTS, commands);

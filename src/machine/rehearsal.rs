@@ -68,6 +68,9 @@ impl Machine {
         if !self.may(Act::Start) {
             return self.end_rehearsal();
         }
+        if direction == Direction::Forward && self.is_unseen() {
+            return;
+        }
         let rules = match direction {
             Direction::Forward => RulesDirection::Forward,
             Direction::Back => RulesDirection::Rollback,

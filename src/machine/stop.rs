@@ -232,7 +232,12 @@ impl Machine {
         }
         self.ask_for_the_way_back(commands);
         let waits = !self.parked.is_empty() || self.domains.waiting() > 0;
-        if self.in_flight > 0 || waits || !self.nothing_is_offered() {
+        if self.in_flight > 0 {
+            // Whoever is blocked next waits anew.
+            self.blocked_back = None;
+            return;
+        }
+        if waits || !self.nothing_is_offered() {
             return;
         }
         if self.caps_hold_the_way_back() {

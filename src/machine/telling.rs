@@ -67,7 +67,8 @@ impl Machine {
     /// The permit has begun to withhold effects, or has stopped to.
     pub(crate) fn permit(&mut self, withheld: Option<String>) {
         if withheld.is_none() || self.withheld.is_none() {
-            self.withheld_ms = withheld.as_ref().map(|_| self.now_ms);
+            // The time that is known here may be of before the journal, or the controller, was away.
+            self.withheld_ms = None;
         }
         self.withheld = withheld;
     }
@@ -207,6 +208,7 @@ impl Machine {
             );
             matters.push(Matter {
                 detail: Some(class.to_owned()),
+                one_of_many: true,
                 otherwise: format!("{class} stays on {}, and the rest goes on", change.from),
                 remedy: "the end of the change; what was set aside is among its debts".to_owned(),
                 ..self.matter("class.aside", Severity::Warning, text)
@@ -249,6 +251,7 @@ impl Machine {
             let text = format!("nothing has been seen of {name} for {minutes} min, and {waiting} targets wait for it");
             matters.push(Matter {
                 detail: Some(name.to_owned()),
+                one_of_many: true,
                 otherwise: format!(
                     "its targets wait, and everything else goes on; after {patience} they are left behind as debt"
                 ),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use unattended::batching::{Ramp, Side, pct};
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Platform, TargetId};
-use unattended::{Handle, Level, OnClassFault, Outcome, QuestionKind};
+use unattended::{Grant, Handle, Level, OnClassFault, Outcome, QuestionKind};
 use unattended_simulated::World;
 
-use crate::support::{Act, Case, Ended, MINUTE_MS, NEW, OLD, person};
+use crate::support::{Act, Case, Ended, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, person};
 
 /// Four stacks, and a first batch in which each of them is in each zone.
 fn case(release: &'static str) -> Case {
@@ -220,6 +220,27 @@ fn a_person_takes_back_the_class_or_everything_or_goes_on() {
             assert_eq!(played.first_difference, None, "{told}");
         }
     }
+}
+
+/// Whoever lets the change act by itself meanwhile has answered: nothing is asked any more.
+#[test]
+fn a_grant_answers_what_is_asked_about_a_class() {
+    let [case, _] = left_to_people();
+    let class = of_class(&case, "stack", "stack-1");
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        while handle.question().is_none() {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+        }
+        let until = START_WALL_MS + 1_000 * i64::try_from(HOUR_MS).unwrap();
+        let grant = Grant::new(Level::L4, person(), until).unwrap();
+        handle.grant(grant, "go on by yourself").unwrap();
+        clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+        assert!(handle.questions().is_empty(), "{:?}", handle.questions());
+    });
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:#?}", last(&ended));
+    only_these_stayed(&ended, &class, case.targets.len());
 }
 
 /// What is asked about one class is asked about everything once everybody shows it.

@@ -67,7 +67,8 @@ const AGAIN_MS: u64 = 5_000;
 /// # Limits
 ///
 /// - It keeps the name of each target that it has seen, some sixty bytes.
-/// - News are read again from their domains where an old cursor asks for them. Cursors of another router begin anew.
+/// - News are read again from their domains where an old cursor asks for them. Cursors of another router begin anew, and so do those
+///   behind which domains have told something more than 65,536 times.
 /// - [`Platform::desired`] is told one domain at a time: a scope is `DOMAIN:SCOPE`.
 ///
 /// Which targets are held while their domain is silent is the change's matter: see

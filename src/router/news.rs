@@ -3,7 +3,7 @@
 //! What is kept is their order only: which domain told how many, from which of its cursors. The news themselves are the
 //! domains', and are read again where somebody asks from an old cursor.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures::future::join_all;
 use unattended_upgrade::{Clock, FleetChange, News, PlatformError};
@@ -13,6 +13,8 @@ use super::Router;
 /// The lower bits of a cursor count news; the upper say whose.
 const COUNT_BITS: u32 = 40;
 const COUNT: u64 = (1 << COUNT_BITS) - 1;
+/// So many pieces at least stay as they came, for those who read more slowly than others.
+const KEPT: usize = 1 << 16;
 
 /// News of one domain that came together.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,11 @@ struct Piece {
 pub(super) struct Merged {
     /// Tells the cursors of this router from those of one before.
     mark: u64,
+    /// As they came; before them one of each domain with all that was forgotten the order of.
     pieces: Vec<Piece>,
     count: u64,
+    /// How many news are of those whose order is forgotten.
+    unordered: u64,
     /// By domain, the cursor to ask from next.
     ends: Vec<u64>,
 }
@@ -41,14 +46,15 @@ impl Merged {
             mark: (wall_ms.unsigned_abs() / 1_000) << COUNT_BITS,
             pieces: Vec::new(),
             count: 0,
+            unordered: 0,
             ends: Vec::new(),
         }
     }
 
-    /// How many news were told before this cursor.
+    /// How many news were told before this cursor. Where their order is forgotten, they are told from the beginning.
     const fn place(&self, cursor: u64) -> u64 {
         let told = cursor & COUNT;
-        if cursor & !COUNT == self.mark && told <= self.count {
+        if cursor & !COUNT == self.mark && told >= self.unordered && told <= self.count {
             told
         } else {
             0
@@ -68,6 +74,33 @@ impl Merged {
             _ => self.pieces.push(Piece { domain, from, count }),
         }
     }
+
+    /// Forgets the order of old news, where there are many and whoever asks from `from` has read them: that grows with the domains and
+    /// with the times they were asked.
+    fn forget(&mut self, from: u64) {
+        if self.pieces.len() < 2 * KEPT {
+            return;
+        }
+        let old = self.pieces.len() - KEPT;
+        let (mut read, mut unordered) = (0, 0);
+        for piece in &self.pieces[..old] {
+            if unordered + piece.count > from {
+                break;
+            }
+            unordered += piece.count;
+            read += 1;
+        }
+        if unordered <= self.unordered {
+            return;
+        }
+        self.unordered = unordered;
+        let mut of: BTreeMap<usize, Piece> = BTreeMap::new();
+        for piece in self.pieces.drain(..read) {
+            let all = of.entry(piece.domain).or_insert(Piece { count: 0, ..piece });
+            all.count += piece.count;
+        }
+        self.pieces.splice(..0, of.into_values());
+    }
 }
 
 impl<C: Clock> Router<C> {
@@ -76,6 +109,7 @@ impl<C: Clock> Router<C> {
         let mut merged = self.merged.lock().await;
         merged.ends.resize(self.domains.len(), 0);
         let (known, from) = (merged.count, merged.place(cursor));
+        merged.forget(from);
         let mut news = if from < known {
             self.told_before(&merged, from).await?
         } else {
@@ -145,5 +179,64 @@ impl<C: Clock> Router<C> {
                 homes.insert(target.clone(), domain);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `domains`, each telling of one at each of `polls`.
+    fn told(domains: usize, polls: usize) -> Merged {
+        let mut merged = Merged::new(0);
+        merged.ends.resize(domains, 0);
+        for poll in 0..polls {
+            for domain in 0..domains {
+                merged.add(domain, 1, poll as u64 + 1);
+            }
+            merged.forget(merged.count);
+        }
+        merged
+    }
+
+    #[test]
+    fn the_order_of_news_that_were_read_is_forgotten() {
+        let merged = told(300, 2_000);
+        assert_eq!(merged.count, 600_000);
+        assert!(merged.pieces.len() <= 2 * KEPT + 300, "{}", merged.pieces.len());
+        // Nothing is lost, and each domain's is whole.
+        let all: u64 = merged.pieces.iter().map(|piece| piece.count).sum();
+        assert_eq!(all, merged.count);
+        for domain in [0, 299] {
+            let mut next = 0;
+            for piece in merged.pieces.iter().filter(|piece| piece.domain == domain) {
+                assert_eq!(piece.from, next);
+                next += piece.count;
+            }
+            assert_eq!(next, 2_000);
+        }
+        let cursor = |told: u64| merged.cursor(told);
+        assert_eq!(merged.place(cursor(merged.count)), merged.count);
+        assert_eq!(merged.place(cursor(merged.unordered)), merged.unordered);
+        assert_eq!(merged.place(cursor(merged.unordered - 1)), 0, "told from the beginning");
+        assert!(merged.count - merged.unordered >= KEPT as u64);
+    }
+
+    #[test]
+    fn the_order_of_news_that_were_not_read_is_kept() {
+        let mut merged = told(2, KEPT - 1);
+        for poll in KEPT as u64..2 * KEPT as u64 {
+            merged.add(0, 1, poll);
+            merged.add(1, 1, poll);
+        }
+        let pieces = merged.pieces.len();
+        assert!(pieces > 3 * KEPT);
+        merged.forget(0);
+        assert_eq!((merged.pieces.len(), merged.unordered), (pieces, 0));
+        merged.forget(100);
+        assert_eq!((merged.pieces.len(), merged.unordered), (pieces - 98, 100));
+        // Whoever reads more slowly than another is told nothing else.
+        merged.forget(50);
+        assert_eq!((merged.pieces.len(), merged.unordered), (pieces - 98, 100));
     }
 }

@@ -22,6 +22,7 @@ use self::news::Merged;
 const ANSWER_MS: u64 = 5_000;
 /// For so long no question waits for a domain that has let one go by: what asks many domains at once must not be held up by one.
 const DEAF_MS: u64 = 15_000;
+const NOWHERE: &str = "no domain has the target";
 /// An order for a target that may be where nothing is seen is given again after so long.
 const AGAIN_MS: u64 = 5_000;
 
@@ -175,8 +176,8 @@ impl<C: Clock> Router<C> {
         }
     }
 
-    /// The domains of targets, in their order. A stranger to all is the first one's, which says so.
-    async fn homes(&self, targets: &[TargetId]) -> Result<Vec<usize>, PlatformError> {
+    /// The domains of targets, in their order; `None`: all domains say that it is not there.
+    async fn homes(&self, targets: &[TargetId]) -> Result<Vec<Option<usize>>, PlatformError> {
         let known: Vec<Option<usize>> = {
             let homes = self.homes.read();
             targets.iter().map(|target| homes.get(target).copied()).collect()
@@ -193,12 +194,12 @@ impl<C: Clock> Router<C> {
         .into_iter();
         Ok(known
             .into_iter()
-            .map(|home| home.or_else(|| found.next()).unwrap_or(0))
+            .map(|home| home.or_else(|| found.next().flatten()))
             .collect())
     }
 
     /// Looks for targets in every domain.
-    async fn find(&self, strangers: &[TargetId]) -> Result<Vec<usize>, PlatformError> {
+    async fn find(&self, strangers: &[TargetId]) -> Result<Vec<Option<usize>>, PlatformError> {
         let looks =
             (self.domains.iter().enumerate()).map(|(at, domain)| self.ask(at, domain.platform.observe(strangers)));
         let answers = join_all(looks).await;
@@ -235,7 +236,7 @@ impl<C: Clock> Router<C> {
         match silent {
             // It may live where nothing is seen.
             Some(error) if found.contains(&None) => Err(error),
-            _ => Ok(found.into_iter().map(|home| home.unwrap_or(0)).collect()),
+            _ => Ok(found),
         }
     }
 
@@ -262,7 +263,8 @@ impl<C: Clock> Router<C> {
         let homes = self.homes(targets).await?;
         let mut parts: BTreeMap<usize, (Vec<usize>, Vec<TargetId>)> = BTreeMap::new();
         for (place, (target, home)) in targets.iter().zip(homes).enumerate() {
-            let (places, names) = parts.entry(home).or_default();
+            // Who is nowhere is asked of the first, which says so.
+            let (places, names) = parts.entry(home.unwrap_or(0)).or_default();
             places.push(place);
             names.push(target.clone());
         }
@@ -283,7 +285,8 @@ impl<C: Clock> Router<C> {
     async fn home(&self, target: &TargetId) -> Result<&dyn Platform, EffectOutcome> {
         match self.homes(std::slice::from_ref(target)).await {
             Ok(homes) => {
-                let home = homes.first().and_then(|&home| self.domains.get(home));
+                let home = homes.first().copied().flatten();
+                let home = home.and_then(|home| self.domains.get(home));
                 home.map(|domain| domain.platform.as_ref()).ok_or_else(nowhere)
             }
             Err(PlatformError::Garbled(reason)) => Err(EffectOutcome::Failed { reason: reason.into() }),
@@ -293,9 +296,7 @@ impl<C: Clock> Router<C> {
 }
 
 fn nowhere() -> EffectOutcome {
-    EffectOutcome::Failed {
-        reason: "the router has no domains".into(),
-    }
+    EffectOutcome::Failed { reason: NOWHERE.into() }
 }
 
 /// Gives an order to the one domain that has the target.
@@ -339,8 +340,9 @@ impl<C: Clock + 'static> Platform for Router<C> {
             return Err(PlatformError::Unsupported("endpoint"));
         }
         let homes = self.homes(std::slice::from_ref(target)).await?;
-        let Some((at, domain)) = homes.first().and_then(|&at| Some((at, self.domains.get(at)?))) else {
-            return Err(PlatformError::Unavailable("the router has no domains".to_owned()));
+        let home = homes.first().copied().flatten();
+        let Some((at, domain)) = home.and_then(|at| Some((at, self.domains.get(at)?))) else {
+            return Err(PlatformError::Unavailable(NOWHERE.to_owned()));
         };
         self.ask(at, domain.platform.control_endpoint(target, version)).await
     }

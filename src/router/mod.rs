@@ -260,6 +260,9 @@ impl<C: Clock> Router<C> {
         + Send
         + Sync,
     ) -> Result<Vec<T>, PlatformError> {
+        if self.domains.is_empty() {
+            return Err(PlatformError::Unavailable(NOWHERE.to_owned()));
+        }
         let homes = self.homes(targets).await?;
         let mut parts: BTreeMap<usize, (Vec<usize>, Vec<TargetId>)> = BTreeMap::new();
         for (place, (target, home)) in targets.iter().zip(homes).enumerate() {

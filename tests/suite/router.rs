@@ -430,4 +430,6 @@ fn domains_are_named_once_and_well() {
     assert_eq!(mixed.capabilities(), SimConfig::default().capabilities);
     let none = Router::new(sim.clock());
     assert_eq!(none.capabilities(), Capabilities::none());
+    let seen = sim.executor().run(none.observe(&[id("app-0-0")])).unwrap();
+    assert!(matches!(seen, Err(PlatformError::Unavailable(_))), "{seen:?}");
 }

@@ -12,6 +12,7 @@ mod class_views;
 mod classes;
 mod commands;
 mod cut;
+mod debts;
 mod differs;
 mod domains;
 mod ends;
@@ -63,7 +64,7 @@ use crate::around::Seen;
 use crate::input::{Decided, Header, Input};
 use crate::level::Act;
 use crate::notice::Desk;
-use crate::{Change, Debt, Level, Outcome, QuestionKind, RunError};
+use crate::{Change, Level, Outcome, QuestionKind, RunError};
 
 use self::autonomy::Autonomy;
 use self::classes::ClassState;
@@ -182,7 +183,7 @@ pub(crate) struct Machine {
     stop_scope: Option<String>,
     stop_ln_e: Option<f64>,
     start_failures: stop::StartFailures,
-    debts: Vec<Debt>,
+    debts: debts::Debts,
     /// Debts that are not excused by how the fleet was before.
     faulted: u64,
     record: Record,
@@ -334,7 +335,7 @@ impl Machine {
             stop_scope: None,
             stop_ln_e: None,
             start_failures: stop::StartFailures::default(),
-            debts: Vec::new(),
+            debts: debts::Debts::default(),
             faulted: 0,
             done_since: None,
             check_at: 0,
@@ -544,33 +545,6 @@ impl Machine {
             }
         }
         Ok(())
-    }
-
-    /// A target was lost to the plan; its application owes it. `excused` where it had not been healthy before, or where
-    /// others' health keeps it from being touched.
-    fn owe(&mut self, target: TargetIndex, excused: bool, reason: String) {
-        let state = self.targets[target.0 as usize];
-        if state.owed {
-            return;
-        }
-        self.faulted += u64::from(!excused);
-        self.targets[target.0 as usize].faulted = !excused;
-        self.redeem(target);
-        self.domains.no_longer_away(target);
-        let app = self.app_of(target);
-        let debt = Debt {
-            target: self.name(target).to_owned(),
-            owner: self.setup.change.fleet.app_name(app).to_owned(),
-            reason,
-            expires_unix_ms: self.unix_ms(self.now_ms.saturating_add(self.setup.change.settings.debt_expiry_ms)),
-        };
-        self.debts.push(debt);
-        self.targets[target.0 as usize].owed = true;
-        self.frontier.on(Event::Failed {
-            id: target,
-            at: self.now_ms,
-            retry: false,
-        });
     }
 
     fn decide_text(&mut self, code: &'static str, text: String, otherwise: Option<String>) {

@@ -231,15 +231,7 @@ impl Machine {
         self.set_on_new(target, false);
         self.untouch(target);
         self.redeem(target);
-        let name = self.name(target).to_owned();
-        let owed = self.targets[target.0 as usize].owed;
-        if let Some(at) = owed
-            .then(|| self.debts.iter().position(|debt| debt.target == name))
-            .flatten()
-        {
-            self.debts.remove(at);
-            self.faulted -= u64::from(std::mem::take(&mut self.targets[target.0 as usize].faulted));
-        }
+        self.forget_debt(target);
         if std::mem::take(&mut self.targets[target.0 as usize].lost) {
             self.lost -= 1;
         }

@@ -101,7 +101,7 @@ impl Machine {
             evidence_curve,
             holds,
             decisions,
-            debts: self.debts.clone(),
+            debts: self.debts.all(),
             isolated: self.isolations(),
             receipt: self.record.receipts(),
         }

@@ -75,6 +75,8 @@ pub(crate) struct Run {
     ask_news: bool,
     /// When domains were looked at last.
     domains_seen_ms: Option<u64>,
+    /// A comparison that could not be had is made again from then on.
+    look_again_ms: u64,
     last_look: LastLook,
     metrics: Metrics,
     /// Orders to heal that are under way, and the targets that they are about.
@@ -124,6 +126,7 @@ impl Run {
             watched: None,
             ask_news,
             domains_seen_ms: None,
+            look_again_ms: 0,
             last_look: LastLook::default(),
             metrics: Metrics::new(),
             heals: Calls::new(),
@@ -465,14 +468,18 @@ impl Run {
             }
             return Ok(Commands::default());
         }
+        let began_ms = self.world.clock.now();
+        if began_ms < self.look_again_ms {
+            return Ok(Commands::default());
+        }
         for targets in check.targets.chunks(LOOK_CHUNK) {
-            // A platform that cannot be seen says nothing: the comparison is made again later.
-            let Some(Ok(seen)) = self.within(platform.observe(targets)).await? else {
+            let seen = self.within(platform.observe(targets)).await?;
+            let Some(seen) = seen.and_then(Result::ok).filter(|seen| seen.len() == targets.len()) else {
+                // A platform that cannot be seen says nothing. Asked at each turn, it would hold up each for as long as a call may take.
+                let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
+                self.look_again_ms = began_ms.saturating_add(pace);
                 return Ok(Commands::default());
             };
-            if seen.len() != targets.len() {
-                return Ok(Commands::default());
-            }
             let found = targets
                 .iter()
                 .zip(&seen)

@@ -340,6 +340,7 @@ impl Machine {
         self.aside.strata = self.tables.strata_classes.iter().map(aside).collect();
         let mut left = 0;
         for &target in members {
+            self.doubt_birth(target);
             // It shows nothing of any class any more, wherever it is on its way.
             self.untouch(target);
             let state = &mut self.targets[target.0 as usize];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use unattended_batching::{Event, TargetIndex};
 
-use crate::Debt;
+use crate::{Debt, QuestionKind};
 
 use super::Machine;
 
@@ -44,6 +44,14 @@ impl Debts {
 }
 
 impl Machine {
+    /// Whether more is left behind than may be without a person's word. However well excused: a change that reached less than half has not
+    /// been done.
+    pub(super) fn too_many_are_left(&self) -> bool {
+        let limit = (self.alive * u64::from(self.setup.change.settings.debt_limit_ppm)).div_ceil(1_000_000);
+        let left = self.debts.len() as u64;
+        (self.faulted > limit || left * 2 > self.alive) && !self.granted.contains(&QuestionKind::LeaveDebt)
+    }
+
     /// A target was lost to the plan; its application owes it. `excused` where it had not been healthy before, or where
     /// others' health keeps it from being touched.
     pub(super) fn owe(&mut self, target: TargetIndex, excused: bool, reason: String) {

@@ -9,11 +9,11 @@ use unattended_upgrade::TargetId;
 use super::classes::{Evidence, Fresh};
 use super::span::span;
 use super::tables::Tables;
-use super::{Commands, Direction, Machine};
+use super::{Commands, Direction, Machine, Target};
 
 /// Targets of a domain that are looked at to see whether it can be reached.
 const SAMPLES: usize = 2;
-/// Of so many, spread over the domain, the first living ones.
+/// The first of so many living ones, spread over the domain.
 const CANDIDATES: usize = 64;
 /// It cannot be reached where so many looks in a row showed nobody.
 const MISSES: u8 = 2;
@@ -28,9 +28,10 @@ struct Domain {
     name: String,
     /// The class of its region.
     region: Option<u32>,
+    /// Living ones; none only where nobody lives there.
     candidates: Vec<TargetIndex>,
-    /// Living targets.
-    alive: usize,
+    /// How many live there.
+    living: usize,
     /// Looks in a row that showed nobody.
     missed: u8,
     /// Since when it cannot be reached.
@@ -81,9 +82,8 @@ impl Domains {
             members[usize::from(number)].push(target);
         }
         for (domain, members) in domains.list.iter_mut().zip(members) {
-            let stride = members.len().div_ceil(CANDIDATES).max(1);
-            domain.alive = members.len();
-            domain.candidates = members.into_iter().step_by(stride).collect();
+            domain.living = members.len();
+            domain.candidates = spread(members);
         }
         domains
     }
@@ -106,7 +106,7 @@ impl Domains {
             name: parts.collect::<Vec<_>>().join(", "),
             region: tables.class_named(&class),
             candidates: Vec::new(),
-            alive: 0,
+            living: 0,
             missed: 0,
             silent_ms: None,
         });
@@ -126,27 +126,40 @@ impl Domains {
         };
         self.of.push(number);
         if let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number))) {
-            domain.alive += 1;
+            domain.living += 1;
             if domain.candidates.len() < CANDIDATES {
                 domain.candidates.push(target);
             }
         }
     }
 
-    /// The target is no more.
+    /// The target is no more; `all` are those there ever were.
+    pub(super) fn died(&mut self, target: TargetIndex, all: &[Target]) {
+        self.forget(target);
+        let number = self.of.get(target.0 as usize).copied().flatten();
+        let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number))) else {
+            return;
+        };
+        domain.living = domain.living.saturating_sub(1);
+        domain.candidates.retain(|&candidate| candidate != target);
+        if domain.candidates.is_empty() && domain.living > 0 {
+            // Once for as many deaths as there are candidates, at the most.
+            let living = (0u32..).zip(all).zip(&self.of);
+            let members = living.filter(|((_, state), of)| state.alive && **of == number);
+            domain.candidates = spread(members.map(|((at, _), _)| TargetIndex(at)).collect());
+        }
+    }
+
+    /// The target waits for its domain no more.
     pub(super) fn forget(&mut self, target: TargetIndex) {
         self.waiting.remove(&target);
         self.away.remove(&target);
     }
 
-    /// The target is no more: another one is looked at in its place.
-    pub(super) fn bury(&mut self, target: TargetIndex) {
-        self.forget(target);
-        let number = self.of.get(target.0 as usize).copied().flatten();
-        if let Some(domain) = number.and_then(|number| self.list.get_mut(usize::from(number))) {
-            domain.alive = domain.alive.saturating_sub(1);
-            domain.candidates.retain(|candidate| *candidate != target);
-        }
+    /// Whether somebody lives where it can be reached.
+    pub(super) fn some_are_reached(&self) -> bool {
+        let reached = |domain: &Domain| domain.silent_ms.is_none() && domain.living > 0;
+        self.list.iter().any(reached)
     }
 
     /// The name of a target's domain and since when it cannot be reached, if it cannot.
@@ -249,6 +262,12 @@ impl Domains {
     }
 }
 
+/// Some of all, from all over.
+fn spread(members: Vec<TargetIndex>) -> Vec<TargetIndex> {
+    let stride = members.len().div_ceil(CANDIDATES).max(1);
+    members.into_iter().step_by(stride).collect()
+}
+
 fn value_of<'l>(labels: &[(&'l str, &'l str)], key: &str) -> Option<&'l str> {
     labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
 }
@@ -259,25 +278,11 @@ impl Machine {
         if self.domains.list.len() < 2 {
             return Vec::new();
         }
-        let is_alive = |target: &TargetIndex| self.targets[target.0 as usize].alive;
-        let named = |some: &mut dyn Iterator<Item = TargetIndex>| -> Vec<TargetId> {
-            some.filter(is_alive)
-                .take(SAMPLES)
-                .map(|target| TargetId::from(self.name(target)))
-                .collect()
+        let some = |domain: &Domain| {
+            let some = domain.candidates.iter().take(SAMPLES);
+            some.map(|&target| TargetId::from(self.name(target))).collect()
         };
-        (0u16..)
-            .zip(&self.domains.list)
-            .map(|(number, domain)| {
-                let samples = named(&mut domain.candidates.iter().copied());
-                if !samples.is_empty() || domain.alive == 0 {
-                    return samples;
-                }
-                // Those that were spread over it are gone, and nobody was born since: any of the others.
-                let of = (0u32..).zip(&self.domains.of).filter(|(_, of)| **of == Some(number));
-                named(&mut of.map(|(at, _)| TargetIndex(at)))
-            })
-            .collect()
+        self.domains.list.iter().map(some).collect()
     }
 
     /// Whether it matters that all domains were seen.

@@ -211,14 +211,21 @@ impl Machine {
         );
         let otherwise = "a healer (`Builder::healer`) would have had them carried out".to_owned();
         self.decide_text("heal.given_up", text, Some(otherwise));
-        let isolation_ms = self.setup.change.settings.isolation_ms;
         for order in orders.into_values() {
-            if order.remedy != Remedy::Readmit {
+            if order.remedy == Remedy::Readmit {
+                self.comes_back_by_itself(order.target);
+            } else {
                 self.heal_done(&order);
-            } else if let Some(out) = self.healing.out.get_mut(&order.target) {
-                let until_ms = self.now_ms.saturating_add(isolation_ms);
-                out.until_ms = out.until_ms.or(Some(until_ms));
             }
+        }
+    }
+
+    /// Nobody lets it in. An isolation that was taken back before it was answered for may have been carried out, and then lasts as long
+    /// as its lease from now at the most.
+    fn comes_back_by_itself(&mut self, target: TargetIndex) {
+        let until_ms = self.now_ms.saturating_add(self.setup.change.settings.isolation_ms);
+        if let Some(out) = self.healing.out.get_mut(&target) {
+            out.until_ms.get_or_insert(until_ms);
         }
     }
 
@@ -315,26 +322,13 @@ impl Machine {
                 );
                 self.decide_text("heal.failed", text, None);
                 if order.remedy == Remedy::Readmit {
-                    self.out_until_its_lease_ends(target);
+                    self.heal_undone(&order);
                 } else {
                     // It may have been done: it counts as out for as long as it then would be.
                     self.heal_done(&order);
                     self.could_not(target, order.remedy);
                 }
             }
-        }
-    }
-
-    /// It could not be let in. An isolation of which nobody knows whether it was heard has no end yet: it ends as one that is heard now.
-    fn out_until_its_lease_ends(&mut self, target: TargetIndex) {
-        let until_ms = self.now_ms.saturating_add(self.setup.change.settings.isolation_ms);
-        if let Some(out) = self
-            .healing
-            .out
-            .get_mut(&target)
-            .filter(|_| self.setup.header.decisions >= 5)
-        {
-            out.until_ms.get_or_insert(until_ms);
         }
     }
 
@@ -354,7 +348,10 @@ impl Machine {
     /// Nothing has happened. Who is out by an order before comes back by its lease.
     fn heal_undone(&mut self, order: &HealJob) {
         if order.remedy == Remedy::Readmit {
-            return self.out_until_its_lease_ends(order.target);
+            if self.decides_by(5) {
+                self.comes_back_by_itself(order.target);
+            }
+            return;
         }
         self.comes_back(order.target);
         if order.cause == Cause::BadNode {

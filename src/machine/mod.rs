@@ -11,6 +11,7 @@ mod class_sets;
 mod class_views;
 mod classes;
 mod commands;
+mod compare;
 mod cut;
 mod debts;
 mod differs;
@@ -134,8 +135,6 @@ pub(crate) struct Machine {
     back_by_person: bool,
     /// Since when only caps keep targets on a version that is to be left, and how many.
     blocked_back: Option<(u64, usize)>,
-    /// Some were given up in the end, as nobody saw what they run.
-    left_unseen: bool,
     questions: questions::Questions,
     /// Somebody who may not take the change back by a word has asked for it, and why.
     asked_back: Option<String>,
@@ -300,7 +299,6 @@ impl Machine {
             overruled: overruled::Overruled::default(),
             back_by_person: false,
             blocked_back: None,
-            left_unseen: false,
             parked: Vec::new(),
             questions: questions::Questions::default(),
             asked_back: None,

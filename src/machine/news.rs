@@ -124,14 +124,13 @@ impl Machine {
                 .and_then(|at| u32::try_from(at).ok())
         };
         let stratum = self.tables.stratum_of(app_index, label).or_else(like)?;
-        let before = self.index(name);
         let target = self.frontier.join(name, app, labels, side, self.now_ms).ok()?;
         debug_assert_eq!(target.0 as usize, self.targets.len(), "births take the next numbers");
-        let mut born = Target::new(stratum);
-        // News may be told once more, of before it was reached: whoever of this name may run the new version is looked at in the end.
-        born.ever_touched =
-            self.decides_by(5) && before.is_some_and(|before| self.targets[before.0 as usize].ever_touched);
-        self.targets.push(born);
+        let reborn = self.decides_by(5) && side == Side::Old && self.was_touched(name);
+        self.targets.push(Target {
+            reborn,
+            ..Target::new(stratum)
+        });
         self.births.push(name.to_owned());
         self.births_by_name.insert(name.to_owned(), target);
         self.domains.born(target, labels, &self.tables);
@@ -153,12 +152,39 @@ impl Machine {
             }
         } else {
             self.leave_newborn(target);
+            if self.course == Course::Back {
+                self.doubt_birth(target);
+            } else if self.is_aside(target) && self.doubt_birth(target) {
+                self.untouch(target);
+                self.goes_back(target);
+            }
         }
         Some(Member {
             target: name.to_owned(),
             stratum,
             control: false,
         })
+    }
+
+    /// Whether the one that had this name last was touched, or had its name from one that was.
+    fn was_touched(&self, name: &str) -> bool {
+        let last = self.index(name).map(|last| self.targets[last.0 as usize]);
+        last.is_some_and(|last| last.ever_touched || last.reborn)
+    }
+
+    /// News that are told again, as by a router of a later run, tell of a birth on the old version that was before its upgrade. So who
+    /// has the name of one that was touched is taken to run the new one where that goes back: an attempt looks, and touches
+    /// nobody who runs the old one. Whether it is.
+    pub(super) fn doubt_birth(&mut self, target: TargetIndex) -> bool {
+        let state = self.targets[target.0 as usize];
+        let doubted = state.reborn && state.alive && !state.on_new && state.in_flight.is_none();
+        if doubted {
+            self.touch(target);
+            self.set_on_new(target, true);
+            let at = self.now_ms;
+            self.frontier.on(Event::Finished { id: target, at });
+        }
+        doubted
     }
 
     /// On which version a target that is born now begins.
@@ -225,7 +251,7 @@ impl Machine {
         }
         self.alive -= 1;
         self.autonomy.forget(target);
-        self.domains.bury(target);
+        self.domains.died(target, &self.targets);
         self.forget_rehearsal(target);
         self.forget_healing(target);
         self.set_on_new(target, false);

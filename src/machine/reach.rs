@@ -12,6 +12,13 @@ impl Machine {
         self.decides_by(4) && self.domains.silent_since(target).is_some()
     }
 
+    /// Whom no look shows: the name of their domain, and since when it cannot be reached. Where that is so of all domains, it is the
+    /// platform that is out of sight, and a look has to show that.
+    pub(super) fn hides<'m>(&'m self) -> impl Fn(TargetIndex) -> Option<(&'m str, u64)> {
+        let apart = self.decides_by(5) && self.domains.some_are_reached();
+        move |target| self.domains.silent_since(target).filter(|_| apart)
+    }
+
     /// A target waits apart until its domain can be reached.
     pub(super) fn send_away(&mut self, target: TargetIndex) {
         self.redeem(target);
@@ -46,38 +53,6 @@ impl Machine {
         let dark = (0u32..).zip(reached.iter().zip(&unreached));
         let dark = dark.filter(|(_, (reached, unreached))| **unreached && !**reached);
         self.domains.set_dark(dark.map(|(class, _)| class).collect());
-    }
-
-    /// Whether some cannot be compared with what they should run, as their domain has been silent, and not for too long yet. Those of one that
-    /// has been are owed, and the rest is compared.
-    pub(super) fn waits_to_see_all(&mut self) -> bool {
-        let patience_ms = self.setup.change.settings.blocked_patience_ms;
-        let back = self.course == super::Course::Back;
-        let mut given_up = Vec::new();
-        for (at, target) in (0u32..).zip(&self.targets) {
-            if !target.alive || target.owed || back && !target.ever_touched {
-                continue;
-            }
-            let Some((name, since_ms)) = self.domains.silent_since(TargetIndex(at)) else {
-                continue;
-            };
-            let silent_ms = self.now_ms.saturating_sub(since_ms);
-            if silent_ms < patience_ms {
-                return true;
-            }
-            let reason = format!(
-                "nobody has seen what it runs: {name} could not be reached for {}",
-                span(silent_ms)
-            );
-            given_up.push((TargetIndex(at), reason));
-        }
-        let gives_up = !given_up.is_empty();
-        self.left_unseen |= gives_up;
-        for (target, reason) in given_up {
-            self.owe(target, true, reason);
-        }
-        // On the way forward it is weighed first whether a person has to say that so many are left.
-        gives_up && !back
     }
 
     /// Those whose domain can be reached again take their turn as far as each of their classes lets them: it may have stood still while

@@ -118,16 +118,20 @@ impl Machine {
         } else {
             let said = |offer: &Offered| offer.word_ms.is_some();
             if let Some(direction) = self.first_way(said) {
-                let targets = (self.autonomy.offered.iter())
-                    .filter(|(_, offer)| said(offer) && offer.direction == direction)
+                let hides = self.hides();
+                let targets: Vec<TargetId> = (self.autonomy.offered.iter())
+                    .filter(|(target, offer)| said(offer) && offer.direction == direction && hides(**target).is_none())
                     .map(|(&target, _)| TargetId::from(self.name(target)))
                     .collect();
-                self.autonomy.looks = Some(direction);
-                commands.check = Some(Check {
-                    targets,
-                    version: self.version_of(direction).clone(),
-                    any: false,
-                });
+                drop(hides);
+                if !targets.is_empty() {
+                    self.autonomy.looks = Some(direction);
+                    commands.check = Some(Check {
+                        targets,
+                        version: self.version_of(direction).clone(),
+                        any: false,
+                    });
+                }
             }
         }
         self.ask_for_steps(commands);
@@ -194,10 +198,13 @@ impl Machine {
             return false;
         };
         let patience = self.setup.change.settings.attempt_estimate_ms;
+        let hides = self.hides();
         let said: Vec<(TargetIndex, Offered)> = (self.autonomy.offered.iter())
             .filter(|(_, offer)| offer.word_ms.is_some() && offer.direction == direction)
+            .filter(|(target, _)| hides(**target).is_none())
             .map(|(&target, &offer)| (target, offer))
             .collect();
+        drop(hides);
         for (target, offer) in said {
             let name = self.name(target).to_owned();
             match wrong.iter().find(|(wrong, _)| *wrong == name) {

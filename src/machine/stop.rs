@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use unattended_batching::{Event, TargetIndex};
 use unattended_health::{Finding, Verdict};
-use unattended_upgrade::TargetId;
 
 use crate::{OnStop, Outcome, QuestionKind};
 
 use super::lanes::Lane;
 use super::span::span;
-use super::{Check, Commands, Course, Direction, Machine, Target};
+use super::{Commands, Course, Direction, Machine, Target};
 
 /// Starts of the new version that its own gate refused: deterministic ones reject the release.
 #[derive(Clone, Debug, Default)]
@@ -196,6 +195,9 @@ impl Machine {
             let at = self.now_ms;
             self.frontier.on(Event::Failed { id, at, retry: false });
         }
+        for at in self.setup.change.fleet.len()..self.targets.len() {
+            self.doubt_birth(TargetIndex(u32::try_from(at).unwrap_or(u32::MAX)));
+        }
         let touched = self.exposed_at_stop.unwrap_or_default();
         self.decide_text(
             "rollback.began",
@@ -287,13 +289,11 @@ impl Machine {
         if self.seen_until_ms().saturating_sub(since) < settings.warm_up_ms + settings.bake_ms {
             return;
         }
-        let limit = (self.alive * u64::from(settings.debt_limit_ppm)).div_ceil(1_000_000);
         if !self.is_judged() || self.healing.isolates() {
             return;
         }
-        // However well excused: a change that reached less than half has not been done.
-        let left = self.debts.len() as u64;
-        if (self.faulted > limit || left * 2 > self.alive) && !self.granted.contains(&QuestionKind::LeaveDebt) {
+        if self.too_many_are_left() {
+            let left = self.debts.len();
             let text = format!(
                 "{left} targets of {} cannot be brought to {}: leave them?",
                 self.alive, self.setup.change.to
@@ -307,91 +307,6 @@ impl Machine {
             return;
         }
         self.compare(commands);
-    }
-
-    /// Has the world looked at before the change calls itself done: belief is not enough.
-    fn compare(&mut self, commands: &mut Commands) {
-        if self.now_ms < self.check_at || self.decides_by(5) && self.waits_to_see_all() {
-            return;
-        }
-        // Where it cannot be had it is tried again at the pace of intervals.
-        self.check_at = self.now_ms + self.setup.change.settings.interval_ms;
-        let back = self.course == Course::Back;
-        let chosen = |target: &Target| target.alive && !target.owed && (target.ever_touched || !back);
-        let targets = (0u32..)
-            .zip(&self.targets)
-            .filter(|(_, target)| chosen(target))
-            .map(|(at, _)| TargetId::from(self.name(TargetIndex(at))))
-            .collect();
-        let change = &self.setup.change;
-        let version = if back { &change.from } else { &change.to };
-        commands.check = Some(Check {
-            targets,
-            version: version.clone(),
-            any: false,
-        });
-    }
-
-    /// The world was looked at: these do not run what they should. They are given time: some just restart.
-    pub(crate) fn seen(&mut self, wrong: &[(String, String)]) -> Commands {
-        let mut commands = self.compared(wrong);
-        self.tell_people(&mut commands);
-        commands
-    }
-
-    fn compared(&mut self, wrong: &[(String, String)]) -> Commands {
-        let mut commands = Commands::default();
-        if self.seen_by_hand(wrong) {
-            return commands;
-        }
-        if self.sight.silent_ms.is_some() {
-            // Others are seen: those that are not are a part that is cut off, and wait for it.
-            self.sight = super::receipts::Sight::at(self.now_ms);
-            return commands;
-        }
-        let settings = &self.setup.change.settings;
-        self.check_at = self.now_ms + settings.interval_ms;
-        self.sight = super::receipts::Sight::at(self.now_ms);
-        let patience = settings.blocked_patience_ms;
-        let names: BTreeSet<String> = wrong.iter().map(|(name, _)| name.clone()).collect();
-        let first = self.wrong_since.is_none();
-        let since = *self.wrong_since.get_or_insert(self.now_ms);
-        if first {
-            self.always_wrong = names;
-        } else {
-            self.always_wrong.retain(|name| names.contains(name));
-        }
-        if !wrong.is_empty() && self.now_ms - since < patience {
-            return commands;
-        }
-        // In a large fleet somebody always restarts: those who were right once are.
-        let lasting: Vec<&(String, String)> = wrong
-            .iter()
-            .filter(|(name, _)| self.always_wrong.contains(name))
-            .collect();
-        for (name, why) in &lasting {
-            if let Some(target) = self.index(name) {
-                self.owe(
-                    target,
-                    true,
-                    format!("its attempt succeeded, and it is not as it should be: {why}"),
-                );
-            }
-        }
-        let outcome = match (self.course, self.debts.is_empty()) {
-            (Course::Back, _) if lasting.is_empty() && !self.left_unseen => Outcome::RolledBack,
-            (Course::Back, _) => Outcome::RolledBackPartially,
-            (_, true) => Outcome::Completed,
-            (_, false) => Outcome::CompletedWithDebt,
-        };
-        self.end(outcome, &mut commands);
-        commands
-    }
-
-    /// What the world showed at earlier looks says nothing of what is done since.
-    fn forget_looks(&mut self) {
-        self.wrong_since = None;
-        self.always_wrong.clear();
     }
 
     /// Asks a person where nothing has moved for the whole patience and no window explains it.

@@ -13,6 +13,8 @@ pub(super) struct Target {
     pub(super) promised: bool,
     /// Touched at any time.
     pub(super) ever_touched: bool,
+    /// Born on the old version under the name of one that had been touched.
+    pub(super) reborn: bool,
     pub(super) on_new: bool,
     /// Its last attempt left it serving nothing.
     pub(super) lost: bool,
@@ -37,6 +39,7 @@ impl Target {
             touched: false,
             promised: false,
             ever_touched: false,
+            reborn: false,
             on_new: false,
             lost: false,
             closed: false,

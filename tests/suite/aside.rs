@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use unattended::batching::{Ramp, Side, pct};
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Platform, TargetId};
 use unattended::{Grant, Handle, Level, OnClassFault, Outcome, QuestionKind};
 use unattended_simulated::World;
 
+use crate::births::tell_again;
 use crate::support::{Act, Case, Ended, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, person};
 
 /// Four stacks, and a first batch in which each of them is in each zone.
@@ -277,6 +279,54 @@ fn births_into_a_class_that_is_set_aside_keep_the_old_version() {
 }
 
 /// A kill at some of the journal's groups: the next run comes to the same place.
+/// News are told again of some who run it: they left and were born on the old version, which was before their upgrade.
+#[test]
+fn a_birth_that_is_told_again_hides_nobody_from_the_way_back_of_its_class() {
+    for is_aside_before in [false, true] {
+        let mut case = case("errors=x10@stack=stack-1");
+        // One of each application at a time: most of the class wait for their turn to go back.
+        case.policy = case.policy.per_app(pct(4));
+        let class = of_class(&case, "stack", "stack-1");
+        let stage = case.stage();
+        let tell = tell_again(&stage, &case);
+        let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+        let of_it = class.clone();
+        let told = Arc::new(Mutex::new(BTreeSet::new()));
+        let kept = Arc::clone(&told);
+        let ended = stage.run_beside(async move {
+            let is_aside = || {
+                let decisions = handle.summary().map(|summary| summary.decisions);
+                decisions.is_some_and(|all| all.iter().any(|decision| decision.code == "class.aside"))
+            };
+            let on_new = || -> BTreeSet<String> {
+                let effects = platform.effects().into_iter();
+                let opened = effects.filter(|effect| of_it.contains(&effect.target) && effect.act == Act::Open);
+                opened.map(|effect| effect.target).collect()
+            };
+            while on_new().len() < 8 || is_aside_before && !is_aside() {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            assert_eq!(is_aside(), is_aside_before);
+            if !is_aside_before {
+                // Or they would be brought to the new version once more.
+                handle.pause(person(), "the controller is started again").unwrap();
+            }
+            let some = on_new();
+            tell(&some);
+            *kept.lock() = some;
+            if !is_aside_before {
+                while !is_aside() {
+                    clock.sleep_until(clock.now() + 1_000).await;
+                }
+                handle.resume(person(), "it is there again").unwrap();
+            }
+        });
+        assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:#?}", last(&ended));
+        only_these_stayed(&ended, &class, case.targets.len());
+        assert!(!told.lock().is_empty());
+    }
+}
+
 #[test]
 fn a_class_stays_aside_over_a_kill() {
     let case = case("errors=x10@stack=stack-1");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Case, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, app_of, person};
+use crate::support::{Case, Effect, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, Watched, app_of, person};
 use parking_lot::Mutex;
 use serde_json::Value;
 use unattended::batching::Side;
@@ -349,45 +349,97 @@ fn nobody_is_born_to_a_release_in_protected_hours() {
     assert!(new["stack-0"] > 100, "{new:?}");
 }
 
-/// A source that tells everything anew, as a router of a new process does, tells of a name that left and came back before it was reached.
+/// Tells of some that they left and were born on the old version: news of before they were upgraded that are told once more, or of now.
+pub(crate) fn tell_again(stage: &Stage, case: &Case) -> impl Fn(&BTreeSet<String>) + use<> {
+    let (platform, all) = (Arc::clone(&stage.platform), case.targets.clone());
+    move |names| {
+        for target in all.iter().filter(|target| names.contains(&target.id)) {
+            let label = |(key, value): &(String, String)| (key.as_str().into(), value.as_str().into());
+            platform.tell_first([
+                FleetChange::Left {
+                    target: target.id.as_str().into(),
+                },
+                FleetChange::Joined {
+                    target: target.id.as_str().into(),
+                    app: target.app.as_str().into(),
+                    labels: target.labels.iter().map(label).collect(),
+                    version: OLD.into(),
+                },
+            ]);
+        }
+    }
+}
+
+/// The first of those that were brought to a version.
+fn first_brought_to(platform: &Watched, version: &str) -> BTreeSet<String> {
+    let effects = platform.effects().into_iter();
+    let there = effects.filter(|effect| effect.disturbs() && effect.version.as_deref() == Some(version));
+    there.take(5).map(|effect| effect.target).collect()
+}
+
 #[test]
-fn a_name_that_was_reached_is_looked_at_in_the_end_whatever_is_told_of_it() {
+fn a_birth_that_is_told_again_hides_nobody_from_the_way_back() {
+    for goes_back_before in [false, true] {
+        let case = Case::calm(4, 20);
+        let stage = case.stage();
+        let tell = tell_again(&stage, &case);
+        let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+        let ended = stage.run_beside(async move {
+            while handle.progress().is_none_or(|progress| progress.exposed < 30) {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            handle.pause(person(), "the controller is started again").unwrap();
+            clock.sleep_until(clock.now() + 20 * MINUTE_MS).await;
+            let back = || handle.roll_back(person(), "it is bad").unwrap();
+            if goes_back_before {
+                back();
+            }
+            tell(&first_brought_to(&platform, NEW));
+            clock.sleep_until(clock.now() + 5 * MINUTE_MS).await;
+            if !goes_back_before {
+                back();
+            }
+        });
+        assert_eq!(ended.outcome, Outcome::RolledBack);
+        ended.all_on_old();
+        let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
+        assert_eq!(played.first_difference, None);
+    }
+}
+
+#[test]
+fn who_runs_the_old_version_under_a_name_that_ran_the_new_one_is_looked_at_and_left_alone() {
     let case = Case::calm(4, 20);
     let stage = case.stage();
+    let tell = tell_again(&stage, &case);
     let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
-    let targets = case.targets.clone();
-    let reached = Arc::new(Mutex::new(String::new()));
-    let noted = Arc::clone(&reached);
+    let told = Arc::new(Mutex::new((BTreeSet::new(), 0)));
+    let kept = Arc::clone(&told);
     let ended = stage.run_beside(async move {
         while handle.progress().is_none_or(|progress| progress.exposed < 30) {
             clock.sleep_until(clock.now() + 1_000).await;
         }
-        handle.pause(person(), "the controller is started anew").unwrap();
-        clock.sleep_until(clock.now() + 20 * MINUTE_MS).await;
-        let effects = platform.effects();
-        let first = effects
-            .iter()
-            .find(|effect| effect.version.as_deref() == Some(NEW))
-            .unwrap();
-        let target = targets.iter().find(|target| target.id == first.target).unwrap();
-        noted.lock().clone_from(&target.id);
-        platform.tell_first([
-            FleetChange::Left {
-                target: target.id.as_str().into(),
-            },
-            FleetChange::Joined {
-                target: target.id.as_str().into(),
-                app: target.app.as_str().into(),
-                labels: (target.labels.iter())
-                    .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
-                    .collect(),
-                version: OLD.into(),
-            },
-        ]);
-        clock.sleep_until(clock.now() + 5 * MINUTE_MS).await;
-        handle.roll_back(person(), "bad").unwrap();
+        handle.roll_back(person(), "it is bad").unwrap();
+        while handle.progress().is_none_or(|progress| progress.exposed > 20) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        let back = first_brought_to(&platform, OLD);
+        tell(&back);
+        *kept.lock() = (back, clock.now());
     });
-    assert_eq!(ended.outcome, Outcome::RolledBackPartially);
-    let owed: Vec<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
-    assert_eq!(owed, [&*reached.lock()]);
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    ended.all_on_old();
+    let (told, told_ms) = &*told.lock();
+    assert_eq!(told.len(), 5);
+    let later = |effect: &&Effect| effect.at_ms > *told_ms && told.contains(&effect.target);
+    let later: Vec<_> = ended.effects.iter().filter(later).collect();
+    let finished = |name: &String| {
+        let lines = ended.dump().into_iter();
+        lines
+            .filter(|line| line.kind == "finished" && line.target.as_ref() == Some(name))
+            .count()
+    };
+    // There, back, and a look.
+    assert!(told.iter().all(|name| finished(name) == 3));
+    assert!(!later.iter().any(|effect| effect.disturbs()), "{later:?}");
 }

@@ -478,27 +478,51 @@ fn what_contradicts_itself_is_refused_at_the_start() {
     );
 }
 
-/// A healer that was silent from the order to isolate to the last try to let in: nobody knows who is out, and each comes back by a lease.
+/// Nobody knows whether they were isolated, and nobody lets them in: their leases end all the same.
 #[test]
-fn who_is_cut_off_by_orders_that_nobody_answered_comes_back() {
-    let mut case = Case::calm(10, 20);
-    case.settings.on_stop = OnStop::CutTraffic;
-    case.heals = Some(Can::ALL);
-    let stage = case.stage();
-    let (handle, clock, ward) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.ward));
-    let ended = stage.run_beside(async move {
-        while handle.progress().is_none_or(|progress| progress.exposed < 30) {
-            clock.sleep_until(clock.now() + 1_000).await;
-        }
-        ward.is_silent(true);
-        handle.roll_back(Actor::program("watch", "x"), "odd").unwrap();
-        clock.sleep_until(clock.now() + 20_000).await;
-        assert!(!handle.summary().unwrap().isolated.is_empty());
-        handle.resume(person(), "it was nothing").unwrap();
-        clock.sleep_until(clock.now() + 30 * MINUTE_MS).await;
-        ward.is_silent(false);
-    });
-    assert_eq!(ended.outcome, Outcome::Completed);
-    ended.all_on_new();
-    assert!(ended.summary.elapsed_ms < 24 * HOUR_MS, "{}", ended.summary.elapsed_ms);
+fn an_isolation_that_nobody_answers_for_ends_where_nobody_lets_them_in() {
+    let deaf = &["isolate", "readmit"][..];
+    let unable = Can {
+        readmit: false,
+        ..Can::ALL
+    };
+    for (hangs, can, goes_on) in [
+        (deaf, Can::ALL, true),
+        (deaf, Can::ALL, false),
+        (&deaf[..1], unable, true),
+        (&deaf[..1], unable, false),
+    ] {
+        let mut case = Case::calm(10, 20);
+        case.settings.on_stop = OnStop::CutTraffic;
+        case.heals = Some(can);
+        let stage = case.stage();
+        let (handle, clock, ward) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.ward));
+        let ended = stage.run_beside(async move {
+            while handle.progress().is_none_or(|progress| progress.exposed < 30) {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            ward.hangs_at(hangs);
+            handle
+                .roll_back(Actor::program("watch", "alert-7"), "it looks odd")
+                .unwrap();
+            clock.sleep_until(clock.now() + 20_000).await;
+            let out = handle.summary().unwrap().isolated;
+            assert!(
+                !out.is_empty() && out.iter().all(|one| one.until_ms.is_none()),
+                "{out:?}"
+            );
+            if goes_on {
+                handle.resume(person(), "it is fine").unwrap();
+            } else {
+                handle.roll_back(person(), "it is bad").unwrap();
+            }
+            clock.sleep_until(clock.now() + HOUR_MS).await;
+            let out = handle.summary().unwrap().isolated;
+            assert!(out.is_empty(), "{hangs:?} {can:?} {goes_on}: {out:?}");
+        });
+        let wanted = [Outcome::RolledBack, Outcome::Completed][usize::from(goes_on)];
+        assert_eq!(ended.outcome, wanted, "{hangs:?} {can:?}");
+        let played = futures::executor::block_on(replay(&*ended.journal, None)).unwrap();
+        assert_eq!(played.first_difference, None);
+    }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use unattended::upgrade::{Clock, FleetChange, TargetId};
-use unattended::{Outcome, Severity};
+use unattended::{Level, Outcome, Severity};
 
-use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, person};
+use crate::levels::{StageParts, work};
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, person};
 
 const REGIONS: [&str; 3] = ["eu", "us", "asia"];
 
@@ -240,6 +241,103 @@ fn a_region_that_stays_away_is_left_as_debt() {
     );
 }
 
+/// Looks at `asia` hang while the switch is on.
+fn switch_of_asia(stage: &Stage) -> Arc<AtomicBool> {
+    let silent = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&silent);
+    stage.platform.silent_where(move |targets| {
+        switch.load(Ordering::Relaxed) && targets.iter().any(|target| region_of(target.as_str()) == "asia")
+    });
+    silent
+}
+
+/// Everybody of asia is owed since it could not be reached, and nobody else is owed anything.
+#[track_caller]
+fn owes_asia(ended: &Ended, targets: u64) {
+    let debts = &ended.summary.debts;
+    assert_eq!(debts.len() as u64, targets, "{debts:?}");
+    for debt in debts {
+        assert_eq!(region_of(&debt.target), "asia", "{debt:?}");
+        assert!(
+            debt.reason.starts_with("region=asia could not be reached for"),
+            "{debt:?}"
+        );
+    }
+    let silent_ms = decisions(ended, "domain.silent")[0].0;
+    let waited_ms = ended.summary.elapsed_ms - silent_ms;
+    assert!(
+        (HOUR_MS..5 * HOUR_MS).contains(&waited_ms),
+        "it ended after {waited_ms} ms"
+    );
+    let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
+    assert_eq!(played.first_difference, None);
+}
+
+#[test]
+fn a_region_that_is_lost_after_some_of_it_was_upgraded_is_left_as_debt() {
+    let mut case = case();
+    case.settings.blocked_patience_ms = HOUR_MS;
+    let stage = case.stage();
+    let silent = switch_of_asia(&stage);
+    let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+    let ended = stage.run_beside(async move {
+        while handle.progress().is_none_or(|progress| progress.exposed < 60) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        let new = platform.effects();
+        let mut new = new.iter().filter(|effect| effect.version.as_deref() == Some(NEW));
+        assert!(
+            new.any(|effect| region_of(&effect.target) == "asia"),
+            "nobody there was upgraded"
+        );
+        silent.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    let of_asia = case.targets.iter().filter(|target| region_of(&target.id) == "asia");
+    owes_asia(&ended, of_asia.count() as u64);
+}
+
+#[test]
+fn a_region_that_is_lost_after_it_was_taken_back_leaves_a_rollback_partial() {
+    let mut case = case();
+    case.settings.blocked_patience_ms = HOUR_MS;
+    case.settings.tries = 20;
+    let stage = case.stage();
+    let silent = switch_of_asia(&stage);
+    // Some of the others take longer.
+    let is_late = Arc::new(AtomicBool::new(true));
+    let late = Arc::clone(&is_late);
+    stage.platform.old_not_ready_where(move |target| {
+        late.load(Ordering::Relaxed) && target.as_str().starts_with("app-3-") && region_of(target.as_str()) == "us"
+    });
+    let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
+    let in_asia = move |version: &str| -> BTreeSet<String> {
+        (platform.effects().into_iter())
+            .filter(|effect| effect.version.as_deref() == Some(version) && region_of(&effect.target) == "asia")
+            .map(|effect| effect.target)
+            .collect()
+    };
+    let touched = Arc::new(AtomicU64::new(0));
+    let of_asia = Arc::clone(&touched);
+    let ended = stage.run_beside(async move {
+        while handle.progress().is_none_or(|progress| progress.exposed < 60) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        handle.roll_back(person(), "it is slow").unwrap();
+        while in_asia(OLD) != in_asia(NEW) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        of_asia.store(in_asia(NEW).len() as u64, Ordering::Relaxed);
+        clock.sleep_until(clock.now() + 5 * MINUTE_MS).await;
+        silent.store(true, Ordering::Relaxed);
+        clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+        is_late.store(false, Ordering::Relaxed);
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBackPartially);
+    ended.all_on_old();
+    owes_asia(&ended, touched.load(Ordering::Relaxed));
+}
+
 #[test]
 fn a_change_that_waits_for_a_region_is_taken_up_again() {
     let whole = cut_off(&case(), 2 * HOUR_MS);
@@ -343,102 +441,94 @@ fn applications_go_on_in_the_other_regions_while_one_is_silent() {
     assert_eq!(played.first_difference, None);
 }
 
-/// A region is lost for good when most of it has the new version: what nobody can look at any more is owed, and the change ends, forward and
-/// back.
 #[test]
-fn a_region_that_is_lost_when_it_was_reached_keeps_no_change_from_its_end() {
-    for goes_back in [false, true] {
-        let mut case = case();
-        case.settings.blocked_patience_ms = HOUR_MS;
-        let stage = case.stage();
-        let is_lost = Arc::new(AtomicBool::new(false));
-        let switch = Arc::clone(&is_lost);
-        stage.platform.silent_where(move |targets: &[TargetId]| {
-            switch.load(Ordering::Relaxed) && targets.iter().any(|target| region_of(target.as_str()) == "asia")
-        });
-        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
-        let ended = stage.run_beside(async move {
-            while handle.progress().is_none_or(|progress| progress.exposed < 80) {
-                clock.sleep_until(clock.now() + 1_000).await;
-            }
-            is_lost.store(true, Ordering::Relaxed);
-            if goes_back {
-                handle.roll_back(person(), "orders fail").unwrap();
-            }
-        });
-        let expected = if goes_back {
-            Outcome::RolledBackPartially
-        } else {
-            Outcome::CompletedWithDebt
-        };
-        assert_eq!(ended.outcome, expected);
-        assert!(ended.summary.elapsed_ms < 24 * HOUR_MS, "{}", ended.summary.elapsed_ms);
-        let debts = &ended.summary.debts;
-        assert!(!debts.is_empty());
-        // Back, the lost ones use up what may be out of service of their applications, and others of these have to stay.
-        let of_asia = |debt: &&unattended::Debt| region_of(&debt.target) == "asia";
-        let (lost, others): (Vec<_>, Vec<_>) = debts.iter().partition(of_asia);
-        assert!(!lost.is_empty() && others.is_empty() != goes_back, "{debts:?}");
-        let by_caps = |debt: &unattended::Debt| debt.reason.contains("the caps let no more be out of service");
-        assert!(others.into_iter().all(by_caps), "{debts:?}");
-    }
-}
-
-/// All that were looked at first are gone, as when nodes are renewed: those that came in their place are.
-#[test]
-fn a_region_whose_targets_were_all_renewed_is_seen_to_be_silent() {
-    for is_renewed in [false, true] {
-        let mut case = Case::calm(4, 48);
+fn a_region_is_found_silent_whoever_of_it_has_died() {
+    for are_replaced in [true, false] {
+        // Three times as many of asia as are chosen to be looked at.
+        let mut case = Case::calm(4, 192);
         for target in &mut case.targets {
-            let region = REGIONS[target.id.rsplit_once('-').unwrap().1.parse::<usize>().unwrap() % 3];
-            target.labels.push(("region".to_owned(), region.to_owned()));
+            let region = region_of(&target.id).to_owned();
+            target.labels.push(("region".to_owned(), region));
         }
         case.policy = case.policy.spread(["region", "stack"]);
         case.settings.domains = vec!["region".to_owned()];
         let mut stage = case.stage();
-        let of_asia: BTreeSet<String> = case
-            .targets
-            .iter()
-            .filter(|target| target.labels.iter().any(|(_, value)| value == "asia"))
-            .map(|target| target.id.clone())
-            .collect();
-        let renewed = |id: &str| format!("{id}-b");
-        let silent: BTreeSet<String> = of_asia.iter().map(|id| renewed(id)).chain(of_asia.clone()).collect();
-        let is_off = Arc::new(AtomicBool::new(false));
-        let switch = Arc::clone(&is_off);
-        stage.platform.silent_where(move |targets: &[TargetId]| {
-            switch.load(Ordering::Relaxed) && targets.iter().any(|target| silent.contains(target.as_str()))
-        });
+        let silent = switch_of_asia(&stage);
         let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
-        let driven = stage.drive(async {
-            clock.sleep_until(2 * MINUTE_MS).await;
-            handle.pause(person(), "nodes are renewed").unwrap();
-            clock.sleep_until(20 * MINUTE_MS).await;
-            if is_renewed {
-                let of_asia = case.targets.iter().filter(|target| of_asia.contains(&target.id));
-                platform.tell_first(of_asia.flat_map(|target| {
-                    let labels = target.labels.iter();
-                    let born = FleetChange::Joined {
-                        target: renewed(&target.id).as_str().into(),
+        let asia: Vec<_> = (case.targets.into_iter())
+            .filter(|target| region_of(&target.id) == "asia")
+            .collect();
+        let run = stage.drive(async {
+            handle
+                .pause(person(), "who is born here is none of the world's")
+                .unwrap();
+            clock.sleep_until(10 * MINUTE_MS).await;
+            for (at, target) in asia.iter().enumerate() {
+                let stays = at + 2 == asia.len();
+                if are_replaced || !stays {
+                    let target = target.id.as_str().into();
+                    platform.tell_first([FleetChange::Left { target }]);
+                }
+                if are_replaced {
+                    let label = |(key, value): &(String, String)| (key.as_str().into(), value.as_str().into());
+                    platform.tell_first([FleetChange::Joined {
+                        // The rule for numbers puts it into the same region.
+                        target: format!("{}-{}", target.app, 302 + 3 * at).as_str().into(),
                         app: target.app.as_str().into(),
-                        labels: labels
-                            .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
-                            .collect(),
+                        labels: target.labels.iter().map(label).collect(),
                         version: OLD.into(),
-                    };
-                    let left = FleetChange::Left {
-                        target: target.id.as_str().into(),
-                    };
-                    [left, born]
-                }));
+                    }]);
+                }
             }
-            clock.sleep_until(25 * MINUTE_MS).await;
-            is_off.store(true, Ordering::Relaxed);
-            clock.sleep_until(60 * MINUTE_MS).await;
+            clock.sleep_until(20 * MINUTE_MS).await;
+            silent.store(true, Ordering::Relaxed);
+            clock.sleep_until(30 * MINUTE_MS).await;
         });
-        assert!(driven.unwrap().is_none());
+        assert!(run.unwrap().is_none());
         let summary = stage.handle.summary().unwrap();
-        let silent = summary.decisions.iter().filter(|one| one.code == "domain.silent");
-        assert_eq!(silent.count(), 1, "renewed: {is_renewed}");
+        let told: Vec<_> = (summary.decisions.iter())
+            .filter(|decision| decision.code == "domain.silent")
+            .map(|decision| (decision.at_ms, decision.text.as_str()))
+            .collect();
+        assert!(
+            matches!(told[..], [(at_ms, text)] if at_ms > 20 * MINUTE_MS && text.starts_with("region=asia")),
+            "{are_replaced}: {told:?}"
+        );
+        let left = [577, 768][usize::from(are_replaced)];
+        assert_eq!(stage.handle.progress().unwrap().targets, left);
     }
+}
+
+#[test]
+fn what_is_done_by_hand_elsewhere_is_seen_while_a_region_is_silent() {
+    let stage = case().level(Level::L0).stage();
+    let parts = StageParts::of(&stage);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (over, hands) = (Arc::clone(&is_over), Arc::clone(&parts.hands));
+    let is_asia = |target: &str| region_of(target) == "asia";
+    // From the first step there on, which therefore nobody sees.
+    let has_begun = move || hands.lock().iter().any(|(target, _)| is_asia(target));
+    let begun = has_begun.clone();
+    stage.platform.silent_where(move |targets| {
+        !over.load(Ordering::Relaxed) && targets.iter().any(|target| is_asia(target.as_str())) && begun()
+    });
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        let exposed = || handle.progress().map_or(0, |progress| progress.exposed);
+        let away = async {
+            while !has_begun() {
+                clock.sleep_until(clock.now() + 1_000).await;
+            }
+            let before = exposed();
+            clock.sleep_until(clock.now() + 5 * HOUR_MS).await;
+            let seen = exposed() - before;
+            assert!(seen > 0, "{seen} were seen while asia was silent");
+            is_over.store(true, Ordering::Relaxed);
+        };
+        futures::join!(work(&parts, true), away);
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
+    assert_eq!(played.first_difference, None);
 }

@@ -3,6 +3,7 @@
 mod around;
 mod aside;
 mod asking;
+mod batches;
 mod births;
 mod budgets;
 mod change;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::births::tell_again;
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, OLD, dump, person};
 use parking_lot::Mutex;
 use unattended::batching::Side;
-use unattended::upgrade::{Clock, FleetChange, MemoryJournal, Wanted};
+use unattended::upgrade::{Clock, MemoryJournal, Wanted};
 use unattended::{Actor, CommandError, Outcome, Permit, PermitError, Severity};
 
 #[test]
@@ -526,7 +527,7 @@ fn a_pin_is_of_the_name() {
     let case = Case::calm(4, 20);
     let stage = case.stage();
     let (handle, clock, platform) = (stage.handle.clone(), stage.sim.clock(), Arc::clone(&stage.platform));
-    let all = case.targets.clone();
+    let (all, tell) = (case.targets.clone(), tell_again(&stage, &case));
     let pinned = Arc::new(Mutex::new(String::new()));
     let noted = Arc::clone(&pinned);
     let ended = stage.run_beside(async move {
@@ -542,20 +543,7 @@ fn a_pin_is_of_the_name() {
         clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
         let labels: Vec<(&str, &str)> = target.labels.iter().map(|(key, value)| (&**key, &**value)).collect();
         assert_eq!(handle.version_for(&target.id, &target.app, &labels), Side::Old);
-        platform.tell_first([
-            FleetChange::Left {
-                target: target.id.as_str().into(),
-            },
-            FleetChange::Joined {
-                target: target.id.as_str().into(),
-                app: target.app.as_str().into(),
-                labels: labels
-                    .into_iter()
-                    .map(|(key, value)| (key.into(), value.into()))
-                    .collect(),
-                version: OLD.into(),
-            },
-        ]);
+        tell(&BTreeSet::from([target.id.clone()]));
     });
     let name = pinned.lock().clone();
     assert_eq!(ended.outcome, Outcome::CompletedWithDebt);

@@ -1,7 +1,7 @@
 //! Parts of the world outside that do not answer the autopilot, at the start and under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, OLD, Pager, Watched, person};
 use async_trait::async_trait;
@@ -321,4 +321,40 @@ windows:
         "{back:?}"
     );
     assert_eq!(ended.summary.human_actions, 0);
+}
+
+/// Each takes as long as a call may: asked for at each turn, they would leave little time for anything else.
+#[test]
+fn a_comparison_that_cannot_be_had_is_asked_for_once_an_interval() {
+    let case = Case::calm(2, 12);
+    let mut stage = case.stage();
+    let silent = Arc::new(AtomicBool::new(false));
+    let looks = Arc::new(AtomicU64::new(0));
+    let (switch, counted) = (Arc::clone(&silent), Arc::clone(&looks));
+    stage.platform.silent_where(move |targets| {
+        let compares = targets.len() == 24 && switch.load(Ordering::Relaxed);
+        counted.fetch_add(u64::from(compares), Ordering::Relaxed);
+        compares
+    });
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let hour = stage.drive(async {
+        while handle.progress().is_none_or(|progress| progress.exposed < 24) {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        silent.store(true, Ordering::Relaxed);
+        while looks.load(Ordering::Relaxed) == 0 {
+            clock.sleep_until(clock.now() + 1_000).await;
+        }
+        // Each word brings a turn.
+        for _ in 0..360 {
+            clock.sleep_until(clock.now() + 10_000).await;
+            handle.step(person(), "app-0-0", "it is no step").unwrap();
+        }
+    });
+    assert!(hour.unwrap().is_none());
+    let asked = looks.load(Ordering::Relaxed);
+    assert!((30..=61).contains(&asked), "{asked} looks within an hour");
+    silent.store(false, Ordering::Relaxed);
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
 }

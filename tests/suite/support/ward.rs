@@ -1,7 +1,5 @@
 //! Somebody who heals in the simulated world, keeps every order, and cannot do what a test says.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use unattended::selfheal::{HealError, HealOrder, Healer, NodeId};
 
 use super::*;
@@ -51,7 +49,7 @@ pub(crate) struct Ward {
     names: Mutex<BTreeMap<NodeId, String>>,
     given: Mutex<Vec<Given>>,
     after: Mutex<Option<AfterEach>>,
-    silent: AtomicBool,
+    hangs: Mutex<Vec<&'static str>>,
 }
 
 impl Ward {
@@ -63,7 +61,7 @@ impl Ward {
             names: Mutex::default(),
             given: Mutex::default(),
             after: Mutex::new(None),
-            silent: AtomicBool::new(false),
+            hangs: Mutex::default(),
         })
     }
 
@@ -91,13 +89,14 @@ impl Ward {
         *self.after.lock() = Some(Box::new(after));
     }
 
-    /// It answers nothing while this is so, and does nothing.
-    pub(crate) fn is_silent(&self, silent: bool) {
-        self.silent.store(silent, Ordering::Relaxed);
+    /// Orders of these kinds are never answered from now on.
+    pub(crate) fn hangs_at(&self, acts: &[&'static str]) {
+        *self.hangs.lock() = acts.to_vec();
     }
 
-    async fn hangs_if_silent(&self) {
-        if self.silent.load(Ordering::Relaxed) {
+    async fn may_hang(&self, act: &str) {
+        let hangs = self.hangs.lock().contains(&act);
+        if hangs {
             std::future::pending::<()>().await;
         }
     }
@@ -128,7 +127,7 @@ impl Ward {
 #[async_trait]
 impl Healer for Ward {
     async fn isolate(&self, order: &HealOrder, node: NodeId, lease_ms: u64) -> Result<(), HealError> {
-        self.hangs_if_silent().await;
+        self.may_hang("isolate").await;
         let done = match self.can.isolate {
             true => self.sim.isolate(order, node, lease_ms).await,
             false => Err(HealError::Unsupported),
@@ -137,7 +136,7 @@ impl Healer for Ward {
     }
 
     async fn readmit(&self, order: &HealOrder, node: NodeId) -> Result<(), HealError> {
-        self.hangs_if_silent().await;
+        self.may_hang("readmit").await;
         let done = match self.can.readmit {
             true => self.sim.readmit(order, node).await,
             false => Err(HealError::Unsupported),

@@ -127,13 +127,11 @@ impl Options {
     }
 
     pub(crate) fn world(&self) -> Result<World, Failure> {
-        let Some(path) = &self.world else {
-            return Ok(World::default());
-        };
-        let name = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::Input(format!("{name}: the world cannot be read: {error}")))?;
-        World::from_json(&text).map_err(|error| Failure::Input(format!("{name}: {error}")))
+        let file = self.world.as_deref();
+        file.map_or_else(
+            || Ok(World::default()),
+            |file| World::from_file(file).map_err(Failure::input),
+        )
     }
 
     /// A page that cannot be written is said before anything is done.

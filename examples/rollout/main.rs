@@ -297,12 +297,11 @@ fn settings(options: &Options) -> Settings {
     settings
 }
 
-fn world(path: Option<&Path>) -> Result<World, Failure> {
-    let Some(path) = path else { return Ok(World::default()) };
-    let name = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Input(format!("{name}: the world cannot be read: {error}")))?;
-    World::from_json(&text).map_err(|error| Failure::Input(format!("{name}: {error}")))
+fn world(file: Option<&Path>) -> Result<World, Failure> {
+    file.map_or_else(
+        || Ok(World::default()),
+        |file| World::from_file(file).map_err(Failure::input),
+    )
 }
 
 fn rules(paths: &[PathBuf]) -> Result<Guard, Failure> {

@@ -89,4 +89,4 @@ pub use harm::{FullRollout, Shift};
 pub use log::LogError;
 pub use simulated::{Census, InitialState, Newborn, SimConfig, SimError, SimTarget, Simulated};
 pub use spec::{ReleaseSpec, SpecError};
-pub use world::{World, WorldError};
+pub use world::{World, WorldError, WorldFileError};

@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -54,6 +56,47 @@ pub enum WorldError {
         high_field: &'static str,
         /// Its value.
         high: String,
+    },
+}
+
+impl WorldError {
+    /// The line of a text it is about, from 1, where that can be told.
+    fn line(&self, text: &str) -> Option<usize> {
+        let field = match self {
+            Self::NotAnObject { .. } => return None,
+            Self::Version { .. } => "version",
+            Self::UnknownField { field, .. } => field,
+            Self::OutOfRange { field, .. } => field,
+            Self::Crossed { low_field, .. } => low_field,
+        };
+        let quoted = serde_json::to_string(field).unwrap_or_default();
+        let stands = |line: &str| line.contains(&quoted);
+        let at = text.lines().position(stands)?;
+        Some(at + 1)
+    }
+}
+
+/// What is wrong with a file that describes a world.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorldFileError {
+    /// It cannot be read.
+    #[error("{}: the world cannot be read: {cause}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// What it says cannot be.
+    #[error("{}:{line}: {error}", file.display())]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        error: WorldError,
     },
 }
 
@@ -266,6 +309,23 @@ impl World {
         Ok(world)
     }
 
+    /// Reads a world from a file, as [`from_json`](Self::from_json) does from a text; errors name the line.
+    pub fn from_file(file: &Path) -> Result<Self, WorldFileError> {
+        let named = || file.to_path_buf();
+        let text =
+            std::fs::read_to_string(file).map_err(|cause| WorldFileError::Unreadable { file: named(), cause })?;
+        Self::from_json(&text).map_err(|error| {
+            // JSON that ends too soon or is broken says its own line.
+            let syntax = || serde_json::from_str::<Value>(&text).err().map(|error| error.line());
+            let line = error.line(&text).or_else(syntax).unwrap_or(1);
+            WorldFileError::Wrong {
+                file: named(),
+                line,
+                error,
+            }
+        })
+    }
+
     /// A world in which nothing goes wrong by itself: no incidents, restarts, deaths, faults, transients or stuck
     /// replacements. For tests that look at one thing at a time.
     #[must_use]
@@ -393,6 +453,32 @@ mod tests {
         assert!(message(r#"{"version": 2}"#).contains("version 2"));
         assert!(message("[1]").contains("JSON object"));
         assert!(message("{").contains("JSON object"));
+    }
+
+    #[test]
+    fn errors_of_a_file_name_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("world.json");
+        let message = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            World::from_file(&file).unwrap_err().to_string()
+        };
+        for (text, line, what) in [
+            ("{\n \"slow_share\": 0.002,\n \"burst_men\": 2\n}", 3, "did you mean"),
+            ("{\n \"burst_mean\": 0.5\n}", 2, "from 1.0 to 100.0"),
+            ("{\n\n \"cold_s_low\": 500}", 3, "cold_s_high"),
+            ("{\"version\": 2}", 1, "version 2"),
+            ("{\n \"burst_mean\": 2,", 2, "JSON object"),
+            ("[\n1]", 1, "JSON object"),
+        ] {
+            let said = message(text);
+            let begins = format!("{}:{line}: ", file.display());
+            assert!(said.starts_with(&begins) && said.contains(what), "{said}");
+        }
+        let missing = World::from_file(&folder.path().join("none.json"))
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("none.json: the world cannot be read"), "{missing}");
     }
 
     #[test]

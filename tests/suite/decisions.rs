@@ -8,11 +8,12 @@ use unattended::upgrade::{Clock, Group, Journal, MemoryJournal, Stream};
 use unattended::{Actor, CommandError, DECISIONS, Level, Outcome, RunError, replay};
 
 /// By version: the journal of a run of each, from the time when it was the newest.
-const JOURNALS: [&str; 4] = [
+const JOURNALS: [&str; 5] = [
     include_str!("../fixtures/decisions-1.txt"),
     include_str!("../fixtures/decisions-2.txt"),
     include_str!("../fixtures/decisions-3.txt"),
     include_str!("../fixtures/decisions-4.txt"),
+    include_str!("../fixtures/decisions-5.txt"),
 ];
 
 fn groups(text: &str) -> Vec<Group> {

@@ -382,6 +382,15 @@ impl Machine {
         !state.was_busy && (taken == 0 || taken + count <= room)
     }
 
+    /// Whether so many targets of an open slice, which rules held, fit into what the class may expose. Where nobody shows it yet, they
+    /// are the first, however many they are.
+    pub(super) fn class_has_room(&self, class: u32, count: u32) -> bool {
+        let (state, of) = (&self.classes[class as usize], &self.tables.classes[class as usize]);
+        let taken = state.exposed + state.promised;
+        let room = of.cumulative[usize::from(state.stage)];
+        self.aside.has_class(class) || of.next_stage(state.stage).is_none() || taken == 0 || taken + count <= room
+    }
+
     /// A lane opened a slice: its targets count against the classes' room before they start.
     pub(super) fn promise_slice(&mut self, lane: usize, slice: usize) {
         for at in 0..self.tables.slices[lane][slice].targets.len() {
@@ -395,8 +404,7 @@ impl Machine {
             return;
         }
         let state = &mut self.targets[target.0 as usize];
-        // Who was given up never starts, and who was started by somebody else before its batch counts already.
-        if !state.alive || state.owed || state.touched || std::mem::replace(&mut state.promised, true) {
+        if !state.may_be_promised() || std::mem::replace(&mut state.promised, true) {
             return;
         }
         for &class in &self.tables.strata_classes[state.stratum as usize] {

@@ -1,5 +1,7 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
+use std::collections::BTreeMap;
+
 use unattended_batching::{AppIndex, Blocked, Event};
 use unattended_defense::{Decision, Direction, Need, Verdict};
 
@@ -18,6 +20,8 @@ pub(crate) struct Lane {
     rests_since: Option<u64>,
     finished: bool,
     pub(super) hold: Option<Hold>,
+    /// What was to start when the rules came to hold it counts no more against the room of its classes, and has to take that again.
+    withheld: bool,
     /// What holds its way back; in changes of earlier versions that is in `hold`, too.
     back_hold: Option<Hold>,
     /// Since when unhealthy targets eat its whole allowance.
@@ -246,7 +250,53 @@ impl Machine {
     fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
         let may = self.admit_by_rules(lane, app, waiting);
         self.compare_rules(lane, app, Direction::Forward, self.wave(), may);
-        may
+        may && self.take_up(lane, app)
+    }
+
+    /// A lane that rules hold keeps no room in its classes: others take it, and nobody waits for whoever was to be the first of a class.
+    fn withhold(&mut self, lane: usize) {
+        if !self.decides_by(6) {
+            return;
+        }
+        self.lanes[lane].withheld = true;
+        for slice in 0..self.lanes[lane].opened {
+            for at in 0..self.tables.slices[lane][slice].targets.len() {
+                self.redeem(self.tables.slices[lane][slice].targets[at]);
+            }
+        }
+    }
+
+    /// What rules held goes on as soon as all of its classes have room for it.
+    fn take_up(&mut self, lane: usize, app: AppIndex) -> bool {
+        if !self.lanes[lane].withheld {
+            return true;
+        }
+        let mut wanted: BTreeMap<u32, u32> = BTreeMap::new();
+        for target in self.tables.slices[lane][..self.lanes[lane].opened]
+            .iter()
+            .flat_map(|slice| &slice.targets)
+        {
+            let state = &self.targets[target.0 as usize];
+            if state.may_be_promised() && !self.domains.is_away(*target) {
+                for &class in &self.tables.strata_classes[state.stratum as usize] {
+                    *wanted.entry(class).or_default() += 1;
+                }
+            }
+        }
+        let has_room =
+            |(&class, &count): (&u32, &u32)| self.domains.is_dark(class) || self.class_has_room(class, count);
+        if !wanted.iter().all(has_room) {
+            self.frontier.on(Event::HeldUntil {
+                app,
+                until_ms: u64::MAX,
+            });
+            return false;
+        }
+        self.lanes[lane].withheld = false;
+        for slice in 0..self.lanes[lane].opened {
+            self.promise_slice(lane, slice);
+        }
+        true
     }
 
     fn admit_by_rules(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
@@ -320,6 +370,7 @@ impl Machine {
         // The end of a hold is the rules' to say, not the clock's: who is asked again may hold it longer.
         let until_ms = u64::MAX;
         self.frontier.on(Event::HeldUntil { app, until_ms });
+        self.withhold(lane);
         self.lanes[lane].hold = Some(self.hold_by(app, decision, before));
     }
 
@@ -502,6 +553,11 @@ impl Lane {
     /// Where that is kept: apart from what holds the way forward, or in its place.
     pub(super) const fn hold_of_way_back(&mut self, apart: bool) -> &mut Option<Hold> {
         if apart { &mut self.back_hold } else { &mut self.hold }
+    }
+
+    /// It is not done, and no rule holds it.
+    pub(super) fn waits_unheld(&self) -> bool {
+        !self.finished && self.holds().next().is_none()
     }
 
     /// It is held, and it is known until when.

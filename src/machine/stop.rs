@@ -345,7 +345,10 @@ impl Machine {
             self.wait_for(code, text, commands);
             return;
         }
-        if self.course == Course::Back || self.lanes.iter().any(Lane::waits_for_a_window) {
+        // Whoever is not held waits for nobody who is.
+        let explained = self.lanes.iter().any(Lane::waits_for_a_window)
+            && !(self.decides_by(6) && self.lanes.iter().any(Lane::waits_unheld));
+        if self.course == Course::Back || explained {
             return;
         }
         if self.waits_for_person() {

@@ -49,4 +49,10 @@ impl Target {
             stratum,
         }
     }
+
+    /// It may come to count against the room of its classes before it starts: who was given up never starts, and who was started by
+    /// somebody else before its batch counts already.
+    pub(super) const fn may_be_promised(&self) -> bool {
+        self.alive && !self.owed && !self.touched
+    }
 }

@@ -150,7 +150,7 @@ pub use recorder::{
 };
 pub use row::{
     Arm, ClassTotals, Counts, Coverage, FaultClass, HostCounts, HostSample, Interval, LASTING_LEVEL, MAX_COUNT,
-    MAX_SAMPLE_HOSTS, PlannedSplit, Row, SignatureCounts,
+    MAX_SAMPLE_HOSTS, OutOfReach, PlannedSplit, Row, SignatureCounts,
 };
 pub use score::{Score, ScoreTerm};
 pub use signatures::{Origin, Signature};

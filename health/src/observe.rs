@@ -8,7 +8,7 @@ use crate::influence::HostKey;
 use crate::judge::{Judge, index};
 use crate::process::Process;
 use crate::sums::{Key, Place};
-use crate::{Arm, Counts, HostCounts, HostSample, Interval, LASTING_LEVEL, Look, Row, RowError, validate};
+use crate::{Arm, Counts, HostCounts, HostSample, Interval, LASTING_LEVEL, Look, OutOfReach, Row, RowError, validate};
 
 /// Canary samples in the order of their rows: stratum, metric, freshness.
 type Strongest<'a> = Vec<&'a HostSample>;
@@ -20,6 +20,16 @@ impl Judge {
     ///
     /// [`RowError`] when the interval was seen before, is late, or contains anything impossible; the judge is as it was.
     pub fn observe(&mut self, interval: &Interval) -> Result<Look, RowError> {
+        self.observe_within_reach(interval, OutOfReach::default())
+    }
+
+    /// As [`observe`](Self::observe), where so many hosts are known to be out of reach: that they do not report is no loss of
+    /// telemetry, and holds nothing. Of the others at least the share of [`Config::min_coverage`](crate::Config::min_coverage) must.
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe).
+    pub fn observe_within_reach(&mut self, interval: &Interval, out_of_reach: OutOfReach) -> Result<Look, RowError> {
         let rows = self.rows_of(interval)?;
         // Sums of floats follow the order of samples: it is theirs, not the sender's.
         let mut samples: Vec<&HostSample> = interval.samples.iter().collect();
@@ -66,7 +76,10 @@ impl Judge {
             }
         }
         self.signatures.learn(&interval.signatures);
-        self.coverage = Some((interval.canary_hosts, interval.control_hosts));
+        self.coverage = Some((
+            interval.canary_hosts.without(out_of_reach.canary),
+            interval.control_hosts.without(out_of_reach.control),
+        ));
         self.last = Some(interval.index);
 
         let crossed_now = self.stop.is_none() && self.ln_e >= self.rules.ln_needed;

@@ -247,6 +247,25 @@ impl Coverage {
             (f64::from(self.reported) / f64::from(self.expected)).min(1.0)
         }
     }
+
+    /// The same, where so many hosts cannot report: as many of those that did not are not expected.
+    pub(crate) fn without(self, out_of_reach: u32) -> Self {
+        let missing = self.expected.saturating_sub(self.reported);
+        Self {
+            expected: self.expected - missing.min(out_of_reach),
+            ..self
+        }
+    }
+}
+
+/// Hosts of each arm of which it is known that they cannot be reached, as those of a region that is cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a comparison has two sides")]
+pub struct OutOfReach {
+    /// Of those on the new version.
+    pub canary: u32,
+    /// Of the control cohort.
+    pub control: u32,
 }
 
 /// How exposure should divide between the arms of one stratum, as whoever routes the traffic set it up.

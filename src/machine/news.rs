@@ -22,6 +22,7 @@ impl Machine {
     pub(crate) fn interval(&mut self, interval: &Interval) -> Result<(), RowError> {
         let rest = self.aside.without(interval);
         let judged = rest.as_ref().unwrap_or(interval);
+        let out_of_reach = self.hosts_out_of_reach();
         // A run ends with an interval that the judge refuses after all: nobody goes on from what has been made of it meanwhile.
         self.surroundings.at(self.exposed, self.alive);
         let mut expectations = Expectations {
@@ -34,7 +35,7 @@ impl Machine {
         };
         let (look, ()) = both(
             judged.rows.len(),
-            || self.judge.observe(judged),
+            || self.judge.observe_within_reach(judged, out_of_reach),
             || expectations.add(&judged.rows),
         );
         let look = look?;

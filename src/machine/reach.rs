@@ -2,6 +2,7 @@
 //! in again by the evidence of their own classes.
 
 use unattended_batching::{Event, TargetIndex};
+use unattended_health::OutOfReach;
 
 use super::Machine;
 use super::span::span;
@@ -17,6 +18,29 @@ impl Machine {
     pub(super) fn hides<'m>(&'m self) -> impl Fn(TargetIndex) -> Option<(&'m str, u64)> {
         let apart = self.decides_by(5) && self.domains.some_are_reached();
         move |target| self.domains.silent_since(target).filter(|_| apart)
+    }
+
+    /// Whose silence says nothing of the metric source: it is known that they cannot be reached. A source says of each arm how many report,
+    /// not who. So as many of those that do not are taken for hosts of silent domains as there are: should these report all the
+    /// same, others may be missing unseen, until the domain is back.
+    pub(super) fn hosts_out_of_reach(&self) -> OutOfReach {
+        let mut hosts = OutOfReach::default();
+        if !self.decides_by(6) || self.domains.silent().next().is_none() {
+            return hosts;
+        }
+        for (at, state) in (0u32..).zip(&self.targets) {
+            let target = TargetIndex(at);
+            if !state.alive || self.domains.silent_since(target).is_none() {
+                continue;
+            }
+            let planned = (at as usize) < self.setup.change.fleet.len();
+            if state.touched || state.on_new {
+                hosts.canary += 1;
+            } else if planned && self.setup.plan.is_control(target) {
+                hosts.control += 1;
+            }
+        }
+        hosts
     }
 
     /// A target waits apart until its domain can be reached.

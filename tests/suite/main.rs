@@ -9,6 +9,7 @@ mod budgets;
 mod change;
 mod crash;
 mod cut;
+mod dark;
 mod debts;
 mod decisions;
 mod domains;

@@ -457,6 +457,7 @@ impl Machine {
         let patience = self.setup.change.settings.patience_ms;
         // What lost telemetry holds no answer lets go.
         let calm = self.is_calm();
+        let mut late_ones = Vec::new();
         for class in 0..u32::try_from(self.classes.len()).unwrap_or(u32::MAX) {
             let state = &self.classes[class as usize];
             let Fresh::Counting(since) = state.fresh else { continue };
@@ -470,9 +471,11 @@ impl Machine {
             let late = calm && self.now_ms - since >= patience;
             let safety = self.judge.safety(class);
             let Some(metric) = self.contradiction(class, &safety) else {
-                if late {
-                    return self.ask_to_go_on(class, &safety, commands);
+                if late && !self.decides_by(6) {
+                    return self.ask_to_go_on(&[class], commands);
                 }
+                // What speaks against the release in another class is asked about first.
+                late_ones.extend(late.then_some(class));
                 continue;
             };
             if !late {
@@ -497,6 +500,9 @@ impl Machine {
             let otherwise = "the change keeps its size".to_owned();
             return self.ask(QuestionKind::RollBack, text, otherwise, commands);
         }
+        if !late_ones.is_empty() {
+            self.ask_to_go_on(&late_ones, commands);
+        }
     }
 
     /// The classes whose own traffic speaks against the release, and that people could be asked about.
@@ -509,9 +515,15 @@ impl Machine {
         classes.filter(is_doubtful).collect()
     }
 
-    fn ask_to_go_on(&mut self, class: u32, safety: &Safety, commands: &mut Commands) {
+    fn ask_to_go_on(&mut self, classes: &[u32], commands: &mut Commands) {
+        let Some(&class) = classes.first() else { return };
+        let safety = self.judge.safety(class);
+        let others = match classes.len() - 1 {
+            0 => String::new(),
+            others => format!(", and {others} other classes wait likewise"),
+        };
         let text = format!(
-            "class {} has waited {} for evidence of safety and has {:.1} of {:.0} needed after {} requests: go on without it?",
+            "class {} has waited {} for evidence of safety and has {:.1} of {:.0} needed after {} requests{others}: go on without it?",
             self.tables.classes[class as usize].name,
             span(self.setup.change.settings.patience_ms),
             libm::exp(safety.ln_s),
@@ -522,14 +534,17 @@ impl Machine {
         self.ask(QuestionKind::GoOnWithoutEvidence, text, otherwise, commands);
     }
 
-    /// A person lets every class pass that has waited too long.
+    /// A person lets every class pass that has waited too long, and of which nothing speaks against the release.
     pub(super) fn go_on_without_evidence(&mut self) {
         let patience = self.setup.change.settings.patience_ms;
-        for state in &mut self.classes {
-            if let Fresh::Counting(since) = state.fresh
-                && self.now_ms - since >= patience
-            {
-                state.granted = true;
+        for class in 0..u32::try_from(self.classes.len()).unwrap_or(u32::MAX) {
+            let Fresh::Counting(since) = self.classes[class as usize].fresh else {
+                continue;
+            };
+            let late = self.now_ms - since >= patience;
+            let doubtful = || self.contradiction(class, &self.judge.safety(class)).is_some();
+            if late && !(self.decides_by(6) && doubtful()) {
+                self.classes[class as usize].granted = true;
             }
         }
     }

@@ -66,11 +66,21 @@ impl Machine {
     /// no answer to one that a rule asks: to go on is not to let go what the rule holds.
     pub(super) fn resume(&mut self, named: Option<u64>) {
         let question = if self.decides_by(4) && named.is_none() {
-            self.questions.take(|open| !open.kind.is_of_rules())
+            let leaves = |kind: QuestionKind| kind == QuestionKind::LeaveDebt && self.decides_by(6);
+            let is_meant = |open: &Question| !open.kind.is_of_rules() && !leaves(open.kind);
+            let meant = self.questions.iter().find(|open| is_meant(open)).map(|open| open.id);
+            meant.and_then(|id| self.questions.take(|open| open.id == id))
         } else {
             self.take_question(named)
         };
         match question {
+            // To go on is not to leave somebody behind.
+            Some(question) if question.kind == QuestionKind::Stalled && self.decides_by(6) => {
+                self.moved_ms = self.now_ms
+            }
+            Some(question) if question.kind == QuestionKind::LeaveDebt && self.decides_by(6) => {
+                self.questions.insert(question);
+            }
             Some(question) if question.kind.is_of_stop() => self.overrule(),
             Some(question) => self.grant(question),
             None => self.lift_block(),
@@ -115,10 +125,13 @@ impl Machine {
         }
         let patience_ms = self.person_patience_ms;
         let by_ms = self.now_ms.saturating_add(patience_ms);
-        let otherwise = format!(
-            "{otherwise}; after {} without an answer the run ends as waiting, and a later one goes on from there",
-            span(patience_ms)
-        );
+        let ends = if patience_ms == 0 {
+            "nobody is waited for: as soon as nothing moves, the run ends as waiting".to_owned()
+        } else {
+            let patience = span(patience_ms);
+            format!("after {patience} without an answer, as soon as nothing moves, the run ends as waiting")
+        };
+        let otherwise = format!("{otherwise}; {ends}, and a later one goes on from there");
         self.questions.asked += 1;
         let question = Question {
             id: self.questions.asked,
@@ -179,7 +192,13 @@ impl Machine {
 
     /// The open questions wait for their person too long: the run ends, and a later one resumes.
     pub(super) fn check_patience(&mut self, commands: &mut Commands) {
-        let is_late = |open: &&Question| self.now_ms >= open.by_ms;
+        // Who is half-way is not left so; attempts that may not act have no end.
+        let wait_ms = match self.in_flight {
+            0 => 0,
+            _ if !self.decides_by(6) => 0,
+            _ => self.setup.change.settings.attempt_estimate_ms.saturating_mul(3),
+        };
+        let is_late = |open: &&Question| self.now_ms >= open.by_ms.saturating_add(wait_ms);
         let is_urgent = |open: &Question| open.kind.is_of_stop() || self.waits_to_be_begun(open.kind);
         let window =
             || self.questions.has(QuestionKind::RollBackNow) && self.lanes.iter().any(Lane::waits_for_a_window);

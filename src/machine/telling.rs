@@ -99,6 +99,10 @@ impl Machine {
                 Severity::Warning,
                 "look at those whose attempts have not ended; they are among what is owed",
             ),
+            _ if self.in_flight > 0 => (
+                Severity::Warning,
+                "look at those whose attempts have not ended; a later run takes them up",
+            ),
             _ => (Severity::Info, "nothing"),
         };
         let mut matter = self.matter("change.ended", severity, text);
@@ -141,9 +145,15 @@ impl Machine {
                 otherwise: question.otherwise.clone(),
                 remedy: match question.kind {
                     QuestionKind::Steps => "take the steps that are offered (`Handle::step`)".to_owned(),
-                    _ => format!(
-                        "answer yes to question {} (`Handle::approve`), or take another way (`resume`, `roll_back`, `abort`)",
-                        question.id
+                    kind => format!(
+                        "answer yes to question {} (`Handle::approve`), or take another way ({}`roll_back`, `abort`)",
+                        question.id,
+                        // Of the others it is a yes, or no answer.
+                        if kind.is_of_stop() || kind == QuestionKind::Stalled {
+                            "`resume`, "
+                        } else {
+                            ""
+                        }
                     ),
                 },
                 ..self.matter("person.asked", question.kind.severity(), question.text.clone())

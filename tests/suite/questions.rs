@@ -272,3 +272,75 @@ fn answer_until_the_end(stage: Stage, kind: QuestionKind) -> Ended {
         }
     })
 }
+
+#[test]
+fn to_go_on_is_not_to_leave_the_rest() {
+    let mut case = Case::calm(4, 20);
+    case.rules = "version: 1
+pack: shop
+owner: platform
+scope: all
+rules:
+  - {id: never, kind: condition, select: {app: app-0}, if: {fact: change.direction, is: forward}, then: deny, owner: cto, reason: no}
+"
+    .to_owned();
+    let mut stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let driven = stage.drive(async {
+        for asked in 1..=2 {
+            while handle.question().is_none() {
+                clock.sleep_until(clock.now() + MINUTE_MS).await;
+            }
+            let question = handle.question().unwrap();
+            assert_eq!((question.kind, question.id), (QuestionKind::Stalled, asked));
+            let notices = handle.notices();
+            let told = notices.iter().find(|notice| notice.question.is_some()).unwrap();
+            assert!(told.briefing.as_ref().unwrap().remedy.contains("`resume`"), "{told:?}");
+            handle.resume(person(), "go on looking").unwrap();
+            clock.sleep_until(clock.now() + HOUR_MS).await;
+            assert!(handle.question().is_none(), "it is asked again only after as long");
+        }
+    });
+    assert!(driven.unwrap().is_none(), "it goes on");
+    let summary = stage.handle.summary().unwrap();
+    assert_eq!((summary.debts.len(), stage.handle.progress().unwrap().exposed), (0, 60));
+}
+
+#[test]
+fn a_run_that_nobody_answers_leaves_nobody_half_way() {
+    for (patience_ms, release) in [(0, "crash"), (0, "crash@zone=zone-1"), (MINUTE_MS, "crash")] {
+        let mut case = Case::calm(6, 60).release(release).level(Level::L3);
+        case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(100)]).unwrap());
+        case.settings.person_patience_ms = patience_ms;
+        let ended = case.run();
+        assert_eq!(ended.outcome, Outcome::Waiting, "{release}");
+        assert_eq!(ended.summary.exposure.in_flight, 0, "{release}, {patience_ms} ms");
+    }
+}
+
+#[test]
+fn one_word_lets_all_classes_go_that_have_waited_for_evidence() {
+    let mut case = Case::calm(4, 20);
+    case.world.requests_per_s_median = 1e-4;
+    case.world.self_tests_per_second = 0.0;
+    case.settings.patience_ms = 4 * HOUR_MS;
+    let mut stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let mut texts = Vec::new();
+    let driven = stage.drive(async {
+        while clock.now() < 30 * 24 * HOUR_MS {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            if let Some(question) = handle.question() {
+                assert_eq!(question.kind, QuestionKind::GoOnWithoutEvidence, "{}", question.text);
+                texts.push(question.text.clone());
+                handle.answering(question.id).approve(person(), "go on").unwrap();
+            }
+        }
+    });
+    assert_eq!(driven.unwrap().unwrap().unwrap(), Outcome::Completed);
+    // The fleet's stages and those of three stacks, which are asked about together.
+    let together = texts
+        .iter()
+        .filter(|text| text.contains("and 2 other classes wait likewise"));
+    assert_eq!((together.count(), texts.len()), (12, 12), "{texts:#?}");
+}

@@ -475,6 +475,27 @@ impl Machine {
         }
     }
 
+    /// A person could not bring a target back, as a look has shown. Whether that is given up: hands get as many tries as attempts do.
+    pub(super) fn is_not_back_by_hand(&mut self, target: TargetIndex, why: &str) -> bool {
+        if !self.decides_by(6) {
+            return false;
+        }
+        let state = &mut self.targets[target.0 as usize];
+        state.tries = state.tries.saturating_add(1);
+        if state.tries < self.setup.change.settings.tries {
+            return false;
+        }
+        let text = format!("{} could not be brought back by hand: {why}", self.name(target));
+        self.decide_text("rollback.failed", text, None);
+        if self.course == Course::Forward {
+            self.owe(target, false, format!("it could not be brought back by hand: {why}"));
+        } else {
+            self.note_health(target, true);
+            self.frontier.on(Event::RollbackFailed { id: target });
+        }
+        true
+    }
+
     /// The change is taken back as a whole: this goes back with the rest.
     pub(super) fn forget_aside(&mut self) {
         self.aside.back.clear();

@@ -219,7 +219,9 @@ impl Machine {
                     let text = format!("{name} was said to be done and is not: {why}");
                     self.decide_text("step.unverified", text, None);
                     self.hand_failed(target, offer.direction, why);
-                    if let Some(offer) = self.autonomy.offered.get_mut(&target) {
+                    if offer.direction == Direction::Back && self.is_not_back_by_hand(target, why) {
+                        self.autonomy.offered.remove(&target);
+                    } else if let Some(offer) = self.autonomy.offered.get_mut(&target) {
                         offer.word_ms = None;
                     }
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::support::{Case, HOUR_MS, MINUTE_MS, OLD, START_WALL_MS, Stage, person};
 use parking_lot::Mutex;
 use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, MemoryJournal, Platform, TargetId};
-use unattended::{Actor, CommandError, Grant, Handle, Level, Outcome, QuestionKind, StartError};
+use unattended::{Actor, CommandError, Grant, Handle, Level, Outcome, QuestionKind, Settings, StartError};
 use unattended_simulated::{SimClock, Simulated};
 
 /// A release that is bad everywhere.
@@ -283,6 +283,32 @@ fn at_l0_nothing_is_sent_and_what_is_done_by_hand_is_looked_at() {
             assert!(hands.len() < 40, "{}", hands.len());
         }
     }
+}
+
+#[test]
+fn at_l0_who_cannot_be_brought_back_by_hand_is_given_up_and_owed() {
+    let stage = Case::calm(4, 10).release("one-way").level(Level::L0).stage();
+    let parts = StageParts::of(&stage);
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        let decide = async move {
+            while handle.progress().is_none_or(|progress| progress.exposed < 5) {
+                clock.sleep_until(clock.now() + MINUTE_MS).await;
+            }
+            handle.roll_back(person(), "marketing said so").unwrap();
+            std::future::pending::<()>().await;
+        };
+        futures::join!(work(&parts, true), decide);
+    });
+    assert_eq!(ended.outcome, Outcome::RolledBackPartially);
+    let (debts, tries) = (ended.summary.debts.len(), Settings::default().tries);
+    assert!(debts >= 5, "{debts}");
+    let unverified = ended.codes().iter().filter(|code| **code == "step.unverified").count();
+    assert_eq!(
+        unverified,
+        debts * usize::from(tries),
+        "hands get as many tries as attempts do"
+    );
 }
 
 #[test]

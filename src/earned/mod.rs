@@ -48,7 +48,8 @@ impl Label {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::exhaustive_structs, reason = "plain data, written as a literal by callers")]
 pub struct Labelled {
-    /// Its name. A second label for the same change takes the place of the first.
+    /// Its name. A second label for the same change takes the place of the first. Where a person said that one, where it cost a level,
+    /// or where one says that it was a drill and the other that it was none, only a person may say the second.
     pub change: String,
     /// Its [kind](crate::Change::kind).
     pub kind: String,
@@ -111,6 +112,18 @@ pub enum TrackError {
         change: String,
         /// The program.
         by: String,
+    },
+    /// A program says otherwise than was said before, where a person has to.
+    #[error(
+        "{change}: `{by}` is a program, and {before}: another label for it, or that it was a drill or none, a person says"
+    )]
+    Said {
+        /// The change.
+        change: String,
+        /// The program.
+        by: String,
+        /// What was said before, and by whom.
+        before: String,
     },
     /// A name is missing.
     #[error("a label without a `{0}`: name it")]
@@ -231,7 +244,7 @@ impl TrackRecord {
     /// ([`Handle::demote`](crate::Handle::demote), or [`QueueHandle::demote`](crate::queue::QueueHandle::demote) for all of it).
     ///
     /// # Errors
-    /// [`TrackError::Program`] and [`TrackError::Empty`].
+    /// [`TrackError::Program`], [`TrackError::Said`] and [`TrackError::Empty`]; the record is as it was.
     pub fn add(&mut self, labelled: Labelled) -> Result<Option<Demotion>, TrackError> {
         for (name, value) in [("change", &labelled.change), ("kind", &labelled.kind)] {
             if value.is_empty() {
@@ -245,6 +258,18 @@ impl TrackRecord {
                 by: labelled.by.id,
             });
         }
+        let key = (labelled.kind.clone(), labelled.change.clone());
+        if labelled.by.kind == ActorKind::Program
+            && let Some(before) = self.labels.get(&key)
+            && (before.by.kind == ActorKind::Person || falls(before) || before.drill != labelled.drill)
+        {
+            let drill = if before.drill { " of the drill" } else { "" };
+            return Err(TrackError::Said {
+                change: labelled.change,
+                by: labelled.by.id,
+                before: format!("{} said{drill} that {}", before.by, before.label.words()),
+            });
+        }
         let falls = falls(&labelled).then(|| Demotion {
             kind: labelled.kind.clone(),
             to: Level::UNGRANTED,
@@ -255,8 +280,7 @@ impl TrackRecord {
                 labelled.label.words()
             ),
         });
-        self.labels
-            .insert((labelled.kind.clone(), labelled.change.clone()), labelled);
+        self.labels.insert(key, labelled);
         Ok(falls)
     }
 
@@ -494,11 +518,57 @@ mod tests {
             ..label(1, drill, what)
         };
         assert!(record.add(by_program(false, Label::Passed)).is_ok());
-        assert!(record.add(by_program(true, Label::RightStop)).is_ok());
+        let drill = Labelled {
+            change: "drill".to_owned(),
+            ..by_program(true, Label::RightStop)
+        };
+        assert!(record.add(drill).is_ok());
         for what in [Label::RightStop, Label::FalseStop, Label::Missed, Label::MissedWithHarm] {
             let refused = record.add(by_program(false, what));
             assert!(matches!(refused, Err(TrackError::Program { .. })), "{refused:?}");
         }
+        // What a person has said, what cost a level, and whether it was a drill, no program takes back.
+        let mut record = TrackRecord::new(li(), Terms::default()).unwrap();
+        let said = [
+            (false, Label::MissedWithHarm),
+            (false, Label::FalseStop),
+            (true, Label::RightStop),
+            (false, Label::Passed),
+        ];
+        for (drill, what) in said {
+            record.add(label(1, drill, what)).unwrap();
+            let earned = record.earned("sidecar", 100);
+            for (drill, other) in [
+                (false, Label::Passed),
+                (false, Label::Exception),
+                (true, Label::RightStop),
+                (true, Label::Exception),
+            ] {
+                let refused = record.add(by_program(drill, other));
+                assert!(
+                    matches!(&refused, Err(TrackError::Said { before, .. }) if before.starts_with("li")),
+                    "{what:?}, then {other:?}: {refused:?}"
+                );
+            }
+            assert_eq!(record.earned("sidecar", 100), earned);
+        }
+        let mut record = TrackRecord::new(li(), Terms::default()).unwrap();
+        assert!(record.add(by_program(false, Label::Passed)).is_ok());
+        assert!(
+            record.add(by_program(false, Label::Exception)).is_ok(),
+            "its own word it may"
+        );
+        assert!(
+            record.add(by_program(true, Label::FalseStop)).is_err(),
+            "it was no drill"
+        );
+        assert!(record.add(label(1, true, Label::Passed)).is_ok(), "a person says so");
+        let mut record = TrackRecord::new(li(), Terms::default()).unwrap();
+        assert!(record.add(by_program(true, Label::FalseStop)).unwrap().is_some());
+        assert!(
+            record.add(by_program(true, Label::Exception)).is_err(),
+            "it cost the level"
+        );
         let nobody = Labelled {
             kind: String::new(),
             ..label(1, false, Label::Passed)

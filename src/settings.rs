@@ -5,7 +5,8 @@ use crate::{Budget, Telling};
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const MOST_HEALS: u32 = 10_000;
-const LONGEST_MS: u64 = 100 * 365 * 24 * HOUR_MS;
+/// The longest time that is believed: a hundred years.
+pub(crate) const LONGEST_MS: u64 = 100 * 365 * 24 * HOUR_MS;
 
 /// Bakes, budgets and patience of a change. All times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

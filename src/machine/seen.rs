@@ -34,7 +34,7 @@ impl Machine {
     }
 
     /// Time passes. A controller that was away has not asked for what there is to be seen.
-    pub(super) fn comes_to(&mut self, now_ms: u64) {
+    pub(crate) fn comes_to(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.now_ms) > self.longest_unseen_ms() {
             self.read_ms = now_ms;
         }

@@ -1,5 +1,6 @@
 //! The format of a recorded change: one JSON object a line.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 use std::sync::Arc;
@@ -103,6 +104,19 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// When it happened, in milliseconds since the change began.
+    pub(super) const fn at_ms(&self) -> u64 {
+        match self {
+            Self::Interval(interval) => interval.end_ms,
+            Self::Ordered { at_ms, .. }
+            | Self::Ready { at_ms, .. }
+            | Self::Failed { at_ms, .. }
+            | Self::Ended { at_ms, .. } => *at_ms,
+        }
+    }
+}
+
 /// How a recorded change ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -132,7 +146,7 @@ enum Head {
 #[derive(Deserialize)]
 struct Kind<'l> {
     #[serde(rename = "type", borrow)]
-    kind: &'l str,
+    kind: Cow<'l, str>,
 }
 
 /// Why a recorded change cannot be read: the line, and what is wrong with it, or with the rules beside it.
@@ -167,21 +181,25 @@ impl Shadow {
             shadow: None,
             begin: Some((settings, rules, policy)),
             of_rules: false,
+            number: 0,
+            blamed: None,
         };
         for (number, line) in (1..).zip(lines.lines()) {
-            let line = line.map_err(|error| reading.fault(number, error.to_string()))?;
+            reading.number = number;
+            let line = line.map_err(|error| reading.fault(error.to_string()))?;
             if !line.trim().is_empty() {
-                reading.line(&line).map_err(|what| reading.fault(number, what))?;
+                reading.line(&line).map_err(|what| reading.fault(what))?;
             }
         }
-        reading.begin().map_err(|what| reading.fault(0, what))?;
+        reading.number = 0;
+        reading.begin().map_err(|what| reading.fault(what))?;
         let whole = |what: String| RecordError {
             line: 0,
             what,
             of_rules: false,
         };
         let missing = || whole("there is no change in it: begin with a line of type `change`".to_owned());
-        let change = reading.change.ok_or_else(missing)?;
+        let (_, change) = reading.change.ok_or_else(missing)?;
         let shadow = reading
             .shadow
             .ok_or_else(|| whole("there is nothing in it".to_owned()))?;
@@ -190,18 +208,24 @@ impl Shadow {
 }
 
 struct Reading<P> {
-    change: Option<RecordedChange>,
-    targets: Vec<RecordedTarget>,
-    history: Vec<History>,
+    /// Each with its line.
+    change: Option<(u64, RecordedChange)>,
+    targets: Vec<(u64, RecordedTarget)>,
+    history: Vec<(u64, History)>,
     shadow: Option<Shadow>,
     /// Until the first event.
     begin: Option<(Settings, Guard, P)>,
     /// What is wrong is wrong with the rules.
     of_rules: bool,
+    /// The line that is read.
+    number: u64,
+    /// The earlier line that is to blame.
+    blamed: Option<u64>,
 }
 
 impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> {
-    const fn fault(&self, line: u64, what: String) -> RecordError {
+    fn fault(&self, what: String) -> RecordError {
+        let line = self.blamed.unwrap_or(self.number);
         RecordError {
             line: if self.of_rules { 0 } else { line },
             what,
@@ -211,7 +235,7 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
 
     fn line(&mut self, line: &str) -> Result<(), String> {
         let kind: Kind<'_> = serde_json::from_str(line).map_err(|error| format!("no object with a `type`: {error}"))?;
-        match kind.kind {
+        match &*kind.kind {
             "change" | "target" | "history" | "packed" => {
                 let head = serde_json::from_str(line).map_err(|error| error.to_string())?;
                 self.head(head)
@@ -239,17 +263,17 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
                 change.schema
             )),
             Head::Change(change) => {
-                self.change = Some(change);
+                self.change = Some((self.number, change));
                 Ok(())
             }
             _ if self.change.is_none() => Err("the first line must be of type `change`".to_owned()),
             _ if self.begin.is_none() => Err("targets and history come before all that happens".to_owned()),
             Head::Target(target) => {
-                self.targets.push(target);
+                self.targets.push((self.number, target));
                 Ok(())
             }
             Head::History(history) => {
-                self.history.push(history);
+                self.history.push((self.number, history));
                 Ok(())
             }
         }
@@ -265,19 +289,24 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
 
     /// All that comes before the first event is read.
     fn begin(&mut self) -> Result<(), String> {
-        let Some(change) = &self.change else { return Ok(()) };
+        let Some((change_line, change)) = &self.change else {
+            return Ok(());
+        };
+        let change_line = *change_line;
         let Some((mut settings, rules, policy)) = self.begin.take() else {
             return Ok(());
         };
         settings.interval_ms = change.interval_ms;
         let constant = self.constant_labels();
         let mut builder = Fleet::builder();
-        for target in &self.targets {
+        for (line, target) in &self.targets {
+            self.blamed = Some(*line);
             let mut known = Target::new(target.id.clone(), target.app.clone());
             known.labels = target.labels.clone();
             known.ready = target.ready;
             builder.add(&known).map_err(|error| error.to_string())?;
         }
+        self.blamed = Some(change_line);
         let fleet = builder.build().map_err(|error| error.to_string())?;
         rules.check_keys(fleet.keys()).map_err(|error| {
             self.of_rules = true;
@@ -292,12 +321,19 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
         let began = change.began_unix_ms;
         // History speaks of recorded strata as well, so they are matched with a machine that has none first.
         let blank = Shadow::new(ours.clone(), rules.clone(), &[], began).map_err(|error| error.to_string())?;
-        let strata = self.match_strata(&blank)?;
-        for row in &mut self.history {
+        let strata = self.match_strata(&blank).map_err(|(line, what)| {
+            self.blamed = Some(line);
+            what
+        })?;
+        for (line, row) in &mut self.history {
+            self.blamed = Some(*line);
             let known = strata.get(&row.stratum);
             row.stratum = *known.ok_or_else(|| format!("history of stratum {}, which has no target", row.stratum))?;
         }
-        let mut shadow = Shadow::new(ours, rules, &self.history, began).map_err(|error| error.to_string())?;
+        let history: Vec<History> = self.history.drain(..).map(|(_, row)| row).collect();
+        self.blamed = Some(change_line);
+        let mut shadow = Shadow::new(ours, rules, &history, began).map_err(|error| error.to_string())?;
+        self.blamed = None;
         strata
             .into_iter()
             .for_each(|(recorded, ours)| shadow.alike(recorded, ours));
@@ -310,10 +346,10 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
         let mut keys: BTreeSet<String> = self
             .targets
             .iter()
-            .flat_map(|target| target.labels.keys().cloned())
+            .flat_map(|(_, target)| target.labels.keys().cloned())
             .collect();
         let mut first: BTreeMap<u32, &RecordedTarget> = BTreeMap::new();
-        for target in &self.targets {
+        for (_, target) in &self.targets {
             let like = first.entry(target.stratum).or_insert(target);
             keys.retain(|key| like.labels.get(key) == target.labels.get(key));
         }
@@ -321,25 +357,26 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
     }
 
     /// By recorded stratum, ours: that of its targets.
-    fn match_strata(&self, shadow: &Shadow) -> Result<BTreeMap<u32, u32>, String> {
+    fn match_strata(&self, shadow: &Shadow) -> Result<BTreeMap<u32, u32>, (u64, String)> {
         let mut strata: BTreeMap<u32, u32> = BTreeMap::new();
         let mut taken: BTreeMap<u32, u32> = BTreeMap::new();
-        for target in &self.targets {
+        for (line, target) in &self.targets {
+            let wrong = |what: String| (*line, what);
             let number = shadow
                 .machine()
                 .stratum_of_target(&target.id)
-                .ok_or_else(|| format!("target `{}` has no stratum", target.id))?;
+                .ok_or_else(|| wrong(format!("target `{}` has no stratum", target.id)))?;
             if *strata.entry(target.stratum).or_insert(number) != number {
-                return Err(format!(
+                return Err(wrong(format!(
                     "stratum {} has targets of several applications",
                     target.stratum
-                ));
+                )));
             }
             if *taken.entry(number).or_insert(target.stratum) != target.stratum {
-                return Err(format!(
+                return Err(wrong(format!(
                     "strata {} and {} have targets of one application and the same labels: make one of them",
                     taken[&number], target.stratum
-                ));
+                )));
             }
         }
         Ok(strata)

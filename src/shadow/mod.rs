@@ -13,6 +13,7 @@ use unattended_health::{History, Interval};
 
 use crate::input::Header;
 use crate::machine::{Machine, Objection, Setup};
+use crate::settings::LONGEST_MS;
 use crate::{Change, DECISIONS, Level, RunError, StartError};
 
 use self::back::Turn;
@@ -158,9 +159,15 @@ impl Shadow {
     /// The next thing that happened.
     ///
     /// # Errors
-    /// [`RunError::Metrics`] where an interval cannot be: its rows name strata that are not there, say. Events about targets that
-    /// the fleet does not have are passed over: they were born later.
+    /// [`RunError::Metrics`] where an interval cannot be: its rows name strata that are not there, say; or where a time is more than a
+    /// hundred years after the beginning. Events about targets that the fleet does not have are passed over: they were born later.
     pub fn take(&mut self, event: &Event) -> Result<(), RunError> {
+        if event.at_ms() > LONGEST_MS {
+            return Err(RunError::Metrics(format!(
+                "the time is {} ms after the beginning: give at most {LONGEST_MS}, a hundred years",
+                event.at_ms()
+            )));
+        }
         match event {
             Event::Interval(interval) => return self.interval(interval),
             Event::Ordered { at_ms, target, new } => {
@@ -207,14 +214,21 @@ impl Shadow {
     fn interval(&mut self, interval: &Interval) -> Result<(), RunError> {
         let mut interval = interval.clone();
         let strata = &self.strata;
-        let ours = |stratum: &mut u32| {
-            if let Some(&known) = strata.get(stratum) {
-                *stratum = known;
-            }
+        let mut unknown = None;
+        let mut ours = |stratum: &mut u32| match strata.get(stratum) {
+            Some(&known) => *stratum = known,
+            // Without a record they are ours already. With one it is nobody's of its fleet, whatever has that number here.
+            None if strata.is_empty() => {}
+            None => unknown = Some(*stratum),
         };
         interval.rows.iter_mut().for_each(|row| ours(&mut row.stratum));
         interval.samples.iter_mut().for_each(|sample| ours(&mut sample.stratum));
         interval.splits.iter_mut().for_each(|split| ours(&mut split.stratum));
+        if let Some(stratum) = unknown {
+            return Err(RunError::Metrics(format!(
+                "stratum {stratum} has no target: leave out rows that are not about this fleet"
+            )));
+        }
         self.pass(interval.end_ms);
         // An interval of which nothing arrived tells nothing about the change.
         self.measured += u64::from(!interval.rows.is_empty() || !interval.samples.is_empty());
@@ -238,6 +252,7 @@ impl Shadow {
             self.saved_target_ms = self.saved_target_ms.saturating_add(exposed.saturating_mul(passed));
         }
         self.last_ms = self.last_ms.max(at_ms);
+        self.machine.comes_to(at_ms);
     }
 
     /// Whether there is a reason to stop, for the first time.

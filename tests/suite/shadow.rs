@@ -408,6 +408,55 @@ fn rules_have_their_say_and_starts_that_fail_their_gate_stop_it() {
 }
 
 #[test]
+fn rules_are_asked_at_the_moment_of_a_start_whenever_metrics_came_last() {
+    let record = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        fails: 0..u64::MAX,
+        back: None,
+        minutes: 2,
+    };
+    let lines = record.lines();
+    let head = &lines[..lines.find("{\"type\":\"interval\"").unwrap()];
+    let head = &head[..head.find("{\"type\":\"ordered\"").unwrap_or(head.len())];
+    // The change begins at eight.
+    let rules = "version: 1\npack: day\nowner: ops\nscope: all\nwindows:\n  \
+                 - {id: day, kind: protected, weekly: {days: daily, from: \"10:00\", for: 2h}, zone: UTC, reason: business}\n";
+    for (minute, against) in [(30, 0), (130, 1), (250, 0)] {
+        let report = read(
+            &format!("{head}{}", order(minute, 0, true)),
+            Guard::from_yaml("pack.yaml", rules).unwrap(),
+        );
+        let report = report.unwrap();
+        let found = report.disagreements.iter().filter(|found| found.topic == Topic::Rules);
+        let found: u64 = found.map(|found| found.starts).sum();
+        assert_eq!((found, report.agreed), (against, 1 - against), "at minute {minute}");
+    }
+}
+
+#[test]
+fn rows_of_a_stratum_without_targets_are_refused() {
+    let record = Record {
+        starts: vec![(1, 2)],
+        factor: 1,
+        fails: 0..u64::MAX,
+        back: None,
+        minutes: 3,
+    };
+    let lines = record.lines();
+    // Ours begin with 0, the record's with 7.
+    let at = lines.find("{\"type\":\"interval\",\"index\":2,").unwrap();
+    let (before, after) = lines.split_at(at);
+    let stray = format!("{before}{}", after.replacen("\"stratum\":7", "\"stratum\":0", 1));
+    let error = read(&stray, Guard::empty()).unwrap_err();
+    let line = before.lines().count() + 1;
+    assert!(
+        error.starts_with(&format!("line {line}: ")) && error.contains("stratum 0 has no target"),
+        "{error}"
+    );
+}
+
+#[test]
 fn rules_that_do_not_fit_are_no_fault_of_the_record() {
     let good = Record {
         starts: vec![(1, 2)],
@@ -476,6 +525,30 @@ fn what_cannot_be_read_is_named_by_its_line() {
         let error = with(at, line);
         assert!(error.contains(word), "{line}: {error}");
     }
+    // What shows itself only when all is read is of the line that says it.
+    let line_of = |at: usize, line: &str| {
+        let error = with(at, line);
+        assert!(error.starts_with(&format!("line {}: ", at + 1)), "{error}");
+    };
+    line_of(
+        7,
+        "{\"type\":\"target\",\"id\":\"t-0\",\"app\":\"app-9\",\"labels\":{\"stack\":\"s-0\"},\"stratum\":7}",
+    );
+    line_of(0, &lines[0].replace("\"interval_ms\":60000", "\"interval_ms\":0"));
+    line_of(
+        201,
+        "{\"type\":\"history\",\"stratum\":9,\"metric\":0,\"counts\":{\"bad\":1,\"total\":2},\"samples\":[]}",
+    );
+    for late in [
+        "{\"type\":\"failed\",\"at_ms\":18446744073709551615,\"target\":\"t-0\",\"why\":\"it crashed\"}",
+        "{\"type\":\"ended\",\"at_ms\":3153600000001,\"how\":\"completed\"}",
+    ] {
+        let last = lines.len() - 1;
+        line_of(last, late);
+        assert!(with(last, late).contains("a hundred years"), "{}", with(last, late));
+    }
+    let escaped = good.replacen("\"type\":\"change\"", "\"type\":\"ch\\u0061nge\"", 1);
+    assert_eq!(read(&escaped, Guard::empty()), read(&good, Guard::empty()));
     let newer = lines[0].replace("\"schema\":1", "\"schema\":2");
     assert!(with(0, &newer).contains("schema"), "{}", with(0, &newer));
     assert!(read("", Guard::empty()).unwrap_err().contains("no change in it"));

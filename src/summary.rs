@@ -66,6 +66,9 @@ pub struct Summary {
     pub evidence_curve: Vec<EvidencePoint>,
     /// Lanes that were held, by window; the longest first, at most some hundred.
     pub holds: Vec<HoldView>,
+    /// How many lanes each window held, those among [`holds`](Self::holds) and all others.
+    #[serde(default)]
+    pub held: Vec<HeldBy>,
     /// What was decided, in order.
     pub decisions: Vec<DecisionView>,
     /// What was left behind.
@@ -269,6 +272,20 @@ pub struct HoldView {
     pub from_ms: u64,
     /// Until when; for a hold that is over, its real end.
     pub until_ms: Option<u64>,
+}
+
+/// How many lanes one window held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HeldBy {
+    /// The window, rule or freeze.
+    pub by: String,
+    /// Whose it is.
+    pub owner: String,
+    /// Lanes that it held at any time; of a change with very many holds those that are remembered.
+    pub lanes: u64,
+    /// Of these, those that it holds now.
+    pub open: u64,
 }
 
 /// One decision, or many alike at one moment.

@@ -1,11 +1,15 @@
 //! The change as people see it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use unattended_batching::Control;
 use unattended_health::Verdict;
 
-use crate::{Ask, BatchView, Evidence, Exposure, Next, Outcome, Progress, Question, SUMMARY_SCHEMA, Summary};
+use crate::{Ask, BatchView, Evidence, Exposure, HeldBy, Next, Outcome, Progress, Question, SUMMARY_SCHEMA, Summary};
 
 use super::classes::Fresh;
+use super::hold::Hold;
+use super::lanes::Lane;
 use super::{Course, Machine};
 
 /// Decisions, holds and names shown at the most.
@@ -99,12 +103,38 @@ impl Machine {
             classes: self.class_views(),
             exposure_curve,
             evidence_curve,
+            held: self.held_by_windows(),
             holds,
             decisions,
             debts: self.debts.all(),
             isolated: self.isolations(),
             receipt: self.record.receipts(),
         }
+    }
+
+    /// How many lanes each window held, and holds.
+    fn held_by_windows(&self) -> Vec<HeldBy> {
+        let mut windows: BTreeMap<(&str, &str), [BTreeSet<&str>; 2]> = BTreeMap::new();
+        let open = self
+            .lanes
+            .iter()
+            .flat_map(Lane::holds)
+            .map(Hold::view)
+            .map(|hold| (hold, true));
+        for (hold, is_open) in self.record.holds().map(|hold| (hold, false)).chain(open) {
+            let [all, open] = windows.entry((&hold.by, &hold.owner)).or_default();
+            all.insert(&hold.lane);
+            if is_open {
+                open.insert(&hold.lane);
+            }
+        }
+        let counted = windows.into_iter().map(|((by, owner), [all, open])| HeldBy {
+            by: by.to_owned(),
+            owner: owner.to_owned(),
+            lanes: all.len() as u64,
+            open: open.len() as u64,
+        });
+        counted.collect()
     }
 
     fn state_since(&self) -> u64 {
@@ -115,7 +145,9 @@ impl Machine {
                 .find(|decision| codes.contains(&decision.code.as_str()))
                 .map(|d| d.at_ms)
         };
+        let asked = self.questions.iter().map(|question| question.asked_ms).min();
         let since = match self.course {
+            Course::Ended(Outcome::Waiting) if asked.is_some() => asked,
             Course::Ended(_) => Some(self.record.state_since_ms),
             Course::Back => last(&["rollback.began"]),
             Course::Forward if self.waits_for_person() => last(&["person.asked"]),
@@ -205,8 +237,15 @@ impl Machine {
             eta_ms: None,
             blocked_by: None,
         };
+        let held = self.lanes.iter().filter(|lane| lane.hold.is_some()).count();
+        let by_windows = (held > 0).then(|| format!("{held} lanes are held by their windows"));
         if let Course::Ended(outcome) = self.course {
-            return none(match outcome {
+            let asks = || (!self.questions.is_empty()).then(|| "people, who are asked".to_owned());
+            let blocked_by = match outcome {
+                Outcome::Waiting => asks().or(by_windows),
+                _ => None,
+            };
+            let what = match outcome {
                 Outcome::Completed => "nothing: every target runs the new version".to_owned(),
                 Outcome::CompletedWithDebt => {
                     format!("{} targets are owed by their applications' owners", self.debts.len())
@@ -221,23 +260,27 @@ impl Machine {
                     self.in_flight
                 ),
                 Outcome::Frozen | Outcome::Aborted => "nothing until a person says so".to_owned(),
-            });
+            };
+            return Next {
+                blocked_by,
+                ..none(what)
+            };
         }
         if self.course == Course::Back {
             return none(format!("{} targets go back", self.exposed + self.in_flight));
         }
-        let held = self.lanes.iter().filter(|lane| lane.hold.is_some()).count();
         let slowest = self.slowest_class();
         let what = match (&slowest, self.judge.verdict()) {
             (_, Verdict::Hold(_)) => "nothing is promoted until the evidence is calm again".to_owned(),
             (Some((name, stage)), _) => format!("class {name} shows safety at batch {stage}, then grows"),
             (None, _) => "the last lanes finish and rest".to_owned(),
         };
-        let blocked_by = match &slowest {
-            _ if held > 0 => Some(format!("{held} lanes are held by their windows")),
-            Some((name, _)) => Some(format!("class {name}: evidence of safety")),
-            None => None,
+        let by_class = || {
+            slowest
+                .as_ref()
+                .map(|(name, _)| format!("class {name}: evidence of safety"))
         };
+        let blocked_by = by_windows.or_else(by_class);
         Next {
             what,
             at_ms: None,

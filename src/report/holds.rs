@@ -20,7 +20,9 @@ struct Window<'a> {
     reason: &'a str,
     lanes: Vec<Lane<'a>>,
     held_ms: u64,
-    open: usize,
+    /// Lanes it held and holds, those beside [`lanes`](Self::lanes) as well.
+    all: u64,
+    open: u64,
 }
 
 /// A lane and its holds by one window.
@@ -41,7 +43,9 @@ fn is_open(hold: &HoldView, now: u64) -> bool {
 }
 
 /// Groups holds by window and lane; the windows and lanes that held longest come first.
-fn windows(holds: &[HoldView], now: u64) -> Vec<Window<'_>> {
+fn windows(summary: &Summary) -> Vec<Window<'_>> {
+    let (holds, now) = (&summary.holds, summary.elapsed_ms);
+    let counted = |by: &str, owner: &str| summary.held.iter().find(|held| held.by == by && held.owner == owner);
     type Key<'a> = (&'a str, &'a str);
     let mut groups: BTreeMap<Key<'_>, BTreeMap<&str, Vec<&HoldView>>> = BTreeMap::new();
     for hold in holds {
@@ -70,10 +74,14 @@ fn windows(holds: &[HoldView], now: u64) -> Vec<Window<'_>> {
                 owner,
                 reason: first.map_or("", |hold| hold.reason.as_str()),
                 held_ms: lanes.iter().map(|lane| lane.held_ms).sum(),
-                open: lanes
-                    .iter()
-                    .filter(|lane| lane.holds.iter().any(|hold| is_open(hold, now)))
-                    .count(),
+                // A summary of an earlier version counts nothing beside what it shows.
+                all: counted(by, owner).map_or(0, |held| held.lanes).max(lanes.len() as u64),
+                open: counted(by, owner).map_or(0, |held| held.open).max(
+                    lanes
+                        .iter()
+                        .filter(|lane| lane.holds.iter().any(|hold| is_open(hold, now)))
+                        .count() as u64,
+                ),
                 lanes,
             }
         })
@@ -107,7 +115,7 @@ fn shares(windows: &[Window<'_>]) -> Vec<usize> {
 
 pub(super) fn holds(summary: &Summary, clock: &Clock) -> Markup {
     let now = summary.elapsed_ms;
-    let windows = windows(&summary.holds, now);
+    let windows = windows(summary);
     let shown = &windows[..windows.len().min(WINDOWS)];
     let latest = summary.holds.iter().filter_map(|hold| hold.until_ms).max().unwrap_or(0);
     // A freeze that ends next year must not squeeze today into a hairline.
@@ -119,7 +127,7 @@ pub(super) fn holds(summary: &Summary, clock: &Clock) -> Markup {
                 p.none { "No application had to wait for a window." }
             } @else {
                 p.note {
-                    "Each bar is an application that waited; the others went on. A hatched bar still waits. "
+                    "Each bar is an application that waited. A hatched bar still waits. "
                     "The axis runs from " (clock.at(0)) " to " (clock.at(until))
                     @if until > now { "; the upright line is now" }
                     "."
@@ -140,7 +148,7 @@ fn thousands_of(n: usize) -> String {
 }
 
 fn group(window: &Window<'_>, share: usize, now: u64, until: u64, clock: &Clock) -> Markup {
-    let lanes = u64::try_from(window.lanes.len()).unwrap_or(u64::MAX);
+    let drawn = share.min(window.lanes.len());
     let part = |at: u64| 100.0 * real(at.min(until)) / real(until);
     html! {
         div.window {
@@ -148,8 +156,8 @@ fn group(window: &Window<'_>, share: usize, now: u64, until: u64, clock: &Clock)
             p.note {
                 (window.reason)
                 " Owner: " (if window.owner.is_empty() { "not named" } else { window.owner }) ". "
-                (count(lanes, "lane", "lanes")) ", "
-                @if window.open == 0 { "none waits any more" } @else { (thousands_of(window.open)) " still waiting" }
+                (count(window.all, "lane", "lanes")) ", "
+                @if window.open == 0 { "none waits any more" } @else { (thousands(window.open)) " still waiting" }
                 "."
             }
             div.gantt {
@@ -168,8 +176,8 @@ fn group(window: &Window<'_>, share: usize, now: u64, until: u64, clock: &Clock)
                     }
                 }
             }
-            @if window.lanes.len() > share {
-                p.more { "and " (thousands_of(window.lanes.len() - share)) " more lanes" }
+            @if window.all > drawn as u64 {
+                p.more { "and " (thousands(window.all - drawn as u64)) " more lanes" }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A summary for the tests.
 
 use crate::{
-    BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HoldView, Level,
-    MovesView, Next, ReceiptView, Summary,
+    BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HeldBy, HoldView,
+    Level, MovesView, Next, ReceiptView, Summary,
 };
 
 pub(super) const MIN: u64 = 60_000;
@@ -118,6 +118,12 @@ pub(super) fn sample() -> Summary {
             owner: "payments".into(),
             from_ms: HOUR,
             until_ms: None,
+        }],
+        held: vec![HeldBy {
+            by: "quiet-hours".into(),
+            owner: "payments".into(),
+            lanes: 1,
+            open: 1,
         }],
         decisions: vec![DecisionView {
             at_ms: HOUR,

@@ -1,6 +1,6 @@
 use super::sample::{HOUR, plain, sample};
 use super::{PageOptions, page, text};
-use crate::{Ask, Debt, DecisionView, EvidencePoint, ExposurePoint, HoldView, Outcome, Summary};
+use crate::{Ask, Debt, DecisionView, EvidencePoint, ExposurePoint, HeldBy, HoldView, Outcome, Summary};
 
 fn page_of(summary: &Summary) -> String {
     plain(page(
@@ -478,6 +478,17 @@ fn held_lanes_are_grouped_by_window_and_the_rest_is_counted() {
         "the longest are shown"
     );
 
+    // What is shown is a part of what there is.
+    summary.held = vec![HeldBy {
+        by: "quiet-hours".into(),
+        owner: "o".into(),
+        lanes: 12_345,
+        open: 11_111,
+    }];
+    let html = page_of(&summary);
+    assert!(html.contains("12,345 lanes, 11,111 still waiting") && html.contains("and 12,306 more lanes"));
+
+    summary.held.clear();
     summary.holds.truncate(1);
     summary.holds.push(HoldView {
         from_ms: 5_000,

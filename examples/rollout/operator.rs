@@ -1,7 +1,7 @@
 //! Those who answer questions.
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -26,6 +26,8 @@ pub(crate) struct Desk {
     by_hand: AtomicU32,
     /// The questions that wait for the simulated operator, and since when.
     asked: Mutex<Vec<(u64, u64)>>,
+    /// The question that was told last where nobody can answer; they begin with 1.
+    told: AtomicU64,
     post: Option<Post>,
 }
 
@@ -35,6 +37,7 @@ impl Desk {
             operator,
             handle: OnceLock::new(),
             by_hand: AtomicU32::new(0),
+            told: AtomicU64::new(0),
             asked: Mutex::new(Vec::new()),
             post,
         }
@@ -95,6 +98,10 @@ impl Desk {
     async fn prompt(&self, asked: &Question) {
         let (question, otherwise) = (&asked.text, &asked.otherwise);
         if !std::io::stdin().is_terminal() {
+            // A reminder of it would say the same.
+            if self.told.swap(asked.id, Ordering::Relaxed) == asked.id {
+                return;
+            }
             eprintln!("{question}\n(standard input is no terminal, so nobody can answer: {otherwise})");
             return;
         }

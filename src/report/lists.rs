@@ -126,6 +126,9 @@ pub(super) fn isolated(summary: &Summary, clock: &Clock) -> Markup {
                         }
                     }
                 }
+                @if summary.isolated.len() > DEBTS {
+                    p.more { "and " (thousands(len(summary.isolated.len() - DEBTS))) " more targets" }
+                }
             }
         }
     }

@@ -489,6 +489,8 @@ impl<'g> Rollout<'g> {
     async fn read(&self, minute: u64) -> Result<Vec<Pair>, SourceError> {
         let interval = self.simulated.read(minute - 1, minute * MINUTE_MS).await?;
         let mut seen = vec![Pair::default(); METRICS];
+        let cohort = if self.control { 0 } else { self.strata.len() };
+        let mut parts = vec![Pair::default(); cohort * METRICS];
         let mut counted = [None; METRICS];
         for row in &interval.rows {
             let metric = usize::from(row.metric);
@@ -505,7 +507,11 @@ impl<'g> Rollout<'g> {
             let twice = first.1 != row.fresh;
             let control = if twice { Share::default() } else { share(row.control) };
             let canary = share(row.canary);
-            add(sum, Pair { canary, control });
+            let part = parts.get_mut(row.stratum as usize * METRICS + metric);
+            add(part.unwrap_or(sum), Pair { canary, control });
+        }
+        if cohort > 0 {
+            seen = with_equal_traffic(&parts);
         }
         Ok(seen)
     }
@@ -530,6 +536,35 @@ impl<'g> Rollout<'g> {
         }
         Ok(())
     }
+}
+
+/// Sums over strata, one metric beside the other, with as much traffic of each on both sides, as a balancer would give a canary and its
+/// baseline: here each target has its own, and the two sides would weigh applications differently for as long as they last.
+fn with_equal_traffic(parts: &[Pair]) -> Vec<Pair> {
+    let of = |metric: usize| {
+        let mut sum = Pair::default();
+        let mut bad = 0.0;
+        let both = |pair: &&Pair| pair.control.total > 0;
+        for Pair { canary, control } in parts.iter().skip(metric).step_by(METRICS).filter(both) {
+            sum.canary.bad += canary.bad;
+            sum.canary.total += canary.total;
+            #[expect(clippy::cast_precision_loss, reason = "counts of a minute")]
+            let times = canary.total as f64 / control.total as f64;
+            #[expect(clippy::cast_precision_loss, reason = "counts of a minute")]
+            let weighed = control.bad as f64 * times;
+            bad += weighed;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a sum of counts, rounded"
+        )]
+        let bad = (bad + 0.5) as u64;
+        let total = sum.canary.total;
+        sum.control = Share { bad, total };
+        sum
+    };
+    (0..METRICS).map(of).collect()
 }
 
 fn add(sum: &mut Pair, more: Pair) {

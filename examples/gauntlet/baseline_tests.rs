@@ -17,12 +17,16 @@ fn calm() -> World {
 }
 
 fn ground(release: &str, world: &World) -> Ground {
+    ground_of("600x8", release, world)
+}
+
+fn ground_of(fleet: &str, release: &str, world: &World) -> Ground {
     let text = format!(
         r#"{{"schema": 1, "name": "one", "good": [{{"name": "good", "release": "good"}}],
             "bad": [{{"name": "bad", "release": "{release}"}}]}}"#
     );
     let scenario = Scenario::parse(&text, "own.json", world).unwrap();
-    Ground::new(&scenario, Synthetic::parse("600x8").unwrap(), 1, world, 11).unwrap()
+    Ground::new(&scenario, Synthetic::parse(fleet).unwrap(), 1, world, 11).unwrap()
 }
 
 /// Runs something over a fleet that follows a policy's course.
@@ -138,6 +142,12 @@ fn what_is_only_compared_is_not_taken_back() {
 }
 
 #[test]
+fn a_fleet_in_which_nobody_has_its_like_cannot_be_judged() {
+    let alone = run(Policy::Kayenta, &ground_of("60x60", "one-way", &calm()), 0.05, None).unwrap();
+    assert!(alone.stopped && alone.exposed == 0, "{alone:?}");
+}
+
+#[test]
 fn a_background_analysis_does_not_wait_for_steps() {
     let world = World {
         in_place_s_median: 200.0,
@@ -208,4 +218,25 @@ fn a_stop_before_anything_went_wrong_is_told_apart() {
         assert_eq!(trial.before_onset, before, "{trial:?}");
         assert_eq!(trial.harm > 0.0, release == "errors=x50", "{trial:?}");
     }
+}
+
+#[test]
+fn a_canary_and_its_baseline_have_the_same_traffic() {
+    let pair = |canary: (u64, u64), control: (u64, u64)| {
+        let share = |(bad, total)| Share { bad, total };
+        Pair {
+            canary: share(canary),
+            control: share(control),
+        }
+    };
+    let none = pair((0, 0), (0, 0));
+    // Two applications with one error in ten and in a thousand, of which the two sides serve unequal parts; of a third there is no
+    // baseline.
+    let parts = [
+        [pair((100, 1_000), (10, 100)), none, pair((0, 5), (1, 5))],
+        [pair((1, 1_000), (9, 9_000)), none, none],
+        [pair((50, 50), (0, 0)), none, none],
+    ];
+    let equal = with_equal_traffic(parts.as_flattened());
+    assert_eq!(equal, [pair((101, 2_000), (101, 2_000)), none, pair((0, 5), (1, 5))]);
 }

@@ -56,8 +56,7 @@ impl Order {
 
     /// Takes so many that `upto` of all have had their turn, each stratum in proportion. `state` says of a pod whether it lives.
     ///
-    /// With `beside`, a stratum gives as many again for a baseline, and none at all where it has not enough for both; where no
-    /// stratum has enough, the fleet is one.
+    /// With `beside`, a stratum gives as many again for a baseline, and none at all where it has not enough for both.
     pub(crate) fn take(
         &mut self,
         upto: u64,
@@ -90,23 +89,7 @@ impl Order {
                 take.baseline.extend(queue[queue.len() - count..].iter().rev());
             }
         }
-        if beside && self.stratified && take.canary.is_empty() && upto > 0 {
-            self.merge();
-            return self.take(upto, strata, beside, lives);
-        }
         take
-    }
-
-    /// One queue of all, in turns of the strata.
-    fn merge(&mut self) {
-        self.stratified = false;
-        let mut queues: Vec<Vec<usize>> = std::mem::take(&mut self.queues).into_values().collect();
-        let mut all = Vec::new();
-        while queues.iter().any(|queue| !queue.is_empty()) {
-            all.extend(queues.iter_mut().filter_map(Vec::pop));
-        }
-        all.reverse();
-        self.queues.insert(0, all);
     }
 }
 
@@ -181,9 +164,8 @@ mod tests {
         let take = order.take(6, &strata(&[4, 1, 5]), true, |_| true);
         // 2.4, 0.6 and 3: of the last three there are only two more, and of the second nobody else.
         assert_eq!((take.canary, take.baseline), (vec![0, 1], vec![2, 3]));
-        // Where nobody can be compared with its own kind, all are one.
-        let mut order = Order::new(true, pods(&[1, 1, 1, 1]).into_iter());
-        let take = order.take(2, &strata(&[1, 1, 1, 1]), true, |_| true);
-        assert_eq!((take.canary, take.baseline), (vec![0, 100], vec![200, 300]));
+        // They have their turn once nobody is compared any more.
+        let rest = order.take(10, &strata(&[4, 1, 5]), false, |_| true).canary;
+        assert_eq!(rest, [2, 3, 100, 200, 201, 202, 203, 204]);
     }
 }

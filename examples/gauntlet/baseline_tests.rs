@@ -157,16 +157,16 @@ fn a_background_analysis_does_not_wait_for_steps() {
         prefetch_s_high: 1.0,
         ..calm()
     };
-    let ground = ground("errors=x50", &world);
+    let ground = ground("late=13m:errors=x50", &world);
     let end = over(&ground, Policy::Argo, async |rollout, course| {
         rollout.drive(course, Policy::Argo, &mut 0).await
     });
     let End::Stopped { at_ms, exposed, .. } = end else {
         panic!("it went through");
     };
-    // Ready after four minutes; of four measurements, five minutes apart, the last two fall into the second step, the first of
-    // them almost while it is not ready.
-    assert_eq!((at_ms / MINUTE_MS, exposed), (24, 240));
+    // Each step is ready after four minutes, and ten minutes later comes the next: at 14 and at 28. Measurements are due at 9, 14,
+    // 19 and so on, and fail from 19 on.
+    assert_eq!((at_ms / MINUTE_MS, exposed), (34, 360));
 }
 
 #[test]

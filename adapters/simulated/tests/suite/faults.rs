@@ -200,6 +200,8 @@ fn what_lies_ahead_is_what_then_comes() {
         "old-peers=x9",
         "new-pairs=x9@zone=zone-1",
         "dependency=x9",
+        "late=3h:errors=x2+new-pairs=x9",
+        "late=3h:errors=x2+dependency=x9",
     ] {
         let config = SimConfig {
             interval_ms: 10 * MINUTE,

@@ -1,6 +1,6 @@
 //! How the policies of others roll out: steps, a look a minute, a way back. docs/gauntlet.md says where each number is from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,15 +9,17 @@ use unattended::health::{Counts, Member, MetricSource, SourceError};
 use unattended::upgrade::{AttemptId, Clock, EffectKey, FleetChange, Generation, Phase, Platform, TargetId, Version};
 use unattended_examples_support::Failure;
 use unattended_examples_support::peers::{Opinion, Pair, Share};
+use unattended_simulated::Simulated;
 
 use crate::course::{Course, METRICS};
 use crate::fleet::{NEW, OLD};
 use crate::ground::Ground;
 use crate::lots::{Lots, hash};
 use crate::options::Policy;
+use crate::order::{Order, Stratum, Take};
 use crate::ours::{ANSWER_MS, hours};
 use crate::record::Recorder;
-use crate::trial::Trial;
+use crate::trial::{HORIZON_MS, Trial};
 
 const MINUTE_MS: u64 = 60_000;
 /// An instance that does not get ready is started again after so long, as a start-up probe would.
@@ -36,6 +38,8 @@ struct Pod {
     /// Where in the order its turn is.
     turn: u64,
     ordered: Option<Ordered>,
+    /// It has been ordered to run the new version, whatever became of it; not so what is only compared with it.
+    touched: bool,
     alive: bool,
 }
 
@@ -54,7 +58,12 @@ struct Rollout<'g> {
     pods: Vec<Pod>,
     by_name: HashMap<Arc<str>, usize>,
     strata: HashMap<(Arc<str>, Arc<str>), u32>,
+    order: Order,
+    /// Those of the old version are what the new one is compared with.
+    control: bool,
     cursor: u64,
+    living: u64,
+    /// Those of them that the release has reached.
     touched: u64,
     /// Those with an order that is not fulfilled.
     open: Vec<usize>,
@@ -65,7 +74,21 @@ struct Rollout<'g> {
 /// What a policy came to.
 enum End {
     Done,
-    Stopped { exposed: u64, by_person: bool, why: String },
+    Stopped {
+        at_ms: u64,
+        exposed: u64,
+        by_person: bool,
+        why: String,
+    },
+}
+
+/// Those with an order that is not fulfilled.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unready {
+    /// On their way to the new version or back.
+    touched: u64,
+    /// All of them.
+    all: u64,
 }
 
 /// Rolls it out.
@@ -76,7 +99,7 @@ pub(crate) fn run(policy: Policy, ground: &Ground, first_step: f64, record: Opti
     let first = course.steps.first().copied().unwrap_or(1.0);
     let mut human_actions = 0;
     let recorder = ground.recorded(&simulated, policy.name(), record)?;
-    let mut rollout = Rollout::new(ground, Arc::clone(&recorder));
+    let mut rollout = Rollout::new(ground, &course, Arc::clone(&recorder));
     let end = simulated
         .executor()
         .run(rollout.drive(course, policy, &mut human_actions))
@@ -86,34 +109,40 @@ pub(crate) fn run(policy: Policy, ground: &Ground, first_step: f64, record: Opti
         End::Done => Ending::Completed,
         End::Stopped { .. } => Ending::RolledBack,
     })?;
-    let (stopped, exposed, by_person, why) = match end {
-        End::Done => (false, 0, false, "completed".to_owned()),
+    let trial = match end {
+        End::Done => Trial {
+            why: "completed".to_owned(),
+            ..Trial::default()
+        },
         End::Stopped {
+            at_ms,
             exposed,
             by_person,
             why,
-        } => (true, exposed, by_person, why),
+        } => Trial {
+            stopped: true,
+            before_onset: simulated.first_harm_ms().is_none_or(|first| first > at_ms),
+            exposed,
+            by_person,
+            why,
+            ..Trial::default()
+        },
     };
     Ok(Trial {
         family: ground.lot.family,
         release: ground.lot.release.to_string(),
         bad: ground.bad,
         detectable: ground.detectable,
-        stopped,
-        by_person,
-        exposed,
         targets: ground.targets.len() as u64,
-        first_step: targets_of(first, ground.targets.len()),
-        harm: simulated.harm(),
+        first_step: targets_of(first, ground.targets.len() as u64),
+        harm: simulated.harm_by(HORIZON_MS),
         hours: hours(clock.now()),
         human_actions,
-        scope: None,
-        wrong_scope: false,
-        why,
+        ..trial
     })
 }
 
-fn targets_of(share: f64, of: usize) -> u64 {
+fn targets_of(share: f64, of: u64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -121,18 +150,28 @@ fn targets_of(share: f64, of: usize) -> u64 {
         reason = "a share of a number of targets"
     )]
     let count = (share * of as f64).ceil() as u64;
-    count.min(of as u64)
+    count.min(of)
+}
+
+impl Unready {
+    fn count(&mut self, touched: bool) {
+        self.touched += u64::from(touched);
+        self.all += 1;
+    }
 }
 
 impl<'g> Rollout<'g> {
-    fn new(ground: &'g Ground, simulated: Arc<Recorder>) -> Self {
+    fn new(ground: &'g Ground, course: &Course, simulated: Arc<Recorder>) -> Self {
         let mut rollout = Self {
             ground,
             simulated,
             pods: Vec::with_capacity(ground.targets.len()),
             by_name: HashMap::new(),
             strata: HashMap::new(),
+            order: Order::default(),
+            control: true,
             cursor: 0,
+            living: 0,
             touched: 0,
             open: Vec::new(),
             progress_ms: 0,
@@ -145,6 +184,10 @@ impl<'g> Rollout<'g> {
                 .map_or("", |(_, value)| value);
             rollout.add(&target.id, &target.app, zone);
         }
+        let mut turns: Vec<usize> = (0..rollout.pods.len()).collect();
+        turns.sort_unstable_by_key(|at| rollout.pods[*at].turn);
+        let turns = turns.into_iter().map(|at| (rollout.pods[at].stratum, at));
+        rollout.order = Order::new(course.stratified, turns);
         rollout
     }
 
@@ -158,61 +201,99 @@ impl<'g> Rollout<'g> {
             // Kubernetes and its like take any: an order that has to do with nothing.
             turn: Lots::of(&[self.ground.seed, hash(id)]).bits(),
             ordered: None,
+            touched: false,
             alive: true,
         });
+        self.living += 1;
         Member {
             target: id.to_owned(),
             stratum,
-            control: true,
+            control: self.control,
         }
+    }
+
+    /// All of them, and who is compared with the new version.
+    async fn follow(&self, control: impl Fn(usize) -> bool) -> Result<(), SourceError> {
+        let living = self.pods.iter().enumerate().filter(|(_, pod)| pod.alive);
+        let members = living.map(|(at, pod)| Member {
+            target: pod.id.to_string(),
+            stratum: pod.stratum,
+            control: control(at),
+        });
+        self.simulated.follow(&members.collect::<Vec<Member>>()).await
+    }
+
+    /// A step begins: so much of what lives runs the new version then.
+    async fn step(&mut self, share: f64, cohort: bool) -> Result<(), SourceError> {
+        let now_ms = self.simulated.clock().now();
+        let mut strata: BTreeMap<u32, Stratum> = BTreeMap::new();
+        for pod in self.pods.iter().filter(|pod| pod.alive) {
+            let stratum = strata.entry(pod.stratum).or_default();
+            stratum.living += 1;
+            stratum.touched += u64::from(pod.touched);
+            stratum.luck = Lots::of(&[self.ground.seed, u64::from(pod.stratum)]).bits();
+        }
+        let upto = targets_of(share, self.living);
+        let pods = &self.pods;
+        let Take { canary, baseline } = self.order.take(upto, &strata, cohort, |at| pods[at].alive);
+        for at in canary {
+            self.send(at, true, now_ms).await;
+        }
+        for at in &baseline {
+            self.send(*at, false, now_ms).await;
+        }
+        if cohort {
+            self.control = false;
+            self.follow(|at| baseline.contains(&at)).await?;
+        }
+        self.progress_ms = now_ms;
+        Ok(())
     }
 
     async fn drive(&mut self, mut course: Course, policy: Policy, human_actions: &mut u64) -> Result<End, SourceError> {
         let clock = self.simulated.clock();
-        let members = self.pods.iter().map(|pod| Member {
-            target: pod.id.to_string(),
-            stratum: pod.stratum,
-            control: true,
-        });
-        let members: Vec<Member> = members.collect();
-        self.simulated.follow(&members).await?;
+        self.follow(|_| true).await?;
         let limits = self.limits().await?;
-        let mut order: Vec<usize> = (0..self.pods.len()).collect();
-        order.sort_unstable_by_key(|at| self.pods[*at].turn);
         let mut steps = course.steps.clone().into_iter().enumerate();
-        let (mut step, mut ready_since, mut window) = (0, None::<u64>, vec![Pair::default(); METRICS]);
+        let (mut step, mut window) = (0, vec![Pair::default(); METRICS]);
+        let (mut ready_since, mut first_ready) = (None::<u64>, None::<u64>);
         let (mut minute, mut looks, mut may_step) = (0_u64, 0_u64, true);
-        let mut next = 0;
         let mut more = true;
         loop {
             if more {
                 let Some((number, share)) = steps.next() else { break };
                 (step, more) = (number, false);
-                let upto = targets_of(share, self.pods.len());
-                while next < order.len() && self.touched < upto {
-                    self.send(order[next], true, clock.now()).await;
-                    next += 1;
+                self.step(share, course.cohort && number < course.judged_steps).await?;
+                (ready_since, may_step) = (None, true);
+                if !course.background {
+                    looks = 0;
+                    window.fill(Pair::default());
                 }
-                (ready_since, looks, may_step) = (None, 0, true);
-                self.progress_ms = clock.now();
-                window.fill(Pair::default());
                 course.judge.step();
             }
             minute += 1;
             clock.sleep_until(minute * MINUTE_MS).await;
-            order.extend(self.news().await?);
+            self.news().await?;
             let seen = self.read(minute).await?;
             let unready = self.look_after(clock.now()).await;
-            if unready == 0 {
+            if unready.all == 0 {
                 ready_since.get_or_insert_with(|| clock.now());
+                first_ready.get_or_insert_with(|| clock.now());
             }
             // Why it stops, and whether that is for somebody else to decide.
             let mut decided: Option<(String, bool)> = None;
-            if unready > 0 && clock.now() >= self.progress_ms + PROGRESS_MS {
-                decided = Some((format!("{unready} targets do not get ready"), course.unready_asks));
+            if unready.touched > 0 && clock.now() >= self.progress_ms + PROGRESS_MS {
+                let why = format!("{} targets do not get ready", unready.touched);
+                decided = Some((why, course.unready_asks));
             }
-            let in_step = ready_since.map(|since| (clock.now() - since) / MINUTE_MS);
-            if step < course.judged_steps && in_step.is_some_and(|minutes| minutes > course.delay_min) {
+            let minutes_since = |since: u64| (clock.now() - since) / MINUTE_MS;
+            let in_step = ready_since.map(minutes_since);
+            let judged = if course.background {
+                first_ready.map(minutes_since)
+            } else {
+                in_step
+            };
+            if step < course.judged_steps && judged.is_some_and(|minutes| minutes > course.delay_min) {
                 for (sum, pair) in window.iter_mut().zip(&seen) {
                     add(sum, *pair);
                 }
@@ -242,7 +323,7 @@ impl<'g> Rollout<'g> {
                 }
             }
             if let Some((why, asks)) = decided {
-                let exposed = self.touched;
+                let (at_ms, exposed) = (clock.now(), self.touched);
                 if asks {
                     *human_actions += 1;
                     let until = clock.now() + ANSWER_MS;
@@ -260,6 +341,7 @@ impl<'g> Rollout<'g> {
                 }
                 self.back(&mut minute).await?;
                 return Ok(End::Stopped {
+                    at_ms,
                     exposed,
                     by_person: asks,
                     why,
@@ -268,6 +350,7 @@ impl<'g> Rollout<'g> {
             if clock.now() > LONGEST_MS {
                 let why = format!("{} has not ended in sixty days", policy.name());
                 return Ok(End::Stopped {
+                    at_ms: clock.now(),
                     exposed: self.touched,
                     by_person: true,
                     why,
@@ -298,7 +381,8 @@ impl<'g> Rollout<'g> {
             return;
         }
         let generation = pod.ordered.map_or(1, |ordered| ordered.generation + 1);
-        if pod.ordered.is_none() {
+        if new && !pod.touched {
+            pod.touched = true;
             self.touched += 1;
         }
         if pod.ordered.is_none_or(|ordered| ordered.ready) {
@@ -317,37 +401,45 @@ impl<'g> Rollout<'g> {
             ordinal: 0,
         };
         let version = Version::from(if new { NEW } else { OLD });
-        let id = pod.id.clone();
+        let (id, touched) = (pod.id.clone(), pod.touched);
         // What became of it is seen.
-        let _ = self.simulated.replace_in_place(&id, &version, &key).await;
+        let _ = if touched {
+            self.simulated.replace_in_place(&id, &version, &key).await
+        } else {
+            // A start of the old version is no order of the release, and is not recorded as one.
+            let world: &Simulated = &self.simulated;
+            world.replace_in_place(&id, &version, &key).await
+        };
     }
 
     /// Looks at those that are not ready yet, and orders anew what does not get ready. Answers how many are not.
-    async fn look_after(&mut self, now_ms: u64) -> u64 {
+    async fn look_after(&mut self, now_ms: u64) -> Unready {
         let waiting = |pod: &Pod| pod.alive && pod.ordered.is_some_and(|ordered| !ordered.ready);
         let pods = &self.pods;
         self.open.retain(|at| waiting(&pods[*at]));
-        let mut unready = 0;
+        let mut unready = Unready::default();
         for at in self.open.clone() {
             let Some(ordered) = self.pods[at].ordered else { continue };
-            let id = self.pods[at].id.clone();
+            let (id, touched) = (self.pods[at].id.clone(), self.pods[at].touched);
             let wanted = if ordered.new { NEW } else { OLD };
             let seen = self.simulated.observe(std::slice::from_ref(&id)).await;
             let Some(seen) = seen.ok().and_then(|mut seen| seen.pop()) else {
-                unready += 1;
+                unready.count(touched);
                 // Who sees nothing does not count the time.
                 self.progress_ms = now_ms;
                 continue;
             };
             let runs = seen.version.as_ref().is_some_and(|version| version.as_str() == wanted);
             if runs && seen.ready && seen.phase == Phase::Running {
-                self.progress_ms = now_ms;
+                if touched {
+                    self.progress_ms = now_ms;
+                }
                 if let Some(ordered) = &mut self.pods[at].ordered {
                     ordered.ready = true;
                 }
                 continue;
             }
-            unready += 1;
+            unready.count(touched);
             if !runs || now_ms >= ordered.at_ms + RESTART_MS {
                 self.send(at, ordered.new, now_ms).await;
             }
@@ -355,13 +447,13 @@ impl<'g> Rollout<'g> {
         unready
     }
 
-    /// Births and deaths. Answers whose turn is still to come.
-    async fn news(&mut self) -> Result<Vec<usize>, SourceError> {
+    /// Births and deaths. Whoever is born has its turn after all others.
+    async fn news(&mut self) -> Result<(), SourceError> {
         let Ok(news) = self.simulated.watch(self.cursor).await else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         self.cursor = news.cursor;
-        let (mut members, mut new) = (Vec::new(), Vec::new());
+        let mut members = Vec::new();
         for change in news.changes {
             match change {
                 FleetChange::Joined {
@@ -371,14 +463,17 @@ impl<'g> Rollout<'g> {
                         .iter()
                         .find(|(key, _)| &**key == "zone")
                         .map_or("", |(_, value)| value);
-                    new.push(self.pods.len());
-                    members.push(self.add(target.as_str(), &app, zone));
+                    let at = self.pods.len();
+                    let member = self.add(target.as_str(), &app, zone);
+                    self.order.push(member.stratum, at);
+                    members.push(member);
                 }
                 FleetChange::Left { target } => {
                     if let Some(at) = self.by_name.remove(target.as_str()) {
                         self.pods[at].alive = false;
                         // Its place is taken by one on the old version, which has its own turn.
-                        self.touched -= u64::from(self.pods[at].ordered.is_some());
+                        self.living -= 1;
+                        self.touched -= u64::from(self.pods[at].touched);
                     }
                 }
                 _ => {}
@@ -387,13 +482,15 @@ impl<'g> Rollout<'g> {
         if !members.is_empty() {
             self.simulated.follow(&members).await?;
         }
-        Ok(new)
+        Ok(())
     }
 
     /// Sums over the fleet of the minute that has just ended.
     async fn read(&self, minute: u64) -> Result<Vec<Pair>, SourceError> {
         let interval = self.simulated.read(minute - 1, minute * MINUTE_MS).await?;
         let mut seen = vec![Pair::default(); METRICS];
+        let cohort = if self.control { 0 } else { self.strata.len() };
+        let mut parts = vec![Pair::default(); cohort * METRICS];
         let mut counted = [None; METRICS];
         for row in &interval.rows {
             let metric = usize::from(row.metric);
@@ -410,7 +507,11 @@ impl<'g> Rollout<'g> {
             let twice = first.1 != row.fresh;
             let control = if twice { Share::default() } else { share(row.control) };
             let canary = share(row.canary);
-            add(sum, Pair { canary, control });
+            let part = parts.get_mut(row.stratum as usize * METRICS + metric);
+            add(part.unwrap_or(sum), Pair { canary, control });
+        }
+        if cohort > 0 {
+            seen = with_equal_traffic(&parts);
         }
         Ok(seen)
     }
@@ -418,7 +519,7 @@ impl<'g> Rollout<'g> {
     /// Everything back to the old version.
     async fn back(&mut self, minute: &mut u64) -> Result<(), SourceError> {
         let clock = self.simulated.clock();
-        let touched = |pod: &Pod| pod.alive && pod.ordered.is_some();
+        let touched = |pod: &Pod| pod.alive && pod.touched;
         let all: Vec<usize> = (0..self.pods.len()).filter(|at| touched(&self.pods[*at])).collect();
         for at in all {
             self.send(at, false, clock.now()).await;
@@ -429,12 +530,41 @@ impl<'g> Rollout<'g> {
             clock.sleep_until(*minute * MINUTE_MS).await;
             self.news().await?;
             self.read(*minute).await?;
-            if self.look_after(clock.now()).await == 0 {
+            if self.look_after(clock.now()).await.touched == 0 {
                 break;
             }
         }
         Ok(())
     }
+}
+
+/// Sums over strata, one metric beside the other, with as much traffic of each on both sides, as a balancer would give a canary and its
+/// baseline: here each target has its own, and the two sides would weigh applications differently for as long as they last.
+fn with_equal_traffic(parts: &[Pair]) -> Vec<Pair> {
+    let of = |metric: usize| {
+        let mut sum = Pair::default();
+        let mut bad = 0.0;
+        let both = |pair: &&Pair| pair.control.total > 0;
+        for Pair { canary, control } in parts.iter().skip(metric).step_by(METRICS).filter(both) {
+            sum.canary.bad += canary.bad;
+            sum.canary.total += canary.total;
+            #[expect(clippy::cast_precision_loss, reason = "counts of a minute")]
+            let times = canary.total as f64 / control.total as f64;
+            #[expect(clippy::cast_precision_loss, reason = "counts of a minute")]
+            let weighed = control.bad as f64 * times;
+            bad += weighed;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a sum of counts, rounded"
+        )]
+        let bad = (bad + 0.5) as u64;
+        let total = sum.canary.total;
+        sum.control = Share { bad, total };
+        sum
+    };
+    (0..METRICS).map(of).collect()
 }
 
 fn add(sum: &mut Pair, more: Pair) {
@@ -443,3 +573,7 @@ fn add(sum: &mut Pair, more: Pair) {
         sum.total += more.total;
     }
 }
+
+#[cfg(test)]
+#[path = "baseline_tests.rs"]
+mod tests;

@@ -25,6 +25,12 @@ pub(crate) struct Course {
     pub(crate) metrics: usize,
     /// Steps beyond this one are not judged.
     pub(crate) judged_steps: usize,
+    /// Looks go on from step to step, from when the first is ready on.
+    pub(crate) background: bool,
+    /// Each step takes its share of every application and zone, and not any targets.
+    pub(crate) stratified: bool,
+    /// What is judged is compared with as many of the old version that are started anew together with it, and with nobody else.
+    pub(crate) cohort: bool,
     /// What follows where a step does not get ready.
     pub(crate) unready_asks: bool,
     pub(crate) judge: Judge,
@@ -51,6 +57,9 @@ impl Course {
                 metrics: 2,
                 judged_steps: 4,
                 unready_asks: true,
+                background: true,
+                stratified: false,
+                cohort: false,
                 judge: Judge::Argo(Argo::new(1.0)),
             },
             // The documents' sample: one minute, five percent, up to a half, ten failed checks.
@@ -62,9 +71,13 @@ impl Course {
                 metrics: 2,
                 judged_steps: 10,
                 unready_asks: false,
+                background: false,
+                stratified: false,
+                cohort: false,
                 judge: Judge::Flagger(Flagger::new(1.0)),
             },
-            // A canary stage of three hours, judged every half an hour from the beginning on; then the rest, a third at a time.
+            // A canary stage of three hours beside a baseline of the same size, judged every half an hour from the beginning on; then
+            // the rest, a third at a time.
             Policy::Kayenta => Self {
                 steps: vec![0.05, 0.37, 0.69, 1.0],
                 watch_min: 180,
@@ -73,6 +86,9 @@ impl Course {
                 metrics: METRICS,
                 judged_steps: 1,
                 unready_asks: true,
+                background: false,
+                stratified: true,
+                cohort: true,
                 judge: Judge::Kayenta(Kayenta::every(30)),
             },
             Policy::Zscore => Self {
@@ -83,6 +99,9 @@ impl Course {
                 metrics: METRICS,
                 judged_steps: 5,
                 unready_asks: false,
+                background: false,
+                stratified: true,
+                cohort: false,
                 judge: Judge::Z(ZTest::new(3.0)),
             },
             Policy::Fixed | Policy::Ours => Self {
@@ -93,6 +112,9 @@ impl Course {
                 metrics: METRICS,
                 judged_steps: usize::MAX,
                 unready_asks: false,
+                background: false,
+                stratified: false,
+                cohort: false,
                 judge: Judge::Alarm,
             },
         }
@@ -157,6 +179,8 @@ impl Judge {
 
     pub(crate) fn finish(&self) -> Opinion {
         match self {
+            // A last score that is only marginal ends the stage as failed: Orca asks nobody.
+            Self::Kayenta(kayenta) if kayenta.finish() == Opinion::Hold => Opinion::Rollback,
             Self::Kayenta(kayenta) => kayenta.finish(),
             Self::Argo(_) | Self::Flagger(_) | Self::Z(_) | Self::Alarm => Opinion::Promote,
         }

@@ -113,7 +113,8 @@ impl Ground {
         Ok(Arc::new(recorder))
     }
 
-    /// Whether nobody of a class, such as `zone=zone-1`, is at fault.
+    /// Whether a class, such as `zone=zone-1`, is named without being where the fault is: some of it are not at fault, and the share
+    /// that is lies below twice the fleet's.
     pub(crate) fn is_wrong_scope(&self, class: &str) -> bool {
         let Some((key, value)) = class.split_once('=') else {
             return false;
@@ -123,10 +124,42 @@ impl Ground {
         };
         let filters = self.lot.release.filters();
         let at_fault = |target: &&SimTarget| filters.iter().all(|(key, value)| has(target, key, value));
-        !self
-            .targets
-            .iter()
-            .filter(at_fault)
-            .any(|target| has(target, key, value))
+        let class: Vec<&SimTarget> = self.targets.iter().filter(|target| has(target, key, value)).collect();
+        let of_class = class.iter().copied().filter(|target| at_fault(target)).count();
+        let of_fleet = self.targets.iter().filter(at_fault).count();
+        // Shares compared without dividing: of_class / class against 2 * of_fleet / fleet.
+        of_class == 0 || of_class < class.len() && of_class * self.targets.len() < 2 * of_fleet * class.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use unattended_simulated::World;
+
+    use super::*;
+    use crate::tests::SMALL;
+
+    #[test]
+    fn a_class_is_named_rightly_where_the_fault_is_and_not_where_it_is_as_elsewhere() {
+        let scenario = Scenario::parse(SMALL, "own.json", &World::default()).unwrap();
+        let fleet = Synthetic::parse("3000x20").unwrap();
+        let ground = Ground::new(&scenario, fleet, 1, &World::default(), 5).unwrap();
+        let (_, zone) = ground.lot.release.filters()[0].clone();
+        let class = |of: &str| format!("zone={of}");
+        let other = ground.targets.iter().flat_map(|target| &target.labels);
+        let other = other
+            .filter(|(key, value)| key == "zone" && *value != zone)
+            .map(|(_, value)| value);
+        assert!(!ground.is_wrong_scope(&class(&zone)));
+        assert!(ground.is_wrong_scope(&class(other.clone().next().unwrap())));
+        // Some of each application are at fault, as many as of the fleet.
+        let app = &ground.targets[0].app;
+        assert!(ground.is_wrong_scope(&format!("app={app}")));
+        // Where all are, every class is right.
+        let text = SMALL.replacen("@zone={any}", "", 1);
+        let scenario = Scenario::parse(&text, "own.json", &World::default()).unwrap();
+        let ground = Ground::new(&scenario, fleet, 1, &World::default(), 5).unwrap();
+        assert!(!ground.is_wrong_scope(&format!("app={}", ground.targets[0].app)));
+        assert!(ground.is_wrong_scope("app=of-nobody"));
     }
 }

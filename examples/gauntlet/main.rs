@@ -18,6 +18,7 @@ mod ground;
 mod lots;
 mod measures;
 mod options;
+mod order;
 mod ours;
 mod output;
 mod page;

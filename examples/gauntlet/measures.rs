@@ -74,13 +74,17 @@ pub(crate) struct Measures {
     pub(crate) recall: Rate,
     /// Of these, those that a person decided.
     pub(crate) by_person: Rate,
+    /// Of these, those before anything had gone wrong because of the release.
+    pub(crate) before_onset: u32,
     /// Of stops, those of bad releases.
     pub(crate) precision: Rate,
     /// Of good releases, those that were stopped.
     pub(crate) false_stops: Rate,
     /// Of good releases, those that nobody had to do anything for.
     pub(crate) unattended: Rate,
-    /// Of stops that name a class, those that name one in which nobody is at fault.
+    /// Of good releases, those that left something behind for its owners.
+    pub(crate) with_debt: Rate,
+    /// Of stops that name a class, those that name one that is no more at fault than others.
     pub(crate) wrong_scope: Rate,
     /// Of stopped bad releases, the share of the fleet each had touched.
     pub(crate) exposed: Vec<f64>,
@@ -116,9 +120,11 @@ impl Measures {
             by_person: Rate::count(bad().filter(|trial| trial.detectable && trial.stopped), |trial| {
                 trial.by_person
             }),
+            before_onset: count(bad().filter(|trial| trial.detectable && trial.before_onset)),
             precision: Rate::count(trials.iter().filter(|trial| trial.stopped), |trial| trial.bad),
             false_stops: Rate::count(good(), stopped),
             unattended: Rate::count(good(), |trial| trial.human_actions == 0),
+            with_debt: Rate::count(good(), |trial| trial.with_debt),
             wrong_scope: Rate::count(trials.iter().filter(|t| t.bad && t.scope.is_some()), |trial| {
                 trial.wrong_scope
             }),

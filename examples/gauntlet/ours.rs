@@ -10,14 +10,14 @@ use unattended::defense::Guard;
 use unattended::upgrade::{Clock, MemoryJournal, Version};
 use unattended::{
     Actor, Autopilot, Change, Ending, Handle, Level, Notice, NoticeStage, Notifier, Outcome, Question, QuestionKind,
-    Settings, Severity, report,
+    Settings, Severity, Summary, report,
 };
 use unattended_examples_support::Failure;
 
 use crate::fleet::{NEW, OLD, author, births};
 use crate::ground::Ground;
 use crate::policy::policy;
-use crate::trial::Trial;
+use crate::trial::{HORIZON_MS, Trial};
 
 /// Somebody who is asked looks into it for so long, and then knows the truth. The same for every policy.
 pub(crate) const ANSWER_MS: u64 = 3_600_000;
@@ -139,6 +139,8 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
         outcome,
         Outcome::Waiting | Outcome::Frozen | Outcome::RolledBackPartially
     );
+    let first_harm = simulated.first_harm_ms();
+    let stop_ms = stopped_ms(&summary).unwrap_or(u64::MAX);
     let asked = person.first.lock().take();
     let scope = summary.evidence.scope.clone().filter(|_| stopped);
     Ok(Trial {
@@ -155,7 +157,9 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
         },
         targets: ground.targets.len() as u64,
         first_step: summary.batches.first().map_or(0, |batch| batch.size),
-        harm: simulated.harm(),
+        before_onset: stopped && first_harm.is_none_or(|first| first > stop_ms),
+        with_debt: outcome == Outcome::CompletedWithDebt,
+        harm: simulated.harm_by(HORIZON_MS),
         hours: hours(clock.now()),
         human_actions: summary.human_actions + u64::from(left),
         wrong_scope: scope.as_deref().is_some_and(|scope| ground.is_wrong_scope(scope)),
@@ -167,6 +171,13 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
             asked.map_or_else(String::new, |text| format!("; asked: {text}"))
         ),
     })
+}
+
+/// When it was decided that it goes no further.
+fn stopped_ms(summary: &Summary) -> Option<u64> {
+    let stops = |code: &str| code.starts_with("stop.") || code == "rollback.began";
+    let mut decisions = summary.decisions.iter().filter(|decision| stops(&decision.code));
+    decisions.next().map(|decision| decision.at_ms)
 }
 
 pub(crate) fn hours(ms: u64) -> f64 {

@@ -60,12 +60,18 @@ pub(crate) fn at_equal_exposure(standings: &[Standing]) -> Option<f64> {
     ours.measures.exposed_median_share.map(equal_steps_hours)
 }
 
+/// How many releases every policy rolled out: with `--only` fewer than the options say.
+pub(crate) fn releases(standings: &[Standing]) -> u32 {
+    standings.first().map_or(0, |standing| standing.measures.releases)
+}
+
 fn object(standing: &Standing) -> Map<String, Value> {
     let m = &standing.measures;
     let value = json!({
         "recall": m.recall.value(),
         "recall_interval": m.recall.interval(),
         "recall_by_person": m.by_person.count,
+        "stopped_before_onset": m.before_onset,
         "precision": m.precision.value(),
         "precision_interval": m.precision.interval(),
         "false_stop_rate": m.false_stops.value(),
@@ -76,6 +82,7 @@ fn object(standing: &Standing) -> Map<String, Value> {
         "first_step": m.first_step,
         "unattended_share": m.unattended.value(),
         "unattended_interval": m.unattended.interval(),
+        "good_with_debt_share": m.with_debt.value(),
         "good_hours_median": m.good_hours_median,
         "human_actions": m.human_actions,
         "wrong_scope_rate": m.wrong_scope.value(),
@@ -121,7 +128,7 @@ pub(crate) fn json(
             fields.insert("schema".to_owned(), SCHEMA.into());
             (standing.policy.name().to_owned(), Value::Object(fields))
         });
-        whole.insert("releases".to_owned(), options.releases.into());
+        whole.insert("releases".to_owned(), releases(standings).into());
         whole.insert(
             "fixed_hours_at_equal_exposure".to_owned(),
             at_equal_exposure(standings).into(),
@@ -179,18 +186,21 @@ pub(crate) fn number(value: Option<f64>) -> String {
 pub(crate) fn text(options: &Options, scenario: &str, standings: &[Standing], wall_seconds: f64) -> String {
     let mut out = format!(
         "{} releases of {}, scenario `{scenario}`, seed {}\n\n",
-        options.releases, options.synthetic, options.seed
+        releases(standings),
+        options.synthetic,
+        options.seed
     );
     let header = [
         "policy",
         "recall (95 %)",
+        "by a person",
         "precision",
         "false stops (95 %)",
         "exposed, median",
         "p95",
         "good, hours",
         "no hands",
-        "harm",
+        "harm in 14 days",
     ];
     let mut rows: Vec<Vec<String>> = vec![header.map(str::to_owned).to_vec()];
     for Standing {
@@ -200,6 +210,7 @@ pub(crate) fn text(options: &Options, scenario: &str, standings: &[Standing], wa
         rows.push(vec![
             policy.name().to_owned(),
             rate(m.recall),
+            format!("{} of {}", m.by_person.count, m.by_person.of),
             percent(m.precision.value()),
             rate(m.false_stops),
             percent(m.exposed_median_share),
@@ -219,14 +230,21 @@ pub(crate) fn text(options: &Options, scenario: &str, standings: &[Standing], wa
     for standing in standings {
         let m = &standing.measures;
         out.push_str(&format!(
-            "\n{}: {} of {} bad releases are undetectable by the scenario; {} catches by a person; wrong scope named: {}; {} human actions\n",
+            "\n{}: {} of {} bad releases are undetectable by the scenario; {} catches by a person, {} before anything had gone wrong; wrong scope named: {}; {} human actions\n",
             standing.policy.name(),
             m.undetectable,
             m.recall.of + m.undetectable,
             m.by_person.count,
+            m.before_onset,
             rate(m.wrong_scope),
             m.human_actions,
         ));
+        if m.with_debt.count > 0 {
+            out.push_str(&format!(
+                "  good releases that left targets behind for their owners to look at: {}\n",
+                rate(m.with_debt)
+            ));
+        }
         let mut rows: Vec<Vec<String>> = vec![
             [
                 "family",

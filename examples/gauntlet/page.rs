@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::measures::{Part, Rate};
 use crate::options::{Options, Policy};
-use crate::output::{Standing, at_equal_exposure, measured, number, percent};
+use crate::output::{Standing, at_equal_exposure, measured, number, percent, releases};
 
 const SHEET: &str = "
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6577; --line: #d5dae3; --paper: #fff; --card: #f6f7fa;
@@ -44,7 +44,7 @@ pub(crate) fn page(options: &Options, scenario: &str, standings: &[Standing]) ->
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-                title { "The gauntlet: " (options.releases) " releases" }
+                title { "The gauntlet: " (releases(standings)) " releases" }
                 link rel="icon" href="data:,";
                 style { (PreEscaped(SHEET)) }
             }
@@ -52,13 +52,18 @@ pub(crate) fn page(options: &Options, scenario: &str, standings: &[Standing]) ->
                 main {
                     h1 { "The gauntlet" }
                     p class="soft" {
-                        (options.releases) " releases of the scenario “" (scenario) "”, each over " (options.synthetic)
+                        (releases(standings)) " releases of the scenario “" (scenario) "”, each over " (options.synthetic)
                         " targets and applications, seed " (options.seed)
                         ". Every policy had the same releases, fleets, days and faults."
                     }
                     @for standing in standings.iter().filter(|standing| standing.policy == Policy::Ours) { (cards(standing)) }
                     h2 { "Who stops what" }
                     (table(standings))
+                    p class="soft" {
+                        "Requests harmed: those that go wrong because of the release in the 14 days from its beginning, whether counted or not. "
+                        "What was not taken back goes on doing harm until then. "
+                        "Before onset: stops when nothing had gone wrong yet because of the release."
+                    }
                     @if let Some(hours) = at_equal_exposure(standings) {
                         p class="soft" {
                             "Equal steps as small as it takes to expose as few as ours would take " (number(Some(hours))) " hours."
@@ -102,20 +107,23 @@ fn table(standings: &[Standing]) -> Markup {
         div class="wide" {
             table {
                 tr {
-                    th { "policy" } th { "recall" } th { "precision" } th { "false stops" } th { "exposed at stop" }
-                    th { "95th percentile" } th { "good: hours" } th { "good: no hands" } th { "actions of people" }
-                    th { "wrong scope" } th { "requests harmed" }
+                    th { "policy" } th { "recall" } th { "by a person" } th { "before onset" } th { "precision" } th { "false stops" } th { "exposed at stop" }
+                    th { "95th percentile" } th { "good: hours" } th { "good: no hands" } th { "good: with debt" } th { "actions of people" }
+                    th { "wrong scope" } th { "requests harmed in 14 days" }
                 }
                 @for Standing { policy, measures: m, .. } in standings {
                     tr class=(if *policy == Policy::Ours { "ours" } else { "" }) {
                         td { (policy.name()) }
                         td { (exact(m.recall)) }
+                        td { (m.by_person.count) small { "of " (m.by_person.of) } }
+                        td { (m.before_onset) }
                         td { (exact(m.precision)) }
                         td { (exact(m.false_stops)) }
                         td { (percent(m.exposed_median_share)) small { (m.exposed_median.unwrap_or(0)) " targets" } }
                         td { (percent(m.exposed_p95_share)) }
                         td { (number(m.good_hours_median)) }
                         td { (exact(m.unattended)) }
+                        td { (percent(m.with_debt.value())) }
                         td { (m.human_actions) }
                         td { @if m.wrong_scope.of > 0 { (exact(m.wrong_scope)) } @else { "none named" } }
                         td { (number(Some(m.harm))) small { "median " (number(m.harm_median)) } }

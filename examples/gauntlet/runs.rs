@@ -113,6 +113,8 @@ pub(crate) fn tell(all: &[(Policy, Vec<Trial>)], numbers: Range<usize>, names: &
                 "detectable": trial.detectable,
                 "stopped": trial.stopped,
                 "by_person": trial.by_person,
+                "before_onset": trial.before_onset,
+                "with_debt": trial.with_debt,
                 "exposed": trial.exposed,
                 "hours": trial.hours,
                 "harm": trial.harm,

@@ -17,7 +17,7 @@ use crate::scenario::Scenario;
 use crate::template::Template;
 use crate::trial::Trial;
 use crate::truth::met;
-use crate::{ours, page, runs};
+use crate::{ours, output, page, runs};
 
 fn built_in() -> Scenario {
     Scenario::load(None, &World::default()).unwrap()
@@ -30,7 +30,7 @@ fn refusal(text: &str) -> String {
     }
 }
 
-const SMALL: &str = r#"{"schema": 1, "name": "small",
+pub(crate) const SMALL: &str = r#"{"schema": 1, "name": "small",
  "good": [{"name": "good", "release": "good"}],
  "bad": [{"name": "errors", "release": "errors=x{4..9}@zone={any}"}]}"#;
 
@@ -266,6 +266,8 @@ fn made_up() -> Vec<Trial> {
     all[11].scope = Some("zone=b".to_owned());
     all[11].wrong_scope = true;
     all[12].by_person = true;
+    all[13].before_onset = true;
+    all[3].with_debt = true;
     all
 }
 
@@ -279,6 +281,8 @@ fn measures_are_what_they_say() {
     assert_eq!((measures.unattended.count, measures.unattended.of), (9, 10));
     assert_eq!((measures.wrong_scope.count, measures.wrong_scope.of), (1, 2));
     assert_eq!((measures.by_person.count, measures.by_person.of), (1, 8));
+    assert_eq!((measures.with_debt.count, measures.with_debt.of), (1, 10));
+    assert_eq!(measures.before_onset, 1);
     // Of 1 to 8 and 100: the fifth, and the ninth.
     assert_eq!(measures.exposed_median, Some(5));
     assert_eq!(
@@ -393,6 +397,56 @@ fn hours_are_told_as_hours_and_shares_as_percent() {
     assert_eq!(names, ["good_hours_median"]);
 }
 
+#[test]
+fn what_people_do_is_told_in_every_form() {
+    let made_up = standings(
+        &[(Policy::Ours, made_up()), (Policy::Argo, made_up())],
+        &["good", "bad"],
+    );
+    // Six were asked for by the options.
+    let all = options(Choice::All, 1);
+    let told = text(&all, "made up", &made_up, 1.0);
+    let json: serde_json::Value = serde_json::from_str(&output::json(&all, "made up", &made_up, 1.0).unwrap()).unwrap();
+    let page = page::page(&all, "made up", &made_up);
+    assert!(
+        told.starts_with("21 releases of") && page.contains("21 releases of"),
+        "{told}"
+    );
+    assert_eq!(
+        (&json["releases"], &json["policies"]["argo"]["releases"]),
+        (&21.into(), &21.into())
+    );
+    let header = told.lines().find(|line| line.starts_with("policy")).unwrap();
+    assert!(
+        header.contains("by a person") && header.contains("harm in 14 days"),
+        "{header}"
+    );
+    for part in [
+        "1 of 8",
+        "1 catches by a person, 1 before anything had gone wrong",
+        "look at: 10.0 % (",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    for part in [
+        "<td>1<small>of 8</small></td><td>1</td>",
+        "in the 14 days from its beginning",
+        "<td>10.0 %</td>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let ours = &json["policies"]["ours"];
+    assert_eq!(ours["good_with_debt_share"], 0.1);
+    assert_eq!(
+        (&ours["recall_by_person"], &ours["stopped_before_onset"]),
+        (&1.into(), &1.into())
+    );
+    let nothing = standings(&[(Policy::Argo, vec![trial(true, true, 1)])], &["good", "bad"]);
+    let json = output::json(&all, "made up", &nothing, 1.0).unwrap();
+    assert!(json.contains(r#""good_with_debt_share":null"#), "{json}");
+    assert!(!text(&all, "made up", &nothing, 1.0).contains("look at"));
+}
+
 fn options(policy: Choice, threads: u16) -> Options {
     Options {
         releases: 6,
@@ -503,7 +557,7 @@ fn every_policy_lets_a_good_release_through_a_calm_world_and_stops_a_crash() {
     }
     let stopped = ours::run(&bad, None, None).unwrap();
     assert!(
-        stopped.stopped && !stopped.by_person && stopped.exposed <= 3 * stopped.first_step,
+        stopped.stopped && !stopped.by_person && !stopped.before_onset && stopped.exposed <= 3 * stopped.first_step,
         "{stopped:?}"
     );
 }

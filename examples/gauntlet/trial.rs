@@ -1,5 +1,8 @@
 //! What became of one release in the hands of one policy.
 
+/// Harm is counted until then, from a release's beginning on, whoever has ended when: 14 days.
+pub(crate) const HORIZON_MS: u64 = 14 * 24 * 3_600_000;
+
 /// One release under one policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Trial {
@@ -18,12 +21,16 @@ pub(crate) struct Trial {
     pub(crate) targets: u64,
     /// Targets in the first step.
     pub(crate) first_step: u64,
-    /// Requests that went wrong because of the release.
+    /// It was stopped when nothing had gone wrong because of it.
+    pub(crate) before_onset: bool,
+    /// It was rolled out, but for targets that were left to their owners.
+    pub(crate) with_debt: bool,
+    /// Requests that go wrong because of the release, until the horizon.
     pub(crate) harm: f64,
     /// Until it had ended.
     pub(crate) hours: f64,
     pub(crate) human_actions: u64,
-    /// The class that the stop names, if it names one, and whether nobody of it is at fault.
+    /// The class that the stop names, if it names one, and whether that class is no more at fault than others.
     pub(crate) scope: Option<String>,
     pub(crate) wrong_scope: bool,
     /// In a few words.

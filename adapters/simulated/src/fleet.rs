@@ -9,6 +9,7 @@ use crate::births::{Hook, Word};
 use crate::draw::{Draw, Purpose, floor_to_u64, hash_text, mix};
 use crate::effects::Effects;
 use crate::events::{Event, Events, What};
+use crate::harm::Harm;
 use crate::healing::Healing;
 use crate::log::WorldLog;
 use crate::metrics::Meter;
@@ -61,8 +62,8 @@ pub(crate) struct Fleet {
     pub(crate) both_ends: bool,
     /// Rows of restarts are left out where nobody went down.
     pub(crate) sparse: bool,
-    /// Requests that went wrong since the release is at fault, in the mean, over the intervals that were read.
-    pub(crate) harm: f64,
+    /// What went wrong because of the release, over the intervals that were read.
+    pub(crate) harm: Harm,
     pub(crate) warm_up_ms: u64,
     pub(crate) interval_ms: u64,
     pub(crate) start_wall_ms: i64,
@@ -100,7 +101,7 @@ impl Fleet {
             effects: Effects::new(&config.release, &config.world),
             both_ends: config.both_ends,
             sparse: config.sparse,
-            harm: 0.0,
+            harm: Harm::default(),
             world: config.world,
             seed: config.seed,
             warm_up_ms: config.warm_up_ms,
@@ -160,7 +161,10 @@ impl Fleet {
                 let target = TargetId::new(self.population.name(event.slot));
                 self.news.push(FleetChange::BecameHealthy { target });
             }
-            What::Killed if same => self.restart(event.slot),
+            What::Killed if same => {
+                self.harm.down(event.at_ms);
+                self.restart(event.slot);
+            }
             // What is not up cannot fall.
             What::Restart if slot.is_ready(self.now) => self.restart(event.slot),
             What::Death => self.bear(event.slot),
@@ -232,6 +236,9 @@ impl Fleet {
             slot.reopen_at = NEVER;
         }
         let at_fault = version == NEW && self.population.kind_of(&self.population.slots[at(number)]).at_fault;
+        if at_fault && (self.effects.crash || self.effects.unready) {
+            self.harm.down(instance.up_at);
+        }
         self.mark(number);
         if let (Some(per_hour), true, Fate::Up) = (self.effects.leak_per_hour, at_fault, instance.fate) {
             self.events.push(Event {

@@ -182,7 +182,8 @@ impl Fleet {
             self.strata.crashes.pop_front();
         }
         if self.effects.any {
-            self.harm += self.harm_in(&weather);
+            let requests = self.harm_in(&weather);
+            self.harm.add(end_ms, requests);
         }
         Ok(self.draw_interval(&weather))
     }

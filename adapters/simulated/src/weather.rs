@@ -57,12 +57,18 @@ impl Fleet {
 
     /// What befalls both versions of a stratum in the interval: incidents, other teams, a dependency that all share.
     pub(crate) fn calm(&self, stratum: &Stratum, weather: &Weather) -> Factors {
+        let Factors { errors, slow } = self.of_others(stratum, weather);
+        let errors = errors * diluted(self.effects.dependency, weather.adoption);
+        Factors { errors, slow }
+    }
+
+    /// The same without what the release does to all: what there would be without it.
+    pub(crate) fn of_others(&self, stratum: &Stratum, weather: &Weather) -> Factors {
         let Factors { mut errors, mut slow } = weather.zones[at(stratum.zone)];
         if self.population.apps[at(stratum.app)].other_change_at < weather.end_ms {
             errors *= self.world.other_change_error_factor;
             slow *= self.world.other_change_slow_factor;
         }
-        errors *= diluted(self.effects.dependency, weather.adoption);
         Factors { errors, slow }
     }
 
@@ -109,7 +115,11 @@ impl Fleet {
 
     /// The interval of the usual length that ends at virtual `end_ms`.
     pub(crate) fn weather(&self, index: u64, end_ms: u64) -> Weather {
-        let start_ms = end_ms.saturating_sub(self.interval_ms);
+        self.weather_between(index, end_ms.saturating_sub(self.interval_ms), end_ms)
+    }
+
+    /// From one virtual time to another, with the adoption of the present.
+    pub(crate) fn weather_between(&self, index: u64, start_ms: u64, end_ms: u64) -> Weather {
         let (start, end) = (to_f64(start_ms), to_f64(end_ms));
         let length = end - start;
         let zones = self.incident_ms(start, end).into_iter().map(|ms| {

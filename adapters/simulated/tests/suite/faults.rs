@@ -83,11 +83,14 @@ fn a_mute_release_loses_its_counts_and_the_coverage_says_so() {
 
 /// Of 120 targets, all with the same traffic, a sixth runs the new version in each of three zones: adoption is a half.
 fn half_new(release: &str, both_ends: bool) -> std::sync::Arc<Simulated> {
-    let apps = 20;
-    let config = SimConfig {
+    half_new_in(SimConfig {
         both_ends,
-        ..config(fleet(apps, 6), even(), release)
-    };
+        ..config(fleet(20, 6), even(), release)
+    })
+}
+
+fn half_new_in(config: SimConfig) -> std::sync::Arc<Simulated> {
+    let apps = config.targets.len() / 6;
     let sim = Simulated::new(config).unwrap();
     let members = (0..apps * 6).map(|i| {
         let stratum = u32::try_from(i / 6 * 3 + i % 3).unwrap();
@@ -165,6 +168,110 @@ fn harm_is_what_there_is_more_whoever_counts_it() {
                 "{release}: {harm}"
             );
         }
+    }
+}
+
+/// Days that differ in load and have incidents, another team's changes, restarts and deaths.
+fn uneven() -> World {
+    World {
+        daily_amplitude: 0.6,
+        incidents_per_day: 3.0,
+        incident_min_low: 30.0,
+        incident_min_high: 120.0,
+        incident_error_factor: 3.0,
+        other_change_share: 0.5,
+        other_change_after_min: 200.0,
+        other_change_min: 600.0,
+        other_change_error_factor: 2.0,
+        restarts_per_target_day: 0.5,
+        ..even()
+    }
+}
+
+#[test]
+fn what_lies_ahead_is_what_then_comes() {
+    let day = 1_440;
+    for release in [
+        "errors=x5",
+        "errors=x5@zone=zone-1",
+        "late=3h:errors=x5",
+        "load=80%:errors=x5",
+        "latency=x2",
+        "old-peers=x9",
+        "new-pairs=x9@zone=zone-1",
+        "dependency=x9",
+        "late=3h:errors=x2+new-pairs=x9",
+        "late=3h:errors=x2+dependency=x9",
+    ] {
+        let config = SimConfig {
+            interval_ms: 10 * MINUTE,
+            ..config(fleet(20, 6), uneven(), release)
+        };
+        let sim = half_new_in(config);
+        wait(&sim, 10 * MINUTE);
+        now(&sim, sim.read(0, 10 * MINUTE)).unwrap();
+        let before = sim.harm();
+        near(sim.harm_by(10 * MINUTE) + 1.0, before + 1.0, 1e-9);
+        let ahead = sim.harm_by((10 + day) * MINUTE) - before;
+        for index in 1..=day / 10 {
+            let end = (index + 1) * 10 * MINUTE;
+            wait(&sim, end);
+            now(&sim, sim.read(index, end)).unwrap();
+        }
+        let came = sim.harm() - before;
+        assert!(
+            came > 0.0 && (ahead / came - 1.0).abs() < 0.03,
+            "{release}: {ahead} {came}"
+        );
+        // What was read is told as it was, whatever lies behind it.
+        let until = sim.harm_by((10 + day / 2) * MINUTE);
+        assert!(until > before && until < sim.harm(), "{release}: {until}");
+    }
+}
+
+#[test]
+fn what_was_taken_back_does_no_harm_any_more() {
+    let horizon = 14 * 1_440 * MINUTE;
+    let sim = half_new("late=3h:errors=x50", true);
+    read(&sim, 4);
+    assert_eq!(sim.first_harm_ms(), None);
+    let let_through = sim.harm_by(horizon);
+    let per_minute = 120.0 * 3_000.0 * 1e-3 * 0.5 * 49.0;
+    near(let_through, per_minute * (14.0 * 1_440.0 - 180.0), 0.01);
+    for i in (0..120).filter(|i| i % 6 < 3) {
+        let (name, old) = (format!("app-{}-{}", i / 6, i % 6), Version::from("old"));
+        // Four are not brought back.
+        if i > 6 {
+            now(&sim, sim.replace_in_place(&id(&name), &old, &key(1_000 + i, 1, 2)));
+        }
+    }
+    // Of the four of sixty that are left it goes on.
+    near(sim.harm_by(horizon), let_through * 4.0 / 60.0, 1e-9);
+    for i in [0, 1, 2, 6] {
+        let (name, old) = (format!("app-{}-{}", i / 6, i % 6), Version::from("old"));
+        now(&sim, sim.replace_in_place(&id(&name), &old, &key(2_000 + i, 1, 2)));
+    }
+    assert!(sim.harm_by(horizon).abs() < 1e-9);
+}
+
+#[test]
+fn it_is_known_when_a_release_first_does_harm() {
+    let first = |release: &str, minutes: u64| {
+        let sim = half_new(release, true);
+        for index in 0..minutes {
+            read(&sim, index);
+        }
+        sim.first_harm_ms()
+    };
+    for release in ["good", "one-way", "mute=90%", "late=15m:errors=x5", "leak=100%/h"] {
+        assert_eq!(first(release, 10), None, "{release}");
+    }
+    let late = first("late=15m:errors=x5", 25).unwrap();
+    assert!((15 * MINUTE..18 * MINUTE).contains(&late), "{late}");
+    let leak = first("leak=100%/h", 40).unwrap();
+    assert!((30 * MINUTE..33 * MINUTE).contains(&leak), "{leak}");
+    for release in ["errors=x5", "dependency=x5", "crash", "unready@zone=zone-1"] {
+        assert!(first(release, 5).is_some_and(|ms| ms < 5 * MINUTE), "{release}");
     }
 }
 

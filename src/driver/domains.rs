@@ -12,7 +12,7 @@ use crate::machine::Machine;
 
 use super::Run;
 
-/// A domain has so long to show somebody.
+/// A domain has so long to show somebody, and no longer than half of what a call may take: what has not answered by then is unseen.
 const LOOK_MS: u64 = 5_000;
 
 impl Run {
@@ -28,10 +28,15 @@ impl Run {
             return Ok(());
         }
         let (platform, clock) = (Arc::clone(&self.world.platform), Arc::clone(&self.world.clock));
+        let look_ms = LOOK_MS.min(self.call_ms / 2).max(1);
         let looks = samples
             .iter()
-            .map(|some| is_seen(platform.as_ref(), clock.as_ref(), some));
-        let Some(seen) = self.within(Box::pin(join_all(looks))).await? else {
+            .map(|some| is_seen(platform.as_ref(), clock.as_ref(), some, look_ms));
+        // Each has an end of its own, so that one which hangs voids no other: this one is not reached.
+        let Some(seen) = self
+            .within_ms(look_ms.saturating_mul(4), Box::pin(join_all(looks)))
+            .await?
+        else {
             return Ok(());
         };
         let unseen: Vec<u16> = (0u16..).zip(seen).filter(|(_, seen)| !seen).map(|(at, _)| at).collect();
@@ -48,8 +53,8 @@ impl Run {
 }
 
 /// Whether one of these can be looked at. Where nobody is left to look at, nothing is missed.
-async fn is_seen(platform: &dyn Platform, clock: &dyn Clock, some: &[TargetId]) -> bool {
-    let until_ms = clock.now().saturating_add(LOOK_MS);
+async fn is_seen(platform: &dyn Platform, clock: &dyn Clock, some: &[TargetId], look_ms: u64) -> bool {
+    let until_ms = clock.now().saturating_add(look_ms);
     for target in some {
         let look = pin!(platform.observe(std::slice::from_ref(target)));
         match select(look, pin!(clock.sleep_until(until_ms))).await {

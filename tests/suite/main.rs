@@ -26,6 +26,7 @@ mod pace;
 mod permit;
 mod questions;
 mod queue;
+mod reach;
 mod reboot;
 mod refusals;
 mod rehearsal;

@@ -75,6 +75,8 @@ pub(crate) struct Run {
     ask_news: bool,
     /// When domains were looked at last.
     domains_seen_ms: Option<u64>,
+    /// How often they were: each time others of them are.
+    domain_looks: usize,
     /// A comparison that could not be had is made again from then on.
     look_again_ms: u64,
     last_look: LastLook,
@@ -126,6 +128,7 @@ impl Run {
             watched: None,
             ask_news,
             domains_seen_ms: None,
+            domain_looks: 0,
             look_again_ms: 0,
             last_look: LastLook::default(),
             metrics: Metrics::new(),

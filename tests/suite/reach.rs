@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use unattended::Outcome;
 use unattended::upgrade::{DriverConfig, TargetId};
 
 use crate::domains::{case, region_of};
@@ -37,5 +36,24 @@ fn a_region_that_hangs_is_found_however_short_calls_are() {
             .map(|debt| region_of(&debt.target))
             .collect();
         assert_eq!(owed, BTreeSet::from(["asia"]), "calls of {call_ms} ms");
+    }
+}
+
+/// Without domains a target that hangs is owed alone, and so it is with them.
+#[test]
+fn targets_that_hang_are_not_their_region() {
+    for hangs in [
+        // The first of asia that is looked at.
+        (|target| target == "app-0-2") as fn(&str) -> bool,
+        // As many as are looked at first.
+        |target| ["app-0-2", "app-0-5"].contains(&target),
+        // An application's all.
+        |target| target.starts_with("app-0-"),
+    ] {
+        let ended = ended_without(hangs, DriverConfig::default());
+        assert_eq!(silent(&ended), [""; 0]);
+        let debts = ended.summary.debts.iter();
+        let debts: Vec<_> = debts.filter(|debt| !hangs(&debt.target)).collect();
+        assert!(debts.is_empty(), "{debts:?}");
     }
 }

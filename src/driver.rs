@@ -4,6 +4,7 @@ mod around;
 mod calls;
 mod domains;
 mod heal;
+mod looks;
 mod metrics;
 mod telling;
 mod turn;
@@ -27,7 +28,7 @@ use crate::blueprint::Blueprint;
 use crate::events::Happened;
 use crate::handle::{Given, Shared};
 use crate::input::{Header, Input};
-use crate::machine::{Check, Commands, Direction, Machine, Sent, Setup, Start};
+use crate::machine::{Commands, Direction, Machine, Sent, Setup, Start};
 use crate::notice::Outbox;
 use crate::permit::refusal;
 use crate::{Level, NoticeStage, Notifier, Outcome, Permit, RunError};
@@ -55,8 +56,6 @@ pub(crate) struct World {
 const MAX_KEPT_BACK: u32 = 32;
 /// And so many bytes of them: a store of pages may round what is larger up to two megabytes, or write it twice.
 const MAX_KEPT_BYTES: usize = 7 << 17;
-/// Targets looked at in one call.
-const LOOK_CHUNK: usize = 4_096;
 
 pub(crate) struct Run {
     /// The change's name.
@@ -79,6 +78,7 @@ pub(crate) struct Run {
     domain_looks: usize,
     /// A comparison that could not be had is made again from then on.
     look_again_ms: u64,
+    looks: looks::Looks,
     last_look: LastLook,
     metrics: Metrics,
     /// Orders to heal that are under way, and the targets that they are about.
@@ -130,6 +130,7 @@ impl Run {
             domains_seen_ms: None,
             domain_looks: 0,
             look_again_ms: 0,
+            looks: looks::Looks::default(),
             last_look: LastLook::default(),
             metrics: Metrics::new(),
             heals: Calls::new(),
@@ -454,47 +455,6 @@ impl Run {
             }
             self.turn().await?;
         }
-    }
-
-    /// Compares what the machine believes with what is.
-    async fn look(&mut self, check: &Check) -> Result<Commands, RunError> {
-        let mut wrong = Vec::new();
-        let platform = Arc::clone(&self.world.platform);
-        if check.any {
-            for target in &check.targets {
-                // An answer about nobody shows nobody.
-                let seen = self.within(platform.observe(std::slice::from_ref(target))).await?;
-                if seen.is_some_and(|seen| seen.is_ok_and(|seen| !seen.is_empty())) {
-                    self.input(&Input::Seen(wrong.clone()))?;
-                    return self.with(|machine| machine.seen(&wrong));
-                }
-            }
-            return Ok(Commands::default());
-        }
-        let began_ms = self.world.clock.now();
-        if began_ms < self.look_again_ms {
-            return Ok(Commands::default());
-        }
-        for targets in check.targets.chunks(LOOK_CHUNK) {
-            let seen = self.within(platform.observe(targets)).await?;
-            let Some(seen) = seen.and_then(Result::ok).filter(|seen| seen.len() == targets.len()) else {
-                // A platform that cannot be seen says nothing. Asked at each turn, it would hold up each for as long as a call may take.
-                let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
-                self.look_again_ms = began_ms.saturating_add(pace);
-                return Ok(Commands::default());
-            };
-            let found = targets
-                .iter()
-                .zip(&seen)
-                .filter_map(|(target, seen)| fault(seen, &check.version).map(|why| (target.to_string(), why)));
-            wrong.extend(found);
-        }
-        if !self.shared.orders.lock().is_empty() {
-            // It may be the end, and what was answered meanwhile is read before that: then it is compared again.
-            return Ok(Commands::default());
-        }
-        self.input(&Input::Seen(wrong.clone()))?;
-        self.with(|machine| machine.seen(&wrong))
     }
 
     /// Makes the inputs durable, then acts.

@@ -38,6 +38,7 @@ use calls::Calls;
 pub(crate) use heal::{Hospital, NodeOf};
 use metrics::Metrics;
 use telling::RUN_FAILED;
+pub(crate) use turn::may_come_back;
 
 /// The parts of the outside world, as the builder collected them.
 pub(crate) struct World {

@@ -122,7 +122,7 @@ impl Run {
 }
 
 /// Whether the same append may yet succeed. What is damaged or of another format stays so.
-const fn may_come_back(error: &JournalError) -> bool {
+pub(crate) const fn may_come_back(error: &JournalError) -> bool {
     matches!(
         error,
         JournalError::Io(_) | JournalError::Silent { .. } | JournalError::InUse(_)

@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 
 use async_trait::async_trait;
@@ -22,9 +23,11 @@ use crate::{Actor, AlwaysPermit, Autopilot, Change, Handle, Notifier, Outcome, P
 
 mod handle;
 mod telling;
+mod writing;
 
 pub use handle::QueueHandle;
 use handle::Shared;
+use writing::Written;
 
 /// The records of the queue in a journal.
 const STREAM: Stream = Stream(4);
@@ -45,7 +48,8 @@ pub trait Changes: Send + Sync {
 /// The outside world of a queue. It begins with [`new`](Self::new); every field may be set.
 #[non_exhaustive]
 pub struct QueueParts {
-    /// Where every input is written down before anything follows from it.
+    /// Where every input is written down before anything follows from it. One that refuses is tried again, and one that hangs waited
+    /// for: nothing begins meanwhile, the changes under way go on, and people are told.
     pub journal: Arc<dyn Journal>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
@@ -110,7 +114,7 @@ pub enum QueueRunError {
     /// The journal cannot be read back.
     #[error("the journal cannot be used: {0}")]
     Journal(String),
-    /// The journal failed.
+    /// The journal failed, and would again.
     #[error(transparent)]
     Append(#[from] JournalError),
 }
@@ -126,6 +130,7 @@ pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static
         known: Mutex::default(),
         handles: Mutex::default(),
         left: Mutex::new(false),
+        failed: AtomicBool::new(false),
         waker: AtomicWaker::new(),
         clock: Arc::clone(&parts.clock),
     });
@@ -140,12 +145,19 @@ pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static
         runs: FuturesUnordered::new(),
         ended: Vec::new(),
         refused: BTreeMap::new(),
+        written: Written::default(),
     };
     let driven = async move {
         let (shared, clock) = (Arc::clone(&run.shared), Arc::clone(&run.parts.clock));
         // What it waits for, and what is begun behind that.
         let for_ms = run.parts.call_ms.saturating_mul(2);
-        let driving = run.run(queue);
+        let driving = async {
+            let ended = run.run(queue).await;
+            if let Err(error) = &ended {
+                run.end_in_order(error).await;
+            }
+            ended
+        };
         let ended = until_left(driving, &shared.left, &shared.waker, clock.as_ref(), for_ms).await;
         let ended = ended.unwrap_or(Ok(()));
         *run.shared.left.lock() = true;
@@ -193,6 +205,8 @@ struct Run {
     ended: Vec<Ended>,
     /// By change: people are told for a while.
     refused: BTreeMap<String, Refusal>,
+    /// How it stands with the journal.
+    written: Written,
 }
 
 impl Run {
@@ -226,6 +240,8 @@ impl Run {
             identity: &identity,
             what: "queue",
         };
+        // Before it is read: what another one appends meanwhile is found at the first write.
+        self.written.end = self.parts.journal.end().await?;
         // What was taken then is taken again, whoever might say it now.
         let apply = |(at_ms, input): (i64, Input)| queue.apply_again(at_ms, &input).map_err(|error| error.to_string());
         let begun = folded.read(&*self.parts.journal, apply).await;
@@ -270,19 +286,6 @@ impl Run {
         self.refused.insert(change.to_owned(), Refusal { since_ms, owner, why });
     }
 
-    async fn write(&mut self) -> Result<(), QueueRunError> {
-        if self.group.is_empty() {
-            return Ok(());
-        }
-        let (journal, group) = (
-            Arc::clone(&self.parts.journal),
-            std::mem::replace(&mut self.group, Group::new()),
-        );
-        self.beside(async move { journal.append(&group).await.map(drop) })
-            .await?;
-        Ok(())
-    }
-
     /// Waits for something while the changes under way go on.
     async fn beside<T>(&mut self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
@@ -317,6 +320,10 @@ impl Run {
                 self.refused.remove(&ticket.change);
             }
         }
+        self.take_what_is_known();
+    }
+
+    fn take_what_is_known(&mut self) {
         let known: Vec<String> = std::mem::take(&mut *self.shared.known.lock());
         let now_ms = self.parts.clock.now();
         for key in known {

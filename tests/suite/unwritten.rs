@@ -15,7 +15,7 @@ use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, OLD, Stage, person};
 
 /// What an append does while the journal is out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     Refuses,
     /// It is there, and nobody hears of it but an error.
     KeepsAndRefuses,
@@ -23,8 +23,8 @@ enum How {
     Hangs,
 }
 
-struct Frail {
-    inner: MemoryJournal,
+pub(crate) struct Frail {
+    pub(crate) inner: MemoryJournal,
     clock: SimClock,
     how: How,
     from_ms: u64,
@@ -34,6 +34,19 @@ struct Frail {
 }
 
 impl Frail {
+    /// Out of order from a moment on, for so long.
+    pub(crate) fn new(clock: SimClock, how: How, from_ms: u64, for_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryJournal::new(),
+            clock,
+            how,
+            from_ms,
+            until_ms: from_ms + for_ms,
+            tried: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+        })
+    }
+
     fn is_out(&self) -> bool {
         (self.from_ms..self.until_ms).contains(&self.clock.now())
     }
@@ -83,15 +96,7 @@ impl Journal for Frail {
 fn staged(case: &Case, how: How, from_ms: u64) -> (Stage, Arc<Frail>) {
     let sim = case.simulated();
     let metrics = Arc::clone(&sim);
-    let frail = Arc::new(Frail {
-        inner: MemoryJournal::new(),
-        clock: sim.clock(),
-        how,
-        from_ms,
-        until_ms: from_ms + 30 * MINUTE_MS,
-        tried: AtomicUsize::new(0),
-        open: AtomicUsize::new(0),
-    });
+    let frail = Frail::new(sim.clock(), how, from_ms, 30 * MINUTE_MS);
     (case.stage_with(sim, frail.clone(), metrics, |pager| pager), frail)
 }
 

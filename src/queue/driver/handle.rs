@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use unattended_upgrade::Clock;
 use crate::queue::{Input, Queue, QueueSummary, Standing, Ticket};
 use crate::{Actor, CommandError, Demotion, Handle};
 
-/// The orders that may lie unread.
+/// The orders that may lie unread, and the matters of which somebody knows.
 const MAX_ORDERS: usize = 1_000;
 
 pub(super) struct Shared {
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub(super) known: Mutex<Vec<String>>,
     pub(super) handles: Mutex<BTreeMap<String, Handle>>,
     pub(super) left: Mutex<bool>,
+    /// It is driven no more, and what is under way comes to its end.
+    pub(super) failed: AtomicBool,
     pub(super) waker: AtomicWaker,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -96,10 +99,15 @@ impl QueueHandle {
         self.0.waker.wake();
     }
 
-    fn order(&self, input: Input) -> Result<(), CommandError> {
-        if *self.0.left.lock() {
+    fn is_driven(&self) -> Result<(), CommandError> {
+        if *self.0.left.lock() || self.0.failed.load(Ordering::Acquire) {
             return Err(CommandError::Ended);
         }
+        Ok(())
+    }
+
+    fn order(&self, input: Input) -> Result<(), CommandError> {
+        self.is_driven()?;
         let refused = (self.0.machine.lock().as_ref()).and_then(|queue| queue.refusal(&input));
         if let Some(error) = refused {
             return Err(error);

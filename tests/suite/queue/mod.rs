@@ -10,6 +10,7 @@ mod driving;
 mod kills;
 mod order;
 mod site;
+mod unwritten;
 
 use std::sync::Arc;
 

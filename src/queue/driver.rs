@@ -1,6 +1,6 @@
 //! The thin driver: keeps the journal, opens autopilots and runs them beside each other. It decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -145,6 +145,7 @@ pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static
         runs: FuturesUnordered::new(),
         ended: Vec::new(),
         refused: BTreeMap::new(),
+        fresh: BTreeSet::new(),
         written: Written::default(),
     };
     let driven = async move {
@@ -205,6 +206,8 @@ struct Run {
     ended: Vec<Ended>,
     /// By change: people are told for a while.
     refused: BTreeMap<String, Refusal>,
+    /// The changes of which this run of the queue knows that they have done nothing yet, or did not when they were begun.
+    fresh: BTreeSet<String>,
     /// How it stands with the journal.
     written: Written,
 }
@@ -334,14 +337,37 @@ impl Run {
     fn take_ends(&mut self) {
         for (change, ended) in std::mem::take(&mut self.ended) {
             self.shared.handles.lock().remove(&change);
-            let input = match ended {
-                Ok(outcome) => Input::Ended { change, outcome },
-                Err(error) => Input::Failed {
-                    change,
-                    why: error.to_string(),
-                },
-            };
-            self.take(&input);
+            let is_fresh = self.fresh.remove(&change);
+            match ended {
+                Ok(outcome) => {
+                    self.take(&Input::Ended { change, outcome });
+                }
+                Err(error) if is_fresh && error.is_refusal() => self.gives_up(change, error.to_string()),
+                Err(error) => {
+                    if is_fresh && matches!(error, RunError::Source(_)) {
+                        // Nothing has begun, and is tried again.
+                        self.fresh.insert(change.clone());
+                    }
+                    let why = error.to_string();
+                    self.take(&Input::Failed { change, why });
+                }
+            }
+        }
+    }
+
+    /// It was refused before it did anything, and would be each time: it leaves its scope to others.
+    fn gives_up(&mut self, change: String, why: String) {
+        let author = {
+            let machine = self.shared.machine.lock();
+            let entry = machine.as_ref().and_then(|queue| queue.entry(&change));
+            entry.map_or_else(String::new, |entry| entry.ticket.author.to_string())
+        };
+        let input = Input::Refused {
+            change: change.clone(),
+            why: why.clone(),
+        };
+        if self.take(&input) {
+            self.refuse(&change, author, why);
         }
     }
 
@@ -403,7 +429,11 @@ impl Run {
                 Ok(run) => {
                     // Somebody may have withdrawn it, or come before it, while it was opened.
                     self.take_orders();
+                    let is_first = !self.has_begun(&change);
                     if self.take(&Input::Began { change: change.clone() }) {
+                        if is_first {
+                            self.fresh.insert(change.clone());
+                        }
                         self.write().await?;
                         self.lower(&change);
                         self.runs.push(run);
@@ -418,6 +448,12 @@ impl Run {
                 }
             }
         }
+    }
+
+    fn has_begun(&self, change: &str) -> bool {
+        let machine = self.shared.machine.lock();
+        let begun = |queue: &Queue| queue.begun().any(|ticket| ticket.change == change);
+        machine.as_ref().is_some_and(begun)
     }
 
     /// What was not put together is tried again later, or leaves the queue.

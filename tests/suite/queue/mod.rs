@@ -9,6 +9,7 @@ mod behind;
 mod driving;
 mod kills;
 mod order;
+mod refused;
 mod site;
 mod unwritten;
 

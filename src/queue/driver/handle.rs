@@ -93,10 +93,23 @@ impl QueueHandle {
         self.order(Input::Resume { change, actor, reason })
     }
 
-    /// Says that somebody knows of an open matter, by its [`dedup_key`](crate::Notice::dedup_key).
-    pub fn acknowledge(&self, dedup_key: impl Into<String>) {
-        self.0.known.lock().push(dedup_key.into());
+    /// Says that somebody knows of an open matter, by its [`dedup_key`](crate::Notice::dedup_key). It is heard also while the journal
+    /// cannot be written.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn acknowledge(&self, dedup_key: impl Into<String>) -> Result<(), CommandError> {
+        if *self.0.left.lock() {
+            return Err(CommandError::Ended);
+        }
+        let mut known = self.0.known.lock();
+        if known.len() >= MAX_ORDERS {
+            return Err(CommandError::TooMany);
+        }
+        known.push(dedup_key.into());
+        drop(known);
         self.0.waker.wake();
+        Ok(())
     }
 
     fn is_driven(&self) -> Result<(), CommandError> {

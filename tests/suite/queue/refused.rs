@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use unattended::CommandError;
 use unattended::queue::State;
 use unattended::upgrade::{Clock, MemoryJournal};
 
@@ -62,4 +63,22 @@ fn a_change_that_is_refused_when_it_is_taken_up_keeps_its_scope() {
     });
     ended.unwrap();
     assert!(site.opened.lock()["dns"] > 3, "it is tried again");
+}
+
+#[test]
+fn what_somebody_says_they_know_is_bounded_and_refused_once_nobody_drives() {
+    let site = Site::new();
+    let driven = site.queue(Arc::new(MemoryJournal::new()));
+    let handle = driven.handle.clone();
+    let taken = (0..2_000).take_while(|at| handle.acknowledge(format!("queue.waits/{at}")).is_ok());
+    assert_eq!(taken.count(), 1_000);
+    assert_eq!(handle.acknowledge("queue.waits/mesh"), Err(CommandError::TooMany));
+    let heard = handle.clone();
+    let clock = site.clock.clone();
+    let ended = driven.beside(async move {
+        clock.sleep_until(MINUTE_MS).await;
+        assert_eq!(heard.acknowledge("queue.waits/mesh"), Ok(()));
+    });
+    ended.unwrap();
+    assert_eq!(handle.acknowledge("queue.waits/mesh"), Err(CommandError::Ended));
 }

@@ -27,7 +27,7 @@ fn changes_go_on_while_the_queue_s_journal_is_out_of_order_and_others_begin_when
             handle.submit(dns).unwrap();
             early.clock.sleep_until(30 * MINUTE_MS).await;
             // It is heard before the journal answers: nobody is told again.
-            handle.acknowledge("journal.failed");
+            handle.acknowledge("journal.failed").unwrap();
             until_empty(&early, &handle, |_| ()).await;
         });
         assert!(ended.is_ok(), "{how:?}: {ended:?}");

@@ -134,24 +134,26 @@ impl Run {
                 had.push((call.clone(), seen.is_some()));
             }
             if !self.shared.orders.lock().is_empty() {
-                // It may be the end, and what was answered meanwhile is read before that: then it is compared again.
-                return Ok(Commands::default());
+                break;
             }
         }
         self.looks.answered(&check.targets, &had);
-        let any = had.iter().any(|(_, was_had)| *was_had);
-        if !self.looks.is_divided() || !(any || self.sees_others(&check.targets).await?) {
-            // Not known yet; or the platform cannot be seen, which says nothing. Asked at each turn, it would hold up each for as long as a
-            // call may take.
+        if had.iter().any(|(_, was_had)| !was_had) {
+            // Asked at each turn, what cannot be seen would hold up each for as long as a call may take.
             let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
             self.look_again_ms = began_ms.saturating_add(pace);
+        }
+        if !self.shared.orders.lock().is_empty() || !self.looks.is_divided() {
+            // It may be the end, and what was answered meanwhile is read before that: then it is compared again. Or it is not known yet at
+            // whom it hangs.
+            return Ok(Commands::default());
+        }
+        let any = had.iter().any(|(_, was_had)| *was_had);
+        if !any && !self.sees_others(&check.targets).await? {
+            // A platform that cannot be seen says nothing.
             return Ok(Commands::default());
         }
         let unseen = self.looks.unseen();
-        if !unseen.is_empty() {
-            let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
-            self.look_again_ms = began_ms.saturating_add(pace);
-        }
         // In one order, whichever call showed them.
         wrong.sort_unstable();
         self.seen(wrong, unseen)

@@ -6,6 +6,7 @@ mod domains;
 mod heal;
 mod looks;
 mod metrics;
+mod own;
 mod telling;
 mod turn;
 mod way_back;
@@ -66,6 +67,8 @@ pub(crate) struct Run {
     pub(crate) shared: Arc<Shared>,
     /// What people are told, on its way.
     outbox: Outbox,
+    /// What the driver has to say by itself.
+    own: own::Own,
     /// When the next sign of life is due; none is before the change is driven.
     pulse_ms: u64,
     /// Records not yet handed to the driver for the next common append.
@@ -118,12 +121,14 @@ impl Run {
         )?;
         let ask_news = world.platform.capabilities().watch;
         let outbox = Outbox::new(Arc::clone(&world.notifier), Arc::clone(&world.clock), call_ms);
+        let telling = plan.setup.change.settings.telling.clone();
         let mut run = Self {
             change: plan.setup.change.id.clone(),
             world,
             driver,
             shared,
             outbox,
+            own: own::Own::new(telling),
             pulse_ms: u64::MAX,
             group: Group::new(),
             watched: None,
@@ -292,6 +297,7 @@ impl Run {
         loop {
             let now_ms = self.world.clock.now();
             self.take_orders()?;
+            self.tell_open(None);
             self.watch_permit(refusal(self.world.permit.as_ref()))?;
             self.read_news(now_ms).await?;
             self.look_at_domains(now_ms).await?;
@@ -329,6 +335,7 @@ impl Run {
                 self.heal().await?;
             }
             if let Some(outcome) = ended {
+                self.end_all_own();
                 self.shared.events.tell(|| Happened::Ended { outcome });
                 self.pulse(true)?;
                 return Ok(outcome);
@@ -353,7 +360,9 @@ impl Run {
 
     fn take_orders(&mut self) -> Result<(), RunError> {
         self.was_away = false;
+        self.hear_of_own();
         let orders: Vec<Given> = self.shared.orders.lock().drain(..).collect();
+        self.forget_heard();
         if !orders.is_empty() {
             // What a person said is durable at once.
             self.kept_back = MAX_KEPT_BACK;

@@ -8,7 +8,7 @@ use crate::domains::{case, region_of};
 use crate::support::Ended;
 
 /// Runs it while no look is answered that one of these has a part in.
-fn ended_without(hangs: fn(&str) -> bool, driver: DriverConfig) -> Ended {
+fn ended_without(hangs: fn(&str) -> bool, driver: Option<DriverConfig>) -> Ended {
     let mut case = case();
     case.driver = driver;
     let stage = case.stage();
@@ -28,7 +28,7 @@ fn silent(ended: &Ended) -> Vec<&str> {
 fn a_region_that_hangs_is_found_however_short_calls_are() {
     let asia = |target: &str| region_of(target) == "asia";
     for call_ms in [30_000, 5_000, 3_000] {
-        let ended = ended_without(asia, DriverConfig::default().call_ms(call_ms));
+        let ended = ended_without(asia, Some(DriverConfig::default().call_ms(call_ms)));
         let silent = silent(&ended);
         assert_eq!(silent.len(), 1, "calls of {call_ms} ms: {silent:?}");
         assert!(silent[0].contains("region=asia"), "calls of {call_ms} ms: {silent:?}");
@@ -50,7 +50,7 @@ fn targets_that_hang_are_not_their_region() {
         // An application's all.
         |target| target.starts_with("app-0-"),
     ] {
-        let ended = ended_without(hangs, DriverConfig::default());
+        let ended = ended_without(hangs, None);
         assert_eq!(silent(&ended), [""; 0]);
         let debts = ended.summary.debts.iter();
         let debts: Vec<_> = debts.filter(|debt| !hangs(&debt.target)).collect();

@@ -67,8 +67,8 @@ pub(crate) struct Case {
     pub(crate) one_way: Option<&'static str>,
     /// The date at which the world's clock begins, in Unix milliseconds.
     pub(crate) start_wall_ms: i64,
-    /// How long calls may take, and the like.
-    pub(crate) driver: DriverConfig,
+    /// How long calls may take, and the like; `None`: as the autopilot has it.
+    pub(crate) driver: Option<DriverConfig>,
 }
 
 /// A check behind a pointer.
@@ -120,7 +120,7 @@ impl Case {
             heals: None,
             one_way: None,
             start_wall_ms: START_WALL_MS,
-            driver: DriverConfig::default(),
+            driver: None,
         }
     }
 
@@ -221,8 +221,11 @@ impl Case {
             .notifier(notifier(Arc::clone(&pager)))
             .permit(Shared(permit))
             .level(self.level)
-            .driver(self.driver.clone())
             .mode(self.mode);
+        let builder = match &self.driver {
+            Some(driver) => builder.driver(driver.clone()),
+            None => builder,
+        };
         let builder = match self.granted {
             Some(until) => builder.grant(Grant::new(self.level, Actor::person("wang", "rota"), until).unwrap()),
             None => builder,

@@ -1,9 +1,5 @@
 //! A journal that cannot be written for a while: nothing is done meanwhile, nothing is written twice, and the change goes on.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failure of a helper is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -4,7 +4,9 @@ mod around;
 mod calls;
 mod domains;
 mod heal;
+mod looks;
 mod metrics;
+mod own;
 mod telling;
 mod turn;
 mod way_back;
@@ -27,7 +29,7 @@ use crate::blueprint::Blueprint;
 use crate::events::Happened;
 use crate::handle::{Given, Shared};
 use crate::input::{Header, Input};
-use crate::machine::{Check, Commands, Direction, Machine, Sent, Setup, Start};
+use crate::machine::{Commands, Direction, Machine, Sent, Setup, Start};
 use crate::notice::Outbox;
 use crate::permit::refusal;
 use crate::{Level, NoticeStage, Notifier, Outcome, Permit, RunError};
@@ -37,6 +39,7 @@ use calls::Calls;
 pub(crate) use heal::{Hospital, NodeOf};
 use metrics::Metrics;
 use telling::RUN_FAILED;
+pub(crate) use turn::may_come_back;
 
 /// The parts of the outside world, as the builder collected them.
 pub(crate) struct World {
@@ -55,8 +58,6 @@ pub(crate) struct World {
 const MAX_KEPT_BACK: u32 = 32;
 /// And so many bytes of them: a store of pages may round what is larger up to two megabytes, or write it twice.
 const MAX_KEPT_BYTES: usize = 7 << 17;
-/// Targets looked at in one call.
-const LOOK_CHUNK: usize = 4_096;
 
 pub(crate) struct Run {
     /// The change's name.
@@ -66,6 +67,8 @@ pub(crate) struct Run {
     pub(crate) shared: Arc<Shared>,
     /// What people are told, on its way.
     outbox: Outbox,
+    /// What the driver has to say by itself.
+    own: own::Own,
     /// When the next sign of life is due; none is before the change is driven.
     pulse_ms: u64,
     /// Records not yet handed to the driver for the next common append.
@@ -75,8 +78,11 @@ pub(crate) struct Run {
     ask_news: bool,
     /// When domains were looked at last.
     domains_seen_ms: Option<u64>,
+    /// How often they were: each time others of them are.
+    domain_looks: usize,
     /// A comparison that could not be had is made again from then on.
     look_again_ms: u64,
+    looks: looks::Looks,
     last_look: LastLook,
     metrics: Metrics,
     /// Orders to heal that are under way, and the targets that they are about.
@@ -115,18 +121,22 @@ impl Run {
         )?;
         let ask_news = world.platform.capabilities().watch;
         let outbox = Outbox::new(Arc::clone(&world.notifier), Arc::clone(&world.clock), call_ms);
+        let telling = plan.setup.change.settings.telling.clone();
         let mut run = Self {
             change: plan.setup.change.id.clone(),
             world,
             driver,
             shared,
             outbox,
+            own: own::Own::new(telling),
             pulse_ms: u64::MAX,
             group: Group::new(),
             watched: None,
             ask_news,
             domains_seen_ms: None,
+            domain_looks: 0,
             look_again_ms: 0,
+            looks: looks::Looks::default(),
             last_look: LastLook::default(),
             metrics: Metrics::new(),
             heals: Calls::new(),
@@ -287,6 +297,7 @@ impl Run {
         loop {
             let now_ms = self.world.clock.now();
             self.take_orders()?;
+            self.tell_open(None);
             self.watch_permit(refusal(self.world.permit.as_ref()))?;
             self.read_news(now_ms).await?;
             self.look_at_domains(now_ms).await?;
@@ -324,6 +335,7 @@ impl Run {
                 self.heal().await?;
             }
             if let Some(outcome) = ended {
+                self.end_all_own();
                 self.shared.events.tell(|| Happened::Ended { outcome });
                 self.pulse(true)?;
                 return Ok(outcome);
@@ -348,7 +360,9 @@ impl Run {
 
     fn take_orders(&mut self) -> Result<(), RunError> {
         self.was_away = false;
+        self.hear_of_own();
         let orders: Vec<Given> = self.shared.orders.lock().drain(..).collect();
+        self.forget_heard();
         if !orders.is_empty() {
             // What a person said is durable at once.
             self.kept_back = MAX_KEPT_BACK;
@@ -451,47 +465,6 @@ impl Run {
             }
             self.turn().await?;
         }
-    }
-
-    /// Compares what the machine believes with what is.
-    async fn look(&mut self, check: &Check) -> Result<Commands, RunError> {
-        let mut wrong = Vec::new();
-        let platform = Arc::clone(&self.world.platform);
-        if check.any {
-            for target in &check.targets {
-                // An answer about nobody shows nobody.
-                let seen = self.within(platform.observe(std::slice::from_ref(target))).await?;
-                if seen.is_some_and(|seen| seen.is_ok_and(|seen| !seen.is_empty())) {
-                    self.input(&Input::Seen(wrong.clone()))?;
-                    return self.with(|machine| machine.seen(&wrong));
-                }
-            }
-            return Ok(Commands::default());
-        }
-        let began_ms = self.world.clock.now();
-        if began_ms < self.look_again_ms {
-            return Ok(Commands::default());
-        }
-        for targets in check.targets.chunks(LOOK_CHUNK) {
-            let seen = self.within(platform.observe(targets)).await?;
-            let Some(seen) = seen.and_then(Result::ok).filter(|seen| seen.len() == targets.len()) else {
-                // A platform that cannot be seen says nothing. Asked at each turn, it would hold up each for as long as a call may take.
-                let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
-                self.look_again_ms = began_ms.saturating_add(pace);
-                return Ok(Commands::default());
-            };
-            let found = targets
-                .iter()
-                .zip(&seen)
-                .filter_map(|(target, seen)| fault(seen, &check.version).map(|why| (target.to_string(), why)));
-            wrong.extend(found);
-        }
-        if !self.shared.orders.lock().is_empty() {
-            // It may be the end, and what was answered meanwhile is read before that: then it is compared again.
-            return Ok(Commands::default());
-        }
-        self.input(&Input::Seen(wrong.clone()))?;
-        self.with(|machine| machine.seen(&wrong))
     }
 
     /// Makes the inputs durable, then acts.

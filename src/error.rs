@@ -149,3 +149,14 @@ pub enum RunError {
     #[error("the run has not begun")]
     NotBegun,
 }
+
+impl RunError {
+    /// Whether the run was refused before it did anything, and would be again. Of a run that took a change up it says nothing about the runs
+    /// before.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::OtherChange { .. } | Self::LaterDecisions { .. } | Self::NoWayBack { .. } | Self::Config(_)
+        )
+    }
+}

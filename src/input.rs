@@ -100,8 +100,12 @@ pub(crate) enum Input {
     Interval(Interval),
     /// What happened to the fleet, and the cursor after it.
     News { changes: Vec<FleetChange>, cursor: u64 },
-    /// What the world looked like when the change thought itself done: who does not run what it should, and why not.
-    Seen(Vec<(String, String)>),
+    /// What the world looked like when the change thought itself done: who does not run what it should, and why not; and who could not be
+    /// looked at while others could.
+    Seen {
+        wrong: Vec<(String, String)>,
+        unseen: Vec<String>,
+    },
     /// Somebody said something.
     Order(Order),
     /// Somebody said something, and was told at once that it is refused, and why. It has no effect.
@@ -203,6 +207,8 @@ const REFUSED: u8 = 21;
 const WAY_BACK: u8 = 22;
 /// A [`RESUMED`] under another clock.
 const RESUMED_ANEW: u8 = 23;
+/// A [`SEEN`] with those that could not be looked at.
+const SEEN_IN_PART: u8 = 24;
 
 impl Input {
     /// Adds the input to a group.
@@ -221,7 +227,12 @@ impl Input {
             Self::News { changes, cursor } => {
                 group.push(Stream::AUTOPILOT, NEWS, &postcard::to_stdvec(&(changes, cursor))?);
             }
-            Self::Seen(wrong) => group.push(Stream::AUTOPILOT, SEEN, &postcard::to_stdvec(wrong)?),
+            Self::Seen { wrong, unseen } if unseen.is_empty() => {
+                group.push(Stream::AUTOPILOT, SEEN, &postcard::to_stdvec(wrong)?);
+            }
+            Self::Seen { wrong, unseen } => {
+                group.push(Stream::AUTOPILOT, SEEN_IN_PART, &postcard::to_stdvec(&(wrong, unseen))?);
+            }
             Self::Order(order) => group.push(Stream::AUTOPILOT, ORDER, &postcard::to_stdvec(order)?),
             Self::Refused { order, why } => {
                 group.push(Stream::AUTOPILOT, REFUSED, &postcard::to_stdvec(&(order, why))?);
@@ -292,7 +303,14 @@ impl Input {
                 let (changes, cursor) = postcard::from_bytes(record.bytes).map_err(damaged)?;
                 Self::News { changes, cursor }
             }
-            SEEN => Self::Seen(postcard::from_bytes(record.bytes).map_err(damaged)?),
+            SEEN => Self::Seen {
+                wrong: postcard::from_bytes(record.bytes).map_err(damaged)?,
+                unseen: Vec::new(),
+            },
+            SEEN_IN_PART => {
+                let (wrong, unseen) = postcard::from_bytes(record.bytes).map_err(damaged)?;
+                Self::Seen { wrong, unseen }
+            }
             ORDER => Self::Order(postcard::from_bytes(record.bytes).map_err(damaged)?),
             ORDER_OF_FIRST => {
                 let (command, actor, reason) = postcard::from_bytes(record.bytes).map_err(damaged)?;
@@ -365,7 +383,14 @@ impl Input {
             Self::Tick(now_ms) => format!("at {now_ms} ms"),
             Self::Interval(interval) => format!("interval {} with {} rows", interval.index, interval.rows.len()),
             Self::News { changes, .. } => format!("{} changes of the fleet", changes.len()),
-            Self::Seen(wrong) => format!("{} targets do not run what they should", wrong.len()),
+            Self::Seen { wrong, unseen } if unseen.is_empty() => {
+                format!("{} targets do not run what they should", wrong.len())
+            }
+            Self::Seen { wrong, unseen } => format!(
+                "{} targets do not run what they should, {} cannot be looked at",
+                wrong.len(),
+                unseen.len()
+            ),
             Self::Order(order) => format!("{:?} by {}: {}", order.command, order.actor, order.reason),
             Self::Refused { order, why } => format!("{:?} by {}, refused: {why}", order.command, order.actor),
             Self::End(outcome) => outcome.as_str().to_owned(),
@@ -416,7 +441,7 @@ impl Input {
             NEWS => "news",
             ORDER | ORDER_OF_FIRST => "order",
             REFUSED => "refused",
-            SEEN => "seen",
+            SEEN | SEEN_IN_PART => "seen",
             END => "end",
             MADE => "made",
             WAY_BACK => "way_back",

@@ -8,9 +8,9 @@ use futures::future::{Either, select};
 use unattended_health::{Interval, Member, SourceError};
 use unattended_upgrade::Clock;
 
+use crate::RunError;
 use crate::beside::both;
 use crate::input::Input;
-use crate::{NoticeStage, RunError};
 
 use super::Run;
 use super::calls::Calls;
@@ -196,19 +196,15 @@ impl Run {
             return;
         }
         self.metrics.told = refused.is_some();
-        let (stage, text) = match refused {
-            Some(why) => (
-                NoticeStage::Raised,
-                format!(
+        match refused {
+            Some(why) => {
+                let text = format!(
                     "an answer of the metric source cannot be used and counts as none, so that nothing grows without another: {why}"
-                ),
-            ),
-            None => (
-                NoticeStage::Resolved,
-                "the metric source's answers can be used again".to_owned(),
-            ),
-        };
-        self.tell_own(METRICS_REFUSED, stage, text);
+                );
+                self.raise_own(METRICS_REFUSED, text);
+            }
+            None => self.end_own(METRICS_REFUSED, "the metric source's answers can be used again"),
+        }
     }
 }
 

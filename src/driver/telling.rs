@@ -14,17 +14,20 @@ use crate::notice::NOTICE_SCHEMA;
 use crate::{Notice, NoticeStage, Pulse, RunError, Severity};
 
 use super::Run;
+use super::own::What;
 
 /// A clock and a date that disagree by no more about the time between two runs are those of the run before: they drift apart by less,
 /// and no rule has finer times.
 const SAME_CLOCK_MS: u64 = 60_000;
+/// So often it is looked whether something is to be said again while nothing else is done.
+pub(super) const TELL_MS: u64 = 60_000;
 /// The run ends for a fault, of which its machine cannot speak any more.
-pub(super) const RUN_FAILED: (&str, Severity) = ("run.failed", Severity::Critical);
-pub(super) const JOURNAL_FAILED: (&str, Severity) = ("journal.failed", Severity::Critical);
-pub(super) const METRICS_REFUSED: (&str, Severity) = ("metrics.refused", Severity::Warning);
-const CLOCK_BEHIND: (&str, Severity) = ("clock.behind", Severity::Warning);
+pub(super) const RUN_FAILED: What = ("run.failed", Severity::Critical);
+pub(super) const JOURNAL_FAILED: What = ("journal.failed", Severity::Critical);
+pub(super) const METRICS_REFUSED: What = ("metrics.refused", Severity::Warning);
+const CLOCK_BEHIND: What = ("clock.behind", Severity::Warning);
 /// All that the driver says by itself.
-const OWN: [(&str, Severity); 4] = [RUN_FAILED, JOURNAL_FAILED, METRICS_REFUSED, CLOCK_BEHIND];
+const OWN: [What; 4] = [RUN_FAILED, JOURNAL_FAILED, METRICS_REFUSED, CLOCK_BEHIND];
 
 impl Run {
     /// Tells people, and those who listen that people were told.
@@ -64,6 +67,7 @@ impl Run {
         })?;
         self.pulse_ms = now_ms.saturating_add(every_ms);
         let (state, open) = self.with(|machine| machine.vital_signs())?;
+        let open = open.saturating_add(self.own.len());
         // A turn may wait for news, what goes on around, a look and the journal, each as long as a call may take.
         let slack_ms = self.call_ms.saturating_mul(4);
         self.outbox.pulse(Pulse {
@@ -139,39 +143,22 @@ impl Run {
                 "nothing is done for {}: the clock and its date are behind what the journal has seen",
                 span(behind_ms)
             );
-            self.tell_own(CLOCK_BEHIND, NoticeStage::Raised, text);
+            self.raise_own(CLOCK_BEHIND, text);
         }
-        let mut caught_up = clock.sleep_until(now_ms);
-        poll_fn(|context| {
-            let _ = self.outbox.drive(context);
-            caught_up.as_mut().poll(context)
-        })
-        .await;
-        if is_told {
-            let text = "the clock stands where the journal ends: the change goes on".to_owned();
-            self.tell_own(CLOCK_BEHIND, NoticeStage::Resolved, text);
+        while clock.now() < now_ms {
+            self.hear_of_own();
+            self.tell_open(None);
+            let mut look = clock.sleep_until(now_ms.min(clock.now().saturating_add(TELL_MS)));
+            poll_fn(|context| {
+                let _ = self.outbox.drive(context);
+                look.as_mut().poll(context)
+            })
+            .await;
         }
-    }
-
-    /// Of what no machine knows.
-    pub(super) fn tell_own(&mut self, (code, severity): (&str, Severity), stage: NoticeStage, text: String) {
-        let change = self.change.clone();
-        let at_unix_ms = self.world.clock.wall();
-        self.send(vec![Notice {
-            schema: NOTICE_SCHEMA,
-            code: code.to_owned(),
-            severity,
-            dedup_key: format!("{change}/{code}"),
-            change,
-            lanes: Vec::new(),
-            owner: String::new(),
-            stage,
-            raised_unix_ms: at_unix_ms,
-            at_unix_ms,
-            text,
-            question: None,
-            briefing: None,
-        }]);
+        self.end_own(
+            CLOCK_BEHIND,
+            "the clock stands where the journal ends: the change goes on",
+        );
     }
 
     /// What is left to be said. Nothing is done any more while it is sent.

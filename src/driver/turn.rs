@@ -9,11 +9,11 @@ use std::task::Poll;
 use futures::future::select;
 use unattended_upgrade::{DriverError, JournalError, TargetId, Turn};
 
+use crate::RunError;
 use crate::machine::Direction;
-use crate::{NoticeStage, RunError};
 
 use super::Run;
-use super::telling::JOURNAL_FAILED;
+use super::telling::{JOURNAL_FAILED, TELL_MS};
 use crate::permit::refusal;
 
 impl Run {
@@ -87,42 +87,49 @@ impl Run {
         self.with(|machine| turn.finished.iter().for_each(|receipt| machine.receipt(receipt)))
     }
 
-    /// Waits until the driver may try the journal again.
+    /// Waits until the driver may try the journal again, and says again what is due meanwhile. No sign of life is given: whoever waits for
+    /// one is to hear of it as well.
     async fn rest(&mut self) {
+        self.hear_of_own();
+        self.tell_open(None);
+        let heard = self.own.heard();
+        let until_ms = self.world.clock.now().saturating_add(TELL_MS);
         let (outbox, metrics, heals) = (&mut self.outbox, &mut self.metrics, &mut self.heals);
+        let shared = &self.shared;
         let beside = poll_fn(|context| {
             let _ = outbox.drive(context);
             metrics.drive(context);
             heals.drive(context);
-            Poll::<()>::Pending
+            shared.waker.register(context.waker());
+            if shared.orders.lock().len() > heard {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         });
-        select(beside, self.driver.attend(None)).await;
+        select(beside, self.driver.attend(Some(until_ms))).await;
     }
 
-    /// People are told when the journal begins to keep the change from going on, and when it has stopped to.
+    /// People are told as long as the journal keeps the change from going on, and when it has stopped to.
     fn tell_of_journal(&mut self, failed: Option<&JournalError>) {
         if self.shared.unwritten.swap(failed.is_some(), Ordering::AcqRel) == failed.is_some() {
             return;
         }
-        let (stage, text) = match failed {
-            Some(error) => (
-                NoticeStage::Raised,
-                format!(
+        match failed {
+            Some(error) => {
+                let text = format!(
                     "nothing is done while the journal cannot be written, and it is tried again: {error}. Where it works and this \
                      stays, start the run anew"
-                ),
-            ),
-            None => (
-                NoticeStage::Resolved,
-                "the journal is written again: the change goes on".to_owned(),
-            ),
-        };
-        self.tell_own(JOURNAL_FAILED, stage, text);
+                );
+                self.raise_own(JOURNAL_FAILED, text);
+            }
+            None => self.end_own(JOURNAL_FAILED, "the journal is written again: the change goes on"),
+        }
     }
 }
 
 /// Whether the same append may yet succeed. What is damaged or of another format stays so.
-const fn may_come_back(error: &JournalError) -> bool {
+pub(crate) const fn may_come_back(error: &JournalError) -> bool {
     matches!(
         error,
         JournalError::Io(_) | JournalError::Silent { .. } | JournalError::InUse(_)

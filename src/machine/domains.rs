@@ -11,8 +11,6 @@ use super::span::span;
 use super::tables::Tables;
 use super::{Commands, Direction, Machine, Target};
 
-/// Targets of a domain that are looked at to see whether it can be reached.
-const SAMPLES: usize = 2;
 /// The first of so many living ones, spread over the domain.
 const CANDIDATES: usize = 64;
 /// It cannot be reached where so many looks in a row showed nobody.
@@ -273,13 +271,17 @@ fn value_of<'l>(labels: &[(&'l str, &'l str)], key: &str) -> Option<&'l str> {
 }
 
 impl Machine {
-    /// Whom to look at to see which domains can be reached: a few of each. None where there is one domain only, which is the platform.
-    pub(crate) fn domain_samples(&self) -> Vec<Vec<TargetId>> {
+    /// Whom to look at to see which domains can be reached: at most `most` of each, and others at each look. None where there is one domain
+    /// only, which is the platform.
+    pub(crate) fn domain_samples(&self, look: usize, most: usize) -> Vec<Vec<TargetId>> {
         if self.domains.list.len() < 2 {
             return Vec::new();
         }
         let some = |domain: &Domain| {
-            let some = domain.candidates.iter().take(SAMPLES);
+            let all = &domain.candidates;
+            // From where the look before ended, round and round.
+            let first = look.wrapping_mul(most) % all.len().max(1);
+            let some = all[first..].iter().chain(&all[..first]).take(most);
             some.map(|&target| TargetId::from(self.name(target))).collect()
         };
         self.domains.list.iter().map(some).collect()

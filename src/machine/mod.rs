@@ -196,6 +196,8 @@ pub(crate) struct Machine {
     wrong_since: Option<u64>,
     /// Those who were wrong at every comparison so far.
     always_wrong: BTreeSet<String>,
+    /// Who could not be looked at the last time while others could, and since when.
+    unseen: BTreeMap<String, u64>,
     /// When something moved last.
     moved_ms: u64,
     sight: receipts::Sight,
@@ -339,6 +341,7 @@ impl Machine {
             check_at: 0,
             wrong_since: None,
             always_wrong: BTreeSet::new(),
+            unseen: BTreeMap::new(),
             moved_ms: now_ms,
             sight: receipts::Sight::default(),
             domains,
@@ -515,7 +518,7 @@ impl Machine {
             Input::Order(order) => self.order(order),
             Input::Refused { order, why } => self.refused(order, why),
             Input::WayBack(known) => self.know_way_back(known),
-            Input::Seen(wrong) => drop(self.seen(wrong)),
+            Input::Seen { wrong, unseen } => drop(self.seen(wrong, unseen)),
             Input::Permit(withheld) => self.permit(withheld.clone()),
             Input::Domains { unseen } => self.domains_seen(unseen),
             Input::Around(text) => self.look_around(Seen::read(text).map_err(RunError::Journal)?),

@@ -25,10 +25,11 @@ impl Machine {
             return self.step(actor, target);
         }
         if let Command::Acknowledge { key } = command {
-            let open = if self.acknowledge(key) {
-                ""
-            } else {
-                ", which is not open"
+            let open = match self.acknowledge(key) {
+                true => "",
+                // It may be one of the run itself, whose matters are not the change's.
+                false if self.decides_by(6) => ", which is no open matter of the change",
+                false => ", which is not open",
             };
             let text = format!("{actor} knows of {key}{open}: {reason}");
             return self.decide_text("notice.known", text, None);

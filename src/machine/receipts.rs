@@ -349,6 +349,15 @@ impl Machine {
 
     /// Some without an attempt, from all over the fleet: is anything seen of any of them?
     pub(super) fn elsewhere(&self) -> Check {
+        Check {
+            targets: self.some_of_all(),
+            version: self.setup.change.from.clone(),
+            any: true,
+        }
+    }
+
+    /// See above.
+    pub(crate) fn some_of_all(&self) -> Vec<TargetId> {
         let quiet: Vec<TargetIndex> = (0u32..)
             .zip(&self.targets)
             .filter(|(_, target)| target.alive && target.in_flight.is_none())
@@ -356,11 +365,7 @@ impl Machine {
             .collect();
         let stride = quiet.len().div_ceil(MAX_ELSEWHERE).max(1);
         let some = quiet.iter().step_by(stride);
-        Check {
-            targets: some.map(|&target| TargetId::from(self.name(target))).collect(),
-            version: self.setup.change.from.clone(),
-            any: true,
-        }
+        some.map(|&target| TargetId::from(self.name(target))).collect()
     }
 
     /// The starts that a run which resumes must hand to its driver again: begun by the machine, unknown to the driver.

@@ -7,6 +7,7 @@ use crate::level::Act;
 use crate::{Actor, Offer, QuestionKind};
 
 use super::autonomy::some_of;
+use super::span::span;
 use super::{Check, Commands, Direction, Machine, Start};
 
 /// Targets that a person is offered at once, at the most: as many as somebody can keep in view.
@@ -205,8 +206,23 @@ impl Machine {
             .map(|(&target, &offer)| (target, offer))
             .collect();
         drop(hides);
+        let blocked_patience = self.setup.change.settings.blocked_patience_ms;
         for (target, offer) in said {
             let name = self.name(target).to_owned();
+            if self.unseen.contains_key(&name) {
+                // Nothing is known against the release; nor does anybody who does not answer keep the change open.
+                let since_ms = offer.word_ms.unwrap_or(self.now_ms);
+                if self.now_ms - since_ms >= blocked_patience {
+                    self.autonomy.offered.remove(&target);
+                    if offer.direction == Direction::Back {
+                        self.frontier.on(Event::RollbackFailed { id: target });
+                    }
+                    let since = span(self.now_ms - since_ms);
+                    let why = format!("it was said to be done {since} ago, and no look at it has been answered");
+                    self.owe(target, true, why);
+                }
+                continue;
+            }
             match wrong.iter().find(|(wrong, _)| *wrong == name) {
                 None => {
                     self.autonomy.offered.remove(&target);

@@ -323,9 +323,16 @@ impl Machine {
         if finished && !self.questions.is_empty() {
             return;
         }
-        if self.in_flight > 0 || finished {
+        let compares_back = self.decides_by(6) && self.waits_for_the_last_look_back();
+        if self.in_flight > 0 || finished || compares_back {
             // No word lets go what the platform or the metrics do not answer for.
             let (code, text) = match self.judge.verdict() {
+                _ if compares_back => (
+                    "attempts.unseen",
+                    format!(
+                        "everything has gone back, and nothing has been seen of the platform for {waited} that shows it"
+                    ),
+                ),
                 _ if self.in_flight == 0 && self.is_unseen() => (
                     "change.unjudged",
                     format!("everything is upgraded and cannot be judged for {waited}: no metrics come"),
@@ -366,6 +373,12 @@ impl Machine {
             "the change stays open and goes on looking".to_owned(),
             commands,
         );
+    }
+
+    /// Whether nothing keeps a change that goes back from its end but a look that shows it.
+    fn waits_for_the_last_look_back(&self) -> bool {
+        let waits = !self.parked.is_empty() || self.domains.waiting() > 0 || self.blocked_back.is_some();
+        self.course == Course::Back && self.in_flight == 0 && self.nothing_is_offered() && !waits
     }
 
     /// Who waits since the release looks bad in its own instances, for the question what is to become of them.

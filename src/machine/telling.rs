@@ -198,6 +198,7 @@ impl Machine {
         self.matters_of_nodes(&mut matters);
         self.matters_of_cut(&mut matters);
         self.matters_of_metrics(&mut matters);
+        self.matters_of_unseen(&mut matters);
         self.matters_of_blocked_back(&mut matters);
         if self.autonomy.expired && self.ended().is_none() {
             let text = format!(

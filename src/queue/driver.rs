@@ -1,10 +1,11 @@
 //! The thin driver: keeps the journal, opens autopilots and runs them beside each other. It decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 
 use async_trait::async_trait;
@@ -22,9 +23,11 @@ use crate::{Actor, AlwaysPermit, Autopilot, Change, Handle, Notifier, Outcome, P
 
 mod handle;
 mod telling;
+mod writing;
 
 pub use handle::QueueHandle;
 use handle::Shared;
+use writing::Written;
 
 /// The records of the queue in a journal.
 const STREAM: Stream = Stream(4);
@@ -45,7 +48,8 @@ pub trait Changes: Send + Sync {
 /// The outside world of a queue. It begins with [`new`](Self::new); every field may be set.
 #[non_exhaustive]
 pub struct QueueParts {
-    /// Where every input is written down before anything follows from it.
+    /// Where every input is written down before anything follows from it. One that refuses is tried again, and one that hangs waited
+    /// for: nothing begins meanwhile, the changes under way go on, and people are told.
     pub journal: Arc<dyn Journal>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
@@ -110,7 +114,7 @@ pub enum QueueRunError {
     /// The journal cannot be read back.
     #[error("the journal cannot be used: {0}")]
     Journal(String),
-    /// The journal failed.
+    /// The journal failed, and would again.
     #[error(transparent)]
     Append(#[from] JournalError),
 }
@@ -126,6 +130,7 @@ pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static
         known: Mutex::default(),
         handles: Mutex::default(),
         left: Mutex::new(false),
+        failed: AtomicBool::new(false),
         waker: AtomicWaker::new(),
         clock: Arc::clone(&parts.clock),
     });
@@ -140,12 +145,20 @@ pub fn drive(queue: Queue, parts: QueueParts) -> (QueueHandle, BoxFuture<'static
         runs: FuturesUnordered::new(),
         ended: Vec::new(),
         refused: BTreeMap::new(),
+        fresh: BTreeSet::new(),
+        written: Written::default(),
     };
     let driven = async move {
         let (shared, clock) = (Arc::clone(&run.shared), Arc::clone(&run.parts.clock));
         // What it waits for, and what is begun behind that.
         let for_ms = run.parts.call_ms.saturating_mul(2);
-        let driving = run.run(queue);
+        let driving = async {
+            let ended = run.run(queue).await;
+            if let Err(error) = &ended {
+                run.end_in_order(error).await;
+            }
+            ended
+        };
         let ended = until_left(driving, &shared.left, &shared.waker, clock.as_ref(), for_ms).await;
         let ended = ended.unwrap_or(Ok(()));
         *run.shared.left.lock() = true;
@@ -193,6 +206,10 @@ struct Run {
     ended: Vec<Ended>,
     /// By change: people are told for a while.
     refused: BTreeMap<String, Refusal>,
+    /// The changes of which this run of the queue knows that they have done nothing yet, or did not when they were begun.
+    fresh: BTreeSet<String>,
+    /// How it stands with the journal.
+    written: Written,
 }
 
 impl Run {
@@ -226,6 +243,8 @@ impl Run {
             identity: &identity,
             what: "queue",
         };
+        // Before it is read: what another one appends meanwhile is found at the first write.
+        self.written.end = self.parts.journal.end().await?;
         // What was taken then is taken again, whoever might say it now.
         let apply = |(at_ms, input): (i64, Input)| queue.apply_again(at_ms, &input).map_err(|error| error.to_string());
         let begun = folded.read(&*self.parts.journal, apply).await;
@@ -270,19 +289,6 @@ impl Run {
         self.refused.insert(change.to_owned(), Refusal { since_ms, owner, why });
     }
 
-    async fn write(&mut self) -> Result<(), QueueRunError> {
-        if self.group.is_empty() {
-            return Ok(());
-        }
-        let (journal, group) = (
-            Arc::clone(&self.parts.journal),
-            std::mem::replace(&mut self.group, Group::new()),
-        );
-        self.beside(async move { journal.append(&group).await.map(drop) })
-            .await?;
-        Ok(())
-    }
-
     /// Waits for something while the changes under way go on.
     async fn beside<T>(&mut self, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
@@ -317,6 +323,10 @@ impl Run {
                 self.refused.remove(&ticket.change);
             }
         }
+        self.take_what_is_known();
+    }
+
+    fn take_what_is_known(&mut self) {
         let known: Vec<String> = std::mem::take(&mut *self.shared.known.lock());
         let now_ms = self.parts.clock.now();
         for key in known {
@@ -327,14 +337,37 @@ impl Run {
     fn take_ends(&mut self) {
         for (change, ended) in std::mem::take(&mut self.ended) {
             self.shared.handles.lock().remove(&change);
-            let input = match ended {
-                Ok(outcome) => Input::Ended { change, outcome },
-                Err(error) => Input::Failed {
-                    change,
-                    why: error.to_string(),
-                },
-            };
-            self.take(&input);
+            let is_fresh = self.fresh.remove(&change);
+            match ended {
+                Ok(outcome) => {
+                    self.take(&Input::Ended { change, outcome });
+                }
+                Err(error) if is_fresh && error.is_refusal() => self.gives_up(change, error.to_string()),
+                Err(error) => {
+                    if is_fresh && matches!(error, RunError::Source(_)) {
+                        // Nothing has begun, and is tried again.
+                        self.fresh.insert(change.clone());
+                    }
+                    let why = error.to_string();
+                    self.take(&Input::Failed { change, why });
+                }
+            }
+        }
+    }
+
+    /// It was refused before it did anything, and would be each time: it leaves its scope to others.
+    fn gives_up(&mut self, change: String, why: String) {
+        let author = {
+            let machine = self.shared.machine.lock();
+            let entry = machine.as_ref().and_then(|queue| queue.entry(&change));
+            entry.map_or_else(String::new, |entry| entry.ticket.author.to_string())
+        };
+        let input = Input::Refused {
+            change: change.clone(),
+            why: why.clone(),
+        };
+        if self.take(&input) {
+            self.refuse(&change, author, why);
         }
     }
 
@@ -396,7 +429,11 @@ impl Run {
                 Ok(run) => {
                     // Somebody may have withdrawn it, or come before it, while it was opened.
                     self.take_orders();
+                    let is_first = !self.has_begun(&change);
                     if self.take(&Input::Began { change: change.clone() }) {
+                        if is_first {
+                            self.fresh.insert(change.clone());
+                        }
                         self.write().await?;
                         self.lower(&change);
                         self.runs.push(run);
@@ -411,6 +448,12 @@ impl Run {
                 }
             }
         }
+    }
+
+    fn has_begun(&self, change: &str) -> bool {
+        let machine = self.shared.machine.lock();
+        let begun = |queue: &Queue| queue.begun().any(|ticket| ticket.change == change);
+        machine.as_ref().is_some_and(begun)
     }
 
     /// What was not put together is tried again later, or leaves the queue.

@@ -106,7 +106,7 @@ pub enum Input {
         /// Which.
         change: String,
     },
-    /// It could not be begun; nothing has happened.
+    /// It could not be begun; nothing has happened. Of one that is under way its run says so, which had done nothing yet.
     Refused {
         /// Which.
         change: String,

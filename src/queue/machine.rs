@@ -192,7 +192,7 @@ impl Queue {
             Input::Demote { .. } if entry.turn.is_none() => {
                 return wrong("has not begun", "it begins at the level with which it is opened");
             }
-            Input::Refused { .. } | Input::Late { .. } if is_under_way => {
+            Input::Late { .. } if is_under_way => {
                 return wrong("is under way", "it has failed, or ended");
             }
             Input::Withdraw { actor, reason, .. } => {
@@ -262,7 +262,8 @@ impl Queue {
             }
             Input::Refused { why, .. } | Input::Late { why, .. } => {
                 let text = format!("{change} cannot begin: {why}");
-                if entry.turn.is_some() {
+                // One that is under way was refused by its own run, before that did anything.
+                if entry.turn.is_some() && !is_under_way {
                     entry.stop(why.clone(), Some(now_ms.saturating_add_unsigned(self.limits.retry_ms)));
                 } else {
                     self.leave(number);

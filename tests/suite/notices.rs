@@ -130,7 +130,7 @@ fn a_question_is_said_again_until_somebody_knows_and_is_over_when_it_is_answered
         known[0].starts_with("li (INC-42) knows of mesh-2/person.asked/roll_back:"),
         "{known:?}"
     );
-    assert!(known[1].contains("which is not open"), "{known:?}");
+    assert!(known[1].contains("which is no open matter"), "{known:?}");
     let rest: Vec<(String, String)> = ended.pager.all()[before..]
         .iter()
         .map(|notice| (notice.code.clone(), notice.stage.as_str().to_owned()))

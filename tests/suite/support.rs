@@ -14,8 +14,8 @@ use unattended::batching::{Fleet, Plan, Policy, Side, pct};
 use unattended::defense::{Ask, Check, CheckError, Guard, Outcome as Seen, Terms};
 use unattended::health::MetricSource;
 use unattended::upgrade::{
-    Capabilities, Clock, EffectKey, EffectOutcome, FleetChange, Generation, IngressOrder, Journal, MemoryJournal, News,
-    Observation, Platform, PlatformError, TargetId, Version, Wanted, WayBack,
+    Capabilities, Clock, DriverConfig, EffectKey, EffectOutcome, FleetChange, Generation, IngressOrder, Journal,
+    MemoryJournal, News, Observation, Platform, PlatformError, TargetId, Version, Wanted, WayBack,
 };
 use unattended::{
     Actor, AlwaysPermit, Autopilot, Change, ChangeFeed, DumpLine, Grant, Handle, Level, Notice, NoticeStage, Notifier,
@@ -67,6 +67,8 @@ pub(crate) struct Case {
     pub(crate) one_way: Option<&'static str>,
     /// The date at which the world's clock begins, in Unix milliseconds.
     pub(crate) start_wall_ms: i64,
+    /// How long calls may take, and the like; `None`: as the autopilot has it.
+    pub(crate) driver: Option<DriverConfig>,
 }
 
 /// A check behind a pointer.
@@ -118,6 +120,7 @@ impl Case {
             heals: None,
             one_way: None,
             start_wall_ms: START_WALL_MS,
+            driver: None,
         }
     }
 
@@ -219,6 +222,10 @@ impl Case {
             .permit(Shared(permit))
             .level(self.level)
             .mode(self.mode);
+        let builder = match &self.driver {
+            Some(driver) => builder.driver(driver.clone()),
+            None => builder,
+        };
         let builder = match self.granted {
             Some(until) => builder.grant(Grant::new(self.level, Actor::person("wang", "rota"), until).unwrap()),
             None => builder,

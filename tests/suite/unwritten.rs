@@ -11,11 +11,11 @@ use unattended::upgrade::{Clock, Group, Journal, JournalError, MemoryJournal, Po
 use unattended::{NoticeStage, Outcome};
 use unattended_simulated::SimClock;
 
-use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, OLD, Stage, person};
+use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, Stage, person};
 
 /// What an append does while the journal is out of order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     Refuses,
     /// It is there, and nobody hears of it but an error.
     KeepsAndRefuses,
@@ -23,8 +23,8 @@ enum How {
     Hangs,
 }
 
-struct Frail {
-    inner: MemoryJournal,
+pub(crate) struct Frail {
+    pub(crate) inner: MemoryJournal,
     clock: SimClock,
     how: How,
     from_ms: u64,
@@ -34,6 +34,19 @@ struct Frail {
 }
 
 impl Frail {
+    /// Out of order from a moment on, for so long.
+    pub(crate) fn new(clock: SimClock, how: How, from_ms: u64, for_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryJournal::new(),
+            clock,
+            how,
+            from_ms,
+            until_ms: from_ms + for_ms,
+            tried: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+        })
+    }
+
     fn is_out(&self) -> bool {
         (self.from_ms..self.until_ms).contains(&self.clock.now())
     }
@@ -83,15 +96,7 @@ impl Journal for Frail {
 fn staged(case: &Case, how: How, from_ms: u64) -> (Stage, Arc<Frail>) {
     let sim = case.simulated();
     let metrics = Arc::clone(&sim);
-    let frail = Arc::new(Frail {
-        inner: MemoryJournal::new(),
-        clock: sim.clock(),
-        how,
-        from_ms,
-        until_ms: from_ms + 30 * MINUTE_MS,
-        tried: AtomicUsize::new(0),
-        open: AtomicUsize::new(0),
-    });
+    let frail = Frail::new(sim.clock(), how, from_ms, 30 * MINUTE_MS);
     (case.stage_with(sim, frail.clone(), metrics, |pager| pager), frail)
 }
 
@@ -138,7 +143,16 @@ fn nothing_is_done_while_the_journal_is_out_of_order_and_then_the_change_goes_on
             let all = ended.pager.all().into_iter();
             let said: Vec<_> = all.filter(|notice| notice.code == "journal.failed").collect();
             let stages: Vec<&NoticeStage> = said.iter().map(|notice| &notice.stage).collect();
-            assert_eq!(stages, [&NoticeStage::Raised, &NoticeStage::Resolved], "{told}");
+            let [first, again @ .., last] = &stages[..] else {
+                panic!("{told}: {stages:?}");
+            };
+            assert_eq!(
+                (*first, *last),
+                (&NoticeStage::Raised, &NoticeStage::Resolved),
+                "{told}"
+            );
+            let is_reminder = |stage: &&NoticeStage| matches!(stage, NoticeStage::Reminded { .. });
+            assert!(again.len() < 3 && again.iter().all(is_reminder), "{told}: {stages:?}");
             let word = if how == How::Hangs {
                 "has not answered"
             } else {
@@ -234,6 +248,54 @@ fn what_was_decided_before_the_journal_was_away_does_not_start_against_a_later_w
             }
             assert!(ended.summary.debts.is_empty() || aborts, "{told}");
             is_whole(&ended, &told);
+        }
+    }
+}
+
+/// All that was said of the journal, with the minute.
+fn said_of_journal(ended: &Ended) -> Vec<(u64, NoticeStage)> {
+    let all = ended.pager.all().into_iter();
+    let of_journal = all.filter(|notice| notice.code == "journal.failed");
+    let minute = |notice: &unattended::Notice| u64::try_from(notice.at_unix_ms - START_WALL_MS).unwrap() / MINUTE_MS;
+    of_journal
+        .map(|notice| (minute(&notice), notice.stage.clone()))
+        .collect()
+}
+
+#[test]
+fn people_are_told_of_a_journal_that_stays_away_until_somebody_says_that_they_know() {
+    let mut case = Case::calm(4, 10);
+    case.settings.telling.escalate_to = Some("duty manager".to_owned());
+    for how in [How::Refuses, How::Hangs] {
+        for known in [false, true] {
+            let told = format!("{how:?}, known: {known}");
+            let sim = case.simulated();
+            let metrics = Arc::clone(&sim);
+            let frail = Frail::new(sim.clock(), how, 20 * MINUTE_MS, 12 * HOUR_MS);
+            let stage = case.stage_with(sim, frail, metrics, |pager| pager);
+            let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+            let ended = stage.run_beside(async move {
+                clock.sleep_until(HOUR_MS).await;
+                if known {
+                    let key = format!("{NEW}/journal.failed");
+                    handle.acknowledge(person(), key, "the disk is on its way").unwrap();
+                }
+            });
+            assert_eq!(ended.outcome, Outcome::Completed, "{told}");
+            let said = said_of_journal(&ended);
+            // An idle half hour may wait for its write.
+            assert!(
+                (20..45).contains(&said[0].0) && said[0].1 == NoticeStage::Raised,
+                "{told}: {said:?}"
+            );
+            assert_eq!(said.last().unwrap().1, NoticeStage::Resolved, "{told}");
+            let escalated = said
+                .iter()
+                .filter(|(_, stage)| matches!(stage, NoticeStage::Escalated { to: Some(_) }));
+            assert_eq!(escalated.count(), usize::from(!known), "{told}: {said:?}");
+            // Every quarter of an hour for twelve hours.
+            let times = if known { 3..=3 } else { 44..=50 };
+            assert!(times.contains(&said.len()), "{told}: {said:?}");
         }
     }
 }

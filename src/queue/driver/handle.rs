@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use unattended_upgrade::Clock;
 use crate::queue::{Input, Queue, QueueSummary, Standing, Ticket};
 use crate::{Actor, CommandError, Demotion, Handle};
 
-/// The orders that may lie unread.
+/// The orders that may lie unread, and the matters of which somebody knows.
 const MAX_ORDERS: usize = 1_000;
 
 pub(super) struct Shared {
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub(super) known: Mutex<Vec<String>>,
     pub(super) handles: Mutex<BTreeMap<String, Handle>>,
     pub(super) left: Mutex<bool>,
+    /// It is driven no more, and what is under way comes to its end.
+    pub(super) failed: AtomicBool,
     pub(super) waker: AtomicWaker,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -90,16 +93,34 @@ impl QueueHandle {
         self.order(Input::Resume { change, actor, reason })
     }
 
-    /// Says that somebody knows of an open matter, by its [`dedup_key`](crate::Notice::dedup_key).
-    pub fn acknowledge(&self, dedup_key: impl Into<String>) {
-        self.0.known.lock().push(dedup_key.into());
-        self.0.waker.wake();
-    }
-
-    fn order(&self, input: Input) -> Result<(), CommandError> {
+    /// Says that somebody knows of an open matter, by its [`dedup_key`](crate::Notice::dedup_key). It is heard also while the journal
+    /// cannot be written.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn acknowledge(&self, dedup_key: impl Into<String>) -> Result<(), CommandError> {
         if *self.0.left.lock() {
             return Err(CommandError::Ended);
         }
+        let mut known = self.0.known.lock();
+        if known.len() >= MAX_ORDERS {
+            return Err(CommandError::TooMany);
+        }
+        known.push(dedup_key.into());
+        drop(known);
+        self.0.waker.wake();
+        Ok(())
+    }
+
+    fn is_driven(&self) -> Result<(), CommandError> {
+        if *self.0.left.lock() || self.0.failed.load(Ordering::Acquire) {
+            return Err(CommandError::Ended);
+        }
+        Ok(())
+    }
+
+    fn order(&self, input: Input) -> Result<(), CommandError> {
+        self.is_driven()?;
         let refused = (self.0.machine.lock().as_ref()).and_then(|queue| queue.refusal(&input));
         if let Some(error) = refused {
             return Err(error);

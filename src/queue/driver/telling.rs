@@ -23,6 +23,7 @@ impl Run {
             .map(|queue| queue.summary(at_unix_ms));
         let Some(summary) = summary else { return };
         let mut matters = self.matters(&summary);
+        self.matters_of_journal(&mut matters);
         for (change, Refusal { owner, why, .. }) in &self.refused {
             let text = format!("{change} was not taken: {why}");
             matters.push(Matter {
@@ -34,6 +35,31 @@ impl Run {
         let said = self.desk.reconcile(matters, now_ms, &self.parts.telling);
         let notices = said.iter().map(|said| notice(said, now_ms, at_unix_ms));
         self.outbox.push(notices);
+    }
+
+    /// What keeps the queue itself from going on.
+    fn matters_of_journal(&self, matters: &mut Vec<Matter>) {
+        let of_queue = |code, text| Matter {
+            detail: None,
+            one_of_many: false,
+            ..matter(code, "", String::new(), Severity::Critical, text)
+        };
+        if let Some(why) = &self.written.away {
+            let text = format!("the queue's journal cannot be written, and it is tried again: {why}");
+            matters.push(Matter {
+                otherwise: "nothing begins before it can; what is under way goes on".to_owned(),
+                remedy: "see to its disk; where that works and this stays, start the queue anew".to_owned(),
+                ..of_queue("journal.failed", text)
+            });
+        }
+        if let Some(why) = &self.written.failed {
+            let text = format!("the queue is driven no more: {why}");
+            matters.push(Matter {
+                otherwise: "what is under way comes to its end, and nothing else begins".to_owned(),
+                remedy: "mend that, and start the queue anew".to_owned(),
+                ..of_queue("run.failed", text)
+            });
+        }
     }
 
     fn matters(&self, summary: &QueueSummary) -> Vec<Matter> {

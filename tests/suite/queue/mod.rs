@@ -9,7 +9,9 @@ mod behind;
 mod driving;
 mod kills;
 mod order;
+mod refused;
 mod site;
+mod unwritten;
 
 use std::sync::Arc;
 

@@ -82,6 +82,13 @@ impl Site {
         ticket
     }
 
+    /// Has a change find the journal of another one where its own should be.
+    pub(crate) fn takes_journal_of(&self, id: &str, other: &str) {
+        let mut places = self.places.lock();
+        let journal = Arc::clone(&places[other].journal);
+        places.get_mut(id).unwrap().journal = journal;
+    }
+
     /// Does something to a change's case after it was submitted.
     pub(crate) fn alter(&self, id: &str, alter: impl FnOnce(&mut Case)) {
         alter(&mut self.places.lock().get_mut(id).unwrap().case);

@@ -243,7 +243,7 @@ impl Machine {
     }
 
     /// Asks the guard whether the lane may start its waiting targets now; keeps the frontier told.
-    fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
+    pub(super) fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
         let may = self.admit_by_rules(lane, app, waiting);
         self.compare_rules(lane, app, Direction::Forward, self.wave(), may);
         may

@@ -57,7 +57,9 @@ impl Machine {
         if self.is_unseen() {
             return;
         }
-        self.start_waiting(commands);
+        if !self.decides_by(6) {
+            self.start_waiting(commands);
+        }
         // Who waits for a domain will be started, and has taken its room.
         let room = self.room_to_start(MAX_STARTS, commands);
         let room = self.room_beside_rehearsal(room.saturating_sub(self.domains.waiting()));
@@ -68,7 +70,7 @@ impl Machine {
             self.moved_ms = self.now_ms;
         }
         for target in ids {
-            self.start_in_domain(target, Direction::Forward, commands);
+            self.start_given(target, commands);
         }
     }
 

@@ -71,6 +71,10 @@ impl Machine {
         if direction == Direction::Forward && self.is_unseen() {
             return;
         }
+        if self.decides_by(6) {
+            self.start_if_let(target, direction, commands);
+            return;
+        }
         let rules = match direction {
             Direction::Forward => RulesDirection::Forward,
             Direction::Back => RulesDirection::Rollback,
@@ -79,7 +83,7 @@ impl Machine {
         // What the rules do not let go now goes when they do.
         let may = self.is_unruled() || (self.ask_rules(&self.setup.guard, app, rules, self.wave()).verdict).may_start();
         if may {
-            self.start(target, direction, commands);
+            self.start_as_before(target, direction, commands);
         }
     }
 

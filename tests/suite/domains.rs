@@ -14,14 +14,14 @@ use crate::support::{Case, Ended, HOUR_MS, MINUTE_MS, NEW, OLD, START_WALL_MS, S
 const REGIONS: [&str; 3] = ["eu", "us", "asia"];
 
 /// The region of a target, by its number.
-fn region_of(target: &str) -> &'static str {
+pub(crate) fn region_of(target: &str) -> &'static str {
     let (app, number) = target.rsplit_once('-').unwrap();
     let regions = if app == "app-3" { 2 } else { REGIONS.len() };
     REGIONS[number.parse::<usize>().unwrap() % regions]
 }
 
 /// Applications that live in all three regions, and one that does not live in asia.
-fn case() -> Case {
+pub(crate) fn case() -> Case {
     let mut case = Case::calm(4, 24);
     for target in &mut case.targets {
         target

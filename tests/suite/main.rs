@@ -15,6 +15,7 @@ mod domains;
 mod events;
 mod every_record;
 mod heal;
+mod held;
 mod interference;
 mod laws;
 mod levels;

@@ -315,6 +315,11 @@ impl Machine {
         (decision.next_feasible.is_none() && !held).then_some(Lifted::Whole)
     }
 
+    /// Whether a person's word for this slice lets start what the rules say this of.
+    pub(super) fn word_lets(&self, lane: usize, decision: &Decision) -> bool {
+        matches!(self.lifted_by_word(lane, decision), Some(Lifted::To(verdict)) if verdict.may_start())
+    }
+
     /// Holds the lane. `before` is the record of the hold it comes out of, if it does.
     fn hold(&mut self, lane: usize, app: AppIndex, decision: &Decision, before: Option<u64>) {
         // The end of a hold is the rules' to say, not the clock's: who is asked again may hold it longer.

@@ -399,8 +399,8 @@ impl Machine {
                 continue;
             }
             let lets = !self.is_offered(target) && self.frontier.has_room(target);
-            if lets && self.domain_lets(target, Direction::Back) && self.may_go_back(target) {
-                self.start_or_offer(target, Direction::Back, commands);
+            if lets {
+                self.start_if_let(target, Direction::Back, commands);
             }
             if self.targets[target.0 as usize].in_flight.is_none() {
                 self.aside.back.push(target);

@@ -207,6 +207,12 @@ impl Domains {
         self.waiting.len()
     }
 
+    /// Those that wait for the turn of their region.
+    pub(super) fn waiting_forward(&self) -> Vec<TargetIndex> {
+        let waiting = self.waiting.iter().filter(|(_, way)| **way == Direction::Forward);
+        waiting.map(|(&target, _)| target).collect()
+    }
+
     /// The change is taken back: who waited for the way there does no longer.
     pub(super) fn withdraw(&mut self) -> Vec<TargetIndex> {
         self.away.clear();
@@ -332,36 +338,32 @@ impl Machine {
         }
     }
 
-    /// Starts a target that the frontier gave, or has it wait for its domain.
-    pub(super) fn start_in_domain(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
+    /// Whether a target may start where it lives. It waits for its domain if not, or is owed where that has been silent for too long.
+    pub(super) fn enters_domain(&mut self, target: TargetIndex, direction: Direction) -> bool {
         match self.domain_says(target, direction) {
-            Says::Start => self.start_or_offer(target, direction, commands),
+            Says::Start => return true,
             Says::Wait if direction == Direction::Forward && self.is_out_of_reach(target) => self.send_away(target),
             Says::Wait => {
                 self.domains.waiting.insert(target, direction);
             }
             Says::GiveUp(reason) => self.owe(target, true, reason),
         }
+        false
     }
 
-    /// Those who waited for their domain, and need not any more.
+    /// Those who waited for their domain, and need not any more. What the rules let go when they began to wait they may not let go now.
     pub(super) fn start_waiting(&mut self, commands: &mut Commands) {
-        if self.domains.waiting.is_empty() {
-            return;
-        }
-        let waiting: Vec<(TargetIndex, Direction)> = self
-            .domains
-            .waiting
-            .iter()
-            .map(|(&target, &way)| (target, way))
-            .collect();
-        for (target, direction) in waiting {
+        for (target, direction) in self.domains.waiting.clone() {
             match self.domain_says(target, direction) {
                 Says::Wait => continue,
                 Says::Start => {
                     self.domains.waiting.remove(&target);
                     self.moved_ms = self.now_ms;
-                    self.start_or_offer(target, direction, commands);
+                    match direction {
+                        _ if !self.decides_by(6) => self.offer_as_before(target, direction, commands),
+                        Direction::Back => self.start_back(target, commands),
+                        Direction::Forward => self.give_back(target),
+                    }
                 }
                 Says::GiveUp(reason) => {
                     self.domains.waiting.remove(&target);

@@ -32,7 +32,10 @@ impl Machine {
         let apart = self.decides_by(4);
         let before = self.lanes[lane].hold_of_way_back(apart).take();
         let before = before.and_then(|hold| hold.record);
-        if decision.verdict.may_start() {
+        // Who lets a lane have the new version lets its first target try the way back from it.
+        let lets = decision.verdict.may_start()
+            || self.decides_by(6) && self.is_rehearsed_on(target) && self.word_lets(lane, &decision);
+        if lets {
             if let Some(at) = before {
                 self.record.hold_ended(at, self.now_ms);
                 self.moved_ms = self.now_ms;
@@ -62,6 +65,9 @@ impl Machine {
         if self.course != Course::Forward {
             return (self.parked.len(), self.parked.first().copied());
         }
+        if let Some(target) = self.kept_from_rehearsal() {
+            return (1, Some(target));
+        }
         let is_held = |&target: &TargetIndex| self.lanes[self.app_of(target).0 as usize].held_back().is_some();
         let mut held = self.aside.waiting().filter(is_held);
         let first = held.next();
@@ -89,10 +95,19 @@ impl Machine {
             Course::Forward => "go back now with what is set aside",
             Course::Back | Course::Ended(_) => "roll back now",
         };
-        let text = format!(
-            "{count} targets are to leave {} and must wait, as {} of {} forbids rollbacks ({}): {what}?",
-            self.setup.change.to, hold.by, hold.lane, hold.reason,
-        );
+        let (to, by, lane, reason) = (&self.setup.change.to, &hold.by, &hold.lane, &hold.reason);
+        let text = match self.kept_from_rehearsal() {
+            None => {
+                format!(
+                    "{count} targets are to leave {to} and must wait, as {by} of {lane} forbids rollbacks ({reason}): {what}?"
+                )
+            }
+            Some(first) => format!(
+                "{} is to try the way back from {to} before others get it, and must wait, as {by} of {lane} forbids rollbacks ({reason}): \
+                 bring it back now?",
+                self.name(first)
+            ),
+        };
         let otherwise = match hold.until_ms {
             Some(until) => format!(
                 "they go back when the rules let them, the first in {} min",

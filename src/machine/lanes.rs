@@ -247,7 +247,7 @@ impl Machine {
     }
 
     /// Asks the guard whether the lane may start its waiting targets now; keeps the frontier told.
-    fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
+    pub(super) fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
         let may = self.admit_by_rules(lane, app, waiting);
         self.compare_rules(lane, app, Direction::Forward, self.wave(), may);
         may && self.take_up(lane, app)
@@ -363,6 +363,11 @@ impl Machine {
         // It went further before: a hold without a known end was lifted, and a limit.
         let held = matches!(decision.verdict, Verdict::Deny | Verdict::Hold { until: Some(_) });
         (decision.next_feasible.is_none() && !held).then_some(Lifted::Whole)
+    }
+
+    /// Whether a person's word for this slice lets start what the rules say this of.
+    pub(super) fn word_lets(&self, lane: usize, decision: &Decision) -> bool {
+        matches!(self.lifted_by_word(lane, decision), Some(Lifted::To(verdict)) if verdict.may_start())
     }
 
     /// Holds the lane. `before` is the record of the hold it comes out of, if it does.

@@ -17,6 +17,7 @@ mod debts;
 mod differs;
 mod domains;
 mod ends;
+mod gate;
 pub(crate) mod happened;
 mod heal;
 mod held_back;
@@ -482,6 +483,7 @@ impl Machine {
                 if goes_on && self.has_begun(&mut commands) && self.is_young(&mut commands) {
                     self.watch_checks(&mut commands);
                     self.advance_classes();
+                    self.give_back_those_of_regions();
                     self.advance_lanes(&mut commands);
                     self.check_done(&mut commands);
                 }

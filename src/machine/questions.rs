@@ -178,7 +178,8 @@ impl Machine {
         self.questions.iter().any(|open| !of_a_part(open.kind))
             || !self.questions.is_empty()
                 && self.in_flight == 0
-                && self.lanes.iter().all(|lane| lane.is_finished() || lane.needs_person())
+                && (self.kept_from_rehearsal().is_some()
+                    || self.lanes.iter().all(|lane| lane.is_finished() || lane.needs_person()))
     }
 
     /// Nobody has touched anything, and nobody will without the answer.

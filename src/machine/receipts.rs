@@ -39,7 +39,8 @@ impl Sight {
         !std::mem::replace(&mut self.asked_elsewhere, true)
     }
 
-    /// A target ended out of sight. The only one of its fleet cannot be told apart from the platform: it is not blamed.
+    /// A target ended out of sight. The only one of its fleet, or the only one that anything is done to, cannot be told apart from the
+    /// platform: it is not blamed.
     fn lost(&mut self, target: TargetIndex, only: bool, since_ms: u64, now_ms: u64) {
         if self.seen_ms.is_some_and(|seen_ms| seen_ms > since_ms) {
             return;
@@ -57,7 +58,9 @@ impl Machine {
         if self.is_unseen() {
             return;
         }
-        self.start_waiting(commands);
+        if !self.decides_by(6) {
+            self.start_waiting(commands);
+        }
         // Who waits for a domain will be started, and has taken its room.
         let room = self.room_to_start(MAX_STARTS, commands);
         let room = self.room_beside_rehearsal(room.saturating_sub(self.domains.waiting()));
@@ -68,7 +71,7 @@ impl Machine {
             self.moved_ms = self.now_ms;
         }
         for target in ids {
-            self.start_in_domain(target, Direction::Forward, commands);
+            self.start_given(target, commands);
         }
     }
 
@@ -151,7 +154,8 @@ impl Machine {
         match unseen_ms {
             Some(blind_ms) => {
                 let since_ms = receipt.finished_ms.saturating_sub(blind_ms);
-                self.sight.lost(target, self.alive == 1, since_ms, self.now_ms);
+                let only = self.alive == 1 || self.decides_by(6) && self.rehearses(target);
+                self.sight.lost(target, only, since_ms, self.now_ms);
             }
             None => self.sight = Sight::at(self.now_ms),
         }
@@ -227,7 +231,7 @@ impl Machine {
         }
     }
 
-    fn forward_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
+    pub(super) fn forward_ended(&mut self, target: TargetIndex, receipt: &Receipt) {
         let at = self.now_ms;
         if receipt.terminal == Terminal::Done {
             self.note_pace(false);
@@ -308,7 +312,7 @@ impl Machine {
     }
 
     /// It was called off before anything was sent: that is no try, it is as well as it was, and whether it starts is decided anew.
-    fn starts_anew(&mut self, id: TargetIndex, at: u64) {
+    pub(super) fn starts_anew(&mut self, id: TargetIndex, at: u64) {
         let was_well = !self.frontier.is_unhealthy(id);
         self.frontier.on(Event::Failed { id, at, retry: true });
         if was_well {
@@ -377,7 +381,7 @@ impl Machine {
 }
 
 /// For how long the target had been out of sight, if it ended for that.
-const fn unseen_ms(terminal: &Terminal) -> Option<u64> {
+pub(super) const fn unseen_ms(terminal: &Terminal) -> Option<u64> {
     match reason(terminal) {
         Some(Reason::Unobservable { blind_ms }) => Some(*blind_ms),
         _ => None,

@@ -7,6 +7,7 @@ use unattended_upgrade::{Receipt, Terminal};
 
 use crate::level::Act;
 
+use super::receipts::unseen_ms;
 use super::{Commands, Course, Direction, Machine};
 
 /// How far it is.
@@ -71,6 +72,49 @@ impl Machine {
         if direction == Direction::Forward && self.is_unseen() {
             return;
         }
+        if self.decides_by(6) {
+            self.take_next_step(target, direction, commands);
+        } else {
+            self.start_as_rules_say(target, direction, commands);
+        }
+    }
+
+    /// The next step, through the gate that every start passes. Nobody waits for what keeps one target alone: another one tries it then.
+    fn take_next_step(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
+        if self.targets[target.0 as usize].owed {
+            // It was left as it is.
+            return self.forget_rehearsal(target);
+        }
+        let out_of_reach = self.is_out_of_reach(target);
+        if out_of_reach && !self.domains.some_are_reached() {
+            return;
+        }
+        if !out_of_reach && self.start_if_let(target, direction, commands) {
+            return;
+        }
+        match direction {
+            // It runs the old version, and goes the way there when that lets it, as everybody does.
+            Direction::Forward => {
+                self.rehearsal = Rehearsal::Wanted;
+                self.untouch(target);
+                self.starts_anew(target, self.now_ms);
+                self.frontier.on(Event::BecameHealthy { id: target });
+                if out_of_reach {
+                    self.send_away(target);
+                }
+            }
+            // It was seen to run the new version.
+            Direction::Back if out_of_reach => {
+                self.rehearsal = Rehearsal::Wanted;
+                self.arrived(target);
+            }
+            // Somebody is asked whether it may go back.
+            Direction::Back => {}
+        }
+    }
+
+    /// The next step where the rules themselves let it, as it was in earlier versions: no word of a person was heard.
+    fn start_as_rules_say(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
         let rules = match direction {
             Direction::Forward => RulesDirection::Forward,
             Direction::Back => RulesDirection::Rollback,
@@ -79,7 +123,7 @@ impl Machine {
         // What the rules do not let go now goes when they do.
         let may = self.is_unruled() || (self.ask_rules(&self.setup.guard, app, rules, self.wave()).verdict).may_start();
         if may {
-            self.start(target, direction, commands);
+            self.start_as_before(target, direction, commands);
         }
     }
 
@@ -87,6 +131,11 @@ impl Machine {
     pub(super) fn rehearsed(&mut self, target: TargetIndex, receipt: &Receipt) -> bool {
         let done = receipt.terminal == Terminal::Done;
         let name = receipt.target.to_string();
+        if self.decides_by(6) && self.course == Course::Forward && self.is_aside(target) && self.rehearses(target) {
+            // Its class has been set aside meanwhile: it goes back for that.
+            self.rehearsal = Rehearsal::Wanted;
+            return false;
+        }
         match &self.rehearsal {
             Rehearsal::There(first) if *first == target => {
                 if done && self.course == Course::Forward {
@@ -114,7 +163,14 @@ impl Machine {
     }
 
     fn came_back(&mut self, target: TargetIndex, receipt: &Receipt, done: bool) {
+        if self.decides_by(6) && self.course == Course::Forward && unseen_ms(&receipt.terminal).is_some() {
+            // What was not seen proves nothing. What it runs is not known, as of any whose way there ends so: it is tried again as they are.
+            self.rehearsal = Rehearsal::Wanted;
+            self.set_on_new(target, false);
+            return self.forward_ended(target, receipt);
+        }
         if done {
+            self.forget_word_on_rehearsal();
             self.set_on_new(target, false);
             self.targets[target.0 as usize].tries = 0;
             self.rehearsal = Rehearsal::Due(target, Direction::Forward);
@@ -151,10 +207,18 @@ impl Machine {
         }
     }
 
+    /// The word of a person for the way back was about the target that tried it.
+    fn forget_word_on_rehearsal(&mut self) {
+        self.back_by_person &= !self.decides_by(6);
+    }
+
     /// It is over, however far it was: the frontier hears of the target what it would have heard without.
     pub(super) fn end_rehearsal(&mut self) {
         let rehearsal = std::mem::take(&mut self.rehearsal);
         let at = self.now_ms;
+        if rehearsal != Rehearsal::Over {
+            self.forget_word_on_rehearsal();
+        }
         match rehearsal {
             // It runs the old version, and goes the way there as everybody does.
             Rehearsal::Due(id, Direction::Forward) if self.course == Course::Forward => {
@@ -173,6 +237,23 @@ impl Machine {
     /// It is this target's turn, and no attempt on it is under way.
     pub(super) fn is_rehearsed_on(&self, target: TargetIndex) -> bool {
         matches!(&self.rehearsal, Rehearsal::Due(due, _) if *due == target)
+    }
+
+    /// An attempt on it is the only one under way, as others have to wait.
+    pub(super) fn rehearses(&self, target: TargetIndex) -> bool {
+        match &self.rehearsal {
+            Rehearsal::There(at) | Rehearsal::Back(at) | Rehearsal::Again(at) => *at == target,
+            Rehearsal::Over | Rehearsal::Wanted | Rehearsal::Due(..) | Rehearsal::Failed(..) => false,
+        }
+    }
+
+    /// The one that is to go back now, and that rules keep from it.
+    pub(super) fn kept_from_rehearsal(&self) -> Option<TargetIndex> {
+        let Rehearsal::Due(target, Direction::Back) = self.rehearsal else {
+            return None;
+        };
+        let held = self.lanes[self.app_of(target).0 as usize].held_back().is_some();
+        (held && self.decides_by(6)).then_some(target)
     }
 
     /// The target is no more, or is left out.

@@ -7,8 +7,9 @@ use crate::level::Act;
 use crate::{Actor, Offer, QuestionKind};
 
 use super::autonomy::some_of;
+use super::gate::Kept;
 use super::span::span;
-use super::{Check, Commands, Direction, Machine, Start};
+use super::{Check, Commands, Course, Direction, Machine};
 
 /// Targets that a person is offered at once, at the most: as many as somebody can keep in view.
 pub(super) const OFFERS: usize = 64;
@@ -22,36 +23,34 @@ pub(super) struct Offered {
 }
 
 impl Machine {
-    /// Starts it, or offers it to whoever has to do it or to say so.
-    pub(super) fn start_or_offer(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
-        if self.may(Act::Start) {
-            self.start(target, direction, commands);
-        } else {
-            let offered = Offered {
-                direction,
-                word_ms: None,
-            };
-            self.autonomy.offered.insert(target, offered);
-        }
+    /// It may be done now, by whoever has to do it or to say so.
+    pub(super) fn offer(&mut self, target: TargetIndex, direction: Direction) {
+        let offered = Offered {
+            direction,
+            word_ms: None,
+        };
+        self.autonomy.offered.insert(target, offered);
     }
 
-    pub(super) fn start(&mut self, target: TargetIndex, direction: Direction, commands: &mut Commands) {
-        self.rehearse_start(target, direction);
-        self.leaves_service(target, direction);
-        self.set_in_flight(target, direction);
-        if direction == Direction::Forward {
-            self.note_start(target);
+    /// What is offered and nobody has taken.
+    pub(super) fn open_offers(&self) -> Vec<(TargetIndex, Direction)> {
+        let open = (self.autonomy.offered.iter()).filter(|(_, offer)| offer.word_ms.is_none());
+        open.map(|(&target, offer)| (target, offer.direction)).collect()
+    }
+
+    /// It may not be done now after all, and is offered again when it may.
+    pub(super) fn withdraw_offer(&mut self, target: TargetIndex, direction: Direction) {
+        self.autonomy.offered.remove(&target);
+        match (direction, self.course) {
+            (Direction::Forward, _) => self.give_back(target),
+            (Direction::Back, Course::Back) => self.parked.push(target),
+            // Who goes back with its class is still among those that are to.
+            (Direction::Back, Course::Forward | Course::Ended(_)) => {}
         }
-        let rules = match direction {
-            Direction::Forward => unattended_defense::Direction::Forward,
-            Direction::Back => unattended_defense::Direction::Rollback,
-        };
-        self.started_under(self.app_of(target), rules);
-        commands.starts.push(Start { target, direction });
     }
 
     /// The target is on its way to the new version.
-    fn note_start(&mut self, target: TargetIndex) {
+    pub(super) fn note_start(&mut self, target: TargetIndex) {
         self.touch(target);
         let batch = self.frontier.lane(self.app_of(target)).open_batch;
         self.record.started(self.now_ms, batch);
@@ -77,19 +76,30 @@ impl Machine {
         let open = self.offers_are_open();
         let offered = target
             .filter(|_| open)
-            .and_then(|target| self.autonomy.offered.get_mut(&target));
-        let Some(offered) = offered else {
-            let text = format!("{name} is not among the targets that plan, rules and evidence let change now");
+            .and_then(|target| self.autonomy.offered.get(&target).map(|&offered| (target, offered)));
+        let Some((target, offered)) = offered else {
+            let held = target.and_then(|target| self.held_there(target));
+            let held = held.map_or_else(String::new, |held| format!(": {held}"));
+            let text = format!("{name} is not among the targets that plan, rules and evidence let change now{held}");
             self.decide_text("step.refused", text, None);
             return;
         };
         if offered.word_ms.is_some() {
             return;
         }
-        offered.word_ms = Some(now_ms);
+        // What people have done with their own hands is so, whatever the rules say of it.
+        if self.decides_by(6)
+            && !by_hand
+            && let Some(kept) = self.kept(target, offered.direction)
+        {
+            return self.refuse_step(target, offered.direction, kept);
+        }
+        if let Some(offered) = self.autonomy.offered.get_mut(&target) {
+            offered.word_ms = Some(now_ms);
+        }
         let forward = offered.direction == Direction::Forward;
         self.moved_ms = now_ms;
-        if let (true, true, Some(target)) = (by_hand, forward, target) {
+        if by_hand && forward {
             // Whatever a look will show: it may run the new version from now on.
             self.note_start(target);
         }
@@ -102,20 +112,13 @@ impl Machine {
 
     /// Carries out what people said of single targets: starts them, or has those looked at that are said to be done.
     pub(super) fn take_steps(&mut self, commands: &mut Commands) {
+        self.withdraw_held_offers();
         if self.autonomy.offered.is_empty() {
             self.questions.close(QuestionKind::Steps);
             return;
         }
         if self.may(Act::Effect) {
-            let all = self.may(Act::Start);
-            let offered = std::mem::take(&mut self.autonomy.offered);
-            for (target, offer) in offered {
-                if all || offer.word_ms.is_some() {
-                    self.start(target, offer.direction, commands);
-                } else {
-                    self.autonomy.offered.insert(target, offer);
-                }
-            }
+            self.start_offered(commands);
         } else {
             let said = |offer: &Offered| offer.word_ms.is_some();
             if let Some(direction) = self.first_way(said) {
@@ -136,6 +139,68 @@ impl Machine {
             }
         }
         self.ask_for_steps(commands);
+    }
+
+    /// Starts what a person gave the word for; where none is needed any more, whatever was offered.
+    fn start_offered(&mut self, commands: &mut Commands) {
+        let all = self.may(Act::Start);
+        let offered = std::mem::take(&mut self.autonomy.offered);
+        if !self.decides_by(6) {
+            for (target, offer) in offered {
+                if all || offer.word_ms.is_some() {
+                    self.start_as_before(target, offer.direction, commands);
+                } else {
+                    self.autonomy.offered.insert(target, offer);
+                }
+            }
+            return;
+        }
+        for (target, offer) in offered {
+            let direction = offer.direction;
+            if offer.word_ms.is_some() {
+                match self.start_at_word(target, direction, commands) {
+                    Ok(()) => {}
+                    // It waits for the end of that: the word was for this step, whenever it may be.
+                    Err(Kept::Halt) => {
+                        self.autonomy.offered.insert(target, offer);
+                    }
+                    Err(kept) => self.refuse_step(target, direction, kept),
+                }
+            } else if all {
+                // It starts as everything does that needs no word.
+                self.withdraw_offer(target, direction);
+            } else {
+                self.autonomy.offered.insert(target, offer);
+            }
+        }
+    }
+
+    /// What rules hold a target by that is not offered, if they do.
+    fn held_there(&self, target: TargetIndex) -> Option<String> {
+        let lane = self.app_of(target).0 as usize;
+        let is_held = self.decides_by(6) && self.lanes.get(lane)?.is_held(self.now_ms);
+        is_held.then(|| self.held_by(lane, unattended_defense::Direction::Forward))
+    }
+
+    /// A person's word does not let it go: something has changed since it was offered.
+    fn refuse_step(&mut self, target: TargetIndex, direction: Direction, kept: Kept) {
+        let why = match kept {
+            Kept::Halt => "what goes forward has been stopped".to_owned(),
+            Kept::Domain => "its domain has no turn, or cannot be reached".to_owned(),
+            Kept::Rules => {
+                let rules = match direction {
+                    Direction::Forward => unattended_defense::Direction::Forward,
+                    Direction::Back => unattended_defense::Direction::Rollback,
+                };
+                self.held_by(self.app_of(target).0 as usize, rules)
+            }
+        };
+        let text = format!(
+            "{} was offered, and may not be changed now: {why}; it is offered again when it may",
+            self.name(target)
+        );
+        self.decide_text("step.refused", text, None);
+        self.withdraw_offer(target, direction);
     }
 
     /// The way of those offers that are so: a class may go back while others go forward, and what goes back comes first.

@@ -9,7 +9,7 @@ use crate::{OnStop, Outcome, QuestionKind};
 
 use super::lanes::Lane;
 use super::span::span;
-use super::{Commands, Course, Direction, Machine, Target};
+use super::{Commands, Course, Machine, Target};
 
 /// Starts of the new version that its own gate refused: deterministic ones reject the release.
 #[derive(Clone, Debug, Default)]
@@ -226,10 +226,8 @@ impl Machine {
             if !self.targets[target.0 as usize].ever_touched || self.is_back_already(target) {
                 // It was offered to a person, and nobody took the step; or its class was set aside before.
                 self.frontier.on(Event::RolledBack { id: target });
-            } else if self.may_go_back(target) {
-                self.start_in_domain(target, Direction::Back, commands);
             } else {
-                self.parked.push(target);
+                self.start_back(target, commands);
             }
         }
         self.ask_for_the_way_back(commands);

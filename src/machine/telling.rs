@@ -24,6 +24,8 @@ enum Held {
     ForWord,
     /// On its way back.
     Back,
+    /// On the way back that its first target is to try.
+    Rehearsal,
 }
 
 impl Machine {
@@ -276,9 +278,11 @@ impl Machine {
     fn matters_of_teams(&self, matters: &mut Vec<Matter>) {
         // By owner and what is held: lanes, and the first hold.
         let mut teams: BTreeMap<(&str, Held), (Vec<&str>, &crate::HoldView)> = BTreeMap::new();
+        let rehearsed = self.kept_from_rehearsal().map(|target| self.app_of(target));
         for (app, lane) in (0u32..).zip(&self.lanes) {
             for hold in lane.holds() {
                 let held = match (hold.is_back(), hold.needs_person()) {
+                    (true, _) if rehearsed == Some(AppIndex(app)) => Held::Rehearsal,
                     (true, _) => Held::Back,
                     (false, true) => Held::ForWord,
                     (false, false) if hold.is_endless() => Held::ForGood,
@@ -303,6 +307,15 @@ impl Machine {
                     Severity::Critical,
                     format!("{named} must leave {to} and cannot, as {by} forbids rollbacks ({reason})"),
                     "they keep the version that is to be left until the rule lets them go",
+                    yes,
+                ),
+                Held::Rehearsal => (
+                    "rehearsal.held",
+                    Severity::Warning,
+                    format!(
+                        "{named} has the first target of {to}, whose way back is to be tried, and {by} forbids rollbacks ({reason})"
+                    ),
+                    "nobody else gets it before that has been tried",
                     yes,
                 ),
                 Held::ForWord => (

@@ -15,6 +15,7 @@ mod decisions;
 mod domains;
 mod events;
 mod every_record;
+mod frozen;
 mod heal;
 mod held;
 mod hung;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use unattended::upgrade::Clock;
-use unattended::{Level, Outcome};
+use unattended::upgrade::{Clock, PlatformError};
+use unattended::{Level, Outcome, QuestionKind};
 
-use crate::support::{Act, Case, Effect, Ended, MINUTE_MS, NEW, OLD, person};
+use crate::domains::region_of;
+use crate::support::{Act, Case, Effect, Ended, HOUR_MS, MINUTE_MS, NEW, OLD, Stage, person};
 
 fn case(release: &'static str) -> Case {
     let mut case = Case::calm(4, 20).release(release);
@@ -230,4 +231,149 @@ fn who_is_pinned_amid_it_stays_as_it_is_and_another_one_tries() {
         codes.contains(&"rehearsal.passed"),
         "another one has tried it: {codes:?}"
     );
+}
+
+/// Answers each question with yes. The end, and which questions there were.
+fn with_yes_to_everything(stage: Stage) -> (Ended, BTreeSet<&'static str>) {
+    let asked: Arc<Mutex<BTreeSet<&'static str>>> = Arc::default();
+    let (seen, handle, clock) = (Arc::clone(&asked), stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            for question in handle.questions() {
+                seen.lock().insert(question.kind.as_str());
+                handle.answering(question.id).approve(person(), "yes").unwrap();
+            }
+        }
+    });
+    let asked = asked.lock().clone();
+    (ended, asked)
+}
+
+/// A rule that wants a person before anything of a change begins.
+fn wants_a_person(condition: &str) -> String {
+    format!(
+        "version: 1\npack: shop\nowner: platform\nscope: all\nrules:\n  \
+         - {{id: hands, {condition}, owner: team-pay, reason: nobody knows them}}\n"
+    )
+}
+
+#[test]
+fn a_person_s_word_for_a_lane_is_for_all_the_steps_of_it() {
+    let forward = "kind: condition, if: {fact: change.direction, is: forward}, then: needs_person";
+    for rule in ["kind: person, step: batch", forward] {
+        // It is tried where that was asked for, and where nobody can tell whether there is a way back.
+        for asked_for in [true, false] {
+            let mut case = case("good");
+            case.settings.rehearse_way_back = asked_for;
+            case.rules = wants_a_person(rule);
+            let stage = case.stage();
+            if !asked_for {
+                stage
+                    .platform
+                    .says_of_the_way_back(Err(PlatformError::Unsupported("way_back")));
+            }
+            let (ended, asked) = with_yes_to_everything(stage);
+            assert_eq!(ended.outcome, Outcome::Completed, "{rule}: {asked:?}");
+            ended.all_on_new();
+            assert!(ended.codes().contains(&"rehearsal.passed"), "{rule}");
+            assert_eq!(
+                asked,
+                BTreeSet::from([QuestionKind::RuleWantsPerson.as_str()]),
+                "{rule}"
+            );
+            assert!(ended.summary.elapsed_ms < 200 * HOUR_MS, "{rule}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_wants_a_person_for_the_way_back_alone_is_asked_about_and_told() {
+    let back = "kind: condition, if: {fact: change.direction, is: rollback}, then: needs_person";
+    let mut case = case("good");
+    case.rules = wants_a_person(back);
+    let (ended, asked) = with_yes_to_everything(case.stage());
+    assert_eq!(ended.outcome, Outcome::Completed, "{asked:?}");
+    assert_eq!(asked, BTreeSet::from([QuestionKind::RollBackNow.as_str()]));
+    let told = ended.pager.all();
+    let of_rule = told.iter().find(|notice| notice.code == "rehearsal.held").unwrap();
+    assert_eq!(of_rule.owner, "team-pay");
+
+    // Where nobody answers, the run ends as one that waits for somebody.
+    let stage = case.stage();
+    let ended = stage.run();
+    assert_eq!(ended.outcome, Outcome::Waiting);
+    assert_eq!(replaced(&ended).len(), 1, "{:?}", replaced(&ended));
+    assert!(ended.summary.elapsed_ms < 100 * HOUR_MS, "{}", ended.summary.elapsed_ms);
+}
+
+/// While the way back is tried, looks are not answered for ten hours: at everybody, or in the region of who tries it.
+fn dark_amid_it(domains: bool, all: bool) -> Ended {
+    let mut case = crate::domains::case();
+    case.settings.rehearse_way_back = true;
+    if !domains {
+        case.settings.domains.clear();
+    }
+    let stage = case.stage();
+    let dark: Arc<Mutex<Option<(String, u64)>>> = Arc::default();
+    let (switch, clock) = (Arc::clone(&dark), stage.sim.clock());
+    stage.platform.silent_where(move |targets| match &*switch.lock() {
+        Some((region, from_ms)) if clock.now() < from_ms + 10 * HOUR_MS => {
+            all || targets.iter().any(|target| region_of(target.as_str()) == region)
+        }
+        _ => false,
+    });
+    stage.platform.before_each(move |effect| {
+        if effect.act == Act::Replace && effect.version.as_deref() == Some(OLD) {
+            let begin = || (region_of(&effect.target).to_owned(), effect.at_ms);
+            dark.lock().get_or_insert_with(begin);
+        }
+    });
+    stage.run()
+}
+
+#[test]
+fn what_cannot_be_seen_is_no_proof_that_there_is_no_way_back() {
+    for (domains, all) in [(false, false), (true, false), (false, true), (true, true)] {
+        let ended = dark_amid_it(domains, all);
+        let codes = ended.codes();
+        let of = format!("domains {domains}, everything dark {all}: {codes:?}");
+        assert!(!codes.contains(&"stop.no_way_back"), "{of}");
+        if all {
+            // It is the platform that shows nothing, and nobody else is touched meanwhile.
+            assert_eq!(ended.outcome, Outcome::Waiting, "{of}");
+            assert!(codes.contains(&"attempts.unseen"), "{of}");
+            assert_eq!(touched(&ended).len(), 1, "{of}");
+        } else {
+            // Of a region that is dark for longer than the patience with what is blocked, and of none besides, some are owed.
+            let done = [Outcome::Completed, Outcome::CompletedWithDebt];
+            assert!(done.contains(&ended.outcome), "{:?}: {of}", ended.outcome);
+            let owed: BTreeSet<&str> = (ended.summary.debts.iter().map(|debt| region_of(&debt.target))).collect();
+            assert!(owed.len() < 2, "{owed:?}: {of}");
+            assert!(codes.contains(&"rehearsal.passed"), "another one has tried it: {of}");
+        }
+    }
+}
+
+#[test]
+fn who_is_never_seen_again_amid_it_is_owed_and_another_one_tries() {
+    let stage = case("good").stage();
+    let hung: Arc<Mutex<Option<String>>> = Arc::default();
+    let switch = Arc::clone(&hung);
+    stage.platform.silent_where(move |targets| {
+        let hung = switch.lock();
+        targets.iter().any(|target| hung.as_deref() == Some(target.as_str()))
+    });
+    let first = Arc::clone(&hung);
+    stage.platform.before_each(move |effect| {
+        if effect.act == Act::Replace && effect.version.as_deref() == Some(OLD) {
+            first.lock().get_or_insert_with(|| effect.target.clone());
+        }
+    });
+    let ended = stage.run();
+    let codes = ended.codes();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{codes:?}");
+    assert!(codes.contains(&"rehearsal.passed"), "{codes:?}");
+    let owed: Vec<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
+    assert_eq!(Some(owed), hung.lock().as_deref().map(|hung| vec![hung]));
 }

@@ -1,5 +1,7 @@
 //! How a run ends, and is taken up again where it waited.
 
+use unattended_defense::Direction;
+
 use crate::Outcome;
 
 use super::{Commands, Course, Machine};
@@ -10,6 +12,8 @@ impl Machine {
             self.questions.clear();
         }
         self.course = Course::Ended(outcome);
+        self.rest_from_all_rules(Direction::Forward);
+        self.rest_from_all_rules(Direction::Rollback);
         self.decide_text("change.ended", format!("the change ended: {}", outcome.as_str()), None);
         self.record.finish(self.now_ms, self.exposed, self.in_flight);
         commands.ended = Some(outcome);

@@ -13,7 +13,7 @@ impl Machine {
     pub(super) fn may_go_back(&mut self, target: TargetIndex) -> bool {
         let may = self.may_go_back_by_rules(target);
         let app = self.app_of(target);
-        self.compare_rules(app.0 as usize, app, Direction::Rollback, self.wave(), may);
+        self.compare_rules(app.0 as usize, app, Direction::Rollback, 1, may);
         may
     }
 
@@ -123,6 +123,11 @@ impl Machine {
         self.back_by_person = true;
         self.scan_due = true;
         self.end_holds_of_way_back();
+    }
+
+    /// Whether a person said so.
+    pub(super) const fn back_goes_by_person(&self) -> bool {
+        self.back_by_person
     }
 
     /// The word of a person was about what was to go back then, and not about more.

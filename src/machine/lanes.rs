@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use unattended_batching::{AppIndex, Blocked, Event};
-use unattended_defense::{Decision, Direction, Need, Verdict};
+use unattended_defense::{Decision, Direction, Guard, Need, Verdict};
 
 use crate::{HoldView, QuestionKind};
 
@@ -249,7 +249,7 @@ impl Machine {
     /// Asks the guard whether the lane may start its waiting targets now; keeps the frontier told.
     pub(super) fn admit(&mut self, lane: usize, app: AppIndex, waiting: u32) -> bool {
         let may = self.admit_by_rules(lane, app, waiting);
-        self.compare_rules(lane, app, Direction::Forward, self.wave(), may);
+        self.compare_rules(lane, app, Direction::Forward, waiting, may);
         may && self.take_up(lane, app)
     }
 
@@ -308,13 +308,7 @@ impl Machine {
         {
             return false;
         }
-        let decision = self.decide_lane(app, self.need(app, waiting));
-        // A batch too long for every window goes in pieces that fit: one wave at a time.
-        let decision = if decision.verdict.may_start() || decision.next_feasible.is_some() {
-            decision
-        } else {
-            self.decide_lane(app, self.wave())
-        };
+        let decision = self.answer_of(&self.setup.guard, app, Direction::Forward, waiting);
         let before = self.lanes[lane].hold.take().and_then(|hold| hold.record);
         let verdict = match self.lifted_by_word(lane, &decision) {
             Some(Lifted::Whole) => {
@@ -363,6 +357,27 @@ impl Machine {
         // It went further before: a hold without a known end was lifted, and a limit.
         let held = matches!(decision.verdict, Verdict::Deny | Verdict::Hold { until: Some(_) });
         (decision.next_feasible.is_none() && !held).then_some(Lifted::Whole)
+    }
+
+    /// What these rules say of a lane of which so many wait.
+    pub(super) fn answer_of(&self, guard: &Guard, app: AppIndex, direction: Direction, waiting: u32) -> Decision {
+        if direction == Direction::Forward {
+            let whole = self.ask_rules(guard, app, direction, self.need(app, waiting));
+            if whole.verdict.may_start() || whole.next_feasible.is_some() {
+                return whole;
+            }
+        }
+        // A batch too long for every window goes in pieces that fit: one wave at a time.
+        self.ask_rules(guard, app, direction, self.wave())
+    }
+
+    /// What is left of a decision of rules with a person's word for this slice, if there is one.
+    pub(super) fn verdict_with_word(&self, lane: usize, decision: &Decision) -> Verdict {
+        match self.lifted_by_word(lane, decision) {
+            Some(Lifted::Whole) => Verdict::Allow,
+            Some(Lifted::To(verdict)) => verdict,
+            None => decision.verdict,
+        }
     }
 
     /// Whether a person's word for this slice lets start what the rules say this of.

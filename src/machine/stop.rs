@@ -183,6 +183,7 @@ impl Machine {
         self.forget_aside();
         self.forget_word_on_way_back();
         self.end_holds_of_way_forward();
+        self.rest_from_all_rules(unattended_defense::Direction::Forward);
         self.back_began = true;
         self.questions.clear();
         self.forget_looks();

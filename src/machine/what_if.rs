@@ -10,14 +10,56 @@ use crate::WhatIf;
 use super::Machine;
 use super::lanes::LOOK_AGAIN_MS;
 
+/// What rules let a lane do, with what people have said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Held,
+    /// So many at once, if they say how many.
+    May(Option<u32>),
+}
+
+impl Answer {
+    const fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow => Self::May(None),
+            Verdict::AllowLimited(n) if n > 0 => Self::May(Some(n)),
+            _ => Self::Held,
+        }
+    }
+
+    /// In words; `held` says by what.
+    fn told(self, held: impl FnOnce() -> String) -> String {
+        match self {
+            Self::Held => held(),
+            Self::May(None) => "may start".to_owned(),
+            Self::May(Some(n)) => format!("may start {n} at once"),
+        }
+    }
+}
+
 /// What the other rules said of one lane and direction last.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Said {
     /// Asked again from then on.
     until_ms: u64,
-    holds: Option<String>,
+    /// A person's word was counted in.
+    word: bool,
+    answer: Answer,
+    why: String,
     /// The difference that has begun and not ended.
     open: Option<usize>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            until_ms: 0,
+            word: false,
+            answer: Answer::May(None),
+            why: String::new(),
+            open: None,
+        }
+    }
 }
 
 /// The other rules.
@@ -53,47 +95,58 @@ impl Machine {
             .map_or_else(Vec::new, |other| other.found.clone())
     }
 
-    /// The rules in force have answered for a lane; so do the others.
-    pub(super) fn compare_rules(
-        &mut self,
-        lane: usize,
-        app: AppIndex,
-        direction: Direction,
-        need: unattended_defense::Need,
-        may: bool,
-    ) {
+    /// The rules in force have answered for a lane, of which so many wait; so do the others.
+    pub(super) fn compare_rules(&mut self, lane: usize, app: AppIndex, direction: Direction, waiting: u32, may: bool) {
         let Some(mut other) = self.other_rules.take() else {
             return;
         };
+        let word = match direction {
+            Direction::Forward => self.lanes[lane].is_allowed_by_person(),
+            Direction::Rollback => self.back_goes_by_person(),
+        };
+        let ours = match (may, direction) {
+            (false, _) => Answer::Held,
+            (true, Direction::Forward) => Answer::May(self.frontier.lane(app).limit),
+            (true, Direction::Rollback) => Answer::May(None),
+        };
         let said = &mut other.said[lane][side(direction)];
-        if self.now_ms >= said.until_ms {
-            let decision = self.ask_rules(&other.guard, app, direction, need);
+        // Where those in force have let it go they may have been asked sooner than they said, as when the fleet around has changed.
+        if self.now_ms >= said.until_ms || said.word != word || may {
+            let decision = self.answer_of(&other.guard, app, direction, waiting);
             said.until_ms = self.holds_until(&decision);
-            said.holds = (!decision.verdict.may_start()).then(|| decision.why());
+            said.word = word;
+            said.answer = match direction {
+                Direction::Forward => Answer::of(self.verdict_with_word(lane, &decision)),
+                Direction::Rollback if word || decision.verdict.may_start() => Answer::May(None),
+                Direction::Rollback => Answer::Held,
+            };
+            said.why = decision.why();
         }
-        let differs = may == said.holds.is_some();
-        match (differs, said.open) {
-            (true, None) => {
-                let then = if may {
-                    "may start".to_owned()
-                } else {
-                    self.held_by(lane, direction)
-                };
-                other.found.push(WhatIf {
-                    lane: self.setup.change.fleet.app_name(app).to_owned(),
-                    back: direction == Direction::Rollback,
-                    from_ms: self.now_ms - self.setup.header.began_ms,
-                    until_ms: None,
-                    then,
-                    with_these: said.holds.clone().unwrap_or_else(|| "may start".to_owned()),
-                    started: 0,
-                });
-                said.open = Some(other.found.len() - 1);
-            }
-            (false, Some(_)) => other.end(lane, direction, self.now_ms - self.setup.header.began_ms),
-            _ => {}
+        if ours == said.answer {
+            other.end(lane, direction, self.now_ms - self.setup.header.began_ms);
+        } else if said.open.is_none() {
+            other.found.push(WhatIf {
+                lane: self.setup.change.fleet.app_name(app).to_owned(),
+                back: direction == Direction::Rollback,
+                from_ms: self.now_ms - self.setup.header.began_ms,
+                until_ms: None,
+                then: ours.told(|| self.held_by(lane, direction)),
+                with_these: said.answer.told(|| said.why.clone()),
+                started: 0,
+            });
+            said.open = Some(other.found.len() - 1);
         }
         self.other_rules = Some(other);
+    }
+
+    /// The change has ended, or goes back: nothing differs any longer.
+    pub(super) fn rest_from_all_rules(&mut self, direction: Direction) {
+        let elapsed = self.now_ms - self.setup.header.began_ms;
+        if let Some(other) = &mut self.other_rules {
+            for lane in 0..other.said.len() {
+                other.end(lane, direction, elapsed);
+            }
+        }
     }
 
     /// A lane wants nothing of the rules any more.

@@ -206,3 +206,39 @@ fn what_is_no_change_is_refused() {
     let error = futures::executor::block_on(replay(&*ended.journal, Some(guard))).unwrap_err();
     assert!(matches!(error, RunError::Rules(_)), "{error}");
 }
+
+#[test]
+fn the_same_rules_are_no_difference_whatever_people_said_and_what_differs_ends_with_the_change() {
+    let rules = |rest: &str| format!("version: 1\npack: shop\nowner: platform\nscope: all\n{rest}");
+    let asks = rules(
+        "rules:\n  - {id: new-hands, kind: person, select: {app: app-0}, owner: team-pay, step: batch, reason: nobody knows them}\n",
+    );
+    let forbids = rules(
+        "windows:\n  - {id: day, kind: protected, weekly: {days: daily, from: \"09:00\", for: 12h}, zone: UTC, rollback: forbidden, reason: business}\n",
+    );
+    for (text, release) in [(&asks, "good"), (&forbids, "errors=x10")] {
+        let mut case = Case::calm(6, 20).release(release);
+        case.rules.clone_from(text);
+        let stage = case.stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let ended = stage.run_beside(async move {
+            loop {
+                clock.sleep_until(clock.now() + HOUR_MS).await;
+                if handle.question().is_some() {
+                    handle.approve(person(), "go on").unwrap();
+                }
+            }
+        });
+        assert!(
+            ended.summary.human_actions > 0 || release != "good",
+            "somebody was asked"
+        );
+        let same = Guard::from_yaml("pack.yaml", text).unwrap();
+        let same = futures::executor::block_on(replay(&*ended.journal, Some(same))).unwrap();
+        assert_eq!(same.what_if, [], "{release}");
+        let none = futures::executor::block_on(replay(&*ended.journal, Some(Guard::empty()))).unwrap();
+        assert!(!none.what_if.is_empty() || release != "good", "{release}");
+        let open = none.what_if.iter().filter(|what| what.until_ms.is_none());
+        assert_eq!(open.count(), 0, "{:?}", none.what_if);
+    }
+}

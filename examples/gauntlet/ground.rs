@@ -7,7 +7,7 @@ use std::sync::Arc;
 use unattended::batching::Fleet;
 use unattended::upgrade::Version;
 use unattended_examples_support::{Failure, Inventory, Synthetic, Target};
-use unattended_simulated::{SimConfig, SimTarget, Simulated};
+use unattended_simulated::{SimConfig, SimTarget, Simulated, World};
 
 use crate::common;
 use crate::fleet::{NEW, OLD, START_WALL_MS, simulated};
@@ -26,32 +26,49 @@ pub(crate) struct Ground {
     pub(crate) detectable: bool,
 }
 
+/// Draws the release of a seed for its fleet.
+fn draw(scenario: &Scenario, family: usize, base: &World, seed: u64, all: &[Target]) -> Result<Lot, Failure> {
+    let mut seen = BTreeSet::new();
+    let mut kinds: Vec<BTreeMap<&str, &str>> = Vec::new();
+    for target in all {
+        if seen.insert((
+            Arc::as_ptr(&target.app).cast::<u8>(),
+            Arc::as_ptr(&target.labels).cast::<u8>(),
+        )) {
+            let labels = target.labels.iter().map(|(key, value)| (&**key, &**value));
+            kinds.push(labels.chain([("app", &*target.app)]).collect());
+        }
+    }
+    scenario.draw(family, seed, base, &kinds)
+}
+
 impl Ground {
+    /// Whether the release that belongs to a seed can be drawn for its fleet.
+    pub(crate) fn check(
+        scenario: &Scenario,
+        synthetic: Synthetic,
+        family: usize,
+        base: &World,
+        seed: u64,
+    ) -> Result<(), Failure> {
+        let plain: Vec<Target> = synthetic.targets(seed).collect();
+        let all = labelled(&plain, scenario, seed, |_| true);
+        draw(scenario, family, base, seed, &all).map(drop)
+    }
+
     /// The fleet and the release that belong to a seed.
     pub(crate) fn new(
         scenario: &Scenario,
         synthetic: Synthetic,
         family: usize,
-        base: &unattended_simulated::World,
+        base: &World,
         seed: u64,
     ) -> Result<Self, Failure> {
         let plain: Vec<Target> = synthetic.targets(seed).collect();
         let all = labelled(&plain, scenario, seed, |_| true);
         let known = labelled(&plain, scenario, seed, |label| !label.hidden);
         let fleet = Arc::new(common::fleet(&known).map_err(Failure::internal)?);
-        let mut seen = BTreeSet::new();
-        let mut kinds: Vec<BTreeMap<&str, &str>> = Vec::new();
-        for target in &all {
-            if seen.insert((
-                Arc::as_ptr(&target.app).cast::<u8>(),
-                Arc::as_ptr(&target.labels).cast::<u8>(),
-            )) {
-                let labels = target.labels.iter().map(|(key, value)| (&**key, &**value));
-                kinds.push(labels.chain([("app", &*target.app)]).collect());
-            }
-        }
-        let lot = scenario.draw(family, seed, base, &kinds)?;
-        drop(kinds);
+        let lot = draw(scenario, family, base, seed, &all)?;
         let targets = simulated(Inventory {
             targets: all,
             notes: Vec::new(),

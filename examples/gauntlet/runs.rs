@@ -1,5 +1,6 @@
 //! Every release under every policy, on several threads.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,8 +33,17 @@ pub(crate) fn all(
     let next = AtomicUsize::new(numbers.start);
     let done: Mutex<Vec<Option<Vec<Trial>>>> = Mutex::new(vec![None; families.len()]);
     let bar = progress(numbers.len());
+    let seed_of = |number: usize| Lots::of(&[options.seed, number as u64]).bits();
+    // What cannot be drawn is said before anything is simulated: labels are those of every fleet, values of some.
+    let mut seen = BTreeSet::new();
+    for number in numbers.clone() {
+        let family = families[number];
+        if seen.insert(family) || scenario.names_values(family) {
+            Ground::check(scenario, synthetic, family, world, seed_of(number))?;
+        }
+    }
     let release = |number: usize| -> Result<Vec<Trial>, Failure> {
-        let seed = Lots::of(&[options.seed, number as u64]).bits();
+        let seed = seed_of(number);
         let ground = Ground::new(scenario, synthetic, families[number], world, seed)?;
         let run = |policy: &Policy| {
             let record = options

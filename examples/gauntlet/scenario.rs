@@ -65,6 +65,9 @@ pub(crate) struct Family {
     release: Template,
     #[serde(default)]
     world: BTreeMap<String, Figure>,
+    /// File and line, for errors.
+    #[serde(skip)]
+    place: String,
 }
 
 /// A number above 0.
@@ -153,7 +156,10 @@ impl Scenario {
 
     /// Reads a scenario; `file` is what errors call it.
     pub(crate) fn parse(text: &str, file: &str, base: &World) -> Result<Self, Failure> {
-        let scenario: Self = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
+        let mut scenario: Self = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
+        for family in scenario.good.iter_mut().chain(&mut scenario.bad) {
+            family.place = format!("{file}:{}", line_of(text, &family.name, 0));
+        }
         let wrong = |line: usize, what: String| Failure::Input(format!("{file}:{line}: {what}"));
         for (field, families) in [("good", &scenario.good), ("bad", &scenario.bad)] {
             let share = scenario.share(field == "bad");
@@ -259,7 +265,17 @@ impl Scenario {
         values
     }
 
-    /// Draws a release of a family. `pairs` are the labels of each kind of target that the fleet has, `app` included.
+    /// Whether a family names a value that a fleet may be without.
+    pub(crate) fn names_values(&self, family: usize) -> bool {
+        const ANY: &str = "any";
+        let named = |family: &Family| {
+            let [release, _] = family.release.extremes(|_| ANY.to_owned());
+            ReleaseSpec::parse(&release).is_ok_and(|release| release.filters().iter().any(|(_, value)| value != ANY))
+        };
+        self.families().nth(family).is_some_and(named)
+    }
+
+    /// Draws a release of a family. `kinds` are the labels of each kind of target that the fleet has, `app` included.
     pub(crate) fn draw(
         &self,
         family: usize,
@@ -278,24 +294,32 @@ impl Scenario {
             .collect();
         combinations.sort_unstable();
         combinations.dedup();
-        if combinations.is_empty() {
-            let why = format!("no target of the fleet has the labels {}", labels.join(" and "));
-            return Err(Failure::Input(format!(
-                "family `{}`: {why}; use labels that it has",
-                drawn.name
+        let wrong = |why: String| Failure::Input(format!("{}: family `{}`: {why}", drawn.place, drawn.name));
+        let Some(most) = combinations.len().checked_sub(1) else {
+            let keys = labels.join(" and ");
+            return Err(wrong(format!(
+                "release: no target of the fleet has the labels {keys}; use labels that it has, or add them under `labels`"
             )));
-        }
-        let chosen = &combinations[lots.below(combinations.len())];
+        };
+        let chosen = &combinations[lots.below(most + 1)];
         let value = |label: &str| {
             let at = labels.iter().position(|known| *known == label);
             at.map_or_else(String::new, |at| chosen[at].to_owned())
         };
         let release = drawn.release.fill(&mut lots, value);
-        let release = ReleaseSpec::parse(&release)
-            .map_err(|error| Failure::Input(format!("family `{}`: {error}", drawn.name)))?;
-        let world = drawn
-            .world(base, |figure| figure.fill(&mut lots))
-            .map_err(|why| Failure::Input(format!("family `{}`: {why}", drawn.name)))?;
+        let release = ReleaseSpec::parse(&release).map_err(|error| wrong(error.to_string()))?;
+        let filters = release.filters();
+        let has = |kind: &BTreeMap<&str, &str>| {
+            (filters.iter()).all(|(key, value)| kind.get(key.as_str()).is_some_and(|of| of == value))
+        };
+        if !kinds.iter().any(has) {
+            let filters: Vec<String> = filters.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            return Err(wrong(format!(
+                "release: no target of one of the fleets has {}; write {{any}} for the value, or one that every fleet has",
+                filters.join(" and ")
+            )));
+        }
+        let world = drawn.world(base, |figure| figure.fill(&mut lots)).map_err(wrong)?;
         Ok(Lot { family, release, world })
     }
 }

@@ -199,6 +199,39 @@ fn values_of_labels_come_together_as_the_fleet_has_them() {
 }
 
 #[test]
+fn a_release_that_a_fleet_has_nobody_for_is_named_by_its_line() {
+    let kinds = [BTreeMap::from([("zone", "a"), ("stack", "java")])];
+    for (filters, wanted) in [
+        (
+            "@zone=b",
+            "own.json:3: family `errors`: release: no target of one of the fleets has zone=b; write {any}",
+        ),
+        (
+            "@zone=a@stack=go",
+            "own.json:3: family `errors`: release: no target of one of the fleets has zone=a and stack=go",
+        ),
+        (
+            "@planet={any}",
+            "own.json:3: family `errors`: release: no target of the fleet has the labels planet",
+        ),
+        ("@zone={any}", ""),
+    ] {
+        let text = SMALL.replacen("@zone={any}", filters, 1);
+        let scenario = Scenario::parse(&text, "own.json", &World::default()).unwrap();
+        assert_eq!(
+            scenario.names_values(1),
+            filters.contains("=b") || filters.contains("go")
+        );
+        assert!(!scenario.names_values(0));
+        match scenario.draw(1, 5, &World::default(), &kinds) {
+            Ok(_) => assert_eq!(wanted, "", "{filters}"),
+            Err(Failure::Input(message)) => assert!(message.contains(wanted) && !wanted.is_empty(), "{message}"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_release_is_detectable_by_what_it_does_and_by_when() {
     // By hand: halves, ratio 3: K = 0.75 ln 1.5 + 0.25 ln 0.5 = 0.130812, sd = sqrt(0.75 * 0.25) ln 3 = 0.475713,
     // L = ln 100 + ln 6 = 6.396930, z = 1.281552: ((0.609651 + sqrt(0.371674 + 3.347180)) / 0.261624)^2 = 94.11 events, of which half

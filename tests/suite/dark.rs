@@ -1,5 +1,4 @@
 //! A region that is cut off takes its telemetry with it: that says nothing of the others, and holds none of them.
-#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

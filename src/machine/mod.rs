@@ -1,6 +1,7 @@
 //! The autopilot as a pure machine: inputs in, commands out. The same inputs give the same machine, so a journal of
 //! inputs is all that has to survive.
 
+mod admission;
 mod around;
 mod aside;
 mod autonomy;

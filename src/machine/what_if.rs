@@ -8,7 +8,7 @@ use unattended_defense::{Decision, Direction, Guard, Verdict};
 use crate::WhatIf;
 
 use super::Machine;
-use super::lanes::LOOK_AGAIN_MS;
+use super::admission::LOOK_AGAIN_MS;
 
 /// What rules let a lane do, with what people have said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

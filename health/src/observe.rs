@@ -24,7 +24,7 @@ impl Judge {
     }
 
     /// As [`observe`](Self::observe), where so many hosts are known to be out of reach: that they do not report is no loss of
-    /// telemetry, and holds nothing. Of the others at least the share of [`Config::min_coverage`](crate::Config::min_coverage) must.
+    /// telemetry, and holds nothing. Of the others at least the share of [`JudgeConfig::min_coverage`](crate::JudgeConfig::min_coverage) must.
     ///
     /// # Errors
     ///

@@ -400,7 +400,9 @@ impl Machine {
 
     /// A target may start when its turn comes.
     pub(super) fn promise(&mut self, target: TargetIndex) {
-        if self.domains.is_away(target) {
+        // A lane that rules hold takes no room, whoever comes to wait in it meanwhile; it takes all that it needs when it goes on.
+        let lane = self.lanes.get(self.app_of(target).0 as usize);
+        if self.domains.is_away(target) || lane.is_some_and(|lane| lane.withheld) {
             return;
         }
         let state = &mut self.targets[target.0 as usize];

@@ -95,3 +95,26 @@ fn who_was_frozen_comes_in_when_its_class_has_room() {
     );
     assert!(own_ms >= grown.at_ms, "it started {own_ms}, before {}", grown.at_ms);
 }
+
+#[test]
+fn who_comes_to_wait_while_its_lane_is_held_takes_its_room_once() {
+    // The one that is rehearsed on has gone back when the hours begin, and is to go there again after them.
+    for (apps, each) in [(10, 30), (20, 1)] {
+        let mut case = Case::calm(apps, each);
+        case.settings.rehearse_way_back = true;
+        case.rules = "version: 1
+pack: pay
+owner: team
+scope: all
+windows:
+  - {id: books, kind: protected, dated: [{from: 2026-11-23T08:10, until: 2026-11-23T09:30}], zone: UTC, rollback: allowed, reason: books}
+"
+        .to_owned();
+        let ended = case.run();
+        assert_eq!(ended.outcome, Outcome::Completed, "{apps} applications of {each}");
+        ended.all_on_new();
+        assert_eq!(ended.summary.human_actions, 0);
+        let ms = ended.summary.elapsed_ms;
+        assert!(ms < 72 * HOUR_MS, "{apps} applications of {each}: {ms} ms");
+    }
+}

@@ -130,6 +130,8 @@ pub(crate) struct Machine {
     aborting: bool,
     /// From when on it waits for that.
     abort_heard_ms: Option<u64>,
+    /// Ways back of the rehearsal in a row of which nothing was seen.
+    unseen_ways_back: u8,
     autonomy: Autonomy,
     /// A person resumed over what had stopped the change.
     overruled: overruled::Overruled,
@@ -295,6 +297,7 @@ impl Machine {
             pinned: BTreeSet::new(),
             aborting: false,
             abort_heard_ms: None,
+            unseen_ways_back: 0,
             autonomy: Autonomy::new(
                 setup.header.level,
                 setup.header.grant_ends_ms(settings.budget.longest_ms),

@@ -164,12 +164,25 @@ impl Machine {
 
     fn came_back(&mut self, target: TargetIndex, receipt: &Receipt, done: bool) {
         if self.decides_by(6) && self.course == Course::Forward && unseen_ms(&receipt.terminal).is_some() {
-            // What was not seen proves nothing. What it runs is not known, as of any whose way there ends so: it is tried again as they are.
+            // What was not seen proves nothing, once. Where one after the other is lost to sight on its way back, and others are seen,
+            // nobody else is sent there to be lost as well.
+            self.unseen_ways_back = self.unseen_ways_back.saturating_add(1);
+            let lost = self.unseen_ways_back;
+            if lost >= self.setup.change.settings.tries {
+                let (name, from) = (receipt.target.to_string(), &self.setup.change.from);
+                let text = format!(
+                    "there is no way back that can be seen: {lost} times in a row nothing was seen of a target after it was sent back to {from}, last of {name}"
+                );
+                self.rehearsal = Rehearsal::Failed(target, text);
+                return;
+            }
+            // What it runs is not known, as of any whose way there ends so: it is tried again as they are.
             self.rehearsal = Rehearsal::Wanted;
             self.set_on_new(target, false);
             return self.forward_ended(target, receipt);
         }
         if done {
+            self.unseen_ways_back = 0;
             self.forget_word_on_rehearsal();
             self.set_on_new(target, false);
             self.targets[target.0 as usize].tries = 0;

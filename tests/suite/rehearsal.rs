@@ -377,3 +377,35 @@ fn who_is_never_seen_again_amid_it_is_owed_and_another_one_tries() {
     let owed: Vec<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
     assert_eq!(Some(owed), hung.lock().as_deref().map(|hung| vec![hung]));
 }
+
+#[test]
+fn nobody_else_is_sent_to_be_lost_where_one_after_the_other_is_lost_on_its_way_back() {
+    let mut case = Case::calm(6, 20);
+    case.settings.rehearse_way_back = true;
+    let mut stage = case.stage();
+    let lost = Arc::new(Mutex::new(BTreeSet::new()));
+    let (sent, hung) = (Arc::clone(&lost), Arc::clone(&lost));
+    stage.platform.before_each(move |effect| {
+        if effect.version.as_deref() == Some(OLD) {
+            sent.lock().insert(effect.target.clone());
+        }
+    });
+    stage.platform.silent_where(move |targets| {
+        let hung = hung.lock();
+        targets.iter().any(|target| hung.contains(target.as_str()))
+    });
+    let clock = stage.sim.clock();
+    let _ = stage.drive(clock.sleep_until(10 * 24 * HOUR_MS));
+    let summary = stage.handle.summary().unwrap();
+    let codes: Vec<&str> = summary
+        .decisions
+        .iter()
+        .map(|decision| decision.code.as_str())
+        .collect();
+    assert!(codes.contains(&"stop.no_way_back"), "{codes:?}");
+    assert!(
+        lost.lock().len() <= usize::from(case.settings.tries),
+        "{:?}",
+        lost.lock()
+    );
+}

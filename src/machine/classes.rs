@@ -88,6 +88,13 @@ impl ClassState {
         }
     }
 
+    /// Nobody runs the new version any more: the next to come is the first again.
+    pub(super) const fn waits_anew(&mut self) {
+        self.fresh = Fresh::Waiting;
+        self.granted = false;
+        self.suspected = None;
+    }
+
     /// A part of the fleet was left out of the plan, and what traffic showed is known no more.
     pub(super) fn begin_anew(&mut self, class: &Class, now_ms: u64) {
         self.expected_ln_s = [0.0; REQUIRED];
@@ -470,7 +477,7 @@ impl Machine {
             if state.granted || !(has_next || class == 0 && self.is_one_stage()) {
                 continue;
             }
-            let late = calm && self.now_ms - since >= patience;
+            let late = calm && self.now_ms - since >= patience && self.is_shown_or_last(class);
             let safety = self.judge.safety(class);
             let Some(metric) = self.contradiction(class, &safety) else {
                 if late && !self.decides_by(6) {
@@ -505,6 +512,13 @@ impl Machine {
         if !late_ones.is_empty() {
             self.ask_to_go_on(&late_ones, commands);
         }
+    }
+
+    /// Whether somebody of the class runs the new version, or nobody is left to: no word makes a class grow that nobody shows.
+    fn is_shown_or_last(&self, class: u32) -> bool {
+        let state = &self.classes[class as usize];
+        let has_next = self.tables.classes[class as usize].next_stage(state.stage).is_some();
+        !self.decides_by(7) || state.exposed > 0 || !has_next
     }
 
     /// The classes whose own traffic speaks against the release, and that people could be asked about.
@@ -543,7 +557,7 @@ impl Machine {
             let Fresh::Counting(since) = self.classes[class as usize].fresh else {
                 continue;
             };
-            let late = self.now_ms - since >= patience;
+            let late = self.now_ms - since >= patience && self.is_shown_or_last(class);
             let doubtful = || self.contradiction(class, &self.judge.safety(class)).is_some();
             if late && !(self.decides_by(6) && doubtful()) {
                 self.classes[class as usize].granted = true;

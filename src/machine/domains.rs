@@ -341,7 +341,10 @@ impl Machine {
     /// Whether a target may start where it lives. It waits for its domain if not, or is owed where that has been silent for too long.
     pub(super) fn enters_domain(&mut self, target: TargetIndex, direction: Direction) -> bool {
         match self.domain_says(target, direction) {
-            Says::Start => return true,
+            Says::Start => {
+                self.begin_region(target, direction);
+                return true;
+            }
             Says::Wait if direction == Direction::Forward && self.is_out_of_reach(target) => self.send_away(target),
             Says::Wait => {
                 self.domains.waiting.insert(target, direction);
@@ -357,6 +360,9 @@ impl Machine {
             match self.domain_says(target, direction) {
                 Says::Wait => continue,
                 Says::Start => {
+                    if !self.decides_by(7) {
+                        self.begin_region(target, direction);
+                    }
                     self.domains.waiting.remove(&target);
                     self.moved_ms = self.now_ms;
                     match direction {
@@ -374,7 +380,7 @@ impl Machine {
     }
 
     /// Whether nothing of its domain keeps a target from going this way now.
-    pub(super) fn domain_lets(&mut self, target: TargetIndex, direction: Direction) -> bool {
+    pub(super) fn domain_lets(&self, target: TargetIndex, direction: Direction) -> bool {
         matches!(self.domain_says(target, direction), Says::Start)
     }
 
@@ -384,7 +390,7 @@ impl Machine {
         self.domains.may_expose(region)
     }
 
-    fn domain_says(&mut self, target: TargetIndex, direction: Direction) -> Says {
+    fn domain_says(&self, target: TargetIndex, direction: Direction) -> Says {
         let Some(domain) = self.domains.of(target) else {
             return Says::Start;
         };
@@ -402,14 +408,19 @@ impl Machine {
                 }
             };
         }
-        let region = domain.region;
-        if direction == Direction::Back {
-            return Says::Start;
+        match direction {
+            Direction::Forward if !self.domains.may_expose(domain.region) => Says::Wait,
+            Direction::Forward | Direction::Back => Says::Start,
         }
-        if !self.domains.may_expose(region) {
-            return Says::Wait;
+    }
+
+    /// A target is about to start: its region has its turn from now on, if it has not had it yet.
+    pub(super) fn begin_region(&mut self, target: TargetIndex, direction: Direction) {
+        let Some(domain) = self.domains.of(target) else { return };
+        if direction == Direction::Back || domain.silent_ms.is_some() {
+            return;
         }
-        if let Some(region) = region.filter(|region| !self.domains.shown.contains(region))
+        if let Some(region) = (domain.region).filter(|region| !self.domains.shown.contains(region))
             && self.domains.exposing.is_none()
         {
             self.domains.exposing = Some(region);
@@ -419,7 +430,6 @@ impl Machine {
             );
             self.decide_text("region.first", text, None);
         }
-        Says::Start
     }
 
     /// Whether the region that is exposed for the first time has shown that it is well: the next may be.

@@ -80,7 +80,15 @@ impl Machine {
         if !self.domain_lets(target, direction) {
             return Some(Kept::Domain);
         }
-        (!self.rules_let(target, direction)).then_some(Kept::Rules)
+        if !self.decides_by(7) {
+            // A region had its turn before, whatever the rules said.
+            self.begin_region(target, direction);
+        }
+        if !self.rules_let(target, direction) {
+            return Some(Kept::Rules);
+        }
+        self.begin_region(target, direction);
+        None
     }
 
     /// Whether the rules of its lane let a target go this way now; what they hold is kept and told as any hold is.

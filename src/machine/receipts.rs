@@ -97,11 +97,16 @@ impl Machine {
 
     /// The target died, or is on the old version again.
     pub(super) fn untouch(&mut self, target: TargetIndex) {
+        // What instances showed before they died, they have shown; who lives and runs the old version again leaves nothing to wait for.
+        let is_left = self.targets[target.0 as usize].alive && self.decides_by(7);
         let state = &mut self.targets[target.0 as usize];
         if std::mem::replace(&mut state.touched, false) {
             for &class in &self.tables.strata_classes[state.stratum as usize] {
-                let exposed = &mut self.classes[class as usize].exposed;
-                *exposed = exposed.saturating_sub(1);
+                let class = &mut self.classes[class as usize];
+                class.exposed = class.exposed.saturating_sub(1);
+                if is_left && class.exposed == 0 {
+                    class.waits_anew();
+                }
             }
         }
     }

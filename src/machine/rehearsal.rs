@@ -44,7 +44,9 @@ impl Machine {
             Rehearsal::Over => room,
             // Where people take the steps, they try the way back too.
             Rehearsal::Wanted if !self.may(Act::Start) => room,
-            Rehearsal::Wanted if self.in_flight == 0 && self.domains.waiting() == 0 => room.min(1),
+            Rehearsal::Wanted if self.in_flight > 0 => 0,
+            // Before, whoever waited for the turn of a region kept everybody else from it.
+            Rehearsal::Wanted if self.decides_by(7) || self.domains.waiting() == 0 => room.min(1),
             _ => 0,
         }
     }

@@ -13,6 +13,7 @@ mod dark;
 mod debts;
 mod decisions;
 mod domains;
+mod emptied;
 mod events;
 mod every_record;
 mod frozen;

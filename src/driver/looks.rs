@@ -23,10 +23,18 @@ const AT_ONCE: usize = 64;
 /// Calls of one look about those that could not be seen at an earlier one. A platform that is down is asked no more often.
 const MOST_APART: usize = 256;
 
+/// What shows the same at one look after the other is looked at as rarely as this: each look says all of it in the journal.
+const RARELY_MS: u64 = 10 * 60_000;
+/// Of so few it may be said at every look.
+const FEW: usize = 16;
+
 /// Those that could not be seen at the looks so far.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     apart: BTreeMap<TargetId, Apart>,
+    /// What the look before showed, who was wrong and who was not seen, and how long it was waited after it.
+    last: (Vec<(String, String)>, Vec<String>),
+    waits_ms: u64,
     /// How many looks there were.
     count: u64,
 }
@@ -107,6 +115,18 @@ impl Looks {
         self.apart.values().all(|known| known.most == 1)
     }
 
+    /// How long to wait after a look that showed this: twice as long as before where it is the same again.
+    fn waits_ms(&mut self, wrong: &[(String, String)], unseen: &[String], pace_ms: u64) -> u64 {
+        let few = wrong.len() + unseen.len() <= FEW;
+        let again = !few && (self.last.0.as_slice(), self.last.1.as_slice()) == (wrong, unseen);
+        self.waits_ms = match again {
+            true => self.waits_ms.saturating_mul(2).min(RARELY_MS.max(pace_ms)),
+            false => pace_ms,
+        };
+        self.last = (wrong.to_vec(), unseen.to_vec());
+        self.waits_ms
+    }
+
     fn unseen(&self) -> Vec<String> {
         self.apart.keys().map(ToString::to_string).collect()
     }
@@ -156,6 +176,12 @@ impl Run {
         let unseen = self.looks.unseen();
         // In one order, whichever call showed them.
         wrong.sort_unstable();
+        if wrong.is_empty() && unseen.is_empty() {
+            self.looks.last = Default::default();
+        } else {
+            let pace = self.with(|machine| machine.setup().change.settings.interval_ms)?;
+            self.look_again_ms = began_ms.saturating_add(self.looks.waits_ms(&wrong, &unseen, pace));
+        }
         self.seen(wrong, unseen)
     }
 
@@ -260,6 +286,18 @@ mod tests {
         }
         look(&mut looks, &all, |_| false);
         assert_eq!(looks.unseen(), [""; 0]);
+    }
+
+    #[test]
+    fn what_stays_the_same_of_many_is_looked_at_ever_more_rarely() {
+        let mut looks = Looks::default();
+        let names = |count: usize| (0..count).map(|at| at.to_string()).collect::<Vec<_>>();
+        let minutes = |looks: &mut Looks, count| looks.waits_ms(&[], &names(count), 60_000) / 60_000;
+        let waits: Vec<u64> = (0..6).map(|_| minutes(&mut looks, 100)).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 10, 10]);
+        assert_eq!((minutes(&mut looks, 99), minutes(&mut looks, 99)), (1, 2));
+        // Nobody waits so for a few.
+        assert_eq!((minutes(&mut looks, 3), minutes(&mut looks, 3)), (1, 1));
     }
 
     #[test]

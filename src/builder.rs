@@ -419,6 +419,7 @@ impl Autopilot {
             blind: AtomicUsize::new(0),
             waker: AtomicWaker::new(),
             events: Hub::new(&planned.setup.change.id, move || clock.wall()),
+            own: Mutex::default(),
         });
         let listeners = Listeners(Arc::clone(&shared));
         let handle = Handle {

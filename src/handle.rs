@@ -144,6 +144,8 @@ pub(crate) struct Shared {
     pub(crate) blind: AtomicUsize,
     pub(crate) waker: AtomicWaker,
     pub(crate) events: Hub,
+    /// What the driver says of itself and is still so.
+    pub(crate) own: Mutex<Vec<Notice>>,
 }
 
 /// The orders that may lie unread. More than that is a program gone wild, not people.
@@ -400,13 +402,16 @@ impl Handle {
         self.shared.events.subscribe()
     }
 
-    /// What people have been told and is still so.
+    /// What people have been told and is still so, of the change and of the run that drives it.
     pub fn notices(&self) -> Vec<Notice> {
-        self.shared
+        let mut open = self
+            .shared
             .machine
             .lock()
             .as_ref()
-            .map_or_else(Vec::new, Machine::open_notices)
+            .map_or_else(Vec::new, Machine::open_notices);
+        open.extend(self.shared.own.lock().iter().cloned());
+        open
     }
 
     /// Ends the change where it stands. What is under way comes to its end first, and is [owed](crate::Debt) where it does not within three

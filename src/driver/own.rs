@@ -44,7 +44,7 @@ impl Own {
 impl Run {
     /// It is so from now on, or still, in other words.
     pub(super) fn raise_own(&mut self, what: What, text: String) {
-        self.own.open.insert(what.0, matter(what, text));
+        self.own.open.insert(what.0, Matter::new(what.0, what.1, text));
         self.tell_open(None);
     }
 
@@ -67,6 +67,7 @@ impl Run {
         let matters = self.own.open.values().cloned().collect();
         let own = &mut self.own;
         let said = own.desk.reconcile(matters, now_ms, &own.telling);
+        self.show_open();
         if said.is_empty() {
             return;
         }
@@ -80,11 +81,19 @@ impl Run {
         self.send(notices);
     }
 
+    /// Whoever asks for what is open sees these, too.
+    fn show_open(&self) {
+        let (now_ms, at_unix_ms) = (self.world.clock.now(), self.world.clock.wall());
+        let open = self.own.desk.open();
+        let open = open.map(|said| notice(&self.change, &said, now_ms, at_unix_ms)).collect();
+        *self.shared.own.lock() = open;
+    }
+
     /// Of what no desk here has: the last word of a run, and the first of the next.
     pub(super) fn tell_own(&mut self, what: What, stage: NoticeStage, text: String) {
         let (now_ms, at_unix_ms) = (self.world.clock.now(), self.world.clock.wall());
         let said = Said {
-            matter: matter(what, text),
+            matter: Matter::new(what.0, what.1, text),
             stage,
             raised_ms: now_ms,
         };
@@ -111,26 +120,12 @@ impl Run {
             let own = own.and_then(|key| key.strip_prefix('/')).unwrap_or(&key);
             self.own.desk.acknowledge(own, now_ms, &self.own.telling);
         }
+        self.show_open();
     }
 
     /// The orders have been read.
     pub(super) const fn forget_heard(&mut self) {
         self.own.heard = 0;
-    }
-}
-
-const fn matter((code, severity): What, text: String) -> Matter {
-    Matter {
-        code,
-        detail: None,
-        severity,
-        one_of_many: false,
-        lanes: Vec::new(),
-        owner: String::new(),
-        text,
-        question: None,
-        otherwise: String::new(),
-        remedy: String::new(),
     }
 }
 

@@ -270,13 +270,18 @@ impl Machine {
                 .fleet
                 .app_name(AppIndex(u32::try_from(lane).unwrap_or(u32::MAX)))
         });
-        let text = format!("{waiting} lanes need a person's word by the rules, {name} among them: let them go on?");
-        self.ask(
-            QuestionKind::RuleWantsPerson,
-            text,
-            "these lanes stay where they are, the others go on".to_owned(),
-            commands,
-        );
+        let (text, otherwise) = if waiting == 1 && self.decides_by(7) {
+            (
+                format!("{name} needs a person's word by the rules: let it go on?"),
+                "it stays where it is, the others go on",
+            )
+        } else {
+            (
+                format!("{waiting} lanes need a person's word by the rules, {name} among them: let them go on?"),
+                "these lanes stay where they are, the others go on",
+            )
+        };
+        self.ask(QuestionKind::RuleWantsPerson, text, otherwise.to_owned(), commands);
     }
 
     /// A person let the lanes go that needed one, as far as that is for a person to say: the rules are asked again before they start.

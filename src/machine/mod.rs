@@ -26,6 +26,7 @@ mod hold;
 mod ill;
 mod interference;
 mod lanes;
+mod late_evidence;
 mod left_out;
 mod metrics;
 mod news;

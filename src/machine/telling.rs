@@ -124,16 +124,9 @@ impl Machine {
 
     pub(super) fn matter(&self, code: &'static str, severity: Severity, text: String) -> Matter {
         Matter {
-            code,
-            detail: None,
-            severity,
-            one_of_many: false,
-            lanes: Vec::new(),
             owner: self.owner(),
-            text,
-            question: None,
             otherwise: "the change goes on by itself".to_owned(),
-            remedy: String::new(),
+            ..Matter::new(code, severity, text)
         }
     }
 

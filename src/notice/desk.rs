@@ -31,6 +31,22 @@ pub(crate) struct Matter {
 }
 
 impl Matter {
+    /// One that concerns the whole, with nothing said of what would be otherwise.
+    pub(crate) const fn new(code: &'static str, severity: Severity, text: String) -> Self {
+        Self {
+            code,
+            detail: None,
+            severity,
+            one_of_many: false,
+            lanes: Vec::new(),
+            owner: String::new(),
+            text,
+            question: None,
+            otherwise: String::new(),
+            remedy: String::new(),
+        }
+    }
+
     /// Its key within the change.
     pub(crate) fn key(&self) -> String {
         match &self.detail {

@@ -110,7 +110,7 @@ pub enum Wait {
         /// What they share.
         shared: Shared,
     },
-    /// A change that has stopped half-way and shares something with it.
+    /// A change that has stopped before its end and shares something with it.
     Stopped {
         /// Which.
         change: String,
@@ -160,7 +160,7 @@ impl fmt::Display for Wait {
             }
             Self::Stopped { change, why, shared } => write!(
                 f,
-                "{change} has stopped half-way ({why}) and shares {shared} with it: resume it, or give it up"
+                "{change} has stopped before its end ({why}) and shares {shared} with it: resume it, or give it up"
             ),
             Self::Ahead { change, shared } => write!(f, "{change} comes before it and shares {shared} with it"),
             Self::Places { most, changes } => {

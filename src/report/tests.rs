@@ -47,6 +47,11 @@ fn the_headline_says_state_since_when_and_what_to_do() {
         html.contains("Answer by 13:00 UTC, in 2 h (question 3); otherwise it rolls back."),
         "deadline"
     );
+    asked.elapsed_ms = 11 * HOUR;
+    assert!(
+        page_of(&asked).contains("The answer was due at 13:00 UTC (question 3)"),
+        "the moment itself is no distance"
+    );
     asked.elapsed_ms = 12 * HOUR;
     assert!(
         page_of(&asked).contains("The answer was due at 13:00 UTC, 1 h ago"),

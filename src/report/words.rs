@@ -1,5 +1,7 @@
 //! What the first screen says, in words, shared by the page and the text report.
 
+use std::cmp::Ordering;
+
 use super::format::{Clock, GLUE, capital, clause, count, duration, percent, shorten, thousands, weight};
 use crate::{FaultView, Outcome, Summary};
 
@@ -120,10 +122,10 @@ pub(super) fn headline(summary: &Summary, clock: &Clock, short: bool) -> Headlin
             format!("{question}.")
         };
         let by = clock.at(ask.by_ms);
-        let by = if ask.by_ms > summary.elapsed_ms {
-            format!("Answer by {by}, {}", distance(summary, ask.by_ms))
-        } else {
-            format!("The answer was due at {by}, {}", distance(summary, ask.by_ms))
+        let by = match ask.by_ms.cmp(&summary.elapsed_ms) {
+            Ordering::Greater => format!("Answer by {by}, {}", distance(summary, ask.by_ms)),
+            Ordering::Equal => format!("The answer was due at {by}"),
+            Ordering::Less => format!("The answer was due at {by}, {}", distance(summary, ask.by_ms)),
         };
         let by = if ask.id > 0 {
             format!("{by} (question {})", ask.id)

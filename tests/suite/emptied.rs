@@ -42,7 +42,10 @@ fn a_class_whose_only_target_has_gone_back_asks_for_nothing_and_waits_for_the_ne
     });
     assert_eq!(ended.outcome, Outcome::Completed);
     ended.all_on_new();
-    let there = ended.effects.iter().filter(|effect| effect.version.as_deref() == Some(NEW));
+    let there = ended
+        .effects
+        .iter()
+        .filter(|effect| effect.version.as_deref() == Some(NEW));
     let before = there.filter(|effect| effect.disturbs() && effect.at_ms < (minute + 96 * 60) * MINUTE_MS);
     assert_eq!(before.count(), 1);
     assert!(ended.codes().contains(&"rehearsal.passed"));

@@ -2,6 +2,7 @@
 
 mod around;
 mod aside;
+mod aside_words;
 mod asking;
 mod batches;
 mod births;

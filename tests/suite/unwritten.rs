@@ -276,10 +276,14 @@ fn people_are_told_of_a_journal_that_stays_away_until_somebody_says_that_they_kn
             let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
             let ended = stage.run_beside(async move {
                 clock.sleep_until(HOUR_MS).await;
+                let open = || handle.notices().into_iter().map(|notice| notice.code);
+                assert_eq!(open().filter(|code| code == "journal.failed").count(), 1, "{known}");
                 if known {
                     let key = format!("{NEW}/journal.failed");
                     handle.acknowledge(person(), key, "the disk is on its way").unwrap();
                 }
+                clock.sleep_until(13 * HOUR_MS).await;
+                assert_eq!(open().filter(|code| code == "journal.failed").count(), 0, "{known}");
             });
             assert_eq!(ended.outcome, Outcome::Completed, "{told}");
             let said = said_of_journal(&ended);

@@ -39,11 +39,7 @@ impl Run {
 
     /// What keeps the queue itself from going on.
     fn matters_of_journal(&self, matters: &mut Vec<Matter>) {
-        let of_queue = |code, text| Matter {
-            detail: None,
-            one_of_many: false,
-            ..matter(code, "", String::new(), Severity::Critical, text)
-        };
+        let of_queue = |code, text| Matter::new(code, Severity::Critical, text);
         if let Some(why) = &self.written.away {
             let text = format!("the queue's journal cannot be written, and it is tried again: {why}");
             matters.push(Matter {
@@ -77,7 +73,7 @@ impl Run {
                     let blocked = (summary.changes.iter()).filter(|other| waits_for_stopped(other, &standing.change));
                     let blocked = blocked.count();
                     let text = format!(
-                        "{} has stopped half-way ({why}), and {blocked} changes wait for it",
+                        "{} has stopped before its end ({why}), and {blocked} changes wait for it",
                         standing.change
                     );
                     let severity = if blocked > 0 {
@@ -86,7 +82,7 @@ impl Run {
                         Severity::Warning
                     };
                     matters.push(Matter {
-                        otherwise: "its targets run either version, and nobody else may change them".to_owned(),
+                        otherwise: "its targets may run either version, and nobody else may change them".to_owned(),
                         remedy: "answer what it waits for and resume it, or give it up".to_owned(),
                         ..matter("queue.stopped", &standing.change, owner(standing), severity, text)
                     });
@@ -152,16 +148,10 @@ fn why(standing: &Standing) -> String {
 
 fn matter(code: &'static str, change: &str, owner: String, severity: Severity, text: String) -> Matter {
     Matter {
-        code,
         detail: Some(change.to_owned()),
-        severity,
         one_of_many: true,
-        lanes: Vec::new(),
         owner,
-        text,
-        question: None,
-        otherwise: String::new(),
-        remedy: String::new(),
+        ..Matter::new(code, severity, text)
     }
 }
 

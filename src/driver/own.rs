@@ -85,7 +85,9 @@ impl Run {
     fn show_open(&self) {
         let (now_ms, at_unix_ms) = (self.world.clock.now(), self.world.clock.wall());
         let open = self.own.desk.open();
-        let open = open.map(|said| notice(&self.change, &said, now_ms, at_unix_ms)).collect();
+        let open = open
+            .map(|said| notice(&self.change, &said, now_ms, at_unix_ms))
+            .collect();
         *self.shared.own.lock() = open;
     }
 

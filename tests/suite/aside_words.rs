@@ -1,5 +1,4 @@
 //! What people say, are asked and do where a class alone is at fault.
-#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -440,6 +440,10 @@ impl Machine {
         if !self.is_one_stage() || self.classes[0].judged {
             return true;
         }
+        if self.decides_by(7) && self.exposed == 0 {
+            // Nobody runs the new version, and nobody is left to: there is nothing to judge.
+            return true;
+        }
         let evidence = self.evidence(0);
         if matches!(evidence, Evidence::None) {
             return false;

@@ -117,7 +117,8 @@ impl Machine {
             self.opens(lane, app, next);
             // Those born into batches that this lane never opened, as it came to its end before, are still to do.
             match self.frontier.lane(app).next_nonempty_batch {
-                Some(batch) => self.open_upto(app, batch),
+                Some(batch) if !self.decides_by(7) => self.open_upto(app, batch),
+                Some(batch) => self.open_for_newborns(lane, app, batch, calm),
                 None => self.lanes[lane].finished = true,
             }
             return;
@@ -146,6 +147,22 @@ impl Machine {
         self.moved_ms = self.now_ms;
         self.open_upto(app, batch);
         self.record.lane_opened(self.now_ms, batch, u64::from(size));
+        self.admit_opened(lane, app);
+    }
+
+    /// Opens a batch for those alone who were born into it when the lane had come to its end: they wait for what all wait for.
+    fn open_for_newborns(&mut self, lane: usize, app: AppIndex, batch: u16, calm: bool) {
+        let born = self.unfinished_of(app).count();
+        let born = u32::try_from(born).unwrap_or(u32::MAX);
+        let goes_on = calm && (self.evidence_is_overruled() || !self.is_suspect(app));
+        if goes_on && self.class_admits(0, batch, born) && self.may_open(batch, born) {
+            self.open_upto(app, batch);
+            self.admit_opened(lane, app);
+        }
+    }
+
+    /// Asks the rules about what has just been opened, before anything of it is given.
+    fn admit_opened(&mut self, lane: usize, app: AppIndex) {
         let waiting = self.frontier.lane(app).waiting_in_open;
         if waiting > 0 {
             self.admit(lane, app, waiting);

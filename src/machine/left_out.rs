@@ -82,17 +82,26 @@ impl Machine {
         }
         self.domains.forget(target);
         self.autonomy.forget(target);
-        let amid_rehearsal = self.decides_by(5) && self.is_rehearsed_on(target);
-        if amid_rehearsal {
-            self.forget_rehearsal(target);
-            self.untouch(target);
-        }
-        self.owe(target, true, format!("{actor} left it out: {reason}"));
-        if amid_rehearsal {
-            // It came back verified, and serves.
-            self.frontier.on(Event::BecameHealthy { id: target });
+        let why = format!("{actor} left it out: {reason}");
+        if self.decides_by(5) && self.is_rehearsed_on(target) {
+            self.stays_out(target, &why);
+        } else {
+            self.owe(target, true, why);
         }
         self.moved_ms = self.now_ms;
         true
+    }
+
+    /// One that was to try the way back next stays as it is: it came back verified, and serves.
+    pub(super) fn stays_out(&mut self, target: TargetIndex, why: &str) {
+        self.forget_rehearsal(target);
+        self.untouch(target);
+        self.owe(target, true, why.to_owned());
+        self.frontier.on(Event::BecameHealthy { id: target });
+    }
+
+    /// Whether a target is to stay as it is, as its application or its name was left out.
+    pub(super) fn is_left_out(&self, target: TargetIndex) -> bool {
+        self.is_skipped(self.app_of(target)) || self.is_pinned(self.name(target))
     }
 }

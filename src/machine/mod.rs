@@ -177,6 +177,8 @@ pub(crate) struct Machine {
     back_began: bool,
     /// Rollbacks that failed and are tried again; the frontier still counts them as in flight.
     again: Vec<TargetIndex>,
+    /// What hands are said to have upgraded that was not offered then.
+    done_by_hand: Vec<TargetIndex>,
     /// Rollbacks that wait for a window which forbids them; the frontier counts them as in flight too.
     parked: Vec<TargetIndex>,
     /// By stratum, what one request adds to ln S of a good release, by each metric that promotion needs.
@@ -327,6 +329,7 @@ impl Machine {
             scan_due: true,
             back_began: false,
             again: Vec::new(),
+            done_by_hand: Vec::new(),
             gain,
             human_actions: 0,
             desk: Desk::default(),

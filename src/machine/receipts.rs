@@ -251,8 +251,12 @@ impl Machine {
         if shows && receipt.terminal != Terminal::Superseded {
             self.note_pace(true);
         }
+        let is_left_out = self.decides_by(7) && self.is_left_out(target);
         if is_called_off(receipt) {
-            return self.starts_anew(target, at);
+            return match is_left_out {
+                false => self.starts_anew(target, at),
+                true => self.never_starts(target),
+            };
         }
         let state = &mut self.targets[target.0 as usize];
         state.tries = state.tries.saturating_add(1);
@@ -295,7 +299,9 @@ impl Machine {
             receipt.terminal,
             Terminal::RolledBack { .. } | Terminal::Rejected { .. }
         );
-        if tries < enough {
+        if is_left_out {
+            self.owe(target, true, format!("its application was left out, and its attempt failed: {why}"));
+        } else if tries < enough {
             self.frontier.on(Event::Failed {
                 id: target,
                 at,
@@ -324,6 +330,15 @@ impl Machine {
             self.frontier.on(Event::BecameHealthy { id });
         }
         self.promise(id);
+    }
+
+    /// It was called off before anything was sent, and has been left out meanwhile.
+    fn never_starts(&mut self, id: TargetIndex) {
+        let was_well = !self.frontier.is_unhealthy(id);
+        self.owe(id, true, "its application was left out".to_owned());
+        if was_well {
+            self.frontier.on(Event::BecameHealthy { id });
+        }
     }
 
     fn back_ended(&mut self, target: TargetIndex, receipt: &Receipt) {

@@ -138,7 +138,13 @@ impl Machine {
             self.rehearsal = Rehearsal::Wanted;
             return false;
         }
+        let is_left_out = self.decides_by(7) && self.is_left_out(target);
         match &self.rehearsal {
+            // It comes to the end of what was under way, and another one tries the way back.
+            Rehearsal::There(first) if *first == target && is_left_out => {
+                self.rehearsal = Rehearsal::Wanted;
+                false
+            }
             Rehearsal::There(first) if *first == target => {
                 if done && self.course == Course::Forward {
                     self.set_on_new(target, true);
@@ -189,6 +195,9 @@ impl Machine {
             self.set_on_new(target, false);
             self.targets[target.0 as usize].tries = 0;
             self.rehearsal = Rehearsal::Due(target, Direction::Forward);
+            if self.decides_by(7) && self.course == Course::Forward && self.is_left_out(target) {
+                self.stays_out(target, "its application was left out while it tried the way back");
+            }
         } else if receipt.terminal == Terminal::Gone {
             self.rehearsal = Rehearsal::Wanted;
         } else {

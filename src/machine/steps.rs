@@ -80,6 +80,14 @@ impl Machine {
         let Some((target, offered)) = offered else {
             let held = target.and_then(|target| self.held_there(target));
             let held = held.map_or_else(String::new, |held| format!(": {held}"));
+            let held = match target.filter(|&target| by_hand && self.may_be_done_unasked(target)) {
+                None => held,
+                Some(target) => {
+                    self.done_unasked(target);
+                    let (from, to) = (&self.setup.change.from, &self.setup.change.to);
+                    format!("{held}; it may run {to} from now on, and is among those that go back to {from} with the change")
+                }
+            };
             let text = format!("{name} is not among the targets that plan, rules and evidence let change now{held}");
             self.decide_text("step.refused", text, None);
             return;
@@ -108,6 +116,41 @@ impl Machine {
         let how = if by_hand { "by hand" } else { "at this word" };
         self.record
             .step_taken(now_ms, &format!("to {version} {how}, says {actor}"));
+    }
+
+    /// Whether what somebody says to have done by hand, and was not to, can be so: nothing is known of it yet.
+    fn may_be_done_unasked(&self, target: TargetIndex) -> bool {
+        let state = self.targets[target.0 as usize];
+        let is_known = match self.course {
+            Course::Forward => state.touched,
+            Course::Back | Course::Ended(_) => state.ever_touched,
+        };
+        self.decides_by(7) && state.alive && state.in_flight.is_none() && !is_known
+    }
+
+    /// What hands have done is so, whoever refuses the word for it: a step that was offered a moment ago, and not any more.
+    fn done_unasked(&mut self, target: TargetIndex) {
+        self.touch(target);
+        if self.course == Course::Back {
+            self.goes_back_unplanned(target);
+        } else {
+            self.done_by_hand.push(target);
+        }
+    }
+
+    /// The way back has begun: it is theirs, too.
+    pub(super) fn take_back_what_was_done_unasked(&mut self) {
+        for target in std::mem::take(&mut self.done_by_hand) {
+            let state = self.targets[target.0 as usize];
+            if state.alive && state.touched && !state.on_new && state.in_flight.is_none() {
+                self.goes_back_unplanned(target);
+            }
+        }
+    }
+
+    fn goes_back_unplanned(&mut self, target: TargetIndex) {
+        self.set_on_new(target, true);
+        self.again.push(target);
     }
 
     /// Carries out what people said of single targets: starts them, or has those looked at that are said to be done.

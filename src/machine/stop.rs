@@ -196,6 +196,7 @@ impl Machine {
             let at = self.now_ms;
             self.frontier.on(Event::Failed { id, at, retry: false });
         }
+        self.take_back_what_was_done_unasked();
         for at in self.setup.change.fleet.len()..self.targets.len() {
             self.doubt_birth(TargetIndex(u32::try_from(at).unwrap_or(u32::MAX)));
         }
@@ -293,8 +294,14 @@ impl Machine {
         }
         if self.too_many_are_left() {
             let left = self.debts.len();
+            // Some of them could be by now, as where a region is back.
+            let how = if self.decides_by(7) {
+                "have not been"
+            } else {
+                "cannot be"
+            };
             let text = format!(
-                "{left} targets of {} cannot be brought to {}: leave them?",
+                "{left} targets of {} {how} brought to {}: leave them?",
                 self.alive, self.setup.change.to
             );
             self.ask(

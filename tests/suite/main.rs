@@ -17,6 +17,7 @@ mod domains;
 mod emptied;
 mod events;
 mod every_record;
+mod faults;
 mod frozen;
 mod heal;
 mod held;

@@ -1,0 +1,81 @@
+//! Faults that exploring has found, each alone.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use unattended::upgrade::Clock;
+use unattended::{Level, Outcome};
+use unattended_simulated::InitialState;
+
+use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, app_of, person};
+
+/// An application with two of eight that crash for ever, which is all that may be out: its rest is owed, and its lane at its end.
+fn blocked(seed: u64) -> Case {
+    let mut case = Case::calm(4, 24);
+    case.targets.retain(|target| target.app != "app-1" || target.id.rsplit_once('-').unwrap().1.parse::<u32>().unwrap() < 8);
+    for target in case.targets.iter_mut().filter(|target| ["app-1-0", "app-1-1"].contains(&&*target.id)) {
+        target.state = InitialState::SidecarCrashing;
+    }
+    case.seed = seed;
+    case.world.deaths_per_target_day = 0.5;
+    case.settings.soak_ms = 24 * HOUR_MS;
+    case.settings.person_patience_ms = 20 * 24 * HOUR_MS;
+    case
+}
+
+/// Who of an application begins after this time of the run.
+fn begun_late(case: &Case, from_ms: u64) -> Vec<(u64, String)> {
+    let mut stage = case.stage();
+    let clock = stage.sim.clock();
+    let _ = stage.drive(clock.sleep_until(6 * 24 * HOUR_MS));
+    let effects = stage.platform.effects().into_iter();
+    let late = effects.filter(|effect| effect.act == Act::Replace && effect.version.as_deref() == Some(NEW) && app_of(&effect.target) == "app-1");
+    late.filter(|effect| effect.at_ms > from_ms).map(|effect| (effect.at_ms / MINUTE_MS, effect.target)).collect()
+}
+
+/// Who is born into an application that has come to its end before its batches did begins as everybody does: not while it is frozen.
+#[test]
+fn a_newborn_of_an_application_that_was_blocked_does_not_begin_in_a_freeze() {
+    let mut found = Vec::new();
+    for seed in 0..30 {
+        let mut case = blocked(seed);
+        case.rules = "version: 1\npack: day\nowner: ops\nscope: all\nfreezes:\n  - {id: fair, select: {app: app-1}, from: 2026-11-23T15:00, until: 2026-12-20T00:00, zone: UTC, owner: fair, reason: fair}\n".to_owned();
+        found.extend(begun_late(&case, 7 * HOUR_MS + 10 * MINUTE_MS).into_iter().map(|late| (seed, late)));
+    }
+    assert_eq!(found, []);
+}
+
+/// A fleet of which nobody is left to be changed is over, or asks: it does not end as one that waits for sight, each time anew.
+#[test]
+fn a_change_of_which_nobody_is_left_comes_to_its_end() {
+    // The only target is left out by somebody's word.
+    let mut case = Case::calm(1, 1);
+    case.settings.rehearse_way_back = false;
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    handle.pin(person(), "app-0-0", "leave it").unwrap();
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + HOUR_MS).await;
+            for question in handle.questions() {
+                handle.answering(question.id).approve(person(), "yes").unwrap();
+            }
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "pinned: {:?}", ended.summary.next);
+}
+
+#[test]
+fn a_change_of_which_everybody_was_ill_comes_to_its_end() {
+    let mut case = Case::calm(1, 1).level(Level::L4);
+    case.targets[0].state = InitialState::SidecarCrashing;
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + HOUR_MS).await;
+            for question in handle.questions() {
+                handle.answering(question.id).approve(person(), "yes").unwrap();
+            }
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "ill: {:?} {:?}", ended.summary.next, ended.codes());
+}

@@ -15,6 +15,7 @@ mod decisions;
 mod domains;
 mod events;
 mod every_record;
+mod explored;
 mod frozen;
 mod heal;
 mod held;

@@ -10,10 +10,10 @@ use unattended_simulated::{SimTarget, World};
 use crate::support::{Act, Case, Ended, MINUTE_MS, NEW, app_of};
 
 /// Numbers from a seed (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014).
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,11 +21,11 @@ impl Draw {
         (z ^ (z >> 31)) % n
     }
 
-    fn size(&mut self, least: u64, most: u64) -> usize {
+    pub(crate) fn size(&mut self, least: u64, most: u64) -> usize {
         usize::try_from(least + self.below(most - least + 1)).unwrap()
     }
 
-    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.size(0, of.len() as u64 - 1)]
     }
 }

@@ -18,6 +18,7 @@ mod emptied;
 mod events;
 mod every_record;
 mod faults;
+mod explored;
 mod frozen;
 mod heal;
 mod held;

@@ -6,7 +6,7 @@ use unattended_examples_support::{Failure, Synthetic};
 use unattended_simulated::World;
 
 use super::SMALL;
-use crate::ground::Ground;
+use crate::ground::{Ground, check_labels};
 use crate::lots::Lots;
 use crate::scenario::Scenario;
 use crate::template::Template;
@@ -103,6 +103,154 @@ fn a_scenario_that_is_wrong_says_where_and_what_to_write() {
         assert!(SMALL.contains(from), "{from}");
         let message = refusal(&SMALL.replacen(from, to, 1));
         assert!(message.contains(wanted), "{to}: {message}");
+    }
+}
+
+#[test]
+fn what_is_no_scenario_says_where_and_what_to_write() {
+    for (text, wanted) in [
+        ("", "own.json:1:0: the file is empty; write {\"schema\": 1"),
+        (
+            "{",
+            "own.json:1:1: the file ends before it is complete; close every \", ] and }",
+        ),
+        (
+            "\n[]",
+            "own.json:2: a scenario is an object, and this is a list; write {\"schema\": 1",
+        ),
+        ("[1, \"x\", 0.5, [], [], []]", "this is a list"),
+        ("null", "this is null"),
+        ("{}", "missing field `schema`; add \"schema\""),
+        (
+            "{\"schema\": 1,}",
+            "own.json:1:14: this is no JSON: trailing comma; remove the comma",
+        ),
+        (
+            "{\"schema\": 1} x",
+            "this is no JSON: trailing characters; remove what stands after",
+        ),
+        ("{schema: 1}", "put names in double quotes"),
+        ("{\n\"schema\": 1 // mine\n}", "own.json:2:"),
+    ] {
+        let message = refusal(text);
+        assert!(message.contains(wanted), "{text}: {message}");
+    }
+    for (from, to, wanted) in [
+        (
+            r#""schema": 1"#,
+            r#""schema": "1""#,
+            "schema: this is the text \"1\"; give a whole number",
+        ),
+        (
+            r#""schema": 1"#,
+            r#""schema": 1, "schema": 1"#,
+            "`schema` stands twice; remove one",
+        ),
+        (
+            r#""schema": 1"#,
+            r#""schema": 1, "bad_share": "half""#,
+            "bad_share: this is the text \"half\"; give a number",
+        ),
+        (
+            r#""schema": 1"#,
+            r#""schema": 1, "bad_share": 50"#,
+            "bad_share: share 50 is not possible; give a number from 0 to 1",
+        ),
+        (
+            r#""schema": 1"#,
+            r#""schema": 1, "labels": {}"#,
+            "labels: this is an object; give a list",
+        ),
+        (
+            r#""schema": 1"#,
+            r#""schema": 1, "labels": ["k"]"#,
+            "own.json:1: labels: each label is an object, and number 1 is a text",
+        ),
+        (
+            r#"{"name": "good", "release": "good"}"#,
+            r#"["good", 1]"#,
+            "own.json:2: good: each family is an object, and number 1 is a list",
+        ),
+        (
+            r#""release": "good""#,
+            r#""release": 3"#,
+            "own.json:2:39: release: this is 3; give a text in double quotes",
+        ),
+        (
+            r#""release": "good""#,
+            r#""releases": "good""#,
+            "(did you mean `release`?); remove it or correct its name",
+        ),
+        (r#", "release": "good""#, "", "own.json:2:"),
+        (
+            r#", "release": "good""#,
+            "",
+            "missing field `release`; add \"release\" to what ends here",
+        ),
+        (
+            r#""release": "good""#,
+            r#""release": "good", "world": 3"#,
+            "world: this is 3; give an object",
+        ),
+        (
+            r#""release": "good""#,
+            r#""release": "good", "world": {"telemetry_loss": "a lot"}"#,
+            "telemetry_loss: \"a lot\" is no number; give one, or two between which it is drawn, as in \"{1..6}\"",
+        ),
+        (
+            r#""release": "good""#,
+            r#""release": "good", "world": {"telemetry_loss": "{9..1}"}"#,
+            "telemetry_loss: `{9..1}`: `{9..1}` must go from",
+        ),
+        (
+            r#""release": "good""#,
+            r#""release": "good", "world": {"telemetry_loss": 0.1, "telemetry_loss": 0.2}"#,
+            "`telemetry_loss` stands twice; remove one of them",
+        ),
+        (
+            r#""schema": 1"#,
+            r#""schema": 1, "labels": [{"key": "k", "values": {"a": 1, "a": 2}}]"#,
+            "`a` stands twice",
+        ),
+        (
+            r#""release": "good""#,
+            r#""release": "good", "world": {"telemetry_loss": true}"#,
+            "telemetry_loss: true is no number",
+        ),
+    ] {
+        assert!(SMALL.contains(from), "{from}");
+        let message = refusal(&SMALL.replacen(from, to, 1));
+        assert!(
+            message.starts_with("own.json:") && message.contains(wanted),
+            "{to}: {message}"
+        );
+    }
+}
+
+#[test]
+fn a_label_that_fleets_have_is_refused() {
+    for (key, wanted) in [
+        (
+            "stack",
+            Some("own.json:2: labels: every target has a `stack` of its own already, as it has business, region"),
+        ),
+        ("zone", Some("own.json:2: labels: every target has a `zone`")),
+        ("kernel", None),
+    ] {
+        let label = format!("\"name\": \"small\",\n\"labels\": [{{\"key\": \"{key}\", \"values\": {{\"a\": 1}}}}],");
+        let text = SMALL.replacen("\"name\": \"small\",", &label, 1);
+        let scenario = Scenario::parse(&text, "own.json", &World::default()).unwrap();
+        let found = check_labels(&scenario, Synthetic::parse("20x2").unwrap(), 1);
+        match (found, wanted) {
+            (Ok(()), None) => {}
+            (Err(Failure::Input(message)), Some(wanted)) => {
+                assert!(
+                    message.contains(wanted) && message.contains("choose another key"),
+                    "{message}"
+                );
+            }
+            (found, _) => panic!("{key}: {found:?}"),
+        }
     }
 }
 

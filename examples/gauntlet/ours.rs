@@ -14,7 +14,7 @@ use unattended::{
 };
 use unattended_examples_support::Failure;
 
-use crate::fleet::{NEW, OLD, author, births};
+use crate::fleet::{NEW, OLD, START_WALL_MS, author, births};
 use crate::ground::Ground;
 use crate::policy::policy;
 use crate::trial::{HORIZON_MS, Trial};
@@ -140,7 +140,8 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
         Outcome::Waiting | Outcome::Frozen | Outcome::RolledBackPartially
     );
     let first_harm = simulated.first_harm_ms();
-    let stop_ms = stopped_ms(&summary).unwrap_or(u64::MAX);
+    let began_ms = u64::try_from(summary.began_unix_ms - START_WALL_MS).unwrap_or(0);
+    let stop_ms = began_ms + stopped_ms(&summary).unwrap_or(summary.elapsed_ms);
     let asked = person.first.lock().take();
     let scope = summary.evidence.scope.clone().filter(|_| stopped);
     Ok(Trial {
@@ -150,11 +151,7 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
         detectable: ground.detectable,
         stopped,
         by_person: stopped && asked.is_some() && summary.human_actions > 0 || outcome == Outcome::Waiting,
-        exposed: if stopped {
-            summary.exposed_at_stop.unwrap_or(summary.exposure.exposed)
-        } else {
-            0
-        },
+        exposed: if stopped { reached(&summary) } else { 0 },
         targets: ground.targets.len() as u64,
         first_step: summary.batches.first().map_or(0, |batch| batch.size),
         before_onset: stopped && first_harm.is_none_or(|first| first > stop_ms),
@@ -173,15 +170,67 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
     })
 }
 
-/// When it was decided that it goes no further.
+/// When it was decided that it goes no further; `None` where nobody decided so, and it ended as it was: waiting, frozen, or aborted.
 fn stopped_ms(summary: &Summary) -> Option<u64> {
-    let stops = |code: &str| code.starts_with("stop.") || code == "rollback.began";
-    let mut decisions = summary.decisions.iter().filter(|decision| stops(&decision.code));
-    decisions.next().map(|decision| decision.at_ms)
+    // A stop that somebody has gone on over is none.
+    summary.exposed_at_stop?;
+    let decisions = summary.decisions.iter();
+    stop_of(decisions.map(|decision| (decision.at_ms, decision.code.as_str())))
+}
+
+/// The stop that led to the way back or, where there was none, the last one.
+fn stop_of<'d>(decisions: impl Iterator<Item = (u64, &'d str)>) -> Option<u64> {
+    let (mut stop, mut way_back) = (None, None);
+    for (at_ms, code) in decisions {
+        if code.starts_with("stop.") && way_back.is_none() {
+            stop = Some(at_ms);
+        } else if code == "rollback.began" {
+            way_back.get_or_insert(at_ms);
+        }
+    }
+    stop.or(way_back)
+}
+
+/// Targets touched when it stopped; where it ended without a stop, those that it left on the new version, on their way, or without any.
+fn reached(summary: &Summary) -> u64 {
+    let left = summary.exposure.exposed + summary.exposure.in_flight + summary.lost;
+    summary.exposed_at_stop.unwrap_or(left)
 }
 
 pub(crate) fn hours(ms: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a time to be shown")]
     let hours = ms as f64 / 3_600_000.0;
     hours
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_the_one_that_led_to_the_way_back() {
+        for (decisions, wanted) in [
+            (&[][..], None),
+            (&[(1, "lane.opened"), (9, "change.ended")], None),
+            (&[(1, "stop.gate"), (2, "person.asked")], Some(1)),
+            // The first was gone on over.
+            (
+                &[
+                    (1, "stop.gate"),
+                    (2, "command.given"),
+                    (5, "stop.evidence"),
+                    (6, "rollback.began"),
+                    (7, "stop.gate"),
+                ],
+                Some(5),
+            ),
+            // A person said so.
+            (
+                &[(3, "person.asked"), (4, "rollback.began"), (8, "change.ended")],
+                Some(4),
+            ),
+        ] {
+            assert_eq!(stop_of(decisions.iter().copied()), wanted, "{decisions:?}");
+        }
+    }
 }

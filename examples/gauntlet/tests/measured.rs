@@ -81,6 +81,16 @@ fn measures_are_what_they_say() {
 }
 
 #[test]
+fn no_more_than_the_whole_fleet_is_exposed() {
+    // Of a thousand, in whose places others were born.
+    let all = [trial(true, true, 1_000), trial(true, true, 1_700)];
+    assert!(all.iter().all(|trial| trial.share().total_cmp(&1.0).is_eq()));
+    let measures = Measures::of(&all, &["good", "bad"]);
+    assert_eq!(measures.exposed_p95_share, Some(1.0));
+    assert_eq!(measures.by_family["bad"].exposed_max_share, Some(1.0));
+}
+
+#[test]
 fn nothing_measured_is_no_rate() {
     let measures = Measures::of(&[], &[]);
     assert_eq!(measures.recall.value(), None);

@@ -3,6 +3,9 @@
 /// Harm is counted until then, from a release's beginning on, whoever has ended when: 14 days.
 pub(crate) const HORIZON_MS: u64 = 14 * 24 * 3_600_000;
 
+/// Nothing is tried for longer: 60 days.
+pub(crate) const LONGEST_MS: u64 = 60 * 24 * 3_600_000;
+
 /// One release under one policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Trial {

@@ -19,7 +19,7 @@ use crate::options::Policy;
 use crate::order::{Order, Stratum, Take};
 use crate::ours::{ANSWER_MS, hours};
 use crate::record::Recorder;
-use crate::trial::{HORIZON_MS, Trial};
+use crate::trial::{HORIZON_MS, LONGEST_MS, Trial};
 
 const MINUTE_MS: u64 = 60_000;
 /// An instance that does not get ready is started again after so long, as a start-up probe would.
@@ -28,8 +28,6 @@ const RESTART_MS: u64 = 5 * MINUTE_MS;
 const PROGRESS_MS: u64 = 10 * MINUTE_MS;
 /// Limits, as a multiple of the rate in the week before.
 const MULTIPLE: f64 = 3.0;
-/// Nothing is tried for longer.
-const LONGEST_MS: u64 = 60 * 24 * 60 * MINUTE_MS;
 
 /// One place of the fleet.
 struct Pod {

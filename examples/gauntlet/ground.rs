@@ -42,6 +42,13 @@ fn draw(scenario: &Scenario, family: usize, base: &World, seed: u64, all: &[Targ
     scenario.draw(family, seed, base, &kinds)
 }
 
+/// Whether the labels that a scenario adds are none that fleets have.
+pub(crate) fn check_labels(scenario: &Scenario, synthetic: Synthetic, seed: u64) -> Result<(), Failure> {
+    let one = synthetic.targets(seed).next();
+    let labels = one.iter().flat_map(|target| target.labels.iter());
+    scenario.check_labels(&labels.map(|(key, _)| &**key).collect())
+}
+
 impl Ground {
     /// Whether the release that belongs to a seed can be drawn for its fleet.
     pub(crate) fn check(

@@ -21,7 +21,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 tr:last-child td { border-bottom: 0 } th { font-weight: 600; color: var(--soft); vertical-align: bottom }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper) }
-th:first-child { max-width: 40vw } td small { color: var(--soft); display: block; font-size: 12px }
+th, .heat td:first-child { white-space: normal; overflow-wrap: break-word } th:first-child, td:first-child { min-width: 84px }
+.heat th:first-child, .heat td:first-child { min-width: 130px } @media (max-width: 600px) { th, td { padding: 5px 7px } } td small { color: var(--soft); display: block; font-size: 12px }
 tr.ours td { background: var(--card); font-weight: 600 }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 14px 0 }
 .card { background: var(--card); border-radius: 8px; padding: 12px 14px } .card b { display: block; font-size: 22px }
@@ -29,7 +30,7 @@ tr.ours td { background: var(--card); font-weight: 600 }
 .heat td.full { background: color-mix(in srgb, var(--good) 22%, var(--paper)) }
 .heat td.part { background: color-mix(in srgb, var(--some) 30%, var(--paper)) }
 .heat td.nil { background: color-mix(in srgb, var(--bad) 26%, var(--paper)) }
-figure.chart { overflow-x: auto } svg { display: block; width: 100%; min-width: 560px; height: auto; font: 12px system-ui, sans-serif } svg text { fill: var(--soft) }
+svg { display: block; width: 100%; max-width: 600px; height: auto; font: 11px system-ui, sans-serif } svg text { fill: var(--soft) }
 .dot { fill: var(--bar) } .dot.ours { fill: var(--good) } .grid { stroke: var(--line) } svg text.name { fill: var(--ink) }
 figure { margin: 10px 0 } figcaption { color: var(--soft) }
 ";
@@ -134,48 +135,98 @@ fn table(standings: &[Standing]) -> Markup {
     }
 }
 
+/// The plot's size: that of a phone, so that its texts can be read there.
+const PLOT: (f64, f64) = (380.0, 260.0);
+
+/// Where a name stands beside its point, in units of the plot.
+struct Named<'s> {
+    x: f64,
+    y: f64,
+    /// The left edge of the name, and its base line.
+    text: (f64, f64),
+    name: String,
+    standing: &'s Standing,
+}
+
+/// How wide a name is about, and how high.
+fn size_of(name: &str) -> (f64, f64) {
+    (f64::from(u16::try_from(name.chars().count()).unwrap_or(0)) * 6.2, 12.0)
+}
+
+/// Names beside their points: within the plot, over no other name and no other point.
+fn named(points: Vec<(f64, f64, &Standing)>) -> Vec<Named<'_>> {
+    let dots: Vec<(f64, f64)> = points.iter().map(|(x, y, _)| (*x, *y)).collect();
+    let mut all: Vec<Named<'_>> = Vec::new();
+    for (x, y, standing) in points {
+        let name = format!(
+            "{} {}",
+            standing.policy.name(),
+            percent(standing.measures.recall.value())
+        );
+        let (wide, high) = size_of(&name);
+        let left = if x + 9.0 + wide < PLOT.0 {
+            x + 9.0
+        } else {
+            x - 9.0 - wide
+        };
+        let is_free = |base: f64| {
+            let beside = |at: f64, width: f64| left < at + width && at < left + wide;
+            let over_name =
+                |other: &Named<'_>| beside(other.text.0, size_of(&other.name).0) && (base - other.text.1).abs() < high;
+            let over_dot =
+                |dot: &(f64, f64)| beside(dot.0 - 5.0, 10.0) && dot.1 > base - high - 3.0 && dot.1 < base + 6.0;
+            base > high && base < PLOT.1 - 24.0 && !all.iter().any(over_name) && !dots.iter().any(over_dot)
+        };
+        // Beside the point, or else as near above or below as there is room.
+        let steps = (0..20)
+            .map(f64::from)
+            .flat_map(|step| [y + 4.0 - 4.0 * step, y + 4.0 + 4.0 * step]);
+        let base = steps.into_iter().find(|base| is_free(*base)).unwrap_or(y + 4.0);
+        all.push(Named {
+            x,
+            y,
+            text: (left, base),
+            name,
+            standing,
+        });
+    }
+    all
+}
+
 /// Exposure at the stop against false stops; the better, the lower and the further to the left.
 fn scatter(standings: &[Standing]) -> Markup {
-    let (width, height, left, bottom) = (720.0, 320.0, 60.0, 40.0);
+    let ((width, height), left, bottom) = (PLOT, 40.0, 26.0);
     // From 0.01 % to 100 %, in decades.
-    let across = |share: f64| left + (share.max(1e-4).log10() + 4.0) / 4.0 * (width - left - 110.0);
-    let up = |rate: f64| 34.0 + (1.0 - rate) * (height - bottom - 44.0);
-    let points: Vec<(f64, f64, &Standing)> = standings
-        .iter()
-        .filter_map(|standing| {
-            let (share, rate) = (
-                standing.measures.exposed_median_share?,
-                standing.measures.false_stops.value()?,
-            );
-            Some((across(share), up(rate), standing))
-        })
-        .collect();
-    // Names of points that lie close together stand above each other.
-    let row = |at: usize| {
-        let (x, y, _) = points[at];
-        let near =
-            |(other_x, other_y, _): &&(f64, f64, &Standing)| (x - other_x).abs() < 190.0 && (y - other_y).abs() < 16.0;
-        f64::from(u16::try_from(points[..at].iter().filter(near).count()).unwrap_or(0))
-    };
+    let across = |share: f64| left + (share.max(1e-4).log10() + 4.0) / 4.0 * (width - left - 22.0);
+    let up = |rate: f64| 20.0 + (1.0 - rate) * (height - bottom - 40.0);
+    let points = standings.iter().filter_map(|standing| {
+        let measures = &standing.measures;
+        Some((
+            across(measures.exposed_median_share?),
+            up(measures.false_stops.value()?),
+            standing,
+        ))
+    });
     html! {
-        figure class="chart" {
+        figure {
             svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-label="False stops against exposure at the stop" {
                 @for (share, label) in [(1e-4, "0.01 %"), (1e-3, "0.1 %"), (1e-2, "1 %"), (1e-1, "10 %"), (1.0, "100 %")] {
                     line class="grid" x1=(across(share)) x2=(across(share)) y1=(up(1.0)) y2=(up(0.0)) {}
-                    text x=(across(share)) y=(up(0.0) + 18.0) text-anchor="middle" { (label) }
+                    text x=(across(share)) y=(height - 6.0) text-anchor="middle" { (label) }
                 }
                 @for (rate, label) in [(0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %")] {
                     line class="grid" x1=(across(1e-4)) x2=(across(1.0)) y1=(up(rate)) y2=(up(rate)) {}
-                    text x=(left - 8.0) y=(up(rate) + 4.0) text-anchor="end" { (label) }
+                    text x=(left - 6.0) y=(up(rate) + 4.0) text-anchor="end" { (label) }
                 }
-                @for (at, (x, y, standing)) in points.iter().enumerate() {
-                    circle class=(if standing.policy == Policy::Ours { "dot ours" } else { "dot" }) r="6" cx=(x) cy=(y) {}
-                    text class="name" x=(x + 10.0) y=(y - 6.0 - 14.0 * row(at)) {
-                        (standing.policy.name()) ", recall " (percent(standing.measures.recall.value()))
-                    }
+                @for Named { x, y, text: (left, base), name, standing } in &named(points.collect()) {
+                    circle class=(if standing.policy == Policy::Ours { "dot ours" } else { "dot" }) r="4.5" cx=(x) cy=(y) {}
+                    text class="name" x=(left) y=(base) { (name) }
                 }
             }
-            figcaption { "False stops of good releases (up) against the share of the fleet exposed when a bad one stops (across, logarithmic)." }
+            figcaption {
+                "False stops of good releases (up) against the share of the fleet exposed when a bad one stops (across, logarithmic); beside "
+                "each name its recall."
+            }
         }
     }
 }
@@ -224,6 +275,37 @@ fn cell(part: &Part) -> Markup {
         td class=(class) {
             @if part.bad { (part.caught) " of " (part.detectable) } @else { (part.stopped) " of " (part.releases) }
             @if part.bad && part.stopped > 0 { small { "at " (percent(part.exposed_median_share)) } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::standings;
+    use crate::trial::Trial;
+
+    #[test]
+    fn names_in_the_plot_lie_within_it_and_beside_each_other() {
+        // All stop at the same share, as far to the right as can be.
+        let trial = |bad: bool| Trial {
+            bad,
+            detectable: bad,
+            stopped: bad,
+            exposed: 100,
+            targets: 100,
+            ..Trial::default()
+        };
+        let all = [Policy::Ours, Policy::Argo, Policy::Flagger, Policy::Kayenta];
+        let standings = standings(&all.map(|policy| (policy, vec![trial(true), trial(false)])), &["one"]);
+        let names = named(standings.iter().map(|standing| (358.0, 214.0, standing)).collect());
+        for (at, one) in names.iter().enumerate() {
+            let (wide, high) = size_of(&one.name);
+            assert!(one.text.0 >= 0.0 && one.text.0 + wide <= PLOT.0, "{}", one.name);
+            assert!(one.text.1 >= high && one.text.1 <= PLOT.1, "{}", one.name);
+            for other in &names[at + 1..] {
+                assert!((one.text.1 - other.text.1).abs() >= high, "{} {}", one.name, other.name);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use unattended_examples_support::{Failure, Synthetic};
 use unattended_simulated::World;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, check_labels};
 use crate::lots::Lots;
 use crate::options::{Options, Policy};
 use crate::scenario::Scenario;
@@ -35,6 +35,7 @@ pub(crate) fn all(
     let bar = progress(numbers.len());
     let seed_of = |number: usize| Lots::of(&[options.seed, number as u64]).bits();
     // What cannot be drawn is said before anything is simulated: labels are those of every fleet, values of some.
+    check_labels(scenario, synthetic, options.seed)?;
     let mut seen = BTreeSet::new();
     for number in numbers.clone() {
         let family = families[number];

@@ -4,29 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
-use unattended_examples_support::{Failure, nearest};
+use unattended_examples_support::Failure;
 use unattended_simulated::{ReleaseSpec, World};
 
 use crate::lots::{Lots, hash};
 use crate::template::{Figure, Template};
 
+#[path = "faulty.rs"]
+mod faulty;
+
+use faulty::{check_form, failure, line_of, unique};
+
 /// The format of scenario files that this program reads.
 pub(crate) const SCHEMA: u32 = 1;
 const BUILT_IN: &str = include_str!("scenario.json");
-const FIELDS: [&str; 12] = [
-    "schema",
-    "name",
-    "bad_share",
-    "labels",
-    "good",
-    "bad",
-    "key",
-    "values",
-    "weight",
-    "release",
-    "world",
-    "hidden",
-];
 
 /// A scenario.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,10 +40,14 @@ pub(crate) struct Scenario {
 pub(crate) struct Label {
     pub(crate) key: String,
     /// With its weight.
+    #[serde(deserialize_with = "unique")]
     pub(crate) values: BTreeMap<String, Weight>,
     /// The policies are not told of it.
     #[serde(default)]
     pub(crate) hidden: bool,
+    /// File and line, for errors.
+    #[serde(skip)]
+    place: String,
 }
 
 /// Releases of one kind.
@@ -63,7 +58,7 @@ pub(crate) struct Family {
     #[serde(default = "once")]
     weight: Weight,
     release: Template,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unique")]
     world: BTreeMap<String, Figure>,
     /// File and line, for errors.
     #[serde(skip)]
@@ -156,9 +151,13 @@ impl Scenario {
 
     /// Reads a scenario; `file` is what errors call it.
     pub(crate) fn parse(text: &str, file: &str, base: &World) -> Result<Self, Failure> {
-        let mut scenario: Self = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
+        check_form(text, file)?;
+        let mut scenario: Self = serde_json::from_str(text).map_err(|error| failure(text, file, &error))?;
         for family in scenario.good.iter_mut().chain(&mut scenario.bad) {
             family.place = format!("{file}:{}", line_of(text, &family.name, 0));
+        }
+        for label in &mut scenario.labels {
+            label.place = format!("{file}:{}", line_of(text, &label.key, 0));
         }
         let wrong = |line: usize, what: String| Failure::Input(format!("{file}:{line}: {what}"));
         for (field, families) in [("good", &scenario.good), ("bad", &scenario.bad)] {
@@ -202,6 +201,20 @@ impl Scenario {
             }
         }
         Ok(scenario)
+    }
+
+    /// Refuses labels that fleets have already: those of the targets would be gone, and with them what families say of them.
+    pub(crate) fn check_labels(&self, own: &BTreeSet<&str>) -> Result<(), Failure> {
+        match self.labels.iter().find(|label| own.contains(label.key.as_str())) {
+            None => Ok(()),
+            Some(Label { key, place, .. }) => {
+                let own: Vec<&str> = own.iter().copied().collect();
+                Err(Failure::Input(format!(
+                    "{place}: labels: every target has a `{key}` of its own already, as it has {}; choose another key",
+                    own.join(", ")
+                )))
+            }
+        }
     }
 
     /// The good families, then the bad ones.
@@ -374,22 +387,4 @@ fn rounded(share: f64, of: usize) -> usize {
     )]
     let part = (share * of as f64 + 0.5) as usize;
     part.min(of)
-}
-
-/// The line on which a text stands in quotes for the nth time, from 1.
-fn line_of(text: &str, quoted: &str, nth: usize) -> usize {
-    let quoted = serde_json::to_string(quoted).unwrap_or_default();
-    let lines = text.lines().enumerate().filter(|(_, line)| line.contains(&quoted));
-    lines.map(|(at, _)| at + 1).nth(nth).unwrap_or(1)
-}
-
-fn syntax(file: &str, error: &serde_json::Error) -> Failure {
-    let whole = error.to_string();
-    let what = whole.split(" at line ").next().unwrap_or(&whole);
-    let unknown = what
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.split('`').next());
-    let hint = unknown.and_then(|field| nearest(field, FIELDS));
-    let hint = hint.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
-    Failure::Input(format!("{file}:{}:{}: {what}{hint}", error.line(), error.column()))
 }

@@ -120,10 +120,32 @@ impl Template {
 
 /// A number of a world: fixed, or `"{LOW..HIGH}"`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "serde_json::Value")]
 pub(crate) enum Figure {
     Fixed(f64),
     Drawn(Template),
+}
+
+impl TryFrom<serde_json::Value> for Figure {
+    type Error = String;
+
+    fn try_from(value: serde_json::Value) -> Result<Self, String> {
+        let wrong = |found: &str| {
+            format!("{found} is no number; give one, or two between which it is drawn, as in \"{{1..6}}\"")
+        };
+        match &value {
+            serde_json::Value::Number(number) => number
+                .as_f64()
+                .map(Self::Fixed)
+                .ok_or_else(|| wrong(&value.to_string())),
+            serde_json::Value::String(text) => {
+                let figure = Self::Drawn(Template::try_from(text.clone())?);
+                let is_number = figure.extremes().iter().all(|end| end.is_finite());
+                is_number.then_some(figure).ok_or_else(|| wrong(&value.to_string()))
+            }
+            other => Err(wrong(&other.to_string())),
+        }
+    }
 }
 
 impl Figure {

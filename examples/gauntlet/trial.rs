@@ -3,6 +3,9 @@
 /// Harm is counted until then, from a release's beginning on, whoever has ended when: 14 days.
 pub(crate) const HORIZON_MS: u64 = 14 * 24 * 3_600_000;
 
+/// Nothing is tried for longer: 60 days.
+pub(crate) const LONGEST_MS: u64 = 60 * 24 * 3_600_000;
+
 /// One release under one policy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Trial {
@@ -16,7 +19,7 @@ pub(crate) struct Trial {
     pub(crate) stopped: bool,
     /// The policy did not decide so by itself: it asked somebody.
     pub(crate) by_person: bool,
-    /// Targets touched when it stopped.
+    /// Targets touched when it stopped: `ours` counts those that have died since as well.
     pub(crate) exposed: u64,
     pub(crate) targets: u64,
     /// Targets in the first step.
@@ -38,9 +41,11 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
+    /// Of the fleet as it was at the beginning, and no more than all of it: where targets die and others are born in their place, more may be
+    /// touched than there are at any time.
     pub(crate) fn share(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a share of a fleet")]
-        let share = self.exposed as f64 / self.targets.max(1) as f64;
+        let share = self.exposed.min(self.targets) as f64 / self.targets.max(1) as f64;
         share
     }
 }

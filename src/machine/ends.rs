@@ -41,6 +41,7 @@ impl Machine {
             self.questions.clear();
             self.waits_for = None;
             self.moved_ms = self.now_ms;
+            self.shut_since = None;
             self.sight = super::receipts::Sight::default();
         }
     }

@@ -51,6 +51,7 @@ impl Machine {
             self.forget_wanted();
             self.take_in_again();
             let calm = self.is_calm();
+            self.note_growth(calm);
             for lane in 0..self.lanes.len() {
                 if !self.lanes[lane].finished {
                     self.advance_lane(lane, calm);

@@ -57,16 +57,25 @@ impl Machine {
 
     /// A newborn of what is left out is left out, too.
     pub(super) fn leave_newborn(&mut self, target: TargetIndex) {
+        if let Some(into) = self.why_left(target) {
+            self.owe(target, true, format!("it was born into {into}"));
+        }
+    }
+
+    /// What it is left out with, if whoever is born there is.
+    pub(super) fn why_left(&self, target: TargetIndex) -> Option<&'static str> {
         let into = if self.is_skipped(self.app_of(target)) {
             "an application that is left out"
         } else if self.is_aside(target) {
             "a class that is set aside"
         } else if self.is_pinned(self.name(target)) {
             "a name that was left out"
+        } else if self.decides_by(7) && self.rest_is_left {
+            "a rest that was left"
         } else {
-            return;
+            return None;
         };
-        self.owe(target, true, format!("it was born into {into}"));
+        Some(into)
     }
 
     /// Whether a target of this name is to stay as it is, in changes that keep to the name.

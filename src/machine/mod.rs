@@ -207,6 +207,10 @@ pub(crate) struct Machine {
     unseen: BTreeMap<String, u64>,
     /// When something moved last.
     moved_ms: u64,
+    /// Since when what is seen, or is not, has let nothing grow.
+    shut_since: Option<u64>,
+    /// A person said to leave whoever had not been reached.
+    rest_is_left: bool,
     sight: receipts::Sight,
     past: tide::Past,
     pace: pace::Pace,
@@ -352,6 +356,8 @@ impl Machine {
             always_wrong: BTreeSet::new(),
             unseen: BTreeMap::new(),
             moved_ms: now_ms,
+            shut_since: None,
+            rest_is_left: false,
             sight: receipts::Sight::default(),
             domains,
             one_way: None,
@@ -447,6 +453,7 @@ impl Machine {
         // A controller that was away saw nothing move; that is no stall.
         if now_ms.saturating_sub(self.now_ms) > AWAY_MS {
             self.moved_ms = now_ms;
+            self.shut_since = None;
         }
         self.comes_to(now_ms);
         let mut commands = Commands::default();

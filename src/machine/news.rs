@@ -136,7 +136,9 @@ impl Machine {
         self.births_by_name.insert(name.to_owned(), target);
         self.domains.born(target, labels, &self.tables);
         self.alive += 1;
+        let stays = self.decides_by(7) && self.why_left(target).is_some();
         if side == Side::Old
+            && !stays
             && let Some(lane) = self.lanes.get_mut(app_index.0 as usize)
         {
             lane.wake();

@@ -54,6 +54,7 @@ impl Machine {
             Command::Pin { target } => self.pin(target, actor, reason),
             Command::Resume => {
                 self.moved_ms = self.now_ms;
+                self.shut_since = None;
                 // Out of both at once; what a check has stopped wants a word of its own.
                 let (frozen, paused) = (self.frozen.take(), self.paused.take());
                 if frozen.is_none() && paused.is_none() {

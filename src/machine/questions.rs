@@ -97,6 +97,7 @@ impl Machine {
     /// The answer to a question was "yes".
     pub(super) fn grant(&mut self, question: Question) {
         self.moved_ms = self.now_ms;
+        self.shut_since = None;
         match question.kind {
             QuestionKind::RollBack => {
                 let text = self.stop_text.clone().unwrap_or(question.text);

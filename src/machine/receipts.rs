@@ -300,7 +300,11 @@ impl Machine {
             Terminal::RolledBack { .. } | Terminal::Rejected { .. }
         );
         if is_left_out {
-            self.owe(target, true, format!("its application was left out, and its attempt failed: {why}"));
+            self.owe(
+                target,
+                true,
+                format!("its application was left out, and its attempt failed: {why}"),
+            );
         } else if tries < enough {
             self.frontier.on(Event::Failed {
                 id: target,

@@ -85,7 +85,9 @@ impl Machine {
                 Some(target) => {
                     self.done_unasked(target);
                     let (from, to) = (&self.setup.change.from, &self.setup.change.to);
-                    format!("{held}; it may run {to} from now on, and is among those that go back to {from} with the change")
+                    format!(
+                        "{held}; it may run {to} from now on, and is among those that go back to {from} with the change"
+                    )
                 }
             };
             let text = format!("{name} is not among the targets that plan, rules and evidence let change now{held}");

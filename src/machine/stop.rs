@@ -321,16 +321,21 @@ impl Machine {
         // A class that waits for evidence begins to wait when its first instance is warm; its question, which says what is
         // missing, comes before this one.
         let patience = settings.patience_ms.max(settings.soak_ms) + settings.warm_up_ms + settings.bake_ms;
-        if self.ended().is_some() || self.is_halted() || self.now_ms - self.moved_ms < patience {
+        let is_late = |since_ms: u64| self.now_ms - since_ms >= patience;
+        let stands = is_late(self.moved_ms);
+        // Where nothing may grow, the few that are born meanwhile and have their attempts are no progress.
+        if self.ended().is_some() || self.is_halted() || !stands && !self.shut_since.is_some_and(is_late) {
             return;
         }
         let waited = span(patience);
         let finished = self.all_lanes_finished() && self.frontier.is_done();
-        if finished && !self.questions.is_empty() {
+        if finished && !(stands && self.questions.is_empty()) {
             return;
         }
         let compares_back = self.decides_by(6) && self.waits_for_the_last_look_back();
-        if self.in_flight > 0 || finished || compares_back {
+        if !stands {
+            // Attempts come to their ends.
+        } else if self.in_flight > 0 || finished || compares_back {
             // No word lets go what the platform or the metrics do not answer for.
             let (code, text) = match self.judge.verdict() {
                 _ if compares_back => (
@@ -372,13 +377,20 @@ impl Machine {
             Verdict::Hold(hold) => format!(" ({hold})"),
             _ => self.suspects_in_words(),
         };
-        let text = format!("nothing has moved for {waited}{why}: leave the rest as it is?");
+        let how = if stands { "moved" } else { "grown" };
+        let text = format!("nothing has {how} for {waited}{why}: leave the rest as it is?");
         self.ask(
             QuestionKind::Stalled,
             text,
             "the change stays open and goes on looking".to_owned(),
             commands,
         );
+    }
+
+    /// Notes since when the evidence, or its absence, lets nothing grow. What checks and others' changes hold is asked about by itself.
+    pub(super) fn note_growth(&mut self, calm: bool) {
+        let shut = self.decides_by(7) && !calm && !self.autonomy.is_blocked() && !self.interferes();
+        self.shut_since = shut.then(|| self.shut_since.unwrap_or(self.now_ms));
     }
 
     /// Whether nothing keeps a change that goes back from its end but a look that shows it.
@@ -457,6 +469,7 @@ impl Machine {
         for lane in &mut self.lanes {
             lane.finish();
         }
+        self.rest_is_left = true;
         self.end_holds_of_way_forward();
     }
 }

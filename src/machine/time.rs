@@ -40,6 +40,7 @@ impl Machine {
     pub(super) fn clock_is_anew(&mut self, anew: ClockAnew) {
         self.now_ms = self.now_ms.max(anew.now_ms);
         self.moved_ms = self.now_ms;
+        self.shut_since = None;
         self.anchor = Anchor {
             run_ms: self.now_ms,
             unix_ms: anew.unix_ms,

@@ -181,7 +181,7 @@ fn complaints(drawn: &Drawn, ran: &Ran) -> Vec<String> {
         }
         for held in &drawn.held {
             let holds = held.holds(app, at_ms) && held.holds(app, at_ms.saturating_sub(UNDERWAY_MS));
-            if holds && attempt.forward && !attempt.target.contains("-b") {
+            if holds && attempt.forward {
                 wrong(format!("forward in a window: {} at {at_ms}", attempt.target));
             }
             if holds && !attempt.forward && !held.back && !said("RollBackNow") {
@@ -195,10 +195,6 @@ fn complaints(drawn: &Drawn, ran: &Ran) -> Vec<String> {
             Word::Pin(pinned) => target == pinned,
             _ => false,
         };
-        // Whoever tries the way back is under way until that is over.
-        if has("rehearse") {
-            continue;
-        }
         if let Some(one) = all
             .iter()
             .find(|one| one.forward && meant(one.target) && one.first_ms > at_ms + UNDERWAY_MS + away(drawn, *at_ms))
@@ -404,10 +400,7 @@ fn ends(drawn: &Drawn, ran: &Ran, wrong: &mut impl FnMut(String)) {
                     .collect();
                 wrong(format!("a good release is rolled back: {stops:?}"));
             }
-            // What hands have done meanwhile is theirs to take back.
-            let by_hand =
-                drawn.case.level == Level::L0 || drawn.words.iter().any(|(_, word)| *word == Word::Demote(Level::L0));
-            if !by_hand && census.on_old_verified + owed < census.targets {
+            if census.on_old_verified + owed < census.targets {
                 wrong(format!("rolled back and not on old: {census:?}, {owed} owed"));
             }
         }
@@ -418,14 +411,13 @@ fn ends(drawn: &Drawn, ran: &Ran, wrong: &mut impl FnMut(String)) {
         }
         Some(outcome) => {
             let nobody = drawn.person_ms.is_none();
-            let explained = ran.census.targets == owed
-                || nobody
-                    && (!good && !kinds.is_empty()
-                        || low
-                        || has("asks")
-                        || drawn.case.level == Level::L3 && !good
-                        || kinds.contains("roll_back_now")
-                        || kinds.contains("leave_debt") && (has("cut") || has("hang")));
+            let explained = nobody
+                && (!good && !kinds.is_empty()
+                    || low
+                    || has("asks")
+                    || drawn.case.level == Level::L3 && !good
+                    || kinds.contains("roll_back_now")
+                    || kinds.contains("leave_debt") && (has("cut") || has("hang")));
             if !explained {
                 wrong(format!(
                     "ends as {}: asks {:?}, next {:?}, open {:?}",

@@ -1,7 +1,7 @@
 //! Faults that exploring has found, each alone.
 #![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
 
-use unattended::upgrade::Clock;
+use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, Platform, TargetId};
 use unattended::{Level, Outcome};
 use unattended_simulated::InitialState;
 
@@ -10,8 +10,13 @@ use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, app_of, person};
 /// An application with two of eight that crash for ever, which is all that may be out: its rest is owed, and its lane at its end.
 fn blocked(seed: u64) -> Case {
     let mut case = Case::calm(4, 24);
-    case.targets.retain(|target| target.app != "app-1" || target.id.rsplit_once('-').unwrap().1.parse::<u32>().unwrap() < 8);
-    for target in case.targets.iter_mut().filter(|target| ["app-1-0", "app-1-1"].contains(&&*target.id)) {
+    case.targets
+        .retain(|target| target.app != "app-1" || target.id.rsplit_once('-').unwrap().1.parse::<u32>().unwrap() < 8);
+    for target in case
+        .targets
+        .iter_mut()
+        .filter(|target| ["app-1-0", "app-1-1"].contains(&&*target.id))
+    {
         target.state = InitialState::SidecarCrashing;
     }
     case.seed = seed;
@@ -27,8 +32,12 @@ fn begun_late(case: &Case, from_ms: u64) -> Vec<(u64, String)> {
     let clock = stage.sim.clock();
     let _ = stage.drive(clock.sleep_until(6 * 24 * HOUR_MS));
     let effects = stage.platform.effects().into_iter();
-    let late = effects.filter(|effect| effect.act == Act::Replace && effect.version.as_deref() == Some(NEW) && app_of(&effect.target) == "app-1");
-    late.filter(|effect| effect.at_ms > from_ms).map(|effect| (effect.at_ms / MINUTE_MS, effect.target)).collect()
+    let late = effects.filter(|effect| {
+        effect.act == Act::Replace && effect.version.as_deref() == Some(NEW) && app_of(&effect.target) == "app-1"
+    });
+    late.filter(|effect| effect.at_ms > from_ms)
+        .map(|effect| (effect.at_ms / MINUTE_MS, effect.target))
+        .collect()
 }
 
 /// Who is born into an application that has come to its end before its batches did begins as everybody does: not while it is frozen.
@@ -38,7 +47,11 @@ fn a_newborn_of_an_application_that_was_blocked_does_not_begin_in_a_freeze() {
     for seed in 0..30 {
         let mut case = blocked(seed);
         case.rules = "version: 1\npack: day\nowner: ops\nscope: all\nfreezes:\n  - {id: fair, select: {app: app-1}, from: 2026-11-23T15:00, until: 2026-12-20T00:00, zone: UTC, owner: fair, reason: fair}\n".to_owned();
-        found.extend(begun_late(&case, 7 * HOUR_MS + 10 * MINUTE_MS).into_iter().map(|late| (seed, late)));
+        found.extend(
+            begun_late(&case, 7 * HOUR_MS + 10 * MINUTE_MS)
+                .into_iter()
+                .map(|late| (seed, late)),
+        );
     }
     assert_eq!(found, []);
 }
@@ -60,7 +73,12 @@ fn a_change_of_which_nobody_is_left_comes_to_its_end() {
             }
         }
     });
-    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "pinned: {:?}", ended.summary.next);
+    assert_eq!(
+        ended.outcome,
+        Outcome::CompletedWithDebt,
+        "pinned: {:?}",
+        ended.summary.next
+    );
 }
 
 #[test]
@@ -77,5 +95,60 @@ fn a_change_of_which_everybody_was_ill_comes_to_its_end() {
             }
         }
     });
-    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "ill: {:?} {:?}", ended.summary.next, ended.codes());
+    assert_eq!(
+        ended.outcome,
+        Outcome::CompletedWithDebt,
+        "ill: {:?} {:?}",
+        ended.summary.next,
+        ended.codes()
+    );
+}
+
+/// What hands have done at L0 is so, also where they say it a moment after the change was to go back.
+#[test]
+fn what_hands_have_done_is_taken_back_though_it_was_said_after_the_word_to_go_back() {
+    let stage = Case::calm(4, 10).level(Level::L0).stage();
+    let (handle, clock, sim) = (
+        stage.handle.clone(),
+        stage.sim.clock(),
+        std::sync::Arc::clone(&stage.sim),
+    );
+    let ended = stage.run_beside(async move {
+        let mut number = 1_000_000;
+        let mut by_hand = async |offer: &unattended::Offer| {
+            number += 1;
+            let key = EffectKey {
+                attempt: AttemptId(number),
+                generation: Generation(1),
+                step: 0,
+                ordinal: 0,
+            };
+            sim.replace(&TargetId::from(offer.target.as_str()), &offer.version, &key)
+                .await;
+        };
+        clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+        let offers = handle.offers();
+        by_hand(&offers[0]).await;
+        handle.step(person(), offers[0].target.clone(), "done").unwrap();
+        clock.sleep_until(clock.now() + 2 * MINUTE_MS).await;
+        by_hand(&offers[1]).await;
+        handle.roll_back(person(), "it is slow").unwrap();
+        clock.sleep_until(clock.now() + 1_000).await;
+        let _ = handle.step(person(), offers[1].target.clone(), "done");
+        loop {
+            clock.sleep_until(clock.now() + MINUTE_MS).await;
+            for offer in handle.offers() {
+                by_hand(&offer).await;
+                let _ = handle.step(person(), offer.target, "back");
+            }
+        }
+    });
+    assert_eq!(
+        ended.sim.census().on_new_verified,
+        0,
+        "{:?} {:?}: {:?}",
+        ended.outcome,
+        ended.summary.debts,
+        ended.summary.decisions.iter().map(|one| &one.text).collect::<Vec<_>>()
+    );
 }

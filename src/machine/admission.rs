@@ -1,6 +1,6 @@
 //! Whether a lane may start what waits in it now: the rules are asked, with what people have said, and its classes must have room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use unattended_batching::{AppIndex, Event};
 use unattended_defense::{Decision, Direction, Guard, Need, Verdict};
@@ -257,6 +257,11 @@ impl Machine {
     /// Asks a person for the lanes that only a person can let go.
     pub(super) fn ask_for_lanes(&mut self, commands: &mut Commands) {
         let waiting = self.lanes.iter().filter(|lane| lane.needs_person()).count();
+        let rules: BTreeSet<(String, String)> = self.lanes.iter().filter_map(Lane::wants_by).collect();
+        if self.decides_by(7) && self.questions.about.rules.is_disjoint(&rules) {
+            // Nothing of what was asked about waits any more.
+            self.questions.close(QuestionKind::RuleWantsPerson);
+        }
         if waiting == 0 {
             if self.decides_by(4) {
                 self.questions.close(QuestionKind::RuleWantsPerson);
@@ -281,13 +286,20 @@ impl Machine {
                 "these lanes stay where they are, the others go on",
             )
         };
-        self.ask(QuestionKind::RuleWantsPerson, text, otherwise.to_owned(), commands);
+        if self.ask(QuestionKind::RuleWantsPerson, text, otherwise.to_owned(), commands) {
+            self.questions.about.rules = rules;
+        }
     }
 
-    /// A person let the lanes go that needed one, as far as that is for a person to say: the rules are asked again before they start.
+    /// A person let the lanes go that wait by the rules they were asked about, as far as that is for a person to say: the rules are asked
+    /// again before they start. What another rule has come to hold since may be another team's, and is asked about by itself.
     pub(super) fn allow_by_person(&mut self) {
+        let meant = std::mem::take(&mut self.questions.about.rules);
         for lane in 0..self.lanes.len() {
-            if self.lanes[lane].needs_person() {
+            let is_meant = self.lanes[lane]
+                .wants_by()
+                .is_some_and(|by| !self.decides_by(7) || meant.contains(&by));
+            if is_meant {
                 let hold = self.lanes[lane].hold.take();
                 if let Some(at) = hold.and_then(|hold| hold.record) {
                     self.record.hold_ended(at, self.now_ms);

@@ -187,8 +187,21 @@ impl Domains {
 
     pub(super) fn set_dark(&mut self, dark: BTreeSet<u32>) {
         self.dark = dark;
-        // Nobody shows anything of a region that cannot be reached: the next may be exposed.
+    }
+
+    /// Nobody shows anything of a region that cannot be reached: the next may be exposed.
+    pub(super) fn pass_over_dark(&mut self) {
         self.exposing = self.exposing.filter(|region| !self.dark.contains(region));
+    }
+
+    /// Since when nobody of a region can be reached, if nobody can.
+    fn dark_since(&self, region: u32) -> Option<u64> {
+        let of_region = self
+            .list
+            .iter()
+            .filter(|domain| domain.region == Some(region) && domain.living > 0);
+        let since: Option<Vec<u64>> = of_region.map(|domain| domain.silent_ms).collect();
+        since?.into_iter().max()
     }
 
     pub(super) fn is_away(&self, target: TargetIndex) -> bool {
@@ -436,6 +449,17 @@ impl Machine {
     pub(super) fn watch_regions(&mut self) {
         let Some(region) = self.domains.exposing else { return };
         let state = &self.classes[region as usize];
+        if self.decides_by(7)
+            && let Some(since_ms) = self.domains.dark_since(region)
+        {
+            // Where somebody of it runs the release, that it has gone silent may be the release's doing: the others wait as long as for
+            // whatever is blocked.
+            let patience_ms = self.setup.change.settings.blocked_patience_ms;
+            if state.exposed == 0 || self.now_ms - since_ms >= patience_ms {
+                self.domains.pass_over_dark();
+            }
+            return;
+        }
         let rested = matches!(state.fresh, Fresh::Counting(since)
             if self.seen_until_ms().saturating_sub(since) >= self.setup.change.settings.bake_ms);
         let name = self.tables.classes[region as usize].name.clone();

@@ -38,6 +38,10 @@ impl Machine {
             } else {
                 Course::Forward
             };
+            if self.decides_by(7) && self.course == Course::Forward {
+                // What stopped it is looked for anew: where it has passed meanwhile, nobody is left to be asked.
+                self.forget_stop();
+            }
             self.questions.clear();
             self.waits_for = None;
             self.moved_ms = self.now_ms;

@@ -288,6 +288,12 @@ impl Lane {
         self.hold.as_ref().is_some_and(Hold::needs_person)
     }
 
+    /// The rule that wants a person before it goes on, and whose it is.
+    pub(super) fn wants_by(&self) -> Option<(String, String)> {
+        let hold = self.hold.as_ref().filter(|hold| hold.needs_person())?;
+        Some((hold.view().by.clone(), hold.view().owner.clone()))
+    }
+
     /// What holds it, either way.
     pub(super) fn holds(&self) -> impl Iterator<Item = &Hold> {
         self.hold.iter().chain(&self.back_hold)

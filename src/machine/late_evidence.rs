@@ -37,7 +37,8 @@ impl Machine {
             let safety = self.judge.safety(class);
             let Some(metric) = self.contradiction(class, &safety) else {
                 if late && !self.decides_by(6) {
-                    return self.ask_to_go_on(&[class], commands);
+                    self.ask_to_go_on(&[class], commands);
+                    return;
                 }
                 // What speaks against the release in another class is asked about first.
                 late_ones.extend(late.then_some(class));
@@ -63,10 +64,32 @@ impl Machine {
                 1.0 / self.setup.change.settings.alpha,
             );
             let otherwise = "the change keeps its size".to_owned();
-            return self.ask(QuestionKind::RollBack, text, otherwise, commands);
+            if self.ask(QuestionKind::RollBack, text, otherwise, commands) {
+                self.questions.about.doubt = Some(class);
+            }
+            return;
+        }
+        if calm && self.decides_by(7) {
+            self.close_what_has_passed(&late_ones);
         }
         if !late_ones.is_empty() {
             self.ask_to_go_on(&late_ones, commands);
+        }
+    }
+
+    /// What was asked and is so no more is asked no more: evidence has come meanwhile, or what spoke against the release does not any more.
+    fn close_what_has_passed(&mut self, late_ones: &[u32]) {
+        let stage = |class: u32| self.classes[class as usize].stage;
+        let mut asked = self.questions.about.classes.iter();
+        if !asked.any(|(class, &at)| late_ones.contains(class) && stage(*class) == at) {
+            self.questions.close(QuestionKind::GoOnWithoutEvidence);
+        }
+        let Some(class) = self.questions.about.doubt else {
+            return;
+        };
+        if self.contradiction(class, &self.judge.safety(class)).is_none() && !self.stop_pending() {
+            self.questions.about.doubt = None;
+            self.questions.close(QuestionKind::RollBack);
         }
     }
 
@@ -103,17 +126,22 @@ impl Machine {
             safety.requests_seen,
         );
         let otherwise = "the change keeps its size and goes on waiting".to_owned();
-        self.ask(QuestionKind::GoOnWithoutEvidence, text, otherwise, commands);
+        if self.ask(QuestionKind::GoOnWithoutEvidence, text, otherwise, commands) {
+            let stage = |&class: &u32| (class, self.classes[class as usize].stage);
+            self.questions.about.classes = classes.iter().map(stage).collect();
+        }
     }
 
-    /// A person lets every class pass that has waited too long, and of which nothing speaks against the release.
+    /// A person lets every class pass that they were asked about, still waits, and of which nothing speaks against the release.
     pub(super) fn go_on_without_evidence(&mut self) {
+        let meant = std::mem::take(&mut self.questions.about.classes);
         let patience = self.setup.change.settings.patience_ms;
         for class in 0..u32::try_from(self.classes.len()).unwrap_or(u32::MAX) {
             let Fresh::Counting(since) = self.classes[class as usize].fresh else {
                 continue;
             };
-            let late = self.now_ms - since >= patience && self.is_shown_or_last(class);
+            let is_meant = !self.decides_by(7) || meant.get(&class) == Some(&self.classes[class as usize].stage);
+            let late = is_meant && self.now_ms - since >= patience && self.is_shown_or_last(class);
             let doubtful = || self.contradiction(class, &self.judge.safety(class)).is_some();
             if late && !(self.decides_by(6) && doubtful()) {
                 self.classes[class as usize].granted = true;

@@ -44,6 +44,7 @@ pub(crate) mod rules;
 mod seen;
 mod shadow;
 pub(crate) mod span;
+mod start_failures;
 mod steps;
 mod stop;
 mod surroundings;
@@ -68,7 +69,7 @@ use crate::around::Seen;
 use crate::input::{Decided, Header, Input};
 use crate::level::Act;
 use crate::notice::Desk;
-use crate::{Change, Level, Outcome, QuestionKind, RunError};
+use crate::{Change, Level, Outcome, RunError};
 
 use self::autonomy::Autonomy;
 use self::classes::ClassState;
@@ -143,8 +144,8 @@ pub(crate) struct Machine {
     questions: questions::Questions,
     /// Somebody who may not take the change back by a word has asked for it, and why.
     asked_back: Option<String>,
-    /// A person said: go on without evidence, leave debt, once for each question.
-    granted: Vec<QuestionKind>,
+    /// A person said to leave what is owed, and how many were then.
+    debts_left: Option<usize>,
     now_ms: u64,
     /// Which date it was at a moment of the run.
     anchor: time::Anchor,
@@ -188,7 +189,7 @@ pub(crate) struct Machine {
     /// The class that explained most when the stop was decided, and the statistic then.
     stop_scope: Option<String>,
     stop_ln_e: Option<f64>,
-    start_failures: stop::StartFailures,
+    start_failures: start_failures::StartFailures,
     debts: debts::Debts,
     /// Debts that are not excused by how the fleet was before.
     faulted: u64,
@@ -316,7 +317,7 @@ impl Machine {
             parked: Vec::new(),
             questions: questions::Questions::default(),
             asked_back: None,
-            granted: Vec::new(),
+            debts_left: None,
             now_ms,
             anchor: time::Anchor {
                 run_ms: now_ms,
@@ -347,7 +348,7 @@ impl Machine {
             stop_text: None,
             stop_scope: None,
             stop_ln_e: None,
-            start_failures: stop::StartFailures::default(),
+            start_failures: start_failures::StartFailures::default(),
             debts: debts::Debts::default(),
             faulted: 0,
             done_since: None,

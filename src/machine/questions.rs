@@ -1,5 +1,7 @@
 //! What people are asked, and what follows from their answers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::{Outcome, Question, QuestionKind};
 
 use super::lanes::Lane;
@@ -12,6 +14,19 @@ pub(super) struct Questions {
     open: Vec<Question>,
     /// Questions asked so far.
     asked: u64,
+    /// What those that are open are about: an answer is to what was asked, and not to what has come to be so since.
+    pub(super) about: About,
+}
+
+/// What open questions are about, by kind.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    /// Rules that want a person, each with whose it is.
+    pub(super) rules: BTreeSet<(String, String)>,
+    /// Classes that wait for evidence, each with its stage.
+    pub(super) classes: BTreeMap<u32, u16>,
+    /// The class whose own traffic speaks against the release.
+    pub(super) doubt: Option<u32>,
 }
 
 impl Questions {
@@ -106,7 +121,7 @@ impl Machine {
             QuestionKind::SetClassAside => self.set_aside_by_person(),
             QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
             QuestionKind::RuleWantsPerson => self.allow_by_person(),
-            QuestionKind::LeaveDebt => self.granted.push(QuestionKind::LeaveDebt),
+            QuestionKind::LeaveDebt => self.debts_left = Some(self.debts.len()),
             QuestionKind::Stalled => self.leave_the_rest(),
             QuestionKind::Begin => self.begin_by_person(),
             QuestionKind::NextBatch => self.confirm_batch(),
@@ -120,9 +135,10 @@ impl Machine {
 
     /// Asks a person, one question of each kind at a time, so that none waits behind one of a few lanes. What is to become of a stop is
     /// asked alone: it takes the place of what is asked about going on, which is asked again when that is decided.
-    pub(super) fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) {
+    /// Whether it is asked now.
+    pub(super) fn ask(&mut self, kind: QuestionKind, text: String, otherwise: String, commands: &mut Commands) -> bool {
         if !self.makes_room_for(kind) {
-            return;
+            return false;
         }
         let patience_ms = self.person_patience_ms;
         let by_ms = self.now_ms.saturating_add(patience_ms);
@@ -145,6 +161,7 @@ impl Machine {
         self.decide_text("person.asked", text, None);
         self.questions.insert(question);
         self.tell_people(commands);
+        true
     }
 
     /// Whether a question of this kind may be asked now; those that it takes the place of are closed.

@@ -77,6 +77,9 @@ impl Machine {
         let dark = (0u32..).zip(reached.iter().zip(&unreached));
         let dark = dark.filter(|(_, (reached, unreached))| **unreached && !**reached);
         self.domains.set_dark(dark.map(|(class, _)| class).collect());
+        if !self.decides_by(7) {
+            self.domains.pass_over_dark();
+        }
     }
 
     /// Those whose domain can be reached again take their turn as far as each of their classes lets them: it may have stood still while

@@ -212,7 +212,7 @@ impl Machine {
         self.moved_ms = at;
         self.scan_due = true;
         self.set_on_new(target, true);
-        self.start_failures.success();
+        self.note_success(target);
         self.targets[target.0 as usize].tries = 0;
         self.frontier.on(Event::Finished { id: target, at });
         let batch = self.frontier.lane(self.app_of(target)).open_batch;

@@ -80,7 +80,7 @@ impl Machine {
     pub(crate) fn told_ready(&mut self, target: TargetIndex) {
         self.touch(target);
         self.set_on_new(target, true);
-        self.start_failures.success();
+        self.note_success(target);
         let stratum = self.targets[target.0 as usize].stratum as usize;
         for at in 0..self.tables.strata_classes[stratum].len() {
             let class = self.tables.strata_classes[stratum][at];

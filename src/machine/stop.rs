@@ -1,6 +1,6 @@
 //! Stopping: what authorises it, what follows from it, and the way back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use unattended_batching::{Event, TargetIndex};
 use unattended_health::{Finding, Verdict};
@@ -10,92 +10,6 @@ use crate::{OnStop, Outcome, QuestionKind};
 use super::lanes::Lane;
 use super::span::span;
 use super::{Commands, Course, Machine, Target};
-
-/// Starts of the new version that its own gate refused: deterministic ones reject the release.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StartFailures {
-    /// Targets on which the new version crashed or failed a self-check twice in a row, while the old one served.
-    twice: BTreeSet<TargetIndex>,
-    /// Targets on which it crashed or failed a self-check at all.
-    once: BTreeSet<TargetIndex>,
-    /// How often it was said to be done by hand, and did not serve.
-    by_hand: BTreeMap<TargetIndex, u8>,
-    /// Targets on which it could not be verified in time three times in a row.
-    late: BTreeSet<TargetIndex>,
-    /// Starts that succeeded.
-    succeeded: u64,
-    last: Option<String>,
-}
-
-impl StartFailures {
-    /// Targets that it failed on.
-    pub(super) fn count(&self) -> usize {
-        self.failed().count()
-    }
-
-    /// Those that it failed on.
-    pub(super) fn failed(&self) -> impl Iterator<Item = TargetIndex> {
-        self.once.union(&self.late).copied()
-    }
-
-    /// What failed is no part of the change any more.
-    pub(super) fn forget(&mut self) {
-        *self = Self {
-            succeeded: self.succeeded,
-            ..Self::default()
-        };
-    }
-
-    pub(super) const fn success(&mut self) {
-        self.succeeded += 1;
-    }
-
-    /// The new version crashed, or failed a check, where the old one had served.
-    pub(super) fn gate_failed(&mut self, target: TargetIndex, why: String) {
-        if !self.once.insert(target) {
-            self.twice.insert(target);
-        }
-        self.last = Some(why);
-    }
-
-    /// What was said to be done by hand does not serve where the old version did. Why is not known: it may have crashed, or be late. So it
-    /// counts among the starts that failed, but only the third time as one that fails again and again.
-    pub(super) fn failed_by_hand(&mut self, target: TargetIndex, why: String) {
-        let tries = self.by_hand.entry(target).or_default();
-        *tries = tries.saturating_add(1);
-        let tries = *tries;
-        self.once.insert(target);
-        self.last = Some(why.clone());
-        self.timed_out(target, tries, why);
-    }
-
-    /// The new version was not verified in time, for the `tries`th time on this target.
-    pub(super) fn timed_out(&mut self, target: TargetIndex, tries: u8, why: String) {
-        if tries >= 3 {
-            self.late.insert(target);
-            self.last = Some(why);
-        }
-    }
-
-    /// Whether the gate rejects the release, in a fleet of so many. A chance failure does not repeat: the same target
-    /// twice, or most of the starts there were.
-    fn rejects(&self, fleet: u64) -> Option<String> {
-        let many = self.once.len() >= 3 && self.once.len() as u64 > self.succeeded;
-        let why = self.last.as_deref().unwrap_or_default();
-        if !self.twice.is_empty() || many {
-            return Some(format!(
-                "the new version does not start: its gate failed on {} targets, on {} of them twice; last: {why}",
-                self.once.len(),
-                self.twice.len()
-            ));
-        }
-        // Late alone may be the target's fault, or the platform's: a node too small for two copies lets no new one come up
-        // beside the old. So it must be more than one, if there is more than one, and many of those there were.
-        let late = self.late.len() as u64;
-        (late >= 2.min(fleet).max(1) && late * 20 > self.succeeded + late)
-            .then(|| format!("the new version does not come up: {late} targets were tried three times; last: {why}"))
-    }
-}
 
 impl Machine {
     /// Whether a stop has been authorised and somebody has yet to act on it.
@@ -137,7 +51,8 @@ impl Machine {
         if self.setup.change.settings.on_stop != OnStop::RollBack {
             let (done, meanwhile) = self.stop_in_words();
             let text = format!("{text}. {done} {}", self.stop_question());
-            return self.ask(QuestionKind::RollBack, text, meanwhile, commands);
+            self.ask(QuestionKind::RollBack, text, meanwhile, commands);
+            return;
         }
         match self.may_roll_back() {
             Ok(()) => {
@@ -158,7 +73,7 @@ impl Machine {
 
     /// What there is to stop for: the gate first, as it is certain.
     pub(super) fn stop_found(&self) -> Option<(&'static str, String)> {
-        if let Some(text) = self.start_failures.rejects(self.alive)
+        if let Some(text) = self.gate_rejects()
             && self.start_failures.count() > 2 * self.overruled.gate_failures
         {
             return Some(("stop.gate", text));
@@ -324,7 +239,14 @@ impl Machine {
         let is_late = |since_ms: u64| self.now_ms - since_ms >= patience;
         let stands = is_late(self.moved_ms);
         // Where nothing may grow, the few that are born meanwhile and have their attempts are no progress.
-        if self.ended().is_some() || self.is_halted() || !stands && !self.shut_since.is_some_and(is_late) {
+        if self.ended().is_some() || self.is_halted() {
+            return;
+        }
+        if !stands && !self.shut_since.is_some_and(is_late) {
+            if self.decides_by(7) {
+                // It moves again: an answer of now would leave behind what goes on.
+                self.questions.close(QuestionKind::Stalled);
+            }
             return;
         }
         let waited = span(patience);
@@ -351,6 +273,10 @@ impl Machine {
                 Verdict::Hold(hold) if self.in_flight == 0 => (
                     "change.unjudged",
                     format!("everything is upgraded and cannot be judged for {waited}: {hold}"),
+                ),
+                _ if self.in_flight == 0 && self.decides_by(7) => (
+                    "change.unjudged",
+                    format!("nobody is left to be changed, and the change has not come to its end for {waited}"),
                 ),
                 _ => (
                     "attempts.unseen",
@@ -471,83 +397,5 @@ impl Machine {
         }
         self.rest_is_left = true;
         self.end_holds_of_way_forward();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn starts(succeeded: u64, failed: u32, late: u32) -> StartFailures {
-        let mut starts = StartFailures::default();
-        (0..succeeded).for_each(|_| starts.success());
-        (0..failed).for_each(|at| starts.gate_failed(TargetIndex(at), "it crashed".to_owned()));
-        (0..late).for_each(|at| starts.timed_out(TargetIndex(1_000 + at), 3, "it is late".to_owned()));
-        starts
-    }
-
-    #[test]
-    fn chance_failures_of_many_starts_reject_nothing() {
-        // As many targets as may fail once beside those that did not, and one more.
-        for (succeeded, failed, rejects) in [
-            (0, 2, false),
-            (0, 3, true),
-            (3, 3, false),
-            (2, 3, true),
-            (100, 30, false),
-        ] {
-            let starts = starts(succeeded, failed, 0);
-            assert_eq!(starts.rejects(1_000).is_some(), rejects, "{failed} beside {succeeded}");
-        }
-        let mut twice = starts(1_000, 1, 0);
-        twice.gate_failed(TargetIndex(0), "again".to_owned());
-        assert!(twice.rejects(10_000).is_some(), "the same target twice");
-    }
-
-    #[test]
-    fn by_hand_the_same_target_twice_is_chance_and_many_thrice_are_not() {
-        let by_hand = |succeeded: u64, targets: u32, times: u8| {
-            let mut starts = starts(succeeded, 0, 0);
-            for at in 0..targets {
-                (0..times).for_each(|_| starts.failed_by_hand(TargetIndex(at), "it does not serve".to_owned()));
-            }
-            starts
-        };
-        for (succeeded, targets, times, rejects) in [
-            (1_000, 10, 2, false),
-            (1_000, 10, 3, false),
-            (37, 2, 3, true),
-            (2, 3, 1, true),
-            (3, 3, 1, false),
-        ] {
-            let starts = by_hand(succeeded, targets, times);
-            assert_eq!(
-                starts.rejects(10_000).is_some(),
-                rejects,
-                "{targets} {times} times beside {succeeded}"
-            );
-            assert_eq!(starts.count(), targets as usize);
-        }
-    }
-
-    #[test]
-    fn late_ones_reject_where_they_are_many_and_more_than_one_of_more_than_one() {
-        for (succeeded, late, fleet, rejects) in [
-            (0, 1, 1, true),
-            (0, 1, 2, false),
-            (0, 2, 2, true),
-            (38, 2, 100, false),
-            (37, 2, 100, true),
-        ] {
-            let starts = starts(succeeded, 0, late);
-            assert_eq!(
-                starts.rejects(fleet).is_some(),
-                rejects,
-                "{late} late beside {succeeded} of {fleet}"
-            );
-        }
-        let mut twice = StartFailures::default();
-        twice.timed_out(TargetIndex(0), 2, "it is late".to_owned());
-        assert_eq!(twice.count(), 0, "twice is not three times");
     }
 }

@@ -401,7 +401,14 @@ fn rules_have_their_say_and_starts_that_fail_their_gate_stop_it() {
         None,
         "one chance failure stops nothing"
     );
-    let twice = format!("{}{fail}{fail}{}", &lines[..at], &lines[at..]);
+    let odd = format!("{}{fail}{fail}{}", &lines[..at], &lines[at..]);
+    assert_eq!(
+        read(&odd, Guard::empty()).unwrap().stop,
+        None,
+        "one odd host stops nothing"
+    );
+    let other = fail.replace("t-0", "t-1");
+    let twice = format!("{}{fail}{fail}{other}{other}{}", &lines[..at], &lines[at..]);
     let stop = read(&twice, Guard::empty()).unwrap().stop.unwrap();
     assert_eq!((stop.what.as_str(), stop.at_ms, stop.exposed), ("stop.gate", 61_000, 2));
     assert!(stop.why.contains("it crashed"), "{stop:?}");

@@ -1,0 +1,218 @@
+//! What an answer is to: what was asked, as long as it is so. What has passed is asked no more, and who comes later is asked about by itself.
+#![expect(clippy::unwrap_used, reason = "a failure of a helper is a failed test")]
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use unattended::batching::{Ramp, pct};
+use unattended::defense::{Answer, Ask, Check, CheckError, Code, Outcome as Seen};
+use unattended::upgrade::{Clock, MemoryJournal};
+use unattended::{Level, Outcome, QuestionKind};
+
+use crate::domains::region_of;
+use crate::support::{Case, HOUR_MS, MINUTE_MS, START_WALL_MS, Stage, person};
+
+/// The orders to an application so far.
+fn orders(stage: &Stage, app: &str) -> usize {
+    let effects = stage.platform.effects().into_iter();
+    effects
+        .filter(|effect| crate::support::app_of(&effect.target) == app)
+        .count()
+}
+
+fn until(stage: &mut Stage, at_ms: u64) -> Option<Outcome> {
+    let clock = stage.sim.clock();
+    stage.drive(clock.sleep_until(at_ms)).unwrap().map(Result::unwrap)
+}
+
+#[test]
+fn a_yes_lets_go_the_lanes_that_were_asked_about_and_no_other_team_s() {
+    let mut case = Case::calm(6, 20);
+    case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(30), pct(100)]).unwrap());
+    case.rules = "version: 1
+pack: shop
+owner: platform
+scope: all
+rules:
+  - {id: new-hands, kind: person, select: {app: app-0}, owner: team-pay, step: batch, reason: nobody knows them}
+  - {id: bank, kind: person, select: {app: app-1}, owner: team-bank, step: batch, reason: the bank must be asked}
+freezes:
+  - {id: morning, select: {app: app-1}, from: 2026-11-23T07:00, until: 2026-11-23T10:00, zone: UTC, owner: team-bank, reason: opening}
+"
+    .to_owned();
+    let mut stage = case.stage();
+    until(&mut stage, HOUR_MS);
+    let first = stage.handle.question().unwrap();
+    assert!(first.text.starts_with("app-0 needs a person's word"), "{}", first.text);
+    until(&mut stage, 3 * HOUR_MS);
+    stage
+        .handle
+        .answering(first.id)
+        .approve(person(), "pay says yes")
+        .unwrap();
+    until(&mut stage, 3 * HOUR_MS + 30 * MINUTE_MS);
+    assert!(orders(&stage, "app-0") > 0);
+    assert_eq!(orders(&stage, "app-1"), 0);
+    let second = stage.handle.question().unwrap();
+    assert!(
+        second.id > first.id && second.text.starts_with("app-1 needs"),
+        "{}",
+        second.text
+    );
+}
+
+#[test]
+fn what_evidence_answers_meanwhile_is_asked_no_more() {
+    let mut case = Case::calm(6, 20);
+    case.world.requests_per_s_median = 1.0;
+    case.settings.patience_ms = HOUR_MS;
+    let mut stage = case.stage();
+    let mut asked = false;
+    for at in 1..40 * 6 {
+        let ended = until(&mut stage, at * 10 * MINUTE_MS);
+        let (all, open) = (stage.handle.progress().unwrap(), stage.handle.question());
+        asked |= open.is_some();
+        assert!(
+            open.is_none() || all.exposed < all.targets,
+            "everything is there, and {open:?}"
+        );
+        if ended.is_some() {
+            assert_eq!(ended, Some(Outcome::Completed));
+            break;
+        }
+    }
+    assert!(asked, "evidence was late once");
+    assert_eq!(stage.handle.summary().unwrap().human_actions, 0);
+}
+
+/// Holds everything between two times of the run.
+#[derive(Debug)]
+struct Holds(i64, i64);
+
+#[async_trait]
+impl Check for Holds {
+    async fn judge(&self, ask: &Ask<'_>) -> Result<Seen, CheckError> {
+        let holds = (self.0..self.1).contains(&(ask.now_ms - START_WALL_MS));
+        let why = || Answer::hold(Code::Own("capacity.low".to_owned()), None);
+        Ok(Seen::against(1, if holds { vec![why()] } else { Vec::new() }))
+    }
+}
+
+#[test]
+fn what_moves_again_is_not_left_behind_by_a_late_word() {
+    let mut case = Case::calm(6, 20);
+    case.settings.patience_ms = HOUR_MS;
+    let minute = i64::try_from(MINUTE_MS).unwrap();
+    case.check = Some(Arc::new(Holds(30 * minute, 360 * minute)));
+    let mut stage = case.stage();
+    until(&mut stage, 5 * HOUR_MS);
+    let stalled = stage.handle.question().unwrap();
+    assert_eq!(stalled.kind, QuestionKind::Stalled);
+    until(&mut stage, 6 * HOUR_MS + 40 * MINUTE_MS);
+    assert!(stage.handle.questions().iter().all(|open| open.id != stalled.id));
+    // There is nothing any more to say yes to.
+    let _ = stage.handle.answering(stalled.id).approve(person(), "leave it");
+    assert_eq!(until(&mut stage, 60 * HOUR_MS), Some(Outcome::Completed));
+    assert_eq!(stage.handle.summary().unwrap().debts, []);
+}
+
+/// Four of the first thirty crash, once each.
+fn crash_early() -> Case {
+    let mut case = Case::calm(10, 30).level(Level::L3);
+    case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(100)]).unwrap());
+    let plan = case.plan();
+    for &target in plan.targets(0).iter().step_by(7).take(4) {
+        let labels = &mut case.targets[target.0 as usize].labels;
+        labels.push(("host".to_owned(), "odd".to_owned()));
+    }
+    case.settings.tries = 1;
+    case.release("crash@host=odd")
+}
+
+#[test]
+fn fast_crashes_are_not_most_of_the_starts_while_the_others_come_up() {
+    let ended = crash_early().level(Level::L4).run();
+    assert!(!ended.codes().contains(&"stop.gate"), "{:?}", ended.codes());
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    assert_eq!(ended.summary.debts.len(), 4);
+}
+
+#[test]
+fn one_odd_host_of_many_is_owed_and_takes_nobody_back() {
+    let mut case = Case::calm(20, 100);
+    let plan = case.plan();
+    let late = plan.targets(plan.batch_count() - 2);
+    let odd = late[late.len() / 2].0 as usize;
+    case.targets[odd].labels.push(("host".to_owned(), "odd".to_owned()));
+    let odd = case.targets[odd].id.clone();
+    let ended = case.release("crash@host=odd").run();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{:?}", ended.codes());
+    let owed: Vec<&str> = ended.summary.debts.iter().map(|debt| debt.target.as_str()).collect();
+    assert_eq!(owed, [odd.as_str()]);
+}
+
+#[test]
+fn a_stop_that_nobody_answered_is_asked_again() {
+    let mut case = Case::calm(8, 30).release("errors=x20").level(Level::L3);
+    case.settings.person_patience_ms = HOUR_MS;
+    let dir = tempfile::tempdir().unwrap();
+    case.log = Some(dir.path().join("world"));
+    let journal = Arc::new(MemoryJournal::new());
+    let first = case.stage_over(Arc::<MemoryJournal>::clone(&journal)).run();
+    assert_eq!(first.outcome, Outcome::Waiting);
+    drop(first);
+    let mut second = case.stage_over(journal);
+    until(&mut second, 2 * HOUR_MS);
+    let asked = second.handle.question().unwrap();
+    assert_eq!(asked.kind, QuestionKind::RollBack, "{}", asked.text);
+    second
+        .handle
+        .answering(asked.id)
+        .approve(person(), "it is slow")
+        .unwrap();
+    assert_eq!(until(&mut second, 12 * HOUR_MS), Some(Outcome::RolledBack));
+}
+
+#[test]
+fn a_region_that_goes_dark_in_its_first_exposure_keeps_its_turn_for_a_while() {
+    for (dark_ms, waits) in [(HOUR_MS, true), (12 * HOUR_MS, false)] {
+        let stage = crate::domains::case().stage();
+        let dark: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let (first, switch) = (Arc::new(Mutex::new(None)), Arc::clone(&dark));
+        stage.platform.silent_where(move |targets| {
+            let dark = *switch.lock();
+            targets.iter().any(|target| Some(region_of(target.as_str())) == dark)
+        });
+        let seen = Arc::clone(&first);
+        stage.platform.before_each(move |effect| {
+            if effect.disturbs() {
+                seen.lock().get_or_insert(region_of(&effect.target));
+            }
+        });
+        let (clock, handle) = (stage.sim.clock(), stage.handle.clone());
+        let ended = stage.run_beside(async move {
+            // Some of it have come up, and have shown nothing.
+            while handle.progress().is_none_or(|progress| progress.exposed == 0) {
+                clock.sleep_until(clock.now() + MINUTE_MS).await;
+            }
+            *dark.lock() = *first.lock();
+            clock.sleep_until(clock.now() + dark_ms).await;
+            *dark.lock() = None;
+        });
+        let whole = [Outcome::CompletedWithDebt, Outcome::Completed][usize::from(waits)];
+        assert_eq!(ended.outcome, whole);
+        let named = |code: &str| {
+            let of_code = ended.summary.decisions.iter().filter(move |one| one.code == code);
+            of_code.map(|one| one.at_ms).collect::<Vec<_>>()
+        };
+        let (firsts, shown) = (named("region.first"), named("region.shown"));
+        assert_eq!(
+            firsts[1] >= shown[0],
+            waits,
+            "dark for {dark_ms}: begun at {firsts:?}, shown at {shown:?}"
+        );
+        // As long as for whatever is blocked.
+        assert!(firsts[1] < dark_ms.min(7 * HOUR_MS) + 2 * HOUR_MS, "{firsts:?}");
+    }
+}

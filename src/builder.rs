@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use unattended_batching::{AppIndex, Plan, Proof, verify};
-use unattended_defense::{Check, CheckedGuard, Direction, Guard, Need, Terms};
+use unattended_defense::{Check, CheckedGuard, Counts, Direction, Guard, Need, Terms};
 use unattended_health::{Member, MetricSource};
 use unattended_selfheal::{Healer, NodeId};
 use unattended_upgrade::{
@@ -472,13 +472,18 @@ impl Autopilot {
         };
         let Planned { setup, .. } = self.plan(change)?;
         let tables = Tables::new(&setup.change.fleet, &setup.plan);
-        let asked = Asked {
-            direction: Direction::Forward,
-            need,
-            around: &Around::default(),
-            unix_ms,
-        };
         let held = (0..setup.change.fleet.app_count()).map(AppIndex).filter_map(|app| {
+            let asked = Asked {
+                direction: Direction::Forward,
+                need,
+                counts: Counts {
+                    batch: Some(1),
+                    scope: Some(u64::from(setup.change.fleet.app_size(app))),
+                    in_flight: None,
+                },
+                around: &Around::default(),
+                unix_ms,
+            };
             let decision = asked.of(&setup, &tables, &setup.guard, app);
             (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
         });

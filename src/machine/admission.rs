@@ -144,13 +144,14 @@ impl Machine {
     /// What these rules say of a lane of which so many wait.
     pub(super) fn answer_of(&self, guard: &Guard, app: AppIndex, direction: Direction, waiting: u32) -> Decision {
         if direction == Direction::Forward {
-            let whole = self.ask_rules(guard, app, direction, self.need(app, waiting));
+            let whole = self.ask_rules_of(guard, app, direction, self.need(app, waiting), waiting);
             if whole.verdict.may_start() || whole.next_feasible.is_some() {
                 return whole;
             }
         }
         // A batch too long for every window goes in pieces that fit: one wave at a time.
-        self.ask_rules(guard, app, direction, self.wave())
+        let at_once = self.setup.plan.app_cap(app).max(1).min(waiting);
+        self.ask_rules_of(guard, app, direction, self.wave(), at_once)
     }
 
     /// What is left of a decision of rules with a person's word for this slice, if there is one.
@@ -179,6 +180,7 @@ impl Machine {
     /// The hold of a lane that a decision of the rules makes, and its record.
     pub(super) fn hold_by(&mut self, app: AppIndex, decision: &Decision, before: Option<u64>) -> Hold {
         let ends = match decision.verdict {
+            Verdict::Hold { until: Some(_) } if self.never_opens(app, decision) => None,
             Verdict::Hold { until } => decision.next_feasible.or(until).map(|until| self.run_ms(until)),
             _ => None,
         };

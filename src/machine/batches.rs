@@ -14,8 +14,10 @@ impl Machine {
     /// Whether a lane may open its part of a batch; if not, a person is asked for all of it.
     pub(super) fn may_open(&mut self, batch: u16, targets: u32) -> bool {
         if !self.confirms_batches() {
-            // Who comes to this level keeps what is open.
-            self.autonomy.confirmed = self.autonomy.confirmed.max(Some(batch));
+            // Who comes to this level keeps what is open, each lane its own: that one lane is far ahead is no word for the others. It was, in
+            // earlier versions.
+            let begun = if self.decides_by(7) { 0 } else { batch };
+            self.autonomy.confirmed = self.autonomy.confirmed.max(Some(begun));
             return true;
         }
         if self.autonomy.confirmed >= Some(batch) {

@@ -1,7 +1,7 @@
 //! What rules are asked about a lane.
 
 use unattended_batching::AppIndex;
-use unattended_defense::{Code, Decision, Direction, Guard, Need, Request, Scope};
+use unattended_defense::{Code, Counts, Decision, Direction, Guard, Need, Request, Scope};
 
 use crate::Around;
 
@@ -11,13 +11,49 @@ use super::{Machine, Setup};
 impl Machine {
     /// What these rules say of a lane now.
     pub(super) fn ask_rules(&self, guard: &Guard, app: AppIndex, direction: Direction, need: Need) -> Decision {
+        self.ask_rules_of(guard, app, direction, need, 1)
+    }
+
+    /// The same of so many targets at once. How many of the change are on their way altogether is not said: the lanes that are asked about at
+    /// one look would each be given the whole of what is left.
+    pub(super) fn ask_rules_of(
+        &self,
+        guard: &Guard,
+        app: AppIndex,
+        direction: Direction,
+        need: Need,
+        batch: u32,
+    ) -> Decision {
+        let counts = Counts {
+            batch: Some(u64::from(batch)),
+            scope: Some(u64::from(self.setup.change.fleet.app_size(app))),
+            in_flight: None,
+        };
         let asked = Asked {
             direction,
             need,
+            counts: if self.decides_by(7) { counts } else { Counts::default() },
             around: &self.around.around,
             unix_ms: self.unix_ms(self.now_ms),
         };
         self.with_checks(asked.of(&self.setup, &self.tables, guard, app), direction)
+    }
+
+    /// Whether the packs know no start within their horizon: a window that ends is no beginning where another holds it then, and so for ever.
+    /// Of what checks hold, and of applications that are asked about by part, they do not say when they may start.
+    pub(super) fn never_opens(&self, app: AppIndex, decision: &Decision) -> bool {
+        if !self.decides_by(7) || decision.next_feasible.is_some() || !self.around.findings.is_empty() {
+            return false;
+        }
+        let asked = Asked {
+            direction: Direction::Forward,
+            need: self.wave(),
+            counts: Counts::default(),
+            around: &self.around.around,
+            unix_ms: self.unix_ms(self.now_ms),
+        };
+        let whole = asked.as_whole(&self.setup, &self.tables, &self.setup.guard, app);
+        !is_mixed(&whole, self.tables.app_parts[app.0 as usize].len()) && whole.next_feasible.is_none()
     }
 
     pub(super) fn scope_of(&self, app: AppIndex) -> Scope {
@@ -29,6 +65,7 @@ impl Machine {
 pub(crate) struct Asked<'a> {
     pub(crate) direction: Direction,
     pub(crate) need: Need,
+    pub(crate) counts: Counts,
     pub(crate) around: &'a Around,
     pub(crate) unix_ms: i64,
 }
@@ -37,13 +74,9 @@ impl Asked<'_> {
     /// What the rules say of an application. It is asked about as a whole; where change windows are open for a part of it only, of each
     /// part, since a whole that is neither in nor out is something that no rule can tell. The strictest answer holds: a lane moves as one.
     pub(crate) fn of(&self, setup: &Setup, tables: &Tables, guard: &Guard, app: AppIndex) -> Decision {
-        let whole = guard.decide(&self.about(setup, scope_of(setup, tables, app)), self.unix_ms);
+        let whole = self.as_whole(setup, tables, guard, app);
         let parts = &tables.app_parts[app.0 as usize];
-        let mixed = |decision: &Decision| {
-            let mut findings = decision.findings.iter().chain(&decision.shadow);
-            findings.any(|finding| finding.code == Code::LabelMixed)
-        };
-        if parts.len() < 2 || !mixed(&whole) {
+        if !is_mixed(&whole, parts.len()) {
             return whole;
         }
         let fleet = &setup.change.fleet;
@@ -59,18 +92,29 @@ impl Asked<'_> {
         joined.unwrap_or(whole)
     }
 
+    fn as_whole(&self, setup: &Setup, tables: &Tables, guard: &Guard, app: AppIndex) -> Decision {
+        guard.decide(&self.about(setup, scope_of(setup, tables, app)), self.unix_ms)
+    }
+
     fn about(&self, setup: &Setup, scope: Scope) -> Request {
         let request = Request::pre(setup.change.id.as_str())
             .scope(scope)
             .facts(self.around.facts.clone())
             .direction(self.direction)
             .started(setup.header.began_unix_ms)
-            .need(self.need);
+            .need(self.need)
+            .counts(self.counts);
         match &self.around.others {
             Some(others) => request.others(others),
             None => request,
         }
     }
+}
+
+/// Whether an application of so many parts has to be asked about by part.
+fn is_mixed(whole: &Decision, parts: usize) -> bool {
+    let mut findings = whole.findings.iter().chain(&whole.shadow);
+    parts > 1 && findings.any(|finding| finding.code == Code::LabelMixed)
 }
 
 /// A lane as rules know it: its application, with every label that any of its targets has.

@@ -216,3 +216,85 @@ fn a_region_that_goes_dark_in_its_first_exposure_keeps_its_turn_for_a_while() {
         assert!(firsts[1] < dark_ms.min(7 * HOUR_MS) + 2 * HOUR_MS, "{firsts:?}");
     }
 }
+
+/// Two packs with a change window each day, of which one begins when the other has ended.
+#[test]
+fn windows_that_never_meet_are_no_reason_to_wait_for_ever_in_silence() {
+    let window = |id: &str, from: &str| {
+        format!(
+            "version: 1\npack: {id}\nowner: {id}\nscope: {{app: app-0}}\nwindows:\n  \
+             - {{id: {id}, kind: change, weekly: {{days: daily, from: \"{from}\", for: 3h}}, zone: UTC, reason: quiet}}\n"
+        )
+    };
+    let mut case = Case::calm(3, 10);
+    case.rules = format!("{}---\n{}", window("early", "08:00"), window("late", "12:00"));
+    let mut stage = case.stage();
+    // What the others have to do takes some days, and the patience three more.
+    until(&mut stage, 5 * 24 * HOUR_MS);
+    let asked = stage.handle.question().unwrap();
+    assert_eq!(asked.kind, QuestionKind::Stalled, "{}", asked.text);
+    let held = stage.handle.summary().unwrap().holds;
+    // Of those that stand now nobody knows an end.
+    let now_ms = stage.sim.clock().now();
+    let known = held
+        .iter()
+        .filter(|hold| hold.until_ms.is_some_and(|until| until > now_ms));
+    assert_eq!(known.count(), 0, "{held:?}");
+    let told = stage.handle.notices();
+    assert!(told.iter().any(|notice| notice.code == "lane.closed"), "{told:?}");
+    stage
+        .handle
+        .answering(asked.id)
+        .approve(person(), "leave them")
+        .unwrap();
+    let ended = until(&mut stage, 7 * 24 * HOUR_MS);
+    assert_eq!(ended, Some(Outcome::CompletedWithDebt));
+}
+
+/// A rule about how many are in a batch is told how many are.
+#[test]
+fn rules_are_told_how_many_would_start() {
+    let mut case = Case::calm(3, 40);
+    case.rules = "version: 1
+pack: size
+owner: ops
+scope: all
+rules:
+  - {id: small, kind: condition, if: {fact: counts.batch, above: 2}, then: {allow_limited: 2}, owner: ops, reason: small steps}
+  - {id: big, kind: condition, if: {fact: counts.scope, above: 1000}, then: needs_person, owner: ops, reason: too many}
+"
+    .to_owned();
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    assert_eq!(ended.summary.human_actions, 0);
+}
+
+/// At L4 one application is far ahead; from L2 on each batch of the others takes a word all the same.
+#[test]
+fn who_comes_to_l2_opens_nothing_more_without_a_word_however_far_one_lane_is() {
+    let mut case = Case::calm(6, 60);
+    case.policy = case
+        .policy
+        .ramp(Ramp::steps([pct(2), pct(5), pct(20), pct(50), pct(100)]).unwrap());
+    for after_ms in [30 * MINUTE_MS, 2 * HOUR_MS, 3 * HOUR_MS, 4 * HOUR_MS] {
+        let mut stage = case.stage();
+        if until(&mut stage, after_ms).is_some() {
+            continue;
+        }
+        stage.handle.demote(person(), Level::L2, "hands on").unwrap();
+        until(&mut stage, after_ms + HOUR_MS);
+        let opened = |stage: &Stage| {
+            let all = stage.handle.summary().unwrap().decisions;
+            all.iter()
+                .filter(|one| one.code == "lane.opened")
+                .map(|one| one.at_ms)
+                .max()
+        };
+        let before = opened(&stage);
+        until(&mut stage, after_ms + 48 * HOUR_MS);
+        assert_eq!(opened(&stage), before, "after {} min", after_ms / MINUTE_MS);
+        assert!(before <= Some(after_ms + MINUTE_MS), "{before:?}");
+        assert!(stage.handle.question().is_some());
+    }
+}

@@ -54,7 +54,7 @@ pub(crate) struct Case {
     pub(crate) mode: Wanted,
     pub(crate) settings: Settings,
     pub(crate) policy: Policy,
-    /// A rule pack; empty for none.
+    /// A rule pack, and after a `---` another; empty for none.
     pub(crate) rules: String,
     /// The world's memory on disk.
     pub(crate) log: Option<PathBuf>,
@@ -164,7 +164,8 @@ impl Case {
         if self.rules.is_empty() {
             Guard::empty()
         } else {
-            Guard::from_yaml("pack.yaml", &self.rules).unwrap()
+            let names = ["pack.yaml", "other.yaml"];
+            Guard::from_packs(names.into_iter().zip(self.rules.split("---\n"))).unwrap()
         }
     }
 

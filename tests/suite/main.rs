@@ -26,6 +26,7 @@ mod hung;
 mod interference;
 mod laws;
 mod levels;
+mod next;
 mod notices;
 mod one_way;
 mod orders;

@@ -44,7 +44,13 @@ mod tests {
     #[test]
     fn a_turn_is_above_the_one_before_also_where_the_clock_steps_back() {
         let mut before = 0;
-        for (turn, unix_ms) in (1..).zip([1_760_000_000_000, 1_760_000_000_000, 1_700_000_000_000, -5, 1_760_000_100_000]) {
+        for (turn, unix_ms) in (1..).zip([
+            1_760_000_000_000,
+            1_760_000_000_000,
+            1_700_000_000_000,
+            -5,
+            1_760_000_100_000,
+        ]) {
             let first = of_turn(turn, unix_ms, before);
             assert!(first >= before + OF_A_TURN, "{turn}");
             before = first;

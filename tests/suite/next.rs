@@ -257,7 +257,7 @@ fn of_two_controllers_with_a_journal_each_the_one_that_began_later_goes_on() {
         assert!(
             late.replaced(0) > late.replaced(u64::MAX) && ended_ms < clock.now() && early.replaced(ended_ms + 1) == 0
         );
-        assert_eq!(early.differs() || late.differs(), false);
+        assert!(!early.differs() && !late.differs());
         assert!(early.told("run.failed") && !late.told("targets.taken_over"));
         let (early, late) = (early.summary(), late.summary());
         let blamed: Vec<_> = early

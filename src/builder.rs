@@ -323,6 +323,7 @@ where
             mode: choice.mode,
             outlook: Arc::new(Outlook { feed, checks }),
             hospital,
+            turn: None,
         };
         Ok(Autopilot {
             world,
@@ -391,9 +392,11 @@ impl Autopilot {
         &self.choice
     }
 
-    /// Attempts begin under this generation, or above: others may have been at the same targets before.
-    pub(crate) fn generation(mut self, first: u64) -> Self {
-        self.driver = self.driver.first_generation(first);
+    /// Attempts begin above what the queue gives, which is asked when the change begins, and not above the date; those of a change that
+    /// goes by decisions of before 7 above what its turn alone gave.
+    pub(crate) fn generation(mut self, by_turn: u64, generation: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.driver = self.driver.first_generation(by_turn);
+        self.world.turn = Some(Box::new(generation));
         self
     }
 
@@ -437,6 +440,7 @@ impl Autopilot {
             mode,
             outlook,
             hospital,
+            turn,
         } = self.world;
         let world = World {
             platform: Arc::new(Told::new(platform, Arc::clone(&shared))),
@@ -451,6 +455,7 @@ impl Autopilot {
             mode,
             outlook,
             hospital,
+            turn,
         };
         let run = Run::run(world, planned, self.driver, shared);
         // Boxed: it is large, and would be compiled anew for every program that awaits it.

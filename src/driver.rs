@@ -6,6 +6,7 @@ mod domains;
 mod heal;
 mod looks;
 mod metrics;
+mod others;
 mod own;
 mod telling;
 mod turn;
@@ -52,6 +53,8 @@ pub(crate) struct World {
     pub(crate) mode: Mode,
     pub(crate) outlook: Arc<Outlook>,
     pub(crate) hospital: Option<Hospital>,
+    /// Above which generation it begins by its turn in a queue.
+    pub(crate) turn: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 /// Turns whose inputs may wait for the next write while nothing follows from them.
@@ -173,6 +176,7 @@ impl Run {
         let past = self.past(&setup.header).await?;
         let (machine, end) = match past {
             Some((header, history)) => {
+                self.begin_above_others(&header)?;
                 let setup = Setup { header, ..setup };
                 let machine = Machine::new(setup, &history)?;
                 let taken_up = self.replay(machine, wanted).await?;
@@ -191,6 +195,7 @@ impl Run {
                     began_unix_ms: self.world.clock.wall(),
                     ..setup.header.clone()
                 };
+                self.begin_above_others(&header)?;
                 let known = self.look_back(&setup).await?;
                 if let Some(why) = known.refuses() {
                     let (from, why) = (setup.change.from.to_string(), why.to_owned());
@@ -297,6 +302,7 @@ impl Run {
         loop {
             let now_ms = self.world.clock.now();
             self.take_orders()?;
+            self.leave_to_others()?;
             self.tell_open(None);
             self.watch_permit(refusal(self.world.permit.as_ref()))?;
             self.read_news(now_ms).await?;

@@ -121,6 +121,20 @@ pub enum RunError {
         /// Where the journal ends.
         found: Position,
     },
+    /// Targets take no orders of this change any more, since they have had some of a later generation. This run has ended; nothing that it
+    /// has not reached is touched.
+    #[error(
+        "another controller acts on the targets of this change, {targets} of them so far, {target} for one: they have taken orders of a \
+         later generation, or run a version that is neither the one before nor the one wanted. Let one of the two go on. If there is no \
+         other, the clock of one was wrong when its change began: set it right and begin anew over a new journal, or, where targets have \
+         taken orders of a date to come, above that (`DriverConfig::first_generation`)"
+    )]
+    TakenOver {
+        /// How many have been taken over since the run began.
+        targets: u64,
+        /// One of them.
+        target: String,
+    },
     /// The journal could not be read.
     #[error(transparent)]
     Append(#[from] JournalError),

@@ -86,6 +86,7 @@ mod earned;
 mod error;
 mod events;
 mod fold;
+mod generation;
 mod handle;
 mod input;
 mod leaving;

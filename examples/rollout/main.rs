@@ -250,6 +250,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
             error @ (unattended::RunError::OtherChange { .. }
             | unattended::RunError::LaterDecisions { .. }
             | unattended::RunError::OtherController { .. }
+            | unattended::RunError::TakenOver { .. }
             | unattended::RunError::NoWayBack { .. }
             | unattended::RunError::Journal(_)
             | unattended::RunError::Driver(unattended::upgrade::DriverError::Record(_))),

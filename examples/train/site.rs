@@ -27,8 +27,8 @@ const PEAK_SHARE: f64 = 0.2;
 /// An objective grants half as many errors again as there were before: what safety is shown against, too.
 const GRANTED: f64 = 1.5;
 const MONTH_MS: u64 = 30 * 86_400_000;
-/// The first orders of a drill are above all that the autopilot gave.
-const DRILL: u64 = 1 << 40;
+/// The first orders of a drill are above all that the autopilot gave, which go by the date.
+const DRILL: u64 = 1 << 59;
 
 type Running = Pin<Box<dyn Future<Output = Result<Outcome, RunError>> + Send>>;
 

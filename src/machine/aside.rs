@@ -446,7 +446,7 @@ impl Machine {
                 if state.tries < self.setup.change.settings.tries {
                     self.goes_back(target);
                 } else {
-                    let why = super::receipts::why(receipt);
+                    let why = self.why(receipt);
                     let text = format!("{} could not be brought back: {why}", receipt.target);
                     self.decide_text("rollback.failed", text, None);
                     self.owe(target, false, format!("it could not be brought back: {why}"));

@@ -49,6 +49,7 @@ mod steps;
 mod stop;
 mod surroundings;
 pub(crate) mod tables;
+mod taken_over;
 mod target;
 mod telling;
 mod tide;
@@ -225,6 +226,7 @@ pub(crate) struct Machine {
     aside: aside::Aside,
     healing: heal::Healing,
     cut: cut::Cut,
+    taken_over: taken_over::TakenOver,
     interference: interference::Interference,
     around: Seen,
 }
@@ -374,6 +376,7 @@ impl Machine {
             past,
             aside: aside::Aside::default(),
             healing: heal::Healing::default(),
+            taken_over: taken_over::TakenOver::default(),
             cut: cut::Cut::default(),
             interference: interference::Interference::default(),
             around: Seen::default(),
@@ -556,6 +559,7 @@ impl Machine {
                     self.clock_is_anew(*anew);
                 }
                 self.forget_healer();
+                self.forget_taken_over();
                 self.person_patience_ms = *person_patience_ms;
                 self.desk.again();
                 self.runs = self.runs.saturating_add(1);

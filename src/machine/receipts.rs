@@ -155,6 +155,7 @@ impl Machine {
         }
         self.moved_ms = self.now_ms;
         self.scan_due = true;
+        self.note_taken_over(target, receipt);
         let unseen_ms = unseen_ms(&receipt.terminal);
         match unseen_ms {
             Some(blind_ms) => {
@@ -171,9 +172,11 @@ impl Machine {
                 ..
             }
         );
+        let is_others = receipt.terminal == Terminal::Superseded && self.decides_by(7);
         let state = &mut self.targets[target.0 as usize];
-        // After its own failed attempt a target is ill by that, not by itself; of one that was never seen nobody knows.
-        let known = unseen_ms.is_none() && !called_off;
+        // After its own failed attempt a target is ill by that, not by itself; of one that was never seen nobody knows, nor of one that
+        // somebody else was at.
+        let known = unseen_ms.is_none() && !called_off && !is_others;
         state.ill_before |= known && direction == Direction::Forward && state.tries == 0 && !receipt.was_healthy;
         let lost = lost && !state.ill_before;
         self.set_lost(target, lost);
@@ -261,7 +264,7 @@ impl Machine {
         let state = &mut self.targets[target.0 as usize];
         state.tries = state.tries.saturating_add(1);
         let (tries, stratum, was_healthy) = (state.tries, state.stratum, !state.ill_before);
-        let why = why(receipt);
+        let why = self.why(receipt);
         if was_healthy {
             let labels = self.describe_stratum(stratum);
             let why = format!("{} ({labels}): {why}", receipt.target);
@@ -358,10 +361,23 @@ impl Machine {
                 } else {
                     self.note_health(target, true);
                     self.frontier.on(Event::RollbackFailed { id: target });
-                    let text = format!("{} could not be brought back: {}", receipt.target, why(receipt));
+                    let text = format!("{} could not be brought back: {}", receipt.target, self.why(receipt));
                     self.decide_text("rollback.failed", text, None);
                 }
             }
+        }
+    }
+
+    /// Why an attempt has not ended well, in words.
+    pub(super) fn why(&self, receipt: &Receipt) -> String {
+        match receipt.went_back.as_ref().or_else(|| reason(&receipt.terminal)) {
+            Some(reason) => reason.to_string(),
+            // By which of the two it ended, no receipt tells.
+            None if self.decides_by(7) => "it was taken over: it runs a version that is neither the one before nor the one wanted, or has \
+                                           taken orders of a later generation. Somebody else acts on it, or the clock of a controller \
+                                           is wrong"
+                .to_owned(),
+            None => "another change took the target over".to_owned(),
         }
     }
 
@@ -429,11 +445,4 @@ const fn is_called_off(receipt: &Receipt) -> bool {
             reason: Reason::Aborted { .. }
         }
     )
-}
-
-pub(super) fn why(receipt: &Receipt) -> String {
-    match receipt.went_back.as_ref().or_else(|| reason(&receipt.terminal)) {
-        Some(reason) => reason.to_string(),
-        None => "another change took the target over".to_owned(),
-    }
 }

@@ -212,7 +212,7 @@ impl Machine {
                     receipt.target,
                     self.setup.change.to,
                     self.setup.change.from,
-                    super::receipts::why(receipt)
+                    self.why(receipt)
                 );
                 self.rehearsal = Rehearsal::Failed(target, text);
             }

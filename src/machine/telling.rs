@@ -244,6 +244,7 @@ impl Machine {
                 ..self.matter("rollback.partial", Severity::Critical, text)
             });
         }
+        self.matters_of_taken_over(&mut matters);
         if !self.is_unruled() && self.ended().is_none() {
             self.matters_of_teams(&mut matters);
         }

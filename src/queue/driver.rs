@@ -512,14 +512,20 @@ impl Run {
     /// Begins a run, which does nothing before it is polled.
     fn start(&self, ticket: &Ticket, pilot: Autopilot, change: Change) -> Result<BoxFuture<'static, Ended>, String> {
         let again = Ticket::of(&change).map_err(|error| error.to_string())?;
-        let generation = {
+        let by_turn = {
             let machine = self.shared.machine.lock();
             let queue = machine.as_ref().ok_or("the queue is not there")?;
             queue.check_opened(ticket, &again).map_err(|error| error.to_string())?;
-            queue.generation_of(&ticket.change)
+            queue.generation_by_turn(&ticket.change)
+        };
+        // It is asked when the run has begun, and its turn has come.
+        let (shared, change_name) = (Arc::clone(&self.shared), ticket.change.clone());
+        let generation = move || {
+            let machine = shared.machine.lock();
+            machine.as_ref().map_or(0, |queue| queue.generation_of(&change_name))
         };
         let (handle, run) = pilot
-            .generation(generation)
+            .generation(by_turn, generation)
             .start(change)
             .map_err(|error| error.to_string())?;
         let name = ticket.change.clone();

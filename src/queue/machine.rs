@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::order::Block;
 use super::{Input, Limits, QUEUE_SCHEMA, QueueDecision, QueueError, QueueSummary, Shared, Standing, State, Ticket};
-use crate::{Actor, CommandError, Level, Outcome};
+use crate::{Actor, CommandError, Level, Outcome, generation};
 
 /// Changes in the queue at once, at the most: each is compared with each.
 const MAX_CHANGES: usize = 256;
@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) state: State,
     /// Where it began: its number among all that did.
     pub(super) turn: Option<u64>,
+    /// The generation above which its attempts began.
+    generation: u64,
     pub(super) began_ms: i64,
     /// A person, or time, lets it go on.
     resumed: bool,
@@ -85,6 +87,8 @@ pub struct Queue {
     pub(super) entries: BTreeMap<u64, Entry>,
     submitted: u64,
     begun: u64,
+    /// The highest generation above which attempts of a change began.
+    generation: u64,
     /// Names of those that have left.
     past: VecDeque<String>,
     decisions: VecDeque<QueueDecision>,
@@ -102,6 +106,7 @@ impl Queue {
             entries: BTreeMap::new(),
             submitted: 0,
             begun: 0,
+            generation: 0,
             past: VecDeque::new(),
             decisions: VecDeque::new(),
         })
@@ -235,6 +240,8 @@ impl Queue {
                 if !again {
                     self.begun += 1;
                     entry.turn = Some(self.begun);
+                    self.generation = generation::of_turn(self.begun, now_ms, self.generation);
+                    entry.generation = self.generation;
                     entry.began_ms = now_ms;
                 }
                 entry.state = State::UnderWay { back: false };
@@ -322,6 +329,7 @@ impl Queue {
                 submitted_ms: now_ms,
                 state: State::Waiting,
                 turn: None,
+                generation: 0,
                 began_ms: now_ms,
                 resumed: false,
                 demoted: None,
@@ -410,10 +418,15 @@ impl Queue {
         self.entry(change).and_then(|entry| entry.demoted.as_ref())
     }
 
-    /// The first generation of a change that has begun, or begins next.
+    /// The first generation of a change that has begun; 0 of others.
     pub(super) fn generation_of(&self, change: &str) -> u64 {
+        self.entry(change).map_or(0, |entry| entry.generation)
+    }
+
+    /// The same of a change that goes by decisions of before 7, or begins next.
+    pub(super) fn generation_by_turn(&self, change: &str) -> u64 {
         let turn = self.entry(change).and_then(|entry| entry.turn);
-        generation(turn.unwrap_or(self.begun + 1))
+        generation::of_turn_alone(turn.unwrap_or(self.begun + 1))
     }
 
     /// Whether what was opened is what was submitted.
@@ -467,9 +480,4 @@ impl Entry {
         self.resumed = false;
         self.state = State::Stopped { why, until_unix_ms };
     }
-}
-
-/// Targets remember the highest generation that they have seen. No change tries one target 2³² times.
-const fn generation(turn: u64) -> u64 {
-    1 + (turn << 32)
 }

@@ -157,7 +157,7 @@ fn where_people_take_the_steps_they_bring_the_class_back() {
                     if offer.by_hand {
                         let key = EffectKey {
                             attempt: AttemptId(1_000_000),
-                            generation: Generation(1_000),
+                            generation: Generation(1 << 59),
                             step: 0,
                             ordinal: 0,
                         };

@@ -27,6 +27,7 @@ mod interference;
 mod laws;
 mod levels;
 mod meant;
+mod next;
 mod notices;
 mod one_way;
 mod orders;

@@ -31,8 +31,10 @@ pub struct DriverConfig {
     pub seed: u64,
     /// The generation of the first attempt at a target of which the journal knows nothing; at least 1, the default. Targets
     /// remember the highest one they were fenced with, whoever's it was: a journal that follows another one at the same
-    /// targets begins above all that the other has used, or its attempts are stale before they have begun. The unix time
-    /// at which the change begins, in milliseconds, will do.
+    /// targets begins above all that the other has used, or its attempts are stale before they have begun. Each attempt at a
+    /// target takes one, and so does each run that takes an attempt up. The unix time at which the change begins, in 1,024ths of a
+    /// millisecond, will do: in milliseconds alone, the third try of one change would have the generation of another that begins
+    /// 2 ms later. At most 2⁶⁰; up to the year 2248 such a number also fits into 53 bits, as programs keep it that know no integers.
     pub first_generation: u64,
 }
 

@@ -76,6 +76,7 @@
 //!
 //! - No effect is sent before its intent is durable; each carries a key that makes it idempotent.
 //! - A generation per target only grows; recovery takes a new one, fences the old, *looks*, and only then acts.
+//!   A driver over another journal at the same targets begins above ([`DriverConfig::first_generation`], [`Driver::begin_above`]).
 //! - Turning back is for good: no forward effect follows it. Every attempt that is permitted to act ends, with exactly one
 //!   [`Receipt`].
 //! - Ingress is opened only onto a verified instance, and an end that may leave it closed is

@@ -306,6 +306,20 @@ impl Driver {
         })
     }
 
+    /// Raises [`DriverConfig::first_generation`] where it is lower, for who knows more of it than when the driver was made: from what a
+    /// journal says of its beginning, as it must be the same however often that journal is taken up. Attempts that have begun keep
+    /// theirs.
+    ///
+    /// # Errors
+    /// A generation that the configuration would not take either.
+    pub fn begin_above(&mut self, generation: u64) -> Result<(), ConfigError> {
+        let raised = self.config.first_generation.max(generation);
+        let config = self.config.clone().first_generation(raised);
+        config.validate()?;
+        self.config = config;
+        Ok(())
+    }
+
     /// Takes over every attempt that the replayed records leave open: under a new generation, and nothing else before
     /// the next [`turn`](Self::turn). Gives their targets, in the order the attempts began. `end` is the position behind the
     /// last record, as whoever read them has it ([`read_journal`](crate::read_journal) gives it): if the journal ends

@@ -13,9 +13,9 @@ pub struct Outlook {
     pub at_unix_ms: i64,
     /// By when it should be through, where somebody said so.
     pub deadline_unix_ms: Option<i64>,
-    /// When the last lane is through; `None` where some lane never is, or waits for a person.
+    /// When the last lane is through; `None` where some lane never is, and while [`waits_for`](Self::waits_for) says for whom it waits: lanes are then taken to go on at once.
     pub eta_unix_ms: Option<i64>,
-    /// The open question, as long as which nothing goes on.
+    /// What nothing goes on without: the open question or, while the change is frozen or paused, that somebody lets it go on.
     pub waits_for: Option<String>,
     /// How many lanes end after the deadline, or never. Without a deadline, those that never do.
     pub late: u64,

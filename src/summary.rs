@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use unattended_upgrade::Moves;
 
-use crate::{Debt, Level, Outcome};
+use crate::{Actor, Debt, Level, Outcome};
 
 /// The version of the shape of [`Summary`] in JSON.
 pub const SUMMARY_SCHEMA: u32 = 1;
@@ -32,10 +32,19 @@ pub struct Summary {
     pub outcome: Option<Outcome>,
     /// Where it stands, in one word: `rolling out`, `baking`, `rolling back`, `frozen`, `paused`, `waiting`, or the outcome.
     pub state: String,
-    /// Since when it stands there.
+    /// Since when it stands there: of a change that is frozen or paused, since somebody said so, or a later run took it up.
     pub state_since_ms: u64,
+    /// When the run ends as frozen where nobody lets it go on. `None` where it is neither frozen nor paused, and where it has ended.
+    #[serde(default)]
+    pub freeze_ends_ms: Option<u64>,
+    /// Who ended it where it stood, a person or a program; `None` where nobody did.
+    #[serde(default)]
+    pub ended_by: Option<Actor>,
     /// What a person has to do, if anything: of the open [questions](crate::Handle::questions) the one that weighs most.
     pub ask: Option<Ask>,
+    /// All open questions, what weighs most first: that of [`ask`](Self::ask), then the others.
+    #[serde(default)]
+    pub asks: Vec<Ask>,
     /// Sizes of the fleet and what of it is exposed.
     pub exposure: Exposure,
     /// The evidence and its limit.
@@ -90,6 +99,8 @@ impl Summary {
             return;
         }
         self.next.blocked_by = Some(PERMIT.to_owned());
+        // An end that moves with the clock is none.
+        self.next.eta_ms = None;
         if self.outcome.is_some() && self.ask.is_none() {
             "the permit says yes again, then the next run goes on from the journal".clone_into(&mut self.next.what);
         }
@@ -201,16 +212,17 @@ pub struct FaultView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Next {
-    /// In one sentence.
+    /// In one sentence. While it is frozen, paused, being given up, or waits for an answer: that, before anything else.
     pub what: String,
-    /// When, if that is known.
+    /// When, if that is known; `None` while it hangs on somebody's word.
     pub at_ms: Option<u64>,
     /// The part of the budget for false stops that is still unspent, 0..=1.
     pub budget_left: f64,
     /// When the slowest class may be through at the least, whatever the rules of lanes say: [`Handle::outlook`](crate::Handle::outlook)
-    /// asks them, too.
+    /// asks them, too. `None` where nothing goes on before somebody says so: while it is frozen, paused, being given up or taken back, while
+    /// it waits for an answer, and while the permit lets no effect be sent.
     pub eta_ms: Option<u64>,
-    /// Who or what holds up the most targets.
+    /// Who or what holds up the most targets; of a change that is frozen or paused, who said so.
     pub blocked_by: Option<String>,
 }
 

@@ -80,6 +80,7 @@ pub(crate) use self::ill::Unnamed;
 use self::lanes::Lane;
 pub use self::metrics::metrics;
 use self::record::Record;
+use self::right::StoppedBy;
 pub(crate) use self::shadow::Objection;
 use self::tables::Tables;
 use self::target::Target;
@@ -125,6 +126,8 @@ pub(crate) struct Machine {
     paused: Option<u64>,
     /// The program that alone has frozen or paused it, and may lift that.
     halted_by: Option<String>,
+    /// Who froze or paused it last, and who gave it up: people are told, and nothing follows from it.
+    stopped_by: StoppedBy,
     /// Applications that somebody left out.
     skipped: BTreeSet<AppIndex>,
     /// Targets that somebody left out, by name.
@@ -303,6 +306,7 @@ impl Machine {
             frozen: None,
             paused: None,
             halted_by: None,
+            stopped_by: StoppedBy::default(),
             skipped: BTreeSet::new(),
             pinned: BTreeSet::new(),
             aborting: false,

@@ -45,10 +45,12 @@ impl Machine {
             Command::Freeze => {
                 self.halted_by(actor);
                 self.frozen = Some(self.now_ms);
+                self.stopped_by.froze = Some(actor.clone());
             }
             Command::Pause => {
                 self.halted_by(actor);
                 self.paused = Some(self.now_ms);
+                self.stopped_by.paused = Some(actor.clone());
             }
             Command::Skip { app } => self.skip(app, actor, reason),
             Command::Pin { target } => self.pin(target, actor, reason),
@@ -88,6 +90,7 @@ impl Machine {
                 // Where somebody had frozen them, they stay frozen.
                 self.questions.clear();
                 self.aborting = true;
+                self.stopped_by.aborted = Some(actor.clone());
                 // Where the journal was away, the last time that is known is of before; from the fifth version on it waits from the next.
                 self.abort_heard_ms = (!self.decides_by(5)).then_some(self.now_ms);
             }

@@ -56,7 +56,10 @@ impl Machine {
             .map(|(_, way)| way.ends_ms)
             .try_fold(self.now_ms, |latest, ends| Some(latest.max(ends?)));
         let asked = self.questions.first().filter(|_| self.waits_for_person());
-        let waits_for = asked.map(|question| question.text.clone());
+        let waits_for = match self.halt() {
+            Some(halt) => Some(halt.waits_for()),
+            None => asked.map(|question| question.text.clone()),
+        };
         let mut late: Vec<&(usize, Way)> = ways.iter().filter(|(_, way)| is_late(way)).collect();
         late.sort_by_key(|(lane, way)| (std::cmp::Reverse(way.ends_ms.unwrap_or(u64::MAX)), *lane));
         let fleet = &self.setup.change.fleet;

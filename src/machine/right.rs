@@ -9,6 +9,14 @@ use crate::{Actor, ActorKind, CommandError, Level};
 
 use super::{Course, Machine};
 
+/// Who has said that nothing is to move, by what they said.
+#[derive(Debug, Default)]
+pub(super) struct StoppedBy {
+    pub(super) froze: Option<Actor>,
+    pub(super) paused: Option<Actor>,
+    pub(super) aborted: Option<Actor>,
+}
+
 impl Machine {
     /// Why an order is not taken now, if it is not.
     pub(crate) fn refusal(&self, order: &Order) -> Option<CommandError> {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use unattended_batching::Control;
 use unattended_health::Verdict;
 
-use crate::{Ask, BatchView, Evidence, Exposure, HeldBy, Next, Outcome, Progress, Question, SUMMARY_SCHEMA, Summary};
+use crate::{
+    Actor, Ask, BatchView, Evidence, Exposure, HeldBy, Next, Outcome, Progress, Question, SUMMARY_SCHEMA, Summary,
+};
 
 use super::classes::Fresh;
 use super::hold::Hold;
@@ -14,6 +16,27 @@ use super::{Course, Machine};
 
 /// Decisions, holds and names shown at the most.
 const SHOWN: usize = 400;
+
+/// Somebody has said that nothing is to go forward, and not yet that it goes on.
+pub(super) struct Halt<'a> {
+    /// `froze` or `paused`.
+    did: &'static str,
+    who: Option<&'a Actor>,
+    since_ms: u64,
+}
+
+impl Halt<'_> {
+    /// `li (phone), who paused it`.
+    fn by(&self) -> String {
+        let who = self.who.map_or_else(|| "somebody".to_owned(), ToString::to_string);
+        format!("{who}, who {} it", self.did)
+    }
+
+    /// What it waits for.
+    pub(super) fn waits_for(&self) -> String {
+        format!("somebody's word to go on after {}", self.by())
+    }
+}
 
 impl Machine {
     pub(crate) fn progress(&self, blind: u64) -> Progress {
@@ -47,6 +70,26 @@ impl Machine {
         }
     }
 
+    /// Who has stopped it, and since when. A change that is being given up goes to its end all the same.
+    pub(super) fn halt(&self) -> Option<Halt<'_>> {
+        if self.ended().is_some() || self.aborting {
+            return None;
+        }
+        let by = &self.stopped_by;
+        let frozen = self.frozen.map(|since_ms| Halt {
+            did: "froze",
+            who: by.froze.as_ref(),
+            since_ms,
+        });
+        frozen.or_else(|| {
+            self.paused.map(|since_ms| Halt {
+                did: "paused",
+                who: by.paused.as_ref(),
+                since_ms,
+            })
+        })
+    }
+
     pub(crate) fn summary(&self) -> Summary {
         let change = &self.setup.change;
         let outcome = self.ended();
@@ -71,6 +114,15 @@ impl Machine {
         for point in &mut evidence_curve {
             point.at_ms = elapsed(point.at_ms);
         }
+        let asks: Vec<Ask> = (self.questions.iter())
+            .map(|question| Ask {
+                id: question.id,
+                question: question.text.clone(),
+                by_ms: elapsed(question.by_ms),
+                otherwise: question.otherwise.clone(),
+            })
+            .collect();
+        let patience_ms = self.person_patience_ms;
         Summary {
             schema: SUMMARY_SCHEMA,
             change: change.id.clone(),
@@ -83,12 +135,15 @@ impl Machine {
             outcome,
             state: self.state().to_owned(),
             state_since_ms: elapsed(self.state_since()),
-            ask: self.questions.first().map(|question| Ask {
-                id: question.id,
-                question: question.text.clone(),
-                by_ms: elapsed(question.by_ms),
-                otherwise: question.otherwise.clone(),
-            }),
+            freeze_ends_ms: self
+                .halt()
+                .and_then(|halt| halt.since_ms.checked_add(patience_ms))
+                .map(elapsed),
+            ended_by: outcome
+                .filter(|outcome| *outcome == Outcome::Aborted)
+                .and_then(|_| self.stopped_by.aborted.clone()),
+            ask: asks.first().cloned(),
+            asks,
             exposure: self.exposure(),
             evidence: self.evidence_view(),
             next: self.next(),
@@ -146,9 +201,13 @@ impl Machine {
                 .map(|d| d.at_ms)
         };
         let asked = self.questions.iter().map(|question| question.asked_ms).min();
+        let halted = self.frozen.or(self.paused);
         let since = match self.course {
             Course::Ended(Outcome::Waiting) if asked.is_some() => asked,
+            Course::Ended(Outcome::Frozen) if halted.is_some() => halted,
             Course::Ended(_) => Some(self.record.state_since_ms),
+            _ if halted.is_some() => halted,
+            Course::Back if self.waits_for_person() => asked,
             Course::Back => last(&["rollback.began"]),
             Course::Forward if self.waits_for_person() => last(&["person.asked"]),
             Course::Forward => last(&["lane.opened", "class.safe", "class.silent"]),
@@ -239,8 +298,9 @@ impl Machine {
         };
         let held = self.lanes.iter().filter(|lane| lane.hold.is_some()).count();
         let by_windows = (held > 0).then(|| format!("{held} lanes are held by their windows"));
+        let people = || Some("people, who are asked".to_owned());
         if let Course::Ended(outcome) = self.course {
-            let asks = || (!self.questions.is_empty()).then(|| "people, who are asked".to_owned());
+            let asks = || people().filter(|_| !self.questions.is_empty());
             let blocked_by = match outcome {
                 Outcome::Waiting => asks().or(by_windows),
                 _ => None,
@@ -266,8 +326,31 @@ impl Machine {
                 ..none(what)
             };
         }
-        if self.course == Course::Back {
-            return none(format!("{} targets go back", self.exposed + self.in_flight));
+        if self.aborting {
+            return none("attempts under way come to their end, then the change ends where it stands".to_owned());
+        }
+        let goes_back = self.course == Course::Back;
+        if let Some(halt) = self.halt().filter(|halt| halt.did == "froze" || !goes_back) {
+            let what = match halt.did {
+                "froze" => "nothing moves until somebody says to go on",
+                _ => "nothing goes forward until somebody says to go on; a stop takes it back all the same",
+            };
+            return Next {
+                blocked_by: Some(halt.by()),
+                ..none(what.to_owned())
+            };
+        }
+        if goes_back {
+            return Next {
+                blocked_by: people().filter(|_| self.waits_for_person()),
+                ..none(format!("{} targets go back", self.exposed + self.in_flight))
+            };
+        }
+        if self.waits_for_person() {
+            return Next {
+                blocked_by: people(),
+                ..none("it goes on when somebody has answered what is asked".to_owned())
+            };
         }
         let slowest = self.slowest_class();
         let what = match (&slowest, self.judge.verdict()) {

@@ -7,6 +7,8 @@ mod curves;
 mod find;
 mod fleet;
 mod format;
+#[cfg(test)]
+mod halted;
 mod holds;
 mod lists;
 mod metro;

@@ -15,7 +15,8 @@ pub(super) fn outlook(outlook: &Outlook, clock: &Clock) -> Markup {
             h2 { "When it is through" }
             p {
                 @match (&outlook.waits_for, outlook.eta_unix_ms) {
-                    (Some(question), _) => { "It waits for an answer: " (question) }
+                    (Some(question), _) if question.ends_with('?') => { "It waits for an answer: " (question) }
+                    (Some(word), _) => { "It waits for " (word) "." }
                     (None, Some(eta)) => { "About " strong { (clock.at_unix(eta)) } ", at the traffic seen so far, if nothing fails." }
                     (None, None) => { strong { "No end is known" } " for some lanes." }
                 }

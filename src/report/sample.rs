@@ -22,7 +22,10 @@ pub(super) fn sample() -> Summary {
         outcome: None,
         state: "baking".into(),
         state_since_ms: 8 * HOUR,
+        freeze_ends_ms: None,
+        ended_by: None,
         ask: None,
+        asks: Vec::new(),
         exposure: Exposure {
             targets: 23_871,
             applications: 412,

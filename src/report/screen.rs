@@ -49,6 +49,10 @@ pub(super) fn screen(summary: &Summary, options: &PageOptions, clock: &Clock) ->
                 @if let Some(question) = &headline.question { span.question { (question) " " } }
                 span.act.must[headline.must_act] { (headline.act) }
             }
+            @let beside = words::beside(summary, clock, true);
+            @if !beside.is_empty() {
+                ul.beside aria-label="Also asked" { @for question in &beside { li { "Also asked: " (question) } } }
+            }
         }
         div.screen {
             (exposed(summary))

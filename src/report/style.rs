@@ -68,6 +68,8 @@ h1 { margin-top: 8px; font-size: 19px; line-height: 1.27; font-weight: 650; lett
 h1.long { font-size: 16.5px; }
 .question { font-weight: 450; }
 .act.must { font-weight: 650; color: var(--tone); }
+.beside { margin: 6px 0 0; padding: 0; list-style: none; font-size: 14px; line-height: 1.3; }
+.beside li { margin-top: 2px; }
 
 .screen { display: grid; gap: 0; }
 .screen > section { border-top: 1px solid var(--line); padding: 7px 0 8px; min-width: 0; }

@@ -103,7 +103,7 @@ fn every_state_has_a_sentence_of_its_own() {
         (
             Some(Outcome::Aborted),
             "",
-            "A person ended it where it stood: 1,193 targets run 1.9.2",
+            "Somebody ended it where it stood: 1,193 targets run 1.9.2",
         ),
         (None, " ", "IN AN UNKNOWN STATE"),
     ];

@@ -51,6 +51,9 @@ pub fn text(summary: &Summary, width: usize) -> String {
             headline.act
         },
     );
+    for question in words::beside(summary, &clock, false) {
+        out.line(2, &format!("also asked: {question}"));
+    }
     out.gap();
 
     let exposure = &summary.exposure;

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::format::{Clock, GLUE, capital, clause, count, duration, percent, shorten, thousands, weight};
-use crate::{FaultView, Outcome, Summary};
+use crate::{ActorKind, Ask, FaultView, Outcome, Summary};
 
 /// Newest metrics older than this, while a change runs, are called stale.
 const STALE_AFTER_MS: u64 = 5 * 60_000;
@@ -13,6 +13,9 @@ const SENTENCE: usize = 170;
 
 /// How long a name on the first screen may be.
 const NAME: usize = 60;
+
+/// How long a question may be that stands beside the one that weighs most.
+const BESIDE: usize = 80;
 
 /// What a state means to whoever reads the page. Each has a sign and a word of its own beside its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,10 +175,7 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
             "A person must decide; no question is recorded: read the last decision below.".to_owned(),
             true,
         ),
-        Tone::Frozen => (
-            "Nothing moves until a person resumes it; there is no deadline.".to_owned(),
-            true,
-        ),
+        Tone::Frozen => (frozen(summary, clock), true),
         Tone::Broken => {
             let what = if still > 0 || summary.lost == 0 {
                 let still = count(still, "target still runs", "targets still run");
@@ -190,7 +190,8 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
         }
         Tone::Ended => (
             format!(
-                "A person ended it where it stood: {} {}{lost}; it does not go on by itself.",
+                "{} ended it where it stood: {} {}{lost}; it does not go on by itself.",
+                who_ended(summary, short),
                 count(still, "target runs", "targets run"),
                 version(&summary.to)
             ),
@@ -248,6 +249,61 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
             false,
         ),
     }
+}
+
+/// What a freeze or a pause asks of the reader, and how long it lasts.
+fn frozen(summary: &Summary, clock: &Clock) -> String {
+    if summary.outcome.is_some() {
+        return "Nothing moves until a person resumes it, in a run that is started again; there is no deadline."
+            .to_owned();
+    }
+    let moves = match summary.state.as_str() {
+        "paused" => "Nothing goes forward until a person resumes it",
+        _ => "Nothing moves until a person resumes it",
+    };
+    match summary.freeze_ends_ms {
+        Some(ends_ms) => format!(
+            "{moves}; otherwise the run ends as frozen at {}.",
+            moment(summary, clock, ends_ms)
+        ),
+        None => format!("{moves}."),
+    }
+}
+
+/// Who ended it where it stood. A summary of an earlier version does not say.
+fn who_ended(summary: &Summary, short: bool) -> String {
+    let Some(actor) = &summary.ended_by else {
+        return "Somebody".to_owned();
+    };
+    let named = actor.to_string();
+    let named = if short { name(&named) } else { named };
+    match actor.kind {
+        ActorKind::Person => named,
+        ActorKind::Program => format!("The program {named}"),
+    }
+}
+
+/// The open questions beside the one that weighs most: what is asked, with its number, and by when.
+pub(super) fn beside(summary: &Summary, clock: &Clock, short: bool) -> Vec<String> {
+    let others = beside_asks(summary).map(|ask| {
+        let question = clause(&ask.question);
+        let question = if short {
+            shorten(question, BESIDE).0
+        } else {
+            question.to_owned()
+        };
+        let by = match ask.by_ms.cmp(&summary.elapsed_ms) {
+            Ordering::Greater => format!("by {}", clock.at(ask.by_ms)),
+            _ => format!("due at {}", clock.at(ask.by_ms)),
+        };
+        format!("{question} (question {}, {by})", ask.id)
+    });
+    others.collect()
+}
+
+fn beside_asks(summary: &Summary) -> impl Iterator<Item = &Ask> {
+    let first = summary.ask.as_ref().map(|ask| ask.id);
+    summary.asks.iter().filter(move |ask| Some(ask.id) != first)
 }
 
 /// The e-value against what a stop needs: `3.2 of 100 needed`.
@@ -387,6 +443,9 @@ pub(super) fn unabridged(summary: &Summary) -> Vec<(&'static str, &str)> {
     if let Some(ask) = &summary.ask {
         long("You are asked", clause(&ask.question), SENTENCE);
         long("Otherwise", clause(&ask.otherwise), SENTENCE);
+    }
+    for ask in beside_asks(summary) {
+        long("Also asked", clause(&ask.question), BESIDE);
     }
     if let Some(tier) = &summary.exposure.worst_tier {
         long("Worst tier", tier, NAME);

@@ -19,6 +19,7 @@ mod events;
 mod every_record;
 mod explored;
 mod faults;
+mod first_screen;
 mod frozen;
 mod heal;
 mod held;

@@ -155,7 +155,7 @@ impl Machine {
         failures.rejects(&Starts {
             fleet: self.alive,
             pending: if since_7 {
-                (self.in_flight as u64).saturating_sub(again().count() as u64)
+                self.in_flight.saturating_sub(again().count() as u64)
             } else {
                 0
             },

@@ -333,7 +333,7 @@ impl Machine {
         if let Some(halt) = self.halt().filter(|halt| halt.did == "froze" || !goes_back) {
             let what = match halt.did {
                 "froze" => "nothing moves until somebody says to go on",
-                _ => "nothing goes forward until somebody says to go on; a stop takes it back all the same",
+                _ => "nothing goes forward until somebody says to go on; what stops it is looked for all the same",
             };
             return Next {
                 blocked_by: Some(halt.by()),

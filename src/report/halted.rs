@@ -73,7 +73,7 @@ fn all_open_questions_are_there_with_their_numbers() {
         otherwise: "it waits".into(),
     };
     let mut summary = sample();
-    let long = format!("Let {} go on?", "pay, cart, ".repeat(30));
+    let long = format!("the rules want it of {}: let them go on?", "pay, cart, ".repeat(30));
     summary.asks = vec![
         ask(7, "Open batch 2?", 11 * HOUR),
         ask(3, &long, 12 * HOUR),
@@ -83,15 +83,16 @@ fn all_open_questions_are_there_with_their_numbers() {
     let [shown, html] = said(&summary);
     for wanted in [
         "Answer by 13:00 UTC, in 2 h (question 7)",
-        "also asked: Let pay, cart, ",
-        "go on? (question 3, by 14:00 UTC)",
-        "also asked: Bring it back <now>? (question 4, due at 10:00 UTC)",
+        "also asked (question 3, by 14:00 UTC): the rules want it of pay, cart, ",
+        "cart, : let them go on?",
+        "also asked (question 4, due at 10:00 UTC): Bring it back <now>?",
     ] {
         assert!(shown.contains(wanted), "{wanted:?}:\n{shown}");
     }
     for wanted in [
-        "(question 3, by 14:00 UTC)</li>",
-        "Also asked: Bring it back &lt;now&gt;? (question 4, due at 10:00 UTC)</li>",
+        "Also asked (question 3): the rules want it of pay, ",
+        "\u{2026} let them go on?</li>",
+        "Also asked (question 4, due at 10:00 UTC): Bring it back &lt;now&gt;?</li>",
         "<dt>Also asked</dt>",
     ] {
         assert!(html.contains(wanted), "{wanted:?}");

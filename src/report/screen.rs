@@ -51,7 +51,7 @@ pub(super) fn screen(summary: &Summary, options: &PageOptions, clock: &Clock) ->
             }
             @let beside = words::beside(summary, clock, true);
             @if !beside.is_empty() {
-                ul.beside aria-label="Also asked" { @for question in &beside { li { "Also asked: " (question) } } }
+                ul.beside aria-label="Also asked" { @for question in &beside { li { "Also asked " (question) } } }
             }
         }
         div.screen {

@@ -52,7 +52,7 @@ pub fn text(summary: &Summary, width: usize) -> String {
         },
     );
     for question in words::beside(summary, &clock, false) {
-        out.line(2, &format!("also asked: {question}"));
+        out.line(2, &format!("also asked {question}"));
     }
     out.gap();
 

@@ -283,22 +283,34 @@ fn who_ended(summary: &Summary, short: bool) -> String {
     }
 }
 
-/// The open questions beside the one that weighs most: what is asked, with its number, and by when.
+/// The open questions beside the one that weighs most: what is asked, with its number, and by when. Shortened, that is left out where
+/// it is no sooner than what stands above.
 pub(super) fn beside(summary: &Summary, clock: &Clock, short: bool) -> Vec<String> {
     let others = beside_asks(summary).map(|ask| {
         let question = clause(&ask.question);
-        let question = if short {
-            shorten(question, BESIDE).0
-        } else {
-            question.to_owned()
-        };
+        let question = if short { abridged(question) } else { question.to_owned() };
         let by = match ask.by_ms.cmp(&summary.elapsed_ms) {
             Ordering::Greater => format!("by {}", clock.at(ask.by_ms)),
             _ => format!("due at {}", clock.at(ask.by_ms)),
         };
-        format!("{question} (question {}, {by})", ask.id)
+        let is_sooner = summary.ask.as_ref().is_none_or(|first| ask.by_ms < first.by_ms);
+        if short && !is_sooner {
+            return format!("(question {}): {question}", ask.id);
+        }
+        format!("(question {}, {by}): {question}", ask.id)
     });
     others.collect()
+}
+
+/// A question that is too long, with its last clause: that is what is asked.
+fn abridged(question: &str) -> String {
+    let (short, is_cut) = shorten(question, BESIDE);
+    match question.rsplit_once(": ") {
+        Some((why, asked)) if is_cut && asked.chars().count() < BESIDE / 2 => {
+            format!("{} {asked}", shorten(why, BESIDE - asked.chars().count()).0)
+        }
+        _ => short,
+    }
 }
 
 fn beside_asks(summary: &Summary) -> impl Iterator<Item = &Ask> {

@@ -129,6 +129,9 @@ rules:
     assert_eq!(summary.asks.iter().map(|ask| ask.id).collect::<Vec<_>>(), open);
     assert_eq!(summary.ask, summary.asks.first().cloned());
     assert!(shown.contains(&format!("(question {})", open[0])), "{shown}");
-    assert!(shown.contains("also asked: app-0"), "{shown}");
-    assert!(shown.contains(&format!("(question {}, by ", open[1])), "{shown}");
+    assert!(
+        shown.contains(&format!("also asked (question {}, by ", open[1])),
+        "{shown}"
+    );
+    assert!(shown.contains("UTC): app-0"), "{shown}");
 }

@@ -12,6 +12,7 @@ mod order;
 mod refused;
 mod site;
 mod unwritten;
+mod versions;
 
 use std::sync::Arc;
 

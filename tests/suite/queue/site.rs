@@ -22,6 +22,8 @@ struct Place {
     case: Case,
     sim: Arc<Simulated>,
     journal: Arc<MemoryJournal>,
+    /// From which version to which.
+    versions: (&'static str, &'static str),
 }
 
 /// An order that took a target out of service: when, by which change, whom, and under which generation.
@@ -58,24 +60,30 @@ impl Site {
     /// A change in a world of its own.
     pub(crate) fn add(&self, id: &str, case: Case) -> Ticket {
         let sim = case.simulated();
-        self.add_in(id, case, sim)
+        self.add_in(id, case, sim, (OLD, NEW))
     }
 
     /// A change of the targets of another one.
     pub(crate) fn add_beside(&self, id: &str, other: &str) -> Ticket {
+        self.add_between(id, other, (OLD, NEW))
+    }
+
+    /// The same from another version, or to another.
+    pub(crate) fn add_between(&self, id: &str, other: &str, versions: (&'static str, &'static str)) -> Ticket {
         let (case, sim) = {
             let places = self.places.lock();
             let place = &places[other];
             (place.case.clone(), Arc::clone(&place.sim))
         };
-        self.add_in(id, case, sim)
+        self.add_in(id, case, sim, versions)
     }
 
-    fn add_in(&self, id: &str, case: Case, sim: Arc<Simulated>) -> Ticket {
+    fn add_in(&self, id: &str, case: Case, sim: Arc<Simulated>, versions: (&'static str, &'static str)) -> Ticket {
         let place = Place {
             case,
             sim,
             journal: Arc::new(MemoryJournal::new()),
+            versions,
         };
         let ticket = Ticket::of(&change(id, &place)).unwrap();
         self.places.lock().insert(id.to_owned(), place);
@@ -132,7 +140,8 @@ impl Site {
 }
 
 fn change(id: &str, place: &Place) -> Change {
-    Change::new(id, super::li(), OLD.into(), NEW.into(), place.case.fleet())
+    let (from, to) = place.versions;
+    Change::new(id, super::li(), from.into(), to.into(), place.case.fleet())
         .policy(place.case.policy.clone())
         .settings(place.case.settings.clone())
         .seed(place.case.seed)

@@ -1,7 +1,7 @@
 //! What happens, as JSON lines, as it happens.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
@@ -26,8 +26,9 @@ impl Stream {
             return Ok(Self { to: None, cloud: false });
         };
         let mut how = OpenOptions::new();
-        how.create(true).write(true).append(resumes).truncate(!resumes);
-        let file = how.open(path).map_err(|error| refused(path, &error))?;
+        how.create(true).read(true).write(true).truncate(!resumes);
+        let file = how.open(path).and_then(|mut file| cut_torn(&mut file).map(|()| file));
+        let file = file.map_err(|error| refused(path, &error))?;
         Ok(Self {
             to: Some((path.to_owned(), BufWriter::new(file))),
             cloud: options.cloud_events,
@@ -82,6 +83,25 @@ impl Stream {
         let line = line.map_err(Failure::internal)?;
         writeln!(out, "{line}").map_err(|error| refused(path, &error))
     }
+}
+
+/// A run that was killed may have left half a line, which would make one with the first of the next run.
+fn cut_torn(file: &mut File) -> std::io::Result<()> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut block = [0; 4_096];
+    while end > 0 {
+        let from = end.saturating_sub(block.len() as u64);
+        let read = &mut block[..usize::try_from(end - from).unwrap_or_default()];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(read)?;
+        if let Some(at) = read.iter().rposition(|&byte| byte == b'\n') {
+            end = from + at as u64 + 1;
+            break;
+        }
+        end = from;
+    }
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end)).map(|_| ())
 }
 
 fn refused(path: &Path, error: &std::io::Error) -> Failure {

@@ -57,6 +57,9 @@ fn a_run_that_takes_a_change_up_goes_on_in_the_file() {
     ];
     desk.json(3, &[&common[..], &["none"]].concat());
     let first = lines(&desk, "e.jsonl");
+    // A kill may break off in the midst of a line.
+    let torn = [desk.read("e.jsonl"), br#"{"schema":1,"type":"eff"#.to_vec()].concat();
+    desk.file("e.jsonl", torn);
     desk.json(1, &[&common[..], &["simulated"]].concat());
     let both = lines(&desk, "e.jsonl");
     assert_eq!(both[..first.len()], first);

@@ -87,13 +87,22 @@ fn start(options: &Options) -> Result<(), Failure> {
     let (shadow, change) = if options.record.as_os_str() == "-" {
         read(&mut std::io::stdin().lock())?
     } else {
-        let file = File::open(&options.record).map_err(|error| bad(&error))?;
+        let file = File::open(&options.record).map_err(|error| {
+            bad(&format!(
+                "{error}: give the file of a recorded change, or `-` for standard input"
+            ))
+        })?;
         read(&mut BufReader::new(file))?
     };
     let report = shadow.report();
     if let Some(path) = &options.html {
         std::fs::write(path, page::page(&change, &report))
-            .map_err(|error| Failure::Input(format!("{}: the page cannot be written: {error}", path.display())))?;
+            .map_err(|error| {
+                let path = path.display();
+                Failure::Input(format!(
+                    "{path}: the page cannot be written: {error}; give a file in a folder that is there and may be written to"
+                ))
+            })?;
     }
     let text = if options.json {
         serde_json::to_string(&json(&change, &report)).map_err(Failure::internal)?

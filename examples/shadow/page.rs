@@ -60,7 +60,7 @@ pub(crate) fn page(change: &RecordedChange, report: &ShadowReport) -> String {
                     }
                     div class="cards" {
                         div class="card" { b { (change.tool) } (theirs(report)) }
-                        div class="card" { b { "unattended" } (ours(report)) }
+                        div class="card" { b { "The autopilot beside it" } (ours(report)) }
                         div class="card" {
                             b { "Together" }
                             (report.agreed) " of " (report.starts) " starts agreed. " (saved(report))

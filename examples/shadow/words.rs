@@ -5,6 +5,9 @@ use unattended::{Ending, RecordedChange, ShadowReport, Topic};
 /// Disagreements that are told one by one.
 const SHOWN: usize = 20;
 
+/// Who says the rest: the record may be of the autopilot, too.
+pub(crate) const BESIDE: &str = "the autopilot beside it";
+
 pub(crate) fn text(change: &RecordedChange, report: &ShadowReport) -> String {
     let mut lines = vec![
         format!(
@@ -12,7 +15,7 @@ pub(crate) fn text(change: &RecordedChange, report: &ShadowReport) -> String {
             change.change, change.from, change.to, change.tool
         ),
         format!("{}: {}", change.tool, theirs(report)),
-        format!("unattended: {}", ours(report)),
+        format!("{BESIDE}: {}", ours(report)),
         format!(
             "{} of {} starts would have been started here as well at that moment",
             report.agreed, report.starts
@@ -46,6 +49,7 @@ pub(crate) fn theirs(report: &ShadowReport) -> String {
         Some(Ending::Completed) => format!("completed after {}", time(report.ended_ms)),
         Some(Ending::RolledBack) => format!("rolled back, ended after {}", time(report.ended_ms)),
         Some(Ending::Aborted) => format!("left where it stood after {}", time(report.ended_ms)),
+        Some(Ending::Waiting) => format!("waits to be taken up since {}", time(report.ended_ms)),
         None => format!("the record breaks off after {}", time(report.ended_ms)),
     };
     let back = report.back.as_ref().map_or_else(String::new, |back| {
@@ -86,7 +90,10 @@ pub(crate) fn saved(report: &ShadowReport) -> String {
         (None, Some(Ending::RolledBack)) => {
             "saved: nothing; what was taken back was not bad by the evidence".to_owned()
         }
-        (None, _) => format!("saved: {:.1} h of waiting for nothing", saved.hours_of_waiting),
+        (None, _) => format!(
+            "saved: {:.1} h of waiting for nothing, as far as the record tells",
+            saved.hours_of_waiting
+        ),
     }
 }
 

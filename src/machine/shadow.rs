@@ -1,9 +1,16 @@
 //! The machine beside a change that another tool drives: it is told what happens, and says what it would have done.
 
-use unattended_batching::TargetIndex;
+use std::collections::BTreeSet;
+
+use unattended_batching::{AppIndex, TargetIndex};
 use unattended_defense::Direction;
 
+use super::classes::Fresh;
+use super::tables::Slice;
 use super::{Commands, Machine};
+
+/// Who is behind by less than one of so many that may be exposed may only have drawn other batches.
+const NOISE: u64 = 10;
 
 /// Why a start of the other tool would not have been ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +23,22 @@ pub(crate) enum Objection {
     Blocked(String),
 }
 
+/// By how many more of a class other batches of the same size may have drawn, in nineteen of twenty cases: no record says which were drawn,
+/// and what the autopilot would object to only with some of them is no objection of its. The fleet as a whole has as many in all of them.
+fn by_chance(class: u32, room: u32) -> u32 {
+    if class == 0 { 0 } else { 2 * room.isqrt().max(1) }
+}
+
+/// What a lane has come to.
+#[derive(Default)]
+struct Has {
+    alive: u64,
+    /// Ordered to the new version, at any time.
+    touched: u64,
+    /// Some are ordered to it and do not run it.
+    under_way: bool,
+}
+
 impl Machine {
     /// Time passes: classes go on as the evidence lets them, and the first reason to stop is answered with its code.
     pub(crate) fn watch(&mut self, now_ms: u64) -> Option<(&'static str, String)> {
@@ -25,9 +48,49 @@ impl Machine {
         self.questions.clear();
         let stop = self.stop_found();
         if stop.is_none() {
+            self.judge_stages_that_are_out();
             self.advance_classes();
         }
         stop
+    }
+
+    /// A class that has had at least a third of what it has for as long as a soak has had one: a stage about doubles what there is, what is drawn
+    /// may make that more, and which stage is the last below the share that needs a soak depends on it, too.
+    /// `reached_ms` says by class when it first had one, two, and so on.
+    pub(crate) fn note_soaks(&mut self, reached_ms: &[Vec<u64>]) {
+        let soak_ms = self.setup.change.settings.soak_ms;
+        for (state, reached_ms) in self.classes.iter_mut().zip(reached_ms) {
+            let third = (state.exposed.div_ceil(3) as usize).checked_sub(1);
+            let since_ms = third.and_then(|third| reached_ms.get(third));
+            state.soaked |= since_ms.is_some_and(|&since| self.now_ms.saturating_sub(since) >= soak_ms);
+        }
+    }
+
+    /// How many targets of a class are exposed.
+    pub(crate) fn exposed_of(&self, class: u32) -> usize {
+        self.classes[class as usize].exposed as usize
+    }
+
+    /// The classes that a target is of.
+    pub(crate) fn classes_of(&self, target: TargetIndex) -> &[u32] {
+        &self.tables.strata_classes[self.targets[target.0 as usize].stratum as usize]
+    }
+
+    /// How many classes there are.
+    pub(crate) const fn classes_count(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// A class that may grow is judged by those who come next. Where the other tool's batches have as many of it out already, nobody comes next
+    /// before it may grow again, and it would wait for them for ever: they are these.
+    fn judge_stages_that_are_out(&mut self) {
+        for at in 0..self.classes.len() {
+            let (state, planned) = (&self.classes[at], &self.tables.classes[at]);
+            let room = planned.cumulative[usize::from(state.stage)].max(1);
+            if state.fresh == Fresh::Waiting && state.exposed >= room {
+                self.class_refreshed(u32::try_from(at).unwrap_or(u32::MAX));
+            }
+        }
     }
 
     /// Whether it would start this target now, given all that was started already.
@@ -43,32 +106,60 @@ impl Machine {
         for &class in &self.tables.strata_classes[stratum] {
             let (state, planned) = (&self.classes[class as usize], &self.tables.classes[class as usize]);
             let room = planned.cumulative[usize::from(state.stage)];
-            if state.exposed >= room {
+            if state.exposed >= room.saturating_add(by_chance(class, room)) {
                 return Some(Objection::Evidence(planned.name.clone(), room));
             }
         }
         self.blocked_by().map(Objection::Blocked)
     }
 
-    /// Whether some lane that is not through may be touched now, and every class has room: whoever does nothing then waits for
-    /// nothing.
-    pub(crate) fn would_go_on(&self) -> bool {
+    /// Whether whoever does nothing now waits for nothing: the lanes that rules let go, and that have rested, are behind what the evidence
+    /// lets them have.
+    ///
+    /// Which targets are in which batch is drawn anew here, and how many a lane has in one is so, too: lanes are behind and ahead by turns, and
+    /// only their sum tells. It counts where it is more than a tenth of all that may be exposed; so a target that was given up is no waiting.
+    pub(crate) fn would_go_on(&self, now_ms: u64, worked_ms: &[u64]) -> bool {
         if !self.is_calm() {
             return false;
         }
-        let (fleet, planned) = (&self.classes[0], &self.tables.classes[0]);
-        if fleet.exposed >= planned.cumulative[usize::from(fleet.stage)] {
-            return false;
-        }
-        let mut seen = vec![false; self.lanes.len()];
-        (0u32..).zip(&self.targets).any(|(at, state)| {
-            let target = TargetIndex(at);
-            let lane = self.app_of(target).0;
-            if !state.alive || state.touched || std::mem::replace(&mut seen[lane as usize], true) {
-                return false;
+        let settings = &self.setup.change.settings;
+        let rest_ms = settings.warm_up_ms + settings.bake_ms;
+        let suspects: BTreeSet<AppIndex> = self.suspects().into_iter().map(|(app, _)| app).collect();
+        let (mut allowed, mut behind, mut ahead) = (0u64, 0u64, 0u64);
+        for (lane, app) in (0..self.lanes.len()).zip((0u32..).map(AppIndex)) {
+            let has = self.touched_of(app);
+            let may = self.may_have(lane).min(has.alive);
+            allowed += may;
+            ahead += has.touched.saturating_sub(may);
+            let rest_ms = rest_ms + if has.under_way { settings.attempt_estimate_ms } else { 0 };
+            let rests = now_ms.saturating_sub(worked_ms.get(lane).copied().unwrap_or(0)) < rest_ms;
+            let wants = may.saturating_sub(has.touched);
+            if wants > 0 && !rests && !suspects.contains(&app) && (self.is_unruled() || self.would_admit(app)) {
+                behind += wants;
             }
-            self.objection(target).is_none()
-        })
+        }
+        behind > ahead && (behind - ahead).saturating_mul(NOISE) > allowed && self.blocked_by().is_none()
+    }
+
+    /// How many of its targets a lane may have by its own slices, all of whose classes have come to their batch.
+    fn may_have(&self, lane: usize) -> u64 {
+        let has_come = |slice: &&Slice| {
+            let stage = |&(class, _): &(u32, u32)| self.classes[class as usize].stage;
+            slice.classes.iter().all(|class| slice.batch <= stage(class))
+        };
+        let slices = self.tables.slices[lane].iter().take_while(has_come);
+        slices.map(|slice| u64::from(slice.size())).sum()
+    }
+
+    fn touched_of(&self, app: AppIndex) -> Has {
+        let mut has = Has::default();
+        for target in self.setup.change.fleet.targets_of(app) {
+            let state = &self.targets[target.0 as usize];
+            has.alive += u64::from(state.alive);
+            has.touched += u64::from(state.ever_touched);
+            has.under_way |= state.touched && !state.on_new;
+        }
+        has
     }
 
     /// The other tool has ordered a target to the new version.
@@ -110,6 +201,16 @@ impl Machine {
     /// The evidence against the release, an e-value.
     pub(crate) fn evidence_now(&self) -> f64 {
         libm::exp(self.judge.ln_e().min(700.0))
+    }
+
+    /// The lane that a target is of.
+    pub(crate) fn lane_of(&self, target: TargetIndex) -> usize {
+        self.app_of(target).0 as usize
+    }
+
+    /// How many lanes there are.
+    pub(crate) const fn lanes_count(&self) -> usize {
+        self.lanes.len()
     }
 
     /// The stratum of a target.

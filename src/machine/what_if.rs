@@ -113,12 +113,16 @@ impl Machine {
         // Where those in force have let it go they may have been asked sooner than they said, as when the fleet around has changed.
         if self.now_ms >= said.until_ms || said.word != word || may {
             let decision = self.answer_of(&other.guard, app, direction, waiting);
-            said.until_ms = self.holds_until(&decision);
             said.word = word;
             said.answer = match direction {
                 Direction::Forward => Answer::of(self.verdict_with_word(lane, &decision)),
                 Direction::Rollback if word || decision.verdict.may_start() => Answer::May(None),
                 Direction::Rollback => Answer::Held,
+            };
+            // Whoever may start, by the rules or by a person's word, is asked again at each start, as those in force are: a window may be near.
+            said.until_ms = match said.answer {
+                Answer::May(_) => self.now_ms,
+                Answer::Held => self.holds_until(&decision),
             };
             said.why = decision.why();
         }
@@ -169,7 +173,6 @@ impl Machine {
     fn holds_until(&self, decision: &Decision) -> u64 {
         let until = match decision.verdict {
             Verdict::Hold { until } => decision.next_feasible.or(until).map(|until| self.run_ms(until)),
-            verdict if verdict.may_start() => return self.now_ms,
             _ => None,
         };
         until

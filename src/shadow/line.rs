@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufRead;
+use std::io::{BufRead, ErrorKind};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use unattended_defense::Guard;
 use unattended_health::{History, Interval};
 
 use super::Shadow;
-use crate::{Actor, Change, Settings};
+use crate::{Actor, Change, RunError, Settings};
 
 /// The version of the format of recorded changes.
 pub const RECORD_SCHEMA: u32 = 1;
@@ -128,6 +128,8 @@ pub enum Ending {
     RolledBack,
     /// It was left where it stood.
     Aborted,
+    /// It is not over: nobody drives it for now, and somebody may take it up.
+    Waiting,
 }
 
 /// A line that is no [`Event`].
@@ -186,7 +188,12 @@ impl Shadow {
         };
         for (number, line) in (1..).zip(lines.lines()) {
             reading.number = number;
-            let line = line.map_err(|error| reading.fault(error.to_string()))?;
+            let line = line.map_err(|error| reading.fault(unreadable(&error)))?;
+            if number == 1 && line.starts_with('\u{feff}') {
+                return Err(
+                    reading.fault("it begins with a byte order mark: save the record as UTF-8 without one".to_owned())
+                );
+            }
             if !line.trim().is_empty() {
                 reading.line(&line).map_err(|what| reading.fault(what))?;
             }
@@ -282,7 +289,11 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
     fn event(&mut self, event: &Event) -> Result<(), String> {
         self.begin()?;
         match &mut self.shadow {
-            Some(shadow) => shadow.take(event).map_err(|error| error.to_string()),
+            Some(shadow) => shadow.take(event).map_err(|error| match error {
+                // Not all that is recorded comes from a source of metrics.
+                RunError::Metrics(what) => what,
+                error => error.to_string(),
+            }),
             None => Err("the first line must be of type `change`".to_owned()),
         }
     }
@@ -380,6 +391,15 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
             }
         }
         Ok(strata)
+    }
+}
+
+/// Why a line is none, and what helps.
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::InvalidData => "it is not UTF-8: save the record as UTF-8 without a byte order mark".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory: give a file in it".to_owned(),
+        _ => format!("{error}: see that the file can be read"),
     }
 }
 

@@ -59,6 +59,12 @@ pub struct Shadow {
     idle_ms: u64,
     saved_target_ms: u64,
     last_ms: u64,
+    /// When a target was last ordered to the new version.
+    last_start_ms: u64,
+    /// By lane, when anything of it last began or came to its end: it rests from then on.
+    worked_ms: Vec<u64>,
+    /// By class, when it first had one exposed, two, and so on.
+    reached_ms: Vec<Vec<u64>>,
     exposure: Vec<(u64, u64)>,
 }
 
@@ -138,6 +144,8 @@ impl Shadow {
             header,
         };
         let machine = Machine::new(setup, history).map_err(|error| StartError::Settings(error.to_string()))?;
+        let worked_ms = vec![0; machine.lanes_count()];
+        let reached_ms = vec![Vec::new(); machine.classes_count()];
         Ok(Self {
             machine,
             strata: BTreeMap::new(),
@@ -152,6 +160,9 @@ impl Shadow {
             idle_ms: 0,
             saved_target_ms: 0,
             last_ms: 0,
+            last_start_ms: 0,
+            worked_ms,
+            reached_ms,
             exposure: Vec::new(),
         })
     }
@@ -160,11 +171,19 @@ impl Shadow {
     ///
     /// # Errors
     /// [`RunError::Metrics`] where an interval cannot be: its rows name strata that are not there, say; or where a time is more than a
-    /// hundred years after the beginning. Events about targets that the fleet does not have are passed over: they were born later.
+    /// hundred years after the beginning, or, of anything but an interval, before that of what was taken last. Events about targets that the fleet does not have are passed over: they were born later.
     pub fn take(&mut self, event: &Event) -> Result<(), RunError> {
         if event.at_ms() > LONGEST_MS {
             return Err(RunError::Metrics(format!(
                 "the time is {} ms after the beginning: give at most {LONGEST_MS}, a hundred years",
+                event.at_ms()
+            )));
+        }
+        // Metrics come late. All else is held against what was known at its time, and that has passed.
+        if event.at_ms() < self.last_ms && !matches!(event, Event::Interval(_)) {
+            return Err(RunError::Metrics(format!(
+                "the time goes back from {} to {} ms after the beginning: put what happened in the order of its times",
+                self.last_ms,
                 event.at_ms()
             )));
         }
@@ -183,12 +202,14 @@ impl Shadow {
             Event::Ready { at_ms, target, new } => {
                 self.pass(*at_ms);
                 if let (Some(target), true) = (self.machine.find(target), *new) {
+                    self.worked(*at_ms, target);
                     self.machine.told_ready(target);
                 }
             }
             Event::Failed { at_ms, target, why } => {
                 self.pass(*at_ms);
                 if let Some(at) = self.machine.find(target) {
+                    self.worked(*at_ms, at);
                     self.machine.told_failed(at, format!("{target}: {why}"));
                 }
                 self.look(*at_ms);
@@ -255,8 +276,15 @@ impl Shadow {
         self.machine.comes_to(at_ms);
     }
 
+    fn worked(&mut self, at_ms: u64, target: TargetIndex) {
+        if let Some(worked_ms) = self.worked_ms.get_mut(self.machine.lane_of(target)) {
+            *worked_ms = (*worked_ms).max(at_ms);
+        }
+    }
+
     /// Whether there is a reason to stop, for the first time.
     fn look(&mut self, at_ms: u64) {
+        self.machine.note_soaks(&self.reached_ms);
         let stop = self.machine.watch(at_ms);
         if let (Some((code, text)), None) = (stop, &self.stop) {
             self.stop = Some(End {
@@ -271,7 +299,9 @@ impl Shadow {
     /// Whether the other tool waits for nothing.
     fn wait(&mut self, at_ms: u64) {
         let over = self.stop.is_some() || self.theirs.way_back().is_some() || self.theirs.ended.is_some();
-        if !over && self.machine.would_go_on() {
+        // Why a change has not begun, a person's word or a turn among others, is in no record; and who starts something does not wait.
+        let at_work = self.starts == 0 || at_ms.saturating_sub(self.last_start_ms) < self.interval_ms;
+        if !over && !at_work && self.machine.would_go_on(at_ms, &self.worked_ms) {
             self.idle_ms += self.interval_ms;
             let what = "it waits, and rules and evidence would let it go on".to_owned();
             self.disagree(Topic::Waits, at_ms, what, 0);
@@ -281,13 +311,21 @@ impl Shadow {
     }
 
     fn ordered(&mut self, at_ms: u64, target: TargetIndex) {
-        self.theirs.turn = None;
         let Some(place) = self.theirs.places.get_mut(target.0 as usize) else {
             return;
         };
         let before = std::mem::replace(place, Place::Ordered);
         if before == Place::Ordered {
             // The same order again exposes nobody else.
+            return;
+        }
+        self.last_start_ms = at_ms;
+        self.worked(at_ms, target);
+        let turn = self.theirs.turn.take();
+        self.theirs.turn = turn.and_then(|mut turn| turn.outlasts(at_ms, target).then_some(turn));
+        if self.theirs.turn.is_some() {
+            // It did not come back: that is no step of theirs, and nothing to agree with.
+            self.started(at_ms, target);
             return;
         }
         let new = u64::from(before == Place::Never);
@@ -313,8 +351,18 @@ impl Shadow {
             }
             Some((topic, why)) => self.disagree(topic, at_ms, why, new),
         }
-        self.machine.told_started(target);
+        self.started(at_ms, target);
         self.theirs.most = self.theirs.most.max(self.machine.exposed_now());
+    }
+
+    fn started(&mut self, at_ms: u64, target: TargetIndex) {
+        self.machine.told_started(target);
+        for &class in self.machine.classes_of(target) {
+            let reached_ms = &mut self.reached_ms[class as usize];
+            if reached_ms.len() < self.machine.exposed_of(class) {
+                reached_ms.push(at_ms);
+            }
+        }
     }
 
     fn ordered_back(&mut self, at_ms: u64, target: TargetIndex) {
@@ -327,7 +375,9 @@ impl Shadow {
             _ => self.turn(at_ms, exposed),
         };
         self.machine.told_back(target);
-        turn.goes_on(at_ms, exposed.saturating_sub(self.machine.exposed_now()));
+        if self.machine.exposed_now() < exposed {
+            turn.goes_on(at_ms, target);
+        }
         self.theirs.turn = Some(turn);
         self.take_back_waiting();
     }

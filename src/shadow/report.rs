@@ -11,7 +11,7 @@ pub struct ShadowReport {
     /// What the autopilot would have stopped it for, and when; `None`: it would not have.
     pub stop: Option<End>,
     /// When the other tool took it back, if it did: the first of orders back with no start after them that took the new version from
-    /// most of the targets which had it.
+    /// most of the targets which had it. Who falls back to the new version meanwhile is no start.
     pub back: Option<End>,
     /// When the record ends, and how the change did; `None` where the record breaks off.
     pub ended: Option<Ending>,
@@ -21,7 +21,7 @@ pub struct ShadowReport {
     pub measured: u64,
     /// Targets that the other tool started, each once.
     pub starts: u64,
-    /// Of these, the autopilot would have let start at that moment.
+    /// Of these, the autopilot would have let start at that moment, with batches that it may have drawn.
     pub agreed: u64,
     /// Where the two differ, in the order in which that began.
     pub disagreements: Vec<Disagreement>,
@@ -98,7 +98,8 @@ pub struct Saved {
     pub target_hours: f64,
     /// Hours by which our stop came before the other tool's way back, or its end.
     pub hours_to_stop: f64,
-    /// Hours in which the other tool waited for nothing.
+    /// Hours in which the other tool waited for nothing, as far as a record tells: after its first start, with nothing under way in the lanes that may
+    /// go, and these well behind what the evidence lets them have.
     pub hours_of_waiting: f64,
 }
 

@@ -5,6 +5,7 @@
     reason = "a failure of a helper is a failed test"
 )]
 
+mod beside;
 mod browser;
 mod desk;
 mod events;

@@ -5,6 +5,7 @@ mod aside;
 mod aside_words;
 mod asking;
 mod batches;
+mod beside;
 mod births;
 mod budgets;
 mod change;

@@ -242,3 +242,34 @@ fn the_same_rules_are_no_difference_whatever_people_said_and_what_differs_ends_w
         assert_eq!(open.count(), 0, "{:?}", none.what_if);
     }
 }
+
+#[test]
+fn the_same_rules_are_no_difference_where_a_window_comes_near_what_a_person_let_go() {
+    // Somebody has to say yes to each batch, and in each hour there is a time in which nothing starts.
+    let mut text = String::from(
+        "version: 1\npack: shop\nowner: platform\nscope: all\nrules:\n  - {id: ask, kind: person, reason: ask}\nwindows:\n",
+    );
+    for hour in 8..20 {
+        text.push_str(&format!(
+            "  - {{id: pause-{hour}, kind: protected, weekly: {{days: daily, from: \"{hour:02}:30\", for: 10m}}, zone: UTC, reason: pause}}\n"
+        ));
+    }
+    for seed in 1..6 {
+        let mut case = Case::calm(6, 20).release("good");
+        case.rules.clone_from(&text);
+        case.seed = seed;
+        let stage = case.stage();
+        let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+        let ended = stage.run_beside(async move {
+            loop {
+                clock.sleep_until(clock.now() + 7 * MINUTE_MS).await;
+                if handle.question().is_some() {
+                    handle.approve(person(), "go on").unwrap();
+                }
+            }
+        });
+        let same = Guard::from_yaml("pack.yaml", &text).unwrap();
+        let same = futures::executor::block_on(replay(&*ended.journal, Some(same))).unwrap();
+        assert_eq!(same.what_if, [], "seed {seed}");
+    }
+}

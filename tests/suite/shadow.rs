@@ -9,22 +9,22 @@ use unattended::batching::{Policy, pct};
 use unattended::defense::Guard;
 use unattended::{Ending, Settings, Shadow, ShadowReport, Topic};
 
-const MINUTE_MS: u64 = 60_000;
+pub(crate) const MINUTE_MS: u64 = 60_000;
 /// Two applications of a hundred targets; each is a stratum.
 const TARGETS: u64 = 200;
 
 /// A recorded change: at `starts` so many targets of both applications are started, at `back` all go back. Canaries fail `factor` times as
 /// often as the others while it `fails`, of a hundred requests a minute one in a hundred.
-struct Record {
-    starts: Vec<(u64, u64)>,
-    factor: u64,
-    fails: Range<u64>,
-    back: Option<u64>,
-    minutes: u64,
+pub(crate) struct Record {
+    pub(crate) starts: Vec<(u64, u64)>,
+    pub(crate) factor: u64,
+    pub(crate) fails: Range<u64>,
+    pub(crate) back: Option<u64>,
+    pub(crate) minutes: u64,
 }
 
 impl Record {
-    fn lines(&self) -> String {
+    pub(crate) fn lines(&self) -> String {
         let mut text = String::from(
             "{\"type\":\"change\",\"schema\":1,\"change\":\"mesh-2\",\"tool\":\"other\",\"from\":\"mesh-1\",\"to\":\"mesh-2\",\
              \"began_unix_ms\":1795420800000,\"interval_ms\":60000}\n",
@@ -111,7 +111,7 @@ impl Record {
         text
     }
 
-    fn report(&self, rules: &str) -> ShadowReport {
+    pub(crate) fn report(&self, rules: &str) -> ShadowReport {
         let guard = if rules.is_empty() {
             Guard::empty()
         } else {
@@ -121,7 +121,7 @@ impl Record {
     }
 }
 
-fn read(lines: &str, guard: Guard) -> Result<ShadowReport, String> {
+pub(crate) fn read(lines: &str, guard: Guard) -> Result<ShadowReport, String> {
     let mut settings = Settings::default();
     settings.soak_ms = HOUR_MS;
     read_with(lines, guard, settings)
@@ -255,14 +255,14 @@ fn a_good_change_that_is_taken_back_had_no_reason() {
 }
 
 /// The lines with others put before the interval of that minute.
-fn with(lines: &str, minute: u64, others: &str) -> String {
+pub(crate) fn with(lines: &str, minute: u64, others: &str) -> String {
     let at = lines
         .find(&format!("{{\"type\":\"interval\",\"index\":{minute},"))
         .unwrap();
     format!("{}{others}{}", &lines[..at], &lines[at..])
 }
 
-fn order(minute: u64, target: u64, new: bool) -> String {
+pub(crate) fn order(minute: u64, target: u64, new: bool) -> String {
     let at_ms = minute * MINUTE_MS;
     format!("{{\"type\":\"ordered\",\"at_ms\":{at_ms},\"target\":\"t-{target}\",\"new\":{new}}}\n")
 }

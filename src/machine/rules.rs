@@ -1,7 +1,7 @@
 //! What rules are asked about a lane.
 
 use unattended_batching::AppIndex;
-use unattended_defense::{Code, Counts, Decision, Direction, Guard, Need, Request, Scope};
+use unattended_defense::{Code, Counts, Decision, Direction, Guard, Need, Request, Scope, Verdict};
 
 use crate::Around;
 
@@ -43,6 +43,11 @@ impl Machine {
     /// Of what checks hold, and of applications that are asked about by part, they do not say when they may start.
     pub(super) fn never_opens(&self, app: AppIndex, decision: &Decision) -> bool {
         if !self.decides_by(7) || decision.next_feasible.is_some() || !self.around.findings.is_empty() {
+            return false;
+        }
+        // Beside what wants a person, or cannot tell, no start is known either, and that is no window's doing.
+        let is_of_time = |verdict: Verdict| verdict.may_start() || matches!(verdict, Verdict::Hold { until: Some(_) });
+        if !decision.findings.iter().all(|finding| is_of_time(finding.verdict)) {
             return false;
         }
         let asked = Asked {

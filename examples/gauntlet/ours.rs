@@ -161,6 +161,7 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
     recorder.ended(match outcome {
         Outcome::Completed | Outcome::CompletedWithDebt => Ending::Completed,
         Outcome::RolledBack | Outcome::RolledBackPartially => Ending::RolledBack,
+        Outcome::Waiting | Outcome::Frozen => Ending::Waiting,
         _ => Ending::Aborted,
     })?;
     if let Some(path) = page {

@@ -263,6 +263,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
     recorder.ended(match outcome {
         Outcome::Completed | Outcome::CompletedWithDebt => Ending::Completed,
         Outcome::RolledBack | Outcome::RolledBackPartially => Ending::RolledBack,
+        Outcome::Waiting | Outcome::Frozen => Ending::Waiting,
         _ => Ending::Aborted,
     })?;
     let Some(summary) = handle.summary() else {

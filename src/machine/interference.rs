@@ -112,7 +112,9 @@ impl Machine {
             self.setup.change.from, self.setup.change.to
         );
         let otherwise = "the change keeps its size".to_owned();
-        self.ask(QuestionKind::RollBack, text, otherwise, commands);
+        if self.ask(QuestionKind::RollBack, text, otherwise, commands) {
+            self.questions.about.doubt = None;
+        }
         true
     }
 }

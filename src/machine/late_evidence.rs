@@ -84,11 +84,9 @@ impl Machine {
         if !asked.any(|(class, &at)| late_ones.contains(class) && stage(*class) == at) {
             self.questions.close(QuestionKind::GoOnWithoutEvidence);
         }
-        let Some(class) = self.questions.about.doubt else {
-            return;
-        };
-        if self.contradiction(class, &self.judge.safety(class)).is_none() && !self.stop_pending() {
-            self.questions.about.doubt = None;
+        // Without a class it was about what all share, which is asked about as long as it is found, and before this.
+        let speaks = |class: u32| self.contradiction(class, &self.judge.safety(class)).is_some();
+        if !self.stop_pending() && !self.questions.about.doubt.is_some_and(speaks) {
             self.questions.close(QuestionKind::RollBack);
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct About {
     pub(super) rules: BTreeSet<(String, String)>,
     /// Classes that wait for evidence, each with its stage.
     pub(super) classes: BTreeMap<u32, u16>,
-    /// The class whose own traffic speaks against the release.
+    /// The class whose own traffic speaks against the release; `None`: what all share does.
     pub(super) doubt: Option<u32>,
 }
 

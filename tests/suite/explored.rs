@@ -17,8 +17,8 @@ use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, Journal, Memo
 use unattended::{Grant, Handle, Level, OnClassFault, Outcome, QuestionKind, Summary, replay};
 use unattended_simulated::{Census, InitialState, SimClock, SimTarget, Simulated, World};
 
-use crate::laws::Draw;
-use crate::support::{Act, Case, Effect, HOUR_MS, MINUTE_MS, NEW, START_WALL_MS, app_of, person};
+use crate::laws::{Draw, beyond_a_cap};
+use crate::support::{Case, Effect, HOUR_MS, MINUTE_MS, NEW, START_WALL_MS, app_of, person};
 
 mod beside;
 mod drawn;
@@ -282,34 +282,15 @@ fn away(drawn: &Drawn, at_ms: u64) -> u64 {
 
 /// No more of an application are out of service at once than its policy lets.
 fn caps(drawn: &Drawn, ran: &Ran, wrong: &mut impl FnMut(String)) {
-    let (plan, fleet) = (drawn.case.plan(), drawn.case.fleet());
     let back_ms = ran
         .summary
         .decisions
         .iter()
         .find(|decision| decision.code == "rollback.began")
         .map_or(u64::MAX, |decision| decision.at_ms);
-    let mut out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for effect in ran.effects.iter().filter(|effect| effect.at_ms < back_ms) {
-        let app = app_of(&effect.target);
-        let of_app = out.entry(app).or_default();
-        match effect.act {
-            Act::Close | Act::Replace => {
-                of_app.insert(&effect.target);
-            }
-            Act::Open => {
-                of_app.remove(effect.target.as_str());
-            }
-            Act::Fence | Act::Prefetch => {}
-        }
-        // Who is alone in its application goes alone.
-        let cap = plan.app_cap(fleet.app_index(app).unwrap()).max(1);
-        if of_app.len() > cap as usize {
-            return wrong(format!(
-                "beyond a cap: {app} at {}: {of_app:?}, {cap} may",
-                effect.at_ms
-            ));
-        }
+    let before = ran.effects.iter().filter(|effect| effect.at_ms < back_ms);
+    if let Some(beyond) = beyond_a_cap(&drawn.case, before) {
+        wrong(beyond);
     }
 }
 

@@ -5,6 +5,7 @@ use unattended::upgrade::{AttemptId, Clock, EffectKey, Generation, Platform, Tar
 use unattended::{Level, Outcome};
 use unattended_simulated::InitialState;
 
+use crate::rehearsal::with_yes_to_everything;
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, NEW, app_of, person};
 
 /// An application with two of eight that crash for ever, which is all that may be out: its rest is owed, and its lane at its end.
@@ -63,16 +64,8 @@ fn a_change_of_which_nobody_is_left_comes_to_its_end() {
     let mut case = Case::calm(1, 1);
     case.settings.rehearse_way_back = false;
     let stage = case.stage();
-    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
-    handle.pin(person(), "app-0-0", "leave it").unwrap();
-    let ended = stage.run_beside(async move {
-        loop {
-            clock.sleep_until(clock.now() + HOUR_MS).await;
-            for question in handle.questions() {
-                handle.answering(question.id).approve(person(), "yes").unwrap();
-            }
-        }
-    });
+    stage.handle.pin(person(), "app-0-0", "leave it").unwrap();
+    let (ended, _) = with_yes_to_everything(stage);
     assert_eq!(
         ended.outcome,
         Outcome::CompletedWithDebt,
@@ -86,15 +79,7 @@ fn a_change_of_which_everybody_was_ill_comes_to_its_end() {
     let mut case = Case::calm(1, 1).level(Level::L4);
     case.targets[0].state = InitialState::SidecarCrashing;
     let stage = case.stage();
-    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
-    let ended = stage.run_beside(async move {
-        loop {
-            clock.sleep_until(clock.now() + HOUR_MS).await;
-            for question in handle.questions() {
-                handle.answering(question.id).approve(person(), "yes").unwrap();
-            }
-        }
-    });
+    let (ended, _) = with_yes_to_everything(stage);
     assert_eq!(
         ended.outcome,
         Outcome::CompletedWithDebt,

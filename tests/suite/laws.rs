@@ -7,7 +7,7 @@ use unattended::batching::{Ramp, pct};
 use unattended::{Level, OnClassFault, Outcome, replay};
 use unattended_simulated::{SimTarget, World};
 
-use crate::support::{Act, Case, Ended, MINUTE_MS, NEW, app_of};
+use crate::support::{Act, Case, Effect, Ended, MINUTE_MS, NEW, app_of};
 
 /// Numbers from a seed (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*, 2014).
 pub(crate) struct Draw(pub(crate) u64);
@@ -72,12 +72,11 @@ freezes:
     (case, freeze)
 }
 
-/// No more of an application are out of service at once than its policy lets.
-fn caps_hold(case: &Case, ended: &Ended) {
-    let plan = case.plan();
-    let fleet = case.fleet();
+/// Where more of an application were out of service at once than its policy lets; nowhere. Who is alone in its application goes alone.
+pub(crate) fn beyond_a_cap<'e>(case: &Case, effects: impl IntoIterator<Item = &'e Effect>) -> Option<String> {
+    let (plan, fleet) = (case.plan(), case.fleet());
     let mut out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for effect in &ended.effects {
+    effects.into_iter().find_map(|effect| {
         let app = app_of(&effect.target);
         let of_app = out.entry(app).or_default();
         match effect.act {
@@ -89,12 +88,14 @@ fn caps_hold(case: &Case, ended: &Ended) {
             }
             Act::Fence | Act::Prefetch => {}
         }
-        let cap = plan.app_cap(fleet.app_index(app).unwrap());
-        assert!(
-            of_app.len() <= cap as usize,
-            "{app}: {of_app:?} out at once, {cap} may be"
-        );
-    }
+        let cap = plan.app_cap(fleet.app_index(app).unwrap()).max(1);
+        let is_beyond = of_app.len() > cap as usize;
+        is_beyond.then(|| format!("beyond a cap: {app} at {}: {of_app:?}, {cap} may", effect.at_ms))
+    })
+}
+
+fn caps_hold(case: &Case, ended: &Ended) {
+    assert_eq!(beyond_a_cap(case, &ended.effects), None);
 }
 
 /// Nothing goes forward in a freeze.

@@ -234,7 +234,7 @@ fn who_is_pinned_amid_it_stays_as_it_is_and_another_one_tries() {
 }
 
 /// Answers each question with yes. The end, and which questions there were.
-fn with_yes_to_everything(stage: Stage) -> (Ended, BTreeSet<&'static str>) {
+pub(crate) fn with_yes_to_everything(stage: Stage) -> (Ended, BTreeSet<&'static str>) {
     let asked: Arc<Mutex<BTreeSet<&'static str>>> = Arc::default();
     let (seen, handle, clock) = (Arc::clone(&asked), stage.handle.clone(), stage.sim.clock());
     let ended = stage.run_beside(async move {

@@ -9,6 +9,8 @@
 mod answer;
 mod chain;
 mod options;
+#[path = "../common/strangers.rs"]
+mod strangers;
 mod tests;
 mod timeline;
 

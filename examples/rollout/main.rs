@@ -24,6 +24,8 @@ mod post;
 mod progress;
 #[path = "../common/record.rs"]
 mod record;
+#[path = "../common/strangers.rs"]
+mod strangers;
 mod stream;
 mod traffic;
 
@@ -77,6 +79,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         })
     };
     release.check(labels()).map_err(Failure::input)?;
+    strangers::note(&rules, &inventory);
     let fleet = Arc::new(common::fleet(&inventory.targets).map_err(Failure::input)?);
     let policy = policy::policy(&fleet, |_| true).map_err(Failure::input)?;
     let settings = settings(options);

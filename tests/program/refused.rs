@@ -150,6 +150,45 @@ fn rules_that_cannot_be_used_are_refused_with_line_and_fix() {
 }
 
 #[test]
+fn a_pack_for_whom_nobody_is_is_told() {
+    let desk = Desk::new();
+    let pack = |name: &str, scope: &str| {
+        PACK.replace("pack: pay", &format!("pack: {name}"))
+            .replace("{app: pay}", scope)
+    };
+    desk.file("fleet.csv", FLEET)
+        .file("app.yaml", pack("a", "{app: [pay, paj]}"))
+        .file("stack.yaml", pack("b", "{stack: [haskell]}"))
+        .file("pack.yaml", PACK);
+    let fleet = ["--inventory", "fleet.csv", "--rules"];
+    let odd = [&fleet[..], &["app.yaml", "stack.yaml"]].concat();
+    for how in [&["--json", "--dry-run"][..], &["--json"]] {
+        let said = desk.run(&[&odd[..], how].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let notes: Vec<&str> = said.stderr.lines().filter(|line| line.starts_with("note: ")).collect();
+        assert_eq!(notes.len(), 2, "{said:?}");
+        for word in [
+            "app.yaml:4:20",
+            "`app: paj`",
+            "no target of the fleet has",
+            "did you mean `pay`",
+        ] {
+            assert!(notes[0].contains(word), "no {word}: {notes:?}");
+        }
+        assert!(
+            notes[1].contains("stack.yaml:4:17") && notes[1].contains("`stack: haskell`"),
+            "{notes:?}"
+        );
+        assert!(!notes[1].contains("did you mean"), "{notes:?}");
+    }
+    let said = desk.run(&[&fleet[..], &["pack.yaml", "--dry-run"]].concat());
+    assert!(!said.stderr.contains("note: "), "{said:?}");
+    let timeline = ["--timeline", "2", "--at", "2026-11-22T00:00Z", "--json"];
+    let said = desk.example("admit", &[&odd[..], &timeline].concat());
+    assert!(said.code == Some(0) && said.stderr.contains("`app: paj`"), "{said:?}");
+}
+
+#[test]
 fn a_world_that_cannot_be_is_refused_by_its_field() {
     let desk = Desk::new();
     desk.file("typo.json", r#"{"burst_men": 2}"#)

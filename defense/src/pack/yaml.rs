@@ -11,7 +11,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Error, Spanned};
 use super::error::PackError;
 
 /// Where a value begins; both from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct At {
     pub(crate) line: u64,
     pub(crate) column: u64,

@@ -170,8 +170,5 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// Somebody who closed the pipe has seen enough.
 pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(std::io::stdout().lock().write_all(text))
 }

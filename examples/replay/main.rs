@@ -97,10 +97,16 @@ fn start(options: &Options) -> Result<u8, Failure> {
     } else {
         words(&played, asked)
     };
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        // Somebody who closed the pipe has seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(u8::from(!identical)),
+    Failure::of_stdout(writeln!(std::io::stdout().lock(), "{text}"))?;
+    Ok(u8::from(!identical))
+}
+
+/// Names the file where the fault does not do so itself.
+fn named(path: &str, error: &str) -> Failure {
+    if error.contains(path) {
+        Failure::Input(error.to_owned())
+    } else {
+        Failure::Input(format!("{path}: {error}"))
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn draw(options: &Options, guard: &Guard, days: u16, at: i64) -> Resu
         .ok_or_else(|| Failure::Internal("no page was named".to_owned()))?;
     let page = page::page(guard, &apps, &picture, &fleet, &range, group.as_deref());
     std::fs::write(path, page)
-        .map_err(|error| Failure::Input(format!("{}: the page cannot be written: {error}", path.display())))?;
+        .map_err(|error| Failure::unwritten(format_args!("{}: the page", path.display()), &error))?;
     let json = Json {
         schema: SCHEMA,
         from: stamp(range.from),

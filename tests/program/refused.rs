@@ -140,7 +140,15 @@ fn rules_that_cannot_be_used_are_refused_with_line_and_fix() {
     rules("broken.yaml", &[]);
     rules("absent.yaml", &[]);
     std::fs::create_dir(desk.path("nothing")).unwrap();
-    rules("nothing", &[".yaml"]);
+    rules("nothing", &[".yaml", "name no place of packs"]);
+    // Small, and endless once its aliases are followed.
+    let levels = "bcdefgh".chars().zip("abcdefg".chars());
+    let levels = levels.map(|(name, of)| format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 9].join(",")));
+    desk.file(
+        "bomb.yaml",
+        format!("a: &a [x,x,x,x,x,x,x,x,x]\n{}", levels.collect::<String>()),
+    );
+    rules("bomb.yaml", &["aliases"]);
     // The same pack twice.
     refused(
         &desk,
@@ -227,6 +235,13 @@ fn a_journal_that_is_none_is_refused_and_left_alone() {
     );
     refused(&desk, &[&SMALL[..], &["--journal", "."]].concat(), &[]);
     refused(&desk, &["--dump", "--journal", "absent.redb"], &["absent.redb"]);
+    let said = desk.example("replay", &["diary.txt"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert_eq!(said.stderr.matches("diary.txt").count(), 1, "{said:?}");
+    std::fs::create_dir(desk.path("folder")).unwrap();
+    let said = desk.example("replay", &["folder"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("a directory"), "{said:?}");
 }
 
 #[test]

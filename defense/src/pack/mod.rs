@@ -159,7 +159,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
 }
 
 const NONE: &str = "there is no pack here, and no rules are not permission";
-const ADD: &str = "add a pack (.yaml), or say Guard::empty() where no rules are wanted";
+const ADD: &str =
+    "add a pack (.yaml); where no rules are wanted, name no place of packs (in a program, `Guard::empty()`)";
 
 /// There is no pack where some were looked for.
 pub(crate) fn none(file: String) -> PackErrors {

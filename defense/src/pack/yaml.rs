@@ -205,6 +205,11 @@ fn unreadable(error: &Error, text: &str, at: At) -> (String, &'static str) {
             "the document is larger than any that people write".to_owned(),
             "make several files of it",
         ),
+        // What it said of the place is where the alias stands.
+        Error::AliasError { error, .. } if matches!(**error, Error::Budget { .. }) => (
+            "what its aliases (`*`) repeat is larger than any document that people write".to_owned(),
+            "write out what is meant, with fewer aliases of aliases",
+        ),
         other => {
             let said = other.to_string();
             // The place is said before.

@@ -108,7 +108,8 @@ fn start(options: &Options) -> Result<u8, Failure> {
 
 /// Names the file where the fault does not do so itself.
 fn named(path: &str, error: &str) -> Failure {
-    if error.contains(path) {
+    // As a word of its own: a file may be called `j`.
+    if error.split([' ', ':']).any(|word| word == path) {
         Failure::Input(error.to_owned())
     } else {
         Failure::Input(format!("{path}: {error}"))

@@ -74,7 +74,8 @@ pub(crate) fn unopened(options: &Options, error: &JournalError) -> Failure {
 pub(crate) fn told(options: &Options, error: &JournalError) {
     let path = options.journal.clone().unwrap_or_else(std::env::temp_dir);
     let (path, mut said) = (path.display().to_string(), error.to_string());
-    if !said.contains(&path) {
+    // As a word of its own: a file may be called `j`.
+    if !said.split([' ', ':']).any(|word| word == path) {
         said = format!("{path}: {said}");
     }
     let fix = if options.journal.is_some() {

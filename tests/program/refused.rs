@@ -235,9 +235,13 @@ fn a_journal_that_is_none_is_refused_and_left_alone() {
     );
     refused(&desk, &[&SMALL[..], &["--journal", "."]].concat(), &[]);
     refused(&desk, &["--dump", "--journal", "absent.redb"], &["absent.redb"]);
-    let said = desk.example("replay", &["diary.txt"]);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    assert_eq!(said.stderr.matches("diary.txt").count(), 1, "{said:?}");
+    desk.file("j", "Monday: rain.\n");
+    for name in ["diary.txt", "j"] {
+        let said = desk.example("replay", &[name]);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        let named = said.stderr.split([' ', ':']).filter(|word| *word == name);
+        assert_eq!(named.count(), 1, "{said:?}");
+    }
     std::fs::create_dir(desk.path("folder")).unwrap();
     let said = desk.example("replay", &["folder"]);
     assert_eq!(said.code, Some(2), "{said:?}");

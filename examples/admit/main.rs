@@ -9,6 +9,8 @@
 mod answer;
 mod chain;
 mod options;
+#[path = "../common/strangers.rs"]
+mod strangers;
 mod tests;
 mod timeline;
 
@@ -71,8 +73,5 @@ fn print(options: &Options, text: impl FnOnce() -> String, object: &impl Seriali
     } else {
         wrap(&text(), COLUMNS)
     };
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(writeln!(std::io::stdout().lock(), "{text}"))
 }

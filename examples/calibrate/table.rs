@@ -95,11 +95,7 @@ pub(crate) fn json(options: &Options, standings: &[Standing], seconds: f64) -> R
 
 /// Somebody who closed the pipe has seen enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
 fn name(line: &Line) -> String {

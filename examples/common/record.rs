@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -27,6 +27,7 @@ pub(crate) struct Recorder {
 }
 
 struct Notes {
+    path: PathBuf,
     out: BufWriter<File>,
     targets: BTreeMap<String, SimTarget>,
     begun: bool,
@@ -61,9 +62,9 @@ impl Recorder {
         targets: &[SimTarget],
         change: &RecordedChange,
     ) -> Result<Self, Failure> {
-        let file = File::create(path)
-            .map_err(|error| Failure::Input(format!("{}: the record cannot be written: {error}", path.display())))?;
+        let file = File::create(path).map_err(|error| unwritten(path, &error))?;
         let mut notes = Notes {
+            path: path.to_owned(),
             out: BufWriter::new(file),
             targets: targets
                 .iter()
@@ -82,14 +83,14 @@ impl Recorder {
         })
     }
 
-    /// The change is over.
+    /// The change is over. Fails where the record could not be written: it breaks off, and the change is what it is.
     pub(crate) fn ended(&self, how: Ending) -> Result<(), Failure> {
         let Some(notes) = &self.notes else { return Ok(()) };
         let mut notes = notes.lock();
         let at_ms = self.world.clock().now();
         notes.event(&Event::Ended { at_ms, how });
         let failed = notes.failed.take().or_else(|| notes.out.flush().err());
-        failed.map_or(Ok(()), |error| Err(Failure::internal(error)))
+        failed.map_or(Ok(()), |error| Err(unwritten(&notes.path, &error)))
     }
 
     fn ordered(&self, target: &TargetId, version: &Version) {
@@ -141,12 +142,15 @@ impl Recorder {
 }
 
 impl Notes {
-    /// Keeps the first thing that goes wrong: it is said at the end.
+    /// Keeps the first thing that goes wrong: it is said at the end. A record with a hole would be another story, so nothing follows.
     fn line(&mut self, line: &impl Serialize) {
+        if self.failed.is_some() {
+            return;
+        }
         let written = serde_json::to_writer(&mut self.out, line)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"));
-        self.failed = self.failed.take().or_else(|| written.err());
+        self.failed = written.err();
     }
 
     fn head(&mut self, kind: &'static str, what: &impl Serialize) {
@@ -198,6 +202,10 @@ impl Notes {
             .collect();
         self.line(&serde_json::json!({"type": "packed", "interval": packed}));
     }
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::unwritten(format_args!("{}: the record (--record)", path.display()), error)
 }
 
 /// What a record says of its change.

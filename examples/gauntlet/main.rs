@@ -69,7 +69,7 @@ fn start(options: &Options) -> Result<Exit, Failure> {
     let standings = output::standings(&all, &names);
     if let Some(path) = &options.html {
         std::fs::write(path, page::page(options, &scenario.name, &standings))
-            .map_err(|error| Failure::Input(format!("{}: the page cannot be written: {error}", path.display())))?;
+            .map_err(|error| Failure::unwritten(format_args!("{}: the page", path.display()), &error))?;
     }
     let seconds = began.elapsed().as_secs_f64();
     output::print(&if options.json {

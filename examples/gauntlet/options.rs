@@ -164,17 +164,20 @@ impl Options {
                     .to_owned(),
             ));
         }
-        match [&self.record, &self.pages]
-            .into_iter()
-            .flatten()
-            .find(|folder| !folder.is_dir())
-        {
-            Some(folder) => Err(Failure::Input(format!(
-                "{}: records and pages go into folders: name one that exists",
-                folder.display()
-            ))),
-            None => Ok(()),
+        for folder in [&self.record, &self.pages].into_iter().flatten() {
+            if !folder.is_dir() {
+                return Err(Failure::Input(format!(
+                    "{}: records and pages go into folders: name one that exists",
+                    folder.display()
+                )));
+            }
+            // Said now, and not after the first release.
+            tempfile::tempfile_in(folder).map_err(|error| {
+                let what = format!("{}: a file in this folder", folder.display());
+                Failure::unwritten(what, &error)
+            })?;
         }
+        Ok(())
     }
 
     /// The numbers of the releases that are rolled out.

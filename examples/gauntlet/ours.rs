@@ -167,7 +167,7 @@ pub(crate) fn run(ground: &Ground, record: Option<&Path>, page: Option<&Path>) -
     if let Some(path) = page {
         let options = report::PageOptions::new().safety_needed(1.0 / Settings::default().beta);
         std::fs::write(path, report::page(&summary, &options))
-            .map_err(|error| Failure::Input(format!("{}: the page cannot be written: {error}", path.display())))?;
+            .map_err(|error| Failure::unwritten(format_args!("{}: the page", path.display()), &error))?;
     }
     let stopped = !matches!(outcome, Outcome::Completed | Outcome::CompletedWithDebt);
     // What it leaves to people is theirs to do.

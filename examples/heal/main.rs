@@ -117,10 +117,7 @@ fn print(options: &Options, answer: &Answer) -> Result<(), Failure> {
     } else {
         told(answer)
     };
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(writeln!(std::io::stdout().lock(), "{text}"))
 }
 
 fn told(answer: &Answer) -> String {

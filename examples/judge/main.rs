@@ -72,8 +72,5 @@ fn print(options: &Options, text: impl FnOnce() -> String, object: &impl Seriali
     } else {
         text()
     };
-    match writeln!(std::io::stdout().lock(), "{}", text.trim_end()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(writeln!(std::io::stdout().lock(), "{}", text.trim_end()))
 }

@@ -57,14 +57,9 @@ fn run(options: &Options) -> Result<(), Failure> {
         }
         writeln!(out, "{}", serde_json::to_string(&state)?)
     };
-    match print() {
-        // Somebody who closed the pipe has seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => {
-            for note in &state.notes {
-                eprintln!("{note}");
-            }
-            Ok(())
-        }
+    Failure::of_stdout(print())?;
+    for note in &state.notes {
+        eprintln!("{note}");
     }
+    Ok(())
 }

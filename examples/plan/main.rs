@@ -25,30 +25,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use unattended::batching::{Conditions, Fleet, Forecast, Plan, Policy, Proof, count as amount, verify};
-use unattended_examples_support::{Exit, Inventory, load};
+use unattended_examples_support::{Exit, Failure, Inventory, load};
 
 use crate::options::Options;
 use crate::policy::PolicyFile;
 use crate::previous::Earlier;
-
-/// Why the program ends without a plan.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The user can mend it: exit code 2.
-    Input(String),
-    /// We must: exit code 4.
-    Internal(String),
-}
-
-impl Failure {
-    pub(crate) fn input(error: impl std::fmt::Display) -> Self {
-        Self::Input(error.to_string())
-    }
-
-    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
-        Self::Internal(error.to_string())
-    }
-}
 
 /// A plan that was proved, with all it was made of.
 pub(crate) struct Planned {
@@ -65,17 +46,7 @@ pub(crate) struct Planned {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let code = match start(&options) {
-        Ok(()) => Exit::Completed,
-        Err(Failure::Input(text)) => {
-            eprintln!("error: {text}");
-            Exit::BadInput
-        }
-        Err(Failure::Internal(text)) => {
-            eprintln!("internal fault: {text}");
-            Exit::Internal
-        }
-    };
+    let code = start(&options).map_or_else(|failure| failure.told(), |()| Exit::Completed);
     code.into()
 }
 
@@ -170,8 +141,5 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 /// Somebody who closed the pipe has seen enough.
 pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(std::io::stdout().lock().write_all(text))
 }

@@ -68,6 +68,11 @@ fn start(options: &Options) -> Result<u8, Failure> {
         [] => None,
         packs => Some(Guard::load_all(packs).map_err(Failure::input)?),
     };
+    if options.journal.is_dir() {
+        return Err(Failure::Input(format!(
+            "{path}: this is a directory, and a journal is a file: name the one that was given to `rollout --journal`"
+        )));
+    }
     if !options.journal.is_file() {
         return Err(Failure::Input(format!("{path}: there is no such journal")));
     }
@@ -79,14 +84,14 @@ fn start(options: &Options) -> Result<u8, Failure> {
             "{path}: it is in use by another program, which writes to it: wait until that one has ended, or end it (a run goes on where it \
              ended); a copy that is made meanwhile would be torn"
         )),
-        error => Failure::Input(format!("{path}: {error}")),
+        error => named(&path.to_string(), &error.to_string()),
     })?;
     let journal = Redb::open(&copy).map_err(|error| {
         // Its own name, not that of the copy.
         let error = error
             .to_string()
             .replace(&copy.display().to_string(), &path.to_string());
-        Failure::Input(format!("{path}: {error}"))
+        named(&path.to_string(), &error)
     })?;
     let asked = rules.is_some();
     let played = futures::executor::block_on(replay(&journal, rules))
@@ -97,10 +102,17 @@ fn start(options: &Options) -> Result<u8, Failure> {
     } else {
         words(&played, asked)
     };
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        // Somebody who closed the pipe has seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(u8::from(!identical)),
+    Failure::of_stdout(writeln!(std::io::stdout().lock(), "{text}"))?;
+    Ok(u8::from(!identical))
+}
+
+/// Names the file where the fault does not do so itself.
+fn named(path: &str, error: &str) -> Failure {
+    // As a word of its own: a file may be called `j`.
+    if error.split([' ', ':']).any(|word| word == path) {
+        Failure::Input(error.to_owned())
+    } else {
+        Failure::Input(format!("{path}: {error}"))
     }
 }
 

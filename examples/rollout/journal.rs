@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use futures::channel::oneshot::{Receiver, Sender, channel};
 use parking_lot::Mutex;
 use unattended::upgrade::{Group, Journal, JournalError, Position, Snapshot};
+use unattended_examples_support::Failure;
 use unattended_redb::Redb;
 use unattended_simulated::Simulated;
+
+use crate::options::Options;
 
 /// Aborts the process as soon as the journal has so many records.
 pub(crate) struct Mortal {
@@ -51,6 +54,36 @@ impl Mortal {
         }
         std::process::abort()
     }
+}
+
+/// Why a journal cannot be opened, and where it is for want of room or rights, what to do about it.
+pub(crate) fn unopened(options: &Options, error: &JournalError) -> Failure {
+    let fix = match (error, &options.journal) {
+        (JournalError::Io(_), Some(_)) => {
+            "; make room there and let this user write, or name another file by --journal"
+        }
+        (JournalError::Io(_), None) => {
+            "; make room there and let this user write, or name a file elsewhere by --journal"
+        }
+        _ => "",
+    };
+    Failure::Input(format!("the journal: {error}{fix}"))
+}
+
+/// Says that the journal cannot be written any more, and how the change goes on.
+pub(crate) fn told(options: &Options, error: &JournalError) {
+    let path = options.journal.clone().unwrap_or_else(std::env::temp_dir);
+    let (path, mut said) = (path.display().to_string(), error.to_string());
+    // As a word of its own: a file may be called `j`.
+    if !said.split([' ', ':']).any(|word| word == path) {
+        said = format!("{path}: {said}");
+    }
+    let fix = if options.journal.is_some() {
+        "make room there, run this again with the same --journal, and it goes on"
+    } else {
+        "it had a temporary journal, and cannot go on: make room there, or name a file elsewhere by --journal"
+    };
+    eprintln!("error: {said}; the change stands as it is: {fix}");
 }
 
 #[async_trait]

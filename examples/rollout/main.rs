@@ -18,12 +18,15 @@ mod kept;
 mod operator;
 mod options;
 mod output;
+mod places;
 #[path = "../common/policy.rs"]
 mod policy;
 mod post;
 mod progress;
 #[path = "../common/record.rs"]
 mod record;
+#[path = "../common/strangers.rs"]
+mod strangers;
 mod stream;
 mod traffic;
 
@@ -77,6 +80,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         })
     };
     release.check(labels()).map_err(Failure::input)?;
+    strangers::note(&rules, &inventory);
     let fleet = Arc::new(common::fleet(&inventory.targets).map_err(Failure::input)?);
     let policy = policy::policy(&fleet, |_| true).map_err(Failure::input)?;
     let settings = settings(options);
@@ -125,7 +129,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         interval_ms: settings.interval_ms,
         ..SimConfig::default()
     };
-    output::check_report(options)?;
+    places::check(options)?;
     let post = Post::of(options)?;
     let journal_path = options.journal.as_deref().filter(|_| !options.dry_run);
     let scratch = tempfile::tempdir().map_err(Failure::internal)?;
@@ -149,7 +153,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
         Some(path) => Redb::open(path),
         None => Redb::scratch(scratch.path().join("journal.redb")),
     }
-    .map_err(|error| Failure::Input(format!("the journal: {error}")))?;
+    .map_err(|error| journal::unopened(options, &error))?;
     if let Some(path) = journal_path {
         kept.check(path, &journal)?;
     }
@@ -218,10 +222,10 @@ fn start(options: &Options) -> Result<u8, Failure> {
     let outcome = executor.run(async {
         let mut run = Box::pin(run).fuse();
         let mut desk = Box::pin(desk.work(&clock)).fuse();
-        let mut told = Box::pin(stream.follow(events.as_mut())).fuse();
+        let mut told = Box::pin(stream.follow(&mut events)).fuse();
         let mut unwritten = Box::pin(async {
             match unwritten.await {
-                Ok(error) => Failure::internal(error),
+                Ok(error) => error,
                 // The journal is gone with the run that had it.
                 Err(_) => std::future::pending().await,
             }
@@ -231,18 +235,31 @@ fn start(options: &Options) -> Result<u8, Failure> {
         let mut pages = Box::pin(live.write(&handle, &clock)).fuse();
         futures::select_biased! {
             outcome = run => Ok(outcome),
-            failure = told => Err(failure),
-            failure = unwritten => Err(failure),
+            error = unwritten => Err(error),
+            () = told => unreachable!("events are written, or not, as long as the run lasts"),
             () = desk => unreachable!("the operator works as long as the run lasts"),
             () = bars => unreachable!("the bars live as long as the run lasts"),
             () = pages => unreachable!("the page is written as long as the run lasts"),
         }
     });
     progress.finish();
-    let outcome = outcome.map_err(Failure::internal)??;
-    simulated.flush().map_err(Failure::Internal)?;
     if let Some(events) = &mut events {
-        stream.drain(events)?;
+        stream.drain(events);
+    }
+    let outcome = match outcome.map_err(Failure::internal)? {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // The change stands as it is, and the journal is what it goes by.
+            journal::told(options, &error);
+            return Ok(Outcome::Waiting.exit_code());
+        }
+    };
+    if let Err(error) = simulated.flush() {
+        let world = world_log(options.journal.as_deref().unwrap_or_else(|| Path::new("the journal")));
+        eprintln!(
+            "error: {}: the world cannot be written: {error}; make room there",
+            world.display()
+        );
     }
     let outcome: Outcome = match outcome {
         Ok(outcome) => outcome,
@@ -260,12 +277,16 @@ fn start(options: &Options) -> Result<u8, Failure> {
         }
         Err(error) => return Err(Failure::internal(error)),
     };
-    recorder.ended(match outcome {
+    // Who only watches the change does not hide how it ended.
+    let recorded = recorder.ended(match outcome {
         Outcome::Completed | Outcome::CompletedWithDebt => Ending::Completed,
         Outcome::RolledBack | Outcome::RolledBackPartially => Ending::RolledBack,
         Outcome::Waiting | Outcome::Frozen => Ending::Waiting,
         _ => Ending::Aborted,
-    })?;
+    });
+    if let Err(failure) = recorded {
+        let _ = failure.told();
+    }
     let Some(summary) = handle.summary() else {
         return Err(Failure::Internal("the run left no summary".to_owned()));
     };
@@ -281,7 +302,9 @@ fn start(options: &Options) -> Result<u8, Failure> {
         virtual_seconds: now_ms / 1_000,
         wall_seconds: began.elapsed().as_secs_f64(),
     };
-    output::print(&ended)?;
+    if let Err(failure) = output::print(&ended) {
+        let _ = failure.told();
+    }
     Ok(outcome.exit_code())
 }
 

@@ -15,6 +15,7 @@ use unattended_simulated::Census;
 use crate::Failure;
 use crate::fleet::START_WALL_MS;
 use crate::options::Options;
+use crate::places::{beside, unwritten};
 
 /// The version of the shape of the JSON object.
 const SCHEMA: u32 = 1;
@@ -69,12 +70,17 @@ struct Json<'r> {
     proof_checks: u64,
 }
 
+/// Neither a page nor an output that cannot be written hides how the change ended: it is said, and the rest is printed.
 pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
     let Ended { options, summary, .. } = result;
     let path = report_path(options);
-    if let Some(path) = &path {
-        write_page(path, summary, page_options())?;
-    }
+    let path = path.filter(|path| match write_page(path, summary, page_options()) {
+        Ok(()) => true,
+        Err(failure) => {
+            let _ = failure.told();
+            false
+        }
+    });
     let mut out = std::io::stdout().lock();
     let written = if options.json {
         serde_json::to_string(&json(result))
@@ -95,22 +101,20 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
             result.proof.checks(),
         )
     };
-    told(written)
+    Failure::of_stdout(written)
 }
 
-/// Whole or not at all: somebody may be looking. A link stays one, and what is no file, as `/dev/null`, is written to as it is.
+/// Whole or not at all: somebody may be looking.
 fn write_page(path: &Path, summary: &Summary, options: PageOptions) -> Result<(), Failure> {
-    let wrong = |error| Failure::Input(format!("{}: the report cannot be written: {error}", path.display()));
     let text = page(summary, &options);
-    let known = std::fs::canonicalize(path);
-    let path = known.as_deref().unwrap_or(path);
-    if path.exists() && !path.is_file() || path.is_symlink() {
-        return std::fs::write(path, text).map_err(wrong);
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, text).map_err(wrong)?;
-    std::fs::rename(&beside, path).map_err(wrong)
+    let written = match beside(path) {
+        None => std::fs::write(path, text),
+        Some((path, new)) => std::fs::write(&new, text)
+            .and_then(|()| std::fs::rename(&new, path))
+            // Half a page is of no use, and takes the room that may be what is missing.
+            .inspect_err(|_| drop(std::fs::remove_file(&new))),
+    };
+    written.map_err(|error| unwritten(path, "the report (--report)", &error))
 }
 
 /// The page while the change runs, rewritten at most once a second of real time: virtual time runs much faster.
@@ -151,70 +155,10 @@ impl LivePage {
     }
 }
 
-/// Somebody who closed the pipe has seen enough.
-fn told(written: std::io::Result<()>) -> Result<(), Failure> {
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
-}
-
 /// Where the page goes, if anywhere.
-fn report_path(options: &Options) -> Option<PathBuf> {
+pub(crate) fn report_path(options: &Options) -> Option<PathBuf> {
     let wanted = options.report.clone();
     wanted.or_else(|| (!options.json).then(|| "report.html".into()))
-}
-
-/// A report that cannot be written is said before anything is done.
-pub(crate) fn check_report(options: &Options) -> Result<(), Failure> {
-    let Some(path) = report_path(options).filter(|_| !options.dry_run) else {
-        return Ok(());
-    };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
-    let inventory = options.inventory.as_ref().map(PathBuf::from);
-    let taken = [
-        inventory,
-        options.world.clone(),
-        options.journal.clone(),
-        options.record.clone(),
-    ];
-    let log = options.journal.as_deref().map(crate::world_log);
-    let taken = taken
-        .into_iter()
-        .flatten()
-        .chain(log)
-        .chain(options.rules.iter().cloned());
-    for other in taken {
-        if is_same_file(&path, &other) {
-            return Err(Failure::Input(format!(
-                "{}: the report would be written over {}: name another file for it",
-                path.display(),
-                other.display()
-            )));
-        }
-    }
-    if path.is_dir() || !folder.is_dir() {
-        let name = path.display();
-        return Err(Failure::Input(format!(
-            "{name}: the report cannot be written there: name a file in a folder that exists"
-        )));
-    }
-    Ok(())
-}
-
-/// Whether two paths name one file, there already or not.
-fn is_same_file(left: &Path, right: &Path) -> bool {
-    let whole = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize().ok()?;
-        path.canonicalize()
-            .ok()
-            .or_else(|| Some(folder.join(path.file_name()?)))
-    };
-    left == right || whole(left).is_some_and(|left| Some(left) == whole(right))
 }
 
 /// No commands for the page: by the time it is written the run has ended.
@@ -299,7 +243,7 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview, shows: &[Shows]) -> Res
             seen.plan.apps,
         )
     };
-    told(written)?;
+    Failure::of_stdout(written)?;
     Ok(0)
 }
 
@@ -331,11 +275,8 @@ pub(crate) fn dump(path: &Path) -> Result<u8, Failure> {
         failed = failed.take().or_else(|| written.err());
     }));
     read.map_err(Failure::input)?;
-    match failed.or_else(|| out.flush().err()) {
-        // Somebody closed the pipe: they have seen enough.
-        Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(0),
-    }
+    Failure::of_stdout(failed.map_or_else(|| out.flush(), Err))?;
+    Ok(0)
 }
 
 fn width() -> usize {

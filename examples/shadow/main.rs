@@ -97,23 +97,14 @@ fn start(options: &Options) -> Result<(), Failure> {
     let report = shadow.report();
     if let Some(path) = &options.html {
         std::fs::write(path, page::page(&change, &report))
-            .map_err(|error| {
-                let path = path.display();
-                Failure::Input(format!(
-                    "{path}: the page cannot be written: {error}; give a file in a folder that is there and may be written to"
-                ))
-            })?;
+            .map_err(|error| Failure::unwritten(format_args!("{}: the page", path.display()), &error))?;
     }
     let text = if options.json {
         serde_json::to_string(&json(&change, &report)).map_err(Failure::internal)?
     } else {
         words::text(&change, &report)
     };
-    match writeln!(std::io::stdout().lock(), "{text}") {
-        // Somebody who closed the pipe has seen enough.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(writeln!(std::io::stdout().lock(), "{text}"))
 }
 
 fn json<'r>(change: &'r RecordedChange, report: &'r ShadowReport) -> Json<'r> {

@@ -109,8 +109,5 @@ fn hours(release: &ReleaseView) -> String {
 
 /// Somebody who closed the pipe has seen enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::internal(error)),
-        _ => Ok(()),
-    }
+    Failure::of_stdout(std::io::stdout().lock().write_all(text.as_bytes()))
 }

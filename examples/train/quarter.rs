@@ -249,7 +249,7 @@ pub(crate) fn run(options: &Options) -> Result<Quarter, Failure> {
             .ok_or_else(|| Failure::Internal("the train left no summary".to_owned()))?;
         if let Some(path) = &options.html {
             std::fs::write(path, report::train_page(&summary))
-                .map_err(|error| Failure::Input(format!("{}: the page cannot be written: {error}", path.display())))?;
+                .map_err(|error| Failure::unwritten(format_args!("{}: the page", path.display()), &error))?;
         }
         let versions = summary
             .lines

@@ -96,6 +96,44 @@ impl Desk {
         said
     }
 
+    /// A run whose standard output goes to a device that is always full.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_to_full(&self, name: &str, arguments: &[&str]) -> Said {
+        let output = Command::new(program(name))
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap())
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        Said {
+            code: output.status.code(),
+            stdout: String::new(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// A run that may write no file beyond so many blocks, as on a disk that gets full.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_with_little_room(&self, blocks: u32, arguments: &[&str]) -> Said {
+        let output = Command::new("sh")
+            .arg("-c")
+            .arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\""))
+            .arg(program("rollout"))
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        Said {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Runs a small fleet and gives the object of the last line.
     #[track_caller]
     pub(crate) fn json(&self, code: i32, arguments: &[&str]) -> Value {

@@ -68,6 +68,27 @@ fn a_run_that_takes_a_change_up_goes_on_in_the_file() {
 }
 
 #[test]
+fn what_a_kill_left_of_a_line_is_cut_before_the_next() {
+    let desk = Desk::new();
+    let common = ["--journal", "j.redb", "--events", "e.jsonl", "--operator"];
+    let bad = ["--release", "errors=x30", "--level", "3"];
+    desk.json(3, &[&bad[..], &common, &["none"]].concat());
+    let first = lines(&desk, "e.jsonl");
+    // Longer than what is looked at in one go.
+    for torn in [r#"{"run":0,"num"#.to_owned(), "x".repeat(200_000)] {
+        let mut bytes = desk.read("e.jsonl");
+        bytes.extend(torn.as_bytes());
+        desk.file("e.jsonl", bytes);
+        desk.json(3, &[&bad[..], &common, &["none"]].concat());
+        assert_eq!(lines(&desk, "e.jsonl")[..first.len()], first);
+    }
+    // Nothing but a torn line.
+    desk.file("e.jsonl", r#"{"run":0"#);
+    desk.json(1, &[&bad[..], &common, &["simulated"]].concat());
+    assert!(!lines(&desk, "e.jsonl").is_empty());
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_refused_before_anything_happens() {
     let desk = Desk::new();
     let to = ["--synthetic", "60x4", "--json", "--events", "no/such/e.jsonl"];

@@ -11,6 +11,8 @@ mod desk;
 mod events;
 mod journal;
 mod refused;
+#[cfg(target_os = "linux")]
+mod unwritten;
 
 use desk::{Desk, PAGE, SMALL, documented, keys};
 use refused::{FLEET, PACK};

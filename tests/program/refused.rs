@@ -140,13 +140,60 @@ fn rules_that_cannot_be_used_are_refused_with_line_and_fix() {
     rules("broken.yaml", &[]);
     rules("absent.yaml", &[]);
     std::fs::create_dir(desk.path("nothing")).unwrap();
-    rules("nothing", &[".yaml"]);
+    rules("nothing", &[".yaml", "name no place of packs"]);
+    // Small, and endless once its aliases are followed.
+    let levels = "bcdefgh".chars().zip("abcdefg".chars());
+    let levels = levels.map(|(name, of)| format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 9].join(",")));
+    desk.file(
+        "bomb.yaml",
+        format!("a: &a [x,x,x,x,x,x,x,x,x]\n{}", levels.collect::<String>()),
+    );
+    rules("bomb.yaml", &["aliases"]);
     // The same pack twice.
     refused(
         &desk,
         &["--inventory", "fleet.csv", "--rules", "pack.yaml", "pack.yaml"],
         &["pack.yaml", "`pay`"],
     );
+}
+
+#[test]
+fn a_pack_for_whom_nobody_is_is_told() {
+    let desk = Desk::new();
+    let pack = |name: &str, scope: &str| {
+        PACK.replace("pack: pay", &format!("pack: {name}"))
+            .replace("{app: pay}", scope)
+    };
+    desk.file("fleet.csv", FLEET)
+        .file("app.yaml", pack("a", "{app: [pay, paj]}"))
+        .file("stack.yaml", pack("b", "{stack: [haskell]}"))
+        .file("pack.yaml", PACK);
+    let fleet = ["--inventory", "fleet.csv", "--rules"];
+    let odd = [&fleet[..], &["app.yaml", "stack.yaml"]].concat();
+    for how in [&["--json", "--dry-run"][..], &["--json"]] {
+        let said = desk.run(&[&odd[..], how].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let notes: Vec<&str> = said.stderr.lines().filter(|line| line.starts_with("note: ")).collect();
+        assert_eq!(notes.len(), 2, "{said:?}");
+        for word in [
+            "app.yaml:4:20",
+            "`app: paj`",
+            "no target of the fleet has",
+            "did you mean `pay`",
+        ] {
+            assert!(notes[0].contains(word), "no {word}: {notes:?}");
+        }
+        assert!(
+            notes[1].contains("stack.yaml:4:17") && notes[1].contains("`stack: haskell`"),
+            "{notes:?}"
+        );
+        assert!(!notes[1].contains("did you mean"), "{notes:?}");
+    }
+    let said = desk.run(&[&fleet[..], &["pack.yaml", "--dry-run"]].concat());
+    assert!(!said.stderr.contains("note: "), "{said:?}");
+    let timeline = ["--timeline", "2", "--at", "2026-11-22T00:00Z", "--json"];
+    let said = desk.example("admit", &[&odd[..], &timeline].concat());
+    assert!(said.code == Some(0) && said.stderr.contains("`app: paj`"), "{said:?}");
 }
 
 #[test]
@@ -188,6 +235,17 @@ fn a_journal_that_is_none_is_refused_and_left_alone() {
     );
     refused(&desk, &[&SMALL[..], &["--journal", "."]].concat(), &[]);
     refused(&desk, &["--dump", "--journal", "absent.redb"], &["absent.redb"]);
+    desk.file("j", "Monday: rain.\n");
+    for name in ["diary.txt", "j"] {
+        let said = desk.example("replay", &[name]);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        let named = said.stderr.split([' ', ':']).filter(|word| *word == name);
+        assert_eq!(named.count(), 1, "{said:?}");
+    }
+    std::fs::create_dir(desk.path("folder")).unwrap();
+    let said = desk.example("replay", &["folder"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.stderr.contains("a directory"), "{said:?}");
 }
 
 #[test]

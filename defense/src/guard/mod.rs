@@ -10,12 +10,13 @@ mod trial;
 pub use open::{Closed, OpenTime, Queue, STARVED_MS, Waiting};
 pub use trial::TestRun;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::Seal;
 use crate::index::{Index, Known, Vocabulary};
-use crate::pack::{self, Decoded, PackErrors};
+use crate::pack::{self, Decoded, PackError, PackErrors};
 use crate::scope::{Labels, Scope};
 use crate::time::DAY_MS;
 use crate::window::{Bound, Room};
@@ -163,6 +164,26 @@ impl Guard {
     /// One error for each file and unknown key, where it is first used, with the nearest known key.
     pub fn check_keys<K: AsRef<str>>(&self, known: &[K]) -> Result<(), PackErrors> {
         pack::check_keys(&self.0.decoded.keys, known)
+    }
+
+    /// Values that packs select by and no target of the fleet has, as the letter in `app: app_O`: such a pack protects nobody. `known` has the
+    /// fleet's values by key, with `app` among them; keys that it does not name are the matter of [`check_keys`](Self::check_keys).
+    ///
+    /// It is for people to read, and refuses nothing: one pack may be for several fleets, or for who is yet to be born.
+    ///
+    /// ```
+    /// # use std::collections::{BTreeMap, BTreeSet};
+    /// # use unattended_defense::Guard;
+    /// # let pack = "version: 1\npack: pay\nowner: pay\nscope: {app: app_O}\nfreezes: []\n";
+    /// let guard = Guard::from_yaml("pay.yaml", pack)?;
+    /// let known = BTreeMap::from([("app", BTreeSet::from(["app_0", "app_1"]))]);
+    /// let found = guard.strange_values(&known);
+    /// assert_eq!((found[0].line, found[0].fix.as_str()), (4, "did you mean `app_0`?"));
+    /// # Ok::<(), unattended_defense::PackErrors>(())
+    /// ```
+    #[must_use]
+    pub fn strange_values(&self, known: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<PackError> {
+        pack::strangers(&self.0.decoded.keys, known)
     }
 
     /// A scope in the numbers of the indexes.

@@ -17,7 +17,7 @@ mod windows;
 mod yaml;
 mod yearly;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,13 +67,14 @@ pub(crate) struct Library {
     tiers: Vec<tiers::TierUse>,
 }
 
-/// The first use of a label key in a file.
+/// The first use of a label key in a file, and all values that are selected under it there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyUse {
     pub(crate) key: String,
     file: String,
     line: u64,
     column: u64,
+    values: Vec<(String, At)>,
 }
 
 /// The texts of the packs at a path, with the names of their files.
@@ -158,7 +159,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, PackErrors> {
 }
 
 const NONE: &str = "there is no pack here, and no rules are not permission";
-const ADD: &str = "add a pack (.yaml), or say Guard::empty() where no rules are wanted";
+const ADD: &str =
+    "add a pack (.yaml); where no rules are wanted, name no place of packs (in a program, `Guard::empty()`)";
 
 /// There is no pack where some were looked for.
 pub(crate) fn none(file: String) -> PackErrors {
@@ -270,7 +272,13 @@ pub(crate) fn decode_all(sources: impl Iterator<Item = (String, String)>) -> Res
     errors.extend(tiers::faults(&library.tiers, charter.as_deref()));
     PackErrors::check(errors)?;
     keys.sort();
-    keys.dedup_by(|later, first| later.key == first.key && later.file == first.file);
+    keys.dedup_by(|later, first| {
+        let same = later.key == first.key && later.file == first.file;
+        if same {
+            first.values.append(&mut later.values);
+        }
+        same
+    });
     let mut decoded = Decoded {
         keys,
         charter,
@@ -310,4 +318,35 @@ pub(crate) fn check_keys<K: AsRef<str>>(uses: &[KeyUse], known: &[K]) -> Result<
             })
             .collect(),
     )
+}
+
+/// One remark for each file and value that a pack selects and nobody has, where it is first selected. Keys that are not known have none.
+pub(crate) fn strangers(uses: &[KeyUse], known: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<PackError> {
+    let mut found = Vec::new();
+    for used in uses {
+        let Some(there) = known.get(used.key.as_str()) else {
+            continue;
+        };
+        let mut said = BTreeSet::new();
+        for (value, at) in &used.values {
+            if there.contains(value.as_str()) || !said.insert(value) {
+                continue;
+            }
+            found.push(PackError {
+                file: used.file.clone(),
+                line: at.line,
+                column: at.column,
+                what: format!("selects `{}: {value}`, which no target of the fleet has", used.key),
+                fix: nearest(value, there.iter().copied()).map_or_else(
+                    || {
+                        "see whether it is spelled as the fleet spells it; until somebody has it, this selects nobody"
+                            .to_owned()
+                    },
+                    |near| format!("did you mean `{near}`?"),
+                ),
+            });
+        }
+    }
+    found.sort();
+    found
 }

@@ -74,6 +74,7 @@ impl Reader<'_> {
                 file: self.file.to_owned(),
                 line: node.at.line,
                 column: node.at.column,
+                values: Vec::new(),
             });
         }
         let selector = self.select(&fields, scope);

@@ -101,6 +101,7 @@ impl Reader<'_> {
                 sound = false;
             }
             let mut values = BTreeSet::new();
+            let mut used = Vec::new();
             for node in nodes {
                 match self.text(node, key_text.unwrap_or("label")) {
                     Some(text) => {
@@ -108,6 +109,7 @@ impl Reader<'_> {
                         if key_text == Some(self.tier_label()) {
                             self.names_tier(text, node.at, true);
                         }
+                        used.push((text.to_owned(), node.at));
                         values.insert(text.to_owned());
                     }
                     None => sound = false,
@@ -122,6 +124,7 @@ impl Reader<'_> {
                 file: self.file.to_owned(),
                 line: key.at.line,
                 column: key.at.column,
+                values: used,
             });
             places.push((key_text, value.at));
             terms.insert(key_text.to_owned(), values);

@@ -11,7 +11,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Error, Spanned};
 use super::error::PackError;
 
 /// Where a value begins; both from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct At {
     pub(crate) line: u64,
     pub(crate) column: u64,
@@ -204,6 +204,11 @@ fn unreadable(error: &Error, text: &str, at: At) -> (String, &'static str) {
         Error::Budget { .. } => (
             "the document is larger than any that people write".to_owned(),
             "make several files of it",
+        ),
+        // What it said of the place is where the alias stands.
+        Error::AliasError { error, .. } if matches!(**error, Error::Budget { .. }) => (
+            "what its aliases (`*`) repeat is larger than any document that people write".to_owned(),
+            "write out what is meant, with fewer aliases of aliases",
         ),
         other => {
             let said = other.to_string();

@@ -1,5 +1,7 @@
 //! Pack files: the example with every field, and every fault with its place and its fix.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use unattended_defense::{Guard, PackErrors, Scope};
 
 mod rules;
@@ -479,6 +481,42 @@ fn selectors_on_labels_the_fleet_does_not_have_are_refused() {
         .expect("sound")
         .check_keys(&["business"])
         .expect("`app` is always known");
+}
+
+#[test]
+fn values_that_nobody_has_are_named_where_they_are_first_selected() {
+    let odd = SOUND.replace("{tier: [gold]}", "{tier: [glod, lead]}");
+    let guard = Guard::from_packs([
+        ("b.yaml", odd),
+        ("a.yaml", SOUND.replace("pack: payments", "pack: two")),
+    ])
+    .expect("sound");
+    let payments = guard.strange_values(&BTreeMap::from([("business", BTreeSet::from(["games"]))]));
+    // Keys of which nothing is known are the matter of another question.
+    assert!(
+        payments.iter().all(|found| found.what.contains("`business: ")),
+        "{payments:?}"
+    );
+    assert_eq!(
+        payments.iter().map(|found| found.file.as_str()).collect::<Vec<_>>(),
+        ["a.yaml", "b.yaml"]
+    );
+    let found = guard.strange_values(&BTreeMap::from([("tier", BTreeSet::from(["gold", "silver"]))]));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0].file, "b.yaml");
+    assert!(
+        found[0].what.contains("`tier: glod`, which no target of the fleet has"),
+        "{found:?}"
+    );
+    assert_eq!(found[0].fix, "did you mean `gold`?");
+    assert!(
+        found[1].what.contains("`tier: lead`") && !found[1].fix.contains("did you mean"),
+        "{found:?}"
+    );
+    assert!(
+        found[0].line == found[1].line && found[0].column < found[1].column,
+        "{found:?}"
+    );
 }
 
 #[test]

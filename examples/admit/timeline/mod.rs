@@ -13,7 +13,7 @@ use unattended::defense::Guard;
 use unattended_examples_support::{Exit, Failure, load};
 
 use crate::options::Options;
-use crate::{SCHEMA, print, stamp};
+use crate::{SCHEMA, print, stamp, strangers};
 use fleet::{Fleet, apps};
 use rows::{Picture, Range};
 
@@ -62,6 +62,7 @@ pub(crate) fn draw(options: &Options, guard: &Guard, days: u16, at: i64) -> Resu
         eprintln!("{note}");
     }
     guard.check_keys(&inventory.keys).map_err(Failure::input)?;
+    strangers::note(guard, &inventory);
     let apps = apps(&inventory);
     let group = group(options, &inventory.keys, &apps)?;
     let picture = Picture::of(guard, &apps, &range, group.as_deref());
@@ -72,7 +73,7 @@ pub(crate) fn draw(options: &Options, guard: &Guard, days: u16, at: i64) -> Resu
         .ok_or_else(|| Failure::Internal("no page was named".to_owned()))?;
     let page = page::page(guard, &apps, &picture, &fleet, &range, group.as_deref());
     std::fs::write(path, page)
-        .map_err(|error| Failure::Input(format!("{}: the page cannot be written: {error}", path.display())))?;
+        .map_err(|error| Failure::unwritten(format_args!("{}: the page", path.display()), &error))?;
     let json = Json {
         schema: SCHEMA,
         from: stamp(range.from),

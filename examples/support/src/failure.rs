@@ -1,4 +1,5 @@
 use std::fmt::Display;
+use std::io::{Error, ErrorKind, Write};
 
 use crate::Exit;
 
@@ -21,6 +22,29 @@ impl Failure {
     /// A fault of ours.
     pub fn internal(error: impl Display) -> Self {
         Self::Internal(error.to_string())
+    }
+
+    /// What cannot be written, why, and what to do about it. `what` names the file and what goes there.
+    pub fn unwritten(what: impl Display, error: &Error) -> Self {
+        let fix = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room there, or name another place",
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "let this user write there, or name another place"
+            }
+            _ => "name another place",
+        };
+        Self::Input(format!("{what} cannot be written: {error}; {fix}"))
+    }
+
+    /// What became of text on its way to standard output. Somebody who closed the pipe has seen enough.
+    ///
+    /// # Errors
+    /// Where it cannot be written: that is no fault of the program.
+    pub fn of_stdout(written: std::io::Result<()>) -> Result<(), Self> {
+        match written.and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Self::unwritten("standard output", &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Says it on standard error, and how the program ends.

@@ -79,22 +79,6 @@ fn standard_output_without_room_is_named_and_no_fault_of_the_program() {
 }
 
 #[test]
-fn a_record_of_the_gauntlet_without_room_is_named() {
-    let desk = Desk::new();
-    std::fs::create_dir(desk.path("records")).unwrap();
-    std::os::unix::fs::symlink(FULL, desk.path("records/0-ours.jsonl")).unwrap();
-    let said = desk.example(
-        "gauntlet",
-        &["--releases", "1", "--synthetic", "300x6", "--record", "records"],
-    );
-    assert_eq!(said.code, Some(2), "{said:?}");
-    for word in ["records/0-ours.jsonl", "No space left", "make room there"] {
-        assert!(said.stderr.contains(word), "no `{word}`: {said:?}");
-    }
-    assert!(!said.stderr.contains("internal fault"), "{said:?}");
-}
-
-#[test]
 fn a_journal_without_room_is_named_with_what_to_do_and_the_change_goes_on_later() {
     let desk = Desk::new();
     let all = [&SMALL[..], &["--json", "--journal", "j.redb"]].concat();

@@ -31,6 +31,7 @@ impl Failure {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 "let this user write there, or name another place"
             }
+            ErrorKind::NotFound | ErrorKind::NotADirectory => "name a file in a folder that is there",
             _ => "name another place",
         };
         Self::Input(format!("{what} cannot be written: {error}; {fix}"))

@@ -71,6 +71,9 @@ pub struct Summary {
     pub classes: Vec<ClassView>,
     /// Exposure over time, at most some hundred points.
     pub exposure_curve: Vec<ExposurePoint>,
+    /// Applications over time, at most some dozens: those that have most left to do, then those that came through last.
+    #[serde(default)]
+    pub lanes: Vec<LaneView>,
     /// Evidence over time, at most some hundred points.
     pub evidence_curve: Vec<EvidencePoint>,
     /// Lanes that were held, by window; the longest first, at most some hundred.
@@ -254,6 +257,38 @@ pub struct ExposurePoint {
     pub exposed: u64,
     /// Attempts under way.
     pub in_flight: u64,
+    /// Applications with a target on the new version.
+    #[serde(default)]
+    pub lanes_begun: u64,
+    /// Applications that had nothing more to do; none while the change goes back.
+    #[serde(default)]
+    pub lanes_through: u64,
+}
+
+/// How one application went its own way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LaneView {
+    /// The application.
+    pub lane: String,
+    /// Its living targets.
+    pub targets: u64,
+    /// Of these, on the new version.
+    pub exposed: u64,
+    /// When it had nothing more to do, to the minute; `None` while it has, and where the change goes back.
+    pub through_ms: Option<u64>,
+    /// Its targets on the new version over time, at most some dozens of points: each number holds until the next.
+    pub course: Vec<LanePoint>,
+}
+
+/// One point of a lane's course.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LanePoint {
+    /// When.
+    pub at_ms: u64,
+    /// Targets of the application on the new version from then on.
+    pub exposed: u64,
 }
 
 /// One point of the evidence curves, natural logarithms.

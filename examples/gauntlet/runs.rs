@@ -126,7 +126,7 @@ pub(crate) fn tell(all: &[(Policy, Vec<Trial>)], numbers: Range<usize>, names: &
                 "by_person": trial.by_person,
                 "before_onset": trial.before_onset,
                 "with_debt": trial.with_debt,
-                "exposed": trial.exposed,
+                "exposed": trial.stopped.then_some(trial.exposed),
                 "hours": trial.hours,
                 "harm": trial.harm,
                 "human_actions": trial.human_actions,

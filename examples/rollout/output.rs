@@ -64,6 +64,7 @@ struct Json<'r> {
     borrowed: &'r [String],
     began: String,
     virtual_seconds: u64,
+    late_seconds: Option<u64>,
     wall_seconds: f64,
     peak_rss_bytes: Option<u64>,
     proof: &'static str,
@@ -74,7 +75,8 @@ struct Json<'r> {
 pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
     let Ended { options, summary, .. } = result;
     let path = report_path(options);
-    let path = path.filter(|path| match write_page(path, summary, page_options()) {
+    let page_options = page_options().deadline_unix_ms(deadline_unix_ms(options));
+    let path = path.filter(|path| match write_page(path, summary, &page_options) {
         Ok(()) => true,
         Err(failure) => {
             let _ = failure.told();
@@ -91,9 +93,14 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
             .as_ref()
             .map_or_else(String::new, |path| format!("report: {}\n", path.display()));
         let text = text(summary, width());
+        let late = match late_seconds(result) {
+            None => String::new(),
+            Some(0) => ", within its deadline".to_owned(),
+            Some(late) => format!(", {} past its deadline", hours(late)),
+        };
         writeln!(
             out,
-            "{text}\n\n{} {} virtual time in {:.1} s; upgraded {}; proof: ok ({} checks)\n{shown}",
+            "{text}\n\n{} {} virtual time{late} in {:.1} s; upgraded {}; proof: ok ({} checks)\n{shown}",
             result.outcome.as_str(),
             hours(result.virtual_seconds),
             result.wall_seconds,
@@ -105,8 +112,8 @@ pub(crate) fn print(result: &Ended<'_>) -> Result<(), Failure> {
 }
 
 /// Whole or not at all: somebody may be looking.
-fn write_page(path: &Path, summary: &Summary, options: PageOptions) -> Result<(), Failure> {
-    let text = page(summary, &options);
+fn write_page(path: &Path, summary: &Summary, options: &PageOptions) -> Result<(), Failure> {
+    let text = page(summary, options);
     let written = match beside(path) {
         None => std::fs::write(path, text),
         Some((path, new)) => std::fs::write(&new, text)
@@ -125,10 +132,9 @@ pub(crate) struct LivePage {
 
 impl LivePage {
     pub(crate) fn of(options: &Options) -> Self {
-        let deadline = options.deadline.and_then(|ms| i64::try_from(ms).ok());
         Self {
             path: report_path(options),
-            deadline_unix_ms: deadline.map(|ms| START_WALL_MS.saturating_add(ms)),
+            deadline_unix_ms: deadline_unix_ms(options),
         }
     }
 
@@ -147,12 +153,24 @@ impl LivePage {
             let now = Instant::now();
             written = Some(now);
             if let Some(summary) = handle.summary() {
-                let options = page_options().outlook(handle.outlook(self.deadline_unix_ms));
+                let outlook = handle.outlook(self.deadline_unix_ms);
+                let options = page_options().deadline_unix_ms(self.deadline_unix_ms).outlook(outlook);
                 // The last writing says whether it can be written; until then the page is a convenience.
-                let _ = write_page(path, &summary, options);
+                let _ = write_page(path, &summary, &options);
             }
         }
     }
+}
+
+fn deadline_unix_ms(options: &Options) -> Option<i64> {
+    let allowed = options.deadline.and_then(|ms| i64::try_from(ms).ok());
+    allowed.map(|ms| START_WALL_MS.saturating_add(ms))
+}
+
+/// By how much it has taken longer than it was to, if that is known.
+fn late_seconds(result: &Ended<'_>) -> Option<u64> {
+    let allowed = result.options.deadline?;
+    Some(result.virtual_seconds.saturating_sub(allowed / 1_000))
 }
 
 /// Where the page goes, if anywhere.
@@ -200,6 +218,7 @@ fn json<'r>(result: &'r Ended<'_>) -> Json<'r> {
         borrowed: &summary.evidence.borrowed,
         began: began(),
         virtual_seconds: result.virtual_seconds,
+        late_seconds: late_seconds(result),
         wall_seconds: result.wall_seconds,
         peak_rss_bytes: peak_rss_bytes(),
         proof: "ok",

@@ -15,7 +15,8 @@ impl Machine {
         self.rest_from_all_rules(Direction::Forward);
         self.rest_from_all_rules(Direction::Rollback);
         self.decide_text("change.ended", format!("the change ended: {}", outcome.as_str()), None);
-        self.record.finish(self.now_ms, self.exposed, self.in_flight);
+        let last = self.exposure_point();
+        self.record.finish(last);
         commands.ended = Some(outcome);
         self.tell_the_end(outcome, commands);
     }

@@ -54,6 +54,7 @@ mod target;
 mod telling;
 mod tide;
 mod time;
+mod tracks;
 mod traffic;
 mod view;
 mod way_back;
@@ -232,6 +233,8 @@ pub(crate) struct Machine {
     taken_over: taken_over::TakenOver,
     interference: interference::Interference,
     around: Seen,
+    /// By lane, how far it was.
+    tracks: Vec<tracks::Track>,
 }
 
 impl Machine {
@@ -384,6 +387,7 @@ impl Machine {
             cut: cut::Cut::default(),
             interference: interference::Interference::default(),
             around: Seen::default(),
+            tracks: vec![tracks::Track::new(); setup.change.fleet.app_count() as usize],
             setup,
         };
         for lane in (0..machine.lanes.len())
@@ -522,7 +526,7 @@ impl Machine {
         }
         self.check_stall(&mut commands);
         self.check_patience(&mut commands);
-        self.record.sample(self.now_ms, self.exposed, self.in_flight);
+        self.sample();
         self.record.note_starts(&commands.starts);
         self.record.note_heals(&commands.heals);
         commands

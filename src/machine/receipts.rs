@@ -115,6 +115,7 @@ impl Machine {
         let state = &mut self.targets[target.0 as usize];
         if state.on_new != on_new {
             state.on_new = on_new;
+            self.note_track(self.app_of(target), on_new);
             if on_new {
                 self.exposed += 1;
                 self.note_arrival(target);

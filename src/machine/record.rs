@@ -141,25 +141,18 @@ impl Record {
         }
     }
 
-    pub(super) fn sample(&mut self, at_ms: u64, exposed: u64, in_flight: u64) {
-        // One point a minute is finer than any picture; more would only be thinned out again.
-        let due = self.exposure.last.is_none_or(|last| at_ms >= last.at_ms + 60_000);
-        if due {
-            self.exposure.push(ExposurePoint {
-                at_ms,
-                exposed,
-                in_flight,
-            });
-        }
+    /// One point a minute is finer than any picture; more would only be thinned out again.
+    pub(super) fn wants_sample(&self, at_ms: u64) -> bool {
+        self.exposure.last.is_none_or(|last| at_ms >= last.at_ms + 60_000)
     }
 
-    pub(super) fn finish(&mut self, at_ms: u64, exposed: u64, in_flight: u64) {
-        self.exposure.push(ExposurePoint {
-            at_ms,
-            exposed,
-            in_flight,
-        });
-        self.state_since_ms = at_ms;
+    pub(super) fn sample(&mut self, point: ExposurePoint) {
+        self.exposure.push(point);
+    }
+
+    pub(super) fn finish(&mut self, last: ExposurePoint) {
+        self.exposure.push(last);
+        self.state_since_ms = last.at_ms;
     }
 
     pub(super) fn evidence(&mut self, interval: &Interval, ln_stop: f64, ln_safety: Option<f64>) {

@@ -157,6 +157,7 @@ impl Machine {
             batches: self.batches(),
             classes: self.class_views(),
             exposure_curve,
+            lanes: self.lane_views(),
             evidence_curve,
             held: self.held_by_windows(),
             holds,

@@ -12,7 +12,7 @@ use crate::{EvidencePoint, Summary};
 const LINEAR_FROM: f64 = 0.02;
 
 /// The end of the time axis.
-fn until(summary: &Summary) -> u64 {
+pub(super) fn until(summary: &Summary) -> u64 {
     let curve = summary.exposure_curve.last().map_or(0, |point| point.at_ms);
     let evidence = summary.evidence_curve.last().map_or(0, |point| point.at_ms);
     summary.elapsed_ms.max(curve).max(evidence)

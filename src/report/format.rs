@@ -215,6 +215,22 @@ impl Clock {
 
     /// As [`at`](Self::at), of a Unix time.
     pub(super) fn at_unix(&self, unix_ms: i64) -> String {
+        self.told(unix_ms, false)
+    }
+
+    /// As [`at`](Self::at), always with the day: of what is over, nobody knows when it is read.
+    pub(super) fn with_day(&self, at_ms: u64) -> String {
+        self.told(self.unix_ms(at_ms), true)
+    }
+
+    /// `02:12 UTC`, in a list that has no room for another zone; with the day where it is not that of now.
+    pub(super) fn utc(&self, at_ms: u64) -> String {
+        let mut told = self.at(at_ms);
+        told.truncate(told.find(" (").unwrap_or(told.len()));
+        told
+    }
+
+    fn told(&self, unix_ms: i64, with_day: bool) -> String {
         let (Ok(at), Ok(now)) = (
             Timestamp::from_millisecond(unix_ms),
             Timestamp::from_millisecond(self.now_unix_ms),
@@ -222,7 +238,7 @@ impl Clock {
             return format!("at an {UNKNOWN} time");
         };
         let (utc, today) = (at.to_zoned(TimeZone::UTC), now.to_zoned(TimeZone::UTC));
-        let pattern = if utc.date() == today.date() {
+        let pattern = if utc.date() == today.date() && !with_day {
             "%H:%M"
         } else if utc.year() == today.year() {
             "%a %-d %b %H:%M"

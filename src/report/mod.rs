@@ -10,6 +10,7 @@ mod format;
 #[cfg(test)]
 mod halted;
 mod holds;
+mod lanes;
 mod lists;
 mod metro;
 mod outlook;
@@ -46,6 +47,8 @@ pub struct PageOptions {
     /// When the page was made, in Unix milliseconds of the clock the change runs by: the age of the data is counted from
     /// it. `None` takes the summary's own moment.
     pub generated_unix_ms: Option<i64>,
+    /// By when it was to be through, in Unix milliseconds; `None` leaves that out.
+    pub deadline_unix_ms: Option<i64>,
     /// The e-value of safety that a class needs to go on, `1/beta`; 20 by default.
     pub safety_needed: f64,
     /// When it will be through, as the [handle](crate::Handle::outlook) said together with the summary; `None` leaves that out.
@@ -59,6 +62,7 @@ impl Default for PageOptions {
             freeze_command: String::new(),
             rollback_command: String::new(),
             generated_unix_ms: None,
+            deadline_unix_ms: None,
             safety_needed: 20.0,
             outlook: None,
         }
@@ -96,6 +100,13 @@ impl PageOptions {
     #[must_use]
     pub const fn generated_unix_ms(mut self, at: i64) -> Self {
         self.generated_unix_ms = Some(at);
+        self
+    }
+
+    /// By when it is to be through, in Unix milliseconds: the first screen says whether it was.
+    #[must_use]
+    pub const fn deadline_unix_ms(mut self, at: Option<i64>) -> Self {
+        self.deadline_unix_ms = at;
         self
     }
 
@@ -139,6 +150,7 @@ pub fn page(summary: &Summary, options: &PageOptions) -> String {
                     @if let Some(seen) = &options.outlook { (outlook::outlook(seen, &clock)) }
                     (curves::exposure(summary, &clock))
                     (fleet::fleet(summary))
+                    (lanes::lanes(summary, &clock))
                     (curves::evidence(summary, options, &clock))
                     (holds::holds(summary, &clock))
                     (lists::decisions(summary, &clock))

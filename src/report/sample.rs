@@ -2,11 +2,24 @@
 
 use crate::{
     BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HeldBy, HoldView,
-    Level, MovesView, Next, ReceiptView, Summary,
+    LanePoint, LaneView, Level, MovesView, Next, ReceiptView, Summary,
 };
 
 pub(super) const MIN: u64 = 60_000;
 pub(super) const HOUR: u64 = 60 * MIN;
+
+fn lane(name: &str, targets: u64, through_ms: Option<u64>, course: &[(u64, u64)]) -> LaneView {
+    LaneView {
+        lane: name.into(),
+        targets,
+        exposed: course.last().map_or(0, |point| point.1),
+        through_ms,
+        course: course
+            .iter()
+            .map(|&(at_ms, exposed)| LanePoint { at_ms, exposed })
+            .collect(),
+    }
+}
 
 /// A change of 23,871 targets, nine hours old, that began on Sunday 22 November 2026 at 02:00 UTC.
 pub(super) fn sample() -> Summary {
@@ -90,17 +103,28 @@ pub(super) fn sample() -> Summary {
                 at_ms: 0,
                 exposed: 0,
                 in_flight: 0,
+                lanes_begun: 0,
+                lanes_through: 0,
             },
             ExposurePoint {
                 at_ms: HOUR,
                 exposed: 24,
                 in_flight: 3,
+                lanes_begun: 2,
+                lanes_through: 0,
             },
             ExposurePoint {
                 at_ms: 9 * HOUR,
                 exposed: 1_193,
                 in_flight: 12,
+                lanes_begun: 38,
+                lanes_through: 11,
             },
+        ],
+        lanes: vec![
+            lane("search", 300, None, &[]),
+            lane("pay", 90, None, &[(HOUR, 9), (4 * HOUR, 40)]),
+            lane("ads", 12, Some(2 * HOUR), &[(HOUR, 2), (2 * HOUR, 12)]),
         ],
         evidence_curve: vec![
             EvidencePoint {

@@ -189,6 +189,7 @@ fn next(summary: &Summary, clock: &Clock, options: &PageOptions) -> Markup {
                         None => (words::eta(summary, clock))
                     }
                 }
+                @if let Some(at) = options.deadline_unix_ms { dt { "deadline" } dd { (words::deadline(summary, clock, at)) } }
                 dt { "held by" } dd {
                     @match &next.blocked_by { Some(by) => (words::name(by)), None => "nobody" }
                 }

@@ -146,6 +146,7 @@ details > summary { padding: 4px 0; }
 .chart .batch.even { fill: var(--shade); } .chart .batch.odd { fill: none; }
 .chart .start { stroke: var(--soft); stroke-width: 1; opacity: .5; fill: none; }
 .chart .area { fill: var(--calm); opacity: .13; }
+.chart .through { fill: var(--good); opacity: .3; }
 .chart .curve { fill: none; stroke: var(--calm); stroke-width: 2.2; stroke-linejoin: round; }
 .chart .flying { fill: none; stroke: var(--calm); stroke-width: 1.2; stroke-dasharray: 3 3; }
 .chart .dot { fill: var(--calm); stroke: var(--paper); stroke-width: 2; }
@@ -162,6 +163,8 @@ details > summary { padding: 4px 0; }
 .lane .track { position: relative; grid-column: 1 / -1; grid-row: 2; height: 9px; background: var(--shade); border-radius: 2px; overflow: hidden; }
 .hold { position: absolute; top: 0; bottom: 0; min-width: 2px; background: var(--calm); border-radius: 1px; }
 .hold.open { background: repeating-linear-gradient(135deg, var(--warn) 0 4px, transparent 4px 6px); border: 1px solid var(--warn); border-right: 0; }
+.track.way { height: 16px; } .track.way svg { display: block; width: 100%; height: 100%; fill: var(--calm); opacity: .55; }
+.track.way .hold { top: auto; height: 3px; background: var(--warn); border-radius: 0; }
 .track .now { position: absolute; top: 0; bottom: 0; border-left: 1px solid var(--ink); z-index: 1; }
 
 [hidden] { display: none !important; }
@@ -194,7 +197,7 @@ footer strong { color: var(--warn); }
   main, footer { padding-left: 24px; padding-right: 24px; }
   .chart.wide { display: block; } .chart.narrow { display: none; }
   .lane { grid-template-columns: 220px 1fr 250px; }
-  .lane .track { grid-column: 2; grid-row: 1; height: 12px; }
+  .lane .track { grid-column: 2; grid-row: 1; height: 12px; } .lane .track.way { height: 18px; }
   .lane .time { grid-column: 3; text-align: left; }
   .pairs { grid-template-columns: 230px 1fr; }
   #find { grid-template-columns: auto minmax(0, 30em) 14em 1fr; }

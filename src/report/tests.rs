@@ -87,7 +87,7 @@ fn every_state_has_a_sentence_of_its_own() {
         (
             Some(Outcome::Completed),
             "completed",
-            "Completed at 10:00 UTC, after 8 h",
+            "Completed Sun 22 Nov 10:00 UTC, after 8 h",
         ),
         (
             Some(Outcome::CompletedWithDebt),
@@ -390,6 +390,8 @@ fn drawings_hold_only_finite_numbers_whatever_the_data() {
         at_ms: u64::MAX,
         exposed: u64::MAX,
         in_flight: u64::MAX,
+        lanes_begun: u64::MAX,
+        lanes_through: u64::MAX,
     });
     odd.holds[0].from_ms = u64::MAX;
     odd.holds.push(HoldView {
@@ -428,16 +430,22 @@ fn the_scale_shows_small_and_large_exposures() {
             at_ms: 0,
             exposed: 0,
             in_flight: 0,
+            lanes_begun: 0,
+            lanes_through: 0,
         },
         ExposurePoint {
             at_ms: HOUR,
             exposed: 1,
             in_flight: 0,
+            lanes_begun: 0,
+            lanes_through: 0,
         },
         ExposurePoint {
             at_ms: 2 * HOUR,
             exposed: 12,
             in_flight: 0,
+            lanes_begun: 0,
+            lanes_through: 0,
         },
     ];
     let linear = page_of(&tiny);
@@ -471,6 +479,7 @@ fn held_lanes_are_grouped_by_window_and_the_rest_is_counted() {
             until_ms: Some(1_000 + i),
         })
         .collect();
+    summary.lanes.clear();
     let html = page_of(&summary);
     assert_eq!(html.matches("class=\"lane\"").count(), 40);
     assert!(html.contains("and 2,960 more lanes") && html.contains("2,999 lanes, none waits any more"));

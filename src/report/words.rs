@@ -103,7 +103,8 @@ pub(super) fn headline(summary: &Summary, clock: &Clock, short: bool) -> Headlin
     let word = state(summary);
     let stands = match tone {
         Tone::Done | Tone::Indebted | Tone::RolledBack | Tone::Broken | Tone::Ended => {
-            format!("{word} at {since}, after {}", duration(summary.state_since_ms))
+            let at = clock.with_day(summary.state_since_ms);
+            format!("{word} {at}, after {}", duration(summary.state_since_ms))
         }
         _ => format!(
             "{word} since {since}, for {}",
@@ -418,7 +419,7 @@ fn distance(summary: &Summary, at_ms: u64) -> String {
 /// When everything is done.
 pub(super) fn eta(summary: &Summary, clock: &Clock) -> String {
     match (Tone::of(summary).is_live(), summary.next.eta_ms) {
-        (false, _) => format!("ended {}", clock.at(summary.state_since_ms)),
+        (false, _) => format!("ended {}", clock.with_day(summary.state_since_ms)),
         (true, Some(eta)) => moment(summary, clock, eta),
         (true, None) => "not known".to_owned(),
     }
@@ -481,4 +482,40 @@ pub(super) fn sentence(text: &str) -> String {
 /// A name on the first screen, shortened.
 pub(super) fn name(text: &str) -> String {
     shorten(text, NAME).0
+}
+/// Whether it kept its deadline, as far as that is known.
+pub(super) fn deadline(summary: &Summary, clock: &Clock, at_unix_ms: i64) -> String {
+    let past = clock.unix_ms(summary.elapsed_ms).saturating_sub(at_unix_ms);
+    let by = duration(past.unsigned_abs());
+    let at = clock.at_unix(at_unix_ms);
+    let reached = matches!(summary.outcome, Some(Outcome::Completed | Outcome::CompletedWithDebt));
+    match (reached, past > 0) {
+        (true, true) => format!("{at}, missed by {by}"),
+        (true, false) => format!("{at}, kept"),
+        (false, true) => format!("{at}, passed {by} before"),
+        (false, false) => at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{HOUR, plain, sample};
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_kept_missed_or_still_to_come() {
+        let mut summary = sample();
+        let began = summary.began_unix_ms;
+        let mut said = |outcome, hours: i64| {
+            summary.outcome = outcome;
+            let clock = Clock::new(began, summary.elapsed_ms, None);
+            plain(deadline(&summary, &clock, began + hours * i64::try_from(HOUR).unwrap()))
+        };
+        assert_eq!(said(None, 10), "12:00 UTC");
+        assert_eq!(said(None, 7), "09:00 UTC, passed 2 h before");
+        assert_eq!(said(Some(Outcome::RolledBack), 7), "09:00 UTC, passed 2 h before");
+        assert_eq!(said(Some(Outcome::RolledBack), 10), "12:00 UTC");
+        assert_eq!(said(Some(Outcome::Completed), 9), "11:00 UTC, kept");
+        assert_eq!(said(Some(Outcome::CompletedWithDebt), 6), "08:00 UTC, missed by 3 h");
+    }
 }

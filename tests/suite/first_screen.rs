@@ -135,3 +135,63 @@ rules:
     );
     assert!(shown.contains("UTC): app-0"), "{shown}");
 }
+
+#[test]
+fn lanes_are_told_over_time_as_they_went() {
+    let mut case = Case::calm(6, 20);
+    case.rules = "version: 1\npack: day\nowner: ops\nscope: {app: app-3}\nwindows:\n  \
+         - {id: day, kind: protected, weekly: {days: daily, from: \"08:00\", for: 9h}, zone: UTC, reason: business}\n"
+        .to_owned();
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    let summary = &ended.summary;
+    let counts: Vec<_> = (summary.exposure_curve.iter())
+        .map(|point| (point.at_ms, point.exposed, point.lanes_begun, point.lanes_through))
+        .collect();
+    assert_eq!(counts.first().map(|first| (first.2, first.3)), Some((0, 0)));
+    assert_eq!(counts.last().map(|last| (last.2, last.3)), Some((6, 6)));
+    for &(at_ms, exposed, begun, through) in &counts {
+        assert!(through <= begun && begun <= exposed, "{at_ms}");
+        // Of app-3 nobody began before five in the afternoon.
+        assert!(
+            at_ms >= 9 * HOUR_MS || begun <= 5 && through <= 5,
+            "{at_ms}: {begun} had begun"
+        );
+    }
+    assert!(counts.iter().any(|count| count.2 == 5), "the others went on");
+    assert_eq!(summary.lanes.len(), 6);
+    for lane in &summary.lanes {
+        assert_eq!((lane.targets, lane.exposed), (20, 20), "{}", lane.lane);
+        let course: Vec<_> = lane.course.iter().map(|point| (point.at_ms, point.exposed)).collect();
+        assert!(
+            course.is_sorted() && course.is_sorted_by_key(|point| point.1),
+            "{course:?}"
+        );
+        assert_eq!(course.last().map(|last| last.1), Some(20));
+        let held = lane.lane == "app-3";
+        assert_eq!(course[0].0 >= 9 * HOUR_MS, held, "{}: {course:?}", lane.lane);
+        assert!(lane.through_ms.is_some_and(|at| at >= course.last().unwrap().0));
+    }
+    // Whoever came through last stands first.
+    assert_eq!(summary.lanes[0].lane, "app-3");
+    assert!(
+        summary
+            .lanes
+            .is_sorted_by_key(|lane| std::cmp::Reverse(lane.through_ms))
+    );
+}
+
+#[test]
+fn lanes_that_went_back_are_told_to_have_gone() {
+    let ended = Case::calm(6, 20).release("errors=x20").run();
+    assert_eq!(ended.outcome, Outcome::RolledBack);
+    let last = ended.summary.exposure_curve.last().unwrap();
+    assert_eq!((last.exposed, last.lanes_begun, last.lanes_through), (0, 0, 0));
+    assert!(ended.summary.exposure_curve.iter().any(|point| point.lanes_begun > 0));
+    for lane in &ended.summary.lanes {
+        assert_eq!((lane.exposed, lane.through_ms), (0, None), "{}", lane.lane);
+        let most = lane.course.iter().map(|point| point.exposed).max();
+        assert!(most.is_none_or(|most| most > 0) && lane.course.last().is_none_or(|last| last.exposed == 0));
+    }
+    assert!(ended.summary.lanes.iter().any(|lane| !lane.course.is_empty()));
+}

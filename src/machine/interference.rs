@@ -112,7 +112,7 @@ impl Machine {
             self.setup.change.from, self.setup.change.to
         );
         let otherwise = "the change keeps its size".to_owned();
-        if self.ask(QuestionKind::RollBack, text, otherwise, commands) {
+        if self.ask(QuestionKind::RollBack, text, otherwise, commands) && self.decides_by(8) {
             self.questions.about.doubt = None;
         }
         true

@@ -85,8 +85,10 @@ impl Machine {
             self.questions.close(QuestionKind::GoOnWithoutEvidence);
         }
         // Without a class it was about what all share, which is asked about as long as it is found, and before this.
+        let doubt = self.questions.about.doubt;
         let speaks = |class: u32| self.contradiction(class, &self.judge.safety(class)).is_some();
-        if !self.stop_pending() && !self.questions.about.doubt.is_some_and(speaks) {
+        if !self.stop_pending() && !doubt.is_some_and(speaks) && (doubt.is_some() || self.decides_by(8)) {
+            self.questions.about.doubt = None;
             self.questions.close(QuestionKind::RollBack);
         }
     }

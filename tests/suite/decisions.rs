@@ -8,13 +8,14 @@ use unattended::upgrade::{Clock, Group, Journal, MemoryJournal, Stream};
 use unattended::{Actor, CommandError, DECISIONS, Level, Outcome, RunError, replay};
 
 /// By version: the journal of a run of each, from the time when it was the newest.
-const JOURNALS: [&str; 6] = [
+const JOURNALS: [&str; 7] = [
     include_str!("../fixtures/decisions-1.txt"),
     include_str!("../fixtures/decisions-2.txt"),
     include_str!("../fixtures/decisions-3.txt"),
     include_str!("../fixtures/decisions-4.txt"),
     include_str!("../fixtures/decisions-5.txt"),
     include_str!("../fixtures/decisions-6.txt"),
+    include_str!("../fixtures/decisions-7.txt"),
 ];
 
 fn groups(text: &str) -> Vec<Group> {

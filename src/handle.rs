@@ -217,6 +217,16 @@ pub enum CommandError {
         /// The open one, and its text.
         open: Option<(u64, String)>,
     },
+    /// A word to go on names no question, and one about a stop was open when the freeze or the pause was lifted.
+    #[error(
+        "the freeze or the pause is lifted; to go on over question {question} as well, name it (`Handle::answering`): {text}"
+    )]
+    Unnamed {
+        /// Its number.
+        question: u64,
+        /// Its text.
+        text: String,
+    },
     /// A pause holds the way forward, and the change goes back.
     #[error("the change goes back, and a pause holds the way forward alone: a freeze holds that, too")]
     GoesBack,
@@ -332,7 +342,8 @@ impl Handle {
     /// Goes on: out of a freeze, or over what has stopped the change. What was seen stops it no more; what is twice as
     /// much does, evidence that begins anew and shows again once twice as many targets are reached (or half of those that were left), and a
     /// gate that refuses twice as many.
-    /// What a rule asks it answers only where the handle [names](Self::answering) that question. It takes a person; a program may lift the
+    /// What a rule asks it answers only where the handle [names](Self::answering) that question, and so a stop whose question was open when a
+    /// freeze or a pause was lifted. It takes a person; a program may lift the
     /// freeze or pause that it alone has given.
     pub fn resume(&self, actor: Actor, reason: impl Into<String>) -> Result<(), CommandError> {
         self.order(Command::Resume, actor, reason)

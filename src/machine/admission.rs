@@ -7,6 +7,7 @@ use unattended_defense::{Decision, Direction, Guard, Need, Verdict};
 
 use crate::{HoldView, QuestionKind};
 
+use super::autonomy::some_of;
 use super::hold::{EndsBy, Hold};
 use super::lanes::Lane;
 use super::{Commands, Machine};
@@ -78,6 +79,7 @@ impl Machine {
         for slice in 0..self.lanes[lane].opened {
             self.promise_slice(lane, slice);
         }
+        self.take_room_for_newborns(lane);
         true
     }
 
@@ -264,12 +266,18 @@ impl Machine {
             // Nothing of what was asked about waits any more.
             self.questions.close(QuestionKind::RuleWantsPerson);
         }
+        if self.decides_by(8) && !rules.is_subset(&self.questions.about.rules) {
+            // Somebody else is to be asked too, and does not wait for the answer of those who were.
+            self.questions.close(QuestionKind::RuleWantsPerson);
+        }
         if waiting == 0 {
             if self.decides_by(4) {
                 self.questions.close(QuestionKind::RuleWantsPerson);
             }
             return;
         }
+        let by: Vec<String> = rules.iter().map(|(rule, owner)| format!("{rule} of {owner}")).collect();
+        let by = some_of(&by);
         let first = self.lanes.iter().position(Lane::needs_person);
         let name = first.map_or("", |lane| {
             self.setup
@@ -281,6 +289,11 @@ impl Machine {
             (
                 format!("{name} needs a person's word by the rules: let it go on?"),
                 "it stays where it is, the others go on",
+            )
+        } else if self.decides_by(8) {
+            (
+                format!("{waiting} lanes need a person's word by the rules ({by}), {name} among them: let them go on?"),
+                "these lanes stay where they are, the others go on",
             )
         } else {
             (

@@ -47,6 +47,11 @@ impl Aside {
         self.back.iter().copied()
     }
 
+    /// These do not go back.
+    pub(super) fn leave(&mut self, targets: &BTreeSet<TargetIndex>) {
+        self.back.retain(|target| !targets.contains(target));
+    }
+
     /// Nobody is left that must go back.
     pub(super) const fn is_back(&self) -> bool {
         self.back.is_empty()
@@ -409,6 +414,7 @@ impl Machine {
         if self.decides_by(4) {
             self.ask_for_the_way_back(commands);
         }
+        self.caps_hold_those_aside();
     }
 
     /// A target of a class that is set aside begins its way back.

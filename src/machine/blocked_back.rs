@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use unattended_batching::{Stuck, TargetIndex};
+use unattended_batching::{AppIndex, Stuck, TargetIndex};
 
 use crate::Severity;
 use crate::notice::Matter;
 
 use super::Machine;
 use super::span::span;
+
+/// Why such a target is owed.
+pub(super) const KEPT: &str = "others of its application are ill, and the caps let no more be out of service";
 
 impl Machine {
     /// Whether some wait for the caps, with nobody under way who would make room. They are given the time in which the ill may get well; what
@@ -24,18 +27,60 @@ impl Machine {
         }
         let since = match self.blocked_back {
             Some((since, _)) => since,
-            None => {
-                let (from, to) = (&self.setup.change.from, &self.setup.change.to);
-                let text = format!(
-                    "{blocked} targets cannot leave {to} for {from} yet: others of theirs are ill, and the caps let no more be out of service"
-                );
-                let otherwise = "wider caps, or ill ones that get well, would have let them go".to_owned();
-                self.decide_text("rollback.blocked", text, Some(otherwise));
-                self.now_ms
-            }
+            None => self.say_caps_hold(blocked),
         };
         self.blocked_back = Some((since, blocked));
         self.now_ms - since < self.setup.change.settings.blocked_patience_ms
+    }
+
+    /// The same of classes that are set aside, while the rest goes forward.
+    pub(super) fn caps_hold_those_aside(&mut self) {
+        if !self.decides_by(8) {
+            return;
+        }
+        let kept: BTreeSet<TargetIndex> = (self.aside.waiting())
+            .filter(|&target| {
+                let app = self.app_of(target);
+                let held = self.lanes[app.0 as usize].held_back().is_some();
+                !held && !self.is_offered(target) && !self.frontier.has_room(target) && !self.is_under_way(app)
+            })
+            .collect();
+        if kept.is_empty() {
+            self.blocked_back = None;
+            return;
+        }
+        let since = match self.blocked_back {
+            Some((since, _)) => since,
+            None => self.say_caps_hold(kept.len()),
+        };
+        self.blocked_back = Some((since, kept.len()));
+        if self.now_ms - since < self.setup.change.settings.blocked_patience_ms {
+            return;
+        }
+        self.blocked_back = None;
+        self.aside.leave(&kept);
+        for target in kept {
+            self.owe(target, false, KEPT.to_owned());
+        }
+    }
+
+    fn say_caps_hold(&mut self, blocked: usize) -> u64 {
+        let (from, to) = (&self.setup.change.from, &self.setup.change.to);
+        let text = format!(
+            "{blocked} targets cannot leave {to} for {from} yet: others of theirs are ill, and the caps let no more be out of service"
+        );
+        let otherwise = "wider caps, or ill ones that get well, would have let them go".to_owned();
+        self.decide_text("rollback.blocked", text, Some(otherwise));
+        self.now_ms
+    }
+
+    /// Whether an attempt is under way in an application: it may make room for others.
+    fn is_under_way(&self, app: AppIndex) -> bool {
+        let planned = self.setup.change.fleet.targets_of(app);
+        let born = (self.births_by_name.values().copied()).filter(|&target| self.app_of(target) == app);
+        planned
+            .chain(born)
+            .any(|target| self.targets[target.0 as usize].in_flight.is_some())
     }
 
     /// Those that only caps keep on the version that is to be left.

@@ -56,6 +56,11 @@ pub(super) struct Domains {
 }
 
 impl Domains {
+    /// Whether this is the region in its first exposure.
+    pub(super) fn is_exposing(&self, class: u32) -> bool {
+        self.exposing == Some(class)
+    }
+
     /// The domains of a fleet by the values of `keys`, the first being the region.
     pub(super) fn new(fleet: &Fleet, tables: &Tables, keys: &[String]) -> Self {
         let mut domains = Self {
@@ -206,6 +211,11 @@ impl Domains {
 
     pub(super) fn is_away(&self, target: TargetIndex) -> bool {
         !self.away.is_empty() && self.away.contains(&target)
+    }
+
+    /// Whether some of these wait apart.
+    pub(super) fn keeps_away(&self, is_of: impl Fn(TargetIndex) -> bool) -> bool {
+        self.away.iter().any(|&target| is_of(target))
     }
 
     pub(super) fn has_away(&self) -> bool {
@@ -466,7 +476,13 @@ impl Machine {
         if rested && !matches!(self.evidence(region), Evidence::None) {
             self.domains.shown.insert(region);
             self.domains.exposing = None;
-            let text = format!("{name} has shown that it is well: the next region may be exposed");
+            let by_word = self.decides_by(8) && matches!(self.evidence(region), Evidence::Person);
+            let why = if by_word {
+                "is let pass by a person's word"
+            } else {
+                "has shown that it is well"
+            };
+            let text = format!("{name} {why}: the next region may be exposed");
             self.decide_text("region.shown", text, None);
         } else if state.exposed == 0
             && (!self.domains.waiting.is_empty() || self.domains.has_away())

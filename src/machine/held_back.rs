@@ -1,12 +1,45 @@
 //! What rules hold that is to go back: the whole change, or classes that are set aside.
 
+use std::collections::BTreeSet;
+
 use unattended_batching::{Event, TargetIndex};
-use unattended_defense::Direction;
+use unattended_defense::{Decision, Direction, Finding};
 
 use crate::QuestionKind;
 
+use super::autonomy::some_of;
 use super::hold::Hold;
+use super::lanes::Lane;
 use super::{Commands, Course, Machine};
+
+/// A rule, and whose it is.
+pub(super) type Rule = (String, String);
+
+/// What people have said of the way back: it need not wait for these rules. What another rule comes to hold may be another team's.
+#[derive(Debug, Default)]
+pub(super) struct Word {
+    rules: BTreeSet<Rule>,
+    /// Up to the seventh version a yes was for whatever rules there are.
+    all: bool,
+}
+
+impl Word {
+    pub(super) fn is_given(&self) -> bool {
+        self.all || !self.rules.is_empty()
+    }
+
+    /// Whether this is of a rule that it was said of.
+    fn covers(&self, finding: &Finding) -> bool {
+        let of = |(rule, owner): &Rule| *rule == finding.rule && *owner == finding.owner;
+        self.all || self.rules.iter().any(of)
+    }
+
+    /// Whether all that stands against going back is covered.
+    pub(super) fn lets(&self, decision: &Decision) -> bool {
+        let mut against = decision.findings.iter().filter(|finding| !finding.verdict.may_start());
+        self.all || against.all(|finding| self.covers(finding))
+    }
+}
 
 impl Machine {
     /// Whether a target may be rolled back now, by the rules of its lane; keeps the record of the hold.
@@ -18,7 +51,7 @@ impl Machine {
     }
 
     fn may_go_back_by_rules(&mut self, target: TargetIndex) -> bool {
-        if self.setup.guard.is_empty() || self.back_by_person {
+        if self.setup.guard.is_empty() || self.word_back.all {
             return true;
         }
         let app = self.app_of(target);
@@ -27,13 +60,14 @@ impl Machine {
         if held.is_some_and(|hold| !hold.is_over(self.now_ms)) {
             return false;
         }
-        let decision = self.ask_rules(&self.setup.guard, app, Direction::Rollback, self.wave());
+        let mut decision = self.ask_rules(&self.setup.guard, app, Direction::Rollback, self.wave());
         // In earlier versions what held the way back took the place of what held the way forward.
         let apart = self.decides_by(4);
         let before = self.lanes[lane].hold_of_way_back(apart).take();
         let before = before.and_then(|hold| hold.record);
         // Who lets a lane have the new version lets its first target try the way back from it.
         let lets = decision.verdict.may_start()
+            || self.word_back.lets(&decision)
             || self.decides_by(6) && self.is_rehearsed_on(target) && self.word_lets(lane, &decision);
         if lets {
             if let Some(at) = before {
@@ -46,6 +80,8 @@ impl Machine {
             let until_ms = u64::MAX;
             self.frontier.on(Event::HeldUntil { app, until_ms });
         }
+        // What is told is what still holds it.
+        decision.findings.retain(|finding| !self.word_back.covers(finding));
         let hold = self.hold_by(app, &decision, before).of_way_back();
         *self.lanes[lane].hold_of_way_back(apart) = Some(hold);
         false
@@ -79,10 +115,15 @@ impl Machine {
         let (count, Some(first)) = self.kept_by_rules() else {
             if self.questions.has(QuestionKind::RollBackNow) {
                 self.questions.close(QuestionKind::RollBackNow);
-                self.end_holds_of_way_back();
+                self.end_holds_of_way_back(|_| true);
             }
             return;
         };
+        let rules = self.rules_of_way_back(first);
+        if self.decides_by(8) && self.questions.about.back.is_disjoint(&rules) {
+            // Nothing of what was asked about holds them any more.
+            self.questions.close(QuestionKind::RollBackNow);
+        }
         if self.questions.has(QuestionKind::RollBackNow) || !self.decides_by(4) && !self.questions.is_empty() {
             return;
         }
@@ -96,10 +137,20 @@ impl Machine {
             Course::Back | Course::Ended(_) => "roll back now",
         };
         let (to, by, lane, reason) = (&self.setup.change.to, &hold.by, &hold.lane, &hold.reason);
+        let others: Vec<&str> = rules
+            .iter()
+            .map(|(rule, _)| rule.as_str())
+            .filter(|rule| rule != by)
+            .collect();
+        let so_do = if others.is_empty() || !self.decides_by(8) {
+            String::new()
+        } else {
+            format!(", and so do {}", some_of(&others))
+        };
         let text = match self.kept_from_rehearsal() {
             None => {
                 format!(
-                    "{count} targets are to leave {to} and must wait, as {by} of {lane} forbids rollbacks ({reason}): {what}?"
+                    "{count} targets are to leave {to} and must wait, as {by} of {lane} forbids rollbacks ({reason}){so_do}: {what}?"
                 )
             }
             Some(first) => format!(
@@ -115,24 +166,40 @@ impl Machine {
             ),
             None => "they go back when the rules let them, and no end of that is known".to_owned(),
         };
-        self.ask(QuestionKind::RollBackNow, text, otherwise, commands);
+        if self.ask(QuestionKind::RollBackNow, text, otherwise, commands) {
+            self.questions.about.back = rules;
+        }
     }
 
-    /// A person said that what is to go back need not wait for the rules.
+    /// The rules that hold what is to go back; amid a rehearsal, those that hold its target.
+    fn rules_of_way_back(&self, first: TargetIndex) -> BTreeSet<Rule> {
+        let rule = |hold: &Hold| (hold.view().by.clone(), hold.view().owner.clone());
+        if self.kept_from_rehearsal().is_some() {
+            let held = self.lanes[self.app_of(first).0 as usize].held_back();
+            return held.map(rule).into_iter().collect();
+        }
+        self.lanes.iter().filter_map(Lane::held_back).map(rule).collect()
+    }
+
+    /// A person said that what is to go back need not wait for the rules that were named.
     pub(super) fn go_back_by_person(&mut self) {
-        self.back_by_person = true;
         self.scan_due = true;
-        self.end_holds_of_way_back();
-    }
-
-    /// Whether a person said so.
-    pub(super) const fn back_goes_by_person(&self) -> bool {
-        self.back_by_person
+        if self.decides_by(8) {
+            let named = std::mem::take(&mut self.questions.about.back);
+            let of_those = |hold: &Hold| named.contains(&(hold.view().by.clone(), hold.view().owner.clone()));
+            self.end_holds_of_way_back(of_those);
+            self.word_back.rules.extend(named);
+        } else {
+            self.word_back.all = true;
+            self.end_holds_of_way_back(|_| true);
+        }
     }
 
     /// The word of a person was about what was to go back then, and not about more.
     pub(super) fn forget_word_on_way_back(&mut self) {
-        self.back_by_person &= !self.decides_by(4);
+        if self.decides_by(4) {
+            self.word_back = Word::default();
+        }
     }
 
     /// Nothing waits to go forward any more.
@@ -151,12 +218,12 @@ impl Machine {
         self.end_hold(hold);
     }
 
-    fn end_holds_of_way_back(&mut self) {
+    fn end_holds_of_way_back(&mut self, is_meant: impl Fn(&Hold) -> bool) {
         if !self.decides_by(4) {
             return;
         }
         for lane in 0..self.lanes.len() {
-            let hold = self.lanes[lane].hold_of_way_back(true).take();
+            let hold = self.lanes[lane].hold_of_way_back(true).take_if(|hold| is_meant(hold));
             self.end_hold(hold);
         }
     }

@@ -41,6 +41,8 @@ enum Why {
     Failed(Remedy),
     /// Nothing has helped, or nothing can be done.
     Helpless,
+    /// The rules of its application let nothing be started now.
+    Rules,
 }
 
 /// A bad node.
@@ -171,7 +173,9 @@ impl Machine {
                 None => break None,
             }
         };
+        let (remedy, is_held) = self.within_rules(target, remedy);
         let why = match remedy {
+            None if is_held => Some(Why::Rules),
             None => Some(Why::Helpless),
             Some(_) if !self.may(Act::Heal) => Some(Why::Level),
             Some(_) if self.healing.spent.len() >= self.setup.change.settings.budget.heals_per_day as usize => {
@@ -201,7 +205,8 @@ impl Machine {
             }
             return;
         }
-        (bad.wants, bad.waits_for_room, bad.next) = (false, false, after(next));
+        let then = if is_held { next } else { after(next) };
+        (bad.wants, bad.waits_for_room, bad.next) = (false, false, then);
         self.healing.spent.push_back(self.now_ms);
         let (code, text) = match remedy {
             Remedy::Isolate { lease_ms } => ("heal.isolate", format!("{name} gets no traffic for {}", span(lease_ms))),
@@ -211,6 +216,17 @@ impl Machine {
         self.moved_ms = self.now_ms;
         self.decide_text(code, text, None);
         self.order_heal(target, Cause::BadNode, remedy, commands);
+    }
+
+    /// To start a target anew disturbs its application as an attempt does: where the rules let nothing be started, it is kept out of
+    /// traffic instead. Whether they hold it.
+    fn within_rules(&self, target: TargetIndex, remedy: Option<Remedy>) -> (Option<Remedy>, bool) {
+        let starts = matches!(remedy, Some(Remedy::Restart | Remedy::Replace));
+        if !starts || !self.decides_by(8) || self.is_unruled() || self.would_admit(self.app_of(target)) {
+            return (remedy, false);
+        }
+        let isolate = self.remedy(Next::Isolate);
+        (isolate.filter(|&remedy| self.healing.can(remedy)), true)
     }
 
     /// The platform cannot do what was ordered: the next thing is tried.
@@ -254,6 +270,9 @@ impl Machine {
                 "{text}; it would {would}, and {} such things were done within a day, as many as may without a person",
                 self.healing.spent.len()
             ),
+            Why::Rules => {
+                format!("{text}; it would {would}, and the rules let nothing of its application be started now")
+            }
             Why::Failed(remedy) => format!("{text}; nobody knows whether this was done: {}", remedy.as_str()),
             Why::Helpless => format!("{text}; nothing that the platform can do has helped"),
         }

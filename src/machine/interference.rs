@@ -60,6 +60,7 @@ impl Machine {
         if self.interference.found.is_none() && self.interference.looked != self.next_interval {
             self.interference.looked = self.next_interval;
             let worse = self.surroundings.worse(self.decides_by(2));
+            let worse = worse.filter(|&factor| factor > self.known_interference());
             if self.decides_by(3) {
                 self.suspect(worse);
             } else {
@@ -96,6 +97,11 @@ impl Machine {
         }
     }
 
+    /// Somebody knows of what was found, by this factor: what is more of it has to be found anew.
+    pub(super) fn forget_what_all_share(&mut self) -> Option<f64> {
+        std::mem::take(&mut self.interference).found
+    }
+
     /// It has been found, and nobody has gone on over it.
     pub(super) fn interferes(&self) -> bool {
         self.interference.found.is_some() && !self.interference_is_overruled()
@@ -113,7 +119,7 @@ impl Machine {
         );
         let otherwise = "the change keeps its size".to_owned();
         if self.ask(QuestionKind::RollBack, text, otherwise, commands) && self.decides_by(8) {
-            self.questions.about.doubt = None;
+            self.questions.about.doubts.clear();
         }
         true
     }

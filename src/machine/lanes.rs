@@ -1,6 +1,8 @@
 //! Lanes: each application's own way through the plan, under its own windows.
 
-use unattended_batching::{AppIndex, Blocked, Event};
+use std::collections::BTreeMap;
+
+use unattended_batching::{AppIndex, Blocked, Event, TargetIndex};
 
 use super::hold::Hold;
 use super::tables::Slice;
@@ -25,6 +27,8 @@ pub(crate) struct Lane {
     pub(super) allowed_by_person: bool,
     /// What the last look found ahead of it.
     ahead: Option<Ahead>,
+    /// Who was born into it since the change began, and may live.
+    born: Vec<TargetIndex>,
 }
 
 /// The next slice of a lane. Most lanes rest at most times and wait for a class; each look at one would read slices and lists of
@@ -147,19 +151,44 @@ impl Machine {
         self.lanes[lane].allowed_by_person = false;
         self.moved_ms = self.now_ms;
         self.open_upto(app, batch);
+        self.take_room_for_newborns(lane);
         self.record.lane_opened(self.now_ms, batch, u64::from(size));
         self.admit_opened(lane, app);
     }
 
     /// Opens a batch for those alone who were born into it when the lane had come to its end: they wait for what all wait for.
     fn open_for_newborns(&mut self, lane: usize, app: AppIndex, batch: u16, calm: bool) {
-        let born = self.unfinished_of(app).count();
-        let born = u32::try_from(born).unwrap_or(u32::MAX);
+        let mut of: BTreeMap<u32, u32> = BTreeMap::new();
+        for target in self.unfinished_of(app) {
+            let stratum = self.targets[target.0 as usize].stratum;
+            for &class in &self.tables.strata_classes[stratum as usize] {
+                *of.entry(class).or_default() += 1;
+            }
+        }
+        let born = of.get(&0).copied().unwrap_or_default();
+        let admits = |(&class, &count): (&u32, &u32)| match class {
+            0 if !self.decides_by(8) => self.class_admits(0, batch, born),
+            _ if !self.decides_by(8) || self.domains.is_dark(class) => true,
+            // However early their batch is, the plan knew nothing of them: it has no room for them in it.
+            _ => self.class_admits(class, batch, count) && self.class_has_room(class, count),
+        };
+        let admitted = of.iter().all(admits);
         let goes_on = calm && (self.evidence_is_overruled() || !self.is_suspect(app));
-        if goes_on && self.class_admits(0, batch, born) && self.may_open(batch, born) {
+        if goes_on && admitted && self.may_open(batch, born) {
             self.open_upto(app, batch);
+            self.take_room_for_newborns(lane);
             self.admit_opened(lane, app);
         }
+    }
+
+    /// Whoever was born into a batch before it was opened is no part of the slice that was asked about.
+    pub(super) fn take_room_for_newborns(&mut self, lane: usize) {
+        let mut born = std::mem::take(&mut self.lanes[lane].born);
+        born.retain(|target| self.targets[target.0 as usize].alive);
+        for &target in &born {
+            self.take_room_for_newborn(target);
+        }
+        self.lanes[lane].born = born;
     }
 
     /// Asks the rules about what has just been opened, before anything of it is given.
@@ -331,6 +360,11 @@ impl Lane {
         self.rests_since = self.rests_since.map(|_| now_ms);
     }
 
+    /// Somebody was born into it.
+    pub(super) fn has_born(&mut self, target: TargetIndex) {
+        self.born.push(target);
+    }
+
     /// Somebody was born into it who has to be upgraded.
     pub(super) const fn wake(&mut self) {
         self.finished = false;
@@ -346,6 +380,11 @@ impl Lane {
     /// A person let go what wanted a person.
     pub(super) const fn is_allowed_by_person(&self) -> bool {
         self.allowed_by_person
+    }
+
+    /// What rules held of it takes no room in its classes yet.
+    pub(super) const fn is_withheld(&self) -> bool {
+        self.withheld
     }
 
     pub(super) const fn is_finished(&self) -> bool {

@@ -30,7 +30,9 @@ impl Machine {
             if self.aside.has_class(class) || self.class_is_overruled(class) {
                 continue;
             }
-            if state.granted || !(has_next || class == 0 && self.is_one_stage()) {
+            // All others wait for the region in its first exposure, though it has no stage to come.
+            let is_awaited = class == 0 && self.is_one_stage() || self.decides_by(8) && self.domains.is_exposing(class);
+            if state.granted || !(has_next || is_awaited) {
                 continue;
             }
             let late = calm && self.now_ms - since >= patience && self.is_shown_or_last(class);
@@ -56,16 +58,29 @@ impl Machine {
                     continue;
                 }
             }
+            let name = &self.tables.classes[class as usize].name;
+            let why = if is_compared(&safety) && self.decides_by(8) {
+                format!("has waited {} for evidence of safety", span(patience))
+            } else {
+                "cannot be stopped on evidence".to_owned()
+            };
+            let mut doubts = vec![class];
+            let mut likewise = String::new();
+            if self.decides_by(8) {
+                doubts.extend(self.doubtful_classes().into_iter().filter(|&other| other != class));
+                if let more @ 1.. = doubts.len() - 1 {
+                    likewise = format!(", as {more} other classes do that it may share them with");
+                }
+            }
             let text = format!(
-                "class {} cannot be stopped on evidence, and after {} requests its metric {metric} speaks against \
-                 the release by {:.0} to one: roll back?",
-                self.tables.classes[class as usize].name,
+                "class {name} {why}, and after {} requests its metric {metric} speaks against the release by {:.0} to one{likewise}: \
+                 roll back?",
                 safety.requests_seen,
                 1.0 / self.setup.change.settings.alpha,
             );
             let otherwise = "the change keeps its size".to_owned();
             if self.ask(QuestionKind::RollBack, text, otherwise, commands) {
-                self.questions.about.doubt = Some(class);
+                self.questions.about.doubts = doubts;
             }
             return;
         }
@@ -85,10 +100,11 @@ impl Machine {
             self.questions.close(QuestionKind::GoOnWithoutEvidence);
         }
         // Without a class it was about what all share, which is asked about as long as it is found, and before this.
-        let doubt = self.questions.about.doubt;
-        let speaks = |class: u32| self.contradiction(class, &self.judge.safety(class)).is_some();
-        if !self.stop_pending() && !doubt.is_some_and(speaks) && (doubt.is_some() || self.decides_by(8)) {
-            self.questions.about.doubt = None;
+        let doubts = &self.questions.about.doubts;
+        let speaks = |&class: &u32| self.contradiction(class, &self.judge.safety(class)).is_some();
+        let about_classes = !doubts.is_empty();
+        if !self.stop_pending() && !doubts.iter().any(speaks) && (about_classes || self.decides_by(8)) {
+            self.questions.about.doubts.clear();
             self.questions.close(QuestionKind::RollBack);
         }
     }

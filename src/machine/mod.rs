@@ -143,7 +143,7 @@ pub(crate) struct Machine {
     /// A person resumed over what had stopped the change.
     overruled: overruled::Overruled,
     /// A person said that the rollback need not wait for the rules.
-    back_by_person: bool,
+    word_back: held_back::Word,
     /// Since when only caps keep targets on a version that is to be left, and how many.
     blocked_back: Option<(u64, usize)>,
     questions: questions::Questions,
@@ -191,6 +191,8 @@ pub(crate) struct Machine {
     gain: Vec<[f64; tide::REQUIRED]>,
     exposed_at_stop: Option<u64>,
     stop_text: Option<String>,
+    /// What kind of stop that is.
+    stop_code: Option<&'static str>,
     /// The class that explained most when the stop was decided, and the statistic then.
     stop_scope: Option<String>,
     stop_ln_e: Option<f64>,
@@ -321,7 +323,7 @@ impl Machine {
                 now_ms,
             ),
             overruled: overruled::Overruled::default(),
-            back_by_person: false,
+            word_back: held_back::Word::default(),
             blocked_back: None,
             parked: Vec::new(),
             questions: questions::Questions::default(),
@@ -355,6 +357,7 @@ impl Machine {
             last_verdict: None,
             exposed_at_stop: None,
             stop_text: None,
+            stop_code: None,
             stop_scope: None,
             stop_ln_e: None,
             start_failures: start_failures::StartFailures::default(),
@@ -490,7 +493,7 @@ impl Machine {
                 let patience = self.setup.change.settings.attempt_estimate_ms.saturating_mul(3);
                 let rests = self.let_all_in(&mut commands) && self.in_flight == 0;
                 self.record.note_heals(&commands.heals);
-                if rests || self.frozen.is_some() || self.now_ms >= since.saturating_add(patience) {
+                if rests || self.is_frozen_since_before(since) || self.now_ms >= since.saturating_add(patience) {
                     self.owe_those_under_way();
                     self.end(Outcome::Aborted, &mut commands);
                 }

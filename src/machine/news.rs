@@ -110,21 +110,7 @@ impl Machine {
 
     fn born(&mut self, name: &str, app: &str, labels: &[(&str, &str)], side: Side) -> Option<Member> {
         let app_index = self.setup.change.fleet.app_index(app)?;
-        let label = |key: &str| {
-            labels
-                .iter()
-                .find(|(k, _)| *k == key)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        // Labels nobody had when the change was planned: it is counted with its application's first stratum.
-        let like = || {
-            self.tables
-                .strata_apps
-                .iter()
-                .position(|&known| known == app_index.0)
-                .and_then(|at| u32::try_from(at).ok())
-        };
-        let stratum = self.tables.stratum_of(app_index, label).or_else(like)?;
+        let stratum = self.stratum_of_birth(app_index, labels)?;
         let target = self.frontier.join(name, app, labels, side, self.now_ms).ok()?;
         debug_assert_eq!(target.0 as usize, self.targets.len(), "births take the next numbers");
         let reborn = self.decides_by(5) && side == Side::Old && self.was_touched(name);
@@ -134,6 +120,9 @@ impl Machine {
         });
         self.births.push(name.to_owned());
         self.births_by_name.insert(name.to_owned(), target);
+        if let Some(lane) = self.lanes.get_mut(app_index.0 as usize) {
+            lane.has_born(target);
+        }
         self.domains.born(target, labels, &self.tables);
         self.alive += 1;
         let stays = self.decides_by(7) && self.why_left(target).is_some();
@@ -155,6 +144,7 @@ impl Machine {
             }
         } else {
             self.leave_newborn(target);
+            self.take_room_for_newborn(target);
             if self.course == Course::Back {
                 self.doubt_birth(target);
             } else if self.is_aside(target) && self.doubt_birth(target) {
@@ -167,6 +157,56 @@ impl Machine {
             stratum,
             control: false,
         })
+    }
+
+    fn stratum_of_birth(&self, app: AppIndex, labels: &[(&str, &str)]) -> Option<u32> {
+        let label = |key: &str| {
+            labels
+                .iter()
+                .find(|(k, _)| *k == key)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        // Labels nobody had when the change was planned: it is counted with its application's first stratum.
+        let like = || {
+            self.tables
+                .strata_apps
+                .iter()
+                .position(|&known| known == app.0)
+                .and_then(|at| u32::try_from(at).ok())
+        };
+        self.tables.stratum_of(app, label).or_else(like)
+    }
+
+    /// Whether each of its classes may have one target more: an application may grow by many while a class that it belongs to has
+    /// shown next to nothing.
+    fn has_room_for_birth(&self, app: AppIndex, labels: &[(&str, &str)]) -> bool {
+        let stratum = self.stratum_of_birth(app, labels);
+        stratum.is_none_or(|stratum| self.stratum_has_room(stratum))
+    }
+
+    pub(super) fn stratum_has_room(&self, stratum: u32) -> bool {
+        let mut classes = self.tables.strata_classes[stratum as usize].iter();
+        classes.all(|&class| self.domains.is_dark(class) || self.class_has_room(class, 1))
+    }
+
+    /// Who is born into a batch that is open takes room in its classes, or waits apart until there is some.
+    pub(super) fn take_room_for_newborn(&mut self, target: TargetIndex) {
+        let state = self.targets[target.0 as usize];
+        let waits = !state.on_new && !state.owed && state.in_flight.is_none() && !state.promised;
+        let is_open = || self.frontier.batch_of(target).is_some_and(|(_, is_open)| is_open);
+        let apart = self.domains.is_away(target) || self.is_offered(target) || !self.domains.waits_not(target);
+        if !self.decides_by(8) || self.course != Course::Forward || apart || !waits || !is_open() {
+            return;
+        }
+        // Whoever waits in a lane that rules hold takes room when that goes on.
+        if (self.lanes.get(self.app_of(target).0 as usize)).is_some_and(Lane::is_withheld) {
+            return;
+        }
+        if self.stratum_has_room(state.stratum) {
+            self.promise(target);
+        } else {
+            self.send_away(target);
+        }
     }
 
     /// Whether the one that had this name last was touched, or had its name from one that was.
@@ -204,6 +244,9 @@ impl Machine {
                 {
                     return Side::Old;
                 }
+                if self.decides_by(8) && index.is_some_and(|app| !self.has_room_for_birth(app, labels)) {
+                    return Side::Old;
+                }
                 self.frontier.version_for(id, app, labels)
             }
             Course::Ended(Outcome::Completed | Outcome::CompletedWithDebt) => Side::New,
@@ -227,7 +270,10 @@ impl Machine {
     /// Whether the rules would not let anything of an application start now, and not all of it is through: by births alone the release would grow
     /// in its protected hours.
     fn rules_hold_births(&self, app: AppIndex) -> bool {
-        let Some(lane) = self.lanes.get(app.0 as usize).filter(|lane| !lane.is_finished()) else {
+        let is_through = |lane: &Lane| {
+            lane.is_finished() && !(self.decides_by(8) && self.domains.keeps_away(|of| self.app_of(of) == app))
+        };
+        let Some(lane) = self.lanes.get(app.0 as usize).filter(|lane| !is_through(lane)) else {
             return false;
         };
         lane.is_held(self.now_ms) || !lane.is_allowed_by_person() && !self.is_unruled() && !self.would_admit(app)

@@ -61,6 +61,8 @@ impl Machine {
                 let (frozen, paused) = (self.frozen.take(), self.paused.take());
                 if frozen.is_none() && paused.is_none() {
                     self.resume(*question);
+                } else {
+                    self.stopped_by.lifted_ms = Some(self.now_ms);
                 }
             }
             Command::Approve => {

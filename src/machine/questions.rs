@@ -25,8 +25,12 @@ pub(super) struct About {
     pub(super) rules: BTreeSet<(String, String)>,
     /// Classes that wait for evidence, each with its stage.
     pub(super) classes: BTreeMap<u32, u16>,
-    /// The class whose own traffic speaks against the release; `None`: what all share does.
-    pub(super) doubt: Option<u32>,
+    /// Rules that hold what is to go back, each with whose it is.
+    pub(super) back: BTreeSet<(String, String)>,
+    /// The classes whose own traffic speaks against the release; none: what all share does.
+    pub(super) doubts: Vec<u32>,
+    /// How many are owed.
+    pub(super) owed: usize,
 }
 
 impl Questions {
@@ -81,9 +85,7 @@ impl Machine {
     /// no answer to one that a rule asks: to go on is not to let go what the rule holds.
     pub(super) fn resume(&mut self, named: Option<u64>) {
         let question = if self.decides_by(4) && named.is_none() {
-            let leaves = |kind: QuestionKind| kind == QuestionKind::LeaveDebt && self.decides_by(6);
-            let is_meant = |open: &Question| !open.kind.is_of_rules() && !leaves(open.kind);
-            let meant = self.questions.iter().find(|open| is_meant(open)).map(|open| open.id);
+            let meant = self.meant_by_resume().map(|open| open.id);
             meant.and_then(|id| self.questions.take(|open| open.id == id))
         } else {
             self.take_question(named)
@@ -100,6 +102,14 @@ impl Machine {
             Some(question) => self.grant(question),
             None => self.lift_block(),
         }
+    }
+
+    /// The question that a resume without a number answers.
+    pub(super) fn meant_by_resume(&self) -> Option<&Question> {
+        let leaves = |kind: QuestionKind| kind == QuestionKind::LeaveDebt && self.decides_by(6);
+        self.questions
+            .iter()
+            .find(|open| !open.kind.is_of_rules() && !leaves(open.kind))
     }
 
     /// The question that an answer is to: the one that it names, or else the one that weighs most.
@@ -121,6 +131,7 @@ impl Machine {
             QuestionKind::SetClassAside => self.set_aside_by_person(),
             QuestionKind::GoOnWithoutEvidence => self.go_on_without_evidence(),
             QuestionKind::RuleWantsPerson => self.allow_by_person(),
+            QuestionKind::LeaveDebt if self.decides_by(8) => self.debts_left = Some(self.questions.about.owed),
             QuestionKind::LeaveDebt => self.debts_left = Some(self.debts.len()),
             QuestionKind::Stalled => self.leave_the_rest(),
             QuestionKind::Begin => self.begin_by_person(),

@@ -110,6 +110,12 @@ impl Machine {
             if is_open && !(calm && self.domain_may_expose(target) && admitted()) {
                 continue;
             }
+            // The plan has no room for who was born since, in whatever batch.
+            let is_born = self.decides_by(8) && target.0 as usize >= self.setup.change.fleet.len();
+            let withheld = || self.lanes[self.app_of(target).0 as usize].is_withheld();
+            if is_open && is_born && !withheld() && !self.stratum_has_room(state.stratum) {
+                continue;
+            }
             self.domains.no_longer_away(target);
             if is_open {
                 self.promise(target);

@@ -233,6 +233,10 @@ impl Machine {
         self.scan_due = true;
         self.set_on_new(target, false);
         self.untouch(target);
+        if self.decides_by(8) {
+            self.forget_debt(target);
+            self.targets[target.0 as usize].owed = false;
+        }
         let in_use = self.note_health(target, false);
         if self.frontier.on(Event::RolledBack { id: target }) == Noted::Stale && in_use {
             // Its way back had begun with its class, before that of the change.

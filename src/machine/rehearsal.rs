@@ -7,6 +7,7 @@ use unattended_upgrade::{Receipt, Terminal};
 
 use crate::level::Act;
 
+use super::held_back::Word;
 use super::receipts::unseen_ms;
 use super::{Commands, Course, Direction, Machine};
 
@@ -158,7 +159,12 @@ impl Machine {
             }
             Rehearsal::Again(again) if *again == target => {
                 self.rehearsal = Rehearsal::Over;
-                let text = format!("the way back works: {name} went there, back, and there again");
+                let again = if done || !self.decides_by(8) {
+                    "went there, back, and there again"
+                } else {
+                    "went there and back; its next attempt failed"
+                };
+                let text = format!("the way back works: {name} {again}");
                 self.decide_text("rehearsal.passed", text, None);
                 false
             }
@@ -233,7 +239,9 @@ impl Machine {
 
     /// The word of a person for the way back was about the target that tried it.
     fn forget_word_on_rehearsal(&mut self) {
-        self.back_by_person &= !self.decides_by(6);
+        if self.decides_by(6) {
+            self.word_back = Word::default();
+        }
     }
 
     /// It is over, however far it was: the frontier hears of the target what it would have heard without.

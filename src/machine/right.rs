@@ -5,7 +5,7 @@
 //! takes a step, grants a level, or lifts what somebody has stopped is a person's word; a program lifts only what it alone has stopped.
 
 use crate::handle::{Command, Order};
-use crate::{Actor, ActorKind, CommandError, Level};
+use crate::{Actor, ActorKind, CommandError, Level, Question};
 
 use super::{Course, Machine};
 
@@ -15,6 +15,8 @@ pub(super) struct StoppedBy {
     pub(super) froze: Option<Actor>,
     pub(super) paused: Option<Actor>,
     pub(super) aborted: Option<Actor>,
+    /// When a freeze or a pause was lifted last.
+    pub(super) lifted_ms: Option<u64>,
 }
 
 impl Machine {
@@ -37,6 +39,12 @@ impl Machine {
                 open: self.questions.first().map(|open| (open.id, open.text.clone())),
             });
         }
+        if let Some(open) = self.is_left_by_unnamed(command, *question) {
+            return Some(CommandError::Unnamed {
+                question: open.id,
+                text: open.text.clone(),
+            });
+        }
         // Who pauses changes does not want this one to stay half taken back.
         if *command == Command::Pause && self.course == Course::Back && self.decides_by(5) {
             return Some(CommandError::GoesBack);
@@ -47,6 +55,16 @@ impl Machine {
             return Some(CommandError::NoLevel { level: *level, why });
         }
         actor.lacks(self.wants_person(command, actor)?)
+    }
+
+    /// The question about a stop that a resume without a number would answer, and may not: it was open when a freeze or a pause was lifted.
+    /// Who says the same at that moment means that, too.
+    fn is_left_by_unnamed(&self, command: &Command, named: Option<u64>) -> Option<&Question> {
+        let lifted_ms = self.stopped_by.lifted_ms.filter(|_| self.decides_by(8))?;
+        let open = self
+            .meant_by_resume()
+            .filter(|_| *command == Command::Resume && named.is_none())?;
+        (!self.is_halted() && open.kind.is_of_stop() && open.asked_ms <= lifted_ms).then_some(open)
     }
 
     /// What of a command is for people alone, if anything is.
@@ -69,11 +87,11 @@ impl Machine {
             Command::Approve => Some("to answer a question"),
             Command::Step { .. } => Some("to take a step"),
             Command::Resume if !self.is_halted() => Some("to go on over what has stopped the change"),
-            Command::Resume => {
-                let own = actor.kind == ActorKind::Program && self.halted_by.as_ref() == Some(&actor.id);
-                (!own).then_some("to lift what others have stopped")
-            }
+            Command::Resume => (!self.has_halted(actor)).then_some("to lift what others have stopped"),
             // Whoever is to go back would be left as they are.
+            Command::Abort if self.is_halted() && self.decides_by(8) && !self.has_halted(actor) => {
+                Some("to abort a change that others have stopped")
+            }
             Command::Abort => {
                 let stopped = self.stop_pending() || self.course == Course::Back || !self.aside.is_back();
                 stopped.then_some("to abort a change that has been stopped")
@@ -115,6 +133,11 @@ impl Machine {
         })
     }
 
+    /// Whether it is this program alone that has halted it.
+    fn has_halted(&self, actor: &Actor) -> bool {
+        actor.kind == ActorKind::Program && self.halted_by.as_ref() == Some(&actor.id)
+    }
+
     /// Whether somebody said that nothing is to go forward.
     pub(super) const fn is_halted(&self) -> bool {
         self.frozen.is_some() || self.paused.is_some()
@@ -123,6 +146,13 @@ impl Machine {
     /// Whether somebody has given it up, and it has yet to end.
     pub(crate) const fn is_aborting(&self) -> bool {
         self.aborting
+    }
+
+    /// Whether it was frozen when it was given up: nothing comes to its end then. A freeze that comes while it is being given up may be
+    /// lifted before the patience with that is over.
+    pub(super) fn is_frozen_since_before(&self, given_up_ms: u64) -> bool {
+        self.frozen
+            .is_some_and(|since_ms| since_ms < given_up_ms || !self.decides_by(8))
     }
 
     /// Whether somebody froze it.

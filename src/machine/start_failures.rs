@@ -110,11 +110,18 @@ impl StartFailures {
         };
         let many = self.twice.len() as u64;
         let mut apps: BTreeMap<AppIndex, u64> = BTreeMap::new();
+        let mut of_class: BTreeMap<u32, u64> = BTreeMap::new();
         let is_first = |&target: &TargetIndex| {
             let (app, classes) = of(target);
             let of_app = apps.entry(app).or_default();
             *of_app += 1;
-            let nobody_of_class = classes.iter().any(|class| !self.of_class.contains_key(class));
+            let mut nobody_of_class = false;
+            for class in classes {
+                let failed = of_class.entry(*class).or_default();
+                *failed += 1;
+                // The first of each class come together: where there is another of it, one odd host among them is not the class.
+                nobody_of_class |= *failed >= (starts.needed)(*class) && !self.of_class.contains_key(class);
+            }
             nobody_of_class || *of_app >= 2 && !self.of_app.contains_key(&app)
         };
         many >= 2 && many * ODD_HOSTS_ONE_IN >= self.succeeded + many || self.twice.iter().any(is_first)
@@ -135,6 +142,8 @@ struct Starts<'a> {
     pending: u64,
     /// `None`: whose they are was not looked at in earlier versions.
     of: Option<Of<'a>>,
+    /// How many of a class of which nobody comes up make that the release's doing.
+    needed: &'a dyn Fn(u32) -> u64,
 }
 
 impl Machine {
@@ -160,7 +169,22 @@ impl Machine {
                 0
             },
             of: since_7.then_some(&of),
+            needed: &|class| {
+                if self.decides_by(8) {
+                    2.min(self.living_of(class)).max(1)
+                } else {
+                    1
+                }
+            },
         })
+    }
+
+    /// How many live in a class.
+    fn living_of(&self, class: u32) -> u64 {
+        let is_of = |target: &&super::Target| {
+            target.alive && self.tables.strata_classes[target.stratum as usize].contains(&class)
+        };
+        self.targets.iter().filter(is_of).take(2).count() as u64
     }
 
     /// A target has come up on the new version.
@@ -181,6 +205,7 @@ mod tests {
             fleet,
             pending: 0,
             of: None,
+            needed: &|_| 1,
         }
     }
 

@@ -7,6 +7,7 @@ use unattended_health::{Finding, Verdict};
 
 use crate::{OnStop, Outcome, QuestionKind};
 
+use super::blocked_back::KEPT;
 use super::lanes::Lane;
 use super::span::span;
 use super::{Commands, Course, Machine, Target};
@@ -29,6 +30,11 @@ impl Machine {
         if self.sees_to_class(code, &text) {
             return;
         }
+        if self.decides_by(8) && self.stop_code != Some(code) {
+            // Another reason than the one that somebody may be thinking about: an answer to that is none to this.
+            self.questions.close(QuestionKind::RollBack);
+            self.stop_text = None;
+        }
         if self.stop_text.is_none() {
             let otherwise = match code {
                 "stop.gate" => "starts that succeed would have let it go on".to_owned(),
@@ -42,6 +48,7 @@ impl Machine {
             self.decide_text(code, text.clone(), Some(otherwise));
             self.exposed_at_stop = Some(self.touched);
             self.stop_text = Some(text.clone());
+            self.stop_code = Some(code);
             self.stop_ln_e = Some(self.judge.ln_e());
             self.stop_scope = (code == "stop.evidence").then(|| self.strongest_class()).flatten();
         }
@@ -93,6 +100,7 @@ impl Machine {
         self.exposed_at_stop.get_or_insert(self.touched);
         self.stop_text.get_or_insert(text);
         self.course = Course::Back;
+        self.blocked_back = None;
         self.paused = None;
         self.end_rehearsal();
         self.forget_aside();
@@ -180,7 +188,7 @@ impl Machine {
             };
             for target in lasting {
                 let why = if kept.contains(&target) {
-                    "others of its application are ill, and the caps let no more be out of service"
+                    KEPT
                 } else {
                     "it could not be brought back"
                 };
@@ -219,12 +227,14 @@ impl Machine {
                 "{left} targets of {} {how} brought to {}: leave them?",
                 self.alive, self.setup.change.to
             );
-            self.ask(
-                QuestionKind::LeaveDebt,
-                text,
-                "the change stays open".to_owned(),
-                commands,
-            );
+            if self.decides_by(8) && left > self.questions.about.owed.saturating_mul(2) {
+                // So many more than were named are asked about by their number.
+                self.questions.close(QuestionKind::LeaveDebt);
+            }
+            let otherwise = "the change stays open".to_owned();
+            if self.ask(QuestionKind::LeaveDebt, text, otherwise, commands) {
+                self.questions.about.owed = left;
+            }
             return;
         }
         self.compare(commands);
@@ -301,7 +311,10 @@ impl Machine {
         }
         let why = match self.judge.verdict() {
             Verdict::Hold(hold) => format!(" ({hold})"),
-            _ => self.suspects_in_words(),
+            _ => match self.blocked_by().filter(|_| self.decides_by(8)) {
+                Some(text) => format!(" (a check blocks it: {text})"),
+                None => self.suspects_in_words(),
+            },
         };
         let how = if stands { "moved" } else { "grown" };
         let text = format!("nothing has {how} for {waited}{why}: leave the rest as it is?");
@@ -315,7 +328,10 @@ impl Machine {
 
     /// Notes since when the evidence, or its absence, lets nothing grow. What checks and others' changes hold is asked about by itself.
     pub(super) fn note_growth(&mut self, calm: bool) {
-        let shut = self.decides_by(7) && !calm && !self.autonomy.is_blocked() && !self.interferes();
+        // A check that blocks is asked about where the level or the day's budget leaves that to people; else it goes on by itself when that is
+        // over, and that may be never.
+        let blocked = self.autonomy.is_blocked() && (!self.decides_by(8) || self.questions.has(QuestionKind::Blocked));
+        let shut = self.decides_by(7) && !calm && !blocked && !self.interferes();
         self.shut_since = shut.then(|| self.shut_since.unwrap_or(self.now_ms));
     }
 

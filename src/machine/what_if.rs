@@ -102,7 +102,7 @@ impl Machine {
         };
         let word = match direction {
             Direction::Forward => self.lanes[lane].is_allowed_by_person(),
-            Direction::Rollback => self.back_goes_by_person(),
+            Direction::Rollback => self.word_back.is_given(),
         };
         let ours = match (may, direction) {
             (false, _) => Answer::Held,
@@ -116,7 +116,9 @@ impl Machine {
             said.word = word;
             said.answer = match direction {
                 Direction::Forward => Answer::of(self.verdict_with_word(lane, &decision)),
-                Direction::Rollback if word || decision.verdict.may_start() => Answer::May(None),
+                Direction::Rollback if decision.verdict.may_start() || self.word_back.lets(&decision) => {
+                    Answer::May(None)
+                }
                 Direction::Rollback => Answer::Held,
             };
             // Whoever may start, by the rules or by a person's word, is asked again at each start, as those in force are: a window may be near.

@@ -354,3 +354,20 @@ fn a_class_that_is_set_aside_counts_as_a_rollback() {
     );
     assert!(!ended.codes().contains(&"rollback.began"));
 }
+
+/// A class is set aside, and the first of an application that tries the way back does not come up: the caps keep the others of it.
+#[test]
+fn what_only_caps_keep_of_a_class_aside_is_told_and_owed() {
+    let mut case = case("errors=x10+one-way@stack=stack-1");
+    case.policy = case.policy.per_app(pct(3));
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    assert!(ended.summary.elapsed_ms < 24 * crate::support::HOUR_MS);
+    let codes = ended.codes();
+    assert!(codes.contains(&"rollback.blocked"), "{codes:?}");
+    assert!(ended.notices.iter().any(|notice| notice.code == "rollback.blocked"));
+    let kept = (ended.summary.debts.iter()).filter(|debt| debt.reason.starts_with("others of its application are ill"));
+    assert!(kept.count() > 0, "{:?}", ended.summary.debts);
+    let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
+    assert_eq!(played.first_difference, None);
+}

@@ -443,3 +443,56 @@ fn who_runs_the_old_version_under_a_name_that_ran_the_new_one_is_looked_at_and_l
     assert!(told.iter().all(|name| finished(name) == 3));
     assert!(!later.iter().any(|effect| effect.disturbs()), "{later:?}");
 }
+
+/// An application grows by thirty while its class has shown next to nothing: they wait for its evidence.
+#[test]
+fn newborns_wait_for_the_evidence_of_their_class() {
+    let shape = |whole: bool| {
+        let mut case = Case::calm(12, 30);
+        case.targets
+            .retain(|target| whole || target.app != "app-10" || target.id.ends_with("-0"));
+        for target in &mut case.targets {
+            let odd = target.app == "app-10" || target.app == "app-11";
+            for (_, value) in target.labels.iter_mut().filter(|(key, _)| key == "stack") {
+                *value = if odd { "odd" } else { "main" }.to_owned();
+            }
+        }
+        case.policy = case.policy.spread(["stack"]);
+        case.world.requests_per_s_median = 3.0;
+        case.settings.silent_after_ms = 1_000 * HOUR_MS;
+        case
+    };
+    let (small, big) = (shape(false), shape(true));
+    let mut stage = small.stage_in(big.simulated(), Arc::new(unattended::upgrade::MemoryJournal::new()));
+    let clock = stage.sim.clock();
+    let class = |stage: &Stage, name: &str| {
+        let summary = stage.handle.summary().unwrap();
+        summary.classes.into_iter().find(|view| view.name == name).unwrap()
+    };
+    let (mut told, mut ended) = (false, None);
+    for at in 1..6 * 24 * 20 {
+        ended = stage.drive(clock.sleep_until(at * 600_000)).unwrap();
+        if ended.is_some() {
+            break;
+        }
+        let odd = class(&stage, "stack=odd");
+        if !told && class(&stage, "fleet").exposed >= 100 && odd.may_expose <= 8 {
+            told = true;
+            let born = (big.targets.iter()).filter(|target| !small.targets.iter().any(|known| known.id == target.id));
+            let label = |(key, value): &(String, String)| (key.as_str().into(), value.as_str().into());
+            stage.platform.tell_first(born.map(|target| FleetChange::Joined {
+                target: target.id.as_str().into(),
+                app: target.app.as_str().into(),
+                labels: target.labels.iter().map(label).collect(),
+                version: OLD.into(),
+            }));
+        }
+        if odd.state != "through" {
+            // They may take the room of planned ones of the same stage, who follow all the same.
+            assert!(odd.exposed <= 2 * odd.may_expose + 1, "{} min: {odd:?}", at * 10);
+        }
+    }
+    assert!(told);
+    assert_eq!(ended.map(Result::unwrap), Some(Outcome::Completed));
+    assert_eq!(class(&stage, "stack=odd").exposed, 60, "all of them have their turn");
+}

@@ -532,3 +532,66 @@ fn what_is_done_by_hand_elsewhere_is_seen_while_a_region_is_silent() {
     let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
     assert_eq!(played.first_difference, None);
 }
+
+/// A region of one target has no stage to come, and all others wait for it: somebody is asked, and the answer lets them go on.
+#[test]
+fn a_region_of_one_target_that_shows_too_little_is_asked_about() {
+    let mut case = Case::calm(4, 24);
+    for (at, target) in case.targets.iter_mut().enumerate() {
+        let region = if at == 0 { "lab" } else { "eu" };
+        target.labels.push(("region".to_owned(), region.to_owned()));
+    }
+    case.policy = case.policy.spread(["region", "stack"]);
+    case.settings.domains = vec!["region".to_owned()];
+    // Its traffic would show it in days, and is not silent.
+    case.world.requests_per_s_median = 0.02;
+    case.settings.patience_ms = 3 * HOUR_MS;
+    case.settings.silent_after_ms = 1_000 * HOUR_MS;
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + HOUR_MS).await;
+            for open in handle.questions() {
+                assert_eq!(
+                    open.kind,
+                    unattended::QuestionKind::GoOnWithoutEvidence,
+                    "{}",
+                    open.text
+                );
+                handle.answering(open.id).approve(person(), "go on").unwrap();
+            }
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+}
+
+/// A word about what one target shows is none about a fleet of which nothing is known.
+#[test]
+fn a_word_about_one_target_lets_no_stage_pass_but_the_one_it_is_about() {
+    let mut case = Case::calm(4, 24).release("errors=x5@region=lab");
+    for (at, target) in case.targets.iter_mut().enumerate() {
+        let region = if at == 0 { "lab" } else { "eu" };
+        target.labels.push(("region".to_owned(), region.to_owned()));
+    }
+    case.policy = case.policy.spread(["region", "stack"]);
+    case.settings.domains = vec!["region".to_owned()];
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + HOUR_MS).await;
+            for open in handle.questions() {
+                handle.answering(open.id).resume(person(), "the lab is odd").unwrap();
+            }
+        }
+    });
+    let granted: Vec<&str> = (ended.summary.decisions.iter())
+        .filter(|decision| decision.code == "class.granted")
+        .map(|decision| decision.text.as_str())
+        .collect();
+    assert!(!granted.is_empty());
+    // The first stage was asked about; whatever follows shows that it is safe, or is asked about by itself.
+    assert!(granted.iter().all(|text| text.contains("(batch 1)")), "{granted:#?}");
+}

@@ -137,3 +137,21 @@ fn what_hands_have_done_is_taken_back_though_it_was_said_after_the_word_to_go_ba
         ended.summary.decisions.iter().map(|one| &one.text).collect::<Vec<_>>()
     );
 }
+
+/// One odd host of two thousand, wherever it stands in the plan, takes nobody back: where it is the first of some class, another one of that
+/// class comes up.
+#[test]
+fn one_odd_host_among_the_first_takes_nobody_back() {
+    let case = Case::calm(20, 100);
+    let plan = case.plan();
+    let first = plan.targets(0).iter().chain(plan.targets(1).iter().take(2));
+    for &target in first {
+        let mut case = case.clone();
+        let odd = ("host".to_owned(), "odd".to_owned());
+        case.targets[target.0 as usize].labels.push(odd);
+        let name = case.targets[target.0 as usize].id.clone();
+        let ended = case.release("crash@host=odd").run();
+        assert_eq!(ended.outcome, Outcome::CompletedWithDebt, "{name}");
+        assert_eq!(ended.summary.debts.len(), 1, "{name}");
+    }
+}

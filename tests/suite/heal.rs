@@ -505,3 +505,51 @@ fn orders_stand_in_the_journal_before_they_are_given_and_outcomes_after() {
         serde_json::to_string(&ended.summary).unwrap()
     );
 }
+
+/// To start a node anew disturbs its application: in a freeze it is kept out of traffic instead, as long as that lasts.
+#[test]
+fn nothing_is_restarted_or_replaced_in_a_freeze() {
+    let mut case = Case::calm(4, 20);
+    case.heals = Some(Can::ALL);
+    case.world.bad_node_share = 1.0 / 80.0;
+    case.world.bad_node_error_factor = 60.0;
+    let seed = (1..500).find(|&seed| {
+        let tried = Case { seed, ..case.clone() };
+        let bad = tried.simulated().bad_nodes();
+        bad.len() == 1 && tried.plan().batch_of(tried.fleet().index_of(bad[0].as_str()).unwrap()) == 1
+    });
+    case.seed = seed.unwrap();
+    let first = case.run();
+    let acts: Vec<&str> = first.healed.iter().map(|given| given.act).collect();
+    assert!(acts.contains(&"restart"), "{acts:?}");
+    let begins = first.healed[0].at_ms / MINUTE_MS + 14;
+    let ends = begins + 20;
+    case.rules = format!(
+        "version: 1\npack: sale\nowner: shop\nscope: all\nfreezes:\n  - {{id: sale, from: \"2026-11-23T{:02}:{:02}\", \
+         until: \"2026-11-23T{:02}:{:02}\", zone: UTC, owner: cto, reason: nothing is touched}}\n",
+        8 + begins / 60,
+        begins % 60,
+        8 + ends / 60,
+        ends % 60
+    );
+    let mut stage = case.stage();
+    let clock = stage.sim.clock();
+    drop(stage.drive(clock.sleep_until(20 * HOUR_MS)));
+    let given = stage.ward.given();
+    let within = |at_ms: u64| (begins * MINUTE_MS..ends * MINUTE_MS).contains(&at_ms);
+    let frozen: Vec<&str> = (given.iter())
+        .filter(|one| within(one.at_ms))
+        .map(|one| one.act)
+        .collect();
+    assert!(frozen.contains(&"isolate"), "{frozen:?}");
+    assert!(
+        !frozen.contains(&"restart") && !frozen.contains(&"replace"),
+        "{frozen:?}"
+    );
+    // What was next is done when it is over.
+    assert!(
+        given
+            .iter()
+            .any(|one| one.at_ms >= ends * MINUTE_MS && one.act == "restart")
+    );
+}

@@ -66,6 +66,17 @@ fn who_goes_on_over_it_lets_no_class_pass_unseen() {
     let codes = ended.codes();
     assert!(codes.contains(&"person.asked"));
     assert!(!codes.contains(&"class.granted"), "{codes:?}");
-    assert_eq!(ended.summary.human_actions, 1, "it is asked about once");
+    // It is asked about again where they suffer twice as much more than before.
+    let asked = (ended.summary.decisions.iter()).filter(|decision| decision.code == "person.asked");
+    let factor = |text: &str| -> f64 {
+        let words = text.split(" times as many").next().unwrap();
+        words.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let factors: Vec<f64> = asked.map(|decision| factor(&decision.text)).collect();
+    assert_eq!(factors.len() as u64, ended.summary.human_actions);
+    assert!(
+        factors.windows(2).all(|pair| pair[1] - 1.0 > 1.9 * (pair[0] - 1.0)),
+        "{factors:?}"
+    );
     assert_eq!(ended.outcome, Outcome::Completed);
 }

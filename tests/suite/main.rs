@@ -57,3 +57,4 @@ mod two;
 mod unseen;
 mod unwritten;
 mod way_back;
+mod words;

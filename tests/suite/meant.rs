@@ -45,7 +45,6 @@ freezes:
     until(&mut stage, HOUR_MS);
     let first = stage.handle.question().unwrap();
     assert!(first.text.starts_with("app-0 needs a person's word"), "{}", first.text);
-    until(&mut stage, 3 * HOUR_MS);
     stage
         .handle
         .answering(first.id)
@@ -56,7 +55,7 @@ freezes:
     assert_eq!(orders(&stage, "app-1"), 0);
     let second = stage.handle.question().unwrap();
     assert!(
-        second.id > first.id && second.text.starts_with("app-1 needs"),
+        second.id > first.id && second.text.contains("shop/bank of team-bank"),
         "{}",
         second.text
     );

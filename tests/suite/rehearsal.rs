@@ -409,3 +409,31 @@ fn nobody_else_is_sent_to_be_lost_where_one_after_the_other_is_lost_on_its_way_b
         lost.lock()
     );
 }
+
+/// The way back was tried and works; that the next attempt failed is no part of it.
+#[test]
+fn a_rehearsal_says_what_it_saw() {
+    let mut case = Case::calm(3, 20);
+    case.settings.rehearse_way_back = true;
+    let mut stage = case.stage();
+    let back: Arc<Mutex<Option<String>>> = Arc::default();
+    let (seen, of) = (Arc::clone(&back), Arc::clone(&back));
+    stage.platform.before_each(move |effect| {
+        if effect.disturbs() && effect.version.as_deref() == Some(OLD) {
+            *seen.lock() = Some(effect.target.clone());
+        }
+    });
+    stage
+        .platform
+        .never_ready_where(move |target| of.lock().as_deref() == Some(target.as_str()));
+    let clock = stage.sim.clock();
+    drop(stage.drive(clock.sleep_until(24 * HOUR_MS)));
+    let summary = stage.handle.summary().unwrap();
+    let passed = summary
+        .decisions
+        .iter()
+        .find(|decision| decision.code == "rehearsal.passed");
+    let name = back.lock().clone().unwrap();
+    let text = format!("the way back works: {name} went there and back; its next attempt failed");
+    assert_eq!(passed.map(|decision| decision.text.as_str()), Some(text.as_str()));
+}

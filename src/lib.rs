@@ -134,8 +134,8 @@ pub use shadow::{
 };
 pub use sizing::{Expected, Shows, SizingError};
 pub use summary::{
-    Ask, BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView, HeldBy,
-    HoldView, IsolationView, LanePoint, LaneView, MovesView, Next, ReceiptView, SUMMARY_SCHEMA, Summary,
+    AsideView, Ask, BatchView, ClassView, DecisionView, Evidence, EvidencePoint, Exposure, ExposurePoint, FaultView,
+    HeldBy, HoldView, IsolationView, LanePoint, LaneView, MovesView, Next, ReceiptView, SUMMARY_SCHEMA, Summary,
 };
 
 pub use unattended_batching as batching;

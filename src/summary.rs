@@ -85,6 +85,9 @@ pub struct Summary {
     pub decisions: Vec<DecisionView>,
     /// What was left behind.
     pub debts: Vec<Debt>,
+    /// Classes that alone were stopped and taken back, while the rest went on ([`OnClassFault::Class`](crate::OnClassFault)).
+    #[serde(default)]
+    pub aside: Vec<AsideView>,
     /// Targets that are kept out of traffic, or are started anew, at this moment.
     #[serde(default)]
     pub isolated: Vec<IsolationView>,
@@ -349,6 +352,20 @@ pub struct DecisionView {
     pub otherwise: Option<String>,
     /// How many like it.
     pub count: u64,
+}
+
+/// Classes that were set aside together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AsideView {
+    /// Their names, as `stack=go or zone=a`.
+    pub classes: String,
+    /// When.
+    pub at_ms: u64,
+    /// Their targets that ran the new version then, or were on their way to it.
+    pub exposed: u64,
+    /// What they were stopped for.
+    pub why: String,
 }
 
 /// A target that is out of traffic by the change's doing.

@@ -6,7 +6,7 @@ use unattended_batching::{Event, TargetIndex};
 use unattended_health::Interval;
 use unattended_upgrade::{Receipt, Terminal};
 
-use crate::{OnClassFault, QuestionKind};
+use crate::{AsideView, OnClassFault, QuestionKind};
 
 use super::{Commands, Course, Direction, Machine};
 
@@ -26,6 +26,8 @@ pub(super) struct Aside {
     suspects: Vec<u32>,
     /// The interval behind which that was looked at last.
     looked: u64,
+    /// What has been set aside, as people are told.
+    told: Vec<AsideView>,
 }
 
 impl Aside {
@@ -343,6 +345,16 @@ impl Machine {
         self.aside.classes.extend(classes);
         let aside = |classes: &[u32]| classes.iter().any(|class| self.aside.classes.contains(class));
         self.aside.strata = self.tables.strata_classes.iter().map(aside).collect();
+        let exposed = members
+            .iter()
+            .filter(|target| self.targets[target.0 as usize].touched)
+            .count();
+        self.aside.told.push(AsideView {
+            classes: names.clone(),
+            at_ms: self.now_ms,
+            exposed: exposed as u64,
+            why: text.to_owned(),
+        });
         let mut left = 0;
         for &target in members {
             self.doubt_birth(target);
@@ -512,6 +524,15 @@ impl Machine {
     pub(super) fn is_back_already(&self, target: TargetIndex) -> bool {
         let state = self.targets[target.0 as usize];
         self.is_aside(target) && !state.on_new && !state.touched
+    }
+
+    /// What has been set aside, at times of the change.
+    pub(super) fn aside_views(&self) -> Vec<AsideView> {
+        let mut views = self.aside.told.clone();
+        for view in &mut views {
+            view.at_ms = view.at_ms.saturating_sub(self.setup.header.began_ms);
+        }
+        views
     }
 
     /// Their names.

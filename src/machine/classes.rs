@@ -252,6 +252,11 @@ impl Machine {
                 reason: HoldReason::Suspicion { .. },
                 ..
             }) => self.evidence_is_overruled() || self.is_stale(|judge| judge.settled_ln_e()),
+            // Evidence that is late is asked about class by class; the judge counts the time in which nobody was let start as well.
+            Verdict::Hold(Hold {
+                reason: HoldReason::Insufficient { .. },
+                ..
+            }) => self.decides_by(8),
             Verdict::Hold(_) | Verdict::Reject => false,
         }
     }
@@ -455,20 +460,24 @@ impl Machine {
         true
     }
 
+    /// What was reached once counts; it may be less by the time the class has rested.
+    fn evidence_in_words(&self, safety: &Safety) -> String {
+        let (now, needed) = (libm::exp(safety.ln_s).min(1e9), libm::exp(safety.needed));
+        let requests = safety.requests_seen;
+        if safety.ln_s < safety.needed && self.decides_by(8) {
+            return format!(
+                "safety evidence has reached the {needed:.0} needed, and is {now:.0} now, from {requests} requests"
+            );
+        }
+        format!("safety evidence {now:.0} of {needed:.0} needed from {requests} requests")
+    }
+
     fn explain_step(&mut self, class: u32, next: u16, evidence: &Evidence) {
         let name = &self.tables.classes[class as usize].name;
         let planned = self.tables.classes[class as usize].cumulative[usize::from(next)];
         let safety = self.judge.safety(class);
         let (code, because) = match evidence {
-            Evidence::Own => (
-                "class.safe",
-                format!(
-                    "safety evidence {:.0} of {:.0} needed from {} requests",
-                    libm::exp(safety.ln_s).min(1e9),
-                    libm::exp(safety.needed),
-                    safety.requests_seen
-                ),
-            ),
+            Evidence::Own => ("class.safe", self.evidence_in_words(&safety)),
             Evidence::SelfTests => (
                 "class.silent",
                 format!(

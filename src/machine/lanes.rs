@@ -323,6 +323,11 @@ impl Lane {
         Some((hold.view().by.clone(), hold.view().owner.clone()))
     }
 
+    /// What holds its way forward.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| !hold.back)
+    }
+
     /// What holds it, either way.
     pub(super) fn holds(&self) -> impl Iterator<Item = &Hold> {
         self.hold.iter().chain(&self.back_hold)

@@ -217,6 +217,8 @@ pub(crate) struct Machine {
     moved_ms: u64,
     /// Since when what is seen, or is not, has let nothing grow.
     shut_since: Option<u64>,
+    /// Whether rules deny the release to all that is left, and when that was looked at.
+    denied: Option<(u64, bool)>,
     /// A person said to leave whoever had not been reached.
     rest_is_left: bool,
     sight: receipts::Sight,
@@ -370,6 +372,7 @@ impl Machine {
             unseen: BTreeMap::new(),
             moved_ms: now_ms,
             shut_since: None,
+            denied: None,
             rest_is_left: false,
             sight: receipts::Sight::default(),
             domains,

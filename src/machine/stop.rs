@@ -7,6 +7,8 @@ use unattended_health::{Finding, Verdict};
 
 use crate::{OnStop, Outcome, QuestionKind};
 
+use super::admission::LOOK_AGAIN_MS;
+use super::autonomy::some_of;
 use super::blocked_back::KEPT;
 use super::lanes::Lane;
 use super::span::span;
@@ -305,15 +307,21 @@ impl Machine {
         if self.course == Course::Back || explained {
             return;
         }
-        if self.waits_for_person() {
+        // Steps that are offered for newborns are not why the rest waits.
+        let denied = self.denied.is_some_and(|(_, denied)| denied) && self.shut_since.is_some_and(is_late);
+        if self.waits_for_person() && !denied {
             // That is why.
             return;
         }
         let why = match self.judge.verdict() {
             Verdict::Hold(hold) => format!(" ({hold})"),
-            _ => match self.blocked_by().filter(|_| self.decides_by(8)) {
-                Some(text) => format!(" (a check blocks it: {text})"),
-                None => self.suspects_in_words(),
+            _ => match (
+                self.blocked_by().filter(|_| self.decides_by(8)),
+                self.denials_in_words(),
+            ) {
+                (Some(text), _) => format!(" (a check blocks it: {text})"),
+                (None, Some(text)) => text,
+                (None, None) => self.suspects_in_words(),
             },
         };
         let how = if stands { "moved" } else { "grown" };
@@ -331,8 +339,51 @@ impl Machine {
         // A check that blocks is asked about where the level or the day's budget leaves that to people; else it goes on by itself when that is
         // over, and that may be never.
         let blocked = self.autonomy.is_blocked() && (!self.decides_by(8) || self.questions.has(QuestionKind::Blocked));
-        let shut = self.decides_by(7) && !calm && !blocked && !self.interferes();
+        let shut = self.decides_by(7) && (!calm && !blocked && !self.interferes() || self.rest_is_denied());
         self.shut_since = shut.then(|| self.shut_since.unwrap_or(self.now_ms));
+    }
+
+    /// Whether rules keep all of the plan that is left from the release, without an end that is known and whatever people say: whoever is born
+    /// elsewhere meanwhile is no progress.
+    fn rest_is_denied(&mut self) -> bool {
+        let is_denied = |lane: &Lane| {
+            lane.hold()
+                .is_some_and(|hold| hold.is_endless() && !hold.needs_person())
+        };
+        if !self.decides_by(8) || !self.lanes.iter().any(|lane| !lane.is_finished() && is_denied(lane)) {
+            self.denied = None;
+            return false;
+        }
+        if let Some((looked_ms, denied)) = self.denied
+            && self.now_ms < looked_ms + LOOK_AGAIN_MS
+        {
+            return denied;
+        }
+        let planned = self.setup.change.fleet.len();
+        let left = |target: &&Target| target.alive && !target.on_new && !target.owed;
+        let lane_of = |target: &Target| &self.lanes[self.tables.strata_apps[target.stratum as usize] as usize];
+        let denied = (self.targets[..planned].iter())
+            .filter(left)
+            .all(|target| target.in_flight.is_none() && is_denied(lane_of(target)));
+        self.denied = Some((self.now_ms, denied));
+        denied
+    }
+
+    /// The rules that deny lanes the release, for the question what is to become of these.
+    fn denials_in_words(&self) -> Option<String> {
+        let denied = self.denied.filter(|(_, denied)| *denied && self.decides_by(8));
+        denied?;
+        let holds = self
+            .lanes
+            .iter()
+            .filter_map(Lane::hold)
+            .filter(|hold| hold.is_endless());
+        let lanes: Vec<&str> = holds.clone().map(|hold| hold.view().lane.as_str()).collect();
+        let by = holds.map(|hold| hold.view().by.as_str()).next()?;
+        Some(format!(
+            " ({by} lets it not come to {}, and no end of that is known)",
+            some_of(&lanes)
+        ))
     }
 
     /// Whether nothing keeps a change that goes back from its end but a look that shows it.

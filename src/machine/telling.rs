@@ -293,13 +293,17 @@ impl Machine {
         let to = &self.setup.change.to;
         for ((owner, held), (lanes, first)) in teams {
             let (named, by, reason) = (super::autonomy::some_of(&lanes), &first.by, &first.reason);
+            let until = match first.until_ms.filter(|_| self.decides_by(8)) {
+                Some(until) => format!(" for {}", span(until.saturating_sub(first.from_ms))),
+                None => String::new(),
+            };
             let stay = "these lanes stay where they are, the others go on";
             let yes = "lift the rule, or say yes where the change's owner asks";
             let (code, severity, text, otherwise, remedy) = match held {
                 Held::Back => (
                     "rollback.held",
                     Severity::Critical,
-                    format!("{named} must leave {to} and cannot, as {by} forbids rollbacks ({reason})"),
+                    format!("{named} must leave {to} and cannot, as {by} forbids rollbacks{until} ({reason})"),
                     "they keep the version that is to be left until the rule lets them go",
                     yes,
                 ),

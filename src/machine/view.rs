@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use unattended_batching::Control;
+use unattended_batching::{Control, TargetIndex};
 use unattended_health::Verdict;
 
 use crate::{
@@ -163,6 +163,7 @@ impl Machine {
             holds,
             decisions,
             debts: self.debts.all(),
+            aside: self.aside_views(),
             isolated: self.isolations(),
             receipt: self.record.receipts(),
         }
@@ -225,11 +226,12 @@ impl Machine {
 
     /// Touched once, and on the old version again.
     fn rolled_back(&self) -> u64 {
-        if !self.back_began {
-            return 0;
-        }
-        let back = |target: &&super::Target| target.alive && target.ever_touched && !target.on_new && !target.lost;
-        self.targets.iter().filter(back).count() as u64
+        let left = |at: u32| self.back_began || self.is_aside(TargetIndex(at));
+        let back = |target: &super::Target| target.alive && target.ever_touched && !target.on_new && !target.lost;
+        (0u32..)
+            .zip(&self.targets)
+            .filter(|(at, target)| back(target) && left(*at))
+            .count() as u64
     }
 
     fn exposure(&self) -> Exposure {
@@ -244,7 +246,7 @@ impl Machine {
             apps[self.tables.strata_apps[target.stratum as usize] as usize] = true;
             if let Some(key) = tier
                 && (at as usize) < fleet.len()
-                && let Some(value) = fleet.label(unattended_batching::TargetIndex(at), key)
+                && let Some(value) = fleet.label(TargetIndex(at), key)
             {
                 let name = fleet.value_name(key, value);
                 if !tiers.contains(&name) {

@@ -160,6 +160,7 @@ pub(super) fn sample() -> Summary {
             count: 3,
         }],
         debts: Vec::new(),
+        aside: Vec::new(),
         isolated: Vec::new(),
         receipt: ReceiptView {
             attempts: 1_193,

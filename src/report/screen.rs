@@ -57,7 +57,7 @@ pub(super) fn screen(summary: &Summary, options: &PageOptions, clock: &Clock) ->
         div.screen {
             (exposed(summary))
             (alarms(summary))
-            (why(summary, !long.is_empty()))
+            (why(summary, clock, !long.is_empty()))
             (next(summary, clock, options))
             (commands(tone, options))
         }
@@ -121,7 +121,7 @@ fn alarms(summary: &Summary) -> Markup {
     }
 }
 
-fn why(summary: &Summary, long: bool) -> Markup {
+fn why(summary: &Summary, clock: &Clock, long: bool) -> Markup {
     let evidence = &summary.evidence;
     let share = 100.0 * evidence.value / evidence.needed;
     let share = if share.is_finite() {
@@ -146,6 +146,7 @@ fn why(summary: &Summary, long: bool) -> Markup {
                 @if let Some(scope) = &evidence.scope { " Mostly in " em { (words::name(scope)) } "." }
                 @if long { " " a href="#full" { "In full" } }
             }
+            @for aside in &summary.aside { p.strongest { (words::aside(aside, clock)) } }
             @if evidence.faults.is_empty() {
                 p.none { "Errors by class of fault: no data." }
             } @else {

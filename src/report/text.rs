@@ -86,6 +86,9 @@ pub fn text(summary: &Summary, width: usize) -> String {
     if let Some(scope) = &summary.evidence.scope {
         out.field("", &format!("Mostly in {scope}."));
     }
+    for aside in &summary.aside {
+        out.field("", &words::aside(aside, &clock));
+    }
     faults(summary, &mut out);
     out.gap();
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::format::{Clock, GLUE, capital, clause, count, duration, percent, shorten, thousands, weight};
-use crate::{ActorKind, Ask, FaultView, Outcome, Summary};
+use crate::{ActorKind, AsideView, Ask, FaultView, Outcome, Summary};
 
 /// Newest metrics older than this, while a change runs, are called stale.
 const STALE_AFTER_MS: u64 = 5 * 60_000;
@@ -222,13 +222,19 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
             } else {
                 "their owners must look at them"
             };
-            (
-                format!(
-                    "Not urgent: {} left behind; {must}{by}.",
-                    count(debts, "target was", "targets were")
-                ),
-                false,
-            )
+            let left = count(debts, "target was", "targets were");
+            // What has not come to most of the fleet is no good news.
+            let most = summary.exposure.exposed.saturating_mul(2) < summary.exposure.targets;
+            let aside: Vec<&str> = summary.aside.iter().map(|aside| aside.classes.as_str()).collect();
+            let urgency = match (most, aside.is_empty()) {
+                (true, _) => "Most of the fleet does not run it: ".to_owned(),
+                (false, true) => "Not urgent: ".to_owned(),
+                (false, false) => {
+                    let (to, aside) = (version(&summary.to), version(&aside.join(" and ")));
+                    format!("{to} does harm in {aside}, which was taken back: ")
+                }
+            };
+            (format!("{urgency}{left} left behind; {must}{by}."), most)
         }
         Tone::RolledBack => (
             format!(
@@ -340,6 +346,17 @@ pub(super) fn meaning(summary: &Summary) -> &'static str {
     } else {
         "far from a stop"
     }
+}
+
+/// What was stopped and taken back of the change, in full.
+pub(super) fn aside(aside: &AsideView, clock: &Clock) -> String {
+    format!(
+        "{} was set aside at {} with {} exposed: {}.",
+        aside.classes,
+        clock.at(aside.at_ms),
+        thousands(aside.exposed),
+        clause(&aside.why)
+    )
 }
 
 /// The strongest evidence in words, or that there is none.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use unattended::health::{History, Interval, Member, MetricSource, PlannedSplit, SourceError};
 use unattended::upgrade::{Clock, MemoryJournal};
-use unattended::{Outcome, QuestionKind, replay};
+use unattended::{Level, Outcome, QuestionKind, replay};
 
 use crate::support::{Case, HOUR_MS, person};
 
@@ -91,4 +91,60 @@ fn a_check_that_blocks_for_good_is_asked_about_though_newborns_have_their_attemp
         assert_eq!(open.kind, QuestionKind::Stalled);
         assert!(open.text.contains("is not divided as planned"), "{}", open.text);
     }
+}
+
+/// However long nobody may start, evidence that nobody could show is not late.
+#[test]
+fn a_freeze_of_weeks_leaves_nobody_behind_once_it_is_over() {
+    let mut case = Case::calm(6, 20);
+    case.settings.budget.longest_ms = 100 * 24 * HOUR_MS;
+    case.rules = "version: 1\npack: p\nowner: o\nscope: all\nfreezes:\n  \
+         - {id: f, from: 2026-11-23, until: 2026-12-16, zone: UTC, owner: o, reason: long}\n"
+        .to_owned();
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    assert!(ended.summary.elapsed_ms > 22 * 24 * HOUR_MS);
+    assert_eq!(ended.summary.human_actions, 0);
+    let asked = ended
+        .summary
+        .decisions
+        .iter()
+        .find(|decision| decision.code == "person.asked");
+    assert!(asked.is_none(), "{asked:?}");
+}
+
+/// A rule denies the release to one application for good, all others have it, and each newborn is offered to somebody: what is to become
+/// of the one is asked all the same.
+#[test]
+fn what_a_rule_denies_is_asked_about_though_newborns_are_offered() {
+    let mut case = Case::calm(4, 30).level(Level::L1);
+    case.world.deaths_per_target_day = 2.0;
+    case.rules = "version: 1\npack: p\nowner: o\nscope: all\nrules:\n  \
+         - {id: never, kind: condition, if: {label: app, is: app-2}, then: deny, reason: it is retired soon}\n"
+        .to_owned();
+    let stage = case.stage();
+    let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
+    let ended = stage.run_beside(async move {
+        loop {
+            clock.sleep_until(clock.now() + 5 * 60_000).await;
+            for step in handle.offers() {
+                let _ = handle.step(person(), step.target, "go");
+            }
+            for open in handle.questions() {
+                if open.kind != QuestionKind::Steps {
+                    let _ = handle.answering(open.id).approve(person(), "leave it");
+                }
+            }
+        }
+    });
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    let asked = (ended.summary.decisions.iter())
+        .find(|decision| decision.code == "person.asked" && decision.text.contains("p/never"));
+    assert!(asked.is_some_and(|asked| asked.text.contains("app-2")), "{asked:?}");
+    assert!(
+        ended.summary.elapsed_ms < 8 * 24 * HOUR_MS,
+        "{}",
+        ended.summary.elapsed_ms
+    );
 }

@@ -209,7 +209,12 @@ fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// What a record says of its change.
-pub(crate) fn recorded(change: &str, tool: &str, from: &str, to: &str, began_unix_ms: i64) -> RecordedChange {
+pub(crate) fn recorded(
+    [change, tool]: [&str; 2],
+    [from, to]: [&str; 2],
+    began_unix_ms: i64,
+    seed: Option<u64>,
+) -> RecordedChange {
     RecordedChange {
         schema: RECORD_SCHEMA,
         change: change.to_owned(),
@@ -218,6 +223,7 @@ pub(crate) fn recorded(change: &str, tool: &str, from: &str, to: &str, began_uni
         to: to.to_owned(),
         began_unix_ms,
         interval_ms: 60_000,
+        seed,
     }
 }
 

@@ -130,7 +130,9 @@ impl Ground {
         let recorder = match path {
             None => Recorder::idle(world, Version::from(NEW)),
             Some(path) => {
-                let change = recorded(NEW, tool, OLD, NEW, START_WALL_MS);
+                // Others draw no batches.
+                let seed = (tool == "unattended").then_some(self.seed);
+                let change = recorded([NEW, tool], [OLD, NEW], START_WALL_MS, seed);
                 Recorder::new(world, path, &self.targets, &change)?
             }
         };

@@ -164,7 +164,7 @@ fn start(options: &Options) -> Result<u8, Failure> {
 
     let recorder = Arc::new(match &options.record {
         Some(path) if !options.dry_run => {
-            let change = record::recorded(NEW, "unattended", OLD, NEW, START_WALL_MS);
+            let change = record::recorded([NEW, "unattended"], [OLD, NEW], START_WALL_MS, Some(options.seed));
             Recorder::new(Arc::clone(&simulated), path, &noted, &change)?
         }
         _ => Recorder::idle(Arc::clone(&simulated), Version::from(NEW)),

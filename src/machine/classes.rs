@@ -63,6 +63,8 @@ pub(crate) struct ClassState {
     pub(super) suspected: Option<u64>,
     /// The only stage there is was found safe.
     judged: bool,
+    /// When a shadow took it to have soaked, as it cannot know.
+    pub(super) soak_assumed_ms: Option<u64>,
 }
 
 impl ClassState {
@@ -82,6 +84,7 @@ impl ClassState {
             granted: false,
             suspected: None,
             judged: false,
+            soak_assumed_ms: None,
         }
     }
 

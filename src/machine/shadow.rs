@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use unattended_batching::{AppIndex, TargetIndex};
 use unattended_defense::Direction;
 
-use super::classes::Fresh;
+use super::classes::{ClassState, Fresh};
 use super::tables::Slice;
 use super::{Commands, Machine};
 
@@ -57,12 +57,19 @@ impl Machine {
     /// A class that has had at least a third of what it has for as long as a soak has had one: a stage about doubles what there is, what is drawn
     /// may make that more, and which stage is the last below the share that needs a soak depends on it, too.
     /// `reached_ms` says by class when it first had one, two, and so on.
-    pub(crate) fn note_soaks(&mut self, reached_ms: &[Vec<u64>]) {
+    pub(crate) fn note_soaks(&mut self, reached_ms: &[Vec<u64>], same_batches: bool) {
         let soak_ms = self.setup.change.settings.soak_ms;
         for (state, reached_ms) in self.classes.iter_mut().zip(reached_ms) {
-            let third = (state.exposed.div_ceil(3) as usize).checked_sub(1);
-            let since_ms = third.and_then(|third| reached_ms.get(third));
-            state.soaked |= since_ms.is_some_and(|&since| self.now_ms.saturating_sub(since) >= soak_ms);
+            let part = if same_batches {
+                state.exposed - state.exposed / 10
+            } else {
+                state.exposed.div_ceil(3)
+            };
+            let since_ms = (part as usize).checked_sub(1).and_then(|part| reached_ms.get(part));
+            if !state.soaked && since_ms.is_some_and(|&since| self.now_ms.saturating_sub(since) >= soak_ms) {
+                state.soaked = true;
+                state.soak_assumed_ms = Some(self.now_ms);
+            }
         }
     }
 
@@ -82,15 +89,44 @@ impl Machine {
     }
 
     /// A class that may grow is judged by those who come next. Where the other tool's batches have as many of it out already, nobody comes next
-    /// before it may grow again, and it would wait for them for ever: they are these.
+    /// before it may grow again, and it would wait for them for ever: they are these. Where rules hold all who would come next, it is judged
+    /// by those there are, as where the autopilot itself changes the fleet.
     fn judge_stages_that_are_out(&mut self) {
-        for at in 0..self.classes.len() {
-            let (state, planned) = (&self.classes[at], &self.tables.classes[at]);
+        let waits = |state: &ClassState| state.fresh == Fresh::Waiting && state.exposed > 0;
+        if !self.classes.iter().any(waits) {
+            return;
+        }
+        let awaited = self.classes_of_who_may_come();
+        for (at, comes) in (0u32..).zip(awaited) {
+            let (state, planned) = (&self.classes[at as usize], &self.tables.classes[at as usize]);
             let room = planned.cumulative[usize::from(state.stage)].max(1);
-            if state.fresh == Fresh::Waiting && state.exposed >= room {
-                self.class_refreshed(u32::try_from(at).unwrap_or(u32::MAX));
+            if waits(state) && (state.exposed >= room || !comes) {
+                self.class_refreshed(at);
             }
         }
+    }
+
+    /// By class, whether somebody of it may come next: a lane that rules let go has less than the evidence lets it have.
+    fn classes_of_who_may_come(&self) -> Vec<bool> {
+        let mut comes = vec![false; self.classes.len()];
+        for (lane, app) in (0..self.lanes.len()).zip((0u32..).map(AppIndex)) {
+            let has = self.touched_of(app).touched;
+            let mut before = 0;
+            let mut admitted = None;
+            for slice in self.tables.slices[lane].iter().take_while(|slice| self.has_come(slice)) {
+                before += u64::from(slice.size());
+                if before <= has {
+                    continue;
+                }
+                if !*admitted.get_or_insert_with(|| self.is_unruled() || self.would_admit(app)) {
+                    break;
+                }
+                for &(class, _) in &slice.classes {
+                    comes[class as usize] = true;
+                }
+            }
+        }
+        comes
     }
 
     /// Whether it would start this target now, given all that was started already.
@@ -134,6 +170,9 @@ impl Machine {
             let rest_ms = rest_ms + if has.under_way { settings.attempt_estimate_ms } else { 0 };
             let rests = now_ms.saturating_sub(worked_ms.get(lane).copied().unwrap_or(0)) < rest_ms;
             let wants = may.saturating_sub(has.touched);
+            if wants > 0 && self.may_soak_still(lane) {
+                continue;
+            }
             if wants > 0 && !rests && !suspects.contains(&app) && (self.is_unruled() || self.would_admit(app)) {
                 behind += wants;
             }
@@ -141,14 +180,28 @@ impl Machine {
         behind > ahead && (behind - ahead).saturating_mul(NOISE) > allowed && self.blocked_by().is_none()
     }
 
+    /// Whether a class of the lane was only taken to have soaked, and may be at it there.
+    fn may_soak_still(&self, lane: usize) -> bool {
+        let soak_ms = self.setup.change.settings.soak_ms;
+        let at_it = |&(class, _): &(u32, u32)| {
+            let assumed_ms = self.classes[class as usize].soak_assumed_ms;
+            assumed_ms.is_some_and(|at| self.now_ms < at.saturating_add(soak_ms))
+        };
+        self.tables.slices[lane]
+            .iter()
+            .any(|slice| slice.classes.iter().any(at_it))
+    }
+
     /// How many of its targets a lane may have by its own slices, all of whose classes have come to their batch.
     fn may_have(&self, lane: usize) -> u64 {
-        let has_come = |slice: &&Slice| {
-            let stage = |&(class, _): &(u32, u32)| self.classes[class as usize].stage;
-            slice.classes.iter().all(|class| slice.batch <= stage(class))
-        };
-        let slices = self.tables.slices[lane].iter().take_while(has_come);
+        let slices = self.tables.slices[lane].iter().take_while(|slice| self.has_come(slice));
         slices.map(|slice| u64::from(slice.size())).sum()
+    }
+
+    /// All classes of a slice have come to its batch.
+    fn has_come(&self, slice: &Slice) -> bool {
+        let stage = |&(class, _): &(u32, u32)| self.classes[class as usize].stage;
+        slice.classes.iter().all(|class| slice.batch <= stage(class))
     }
 
     fn touched_of(&self, app: AppIndex) -> Has {

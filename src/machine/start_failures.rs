@@ -286,8 +286,9 @@ mod tests {
         assert_eq!(twice.count(), 0, "twice is not three times");
     }
 
-    /// Whether it is rejected where so many of application 0 came up, and these fail twice: each in an application and a class.
-    fn rejected(succeeded: u64, odd: &[(u32, u32)]) -> bool {
+    /// Whether it is rejected where so many of application 0 came up, and these fail twice: each in an application and a class, of which it
+    /// takes so many.
+    fn rejected_of(succeeded: u64, odd: &[(u32, u32)], needed: u64) -> bool {
         let mut starts = starts(succeeded, 0, 0);
         let named: Vec<(AppIndex, [u32; 2])> = odd.iter().map(|&(app, class)| (AppIndex(app), [0, class])).collect();
         for at in 0..u32::try_from(odd.len()).unwrap() {
@@ -302,8 +303,13 @@ mod tests {
                 fleet: 100_000,
                 pending: 0,
                 of: Some(&of),
+                needed: &|_| needed,
             })
             .is_some()
+    }
+
+    fn rejected(succeeded: u64, odd: &[(u32, u32)]) -> bool {
+        rejected_of(succeeded, odd, 1)
     }
 
     #[test]
@@ -319,6 +325,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_a_class_is_one_host_where_there_is_another() {
+        assert!(!rejected_of(29, &[(0, 7)], 2) && rejected_of(29, &[(0, 7), (1, 7)], 2));
+        assert!(!rejected_of(0, &[(0, 7)], 2) && rejected_of(0, &[(0, 7), (1, 8)], 2));
+        // Of different classes they are two odd hosts, where more than two hundred came up.
+        assert!(!rejected_of(500, &[(0, 7), (1, 8)], 2));
+    }
+
+    #[test]
     fn who_may_still_come_up_is_no_failure() {
         let starts = starts(0, 4, 0);
         let of = |_: TargetIndex| (AppIndex(0), [0].as_slice());
@@ -326,6 +340,7 @@ mod tests {
             fleet: 100,
             pending,
             of: Some(&of),
+            needed: &|_| 1,
         };
         assert!(starts.rejects(&beside(3)).is_some() && starts.rejects(&beside(4)).is_none());
     }

@@ -35,6 +35,10 @@ pub struct RecordedChange {
     pub began_unix_ms: i64,
     /// The length of an interval of metrics.
     pub interval_ms: u64,
+    /// The seed from which the batches were drawn, where the change went by batches of [`Plan`](unattended_batching::Plan): with the same policy
+    /// they are the same here. `None`, as with all other tools: they are drawn anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 /// A target of the fleet as it was at the beginning.
@@ -171,7 +175,7 @@ impl Shadow {
     /// # Errors
     /// The first line that cannot be read, or does not belong where it is.
     pub fn read(
-        lines: impl BufRead,
+        mut lines: impl BufRead,
         settings: Settings,
         rules: Guard,
         policy: impl FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>,
@@ -186,13 +190,22 @@ impl Shadow {
             number: 0,
             blamed: None,
         };
-        for (number, line) in (1..).zip(lines.lines()) {
-            reading.number = number;
-            let line = line.map_err(|error| reading.fault(unreadable(&error)))?;
-            if number == 1 && line.starts_with('\u{feff}') {
+        let mut line = String::new();
+        loop {
+            reading.number += 1;
+            line.clear();
+            let read = lines.read_line(&mut line);
+            if read.map_err(|error| reading.fault(unreadable(&error)))? == 0 {
+                break;
+            }
+            if reading.number == 1 && line.starts_with('\u{feff}') {
                 return Err(
                     reading.fault("it begins with a byte order mark: save the record as UTF-8 without one".to_owned())
                 );
+            }
+            if !line.ends_with('\n') && breaks_off(&line) {
+                // Whoever writes it is at it, or had no room. That it has no end is in the report.
+                break;
             }
             if !line.trim().is_empty() {
                 reading.line(&line).map_err(|what| reading.fault(what))?;
@@ -328,7 +341,8 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
         let (from, to) = (change.from.as_str().into(), change.to.as_str().into());
         let ours = Change::new(change.change.clone(), author, from, to, Arc::new(fleet))
             .policy(policy)
-            .settings(settings);
+            .settings(settings)
+            .seed(change.seed.unwrap_or_default());
         let began = change.began_unix_ms;
         // History speaks of recorded strata as well, so they are matched with a machine that has none first.
         let blank = Shadow::new(ours.clone(), rules.clone(), &[], began).map_err(|error| error.to_string())?;
@@ -344,6 +358,9 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
         let history: Vec<History> = self.history.drain(..).map(|(_, row)| row).collect();
         self.blamed = Some(change_line);
         let mut shadow = Shadow::new(ours, rules, &history, began).map_err(|error| error.to_string())?;
+        if change.seed.is_some() {
+            shadow = shadow.with_same_batches();
+        }
         self.blamed = None;
         strata
             .into_iter()
@@ -395,6 +412,12 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
 }
 
 /// Why a line is none, and what helps.
+/// Whether this is the beginning of an object, and not all of it.
+fn breaks_off(line: &str) -> bool {
+    let read: Result<serde::de::IgnoredAny, _> = serde_json::from_str(line.trim_start());
+    line.trim_start().starts_with('{') && read.is_err_and(|error| error.is_eof())
+}
+
 fn unreadable(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::InvalidData => "it is not UTF-8: save the record as UTF-8 without a byte order mark".to_owned(),

@@ -48,6 +48,8 @@ pub struct Shadow {
     /// By recorded stratum, ours.
     strata: BTreeMap<u32, u32>,
     interval_ms: u64,
+    /// The other tool's batches are those of the plan.
+    same_batches: bool,
     stop: Option<End>,
     theirs: Theirs,
     measured: u64,
@@ -95,6 +97,13 @@ impl Theirs {
 }
 
 impl Shadow {
+    /// The other tool drew its batches with the policy and the seed of this change: less is explained by others.
+    #[must_use]
+    pub const fn with_same_batches(mut self) -> Self {
+        self.same_batches = true;
+        self
+    }
+
     /// Beside a change that began at `began_unix_ms`. Of its author and the budgets in its settings nothing is asked.
     ///
     /// # Errors
@@ -150,6 +159,7 @@ impl Shadow {
             machine,
             strata: BTreeMap::new(),
             interval_ms,
+            same_batches: false,
             stop: None,
             theirs,
             measured: 0,
@@ -284,7 +294,7 @@ impl Shadow {
 
     /// Whether there is a reason to stop, for the first time.
     fn look(&mut self, at_ms: u64) {
-        self.machine.note_soaks(&self.reached_ms);
+        self.machine.note_soaks(&self.reached_ms, self.same_batches);
         let stop = self.machine.watch(at_ms);
         if let (Some((code, text)), None) = (stop, &self.stop) {
             self.stop = Some(End {

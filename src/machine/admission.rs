@@ -25,6 +25,8 @@ const fn is_for_people(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::NeedsPerson | Verdict::Unknown(_))
 }
 
+/// A question that comes to be about more rules is asked anew after so long: lanes come to theirs one after another.
+const ASK_AGAIN_MS: u64 = 30 * 60_000;
 /// How long a hold without a known end lasts before it is looked at again.
 pub(super) const LOOK_AGAIN_MS: u64 = 10 * 60_000;
 
@@ -46,6 +48,9 @@ impl Machine {
             for at in 0..self.tables.slices[lane][slice].targets.len() {
                 self.redeem(self.tables.slices[lane][slice].targets[at]);
             }
+        }
+        if self.decides_by(8) {
+            self.give_back_of_newborns(lane);
         }
     }
 
@@ -190,6 +195,10 @@ impl Machine {
             .filter(|&end| end > self.now_ms)
             .unwrap_or(self.now_ms + LOOK_AGAIN_MS);
         let finding = decision.findings.first();
+        let against = decision.findings.iter().filter(|finding| !finding.verdict.may_start());
+        let rules = against
+            .map(|finding| (finding.rule.clone(), finding.owner.clone()))
+            .collect();
         let hold = HoldView {
             lane: self.setup.change.fleet.app_name(app).to_owned(),
             by: finding.map_or_else(|| decision.verdict.why(), |finding| finding.rule.clone()),
@@ -212,6 +221,7 @@ impl Machine {
             ends_by,
             back: false,
             view: Box::new(view),
+            rules,
             record,
         }
     }
@@ -266,7 +276,11 @@ impl Machine {
             // Nothing of what was asked about waits any more.
             self.questions.close(QuestionKind::RuleWantsPerson);
         }
-        if self.decides_by(8) && !rules.is_subset(&self.questions.about.rules) {
+        let asked_ms = self.questions.asked_ms(QuestionKind::RuleWantsPerson);
+        if self.decides_by(8)
+            && !rules.is_subset(&self.questions.about.rules)
+            && asked_ms.is_some_and(|asked_ms| self.now_ms >= asked_ms + ASK_AGAIN_MS)
+        {
             // Somebody else is to be asked too, and does not wait for the answer of those who were.
             self.questions.close(QuestionKind::RuleWantsPerson);
         }

@@ -375,6 +375,9 @@ impl Machine {
         }
         self.end_rehearsal();
         self.forget_word_on_way_back();
+        if self.decides_by(8) {
+            self.overruled.forget_classes();
+        }
         // The judge has seen the class in everything: what is left is judged by what it shows from here on.
         self.judge.begin_anew();
         self.start_failures.forget();

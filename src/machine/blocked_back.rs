@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use unattended_batching::{AppIndex, Stuck, TargetIndex};
+use unattended_batching::{Stuck, TargetIndex};
 
 use crate::Severity;
 use crate::notice::Matter;
@@ -33,16 +33,19 @@ impl Machine {
         self.now_ms - since < self.setup.change.settings.blocked_patience_ms
     }
 
-    /// The same of classes that are set aside, while the rest goes forward.
+    /// The same of classes that are set aside, while the rest goes forward. Whoever is under way may be what takes their room.
     pub(super) fn caps_hold_those_aside(&mut self) {
         if !self.decides_by(8) {
             return;
         }
+        if self.in_flight > 0 || self.stop_pending() {
+            self.blocked_back = None;
+            return;
+        }
         let kept: BTreeSet<TargetIndex> = (self.aside.waiting())
             .filter(|&target| {
-                let app = self.app_of(target);
-                let held = self.lanes[app.0 as usize].held_back().is_some();
-                !held && !self.is_offered(target) && !self.frontier.has_room(target) && !self.is_under_way(app)
+                let held = self.lanes[self.app_of(target).0 as usize].held_back().is_some();
+                !held && !self.is_offered(target) && !self.frontier.has_room(target)
             })
             .collect();
         if kept.is_empty() {
@@ -72,15 +75,6 @@ impl Machine {
         let otherwise = "wider caps, or ill ones that get well, would have let them go".to_owned();
         self.decide_text("rollback.blocked", text, Some(otherwise));
         self.now_ms
-    }
-
-    /// Whether an attempt is under way in an application: it may make room for others.
-    fn is_under_way(&self, app: AppIndex) -> bool {
-        let planned = self.setup.change.fleet.targets_of(app);
-        let born = (self.births_by_name.values().copied()).filter(|&target| self.app_of(target) == app);
-        planned
-            .chain(born)
-            .any(|target| self.targets[target.0 as usize].in_flight.is_some())
     }
 
     /// Those that only caps keep on the version that is to be left.

@@ -173,12 +173,12 @@ impl Machine {
 
     /// The rules that hold what is to go back; amid a rehearsal, those that hold its target.
     fn rules_of_way_back(&self, first: TargetIndex) -> BTreeSet<Rule> {
-        let rule = |hold: &Hold| (hold.view().by.clone(), hold.view().owner.clone());
         if self.kept_from_rehearsal().is_some() {
             let held = self.lanes[self.app_of(first).0 as usize].held_back();
-            return held.map(rule).into_iter().collect();
+            return held.into_iter().flat_map(|hold| hold.rules.iter().cloned()).collect();
         }
-        self.lanes.iter().filter_map(Lane::held_back).map(rule).collect()
+        let held = self.lanes.iter().filter_map(Lane::held_back);
+        held.flat_map(|hold| hold.rules.iter().cloned()).collect()
     }
 
     /// A person said that what is to go back need not wait for the rules that were named.
@@ -186,7 +186,7 @@ impl Machine {
         self.scan_due = true;
         if self.decides_by(8) {
             let named = std::mem::take(&mut self.questions.about.back);
-            let of_those = |hold: &Hold| named.contains(&(hold.view().by.clone(), hold.view().owner.clone()));
+            let of_those = |hold: &Hold| hold.rules.iter().all(|rule| named.contains(rule));
             self.end_holds_of_way_back(of_those);
             self.word_back.rules.extend(named);
         } else {

@@ -12,6 +12,8 @@ pub(crate) struct Hold {
     pub(super) back: bool,
     /// What is told of it.
     pub(super) view: Box<HoldView>,
+    /// All rules that hold it, each with whose it is; what is told names the strictest.
+    pub(super) rules: Vec<(String, String)>,
     /// Its number in the record. In changes of earlier versions of the decisions it may have none.
     pub(super) record: Option<u64>,
 }

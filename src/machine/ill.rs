@@ -207,7 +207,10 @@ impl Machine {
         }
         let then = if is_held { next } else { after(next) };
         (bad.wants, bad.waits_for_room, bad.next) = (false, false, then);
-        self.healing.spent.push_back(self.now_ms);
+        if !is_held {
+            // What rules hold is not to use up what there is for when they do not.
+            self.healing.spent.push_back(self.now_ms);
+        }
         let (code, text) = match remedy {
             Remedy::Isolate { lease_ms } => ("heal.isolate", format!("{name} gets no traffic for {}", span(lease_ms))),
             Remedy::Restart => ("heal.restart", format!("{name} is started anew")),

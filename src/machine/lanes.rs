@@ -158,26 +158,43 @@ impl Machine {
 
     /// Opens a batch for those alone who were born into it when the lane had come to its end: they wait for what all wait for.
     fn open_for_newborns(&mut self, lane: usize, app: AppIndex, batch: u16, calm: bool) {
-        let mut of: BTreeMap<u32, u32> = BTreeMap::new();
-        for target in self.unfinished_of(app) {
-            let stratum = self.targets[target.0 as usize].stratum;
-            for &class in &self.tables.strata_classes[stratum as usize] {
-                *of.entry(class).or_default() += 1;
-            }
-        }
-        let born = of.get(&0).copied().unwrap_or_default();
-        let admits = |(&class, &count): (&u32, &u32)| match class {
-            0 if !self.decides_by(8) => self.class_admits(0, batch, born),
-            _ if !self.decides_by(8) || self.domains.is_dark(class) => true,
-            // However early their batch is, the plan knew nothing of them: it has no room for them in it.
-            _ => self.class_admits(class, batch, count) && self.class_has_room(class, count),
+        let (born, admitted) = if self.decides_by(8) {
+            self.classes_admit_newborns(lane, app, batch)
+        } else {
+            let born = u32::try_from(self.unfinished_of(app).count()).unwrap_or(u32::MAX);
+            (born, self.class_admits(0, batch, born))
         };
-        let admitted = of.iter().all(admits);
         let goes_on = calm && (self.evidence_is_overruled() || !self.is_suspect(app));
         if goes_on && admitted && self.may_open(batch, born) {
             self.open_upto(app, batch);
             self.take_room_for_newborns(lane);
             self.admit_opened(lane, app);
+        }
+    }
+
+    /// How many those are, and whether each of their classes has room for them. However early their batch is, the plan knew nothing of them.
+    fn classes_admit_newborns(&self, lane: usize, app: AppIndex, batch: u16) -> (u32, bool) {
+        let mut of: BTreeMap<u32, u32> = BTreeMap::new();
+        let planned = self.setup.change.fleet.targets_of(app);
+        for target in planned.chain(self.lanes[lane].born.iter().copied()) {
+            let state = &self.targets[target.0 as usize];
+            let waits = state.alive && !state.on_new && !state.owed && state.in_flight.is_none();
+            if waits && !self.domains.is_away(target) {
+                for &class in &self.tables.strata_classes[state.stratum as usize] {
+                    *of.entry(class).or_default() += 1;
+                }
+            }
+        }
+        let admits = |(&class, &count): (&u32, &u32)| {
+            self.domains.is_dark(class) || self.class_admits(class, batch, count) && self.class_has_room(class, count)
+        };
+        (of.get(&0).copied().unwrap_or_default(), of.iter().all(admits))
+    }
+
+    /// Those born into a lane that rules hold keep no room in its classes.
+    pub(super) fn give_back_of_newborns(&mut self, lane: usize) {
+        for at in 0..self.lanes[lane].born.len() {
+            self.redeem(self.lanes[lane].born[at]);
         }
     }
 

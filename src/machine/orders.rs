@@ -63,6 +63,10 @@ impl Machine {
                     self.resume(*question);
                 } else {
                     self.stopped_by.lifted_ms = Some(self.now_ms);
+                    if self.decides_by(8) {
+                        // Nothing could go back meanwhile.
+                        self.blocked_back = None;
+                    }
                 }
             }
             Command::Approve => {

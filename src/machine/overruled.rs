@@ -23,6 +23,13 @@ pub(super) struct Overruled {
     pub(super) gate_failures: usize,
 }
 
+impl Overruled {
+    /// Stages begin anew: what was said of one is no word for another of its number.
+    pub(super) fn forget_classes(&mut self) {
+        self.classes.clear();
+    }
+}
+
 impl Machine {
     /// A person goes on over what stopped the change, or what speaks against it.
     pub(super) fn overrule(&mut self) {

@@ -52,6 +52,12 @@ impl Questions {
         self.open.iter().any(|open| open.kind == kind)
     }
 
+    /// When the one of this kind that is open was asked.
+    pub(super) fn asked_ms(&self, kind: QuestionKind) -> Option<u64> {
+        let mut open = self.open.iter().filter(|open| open.kind == kind);
+        open.next().map(|open| open.asked_ms)
+    }
+
     /// Whether the one of this number is open.
     pub(super) fn is_open(&self, id: u64) -> bool {
         self.open.iter().any(|open| open.id == id)

@@ -120,7 +120,7 @@ impl StartFailures {
                 let failed = of_class.entry(*class).or_default();
                 *failed += 1;
                 // The first of each class come together: where there is another of it, one odd host among them is not the class.
-                nobody_of_class |= *failed >= (starts.needed)(*class) && !self.of_class.contains_key(class);
+                nobody_of_class |= !self.of_class.contains_key(class) && *failed >= (starts.needed)(*class);
             }
             nobody_of_class || *of_app >= 2 && !self.of_app.contains_key(&app)
         };

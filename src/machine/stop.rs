@@ -360,11 +360,10 @@ impl Machine {
             return denied;
         }
         let planned = self.setup.change.fleet.len();
-        let left = |target: &&Target| target.alive && !target.on_new && !target.owed;
         let lane_of = |target: &Target| &self.lanes[self.tables.strata_apps[target.stratum as usize] as usize];
-        let denied = (self.targets[..planned].iter())
-            .filter(left)
-            .all(|target| target.in_flight.is_none() && is_denied(lane_of(target)));
+        let left = |target: &&Target| target.alive && !target.on_new && !target.owed && !lane_of(target).is_finished();
+        let mut left = self.targets[..planned].iter().filter(left);
+        let denied = left.all(|target| target.in_flight.is_none() && is_denied(lane_of(target)));
         self.denied = Some((self.now_ms, denied));
         denied
     }

@@ -190,25 +190,31 @@ impl Shadow {
             number: 0,
             blamed: None,
         };
-        let mut line = String::new();
+        let mut bytes = Vec::new();
         loop {
             reading.number += 1;
-            line.clear();
-            let read = lines.read_line(&mut line);
+            bytes.clear();
+            let read = lines.read_until(b'\n', &mut bytes);
             if read.map_err(|error| reading.fault(unreadable(&error)))? == 0 {
                 break;
             }
+            let line = match std::str::from_utf8(&bytes) {
+                Ok(line) => line,
+                // It breaks off amid a letter.
+                Err(error) if error.error_len().is_none() && !bytes.ends_with(b"\n") => break,
+                Err(_) => return Err(reading.fault(unreadable(&ErrorKind::InvalidData.into()))),
+            };
             if reading.number == 1 && line.starts_with('\u{feff}') {
                 return Err(
                     reading.fault("it begins with a byte order mark: save the record as UTF-8 without one".to_owned())
                 );
             }
-            if !line.ends_with('\n') && breaks_off(&line) {
+            if !line.ends_with('\n') && breaks_off(line) {
                 // Whoever writes it is at it, or had no room. That it has no end is in the report.
                 break;
             }
             if !line.trim().is_empty() {
-                reading.line(&line).map_err(|what| reading.fault(what))?;
+                reading.line(line).map_err(|what| reading.fault(what))?;
             }
         }
         reading.number = 0;
@@ -411,13 +417,13 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
     }
 }
 
-/// Why a line is none, and what helps.
 /// Whether this is the beginning of an object, and not all of it.
 fn breaks_off(line: &str) -> bool {
     let read: Result<serde::de::IgnoredAny, _> = serde_json::from_str(line.trim_start());
     line.trim_start().starts_with('{') && read.is_err_and(|error| error.is_eof())
 }
 
+/// Why a line is none, and what helps.
 fn unreadable(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::InvalidData => "it is not UTF-8: save the record as UTF-8 without a byte order mark".to_owned(),

@@ -371,3 +371,17 @@ fn what_only_caps_keep_of_a_class_aside_is_told_and_owed() {
     let played = futures::executor::block_on(unattended::replay(&*ended.journal, None)).unwrap();
     assert_eq!(played.first_difference, None);
 }
+
+/// Who waits for others of other applications to go back, under a cap of the whole fleet, is kept by nobody that is ill.
+#[test]
+fn who_waits_for_the_turn_of_others_of_a_class_aside_is_not_owed() {
+    let mut case = case("errors=x4@stack=stack-1");
+    case.policy = case.policy.total_in_flight(pct(1));
+    let ended = case.run();
+    assert_eq!(ended.outcome, Outcome::CompletedWithDebt);
+    assert!(!ended.codes().contains(&"rollback.blocked"), "{:?}", ended.codes());
+    let kept = (ended.summary.debts.iter()).filter(|debt| debt.reason.starts_with("others of its application are ill"));
+    assert_eq!(kept.count(), 0);
+    assert_eq!(ended.summary.aside.len(), 1);
+    assert!(ended.summary.rolled_back > 0);
+}

@@ -63,7 +63,12 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Stop::RollBack)]
     pub(crate) on_stop: Stop,
     /// The release cannot be taken back, and why: then a stop must do something else, by `--on-stop`
-    #[arg(long, value_name = "WHY", conflicts_with = "rehearse")]
+    #[arg(
+        long,
+        value_name = "WHY",
+        conflicts_with = "rehearse",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
     pub(crate) one_way: Option<String>,
     /// The platform isolates, restarts and replaces single bad nodes, of which a world has some with `bad_node_share`
     #[arg(long)]

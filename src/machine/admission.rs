@@ -8,7 +8,7 @@ use unattended_defense::{Decision, Direction, Guard, Need, Verdict};
 use crate::{HoldView, QuestionKind};
 
 use super::autonomy::some_of;
-use super::hold::{EndsBy, Hold};
+use super::hold::{EndsBy, Hold, Rule};
 use super::lanes::Lane;
 use super::{Commands, Machine};
 
@@ -271,7 +271,7 @@ impl Machine {
     /// Asks a person for the lanes that only a person can let go.
     pub(super) fn ask_for_lanes(&mut self, commands: &mut Commands) {
         let waiting = self.lanes.iter().filter(|lane| lane.needs_person()).count();
-        let rules: BTreeSet<(String, String)> = self.lanes.iter().filter_map(Lane::wants_by).collect();
+        let rules: BTreeSet<Rule> = self.lanes.iter().filter_map(Lane::wants_by).collect();
         if self.decides_by(7) && self.questions.about.rules.is_disjoint(&rules) {
             // Nothing of what was asked about waits any more.
             self.questions.close(QuestionKind::RuleWantsPerson);

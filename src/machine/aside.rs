@@ -1,6 +1,6 @@
 //! A class that is set aside: it alone explains what was found, goes back, and stays behind while the rest goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use unattended_batching::{Event, TargetIndex};
 use unattended_health::Interval;
@@ -26,6 +26,8 @@ pub(super) struct Aside {
     suspects: Vec<u32>,
     /// The interval behind which that was looked at last.
     looked: u64,
+    /// Since when only caps keep those on the new version.
+    kept: BTreeMap<TargetIndex, u64>,
     /// What has been set aside, as people are told.
     told: Vec<AsideView>,
 }
@@ -49,9 +51,23 @@ impl Aside {
         self.back.iter().copied()
     }
 
-    /// These do not go back.
-    pub(super) fn leave(&mut self, targets: &BTreeSet<TargetIndex>) {
-        self.back.retain(|target| !targets.contains(target));
+    /// Only caps keep these now. Those of them of whom that has been so for too long, who do not go back.
+    pub(super) fn keeps(&mut self, kept: BTreeSet<TargetIndex>, now_ms: u64, late_ms: u64) -> BTreeSet<TargetIndex> {
+        self.kept.retain(|target, _| kept.contains(target));
+        for target in kept {
+            self.kept.entry(target).or_insert(now_ms);
+        }
+        let is_late = |since_ms: u64| now_ms.saturating_sub(since_ms) >= late_ms;
+        let late = self.kept.iter().filter(|&(_, &since_ms)| is_late(since_ms));
+        let late: BTreeSet<TargetIndex> = late.map(|(&target, _)| target).collect();
+        self.kept.retain(|target, _| !late.contains(target));
+        self.back.retain(|target| !late.contains(target));
+        late
+    }
+
+    /// Nothing could go back for a while.
+    pub(super) fn forget_kept(&mut self) {
+        self.kept.clear();
     }
 
     /// Nobody is left that must go back.
@@ -520,6 +536,7 @@ impl Machine {
     /// The change is taken back as a whole: this goes back with the rest.
     pub(super) fn forget_aside(&mut self) {
         self.aside.back.clear();
+        self.aside.kept.clear();
         self.aside.suspects.clear();
     }
 

@@ -39,7 +39,7 @@ impl Machine {
             return;
         }
         if self.in_flight > 0 || self.stop_pending() {
-            self.blocked_back = None;
+            // Nobody knows it then, and who was kept before may be so still.
             return;
         }
         let kept: BTreeSet<TargetIndex> = (self.aside.waiting())
@@ -48,21 +48,16 @@ impl Machine {
                 !held && !self.is_offered(target) && !self.frontier.has_room(target)
             })
             .collect();
-        if kept.is_empty() {
-            self.blocked_back = None;
-            return;
-        }
+        let count = kept.len();
+        let late_ms = self.setup.change.settings.blocked_patience_ms;
+        let late = self.aside.keeps(kept, self.now_ms, late_ms);
         let since = match self.blocked_back {
-            Some((since, _)) => since,
-            None => self.say_caps_hold(kept.len()),
+            _ if count == late.len() => None,
+            Some((since, _)) => Some(since),
+            None => Some(self.say_caps_hold(count)),
         };
-        self.blocked_back = Some((since, kept.len()));
-        if self.now_ms - since < self.setup.change.settings.blocked_patience_ms {
-            return;
-        }
-        self.blocked_back = None;
-        self.aside.leave(&kept);
-        for target in kept {
+        self.blocked_back = since.map(|since| (since, count - late.len()));
+        for target in late {
             self.owe(target, false, KEPT.to_owned());
         }
     }

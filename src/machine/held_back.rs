@@ -8,12 +8,9 @@ use unattended_defense::{Decision, Direction, Finding};
 use crate::QuestionKind;
 
 use super::autonomy::some_of;
-use super::hold::Hold;
+use super::hold::{Hold, Rule};
 use super::lanes::Lane;
 use super::{Commands, Course, Machine};
-
-/// A rule, and whose it is.
-pub(super) type Rule = (String, String);
 
 /// What people have said of the way back: it need not wait for these rules. What another rule comes to hold may be another team's.
 #[derive(Debug, Default)]

@@ -2,6 +2,9 @@
 
 use crate::HoldView;
 
+/// A rule, and whose it is.
+pub(super) type Rule = (String, String);
+
 /// Why a lane may not start anything now.
 #[derive(Clone, Debug)]
 pub(crate) struct Hold {
@@ -13,7 +16,7 @@ pub(crate) struct Hold {
     /// What is told of it.
     pub(super) view: Box<HoldView>,
     /// All rules that hold it, each with whose it is; what is told names the strictest.
-    pub(super) rules: Vec<(String, String)>,
+    pub(super) rules: Vec<Rule>,
     /// Its number in the record. In changes of earlier versions of the decisions it may have none.
     pub(super) record: Option<u64>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use unattended_batching::{AppIndex, Blocked, Event, TargetIndex};
 
-use super::hold::Hold;
+use super::hold::{Hold, Rule};
 use super::tables::Slice;
 use super::{Commands, Machine};
 
@@ -335,7 +335,7 @@ impl Lane {
     }
 
     /// The rule that wants a person before it goes on, and whose it is.
-    pub(super) fn wants_by(&self) -> Option<(String, String)> {
+    pub(super) fn wants_by(&self) -> Option<Rule> {
         let hold = self.hold.as_ref().filter(|hold| hold.needs_person())?;
         Some((hold.view().by.clone(), hold.view().owner.clone()))
     }

@@ -66,6 +66,7 @@ impl Machine {
                     if self.decides_by(8) {
                         // Nothing could go back meanwhile.
                         self.blocked_back = None;
+                        self.aside.forget_kept();
                     }
                 }
             }

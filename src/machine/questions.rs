@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Outcome, Question, QuestionKind};
 
+use super::hold::Rule;
 use super::lanes::Lane;
 use super::span::span;
 use super::{Commands, Course, Machine};
@@ -22,11 +23,11 @@ pub(super) struct Questions {
 #[derive(Debug, Default)]
 pub(super) struct About {
     /// Rules that want a person, each with whose it is.
-    pub(super) rules: BTreeSet<(String, String)>,
+    pub(super) rules: BTreeSet<Rule>,
     /// Classes that wait for evidence, each with its stage.
     pub(super) classes: BTreeMap<u32, u16>,
     /// Rules that hold what is to go back, each with whose it is.
-    pub(super) back: BTreeSet<(String, String)>,
+    pub(super) back: BTreeSet<Rule>,
     /// The classes whose own traffic speaks against the release; none: what all share does.
     pub(super) doubts: Vec<u32>,
     /// How many are owed.

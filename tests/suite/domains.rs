@@ -533,16 +533,22 @@ fn what_is_done_by_hand_elsewhere_is_seen_while_a_region_is_silent() {
     assert_eq!(played.first_difference, None);
 }
 
-/// A region of one target has no stage to come, and all others wait for it: somebody is asked, and the answer lets them go on.
-#[test]
-fn a_region_of_one_target_that_shows_too_little_is_asked_about() {
-    let mut case = Case::calm(4, 24);
+/// Two regions, one of a single target.
+fn with_a_lab(release: &'static str) -> Case {
+    let mut case = Case::calm(4, 24).release(release);
     for (at, target) in case.targets.iter_mut().enumerate() {
         let region = if at == 0 { "lab" } else { "eu" };
         target.labels.push(("region".to_owned(), region.to_owned()));
     }
     case.policy = case.policy.spread(["region", "stack"]);
     case.settings.domains = vec!["region".to_owned()];
+    case
+}
+
+/// A region of one target has no stage to come, and all others wait for it: somebody is asked, and the answer lets them go on.
+#[test]
+fn a_region_of_one_target_that_shows_too_little_is_asked_about() {
+    let mut case = with_a_lab("good");
     // Its traffic would show it in days, and is not silent.
     case.world.requests_per_s_median = 0.02;
     case.settings.patience_ms = 3 * HOUR_MS;
@@ -570,13 +576,7 @@ fn a_region_of_one_target_that_shows_too_little_is_asked_about() {
 /// A word about what one target shows is none about a fleet of which nothing is known.
 #[test]
 fn a_word_about_one_target_lets_no_stage_pass_but_the_one_it_is_about() {
-    let mut case = Case::calm(4, 24).release("errors=x5@region=lab");
-    for (at, target) in case.targets.iter_mut().enumerate() {
-        let region = if at == 0 { "lab" } else { "eu" };
-        target.labels.push(("region".to_owned(), region.to_owned()));
-    }
-    case.policy = case.policy.spread(["region", "stack"]);
-    case.settings.domains = vec!["region".to_owned()];
+    let case = with_a_lab("errors=x5@region=lab");
     let stage = case.stage();
     let (handle, clock) = (stage.handle.clone(), stage.sim.clock());
     let ended = stage.run_beside(async move {

@@ -13,24 +13,8 @@ use unattended::{Level, Outcome, QuestionKind};
 use crate::domains::region_of;
 use crate::support::{Case, HOUR_MS, MINUTE_MS, START_WALL_MS, Stage, person};
 
-/// The orders to an application so far.
-fn orders(stage: &Stage, app: &str) -> usize {
-    let effects = stage.platform.effects().into_iter();
-    effects
-        .filter(|effect| crate::support::app_of(&effect.target) == app)
-        .count()
-}
-
-fn until(stage: &mut Stage, at_ms: u64) -> Option<Outcome> {
-    let clock = stage.sim.clock();
-    stage.drive(clock.sleep_until(at_ms)).unwrap().map(Result::unwrap)
-}
-
-#[test]
-fn a_yes_lets_go_the_lanes_that_were_asked_about_and_no_other_team_s() {
-    let mut case = Case::calm(6, 20);
-    case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(30), pct(100)]).unwrap());
-    case.rules = "version: 1
+/// Two teams want to be asked, and the application of the second is frozen in the first two hours.
+pub(crate) const TWO_TEAMS: &str = "version: 1
 pack: shop
 owner: platform
 scope: all
@@ -39,8 +23,26 @@ rules:
   - {id: bank, kind: person, select: {app: app-1}, owner: team-bank, step: batch, reason: the bank must be asked}
 freezes:
   - {id: morning, select: {app: app-1}, from: 2026-11-23T07:00, until: 2026-11-23T10:00, zone: UTC, owner: team-bank, reason: opening}
-"
-    .to_owned();
+";
+
+/// The orders to an application so far.
+fn orders(stage: &Stage, app: &str) -> usize {
+    let effects = stage.platform.effects().into_iter();
+    effects
+        .filter(|effect| crate::support::app_of(&effect.target) == app)
+        .count()
+}
+
+pub(crate) fn until(stage: &mut Stage, at_ms: u64) -> Option<Outcome> {
+    let clock = stage.sim.clock();
+    stage.drive(clock.sleep_until(at_ms)).unwrap().map(Result::unwrap)
+}
+
+#[test]
+fn a_yes_lets_go_the_lanes_that_were_asked_about_and_no_other_team_s() {
+    let mut case = Case::calm(6, 20);
+    case.policy = case.policy.ramp(Ramp::steps([pct(10), pct(30), pct(100)]).unwrap());
+    case.rules = TWO_TEAMS.to_owned();
     let mut stage = case.stage();
     until(&mut stage, HOUR_MS);
     let first = stage.handle.question().unwrap();

@@ -7,12 +7,8 @@ use unattended::batching::pct;
 use unattended::upgrade::{Clock, FleetChange, MemoryJournal};
 use unattended::{Actor, CommandError, DecisionView, Level, Outcome, QuestionKind};
 
+use crate::meant::{TWO_TEAMS, until};
 use crate::support::{Act, Case, HOUR_MS, MINUTE_MS, OLD, Stage, app_of, person};
-
-fn until(stage: &mut Stage, at_ms: u64) -> Option<Outcome> {
-    let clock = stage.sim.clock();
-    stage.drive(clock.sleep_until(at_ms)).unwrap().map(Result::unwrap)
-}
 
 fn decided(stage: &Stage, code: &str) -> Vec<DecisionView> {
     let decisions = stage.handle.summary().unwrap().decisions;
@@ -161,17 +157,7 @@ fn a_yes_for_the_window_of_one_team_lifts_no_other_teams() {
 #[test]
 fn a_team_is_asked_though_another_one_does_not_answer() {
     let mut case = Case::calm(6, 20);
-    case.rules = "version: 1
-pack: shop
-owner: platform
-scope: all
-rules:
-  - {id: new-hands, kind: person, select: {app: app-0}, owner: team-pay, step: batch, reason: nobody knows them}
-  - {id: bank, kind: person, select: {app: app-1}, owner: team-bank, step: batch, reason: the bank must be asked}
-freezes:
-  - {id: morning, select: {app: app-1}, from: 2026-11-23T07:00, until: 2026-11-23T10:00, zone: UTC, owner: team-bank, reason: opening}
-"
-    .to_owned();
+    case.rules = TWO_TEAMS.to_owned();
     let mut stage = case.stage();
     until(&mut stage, HOUR_MS);
     let first = stage.handle.question().unwrap();

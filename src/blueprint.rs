@@ -115,7 +115,7 @@ impl Blueprint {
         };
         let plan = Plan::build(&fleet, &policy, header.seed).map_err(|error| damaged("plan", &error))?;
         let proof = verify(&fleet, &policy, &plan).map_err(|error| damaged("plan", &error))?;
-        let change = Change::new(
+        let mut change = Change::new(
             header.change.clone(),
             self.author,
             header.from.as_str().into(),
@@ -126,6 +126,7 @@ impl Blueprint {
         .settings(settings)
         .seed(header.seed)
         .rollbacks_before(self.rollbacks_before);
+        change.declared = header.declared.clone();
         let again = [
             ("plan", &header.plan, Header::plan_of(&plan, &change.policy)),
             ("rules", &header.rules, guard.digest().to_owned()),

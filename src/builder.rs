@@ -551,6 +551,7 @@ impl Autopilot {
         let members = fleet.targets().map(member).collect();
         let header = Header {
             decisions: DECISIONS,
+            declared: change.declared.clone(),
             change: change.id.clone(),
             author: change.author.to_string(),
             from: change.from.to_string(),

@@ -3,9 +3,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use unattended_batching::{Fleet, Policy};
+use unattended_defense::Protocol;
 use unattended_upgrade::Version;
 
 use crate::Settings;
+use crate::declared::{self, Declared};
 
 /// Who did or said something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +131,7 @@ pub struct Change {
     pub(crate) seed: u64,
     pub(crate) rollbacks_before: u32,
     pub(crate) one_way: Option<String>,
+    pub(crate) declared: Box<Declared>,
 }
 
 impl Change {
@@ -150,14 +153,55 @@ impl Change {
             seed: 0,
             rollbacks_before: 0,
             one_way: None,
+            declared: Box::default(),
         }
     }
 
-    /// What kind of change it is, and of what: `config`, `sidecar binary`. [Levels](crate::TrackRecord) are earned for each kind.
-    /// Default `binary`.
+    /// What kind of change it is, and of what: `config`, `sidecar binary`. [Levels](crate::TrackRecord) are earned for each kind. For
+    /// rules it is of the kind `config` or `data` where that is its last word, and `binary` else. Default `binary`.
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = kind.into();
+        self.declared.kind = declared::kind_of(&self.kind);
+        self
+    }
+
+    /// What is rolled out, as a reference: `registry/mesh@sha256:…`. Rules ask whether it is pinned by a digest, and whether people have
+    /// approved it. Like the rest of what a change says of itself for rules it is a part of the change: a run that takes the change up
+    /// says the same. Default: nobody says, and rules about it cannot tell.
+    #[must_use]
+    pub fn artefact(mut self, reference: impl Into<String>) -> Self {
+        self.declared.artefact = Some(reference.into());
+        self
+    }
+
+    /// When it was made (built, committed), in Unix milliseconds. Rules ask how old it is. Default: nobody says.
+    #[must_use]
+    pub const fn made(mut self, unix_ms: i64) -> Self {
+        self.declared.made_unix_ms = Some(unix_ms);
+        self
+    }
+
+    /// When it must be done, in Unix milliseconds. Rules ask whether it is too late; it makes nothing faster. Default: none.
+    #[must_use]
+    pub const fn deadline(mut self, unix_ms: i64) -> Self {
+        self.declared.deadline_unix_ms = Some(unix_ms);
+        self
+    }
+
+    /// What the version before understands and sends, and what the new one does. Rules ask whether neighbours can talk to it, on the way
+    /// back to the one before. Default: nobody says, and rules about it cannot tell.
+    #[must_use]
+    pub fn protocols(mut self, before: Protocol, after: Protocol) -> Self {
+        self.declared.protocols = Some((before, after));
+        self
+    }
+
+    /// It mends something that burns. By itself that opens no window and changes no batch: rules may make an exception for it. In a
+    /// [queue](crate::queue) it is said of each emergency. Default: it does not.
+    #[must_use]
+    pub const fn emergency(mut self) -> Self {
+        self.declared.emergency = true;
         self
     }
 

@@ -8,6 +8,7 @@ use unattended_selfheal::HealOutcome;
 use unattended_upgrade::{FleetChange, Group, Record, Stream};
 
 use crate::blueprint::Blueprint;
+use crate::declared::{self, Declared};
 use crate::handle::Order;
 use crate::machine::Remedy;
 use crate::way_back::Known;
@@ -19,6 +20,9 @@ pub(crate) struct Header {
     /// By which [`DECISIONS`](crate::DECISIONS) it goes. It stands before the rest in its record, and in those of before not at all.
     #[serde(skip)]
     pub(crate) decisions: u16,
+    /// What the change says of itself for rules. It stands there as well, as JSON, and is nothing in records of before.
+    #[serde(skip)]
+    pub(crate) declared: Box<Declared>,
     pub(crate) change: String,
     pub(crate) author: String,
     pub(crate) from: String,
@@ -82,9 +86,12 @@ impl Header {
             ("rules", self.rules.clone(), wanted.rules.clone()),
             ("author", self.author.clone(), wanted.author.clone()),
         ];
+        // A journal of before has nothing of it, and rules are told nothing.
+        let declared = declared::is_told(self.decisions).then(|| self.declared.difference(&wanted.declared));
         let differs = fields.into_iter().find(|(_, journal, run)| journal != run);
         differs
             .map(|(name, journal, run)| (name.to_owned(), journal, run))
+            .or_else(|| declared.flatten())
             .or_else(|| Settings::difference(&self.settings, &wanted.settings))
     }
 }
@@ -182,8 +189,9 @@ pub(crate) struct Told {
     pub(crate) text: String,
 }
 
-/// 1 was without grants, 8 without a version of decisions.
-const BEGIN: u8 = 19;
+/// 1 was without grants, 8 without a version of decisions, 19 without what is declared.
+const BEGIN: u8 = 25;
+const BEGIN_UNDECLARED: u8 = 19;
 const BEGIN_OF_FIRST: u8 = 8;
 const TICK: u8 = 2;
 const INTERVAL: u8 = 3;
@@ -215,7 +223,8 @@ impl Input {
     pub(crate) fn push_to(&self, group: &mut Group) -> Result<(), postcard::Error> {
         match self {
             Self::Begin(header, history) => {
-                let bytes = postcard::to_stdvec(&(header.decisions, header, history))?;
+                let declared = header.declared.to_json().map_err(|_| postcard::Error::SerdeSerCustom)?;
+                let bytes = postcard::to_stdvec(&(header.decisions, declared, header, history))?;
                 group.push(Stream::AUTOPILOT, BEGIN, &bytes);
             }
             Self::Tick(now_ms) => group.push(Stream::AUTOPILOT, TICK, &now_ms.to_le_bytes()),
@@ -290,6 +299,19 @@ impl Input {
         let damaged = |error: postcard::Error| format!("a record of kind {} of the autopilot: {error}", record.kind);
         Ok(match record.kind {
             BEGIN => {
+                let (decisions, declared, header, history): (u16, String, Header, Vec<History>) =
+                    postcard::from_bytes(record.bytes).map_err(damaged)?;
+                let declared = Box::new(Declared::read(&declared)?);
+                Self::Begin(
+                    Header {
+                        decisions,
+                        declared,
+                        ..header
+                    },
+                    history,
+                )
+            }
+            BEGIN_UNDECLARED => {
                 let (decisions, header, history) = postcard::from_bytes(record.bytes).map_err(damaged)?;
                 Self::Begin(Header { decisions, ..header }, history)
             }

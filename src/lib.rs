@@ -79,6 +79,7 @@ mod blueprint;
 mod builder;
 mod change;
 mod decisions;
+mod declared;
 mod domains;
 mod driver;
 mod dump;

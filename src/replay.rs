@@ -46,7 +46,8 @@ pub struct Difference {
     pub now: String,
 }
 
-/// A span in which other rules would have answered otherwise for a lane that wanted to go on. What would have followed from that
+/// A span in which other rules would have answered otherwise for a lane that wanted to go on. It ends where other rules of either
+/// side take over, and the next one begins: `then` and `with_these` are true of all of it. What would have followed from that
 /// nobody knows: the other lanes, and this one afterwards, are taken as they were.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

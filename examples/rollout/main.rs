@@ -102,6 +102,14 @@ fn start(options: &Options) -> Result<u8, Failure> {
         Some(why) => change.one_way(why),
         None => change,
     };
+    let change = match &options.artefact {
+        Some(reference) => change.artefact(reference.as_str()),
+        None => change,
+    };
+    let change = match options.made {
+        Some(unix_ms) => change.made(unix_ms),
+        None => change,
+    };
     let expected = traffic::expected(&world);
     let change = match options.detect {
         Some(ratio) => change

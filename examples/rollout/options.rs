@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use unattended::defense::instant;
 use unattended::upgrade::Wanted;
 use unattended::{Budget, Level, OnClassFault, OnStop};
 use unattended_examples_support::{InputError, Source};
@@ -70,6 +71,12 @@ pub(crate) struct Options {
         value_parser = clap::builder::NonEmptyStringValueParser::new()
     )]
     pub(crate) one_way: Option<String>,
+    /// What is rolled out, as a reference, for rules that ask whether it is pinned by a digest, as in `registry/mesh@sha256:…`
+    #[arg(long, value_name = "REF", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) artefact: Option<String>,
+    /// When the release was made, for rules that ask how old it is, as in `2026-11-22T10:00Z`
+    #[arg(long, value_name = "INSTANT", value_parser = made)]
+    pub(crate) made: Option<i64>,
     /// The platform isolates, restarts and replaces single bad nodes, of which a world has some with `bad_node_share`
     #[arg(long)]
     pub(crate) heal: bool,
@@ -205,6 +212,10 @@ impl From<Mode> for Wanted {
 
 fn level(text: &str) -> Result<Level, String> {
     text.parse()
+}
+
+fn made(text: &str) -> Result<i64, String> {
+    instant(text).map_err(|error| error.to_string())
 }
 
 impl Options {

@@ -237,15 +237,24 @@ impl Machine {
 
     /// What holds a lane, in a few words.
     pub(super) fn held_by(&self, lane: usize, direction: Direction) -> String {
-        let lane = &self.lanes[lane];
-        let hold = match direction {
-            Direction::Forward => lane.hold.as_ref(),
-            Direction::Rollback => lane.held_back(),
-        };
-        hold.map(Hold::view).map_or_else(
+        self.hold_of(lane, direction).map(Hold::view).map_or_else(
             || "held".to_owned(),
             |hold| format!("held by {}: {}", hold.by, hold.reason),
         )
+    }
+
+    /// The rule that is told to hold a lane, and whose it is.
+    pub(super) fn holder(&self, lane: usize, direction: Direction) -> Option<Rule> {
+        let hold = self.hold_of(lane, direction)?.view();
+        Some((hold.by.clone(), hold.owner.clone()))
+    }
+
+    fn hold_of(&self, lane: usize, direction: Direction) -> Option<&Hold> {
+        let lane = &self.lanes[lane];
+        match direction {
+            Direction::Forward => lane.hold.as_ref(),
+            Direction::Rollback => lane.held_back(),
+        }
     }
 
     /// The room that a lane's waiting targets need: so many waves of its allowance, forward and, if need be, back.

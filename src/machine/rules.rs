@@ -3,7 +3,7 @@
 use unattended_batching::AppIndex;
 use unattended_defense::{Code, Counts, Decision, Direction, Guard, Need, Request, Scope, Verdict};
 
-use crate::Around;
+use crate::{Around, declared};
 
 use super::tables::Tables;
 use super::{Machine, Setup};
@@ -102,13 +102,14 @@ impl Asked<'_> {
     }
 
     fn about(&self, setup: &Setup, scope: Scope) -> Request {
-        let request = Request::pre(setup.change.id.as_str())
+        let decisions = setup.header.decisions;
+        let mut request = Request::pre(declared::as_rules_see(&setup.change, decisions, self.direction))
             .scope(scope)
             .facts(self.around.facts.clone())
-            .direction(self.direction)
             .started(setup.header.began_unix_ms)
             .need(self.need)
             .counts(self.counts);
+        request.actor = declared::autopilot(decisions);
         match &self.around.others {
             Some(others) => request.others(others),
             None => request,

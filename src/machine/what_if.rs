@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use unattended_batching::AppIndex;
-use unattended_defense::{Decision, Direction, Guard, Verdict};
+use unattended_defense::{Decision, Direction, Finding, Guard, Verdict};
 
 use crate::WhatIf;
 
 use super::Machine;
 use super::admission::LOOK_AGAIN_MS;
+use super::hold::Rule;
 
 /// What rules let a lane do, with what people have said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +47,19 @@ struct Said {
     word: bool,
     answer: Answer,
     why: String,
+    /// Which rules spoke for that.
+    rules: Vec<Rule>,
     /// The difference that has begun and not ended.
-    open: Option<usize>,
+    open: Option<Open>,
+}
+
+/// A difference that has begun and not ended.
+#[derive(Clone, Debug)]
+struct Open {
+    /// Its place among those found.
+    at: usize,
+    /// What both have answered since, and by which rules: where others take over it is another one, of other people.
+    answers: [(Answer, Vec<Rule>); 2],
 }
 
 impl Default for Said {
@@ -57,6 +69,7 @@ impl Default for Said {
             word: false,
             answer: Answer::May(None),
             why: String::new(),
+            rules: Vec::new(),
             open: None,
         }
     }
@@ -127,20 +140,32 @@ impl Machine {
                 Answer::Held => self.holds_until(&decision),
             };
             said.why = decision.why();
+            let of = |finding: &Finding| (finding.rule.clone(), finding.owner.clone());
+            said.rules = decision.findings.iter().map(of).collect();
         }
-        if ours == said.answer {
-            other.end(lane, direction, self.now_ms - self.setup.header.began_ms);
-        } else if said.open.is_none() {
+        let elapsed_ms = self.now_ms - self.setup.header.began_ms;
+        let answers = [
+            (ours, Vec::from_iter(self.holder(lane, direction))),
+            (said.answer, said.rules.clone()),
+        ];
+        if said.open.as_ref().is_some_and(|open| open.answers != answers) {
+            other.end(lane, direction, elapsed_ms);
+        }
+        let said = &mut other.said[lane][side(direction)];
+        if ours != said.answer && said.open.is_none() {
             other.found.push(WhatIf {
                 lane: self.setup.change.fleet.app_name(app).to_owned(),
                 back: direction == Direction::Rollback,
-                from_ms: self.now_ms - self.setup.header.began_ms,
+                from_ms: elapsed_ms,
                 until_ms: None,
                 then: ours.told(|| self.held_by(lane, direction)),
                 with_these: said.answer.told(|| said.why.clone()),
                 started: 0,
             });
-            said.open = Some(other.found.len() - 1);
+            said.open = Some(Open {
+                at: other.found.len() - 1,
+                answers,
+            });
         }
         self.other_rules = Some(other);
     }
@@ -166,9 +191,9 @@ impl Machine {
     /// A target of the lane was started.
     pub(super) fn started_under(&mut self, app: AppIndex, direction: Direction) {
         if let Some(other) = &mut self.other_rules
-            && let Some(open) = other.said[app.0 as usize][side(direction)].open
+            && let Some(open) = &other.said[app.0 as usize][side(direction)].open
         {
-            other.found[open].started += 1;
+            other.found[open.at].started += 1;
         }
     }
 
@@ -186,7 +211,7 @@ impl Machine {
 impl OtherRules {
     fn end(&mut self, lane: usize, direction: Direction, elapsed_ms: u64) {
         if let Some(open) = self.said[lane][side(direction)].open.take() {
-            self.found[open].until_ms = Some(elapsed_ms);
+            self.found[open.at].until_ms = Some(elapsed_ms);
         }
     }
 }

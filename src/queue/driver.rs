@@ -518,6 +518,11 @@ impl Run {
             queue.check_opened(ticket, &again).map_err(|error| error.to_string())?;
             queue.generation_by_turn(&ticket.change)
         };
+        let change = if ticket.emergency.is_some() {
+            change.emergency()
+        } else {
+            change
+        };
         // It is asked when the run has begun, and its turn has come.
         let (shared, change_name) = (Arc::clone(&self.shared), ticket.change.clone());
         let generation = move || {

@@ -50,10 +50,10 @@
 //!
 //! # The emergency lane
 //!
-//! It gives a place in the queue, and nothing else: batches, caps, rules, evidence and levels are those of any change. An emergency
-//! is *narrow* ([`Limits::emergency_share_ppm`] of the fleet at most), *rehearsed* (it tries its own way back first), *still
-//! graduated* (its first batch is at most a tenth of it), has a person as its author, and there is one at a time. It needs no free
-//! place beside others. Where a change is under way in its scope it waits for that one's end, or ends it where it stands, if its
+//! It gives a place in the queue, and nothing else: batches, caps, rules, evidence and levels are those of any change; rules are told
+//! that it is one. An emergency is *narrow* ([`Limits::emergency_share_ppm`] of the fleet at most), *rehearsed* (it tries its own way
+//! back first), *still graduated* (its first batch is at most a tenth of it), has a person as its author, and there is one at a time.
+//! It needs no free place beside others. Where a change is under way in its scope it waits for that one's end, or ends it where it stands, if its
 //! author said so; one that was stopped, or goes back, is never ended.
 //!
 //! # Guarantees

@@ -120,6 +120,7 @@ impl Shadow {
         let proof = verify(&change.fleet, &change.policy, &plan)?;
         let header = Header {
             decisions: DECISIONS,
+            declared: change.declared.clone(),
             change: change.id.clone(),
             author: change.author.to_string(),
             from: change.from.to_string(),

@@ -8,7 +8,7 @@ use unattended::upgrade::{Clock, Group, Journal, MemoryJournal, Stream};
 use unattended::{Actor, CommandError, DECISIONS, Level, Outcome, RunError, replay};
 
 /// By version: the journal of a run of each, from the time when it was the newest.
-const JOURNALS: [&str; 7] = [
+const JOURNALS: [&str; 8] = [
     include_str!("../fixtures/decisions-1.txt"),
     include_str!("../fixtures/decisions-2.txt"),
     include_str!("../fixtures/decisions-3.txt"),
@@ -16,6 +16,7 @@ const JOURNALS: [&str; 7] = [
     include_str!("../fixtures/decisions-5.txt"),
     include_str!("../fixtures/decisions-6.txt"),
     include_str!("../fixtures/decisions-7.txt"),
+    include_str!("../fixtures/decisions-8.txt"),
 ];
 
 fn groups(text: &str) -> Vec<Group> {
@@ -110,7 +111,7 @@ fn killed(mut alter: impl FnMut(u8, &mut Vec<u8>)) -> Arc<MemoryJournal> {
 fn decisions_of_a_later_version_are_refused() {
     // The version stands before the rest of the first record.
     let journal = killed(|kind, bytes| {
-        if kind == 19 {
+        if kind == 25 {
             assert_eq!(u16::from(bytes[0]), DECISIONS);
             bytes[0] += 1;
         }

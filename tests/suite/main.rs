@@ -14,6 +14,7 @@ mod cut;
 mod dark;
 mod debts;
 mod decisions;
+mod declared;
 mod domains;
 mod emptied;
 mod events;

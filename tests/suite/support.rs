@@ -65,6 +65,8 @@ pub(crate) struct Case {
     pub(crate) heals: Option<Can>,
     /// Why it cannot be taken back, by its author's word.
     pub(crate) one_way: Option<&'static str>,
+    /// What else it says of itself.
+    pub(crate) declare: fn(Change) -> Change,
     /// The date at which the world's clock begins, in Unix milliseconds.
     pub(crate) start_wall_ms: i64,
     /// How long calls may take, and the like; `None`: as the autopilot has it.
@@ -119,6 +121,7 @@ impl Case {
             check: None,
             heals: None,
             one_way: None,
+            declare: |change| change,
             start_wall_ms: START_WALL_MS,
             driver: None,
         }
@@ -154,10 +157,11 @@ impl Case {
             .settings(self.settings.clone())
             .seed(self.seed)
             .rollbacks_before(self.rollbacks_before);
-        match self.one_way {
+        let change = match self.one_way {
             Some(why) => change.one_way(why),
             None => change,
-        }
+        };
+        (self.declare)(change)
     }
 
     pub(crate) fn guard(&self) -> Guard {

@@ -113,6 +113,32 @@ fn an_emergency_ends_what_is_in_its_way_and_acts_under_generations_above() {
 }
 
 /// The queue puts a third change together meanwhile, and hears of neither before it has.
+/// By itself it opens no window; rules may.
+#[test]
+fn rules_are_told_that_it_is_an_emergency() {
+    let of_sort = |emergency: bool| {
+        let site = Site::new();
+        let mut case = case(&[0, 1]);
+        case.rules = "version: 1\npack: night\nowner: sre\nscope: all\nrules:\n  \
+                      - {id: quiet, kind: condition, if: {fact: change.emergency, is: false}, then: deny, reason: nothing but fires}\n"
+            .to_owned();
+        let ticket = site.add("fix", case);
+        let ticket = if emergency {
+            ticket.emergency(Emergency::new("INC-42"))
+        } else {
+            ticket
+        };
+        let driven = site.queue(Arc::new(MemoryJournal::new()));
+        driven.handle.submit(ticket).unwrap();
+        assert!(driven.run_for(12 * HOUR_MS).is_none());
+        site.census("fix")
+    };
+    let (_, on_new, all) = of_sort(true);
+    assert!(on_new == all && all > 0);
+    let (_, on_new, all) = of_sort(false);
+    assert!(on_new == 0 && all > 0);
+}
+
 #[test]
 fn an_emergency_waits_for_what_began_to_go_back_while_the_queue_was_busy() {
     let site = Site::new();

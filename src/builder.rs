@@ -353,6 +353,9 @@ impl Drop for Listeners {
 pub struct Preview {
     /// The batches.
     pub plan: unattended_batching::Summary,
+    /// How many of the whole fleet may run the new version at each stage of evidence, one after the other. These are the batches, but where
+    /// a batch is too large for one step, as where applications of one target wait for the last one: that is cut.
+    pub stages: Vec<u32>,
     /// What the independent verifier checked.
     pub proof: Proof,
     /// Lanes that could not start, each with its reason.
@@ -492,8 +495,12 @@ impl Autopilot {
             let decision = asked.of(&setup, &tables, &setup.guard, app);
             (!decision.verdict.may_start()).then(|| (setup.change.fleet.app_name(app).to_owned(), decision.why()))
         });
+        let stages = tables.classes.first().map_or(&[][..], |fleet| &fleet.cumulative);
+        let mut stages = stages.to_vec();
+        stages.dedup();
         Ok(Preview {
             held: held.collect(),
+            stages,
             plan: setup.plan.summary(),
             proof: setup.proof,
         })

@@ -13,7 +13,11 @@ pub(crate) const KIND: &str = "sidecar";
 pub(crate) fn grant(path: &Path, owner: Actor, now_unix_ms: i64) -> Result<(Grant, String), Failure> {
     let name = path.display();
     let wrong = |text: String| Failure::Input(format!("{name}{text}"));
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!(": the labels cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        wrong(format!(
+            ": the labels cannot be read: {error}: give a file with a label a line"
+        ))
+    })?;
     let mut record = TrackRecord::new(owner.clone(), Terms::default()).map_err(Failure::input)?;
     for (number, line) in (1..).zip(text.lines()) {
         if line.trim().is_empty() {

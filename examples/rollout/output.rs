@@ -240,6 +240,7 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview, shows: &[Shows]) -> Res
             "applications": seen.plan.apps,
             "batches": seen.plan.batches.len(),
             "batch_sizes": seen.plan.batches.iter().map(|batch| batch.size).collect::<Vec<_>>(),
+            "stages": seen.stages,
             "held_at_start": seen.held.iter().map(|(app, why)| serde_json::json!({"lane": app, "why": why})).collect::<Vec<_>>(),
             "shows": shows,
             "proof": "ok",
@@ -255,9 +256,19 @@ pub(crate) fn dry_run(options: &Options, seen: &Preview, shows: &[Shows]) -> Res
             .map(|(app, why)| format!("{app}: {why}\n"))
             .collect();
         let found: String = shows.iter().map(words).collect();
+        let stages = if seen.stages.len() == seen.plan.batches.len() {
+            String::new()
+        } else {
+            let sizes: Vec<String> = seen.stages.iter().map(u32::to_string).collect();
+            format!(
+                "\na run goes on by evidence, in {} stages, and not by whole batches; together they have {} targets",
+                sizes.len(),
+                sizes.join(", ")
+            )
+        };
         writeln!(
             out,
-            "{}\nwhat each batch can show at this traffic, nine times of ten:\n{found}proof: ok ({} checks)\n{} of {} lanes are held at the start\n{shown}nothing was touched",
+            "{}{stages}\nwhat each batch can show at this traffic, nine times of ten:\n{found}proof: ok ({} checks)\n{} of {} lanes are held at the start\n{shown}nothing was touched",
             seen.plan,
             seen.proof.checks(),
             seen.held.len(),

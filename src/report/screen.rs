@@ -229,7 +229,7 @@ fn icon(tone: Tone) -> Markup {
         Tone::Retreating | Tone::RolledBack => "M8 4L3.5 8.5 8 13M4 8.5h8a4 4 0 0 1 0 8H7",
         Tone::Frozen => "M7 4v12M13 4v12",
         Tone::Asking => "M10 3v9M10 15.6v1.4",
-        Tone::Broken => "M10 2.5L18 17H2zM10 8v4M10 14.2v.8",
+        Tone::Broken | Tone::Unfinished => "M10 2.5L18 17H2zM10 8v4M10 14.2v.8",
         Tone::Ended => "M5 5h10v10H5z",
     };
     html! {

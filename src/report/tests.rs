@@ -118,6 +118,23 @@ fn every_state_has_a_sentence_of_its_own() {
 }
 
 #[test]
+fn what_has_not_come_to_most_of_the_fleet_is_no_good_news() {
+    let said = |exposed| {
+        let mut summary = sample();
+        summary.outcome = Some(Outcome::CompletedWithDebt);
+        summary.exposure.exposed = exposed;
+        plain(text(&summary, 200))
+    };
+    let half = sample().exposure.targets.div_ceil(2);
+    let (few, most) = (said(half - 1), said(half));
+    assert!(
+        few.contains("[!]") && few.contains("! Most of the fleet does not run it"),
+        "{few}"
+    );
+    assert!(most.contains("[OK+]") && most.contains("Not urgent: "), "{most}");
+}
+
+#[test]
 fn lost_targets_call_a_person_even_when_all_else_is_well() {
     for outcome in [None, Some(Outcome::Completed), Some(Outcome::RolledBack)] {
         let mut summary = sample();

@@ -26,6 +26,8 @@ pub(super) enum Tone {
     Frozen,
     Done,
     Indebted,
+    /// It has ended by its own word, and most of the fleet does not run what it was to bring.
+    Unfinished,
     RolledBack,
     Broken,
     Ended,
@@ -35,6 +37,12 @@ impl Tone {
     pub(super) fn of(summary: &Summary) -> Self {
         match summary.outcome {
             Some(Outcome::Completed) => Self::Done,
+            // What has not come to most of the fleet is no good news.
+            Some(Outcome::CompletedWithDebt)
+                if summary.exposure.exposed.saturating_mul(2) < summary.exposure.targets =>
+            {
+                Self::Unfinished
+            }
             Some(Outcome::CompletedWithDebt) => Self::Indebted,
             Some(Outcome::RolledBack) => Self::RolledBack,
             Some(Outcome::RolledBackPartially) => Self::Broken,
@@ -57,7 +65,7 @@ impl Tone {
             Self::Running => "calm",
             Self::Done => "good",
             Self::Retreating | Self::Frozen | Self::Indebted | Self::RolledBack | Self::Ended => "warn",
-            Self::Asking | Self::Broken => "bad",
+            Self::Asking | Self::Broken | Self::Unfinished => "bad",
         }
     }
 
@@ -69,7 +77,7 @@ impl Tone {
             Self::Indebted => "OK+",
             Self::Retreating | Self::RolledBack => "<",
             Self::Frozen => "||",
-            Self::Asking | Self::Broken => "!",
+            Self::Asking | Self::Broken | Self::Unfinished => "!",
             Self::Ended => "x",
         }
     }
@@ -102,7 +110,7 @@ pub(super) fn headline(summary: &Summary, clock: &Clock, short: bool) -> Headlin
     let since = clock.at(summary.state_since_ms);
     let word = state(summary);
     let stands = match tone {
-        Tone::Done | Tone::Indebted | Tone::RolledBack | Tone::Broken | Tone::Ended => {
+        Tone::Done | Tone::Indebted | Tone::Unfinished | Tone::RolledBack | Tone::Broken | Tone::Ended => {
             let at = clock.with_day(summary.state_since_ms);
             format!("{word} {at}, after {}", duration(summary.state_since_ms))
         }
@@ -213,7 +221,7 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
             )
         }
         Tone::Done => ("Nothing for you to do.".to_owned(), false),
-        Tone::Indebted => {
+        Tone::Indebted | Tone::Unfinished => {
             let first = summary.debts.iter().map(|debt| debt.expires_unix_ms).min();
             let by = first.map_or_else(String::new, |first| format!(", the first by {}", clock.at_unix(first)));
             let debts = u64::try_from(summary.debts.len()).unwrap_or(u64::MAX);
@@ -223,8 +231,7 @@ fn act(summary: &Summary, clock: &Clock, tone: Tone, short: bool) -> (String, bo
                 "their owners must look at them"
             };
             let left = count(debts, "target was", "targets were");
-            // What has not come to most of the fleet is no good news.
-            let most = summary.exposure.exposed.saturating_mul(2) < summary.exposure.targets;
+            let most = tone == Tone::Unfinished;
             let aside: Vec<&str> = summary.aside.iter().map(|aside| aside.classes.as_str()).collect();
             let urgency = match (most, aside.is_empty()) {
                 (true, _) => "Most of the fleet does not run it: ".to_owned(),

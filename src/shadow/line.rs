@@ -155,6 +155,33 @@ struct Kind<'l> {
     kind: Cow<'l, str>,
 }
 
+/// Fields that are whole numbers, and of what. A line is read in two steps, and the second one does not say which field it was at.
+const WHOLE: [(&str, &str); 8] = [
+    ("at_ms", "milliseconds since the change began"),
+    ("end_ms", "milliseconds since the change began"),
+    ("began_unix_ms", "milliseconds since 1970"),
+    ("interval_ms", "milliseconds"),
+    ("index", "intervals since the change began"),
+    ("stratum", "the number of a stratum"),
+    ("seed", "a seed"),
+    ("schema", "the version of the format"),
+];
+
+/// Dates of which there are calendars: the years 1970 to 9999.
+const DATES: std::ops::Range<i64> = 0..253_402_300_800_000;
+
+/// Why a line cannot be read, by its field, and what to write.
+fn misread(line: &str, error: &serde_json::Error) -> String {
+    let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+    let wrong = WHOLE.iter().find_map(|&(field, unit)| {
+        let found = value.get(field).filter(|found| !found.is_null() && !found.is_u64())?;
+        Some(format!(
+            "`{field}` is {found}: give {unit}, a whole number of 0 or more"
+        ))
+    });
+    wrong.unwrap_or_else(|| format!("{error}; docs/shadow.md says what a line of each type has"))
+}
+
 /// Why a recorded change cannot be read: the line, and what is wrong with it, or with the rules beside it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", if *.line > 0 { format!("line {}: ", .line) } else { String::new() })]
@@ -263,11 +290,11 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
         let kind: Kind<'_> = serde_json::from_str(line).map_err(|error| format!("no object with a `type`: {error}"))?;
         match &*kind.kind {
             "change" | "target" | "history" | "packed" => {
-                let head = serde_json::from_str(line).map_err(|error| error.to_string())?;
+                let head = serde_json::from_str(line).map_err(|error| misread(line, &error))?;
                 self.head(head)
             }
             "interval" | "ordered" | "ready" | "failed" | "ended" => {
-                let event: Event = serde_json::from_str(line).map_err(|error| error.to_string())?;
+                let event: Event = serde_json::from_str(line).map_err(|error| misread(line, &error))?;
                 self.event(&event)
             }
             other => Err(format!(
@@ -287,6 +314,10 @@ impl<P: FnOnce(&Fleet, &BTreeSet<String>) -> Result<Policy, String>> Reading<P> 
             Head::Change(change) if change.schema != RECORD_SCHEMA => Err(format!(
                 "`schema` is {}: this version reads {RECORD_SCHEMA}",
                 change.schema
+            )),
+            Head::Change(change) if !DATES.contains(&change.began_unix_ms) => Err(format!(
+                "`began_unix_ms` is {}: give the date in milliseconds since 1970, as in 1795420800000",
+                change.began_unix_ms
             )),
             Head::Change(change) => {
                 self.change = Some((self.number, change));

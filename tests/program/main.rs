@@ -148,6 +148,16 @@ fn a_dry_run_touches_nothing() {
     let sizes = value["batch_sizes"].as_array().unwrap();
     assert_eq!(value["batches"], sizes.len());
     assert_eq!(sizes.iter().map(|size| size.as_u64().unwrap()).sum::<u64>(), 4);
+    // How many run the new version after each stage.
+    let mut upto = 0;
+    let stages: Vec<u64> = sizes
+        .iter()
+        .map(|size| {
+            upto += size.as_u64().unwrap();
+            upto
+        })
+        .collect();
+    assert_eq!(value["stages"], serde_json::json!(stages));
     let held = value["held_at_start"].as_array().unwrap();
     assert_eq!(held.len(), 1, "{held:?}");
     assert_eq!(held[0]["lane"], "pay");

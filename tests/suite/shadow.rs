@@ -554,6 +554,23 @@ fn what_cannot_be_read_is_named_by_its_line() {
         line_of(last, late);
         assert!(with(last, late).contains("a hundred years"), "{}", with(last, late));
     }
+    // A number that is none names its field, and what to give.
+    let last = lines.len() - 1;
+    for number in ["1e300", "-5", "\"soon\"", "0.5"] {
+        let line = format!("{{\"type\":\"ordered\",\"at_ms\":{number},\"target\":\"t-0\",\"new\":true}}");
+        let error = with(last, &line);
+        assert!(
+            error.contains("`at_ms` is ") && error.contains(": give milliseconds since the change began"),
+            "{error}"
+        );
+    }
+    for began in ["-1000000000000000000", "1000000000000000000"] {
+        let error = with(0, &lines[0].replace("1795420800000", began));
+        assert!(
+            error.starts_with(&format!("line 1: `began_unix_ms` is {began}: give")) && error.contains("since 1970"),
+            "{error}"
+        );
+    }
     let escaped = good.replacen("\"type\":\"change\"", "\"type\":\"ch\\u0061nge\"", 1);
     assert_eq!(read(&escaped, Guard::empty()), read(&good, Guard::empty()));
     let newer = lines[0].replace("\"schema\":1", "\"schema\":2");

@@ -81,7 +81,7 @@ impl WorldError {
 #[non_exhaustive]
 pub enum WorldFileError {
     /// It cannot be read.
-    #[error("{}: the world cannot be read: {cause}", file.display())]
+    #[error("{}: the world cannot be read: {cause}: give a JSON file with fields of a world", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,

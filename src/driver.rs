@@ -99,6 +99,10 @@ pub(crate) struct Run {
     received: bool,
     /// The journal was away, and no word has been heard since: what was decided before is not sent.
     was_away: bool,
+    /// Something was not sent, as it was frozen or the permit said no, and nothing has been since.
+    withheld: bool,
+    /// When it is looked at again which attempts were decided too long ago.
+    ages_at_ms: u64,
 }
 
 /// What is known of the change before the world is looked at.
@@ -148,6 +152,8 @@ impl Run {
             kept_back: 0,
             received: false,
             was_away: false,
+            withheld: false,
+            ages_at_ms: 0,
         };
         if let Some(outcome) = Box::pin(run.begin(plan)).await? {
             run.shared.ended.store(true, Ordering::Release);

@@ -79,6 +79,11 @@ impl Known {
 /// A change that cannot be taken back must say what a stop does instead.
 pub(crate) fn check(one_way: Option<&String>, settings: &crate::Settings) -> Result<(), StartError> {
     let Some(why) = one_way else { return Ok(()) };
+    if why.trim().is_empty() {
+        return Err(StartError::Settings(
+            "the change is one-way for no reason: say why it cannot be taken back (`Change::one_way`, or `--one-way WHY`)".to_owned(),
+        ));
+    }
     if settings.on_stop == OnStop::RollBack {
         return Err(StartError::OneWay(why.clone()));
     }

@@ -299,14 +299,21 @@ pub(crate) fn dump(path: &Path) -> Result<u8, Failure> {
     }
     let journal = Redb::open(path).map_err(|error| Failure::Input(format!("the journal: {error}")))?;
     let mut out = std::io::BufWriter::new(std::io::stdout());
-    let mut failed = None;
+    let (mut failed, mut lines) = (None, 0_u64);
     let read = futures::executor::block_on(unattended::dump(&journal, |line| {
+        lines += 1;
         let written = serde_json::to_string(&line)
             .map_err(std::io::Error::from)
             .and_then(|line| writeln!(out, "{line}"));
         failed = failed.take().or_else(|| written.err());
     }));
     read.map_err(Failure::input)?;
+    if lines == 0 {
+        return Err(Failure::Input(format!(
+            "{}: there is no change in it: give the journal of a run that has begun",
+            path.display()
+        )));
+    }
     Failure::of_stdout(failed.map_or_else(|| out.flush(), Err))?;
     Ok(0)
 }

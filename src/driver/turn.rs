@@ -1,6 +1,5 @@
 //! One turn of the upgrade driver, and what becomes of the run while the journal cannot be written.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,11 +9,13 @@ use futures::future::select;
 use unattended_upgrade::{DriverError, JournalError, TargetId, Turn};
 
 use crate::RunError;
-use crate::machine::Direction;
 
 use super::Run;
 use super::telling::{JOURNAL_FAILED, TELL_MS};
 use crate::permit::refusal;
+
+/// How often it is looked at which attempts were decided too long ago.
+const AGES_MS: u64 = 10_000;
 
 impl Run {
     /// One turn of the driver, behind the inputs so far.
@@ -26,6 +27,7 @@ impl Run {
         self.driver.attach(&self.group);
         self.group.clear();
         loop {
+            self.call_off_outdated()?;
             match self.try_turn(self.was_away).await {
                 Err(DriverError::Journal(error)) if may_come_back(&error) => {
                     self.was_away = true;
@@ -38,7 +40,7 @@ impl Run {
                 Err(error) => return Err(error.into()),
                 Ok((turn, refused)) => {
                     if self.was_away {
-                        self.call_off_unsent()?;
+                        self.call_off("decided before the journal was away", |_| true)?;
                     }
                     self.tell_of_journal(None);
                     return self.take(turn, refused);
@@ -47,19 +49,37 @@ impl Run {
         }
     }
 
-    /// What was decided before the journal was away may be so no more: what has sent nothing of the way forward is called off, and decided
-    /// anew behind the words and the rules of now.
-    fn call_off_unsent(&mut self) -> Result<(), RunError> {
-        let forward = self.with(|machine| {
-            let starts = machine
-                .under_way()
-                .filter(|start| start.direction == Direction::Forward);
-            starts
-                .map(|start| TargetId::from(machine.name(start.target)))
-                .collect::<BTreeSet<_>>()
-        })?;
-        self.driver
-            .call_off_unsent("decided before the journal was away", |target| forward.contains(target));
+    /// What was decided long ago, and has disturbed nothing, may be so no more: its window may have closed. It is called off, and decided
+    /// anew behind the words and the rules of now. Long ago is before a time in which nothing was sent; and before as long as the rules
+    /// were asked to leave for an attempt, as where its target was out of sight, or nobody was there to send it.
+    fn call_off_outdated(&mut self) -> Result<(), RunError> {
+        let now_ms = self.world.clock.now();
+        if self.withheld && self.may_send() {
+            self.withheld = false;
+            return self.call_off("decided before a time in which nothing was sent", |_| true);
+        }
+        if now_ms < self.ages_at_ms {
+            return Ok(());
+        }
+        self.ages_at_ms = now_ms.saturating_add(AGES_MS);
+        let estimate_ms = self.with(|machine| machine.attempt_estimate_ms())?;
+        self.call_off("decided too long ago", |began_ms| {
+            now_ms.saturating_sub(began_ms) > estimate_ms
+        })
+    }
+
+    fn may_send(&self) -> bool {
+        !self.shared.frozen.load(Ordering::Acquire) && refusal(self.world.permit.as_ref()).is_none()
+    }
+
+    fn call_off(&mut self, why: &str, of: impl Fn(u64) -> bool) -> Result<(), RunError> {
+        let untouched = self.driver.untouched().filter(|(_, began_ms)| of(*began_ms));
+        let untouched: Vec<TargetId> = untouched.map(|(target, _)| target.clone()).collect();
+        for target in untouched {
+            if self.with(|machine| machine.may_be_called_off(target.as_str()))? {
+                self.driver.cancel(&target, why);
+            }
+        }
         Ok(())
     }
 
@@ -67,15 +87,18 @@ impl Run {
     async fn try_turn(&mut self, only_writes: bool) -> Result<(Turn, Option<String>), DriverError> {
         let shared = Arc::clone(&self.shared);
         let permit = Arc::clone(&self.world.permit);
-        let mut refused = None;
+        let (mut refused, mut frozen) = (None, false);
         let mut may_act = |_: &unattended_upgrade::EffectKey| {
-            if only_writes || shared.frozen.load(Ordering::Acquire) {
+            frozen |= shared.frozen.load(Ordering::Acquire);
+            if only_writes || frozen {
                 return false;
             }
             refused = refusal(permit.as_ref());
             refused.is_none()
         };
-        let turn = self.driver.turn(&mut may_act).await?;
+        let turn = self.driver.turn(&mut may_act).await;
+        self.withheld |= frozen || refused.is_some();
+        let turn = turn?;
         Ok((turn, refused))
     }
 

@@ -8,7 +8,7 @@ use unattended_defense::{Decision, Direction, Guard, Need, Verdict};
 use crate::{HoldView, QuestionKind};
 
 use super::autonomy::some_of;
-use super::hold::{EndsBy, Hold, Rule};
+use super::hold::{EndsBy, Hold, Rule, in_words};
 use super::lanes::Lane;
 use super::{Commands, Machine};
 
@@ -299,8 +299,13 @@ impl Machine {
             }
             return;
         }
-        let by: Vec<String> = rules.iter().map(|(rule, owner)| format!("{rule} of {owner}")).collect();
-        let by = some_of(&by);
+        // A yes is for all of them, so all are named.
+        let by: Vec<String> = rules.iter().map(in_words).collect();
+        let by = if self.decides_by(9) {
+            by.join(", ")
+        } else {
+            some_of(&by)
+        };
         let first = self.lanes.iter().position(Lane::needs_person);
         let name = first.map_or("", |lane| {
             self.setup
@@ -308,7 +313,12 @@ impl Machine {
                 .fleet
                 .app_name(AppIndex(u32::try_from(lane).unwrap_or(u32::MAX)))
         });
-        let (text, otherwise) = if waiting == 1 && self.decides_by(7) {
+        let (text, otherwise) = if waiting == 1 && self.decides_by(9) {
+            (
+                format!("{name} needs a person's word by the rules ({by}): let it go on?"),
+                "it stays where it is, the others go on",
+            )
+        } else if waiting == 1 && self.decides_by(7) {
             (
                 format!("{name} needs a person's word by the rules: let it go on?"),
                 "it stays where it is, the others go on",

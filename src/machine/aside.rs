@@ -8,6 +8,7 @@ use unattended_upgrade::{Receipt, Terminal};
 
 use crate::{AsideView, OnClassFault, QuestionKind};
 
+use super::receipts::is_called_off;
 use super::{Commands, Course, Direction, Machine};
 
 /// What is set aside, and what of it is still to go back.
@@ -477,6 +478,7 @@ impl Machine {
                 self.owe_aside(target);
             }
             (Direction::Back, true) => self.is_back_aside(target),
+            (Direction::Back, false) if self.decides_by(9) && is_called_off(receipt) => self.goes_back(target),
             (Direction::Back, false) => {
                 let state = &mut self.targets[target.0 as usize];
                 state.tries = state.tries.saturating_add(1);

@@ -58,8 +58,9 @@ impl Machine {
             format!("begin with the first batch, {targets} targets?")
         } else {
             format!(
-                "{lanes} lanes may go on to batch {batch} of {}, with {targets} of its {} targets so far; {} run {}, and evidence \
+                "{} may go on to batch {batch} of {}, with {targets} of its {} targets so far; {} run {}, and evidence \
                  against it is {evidence:.1} of {:.0}: open batch {batch}?",
+                self.so_many(lanes, "lane"),
                 self.tables.classes[0].cumulative.len().saturating_sub(1),
                 self.size_of_batch(batch),
                 self.exposed,

@@ -65,7 +65,8 @@ impl Machine {
     fn say_caps_hold(&mut self, blocked: usize) -> u64 {
         let (from, to) = (&self.setup.change.from, &self.setup.change.to);
         let text = format!(
-            "{blocked} targets cannot leave {to} for {from} yet: others of theirs are ill, and the caps let no more be out of service"
+            "{} cannot leave {to} for {from} yet: others of theirs are ill, and the caps let no more be out of service",
+            self.so_many(blocked, "target"),
         );
         let otherwise = "wider caps, or ill ones that get well, would have let them go".to_owned();
         self.decide_text("rollback.blocked", text, Some(otherwise));

@@ -334,7 +334,10 @@ impl Machine {
                     continue;
                 }
                 domain.silent_ms = Some(now_ms);
-                let rest = if self.decides_by(4) {
+                let is_first = domain.region.is_some() && domain.region == self.domains.exposing;
+                let rest = if is_first && self.decides_by(9) {
+                    "what is under way counts against every allowance, and as it is exposed for the first time no other region begins meanwhile"
+                } else if self.decides_by(4) {
                     "what is under way counts against every allowance, and everything else goes on"
                 } else {
                     "and what would be counts against every allowance"

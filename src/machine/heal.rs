@@ -145,6 +145,11 @@ impl Healing {
         self.is_there() && !*Self::slot(&mut unable, remedy)
     }
 
+    /// Somebody is asked to do something, and it is not known to be done.
+    pub(super) fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
     pub(super) fn has_order(&self, target: TargetIndex) -> bool {
         self.order_of.contains_key(&target)
     }
@@ -234,6 +239,7 @@ impl Machine {
     /// answer takes no place of those who would.
     pub(crate) fn heals_due(&self, now_ms: u64, most: usize, sent: &BTreeMap<TargetIndex, Sent>) -> Vec<HealJob> {
         let due = self.healing.orders.values().filter(|order| order.due_ms <= now_ms);
+        let due = due.filter(|order| !self.is_held_by_now(order, now_ms));
         let mut due = due.filter(|order| !sent.contains_key(&order.target)).peekable();
         let under_way = sent.values().next().map(|sent| sent.term);
         let term = under_way.or_else(|| due.peek().map(|order| order.term));
@@ -249,6 +255,19 @@ impl Machine {
             })
             .cloned()
             .collect()
+    }
+
+    /// An order to start something was not sent for as long as the rules were asked to leave, as where the permit said no, and they let
+    /// nothing be started now.
+    fn is_held_by_now(&self, order: &HealJob, now_ms: u64) -> bool {
+        let starts = matches!(order.remedy, Remedy::Restart | Remedy::Replace);
+        let is_old = now_ms.saturating_sub(order.given_ms) > self.attempt_estimate_ms();
+        starts
+            && order.tries == 0
+            && is_old
+            && self.decides_by(9)
+            && !self.is_unruled()
+            && !self.would_admit(self.app_of(order.target))
     }
 
     /// Gives an order. Whoever it takes out of service counts as ill from here on.

@@ -8,7 +8,7 @@ use unattended_defense::{Decision, Direction, Finding};
 use crate::QuestionKind;
 
 use super::autonomy::some_of;
-use super::hold::{Hold, Rule};
+use super::hold::{Hold, Rule, in_words};
 use super::lanes::Lane;
 use super::{Commands, Course, Machine};
 
@@ -134,27 +134,35 @@ impl Machine {
             Course::Back | Course::Ended(_) => "roll back now",
         };
         let (to, by, lane, reason) = (&self.setup.change.to, &hold.by, &hold.lane, &hold.reason);
-        let others: Vec<&str> = rules
-            .iter()
-            .map(|(rule, _)| rule.as_str())
-            .filter(|rule| rule != by)
-            .collect();
-        let so_do = if others.is_empty() || !self.decides_by(8) {
-            String::new()
+        let others: Vec<String> = if self.decides_by(9) {
+            // A yes is for all of them, so all are named, each with whose it is.
+            let others = rules.iter().filter(|(rule, owner)| (rule, owner) != (by, &hold.owner));
+            others.map(in_words).collect()
         } else {
-            format!(", and so do {}", some_of(&others))
+            let others = rules.iter().map(|(rule, _)| rule).filter(|rule| *rule != by);
+            others.cloned().collect()
+        };
+        let so_do = match others.as_slice() {
+            [] => String::new(),
+            others if self.decides_by(9) => format!(", and so do {}", others.join(", ")),
+            others if self.decides_by(8) => format!(", and so do {}", some_of(others)),
+            _ => String::new(),
         };
         let text = match self.kept_from_rehearsal() {
             None => {
+                let (them, are) = (self.so_many(count, "target"), self.is_or_are(count));
                 format!(
-                    "{count} targets are to leave {to} and must wait, as {by} of {lane} forbids rollbacks ({reason}){so_do}: {what}?"
+                    "{them} {are} to leave {to} and must wait, as {by} of {lane} forbids rollbacks ({reason}){so_do}: {what}?"
                 )
             }
-            Some(first) => format!(
-                "{} is to try the way back from {to} before others get it, and must wait, as {by} of {lane} forbids rollbacks ({reason}): \
-                 bring it back now?",
-                self.name(first)
-            ),
+            Some(first) => {
+                let so_do = if self.decides_by(9) { so_do.as_str() } else { "" };
+                format!(
+                    "{} is to try the way back from {to} before others get it, and must wait, as {by} of {lane} forbids rollbacks \
+                     ({reason}){so_do}: bring it back now?",
+                    self.name(first)
+                )
+            }
         };
         let otherwise = match hold.until_ms {
             Some(until) => format!(

@@ -21,6 +21,11 @@ pub(crate) struct Hold {
     pub(super) record: Option<u64>,
 }
 
+/// A rule, and whose it is.
+pub(super) fn in_words((rule, owner): &Rule) -> String {
+    format!("{rule} of {owner}")
+}
+
 /// What ends a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndsBy {

@@ -229,9 +229,11 @@ impl Machine {
 
     /// The open questions wait for their person too long: the run ends, and a later one resumes.
     pub(super) fn check_patience(&mut self, commands: &mut Commands) {
-        // Who is half-way is not left so; attempts that may not act have no end.
+        // Who is half-way is not left so; attempts that may not act have no end. Nor is who is to be isolated until somebody says: it is told
+        // that they get no traffic.
+        let is_ordered = self.decides_by(9) && self.healing.has_orders();
         let wait_ms = match self.in_flight {
-            0 => 0,
+            0 if !is_ordered => 0,
             _ if !self.decides_by(6) => 0,
             _ => self.setup.change.settings.attempt_estimate_ms.saturating_mul(3),
         };

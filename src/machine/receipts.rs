@@ -256,6 +256,8 @@ impl Machine {
         }
         // What was ill before fails by that, and who is out of sight has shown nothing.
         let shows = !self.targets[target.0 as usize].ill_before && unseen_ms(&receipt.terminal).is_none();
+        // Who was called off has not failed.
+        let shows = shows && !(self.decides_by(9) && is_called_off(receipt));
         if shows && receipt.terminal != Terminal::Superseded {
             self.note_pace(true);
         }
@@ -321,8 +323,11 @@ impl Machine {
             });
             self.promise(target);
         } else {
+            let is_born = target.0 as usize >= self.setup.change.fleet.len();
             let healthy = if was_healthy {
                 ""
+            } else if is_born && self.decides_by(9) {
+                "it was not healthy when it was seen first; "
             } else {
                 "it was not healthy before the change; "
             };
@@ -357,6 +362,8 @@ impl Machine {
         match &receipt.terminal {
             Terminal::Done => self.is_back(target),
             Terminal::Gone => {}
+            // That is no try, and whether it goes back now is decided anew.
+            _ if self.decides_by(9) && is_called_off(receipt) => self.again.push(target),
             _ => {
                 let state = &mut self.targets[target.0 as usize];
                 state.tries = state.tries.saturating_add(1);
@@ -417,6 +424,24 @@ impl Machine {
         some.map(|&target| TargetId::from(self.name(target))).collect()
     }
 
+    /// Whether an attempt that has disturbed nothing yet may be called off: whether the target starts is decided anew then. Earlier
+    /// decisions know that of the way there alone.
+    pub(crate) fn may_be_called_off(&self, name: &str) -> bool {
+        let direction = self
+            .index(name)
+            .and_then(|target| self.targets[target.0 as usize].in_flight);
+        match direction {
+            Some(Direction::Forward) => true,
+            Some(Direction::Back) => self.decides_by(9),
+            None => false,
+        }
+    }
+
+    /// As long as the rules are asked to leave for an attempt.
+    pub(crate) fn attempt_estimate_ms(&self) -> u64 {
+        self.setup.change.settings.attempt_estimate_ms
+    }
+
     /// The starts that a run which resumes must hand to its driver again: begun by the machine, unknown to the driver.
     pub(crate) fn restarts(&self, is_known: impl Fn(&str) -> bool) -> Vec<Start> {
         self.under_way()
@@ -442,8 +467,8 @@ const fn reason(terminal: &Terminal) -> Option<&Reason> {
     }
 }
 
-/// Nothing was sent, and nobody has looked whether the target is well.
-const fn is_called_off(receipt: &Receipt) -> bool {
+/// Nothing was sent that disturbs the target, and nobody may have looked whether it is well.
+pub(super) const fn is_called_off(receipt: &Receipt) -> bool {
     matches!(
         receipt.terminal,
         Terminal::Rejected {

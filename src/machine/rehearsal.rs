@@ -8,7 +8,7 @@ use unattended_upgrade::{Receipt, Terminal};
 use crate::level::Act;
 
 use super::held_back::Word;
-use super::receipts::unseen_ms;
+use super::receipts::{is_called_off, unseen_ms};
 use super::{Commands, Course, Direction, Machine};
 
 /// How far it is.
@@ -157,6 +157,17 @@ impl Machine {
                 self.rehearsal = Rehearsal::Wanted;
                 false
             }
+            Rehearsal::Again(again)
+                if *again == target
+                    && self.decides_by(9)
+                    && is_called_off(receipt)
+                    && self.course == Course::Forward
+                    && !is_left_out =>
+            {
+                // It has not begun; whether it may is asked anew.
+                self.rehearsal = Rehearsal::Due(target, Direction::Forward);
+                true
+            }
             Rehearsal::Again(again) if *again == target => {
                 self.rehearsal = Rehearsal::Over;
                 let again = if done || !self.decides_by(8) {
@@ -207,9 +218,10 @@ impl Machine {
         } else if receipt.terminal == Terminal::Gone {
             self.rehearsal = Rehearsal::Wanted;
         } else {
+            let is_try = !(self.decides_by(9) && is_called_off(receipt));
             let state = &mut self.targets[target.0 as usize];
-            state.tries = state.tries.saturating_add(1);
-            if state.tries < self.setup.change.settings.tries {
+            state.tries = state.tries.saturating_add(u8::from(is_try));
+            if !is_try || state.tries < self.setup.change.settings.tries {
                 self.rehearsal = Rehearsal::Due(target, Direction::Back);
             } else {
                 let tries = state.tries;

@@ -296,8 +296,8 @@ impl Machine {
             "upgraded by hand"
         };
         let text = format!(
-            "{} targets may be {how} to {version} now, {}: which?",
-            open.len(),
+            "{} may be {how} to {version} now, {}: which?",
+            self.so_many(open.len(), "target"),
             some_of(&open)
         );
         self.ask(QuestionKind::Steps, text, "nothing more changes".to_owned(), commands);

@@ -24,18 +24,25 @@ impl Machine {
         self.back_began
     }
 
+    /// Another reason than the one that somebody may be thinking about: an answer to that is none to this.
+    fn begin_stop_anew(&mut self) {
+        self.questions.close(QuestionKind::RollBack);
+        self.stop_text = None;
+    }
+
     /// Stops where the evidence or the gate says so: by itself where level and budgets let it, by asking elsewhere.
     pub(super) fn check_stop(&mut self, commands: &mut Commands) {
         let Some((code, text)) = self.stop_found() else {
             return self.awaits_nobody();
         };
+        if self.decides_by(9) && self.stop_code.is_some_and(|known| known != code) {
+            self.begin_stop_anew();
+        }
         if self.sees_to_class(code, &text) {
             return;
         }
         if self.decides_by(8) && self.stop_code != Some(code) {
-            // Another reason than the one that somebody may be thinking about: an answer to that is none to this.
-            self.questions.close(QuestionKind::RollBack);
-            self.stop_text = None;
+            self.begin_stop_anew();
         }
         if self.stop_text.is_none() {
             let otherwise = match code {

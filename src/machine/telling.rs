@@ -1,6 +1,7 @@
 //! What people have to know as long as it is so, and how the change stands while they read it. It decides nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use unattended_batching::AppIndex;
 
@@ -29,6 +30,21 @@ enum Held {
 }
 
 impl Machine {
+    /// `1 target`, `2 targets`. Earlier decisions have the plural of one as well.
+    pub(super) fn so_many<N: Copy + Display + TryInto<u64>>(&self, n: N, what: &str) -> String {
+        let s = if self.is_one(n) { "" } else { "s" };
+        format!("{n} {what}{s}")
+    }
+
+    /// The verb to it.
+    pub(super) fn is_or_are<N: TryInto<u64>>(&self, n: N) -> &'static str {
+        if self.is_one(n) { "is" } else { "are" }
+    }
+
+    fn is_one<N: TryInto<u64>>(&self, n: N) -> bool {
+        self.decides_by(9) && n.try_into().is_ok_and(|n| n == 1)
+    }
+
     /// Says what has come up, what is still so, and what is over.
     pub(super) fn tell_people(&mut self, commands: &mut Commands) {
         let matters = self.matters();

@@ -8,8 +8,8 @@ use crate::{ExposurePoint, LanePoint, LaneView};
 
 use super::{Course, Machine};
 
-/// Points that are kept of a lane. When there are more, every second one is dropped.
-const MAX_POINTS: usize = 48;
+/// Points that are kept of a lane. When there are more, those that are near each other become one.
+const MAX_POINTS: usize = 96;
 /// Points are no closer to one another than this, to begin with: finer than any picture.
 const FINEST_MS: u64 = 60_000;
 /// Lanes that are shown.
@@ -39,21 +39,24 @@ impl Track {
 
     fn note(&mut self, at_ms: u64, exposed: u32) {
         self.exposed = exposed;
-        let before_last = self.points.len().checked_sub(2).map(|at| self.points[at].0);
-        match (before_last, self.points.last_mut()) {
-            // The last one is too close to the one before it to stay.
-            (Some(before), Some(last)) if last.0 < before + self.gap_ms => *last = (at_ms, exposed),
-            _ => self.points.push((at_ms, exposed)),
-        }
-        if self.points.len() > MAX_POINTS {
-            let (mut at, newest) = (0, self.points.len() - 1);
-            self.points.retain(|_| {
-                let keep = at % 2 == 0 || at == newest;
-                at += 1;
-                keep
-            });
+        add(&mut self.points, self.gap_ms, (at_ms, exposed));
+        while self.points.len() > MAX_POINTS {
             self.gap_ms *= 2;
+            let mut kept = Vec::with_capacity(MAX_POINTS);
+            for point in self.points.drain(..) {
+                add(&mut kept, self.gap_ms, point);
+            }
+            self.points = kept;
         }
+    }
+}
+
+/// What comes too soon after the last point takes its place in time, so that no number is drawn later than it was reached, nor earlier than
+/// by that gap.
+fn add(points: &mut Vec<(u64, u32)>, gap_ms: u64, (at_ms, exposed): (u64, u32)) {
+    match points.last_mut() {
+        Some(last) if at_ms < last.0.saturating_add(gap_ms) => last.1 = exposed,
+        _ => points.push((at_ms, exposed)),
     }
 }
 
@@ -154,19 +157,33 @@ mod tests {
             track.note(u64::from(n) * 10_000, n + 1);
             assert!(track.points.len() <= MAX_POINTS);
         }
-        assert_eq!((track.points[0], track.exposed), ((0, 1), 3_600));
-        assert_eq!(
-            track.points.last(),
-            Some(&(35_990_000, 3_600)),
-            "the newest is always there"
-        );
-        assert!(track.points.len() >= MAX_POINTS / 2);
+        let last = track.points.last().unwrap();
+        assert_eq!((track.exposed, last.1), (3_600, 3_600), "the newest is always there");
+        assert!(track.points.len() >= MAX_POINTS / 3 && track.gap_ms <= 36_000_000 / 40);
         for pair in track.points.windows(2) {
             assert!(pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
         }
-        // Straight was the way, and straight is what is kept of it.
+        // Straight was the way, and straight is what is kept of it: nothing comes late, and nothing earlier than by the gap.
         for &(at_ms, exposed) in &track.points {
-            assert_eq!(u64::from(exposed), at_ms / 10_000 + 1);
+            let early_ms = u64::from(exposed - 1) * 10_000 - at_ms;
+            assert!(early_ms <= track.gap_ms, "{at_ms} {exposed}");
         }
+    }
+
+    #[test]
+    fn what_was_reached_early_is_not_drawn_late_however_long_the_change_lasts() {
+        const DAY_MS: u64 = 24 * 3_600_000;
+        let mut track = Track::new();
+        for n in 0..200_u32 {
+            track.note(u64::from(n) * 30_000, n + 1);
+        }
+        // From then on somebody dies now and then, and somebody is born.
+        for day in 1..60_u64 {
+            track.note(day * DAY_MS, 199);
+            track.note(day * DAY_MS + 3_600_000, 200);
+        }
+        let half = track.points.iter().find(|point| point.1 >= 100).unwrap();
+        assert!(half.0 <= 100 * 30_000, "{:?}", track.points);
+        assert!(track.gap_ms <= 60 * DAY_MS / 40 && track.points.len() <= MAX_POINTS);
     }
 }

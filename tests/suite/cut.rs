@@ -410,6 +410,34 @@ fn a_kill_at_any_record_of_a_cut_goes_on_with_it() {
     }
 }
 
+/// Nobody waits for an answer, and what is told of who gets no traffic is so when the run ends; a later run cuts again.
+#[test]
+fn a_run_without_patience_cuts_before_it_ends() {
+    let mut cut = 0;
+    for seed in 1..6 {
+        let mut case = bad(OnStop::CutTraffic);
+        case.seed = seed;
+        case.settings.person_patience_ms = 0;
+        let journal = Arc::new(MemoryJournal::new());
+        let dir = tempfile::tempdir().unwrap();
+        case.log = Some(dir.path().join("world"));
+        for run in 0..2 {
+            let ended = case.stage_over(journal.clone()).run();
+            assert_eq!(ended.outcome, Outcome::Waiting, "seed {seed}");
+            let told = ended
+                .summary
+                .decisions
+                .iter()
+                .filter(|one| one.code == "cut.traffic")
+                .count();
+            let out = ended.sim.isolated().len();
+            assert!(out > 0 && told > 0, "seed {seed}, run {run}: {told} told, {out} out");
+            cut += out;
+        }
+    }
+    assert!(cut > 10);
+}
+
 #[test]
 fn whoever_has_no_number_keeps_serving_and_is_not_taken_to_be_out() {
     let even = |target: &str| target.ends_with(['0', '2', '4', '6', '8']);

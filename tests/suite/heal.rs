@@ -14,7 +14,7 @@ use unattended::{Happened, Level, Outcome, Permit, PermitError, replay};
 use unattended_simulated::World;
 
 use crate::crash::{Death, done_by, kill_everywhere};
-use crate::support::{Can, Case, Given, HOUR_MS, MINUTE_MS, Stage, app_of, person};
+use crate::support::{Can, Case, Ended, Given, HOUR_MS, MINUTE_MS, Stage, app_of, person};
 
 /// A good release over a fleet in which one target, which is not among the last to be reached, stands on a bad machine.
 fn one_bad_node() -> (Case, String) {
@@ -506,9 +506,8 @@ fn orders_stand_in_the_journal_before_they_are_given_and_outcomes_after() {
     );
 }
 
-/// To start a node anew disturbs its application: in a freeze it is kept out of traffic instead, as long as that lasts.
-#[test]
-fn nothing_is_restarted_or_replaced_in_a_freeze() {
+/// A node that is bad from the second batch on, and how a run without rules deals with it.
+fn one_that_is_restarted() -> (Case, Ended) {
     let mut case = Case::calm(4, 20);
     case.heals = Some(Can::ALL);
     case.world.bad_node_share = 1.0 / 80.0;
@@ -520,18 +519,30 @@ fn nothing_is_restarted_or_replaced_in_a_freeze() {
     });
     case.seed = seed.unwrap();
     let first = case.run();
-    let acts: Vec<&str> = first.healed.iter().map(|given| given.act).collect();
+    let acts = acts(&first.healed);
     assert!(acts.contains(&"restart"), "{acts:?}");
-    let begins = first.healed[0].at_ms / MINUTE_MS + 14;
-    let ends = begins + 20;
-    case.rules = format!(
+    (case, first)
+}
+
+/// Nobody touches anything between these minutes of the change.
+fn freeze(begins: u64, ends: u64) -> String {
+    format!(
         "version: 1\npack: sale\nowner: shop\nscope: all\nfreezes:\n  - {{id: sale, from: \"2026-11-23T{:02}:{:02}\", \
          until: \"2026-11-23T{:02}:{:02}\", zone: UTC, owner: cto, reason: nothing is touched}}\n",
         8 + begins / 60,
         begins % 60,
         8 + ends / 60,
         ends % 60
-    );
+    )
+}
+
+/// To start a node anew disturbs its application: in a freeze it is kept out of traffic instead, as long as that lasts.
+#[test]
+fn nothing_is_restarted_or_replaced_in_a_freeze() {
+    let (mut case, first) = one_that_is_restarted();
+    let begins = first.healed[0].at_ms / MINUTE_MS + 14;
+    let ends = begins + 20;
+    case.rules = freeze(begins, ends);
     let mut stage = case.stage();
     let clock = stage.sim.clock();
     drop(stage.drive(clock.sleep_until(20 * HOUR_MS)));
@@ -551,5 +562,37 @@ fn nothing_is_restarted_or_replaced_in_a_freeze() {
         given
             .iter()
             .any(|one| one.at_ms >= ends * MINUTE_MS && one.act == "restart")
+    );
+}
+
+/// Ordered before a freeze, and withheld until it has begun: what is to be started anew waits for its end.
+#[test]
+fn a_restart_that_the_permit_withheld_is_not_sent_into_a_freeze() {
+    let (mut case, first) = one_that_is_restarted();
+    let restart = first.healed.iter().find(|one| one.act == "restart").unwrap();
+    let (at_ms, at) = (restart.at_ms, restart.at_ms / MINUTE_MS);
+    let (begins, ends) = (at + 25, at + 85);
+    case.rules = freeze(begins, ends);
+    let gate = Arc::new(Gate(AtomicBool::new(true)));
+    case.permit = gate.clone();
+    let mut stage = case.stage();
+    let clock = stage.sim.clock();
+    assert!(stage.drive(clock.sleep_until(at_ms - 1)).unwrap().is_none());
+    gate.0.store(false, Ordering::SeqCst);
+    let ordered = stage.drive(clock.sleep_until((begins + 5) * MINUTE_MS)).unwrap();
+    assert!(ordered.is_none());
+    let decided = stage.handle.summary().unwrap().decisions;
+    assert!(decided.iter().any(|one| one.code == "heal.restart"), "it was ordered");
+    gate.0.store(true, Ordering::SeqCst);
+    drop(stage.drive(clock.sleep_until(20 * HOUR_MS)));
+    let given = stage.ward.given();
+    let restarts: Vec<u64> = given
+        .iter()
+        .filter(|one| one.act == "restart")
+        .map(|one| one.at_ms)
+        .collect();
+    assert!(
+        restarts.first().is_some_and(|&at| at >= ends * MINUTE_MS),
+        "{restarts:?}"
     );
 }

@@ -34,6 +34,7 @@ mod next;
 mod notices;
 mod one_way;
 mod orders;
+mod outdated;
 mod outlook;
 mod pace;
 mod permit;

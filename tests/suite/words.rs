@@ -262,3 +262,49 @@ fn a_yes_to_leave_a_few_is_none_to_leave_many() {
     );
     assert_eq!(until(&mut stage, at + 2 * HOUR_MS), None);
 }
+
+/// A program wants all of it back; then one class alone is at fault. Whoever is asked is asked about that class.
+#[test]
+fn a_class_alone_is_asked_about_though_a_program_wants_all_back() {
+    let case = crate::aside::case("late=60m:errors=x20@stack=stack-1").level(Level::L3);
+    let mut alone = case.stage();
+    until(&mut alone, 30 * HOUR_MS);
+    let asked = alone.handle.question().unwrap();
+    assert_eq!(asked.kind, QuestionKind::SetClassAside, "{}", asked.text);
+
+    let at_ms = decided(&alone, "stop.evidence")[0].at_ms;
+    let mut stage = case.stage();
+    until(&mut stage, at_ms - 10 * MINUTE_MS);
+    stage.handle.roll_back(bot(), "a graph looks odd").unwrap();
+    until(&mut stage, at_ms - 5 * MINUTE_MS);
+    let wanted = stage.handle.question().unwrap();
+    assert_eq!(wanted.kind, QuestionKind::RollBack, "{}", wanted.text);
+    until(&mut stage, at_ms + 6 * HOUR_MS);
+    let asked = stage.handle.question().unwrap();
+    assert_eq!(asked.kind, QuestionKind::SetClassAside, "{}", asked.text);
+    assert!(
+        asked.text.contains("stack-1") && asked.text.contains("evidence"),
+        "{}",
+        asked.text
+    );
+}
+
+/// A yes is for all rules that hold, so the question names all, each with whose it is.
+#[test]
+fn a_question_names_each_rule_that_a_yes_lifts() {
+    let mut case = Case::calm(6, 10);
+    case.rules = "version: 1\npack: house\nowner: ops\nscope: all\nrules:\n".to_owned();
+    for number in 0..6 {
+        case.rules += &format!(
+            "  - {{id: r{number}, kind: person, select: {{app: app-{number}}}, owner: team-{number}, reason: ours}}\n"
+        );
+    }
+    let mut stage = case.stage();
+    until(&mut stage, 30 * MINUTE_MS);
+    let asked = stage.handle.question().unwrap();
+    assert_eq!(asked.kind, QuestionKind::RuleWantsPerson, "{}", asked.text);
+    for number in 0..6 {
+        let named = format!("house/r{number} of team-{number}");
+        assert!(asked.text.contains(&named), "{named}: {}", asked.text);
+    }
+}

@@ -87,18 +87,13 @@ impl Driver {
         }
     }
 
-    /// Calls off the attempts at these targets that have sent nothing yet, as after a journal that was away for long: what was decided
-    /// before may be so no more. Each ends at its next look as [`Terminal::Rejected`] for [`Reason::Aborted`]; attempts that have sent
-    /// something go on to their end, and jobs that have not begun wait on. How many there are.
-    pub fn call_off_unsent(&mut self, by: &str, of: impl Fn(&TargetId) -> bool) -> usize {
-        let is_unsent = |attempt: &super::Attempt| !attempt.sent && of(&attempt.target);
-        let unsent: Vec<usize> = (0..self.slots.len())
-            .filter(|&slot| self.slots[slot].as_ref().is_some_and(is_unsent))
-            .collect();
-        for &slot in &unsent {
-            self.turn_back(slot, by);
-        }
-        unsent.len()
+    /// The attempts under way that have disturbed nothing yet and are not on their way back, each with when it began. What was decided
+    /// then may be so no more, as after a time in which nothing was sent: [`cancel`](Self::cancel) ends such a one at its next look as
+    /// [`Terminal::Rejected`] for [`Reason::Aborted`], and whether its target is upgraded can be decided anew.
+    pub fn untouched(&self) -> impl Iterator<Item = (&TargetId, u64)> {
+        let attempts = self.slots.iter().flatten();
+        let untouched = attempts.filter(|attempt| !attempt.disturbs && attempt.machine.is_untouched());
+        untouched.map(|attempt| (&attempt.target, attempt.started_ms))
     }
 
     /// As [`submit`](Self::submit), for a change that is newer than whatever the target has: a job that has not begun is

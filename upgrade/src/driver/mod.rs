@@ -195,8 +195,8 @@ struct Attempt {
     begun: bool,
     turned_back: bool,
     fenced: bool,
-    /// The platform was called for it, or may have been.
-    sent: bool,
+    /// The platform was called for what disturbs its target, or may have been.
+    disturbs: bool,
     /// The last effect got no answer.
     hung: bool,
     /// Nor did the last question to its consumers or its instance, asked for it alone.
@@ -363,6 +363,7 @@ impl Driver {
         let plan = self.plan(id, open.mode, open.from, open.to);
         let turned_back = remembered.went_back.is_some();
         let mut machine = Machine::recover(plan, Arc::clone(&self.timing), remembered);
+        let disturbs = !machine.is_untouched();
         let command = machine.begin(now);
         let group = self.waiting.number_of(open.group.as_ref());
         self.waiting.began(group);
@@ -380,7 +381,7 @@ impl Driver {
             begun: true,
             turned_back,
             fenced: false,
-            sent: true,
+            disturbs,
             hung: false,
             silent: false,
             told: Told::Nothing,

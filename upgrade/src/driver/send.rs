@@ -93,12 +93,18 @@ impl Driver {
         settled: &mut Settled,
     ) {
         loop {
-            if !may_act(&order.key) {
+            let disturbs = !order.fence_first && !matches!(order.effect, Effect::Fence | Effect::Prefetch);
+            // Who is called off begins no disturbance that was queued before.
+            let is_off = disturbs
+                && self.slots[order.slot]
+                    .as_ref()
+                    .is_some_and(|attempt| !attempt.disturbs && attempt.machine.is_wanted_back());
+            if is_off || !may_act(&order.key) {
                 settled.push((order.key.attempt, order.slot, None));
                 return;
             }
             if let Some(attempt) = &mut self.slots[order.slot] {
-                attempt.sent = true;
+                attempt.disturbs |= disturbs;
             }
             let mut call = self.perform(&order);
             let Poll::Ready(answer) = Pin::new(&mut call).poll(context) else {

@@ -250,7 +250,7 @@ impl Driver {
                 begun: false,
                 turned_back: false,
                 fenced: false,
-                sent: false,
+                disturbs: false,
                 hung: false,
                 silent: false,
                 told: Told::Nothing,

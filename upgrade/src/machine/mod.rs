@@ -197,6 +197,17 @@ impl Machine {
         self.wanted_back.get_or_insert(reason);
     }
 
+    /// Somebody wants it back, and it has not looked since.
+    pub(crate) const fn is_wanted_back(&self) -> bool {
+        self.wanted_back.is_some()
+    }
+
+    /// Nothing was ordered that disturbs the target, as far as answers and intents tell, and nobody wants it back.
+    pub(crate) const fn is_untouched(&self) -> bool {
+        let ordered = self.touched || self.closed || self.retiring;
+        !ordered && self.went_back.is_none() && self.wanted_back.is_none()
+    }
+
     const fn has_way_back(&self) -> bool {
         self.went_back.is_none() && !self.retiring
     }

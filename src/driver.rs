@@ -99,8 +99,8 @@ pub(crate) struct Run {
     received: bool,
     /// The journal was away, and no word has been heard since: what was decided before is not sent.
     was_away: bool,
-    /// Something was not sent, as it was frozen or the permit said no, and nothing has been since.
-    withheld: bool,
+    /// Since when things were not sent, as they were frozen or the permit said no.
+    withheld_since: Option<u64>,
     /// When it is looked at again which attempts were decided too long ago.
     ages_at_ms: u64,
 }
@@ -152,7 +152,7 @@ impl Run {
             kept_back: 0,
             received: false,
             was_away: false,
-            withheld: false,
+            withheld_since: None,
             ages_at_ms: 0,
         };
         if let Some(outcome) = Box::pin(run.begin(plan)).await? {

@@ -14,6 +14,8 @@ use super::Run;
 use super::telling::{JOURNAL_FAILED, TELL_MS};
 use crate::permit::refusal;
 
+/// What was withheld for so long is decided anew; a permit that comes and goes by the second lets things go on.
+const WITHHELD_MS: u64 = 60_000;
 /// How often it is looked at which attempts were decided too long ago.
 const AGES_MS: u64 = 10_000;
 
@@ -54,9 +56,11 @@ impl Run {
     /// were asked to leave for an attempt, as where its target was out of sight, or nobody was there to send it.
     fn call_off_outdated(&mut self) -> Result<(), RunError> {
         let now_ms = self.world.clock.now();
-        if self.withheld && self.may_send() {
-            self.withheld = false;
-            return self.call_off("decided before a time in which nothing was sent", |_| true);
+        if let Some(since_ms) = self.withheld_since.filter(|_| self.may_send()) {
+            self.withheld_since = None;
+            if now_ms.saturating_sub(since_ms) >= WITHHELD_MS {
+                return self.call_off("decided before a time in which nothing was sent", |_| true);
+            }
         }
         if now_ms < self.ages_at_ms {
             return Ok(());
@@ -97,7 +101,10 @@ impl Run {
             refused.is_none()
         };
         let turn = self.driver.turn(&mut may_act).await;
-        self.withheld |= frozen || refused.is_some();
+        if frozen || refused.is_some() {
+            let now_ms = self.world.clock.now();
+            self.withheld_since.get_or_insert(now_ms);
+        }
         let turn = turn?;
         Ok((turn, refused))
     }

@@ -263,6 +263,7 @@ impl Machine {
         }
         let is_left_out = self.decides_by(7) && self.is_left_out(target);
         if is_called_off(receipt) {
+            self.give_start_back(receipt.started_ms);
             return match is_left_out {
                 false => self.starts_anew(target, at),
                 true => self.never_starts(target),

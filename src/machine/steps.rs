@@ -60,6 +60,17 @@ impl Machine {
         }
     }
 
+    /// An attempt that was decided then was called off: it takes nothing of the budget of its day.
+    pub(super) fn give_start_back(&mut self, started_ms: u64) {
+        if !self.decides_by(9) {
+            return;
+        }
+        let mut starts = self.autonomy.starts.iter_mut().rev();
+        if let Some((_, n)) = starts.find(|(at, n)| *at <= started_ms && *n > 0) {
+            *n -= 1;
+        }
+    }
+
     /// A person takes a step: at L1 it is done at this word, at L0 it is said to be done.
     pub(super) fn step(&mut self, actor: &Actor, name: &str) {
         if self.may(Act::Start) {

@@ -186,3 +186,42 @@ fn a_rehearsal_that_was_called_off_is_gone_on_with() {
     }
     assert_eq!(passed, 8);
 }
+
+#[test]
+fn what_was_called_off_takes_nothing_of_the_budget_of_the_day() {
+    let (mut case, switch) = case();
+    case.rules.clear();
+    case.settings.budget.starts_per_day = Some(10);
+    switch.0.store(false, Ordering::Release);
+    let stage = case.stage();
+    let clock = stage.sim.clock();
+    let ended = stage.run_beside(async move {
+        clock.sleep_until(40 * MINUTE_MS).await;
+        switch.0.store(true, Ordering::Release);
+    });
+    let replaced = ended.effects.iter().filter(|effect| effect.act == Act::Replace);
+    assert_eq!(replaced.filter(|effect| effect.at_ms < 24 * HOUR_MS).count(), 10);
+}
+
+/// A permit that comes and goes by the second lets things go on.
+#[test]
+fn a_permit_that_flickers_ends_nothing() {
+    let (mut case, switch) = case();
+    case.rules.clear();
+    let stage = case.stage();
+    let clock = stage.sim.clock();
+    let ended = stage.run_beside(async move {
+        for at in 0..5_000 {
+            clock.sleep_until(at * 700).await;
+            switch.0.store(at % 2 == 0, Ordering::Release);
+        }
+        switch.0.store(true, Ordering::Release);
+    });
+    assert_eq!(ended.outcome, Outcome::Completed);
+    ended.all_on_new();
+    let early = ended
+        .effects
+        .iter()
+        .any(|effect| effect.act == Act::Replace && effect.at_ms < HOUR_MS / 2);
+    assert!(early);
+}

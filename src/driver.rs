@@ -99,10 +99,6 @@ pub(crate) struct Run {
     received: bool,
     /// The journal was away, and no word has been heard since: what was decided before is not sent.
     was_away: bool,
-    /// Since when things were not sent, as they were frozen or the permit said no.
-    withheld_since: Option<u64>,
-    /// When it is looked at again which attempts were decided too long ago.
-    ages_at_ms: u64,
 }
 
 /// What is known of the change before the world is looked at.
@@ -152,8 +148,6 @@ impl Run {
             kept_back: 0,
             received: false,
             was_away: false,
-            withheld_since: None,
-            ages_at_ms: 0,
         };
         if let Some(outcome) = Box::pin(run.begin(plan)).await? {
             run.shared.ended.store(true, Ordering::Release);
@@ -221,6 +215,7 @@ impl Run {
         let restarts = machine.restarts(|name| self.driver.is_busy(&TargetId::from(name)));
         self.shared.set_frozen(machine.is_frozen());
         let newborns = machine.newborns();
+        self.driver.disturb_within(machine.disturbs_within_ms());
         self.shared.events.begin(machine.runs());
         let is_taken_up = machine.runs() > 0;
         *self.shared.machine.lock() = Some(machine);
@@ -235,7 +230,8 @@ impl Run {
         self.catch_up(now_ms).await;
         self.metrics.follow(newborns);
         self.driver.resume(end)?;
-        self.submit(&restarts)?;
+        // They were decided before the run that had decided them came to its end.
+        self.submit(&restarts, now_ms)?;
         Ok(None)
     }
 
@@ -484,7 +480,7 @@ impl Run {
     /// Inputs from which nothing follows outside are kept back for some turns: losing them to a kill loses nothing
     /// that was acted upon, and an idle hour costs two writes to the disk instead of sixty.
     async fn carry_out(&mut self, commands: Commands) -> Result<(), RunError> {
-        self.submit(&commands.starts)?;
+        self.submit(&commands.starts, self.world.clock.now())?;
         let quiet = commands.is_quiet() && !self.driver.is_due();
         if quiet && self.kept_back < MAX_KEPT_BACK && self.group.as_bytes().len() < MAX_KEPT_BYTES {
             self.kept_back += 1;
@@ -495,7 +491,7 @@ impl Run {
         Ok(())
     }
 
-    fn submit(&mut self, starts: &[Start]) -> Result<(), RunError> {
+    fn submit(&mut self, starts: &[Start], decided_ms: u64) -> Result<(), RunError> {
         if starts.is_empty() {
             return Ok(());
         }
@@ -508,7 +504,7 @@ impl Run {
                     Direction::Back => (&change.to, &change.from),
                 };
                 let target = TargetId::from(machine.name(start.target));
-                Job::new(target, from.clone(), to.clone(), mode)
+                Job::new(target, from.clone(), to.clone(), mode).decided(decided_ms)
             };
             starts.iter().map(job).collect()
         })?;

@@ -14,11 +14,6 @@ use super::Run;
 use super::telling::{JOURNAL_FAILED, TELL_MS};
 use crate::permit::refusal;
 
-/// What was withheld for so long is decided anew; a permit that comes and goes by the second lets things go on.
-const WITHHELD_MS: u64 = 60_000;
-/// How often it is looked at which attempts were decided too long ago.
-const AGES_MS: u64 = 10_000;
-
 impl Run {
     /// One turn of the driver, behind the inputs so far.
     ///
@@ -29,7 +24,6 @@ impl Run {
         self.driver.attach(&self.group);
         self.group.clear();
         loop {
-            self.call_off_outdated()?;
             match self.try_turn(self.was_away).await {
                 Err(DriverError::Journal(error)) if may_come_back(&error) => {
                     self.was_away = true;
@@ -42,7 +36,7 @@ impl Run {
                 Err(error) => return Err(error.into()),
                 Ok((turn, refused)) => {
                     if self.was_away {
-                        self.call_off("decided before the journal was away", |_| true)?;
+                        self.call_off_untouched()?;
                     }
                     self.tell_of_journal(None);
                     return self.take(turn, refused);
@@ -51,37 +45,13 @@ impl Run {
         }
     }
 
-    /// What was decided long ago, and has disturbed nothing, may be so no more: its window may have closed. It is called off, and decided
-    /// anew behind the words and the rules of now. Long ago is before a time in which nothing was sent; and before as long as the rules
-    /// were asked to leave for an attempt, as where its target was out of sight, or nobody was there to send it.
-    fn call_off_outdated(&mut self) -> Result<(), RunError> {
-        let now_ms = self.world.clock.now();
-        if let Some(since_ms) = self.withheld_since.filter(|_| self.may_send()) {
-            self.withheld_since = None;
-            if now_ms.saturating_sub(since_ms) >= WITHHELD_MS {
-                return self.call_off("decided before a time in which nothing was sent", |_| true);
-            }
-        }
-        if now_ms < self.ages_at_ms {
-            return Ok(());
-        }
-        self.ages_at_ms = now_ms.saturating_add(AGES_MS);
-        let estimate_ms = self.with(|machine| machine.attempt_estimate_ms())?;
-        self.call_off("decided too long ago", |began_ms| {
-            now_ms.saturating_sub(began_ms) > estimate_ms
-        })
-    }
-
-    fn may_send(&self) -> bool {
-        !self.shared.frozen.load(Ordering::Acquire) && refusal(self.world.permit.as_ref()).is_none()
-    }
-
-    fn call_off(&mut self, why: &str, of: impl Fn(u64) -> bool) -> Result<(), RunError> {
-        let untouched = self.driver.untouched().filter(|(_, began_ms)| of(*began_ms));
-        let untouched: Vec<TargetId> = untouched.map(|(target, _)| target.clone()).collect();
+    /// What was decided before the journal was away, and has disturbed nothing, may be so no more. It is called off, and decided anew behind
+    /// the words and the rules of now.
+    fn call_off_untouched(&mut self) -> Result<(), RunError> {
+        let untouched: Vec<TargetId> = self.driver.untouched().cloned().collect();
         for target in untouched {
             if self.with(|machine| machine.may_be_called_off(target.as_str()))? {
-                self.driver.cancel(&target, why);
+                self.driver.cancel(&target, "decided before the journal was away");
             }
         }
         Ok(())
@@ -91,21 +61,15 @@ impl Run {
     async fn try_turn(&mut self, only_writes: bool) -> Result<(Turn, Option<String>), DriverError> {
         let shared = Arc::clone(&self.shared);
         let permit = Arc::clone(&self.world.permit);
-        let (mut refused, mut frozen) = (None, false);
+        let mut refused = None;
         let mut may_act = |_: &unattended_upgrade::EffectKey| {
-            frozen |= shared.frozen.load(Ordering::Acquire);
-            if only_writes || frozen {
+            if only_writes || shared.frozen.load(Ordering::Acquire) {
                 return false;
             }
             refused = refusal(permit.as_ref());
             refused.is_none()
         };
-        let turn = self.driver.turn(&mut may_act).await;
-        if frozen || refused.is_some() {
-            let now_ms = self.world.clock.now();
-            self.withheld_since.get_or_insert(now_ms);
-        }
-        let turn = turn?;
+        let turn = self.driver.turn(&mut may_act).await?;
         Ok((turn, refused))
     }
 

@@ -261,7 +261,7 @@ impl Machine {
     /// nothing be started now.
     fn is_held_by_now(&self, order: &HealJob, now_ms: u64) -> bool {
         let starts = matches!(order.remedy, Remedy::Restart | Remedy::Replace);
-        let is_old = now_ms.saturating_sub(order.given_ms) > self.attempt_estimate_ms();
+        let is_old = now_ms.saturating_sub(order.given_ms) > self.setup.change.settings.attempt_estimate_ms;
         starts
             && order.tries == 0
             && is_old

@@ -7,6 +7,8 @@ use super::{Check, Direction, Machine, Start};
 
 /// Targets started at one tick, at the most: a bound on the work between two looks at the world.
 const MAX_STARTS: usize = 1 << 16;
+/// What comes before anything is disturbed has at least so long.
+const LEAST_ESTIMATE_MS: u64 = 5 * 60_000;
 /// Of so many others at the most it is asked whether anything is seen of them, where nothing is of those with attempts.
 const MAX_ELSEWHERE: usize = 16;
 
@@ -438,9 +440,11 @@ impl Machine {
         }
     }
 
-    /// As long as the rules are asked to leave for an attempt.
-    pub(crate) fn attempt_estimate_ms(&self) -> u64 {
-        self.setup.change.settings.attempt_estimate_ms
+    /// As long after it was decided an attempt may begin to disturb its target: the rules were asked to leave so long for it, and for the way
+    /// back as long again. What comes before, as bringing the artefact near, has its time in any case. Earlier decisions know no end of it.
+    pub(crate) fn disturbs_within_ms(&self) -> Option<u64> {
+        let estimate_ms = self.setup.change.settings.attempt_estimate_ms;
+        self.decides_by(9).then(|| estimate_ms.max(LEAST_ESTIMATE_MS))
     }
 
     /// The starts that a run which resumes must hand to its driver again: begun by the machine, unknown to the driver.

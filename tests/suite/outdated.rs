@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use unattended::upgrade::{Clock, MemoryJournal};
+use unattended::upgrade::{Clock, DriverConfig, MemoryJournal};
 use unattended::{Outcome, Permit, PermitError, QuestionKind};
 
 use crate::support::{Act, Case, Effect, HOUR_MS, MINUTE_MS, person};
@@ -42,6 +42,11 @@ fn case() -> (Case, Arc<Switch>) {
 /// No attempt began to disturb its target in the freeze, and some did after it. Who is half-way is not left so.
 #[track_caller]
 fn assert_kept(effects: &[Effect]) {
+    assert_closed(effects, CLOSED);
+}
+
+#[track_caller]
+fn assert_closed(effects: &[Effect], closed: Range<u64>) {
     let mut begun: BTreeMap<&str, u64> = BTreeMap::new();
     let disturbs = effects
         .iter()
@@ -50,9 +55,9 @@ fn assert_kept(effects: &[Effect]) {
         let attempt = effect.key.as_deref().and_then(|key| key.split('/').next()).unwrap();
         begun.entry(attempt).or_insert(effect.at_ms);
     }
-    let within: Vec<_> = begun.iter().filter(|(_, at)| CLOSED.contains(at)).collect();
+    let within: Vec<_> = begun.iter().filter(|(_, at)| closed.contains(at)).collect();
     assert!(within.is_empty(), "{within:?}");
-    assert!(begun.values().any(|at| *at >= CLOSED.end));
+    assert!(begun.values().any(|at| *at >= closed.end));
 }
 
 #[test]
@@ -203,25 +208,80 @@ fn what_was_called_off_takes_nothing_of_the_budget_of_the_day() {
     assert_eq!(replaced.filter(|effect| effect.at_ms < 24 * HOUR_MS).count(), 10);
 }
 
-/// A permit that comes and goes by the second lets things go on.
+/// A permit that lets one of three calls pass, as one that counts them does.
+#[derive(Debug, Default)]
+struct Rated(AtomicU64);
+
+impl Permit for Rated {
+    fn may_act(&self) -> Result<bool, PermitError> {
+        Ok(self.0.fetch_add(1, Ordering::AcqRel).is_multiple_of(3))
+    }
+}
+
 #[test]
-fn a_permit_that_flickers_ends_nothing() {
-    let (mut case, switch) = case();
+fn a_permit_that_lets_few_pass_slows_and_ends_nothing() {
+    let (mut case, _) = case();
     case.rules.clear();
-    let stage = case.stage();
-    let clock = stage.sim.clock();
-    let ended = stage.run_beside(async move {
-        for at in 0..5_000 {
-            clock.sleep_until(at * 700).await;
-            switch.0.store(at % 2 == 0, Ordering::Release);
-        }
-        switch.0.store(true, Ordering::Release);
-    });
+    case.permit = Arc::new(Rated::default());
+    let ended = case.run();
     assert_eq!(ended.outcome, Outcome::Completed);
     ended.all_on_new();
-    let early = ended
-        .effects
-        .iter()
-        .any(|effect| effect.act == Act::Replace && effect.at_ms < HOUR_MS / 2);
-    assert!(early);
+    let of = |act| ended.effects.iter().filter(|effect| effect.act == act).count();
+    assert!(
+        of(Act::Replace) < 100 && of(Act::Fence) < 200,
+        "{} {}",
+        of(Act::Replace),
+        of(Act::Fence)
+    );
+}
+
+/// Who takes it up does not take what was decided before for decided now.
+#[test]
+fn who_was_out_of_sight_while_nobody_was_there_does_not_start_in_a_freeze() {
+    for back_min in [20, 45, 52] {
+        let (mut case, _) = case();
+        case.world.cut_after_min = 0.0;
+        case.world.cut_min = 55.0;
+        let dir = tempfile::tempdir().unwrap();
+        case.log = Some(dir.path().join("world"));
+        let journal = Arc::new(MemoryJournal::new());
+        let mut first = case.stage_over(journal.clone());
+        let clock = first.sim.clock();
+        assert!(first.drive(clock.sleep_until(5 * MINUTE_MS)).unwrap().is_none());
+        let sim = Arc::clone(&first.sim);
+        drop(first);
+        sim.executor().run(clock.sleep_until(back_min * MINUTE_MS)).unwrap();
+        let ended = case.stage_in(sim, journal).run();
+        assert_eq!(ended.outcome, Outcome::Completed, "back after {back_min} min");
+        ended.all_on_new();
+        assert_kept(&ended.effects);
+    }
+}
+
+/// What waits for its turn in the driver keeps no word for ever either.
+#[test]
+fn what_waited_in_the_driver_does_not_start_in_a_freeze() {
+    for most in [1, 2] {
+        for off in [false, true] {
+            let (mut case, switch) = case();
+            case.rules = FREEZE.replace("08:30", "11:00");
+            case.targets = crate::support::targets(4, 60);
+            case.settings.soak_ms = 0;
+            case.settings.bake_ms = MINUTE_MS;
+            case.driver = Some(DriverConfig::new().max_in_flight(most).poll_ms(10_000));
+            let stage = case.stage();
+            let clock = stage.sim.clock();
+            let ended = stage.run_beside(async move {
+                if off {
+                    clock.sleep_until(3 * HOUR_MS - 12 * MINUTE_MS).await;
+                    switch.0.store(false, Ordering::Release);
+                    clock.sleep_until(3 * HOUR_MS + 2 * MINUTE_MS).await;
+                    switch.0.store(true, Ordering::Release);
+                }
+            });
+            assert_eq!(ended.outcome, Outcome::Completed, "{most} at once, {off}");
+            ended.all_on_new();
+            assert_closed(&ended.effects, 3 * HOUR_MS..12 * HOUR_MS);
+        }
+    }
 }

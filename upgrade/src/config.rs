@@ -162,6 +162,9 @@ pub struct Job {
     pub group: Option<GroupName>,
     /// It is dropped if it has not begun by then, on the driver's monotonic clock in milliseconds.
     pub start_by_ms: Option<u64>,
+    /// When it was decided, on the same clock: [`Driver::disturb_within`](crate::Driver::disturb_within) counts from then. `None`: when it
+    /// is submitted.
+    pub decided_ms: Option<u64>,
 }
 
 impl Job {
@@ -174,6 +177,7 @@ impl Job {
             mode,
             group: None,
             start_by_ms: None,
+            decided_ms: None,
         }
     }
 
@@ -188,6 +192,13 @@ impl Job {
     #[must_use]
     pub fn group(mut self, group: impl Into<GroupName>) -> Self {
         self.group = Some(group.into());
+        self
+    }
+
+    /// Sets [`decided_ms`](Self::decided_ms).
+    #[must_use]
+    pub const fn decided(mut self, at_ms: u64) -> Self {
+        self.decided_ms = Some(at_ms);
         self
     }
 

@@ -3,6 +3,9 @@ use super::waiting::GroupNumber;
 use super::{Driver, Place, Stage};
 use crate::{AttemptId, FleetChange, GroupName, Job, Mode, Reason, Receipt, SubmitError, TargetId, Terminal};
 
+/// Who calls off what comes too late.
+pub(super) const DECIDED_LONG_AGO: &str = "decided too long ago";
+
 /// A job that never became an attempt. Its target was not touched for it, and there is no receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -87,13 +90,35 @@ impl Driver {
         }
     }
 
-    /// The attempts under way that have disturbed nothing yet and are not on their way back, each with when it began. What was decided
-    /// then may be so no more, as after a time in which nothing was sent: [`cancel`](Self::cancel) ends such a one at its next look as
+    /// The targets of attempts under way that have disturbed nothing yet and are not on their way back. What was decided then may be so no
+    /// more, as after a time in which the journal was away: [`cancel`](Self::cancel) ends such a one at its next look as
     /// [`Terminal::Rejected`] for [`Reason::Aborted`], and whether its target is upgraded can be decided anew.
-    pub fn untouched(&self) -> impl Iterator<Item = (&TargetId, u64)> {
-        let attempts = self.slots.iter().flatten();
-        let untouched = attempts.filter(|attempt| !attempt.disturbs && attempt.machine.is_untouched());
-        untouched.map(|attempt| (&attempt.target, attempt.started_ms))
+    pub fn untouched(&self) -> impl Iterator<Item = &TargetId> {
+        let untouched = self.slots.iter().flatten().filter(|attempt| attempt.is_untouched());
+        untouched.map(|attempt| &attempt.target)
+    }
+
+    /// An attempt that would begin to disturb its target later than so long after it was [decided](Job::decided_ms) is called off instead, as
+    /// what was so then may not be so any more: it ends as [`Terminal::Rejected`] for [`Reason::Aborted`]. Of those of an earlier driver it
+    /// counts from when they began. Default: none is.
+    pub const fn disturb_within(&mut self, ms: Option<u64>) {
+        self.disturb_within_ms = ms;
+    }
+
+    /// It was decided too long ago to begin to disturb its target now; then it turns back.
+    pub(super) fn is_outdated(&mut self, slot: usize) -> bool {
+        let now = self.clock.now();
+        let attempt = self.slots.get(slot).and_then(Option::as_ref);
+        let is_outdated = attempt.is_some_and(|attempt| self.is_too_late(attempt.decided_ms, now));
+        if is_outdated {
+            self.turn_back(slot, DECIDED_LONG_AGO);
+        }
+        is_outdated
+    }
+
+    pub(super) fn is_too_late(&self, decided_ms: u64, now: u64) -> bool {
+        self.disturb_within_ms
+            .is_some_and(|within| now.saturating_sub(decided_ms) > within)
     }
 
     /// As [`submit`](Self::submit), for a change that is newer than whatever the target has: a job that has not begun is

@@ -103,6 +103,8 @@ pub struct Driver {
     /// Never iterated.
     targets: HashMap<TargetId, Held, Fixed>,
     slots: Vec<Option<Attempt>>,
+    /// See [`disturb_within`](Self::disturb_within).
+    disturb_within_ms: Option<u64>,
     free: Vec<usize>,
     in_flight: usize,
     /// Slots by the time of their next look.
@@ -190,6 +192,8 @@ struct Attempt {
     blind: Option<Box<Blind>>,
     machine: Machine,
     started_ms: u64,
+    /// When it was decided.
+    decided_ms: u64,
     recoveries: u32,
     /// Its begin is in the outbox or the journal.
     begun: bool,
@@ -207,6 +211,13 @@ struct Attempt {
     intended: Option<(Step, u8)>,
     /// An end that an outcome brought; its record is due. Few have one, and not for long.
     ended: Option<Box<Terminal>>,
+}
+
+impl Attempt {
+    /// It has disturbed nothing, and goes on to do so.
+    const fn is_untouched(&self) -> bool {
+        !self.disturbs && self.machine.is_untouched()
+    }
 }
 
 impl std::fmt::Debug for Driver {
@@ -244,6 +255,7 @@ impl Driver {
             dropped: Vec::new(),
             targets: HashMap::default(),
             slots: Vec::new(),
+            disturb_within_ms: None,
             free: Vec::new(),
             in_flight: 0,
             looks: BTreeMap::new(),
@@ -377,6 +389,7 @@ impl Driver {
             blind: None,
             machine,
             started_ms: open.started_ms,
+            decided_ms: open.started_ms,
             recoveries: open.recoveries.saturating_add(1),
             begun: true,
             turned_back,
@@ -450,7 +463,10 @@ impl Driver {
         id
     }
 
-    fn wait(&mut self, attempt: AttemptId, job: Job) {
+    fn wait(&mut self, attempt: AttemptId, mut job: Job) {
+        if job.decided_ms.is_none() {
+            job.decided_ms = Some(self.clock.now());
+        }
         self.stage = if self.stage == Stage::Fresh {
             Stage::Ready
         } else {

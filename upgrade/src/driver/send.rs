@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::Driver;
 use super::calls::{Answer, within};
+use super::{Attempt, Driver};
 use crate::machine::Effect;
 use crate::{AttemptId, EffectKey, EffectOutcome, IngressOrder, TargetId, Version};
 
@@ -94,12 +94,13 @@ impl Driver {
     ) {
         loop {
             let disturbs = !order.fence_first && !matches!(order.effect, Effect::Fence | Effect::Prefetch);
+            let begins = disturbs && self.slots[order.slot].as_ref().is_some_and(Attempt::is_untouched);
             // Who is called off begins no disturbance that was queued before.
             let is_off = disturbs
-                && self.slots[order.slot]
-                    .as_ref()
+                && !begins
+                && (self.slots[order.slot].as_ref())
                     .is_some_and(|attempt| !attempt.disturbs && attempt.machine.is_wanted_back());
-            if is_off || !may_act(&order.key) {
+            if is_off || !may_act(&order.key) || begins && self.is_outdated(order.slot) {
                 settled.push((order.key.attempt, order.slot, None));
                 return;
             }

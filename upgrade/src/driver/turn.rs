@@ -3,12 +3,13 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::calls::{Answer, within};
+use super::control::DECIDED_LONG_AGO;
 use super::send::Order;
 use super::{Attempt, Driver, DriverError, Dropped, EndIs, Place, Stage};
-use crate::machine::{Effect, Event, Machine, Which};
+use crate::machine::{Command, Effect, Event, Machine, Which};
 use crate::record::Told;
 use crate::{
-    EffectKey, EffectOutcome, Generation, Group, Journal, JournalError, Position, Receipt, Step, Terminal,
+    EffectKey, EffectOutcome, Generation, Group, Journal, JournalError, Position, Reason, Receipt, Step, Terminal,
     UpgradeRecord,
 };
 
@@ -235,7 +236,16 @@ impl Driver {
             let generation = held.generation;
             let plan = self.plan(id, job.mode, job.from, job.to);
             let mut machine = Machine::new(plan, Arc::clone(&self.timing));
-            let command = machine.begin(now);
+            let decided_ms = job.decided_ms.unwrap_or(now);
+            let command = if self.is_too_late(decided_ms, now) {
+                // Its place is for whoever comes behind it: of many that waited too long each would make the next one wait.
+                let by = DECIDED_LONG_AGO.into();
+                Command::Finish(Terminal::Rejected {
+                    reason: Reason::Aborted { by },
+                })
+            } else {
+                machine.begin(now)
+            };
             let slot = self.put(Attempt {
                 id,
                 generation,
@@ -246,6 +256,7 @@ impl Driver {
                 blind: None,
                 machine,
                 started_ms: now,
+                decided_ms,
                 recoveries: 0,
                 begun: false,
                 turned_back: false,
@@ -419,7 +430,7 @@ impl Driver {
                 attempt.machine.next(Event::Outcome { now_ms: now, outcome })
             }
         };
-        if let crate::machine::Command::Finish(terminal) = command {
+        if let Command::Finish(terminal) = command {
             // Its record is due in the next turn, which is due at once.
             attempt.ended = Some(Box::new(terminal));
             self.look_at(slot, now, now);

@@ -12,7 +12,9 @@ impl Machine {
         }
         if !self.touched && !self.closed {
             // Not our doing: there is nothing of ours to take back.
-            return if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Closed {
+            // Who is called off leaves it as others have: they know of it.
+            let is_called_off = matches!(reason, Reason::Aborted { .. });
+            return if self.plan.mode == Mode::Warm && seen.ingress == Ingress::Closed && !is_called_off {
                 self.ask_person(reason, seen)
             } else {
                 Command::Finish(Terminal::Rejected { reason })
